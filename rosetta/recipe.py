@@ -1,0 +1,264 @@
+"""What a run is: the recipe, read strictly.
+
+A recipe is a TOML file (DESIGN: `name`, `root`, `[images]`, `[[models]]`, `[matching]`, `[compute]`). It is checked
+whole before any work: unknown keys are errors that name the nearest known one.
+"""
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rosetta.errors import UserError, nearest
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
+_UNITS = {
+    "B": 1,
+    **{f"{p}B": 1000**i for i, p in enumerate("KMGT", 1)},
+    **{f"{p}IB": 1024**i for i, p in enumerate("KMGT", 1)},
+}
+
+
+def parse_size(text: str) -> int:
+    """Bytes in a size such as `2 GiB`, `500MB` or `1073741824`.
+
+    Raises
+    ------
+    ValueError
+        The text is no size, or the size is zero.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    size = int(float(match[1]) * _UNITS[(match[2] or "B").upper()]) if match else 0
+    if size <= 0:
+        raise ValueError(f"{text!r} is no size; write it like '2 GiB' or '500 MB'")
+    return size
+
+
+def _valid_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} is no valid name; use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        )
+    return name
+
+
+def _valid_size(text: str) -> str:
+    parse_size(text)
+    return text
+
+
+Name = Annotated[str, AfterValidator(_valid_name)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Images(_Strict):
+    """Which images a run is about."""
+
+    count: int | None = Field(
+        None, ge=1, description="How many; left out: 512 from a generator, all of a source."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the latents of a generator.")
+    source: str | None = Field(
+        None, description="Glob or folder of image files, any fsspec URL, instead of a generator."
+    )
+
+
+class ModelSpec(_Strict):
+    """One model of the zoo, as a recipe names it."""
+
+    name: Name = Field(description="Short name, unique in the run.")
+    model: str = Field(description="`<family>/<name>`, or `python:<module>:<factory>`.")
+    weights: str = Field(
+        "pretrained",
+        description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`.",
+    )
+    layers: tuple[str, ...] | None = Field(
+        None, description="Globs over module paths; left out: the family's default."
+    )
+    match: Literal["name", "order"] = Field(
+        "name",
+        description="How a state dict's tensors find their places: by name, or by order where every shape agrees.",
+    )
+    control: bool = Field(
+        False, description="An untrained or hand-made reference: matched, never asked for a buddy."
+    )
+
+
+class Matching(_Strict):
+    """How units are matched."""
+
+    neighbours: int = Field(5, ge=1, description="K of the mutual K-nearest neighbours.")
+    pairs: Literal["anchor", "all"] = Field(
+        "anchor", description="Pairs with the anchor only, or every pair of models."
+    )
+
+
+class Compute(_Strict):
+    """Where and within which bounds the run computes."""
+
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."
+    )
+    memory: Annotated[str, AfterValidator(_valid_size)] = Field(
+        "2 GiB", description="Working set of one worker."
+    )
+    cluster: str = Field(
+        "threads", pattern=r"^threads$", description="`threads`: the threads of this process."
+    )
+    dtype: Literal["float16", "float32"] = Field("float16", description="How activations are stored.")
+    chunk_mib: int = Field(
+        16, ge=1, le=1024, description="Size of a chunk of the largest layer, in MiB, before compression."
+    )
+
+    @property
+    def memory_bytes(self) -> int:
+        """The working set in bytes."""
+        return parse_size(self.memory)
+
+
+class Recipe(_Strict):
+    """A whole run."""
+
+    name: Name
+    root: str = Field(min_length=1, description="Where the artifacts go, any fsspec URL.")
+    images: Images = Images()
+    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    matching: Matching = Matching()
+    compute: Compute = Compute()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Recipe":
+        twice = [name for name, count in Counter(spec.name for spec in self.models).items() if count > 1]
+        if twice:
+            raise ValueError(f"two models are called {twice[0]!r}; give each model a name of its own")
+        if all(spec.control for spec in self.models):
+            raise ValueError("every model is a control; a run needs one model that is not")
+        return self
+
+    def to_toml(self) -> str:
+        """The recipe with its defaults filled in."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def read_recipe(path: str | Path, root: str | None = None, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file.
+
+    Parameters
+    ----------
+    path
+        The TOML file.
+    root
+        Takes the place of the recipe's `root`.
+    changes
+        `key=value` with a dotted key and a TOML value (bare words count as strings): `images.count=64`,
+        `models.dcgan.weights=my.tar`.
+
+    Raises
+    ------
+    UserError
+        No such file, not TOML, or not a valid recipe.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(
+            f"recipe {path}: {reason}; give the path of a recipe, deployments/recipes/faces.toml say"
+        ) from None
+    return parse_recipe(text, str(path), root, changes)
+
+
+def parse_recipe(text: str, origin: str, root: str | None = None, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from TOML text; `origin` is what an error calls it. See :func:`read_recipe`."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"recipe {origin} is not TOML: {error}") from None
+    for change in changes:
+        _apply(data, change)
+    if root is not None:
+        data["root"] = root
+    return recipe_from(data, origin)
+
+
+def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
+    """A recipe from plain data.
+
+    Raises
+    ------
+    UserError
+        The first thing wrong with it, by its dotted key.
+    """
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"recipe {origin}: {_explain(error, data)}") from None
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    key, equals, value = change.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {change!r} is not key=value, like images.count=64")
+    *path, last = key.strip().split(".")
+    place: Any = data
+    for step in path:
+        if isinstance(place, list):  # models are addressed by name
+            place = next(
+                (entry for entry in place if isinstance(entry, dict) and entry.get("name") == step), None
+            )
+        elif isinstance(place, dict):
+            place = place.setdefault(step, {})
+        if not isinstance(place, dict | list):
+            raise UserError(f"--set {change!r}: the recipe has no {step!r} to change")
+    if not isinstance(place, dict):
+        raise UserError(f"--set {change!r}: say which model, like models.NAME.{last}=…")
+    try:
+        place[last] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        place[last] = value
+
+
+def _explain(error: ValidationError, data: Mapping[str, Any]) -> str:
+    first = error.errors(include_url=False)[0]
+    location = first["loc"]
+    key = ".".join(str(part) for part in _readable(location, data)) or "the recipe"
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{nearest(str(location[-1]), _known_keys(location))}"
+    if first["type"] == "missing":
+        return f"{key!r} is missing"
+    if first["type"] == "value_error":
+        return f"{first['ctx']['error']}" if not location else f"{key}: {first['ctx']['error']}"
+    given = first.get("input")
+    shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}{shown}"
+
+
+def _readable(location: tuple[int | str, ...], data: Mapping[str, Any]) -> list[str]:
+    """`models.2.layers` as `models.lite0.layers` where that model has a name."""
+    parts = [str(part) for part in location]
+    if len(location) > 1 and location[0] == "models" and isinstance(location[1], int):
+        entry = data["models"][location[1]]
+        if isinstance(entry, Mapping) and isinstance(entry.get("name"), str):
+            parts[1] = entry["name"]
+    return parts
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    tables: dict[Any, type[BaseModel]] = {
+        "images": Images,
+        "models": ModelSpec,
+        "matching": Matching,
+        "compute": Compute,
+    }
+    table = tables.get(location[0], Recipe) if len(location) > 1 else Recipe
+    return list(table.model_fields)

@@ -1,0 +1,63 @@
+"""Layers and units: the index that every store, matrix and table shares."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import numpy.typing as npt
+
+Grid = tuple[int, int]
+"""Height and width of an activation map, in positions."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One captured module of a model."""
+
+    name: str
+    """Module path, `layer3.0` say."""
+    channels: int
+    """How many units it has."""
+    grid: Grid
+    """Native grid of its maps, `(grid_y, grid_x)`."""
+
+    @property
+    def values(self) -> int:
+        """Numbers per image: channels × grid_y × grid_x."""
+        return self.channels * self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True)
+class Units:
+    """All units of a model: its layers in forward order, their channels in order."""
+
+    layers: tuple[Layer, ...]
+
+    def __len__(self) -> int:
+        return sum(layer.channels for layer in self.layers)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Unit index of each layer's channel 0."""
+        return tuple(accumulate((layer.channels for layer in self.layers[:-1]), initial=0))
+
+    def spans(self) -> Iterator[tuple[Layer, slice]]:
+        """Each layer with the slice of unit indices that it holds."""
+        for layer, start in zip(self.layers, self.offsets, strict=True):
+            yield layer, slice(start, start + layer.channels)
+
+    def layer_names(self) -> npt.NDArray[np.object_]:
+        """(unit,) the layer of each unit."""
+        return np.repeat(np.array([layer.name for layer in self.layers], dtype=object), self._counts())
+
+    def channels(self) -> npt.NDArray[np.int32]:
+        """(unit,) the index of each unit in its layer."""
+        return np.concatenate([np.arange(count, dtype=np.int32) for count in self._counts()])
+
+    def layer_index(self) -> npt.NDArray[np.intp]:
+        """(unit,) the position of each unit's layer in :attr:`layers`."""
+        return np.repeat(np.arange(len(self.layers)), self._counts())
+
+    def _counts(self) -> Sequence[int]:
+        return [layer.channels for layer in self.layers]
