@@ -43,7 +43,7 @@ def parse_size(text: str) -> int:
 def _valid_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no valid name; use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            f"{name!r} is no valid name; use lower-case letters, digits, '.', '_' and '-', with a letter or digit first"
         )
     return name
 
@@ -63,13 +63,12 @@ class _Strict(BaseModel):
 class Images(_Strict):
     """Which images a run is about."""
 
-    count: int | None = Field(
-        None, ge=1, description="How many; left out: 512 from a generator, all of a source."
-    )
+    count: int | None = Field(None, ge=1, description="How many; left out: 512 from a generator, all of a source.")
     seed: int = Field(0, ge=0, description="Seed of the latents of a generator.")
     source: str | None = Field(
         None, description="Glob or folder of image files, any fsspec URL, instead of a generator."
     )
+    size: int = Field(256, ge=1, le=4096, description="Side of the square that a source's images are cropped to.")
 
 
 class ModelSpec(_Strict):
@@ -81,16 +80,12 @@ class ModelSpec(_Strict):
         "pretrained",
         description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`.",
     )
-    layers: tuple[str, ...] | None = Field(
-        None, description="Globs over module paths; left out: the family's default."
-    )
+    layers: tuple[str, ...] | None = Field(None, description="Globs over module paths; left out: the family's default.")
     match: Literal["name", "order"] = Field(
         "name",
         description="How a state dict's tensors find their places: by name, or by order where every shape agrees.",
     )
-    control: bool = Field(
-        False, description="An untrained or hand-made reference: matched, never asked for a buddy."
-    )
+    control: bool = Field(False, description="An untrained or hand-made reference: matched, never asked for a buddy.")
 
 
 class Matching(_Strict):
@@ -108,12 +103,8 @@ class Compute(_Strict):
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."
     )
-    memory: Annotated[str, AfterValidator(_valid_size)] = Field(
-        "2 GiB", description="Working set of one worker."
-    )
-    cluster: str = Field(
-        "threads", pattern=r"^threads$", description="`threads`: the threads of this process."
-    )
+    memory: Annotated[str, AfterValidator(_valid_size)] = Field("2 GiB", description="Working set of one worker.")
+    cluster: str = Field("threads", pattern=r"^threads$", description="`threads`: the threads of this process.")
     dtype: Literal["float16", "float32"] = Field("float16", description="How activations are stored.")
     chunk_mib: int = Field(
         16, ge=1, le=1024, description="Size of a chunk of the largest layer, in MiB, before compression."
@@ -136,12 +127,12 @@ class Recipe(_Strict):
     compute: Compute = Compute()
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> "Recipe":
+    def _models_make_a_run(self) -> "Recipe":
         twice = [name for name, count in Counter(spec.name for spec in self.models).items() if count > 1]
         if twice:
             raise ValueError(f"two models are called {twice[0]!r}; give each model a name of its own")
-        if all(spec.control for spec in self.models):
-            raise ValueError("every model is a control; a run needs one model that is not")
+        if sum(not spec.control for spec in self.models) < 2:
+            raise ValueError("a run matches at least two models that are no controls; add a [[models]] table")
         return self
 
     def to_toml(self) -> str:
@@ -213,9 +204,7 @@ def _apply(data: dict[str, Any], change: str) -> None:
     place: Any = data
     for step in path:
         if isinstance(place, list):  # models are addressed by name
-            place = next(
-                (entry for entry in place if isinstance(entry, dict) and entry.get("name") == step), None
-            )
+            place = next((entry for entry in place if isinstance(entry, dict) and entry.get("name") == step), None)
         elif isinstance(place, dict):
             place = place.setdefault(step, {})
         if not isinstance(place, dict | list):

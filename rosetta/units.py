@@ -61,3 +61,13 @@ class Units:
 
     def _counts(self) -> Sequence[int]:
         return [layer.channels for layer in self.layers]
+
+    def restrict(self, units: slice) -> "list[tuple[Layer, slice]]":
+        """What a run of unit indices holds of each layer: the layer cut down to those channels, and their slice."""
+        parts = []
+        for layer, span in self.spans():
+            start, stop = max(span.start, units.start), min(span.stop, units.stop)
+            if start < stop:
+                channels = slice(start - span.start, stop - span.start)
+                parts.append((Layer(layer.name, stop - start, layer.grid), channels))
+        return parts

@@ -1,0 +1,61 @@
+"""What the command shows while it works: bars on a terminal, plain lines elsewhere, nothing of other programs."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from tasks.progress import Advance, log, tracker
+
+
+@contextmanager
+def narrated() -> Iterator[None]:
+    """Show progress on standard error for as long as this lasts."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    console = Console(stderr=True)
+    try:
+        if console.is_terminal:
+            with _bars(console):
+                yield
+        else:
+            yield
+    finally:
+        log.removeHandler(handler)
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[None]:
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+    @contextmanager
+    def bar(title: str, total: int) -> Iterator[Advance]:
+        task = progress.add_task(title, total=total)
+        yield lambda more: progress.advance(task, more)
+
+    token = tracker.set(bar)
+    try:
+        with progress:
+            yield
+    finally:
+        tracker.reset(token)

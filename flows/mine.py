@@ -1,0 +1,152 @@
+"""The flow `mine`: a recipe into activation stores, correlations, tables and the page."""
+
+from dataclasses import dataclass
+
+from prefect import flow
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+
+from flows.survey import Survey, check_models, survey
+from rosetta.recipe import Recipe
+from storage import activations, correlations, provenance, tables
+from storage.activations import ActivationStore
+from storage.fingerprint import Fingerprint
+from storage.images import PATH as IMAGES
+from storage.location import Root
+from storage.zarrs import open_existing
+from tasks.correlate import correlate
+from tasks.dictionary import write_dictionary
+from tasks.dump import dump
+from tasks.images import draw_images
+from tasks.match import write_buddies, write_units
+from tasks.report import PAGE, write_report
+from tasks.stage import Stage
+
+
+@dataclass(frozen=True)
+class Mined:
+    """What a run left."""
+
+    root: str
+    stages: tuple[Stage, ...]
+    units: dict[str, int]
+    """By model."""
+    buddies: dict[str, int]
+    """By pair, `a~b`."""
+    rosetta: int
+    clusters: int
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "root": self.root,
+            "stages": [stage.as_dict() for stage in self.stages],
+            "counts": {
+                "units": self.units,
+                "buddies": self.buddies,
+                "rosetta": self.rosetta,
+                "clusters": self.clusters,
+            },
+        }
+
+
+@flow(name="mine", flow_run_name="mine {recipe.name}", validate_parameters=True)
+def mine(recipe: Recipe, replace: bool = False) -> Mined:
+    """Mine the dictionary of a recipe, going on wherever an earlier run stopped.
+
+    Parameters
+    ----------
+    recipe
+        What to mine.
+    replace
+        Make anew what another recipe made under the same root, instead of refusing.
+
+    Raises
+    ------
+    UserError
+        Something that the recipe names is not right; nothing has been changed then.
+    """
+    plan = survey(recipe)
+    if replace:
+        check_models(plan)
+        _remove_what_differs(plan)
+    else:
+        provenance.require_same_run(plan.root, recipe)
+        _require_same_stores(plan)
+        check_models(plan)
+    plan.root.require_writable()
+    provenance.write_recipe(plan.root, recipe)
+    stages = tuple(_run(plan))
+    provenance.write_provenance(
+        plan.root,
+        device=plan.device,
+        weights=plan.weights,
+        fingerprints=plan.artifacts(),
+        stages=[stage.as_dict() for stage in stages],
+    )
+    mined = _counts(plan, stages)
+    _link(plan.root, recipe.name, mined)
+    return mined
+
+
+def _run(plan: Survey) -> list[Stage]:
+    root, compute, device = plan.root, plan.recipe.compute, plan.device
+    stages = [draw_images(root, plan.images, plan.recipe, plan.generator, plan.files, device)]
+    for spec in plan.models:
+        stages.append(dump(root, plan.activations(spec), plan.images, spec, compute, device))
+    for a, b in plan.pairs:
+        wanted = plan.correlations((a, b))
+        stages.append(correlate(root, wanted, a, b, compute.memory_bytes, plan.threads, device))
+    stages.append(write_units(root, plan.units, [spec.name for spec in plan.models]))
+    stages.append(write_buddies(root, plan.buddies, plan.pairs, plan.recipe.matching.neighbours))
+    stages.append(write_dictionary(root, plan.dictionary, plan.anchor, plan.asked))
+    stages.append(write_report(root, plan.report, plan.recipe, plan.anchor, plan.models))
+    return stages
+
+
+def _stores(plan: Survey) -> list[tuple[str, Fingerprint]]:
+    """The stores of a run; its tables and page follow from them and cost next to nothing."""
+    return [
+        (IMAGES, plan.images),
+        *((activations.path(spec.name), plan.activations(spec)) for spec in plan.models),
+        *((correlations.path(*pair), plan.correlations(pair)) for pair in plan.pairs),
+    ]
+
+
+def _require_same_stores(plan: Survey) -> None:
+    for path, wanted in _stores(plan):
+        if (group := open_existing(plan.root, path)) is not None:
+            wanted.require_match(path, group.attrs)
+
+
+def _remove_what_differs(plan: Survey) -> None:
+    for path, wanted in _stores(plan):
+        group = open_existing(plan.root, path)
+        if group is not None and group.attrs["fingerprint"] != wanted.digest:
+            plan.root.remove(path)
+
+
+def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:
+    buddies = tables.read(plan.root, "buddies").groupby(["model_a", "model_b"]).size()
+    return Mined(
+        plan.root.shown,
+        stages,
+        {spec.name: len(ActivationStore.read(plan.root, spec.name).units) for spec in plan.models},
+        {f"{a}~{b}": int(buddies.get((a, b), 0)) for a, b in plan.pairs},
+        int(tables.read(plan.root, "rosetta")["rosetta"].nunique()),
+        len(tables.read(plan.root, "clusters")),
+    )
+
+
+def _link(root: Root, name: str, mined: Mined) -> None:
+    """Leave links and a summary where Prefect's page shows them."""
+    key = "".join(letter if letter.isalnum() else "-" for letter in name)
+    where = root.local.resolve().as_uri() if root.local else root.shown
+    create_link_artifact(f"{where}/{PAGE}", link_text="the dictionary", key=f"{key}-report")
+    for table in ("units", "buddies", "rosetta", "clusters"):
+        create_link_artifact(f"{where}/{tables.path(table)}", link_text=table, key=f"{key}-{table}")
+    rows = "\n".join(f"| {stage.name} | {stage.seconds:.1f} | {stage.outcome} |" for stage in mined.stages)
+    create_markdown_artifact(
+        f"**{mined.rosetta} Rosetta neurons in {mined.clusters} clusters**\n\n"
+        f"| stage | seconds | |\n|---|---:|---|\n{rows}\n",
+        key=f"{key}-summary",
+    )

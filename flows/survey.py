@@ -1,0 +1,200 @@
+"""What a run will need, found out before anything is written: its anchor, its pairs, every fingerprint."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from rosetta import zoo
+from rosetta.errors import UserError
+from rosetta.recipe import ModelSpec, Recipe
+from storage import activations, correlations, tables
+from storage.fingerprint import Fingerprint, fingerprint
+from storage.images import PATH as IMAGES
+from storage.location import Root
+from tasks.images import DEFAULT_COUNT, check_source, list_source, source_stamp
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A recipe with all that follows from it and from the files that it names."""
+
+    recipe: Recipe
+    root: Root
+    device: str
+    generator: ModelSpec | None
+    files: tuple[str, ...]
+    """Image files of a source."""
+    weights: Mapping[str, str]
+    """SHA-256 of the weights of each model."""
+
+    @property
+    def anchor(self) -> str:
+        """The model whose units name the dictionary."""
+        if self.generator is not None:
+            return self.generator.name
+        return next(spec.name for spec in self.recipe.models if not spec.control)
+
+    @property
+    def models(self) -> tuple[ModelSpec, ...]:
+        """All models, the anchor first: its dump makes the images."""
+        return tuple(sorted(self.recipe.models, key=lambda spec: spec.name != self.anchor))
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The models that the dictionary asks for a buddy."""
+        return tuple(spec.name for spec in self.models if spec.name != self.anchor and not spec.control)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs to correlate, the anchor with itself first."""
+        names = [spec.name for spec in self.models]
+        with_anchor = [(self.anchor, name) for name in names]
+        if self.recipe.matching.pairs == "anchor":
+            return tuple(with_anchor)
+        others = names[1:]
+        return (*with_anchor, *((a, b) for i, a in enumerate(others) for b in others[i + 1 :]))
+
+    @property
+    def threads(self) -> int:
+        """Threads that correlate."""
+        return len(os.sched_getaffinity(0))
+
+    @cached_property
+    def images(self) -> Fingerprint:
+        """Of `images.zarr`."""
+        images = self.recipe.images
+        if self.generator is None:
+            return fingerprint("images", files=source_stamp(self.files), size=images.size)
+        return fingerprint(
+            "images",
+            count=images.count or DEFAULT_COUNT,
+            seed=images.seed,
+            generator=self._model(self.generator),
+            **self._layout(),
+        )
+
+    def activations(self, spec: ModelSpec) -> Fingerprint:
+        """Of a model's activation store."""
+        return fingerprint("activations", images=self.images.digest, model=self._model(spec), **self._layout())
+
+    def correlations(self, pair: Pair) -> Fingerprint:
+        """Of a pair's correlations."""
+        a, b = (self.activations(self._spec(name)).digest for name in pair)
+        return fingerprint("correlations", a=a, b=b)
+
+    @cached_property
+    def units(self) -> Fingerprint:
+        """Of the table of units."""
+        return fingerprint("units", activations={spec.name: self.activations(spec).digest for spec in self.models})
+
+    @cached_property
+    def buddies(self) -> Fingerprint:
+        """Of the table of buddies."""
+        pairs = {"~".join(pair): self.correlations(pair).digest for pair in self.pairs}
+        return fingerprint("buddies", correlations=pairs, neighbours=self.recipe.matching.neighbours)
+
+    @cached_property
+    def dictionary(self) -> Fingerprint:
+        """Of the tables of Rosetta neurons and clusters."""
+        return fingerprint("dictionary", buddies=self.buddies.digest, anchor=self.anchor, models=list(self.asked))
+
+    @cached_property
+    def report(self) -> Fingerprint:
+        """Of the page."""
+        return fingerprint("report", dictionary=self.dictionary.digest, units=self.units.digest, name=self.recipe.name)
+
+    def artifacts(self) -> dict[str, str]:
+        """Every artifact's path with its fingerprint."""
+        return {
+            IMAGES: self.images.digest,
+            **{activations.path(spec.name): self.activations(spec).digest for spec in self.models},
+            **{correlations.path(*pair): self.correlations(pair).digest for pair in self.pairs},
+            tables.path("units"): self.units.digest,
+            tables.path("buddies"): self.buddies.digest,
+            tables.path("rosetta"): self.dictionary.digest,
+            tables.path("clusters"): self.dictionary.digest,
+            "report/index.html": self.report.digest,
+        }
+
+    def _spec(self, name: str) -> ModelSpec:
+        return next(spec for spec in self.recipe.models if spec.name == name)
+
+    def _model(self, spec: ModelSpec) -> dict[str, object]:
+        """What of a model decides about its maps. Its name does not, nor where its weights lie."""
+        return {
+            "model": spec.model,
+            "weights_sha256": self.weights[spec.name],
+            "layers": list(spec.layers) if spec.layers is not None else None,
+            "match": spec.match,
+        }
+
+    def _layout(self) -> dict[str, object]:
+        return {"dtype": self.recipe.compute.dtype, "chunk_mib": self.recipe.compute.chunk_mib}
+
+
+def survey(recipe: Recipe) -> Survey:
+    """Look at everything that a recipe names; nothing is written.
+
+    Raises
+    ------
+    UserError
+        A model, its weights, the images or the device is not to be had.
+    """
+    generators = [spec for spec in recipe.models if zoo.is_generator(spec)]
+    if len(generators) > 1:
+        names = " and ".join(repr(spec.name) for spec in generators[:2])
+        raise UserError(f"models {names} are both generators, but a run takes its images from one; leave one out")
+    generator = generators[0] if generators else None
+    if generator is not None and generator.control:
+        raise UserError(f"model {generator.name!r} makes the images, so it cannot be a control; remove control = true")
+    if generator is not None and recipe.images.source is not None:
+        raise UserError(
+            f"images.source and the generator {generator.name!r} both give the images; leave one of them out"
+        )
+    if generator is None and recipe.images.source is None:
+        raise UserError("no model is a generator and there is no images.source; add one of them to get images from")
+    device = resolve_device(recipe.compute.device)
+    weights = {spec.name: zoo.weights_sha256(spec) for spec in recipe.models}
+    files = tuple(list_source(recipe.images)) if generator is None else ()
+    return Survey(recipe, Root(recipe.root), device, generator, files, weights)
+
+
+def check_models(plan: Survey) -> None:
+    """Load what will be needed once, so that what is wrong with it is said before anything is written.
+
+    Raises
+    ------
+    UserError
+        Weights that do not fit, a glob that matches no layer, an image file that is none.
+    """
+    for spec in plan.models:
+        if not plan.root.exists(f"{activations.path(spec.name)}/zarr.json"):
+            zoo.load(spec)
+    if plan.files and not plan.root.exists(f"{IMAGES}/zarr.json"):
+        check_source(plan.files)
+
+
+def resolve_device(device: str) -> str:
+    """The device that `auto` stands for; any other is checked.
+
+    Raises
+    ------
+    UserError
+        There is no such device here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = device.partition(":")
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }[kind]
+    if not there:
+        raise UserError(f"compute.device: there is no {device} here; use auto or cpu")
+    return device

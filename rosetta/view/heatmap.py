@@ -1,0 +1,94 @@
+"""Activation maps as heat over an image."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from rosetta.view.colours import heat, opacity
+from rosetta.view.sprite import TILE
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def _neighbours(
+    positions: int, size: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """(size,) lower neighbour, upper neighbour and the upper one's share, of each target position on one axis."""
+    source = np.maximum((np.arange(size) + 0.5) * (positions / size) - 0.5, 0.0)
+    lower = np.minimum(source.astype(np.intp), positions - 1)
+    return lower, np.minimum(lower + 1, positions - 1), (source - lower).astype(np.float32)
+
+
+def resample(maps: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.float32]:
+    """Bring maps to a square, bilinearly, with half-pixel centres.
+
+    The same as ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False, antialias=False)``: what the
+    picture shows lies where the correlation was taken.
+
+    Parameters
+    ----------
+    maps
+        (…, grid_y, grid_x), any real type, at least one position per axis.
+    size
+        Positions per axis afterwards, at least 1.
+
+    Returns
+    -------
+    (…, size, size) float32
+
+    Raises
+    ------
+    ValueError
+        When an axis is empty, or ``maps`` has fewer than two.
+    """
+    if maps.ndim < 2 or 0 in maps.shape[-2:] or size < 1:
+        raise ValueError(f"cannot resample maps of shape {maps.shape} to {size} × {size}")
+    values = maps.astype(np.float32)
+    lower, upper, share = _neighbours(values.shape[-2], size)
+    low, high = values[..., lower, :], values[..., upper, :]
+    values = low + share[:, None] * (high - low)
+    lower, upper, share = _neighbours(values.shape[-1], size)
+    low, high = values[..., lower], values[..., upper]
+    return low + share * (high - low)
+
+
+def _strength(activation: npt.NDArray[np.generic], low: float, high: float, size: int) -> npt.NDArray[np.float32]:
+    """(size, size) float32 in 0…1: 0 at `low` and below, 1 at `high` and above."""
+    span = float(high) - float(low)
+    # A dead unit has no scale, and neither has one whose statistics are not finite: it shows the image alone.
+    if not (np.isfinite(span) and span > 0.0):
+        return np.zeros((size, size), dtype=np.float32)
+    # On the unit's own scale first: infinities and NaN must not spread to their neighbours in the resampling.
+    scaled = (activation.astype(np.float64) - low) / span
+    finite = np.clip(np.nan_to_num(scaled, nan=0.0, posinf=1.0, neginf=0.0), -1e6, 1e6)
+    return np.clip(resample(finite, size), 0.0, 1.0)
+
+
+def overlay(
+    image: Pixels, activation: npt.NDArray[np.generic], low: float, high: float, size: int = TILE
+) -> Pixels:
+    """One tile: an image under the heat of one unit.
+
+    Parameters
+    ----------
+    image
+        (y, x, 3) uint8, any size; brought to the square that the maps are brought to, so positions agree.
+    activation
+        (grid_y, grid_x), the unit's map of this image. NaN counts as `low`.
+    low, high
+        Where heat starts and where it is full. Give one pair per unit, its mean and its maximum over the run, so that
+        its tiles compare. Where `high` is not above `low` the unit says nothing and the image stands alone.
+    size
+        Pixels per side of the tile.
+
+    Returns
+    -------
+    (size, size, 3) uint8
+    """
+    picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.uint8))
+    # Pillow's filter widens when it shrinks: a large photograph does not alias.
+    base = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
+    strength = _strength(activation, low, high, size)
+    cover = opacity(strength)[..., None]
+    blended = base * (1.0 - cover) + heat(strength) * np.float32(255.0) * cover
+    return np.rint(np.clip(blended, 0.0, 255.0)).astype(np.uint8)

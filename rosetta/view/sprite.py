@@ -1,0 +1,62 @@
+"""All tiles of one concept in one picture, so that a page of thousands asks for thousands of files, not for tens of
+thousands."""
+
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+TILE = 96
+"""Pixels per side of a tile."""
+
+GAP = 2
+"""Pixels between two tiles; transparent, so that they take the page's colour in either theme."""
+
+LARGEST = 16383
+"""Pixels per side that WebP can hold."""
+
+
+def extent(tiles: int, size: int = TILE, gap: int = GAP) -> int:
+    """Pixels that a line of tiles takes."""
+    return tiles * size + max(tiles - 1, 0) * gap
+
+
+def webp(tiles: npt.NDArray[np.uint8], gap: int = GAP, quality: int = 80) -> bytes:
+    """Lay tiles out in a grid and encode it.
+
+    Parameters
+    ----------
+    tiles
+        (rows, columns, size, size, 3) uint8: a row per image; the columns are the image, the anchor, then each model.
+    gap
+        Pixels between tiles.
+    quality
+        Of WebP, 0 to 100.
+
+    Returns
+    -------
+    bytes
+        A WebP file of ``rows·size + (rows − 1)·gap`` by ``columns·size + (columns − 1)·gap`` pixels, with an alpha
+        channel where there are gaps to leave open. The same tiles give the same bytes.
+
+    Raises
+    ------
+    ValueError
+        When there is no tile, the tiles are not square, or the picture is larger than WebP allows.
+    """
+    if tiles.ndim != 5 or tiles.shape[4] != 3 or tiles.shape[2] != tiles.shape[3] or tiles.size == 0:
+        raise ValueError(f"tiles are (rows, columns, size, size, 3), none of them 0, not {tiles.shape}")
+    rows, columns, size = tiles.shape[:3]
+    height, width = extent(rows, size, gap), extent(columns, size, gap)
+    if max(height, width) > LARGEST:
+        raise ValueError(f"a WebP picture has at most {LARGEST} pixels per side, not {height} by {width}")
+    canvas = np.zeros((height, width, 4), dtype=np.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            y, x = row * (size + gap), column * (size + gap)
+            canvas[y : y + size, x : x + size, :3] = tiles[row, column]
+            canvas[y : y + size, x : x + size, 3] = 255
+    file = BytesIO()
+    Image.fromarray(canvas).save(file, "WEBP", quality=quality, method=4)
+    return file.getvalue()

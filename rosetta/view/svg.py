@@ -1,0 +1,109 @@
+"""A matplotlib figure as SVG text that lives inside a page and wears the page's colours."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2s
+from html import escape
+from io import StringIO
+from threading import Lock
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+# Figures are drawn in stand-in colours; each becomes a variable of the page's theme, with a fallback that reads on white
+# for a file that stands alone.
+INK = "#010101"
+FAINT = "#020202"
+REST = "#030303"
+ACCENT = "#040404"
+CONTROL = "#050505"
+QUIET = "#060606"
+
+_THEME = {
+    INK: "currentColor",
+    FAINT: "var(--plot-line, #d5d9e0)",
+    REST: "var(--plot-rest, #c3c9d3)",
+    ACCENT: "var(--plot-accent, #2c6e91)",
+    CONTROL: "var(--plot-control, #b8692e)",
+    QUIET: "var(--plot-quiet, #667080)",
+}
+
+_STYLE = {
+    "svg.hashsalt": "rosetta",
+    "svg.fonttype": "none",
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    # A layer's name may hold a dollar sign; it is no formula.
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": QUIET,
+    "axes.facecolor": "none",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": QUIET,
+    "ytick.labelcolor": QUIET,
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+}
+
+# matplotlib keeps its settings in one global; two threads that draw must take turns.
+_LOCK = Lock()
+
+_FONT = re.compile(r"font: ((?:\w+ )*)([\d.]+)px [^;\"]*")
+_FRAME = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+_IDENTIFIER = re.compile(r'( id="|"#|url\(#)(?=[A-Za-z_])')
+_COLOUR = re.compile(r"(?<=: )#0[1-6]0[1-6]0[1-6](?=[;\"])")
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """matplotlib's defaults and ours, whatever the user's own settings; restored afterwards."""
+    with _LOCK, matplotlib.style.context(["default", _STYLE]):
+        yield
+
+
+def text(figure: Figure, label: str, crop: bool = False) -> str:
+    """Write a figure as an inline SVG element; call it within :func:`style`.
+
+    Parameters
+    ----------
+    figure
+        Drawn in the stand-in colours of this module.
+    label
+        What a reader who cannot see it is told.
+    crop
+        Fit the picture to what is drawn, outside the figure's frame too.
+
+    Returns
+    -------
+    str
+        ``<svg …>…</svg>``: transparent, text as text, no date, no addresses but the name spaces, and identifiers that no
+        other plot of the page has. The same figure gives the same text.
+    """
+    buffer = StringIO()
+    figure.savefig(
+        buffer, format="svg", transparent=True, metadata={"Date": None},
+        bbox_inches="tight" if crop else None, pad_inches=0.03,
+    )  # fmt: skip
+    whole = buffer.getvalue()
+    # The prologue and the metadata are for files; within a page they are noise.
+    body = re.sub(r"\s*<metadata>.*?</metadata>", "", whole[whole.index("<svg") :], count=1, flags=re.DOTALL)
+    body = _COLOUR.sub(lambda match: _THEME.get(match[0], match[0]), body)
+    body = _FONT.sub(lambda match: f"font: {match[1]}{match[2]}px system-ui, sans-serif", body)
+    unique = blake2s((body + label).encode("utf-8", "replace"), digest_size=4).hexdigest()
+    body = _IDENTIFIER.sub(lambda match: f"{match[1]}p{unique}-", body)
+    frame = _FRAME.search(body)
+    assert frame is not None, "matplotlib writes a viewBox"
+    width, height = float(frame[1]), float(frame[2])
+    opening = (
+        f'<svg class="plot" role="img" aria-label="{escape(label)}" style="--natural: {width * 1.42:.0f}px" '
+        f'viewBox="0 0 {width:.6g} {height:.6g}" xmlns="http://www.w3.org/2000/svg" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )
+    return opening + body[body.index(">") + 1 :].rstrip() + "\n"

@@ -1,0 +1,69 @@
+"""What a family knows about one of its models, and what every family can do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from rosetta.units import Grid
+from rosetta.zoo.layout import Traits
+from rosetta.zoo.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A module as its family builds it, with what is needed to look inside."""
+
+    module: nn.Module
+    """Freshly built, on the CPU."""
+    preprocessing: Preprocessing | None = None
+    """None for a generator."""
+    latent: int | None = None
+    """Length of z where the module is a generator (image, z) → images in −1..1."""
+    image_size: Grid | None = None
+    """Height and width of the images that a generator makes, where known beforehand."""
+    layers: tuple[str, ...] | None = None
+    """Default layers that must exist and give maps."""
+    preferred: tuple[tuple[str, ...], ...] = ()
+    """Other default layers, best first, each taken as far as it exists and gives maps."""
+    traits: Traits = field(default_factory=Traits)
+    """What it declares about its tensors."""
+
+
+class Family(Protocol):
+    """An adapter to models of one kind."""
+
+    description: str
+    """One line."""
+    generators: bool
+    """Whether the models that it lists make images."""
+    state_key: str | None
+    """Where in a checkpoint of this family its state dict lies, if at an uncommon place."""
+
+    def names(self) -> list[str]:
+        """Known model names, sorted; empty where any name may be tried."""
+        ...
+
+    def build(self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool) -> Architecture:
+        """Build a model.
+
+        Parameters
+        ----------
+        name
+            Its name in the family.
+        state
+            The tensors that will be loaded into it, which may tell its number of classes.
+        pretrained
+            Whether the library is to load its own weights.
+
+        Raises
+        ------
+        UserError
+            No such model, or its weights cannot be had.
+        """
+        ...
+
+    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A state dict of another release under the names of the module; unchanged where nothing is known."""
+        ...

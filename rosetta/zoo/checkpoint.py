@@ -1,0 +1,140 @@
+"""Tensors out of a checkpoint, and nothing but tensors."""
+
+import io
+import pickle
+import pickletools
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from rosetta.errors import UserError
+from rosetta.zoo.weights import FromFile
+
+_WRAPPERS = (
+    "g_ema",
+    "netG_state_dict",
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "state_dict",
+    "model_state_dict",
+    "generator",
+    "netG",
+    "model",
+    "teacher",
+    "params_ema",
+    "params",
+    "net",
+    "module",
+    "weights",
+)
+"""Keys under which trainers keep the state dict, moving averages first as they are the better weights."""
+_REFUSED = re.compile(r"(?:GLOBAL|Unsupported class|function|instantiate) ([\w.]*\w)")
+"""Where torch's unpickler names what it would not run."""
+
+
+def read_tensors(file: FromFile, key: str | None = None) -> dict[str, Tensor]:
+    """The state dict that a checkpoint holds, on the CPU.
+
+    Parameters
+    ----------
+    file
+        `.safetensors`, or what `torch.save` wrote; the latter is unpickled without ever running code.
+    key
+        The entry that holds the state dict, tried before the usual ones.
+
+    Returns
+    -------
+    dict
+        Tensors by name, in the file's order, without the `module.` that data parallel training puts before
+        every name.
+
+    Raises
+    ------
+    UserError
+        Missing, damaged, carrying code, or no state dict inside.
+    """
+    with file.open() as stream:
+        try:
+            content = io.BytesIO(stream.read())  # readers seek back and forth, which is slow on a remote file
+        except OSError as error:
+            raise UserError(f"weights {file.text!r} cannot be read: {error}") from None
+    data = _safetensors(content, file.text) if file.suffix == ".safetensors" else _torch(content, file.text)
+    state = _unwrap(data, key)
+    if state is None:
+        held = f"keys {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
+        raise UserError(f"weights {file.text!r} hold no state dict ({held}); save model.state_dict() alone")
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return state
+
+
+def _safetensors(content: io.BytesIO, text: str) -> dict[str, Tensor]:
+    try:
+        return load_safetensors(content.getvalue())
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise UserError(f"weights {text!r} are damaged ({error}); copy or download the file again") from None
+
+
+def _torch(content: io.BytesIO, text: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols, of files that are refused right after
+            return torch.load(content, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and tar readers each raise their own
+        what = _code(content.getvalue(), error)
+        if what:
+            raise UserError(
+                f"weights {text!r} are refused: the file carries code ({what}), and weights are read as "
+                "tensors only; save model.state_dict() alone, or as .safetensors"
+            ) from None
+        raise UserError(
+            f"weights {text!r} are damaged, truncated or no checkpoint; copy or download the file again"
+        ) from None
+
+
+def _code(content: bytes, error: Exception) -> str | None:
+    """What code a refused file would have run, if it was refused for that."""
+    if "TorchScript" in str(error):
+        return "a TorchScript program"
+    if isinstance(error, pickle.UnpicklingError):
+        if found := _REFUSED.search(str(error)):
+            return found[1]
+        if content[:2] == b"PK":  # whole, since its pickle was found
+            return "a pickle beyond what torch.save writes by default"
+    return _called(content)
+
+
+def _called(content: bytes) -> str | None:
+    """The first thing that a plain pickle, of a protocol that torch does not know, would import."""
+    words: list[str] = []
+    found = None
+    try:
+        for operation, argument, _ in pickletools.genops(content):
+            if isinstance(argument, str):
+                words.append(argument)
+            if operation.name in ("GLOBAL", "INST"):
+                found = found or words[-1].replace(" ", ".")
+            elif operation.name == "STACK_GLOBAL":
+                found = found or ".".join(words[-2:])
+    except Exception:  # no pickle, or only the beginning of one
+        return None
+    return found
+
+
+def _unwrap(data: Any, key: str | None) -> dict[str, Tensor] | None:
+    if not isinstance(data, Mapping) or not data:
+        return None
+    if all(isinstance(name, str) and isinstance(value, Tensor) for name, value in data.items()):
+        return dict(data)
+    for wrapper in (key, *_WRAPPERS):
+        if wrapper is not None and wrapper in data and (state := _unwrap(data[wrapper], key)):
+            return state
+    inner = [state for value in data.values() if (state := _unwrap(value, key))]
+    return inner[0] if len(inner) == 1 else None

@@ -1,0 +1,157 @@
+"""From a recipe's entry to a model that runs."""
+
+import torch
+from torch import Tensor, nn
+
+from rosetta.errors import UserError
+from rosetta.recipe import ModelSpec
+from rosetta.units import Grid
+from rosetta.zoo.architecture import Architecture
+from rosetta.zoo.capture import Capture, choose_layers
+from rosetta.zoo.checkpoint import read_tensors
+from rosetta.zoo.model import Model
+from rosetta.zoo.probe import Probe, probe
+from rosetta.zoo.registry import find
+from rosetta.zoo.statedict import fits_by_name, load_state
+from rosetta.zoo.weights import FromFile, FromLibrary, FromSeed, forked_rng, parse_weights, tensors_sha256
+
+
+def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
+    """Build a model, read its weights and choose its layers.
+
+    A single dummy image goes through the model to find the channels and grids of its layers. Torch's global
+    random state is left as it was.
+
+    Parameters
+    ----------
+    spec
+        Which model, which weights, which layers.
+    device
+        Where it is to run, `cpu` or `cuda:0` say.
+
+    Raises
+    ------
+    UserError
+        Anything that keeps the model from running.
+    """
+    architecture, sha256 = _build(spec)
+    place = _device(device)
+    module = architecture.module.eval().requires_grad_(False)
+    try:
+        module = module.to(place)
+    except RuntimeError as error:
+        raise UserError(f"model {spec.name!r} cannot go to device {device}: {error}") from None
+    seen = _probe(spec, architecture, module, place)
+    size = _made_images(spec, architecture, seen)
+    globs = spec.layers if spec.layers is not None else architecture.layers
+    capture = Capture(module, choose_layers(module, seen, spec.name, globs, architecture.preferred))
+    return Model(
+        spec=spec,
+        module=module,
+        units=capture.units,
+        weights_sha256=sha256,
+        preprocessing=architecture.preprocessing,
+        latent=architecture.latent,
+        image_size=size,
+        device=place,
+        capture=capture,
+    )
+
+
+def weights_sha256(spec: ModelSpec) -> str:
+    """What :attr:`Model.weights_sha256` will be.
+
+    A file is read in pieces and no model is built. Only `pretrained` weights need the library, as there is no
+    file to name.
+
+    Raises
+    ------
+    UserError
+        The weights cannot be read.
+    """
+    weights = parse_weights(spec.weights)
+    if isinstance(weights, FromFile):
+        return weights.sha256()
+    if isinstance(weights, FromSeed):
+        return weights.sha256
+    return _build(spec)[1]
+
+
+def is_generator(spec: ModelSpec) -> bool:
+    """Whether a model makes images; found out without its weights.
+
+    Raises
+    ------
+    UserError
+        No such model.
+    """
+    family, name = find(spec.model)
+    if name not in family.names():  # a family without a list can only be asked
+        with forked_rng(None):
+            return family.build(name, None, pretrained=False).latent is not None
+    return family.generators
+
+
+def _build(spec: ModelSpec) -> tuple[Architecture, str]:
+    """The module with its weights in, and their sha256."""
+    family, name = find(spec.model)
+    weights = parse_weights(spec.weights)
+    if isinstance(weights, FromSeed):
+        with forked_rng(weights.seed):
+            return family.build(name, None, pretrained=False), weights.sha256
+    if isinstance(weights, FromLibrary):
+        with forked_rng(None):
+            architecture = family.build(name, None, pretrained=True)
+        return architecture, tensors_sha256(architecture.module)
+    state: dict[str, Tensor] = read_tensors(weights, family.state_key)
+    with forked_rng(None):
+        architecture = family.build(name, state, pretrained=False)
+    module = architecture.module
+    if spec.match == "name" and not fits_by_name(module, state):
+        translated = dict(family.translate(module, state))
+        state = translated if fits_by_name(module, translated) else state
+    load_state(module, state, spec.match, spec.weights, spec.model)
+    return architecture, weights.sha256()
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except Exception as error:  # which one depends on how torch was built
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"device {str(device)!r} cannot be used: {reason}; set compute.device to cpu") from None
+    return place
+
+
+def _probe(spec: ModelSpec, architecture: Architecture, module: nn.Module, device: torch.device) -> Probe:
+    size: Grid | None
+    if architecture.latent is not None:
+        inputs, size = torch.zeros(1, architecture.latent, device=device), architecture.image_size
+        what = f"latents of length {architecture.latent}"
+    else:
+        assert architecture.preprocessing is not None
+        size = architecture.preprocessing.size
+        inputs = architecture.preprocessing(torch.full((1, 3, *size), 0.5, device=device))
+        what = f"an image of {size[0]} × {size[1]}"
+    try:
+        return probe(module, inputs, architecture.traits, size)
+    except Exception as error:  # a module may fail in any way
+        raise UserError(
+            f"model {spec.name!r} ({spec.model}) fails on {what}: {type(error).__name__}: {error}"
+        ) from None
+
+
+def _made_images(spec: ModelSpec, architecture: Architecture, seen: Probe) -> Grid | None:
+    if architecture.latent is None:
+        return None
+    output = seen.output
+    if not isinstance(output, Tensor) or output.ndim != 4 or tuple(output.shape[:2]) != (1, 3):
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(f"model {spec.name!r} is a generator but gives {shape}; return images (image, 3, y, x)")
+    size = (output.shape[2], output.shape[3])
+    if architecture.image_size not in (None, size):
+        raise UserError(
+            f"model {spec.name!r} makes images of {size}, but its image_size says {architecture.image_size}"
+        )
+    return size

@@ -1,0 +1,116 @@
+"""A loaded model whose chosen layers can be looked at."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from rosetta.recipe import ModelSpec
+from rosetta.units import Grid, Units
+from rosetta.zoo.capture import Capture
+from rosetta.zoo.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the zoo, ready to run; made by :func:`rosetta.zoo.load`."""
+
+    spec: ModelSpec
+    """What the recipe says of it."""
+    module: nn.Module
+    """In evaluation mode, without gradients, on :attr:`device`."""
+    units: Units
+    """Its captured layers, in forward order."""
+    weights_sha256: str
+    """Of the weights' file; of the text `random:<seed>`; of all tensors where the library gave them."""
+    preprocessing: Preprocessing | None
+    """None for a generator."""
+    latent: int | None
+    """Length of a generator's z, else None."""
+    image_size: Grid | None
+    """Height and width of the images that a generator makes, else None."""
+    device: torch.device = field(repr=False)
+    """Where it runs."""
+    capture: Capture = field(repr=False, compare=False)
+    """Runs the module on prepared inputs and keeps the maps."""
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it makes images instead of looking at them."""
+        return self.latent is not None
+
+    def draw_latents(self, count: int, seed: int) -> npt.NDArray[np.float32]:
+        """Standard normal latents of a generator.
+
+        Returns
+        -------
+        ndarray
+            (image, z) float32. A row depends on the seed and its own index alone, so a larger count begins
+            with the rows of a smaller one.
+
+        Raises
+        ------
+        ValueError
+            The model is no generator.
+        """
+        if self.latent is None:
+            raise ValueError(f"model {self.spec.name!r} is no generator")
+        latents = np.empty((count, self.latent), np.float32)
+        for image in range(count):
+            np.random.default_rng((seed, image)).standard_normal(out=latents[image], dtype=np.float32)
+        return latents
+
+    def generate(self, latents: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Make images and look inside, in one forward pass.
+
+        Parameters
+        ----------
+        latents
+            (image, z), on any device.
+
+        Returns
+        -------
+        tuple
+            (image, rgb, y, x) float32 in 0..1, and (image, channel, y, x) by layer name in forward order.
+
+        Raises
+        ------
+        ValueError
+            The model is no generator, or the latents are not (image, z).
+        """
+        if self.latent is None:
+            raise ValueError(f"model {self.spec.name!r} is no generator")
+        if latents.ndim != 2 or latents.shape[1] != self.latent:
+            raise ValueError(f"latents have shape {tuple(latents.shape)}, not (image, {self.latent})")
+        with torch.inference_mode():
+            # A module that starts with an in-place operation would write into the caller's latents.
+            images, maps = self.capture(latents.to(self.device, torch.float32, copy=True))
+            return images.float().add(1).div(2).clamp(0, 1), maps
+
+    def observe(self, images: Tensor) -> dict[str, Tensor]:
+        """Show images to a discriminative model.
+
+        Parameters
+        ----------
+        images
+            (image, rgb, y, x), floating point in 0..1, of any size and on any device.
+
+        Returns
+        -------
+        dict
+            (image, channel, y, x) by layer name in forward order.
+
+        Raises
+        ------
+        ValueError
+            The model is a generator, or the images are not (image, rgb, y, x) floating point.
+        """
+        if self.preprocessing is None:
+            raise ValueError(f"model {self.spec.name!r} is a generator; it looks at no images")
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, not float (image, 3, y, x)")
+        with torch.inference_mode():
+            _, maps = self.capture(self.preprocessing(images.to(self.device, torch.float32)))
+            return maps

@@ -1,0 +1,57 @@
+"""Which family a recipe's `model` belongs to."""
+
+from rosetta.errors import UserError, nearest
+from rosetta.zoo.architecture import Family
+from rosetta.zoo.dcgan import DCGAN
+from rosetta.zoo.python_factory import PythonFactory
+from rosetta.zoo.timm_family import Timm
+from rosetta.zoo.torchvision_family import Torchvision
+
+_FAMILIES: dict[str, Family] = {
+    "dcgan": DCGAN(),
+    "timm": Timm(),
+    "torchvision": Torchvision(),
+    "python": PythonFactory(),
+}
+
+
+def families() -> dict[str, str]:
+    """Every family with one line on what it offers."""
+    return {name: family.description for name, family in _FAMILIES.items()}
+
+
+def names(family: str) -> list[str]:
+    """Known model names of a family, sorted; empty for `python`.
+
+    Raises
+    ------
+    UserError
+        No such family.
+    """
+    return _family(family).names()
+
+
+def find(model: str) -> tuple[Family, str]:
+    """The family of a recipe's `model`, and the name inside it.
+
+    Raises
+    ------
+    UserError
+        The text has neither form, or names no family.
+    """
+    if model.startswith("python:"):
+        return _FAMILIES["python"], model.removeprefix("python:")
+    family, slash, name = model.partition("/")
+    if not (slash and name) or family == "python":
+        known = nearest(model, _FAMILIES)
+        raise UserError(
+            f"model {model!r} is neither <family>/<name>, dcgan/digiface say, nor python:<module>:<factory>{known}"
+        )
+    return _family(family), name
+
+
+def _family(family: str) -> Family:
+    if family not in _FAMILIES:
+        known = nearest(family, _FAMILIES) or f"; there are {', '.join(_FAMILIES)}"
+        raise UserError(f"unknown model family {family!r}{known}")
+    return _FAMILIES[family]

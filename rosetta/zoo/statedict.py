@@ -1,0 +1,92 @@
+"""Fit a state dict into a module: by name, or by position where the recipe says so."""
+
+from collections.abc import Mapping
+from itertools import zip_longest
+from typing import Literal
+
+from torch import Tensor, nn
+
+from rosetta.errors import UserError
+
+_COUNTER = "num_batches_tracked"
+"""Buffer of batch norms that old releases did not save and that plays no part once trained."""
+
+
+def load_state(
+    module: nn.Module, state: Mapping[str, Tensor], match: Literal["name", "order"], weights: str, model: str
+) -> None:
+    """Copy tensors into a module, all of them or none.
+
+    Parameters
+    ----------
+    module
+        Takes the tensors.
+    state
+        Tensors by name.
+    match
+        `name`: every name and shape must agree, but batch counters may be missing. `order`: names are
+        ignored; the count and every shape must agree, one after the other.
+    weights, model
+        What errors call the two.
+
+    Raises
+    ------
+    UserError
+        The two do not fit; the message shows the first difference.
+    """
+    wanted = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+    difference = _by_position(wanted, state) if match == "order" else _by_name(wanted, state)
+    if difference is not None:
+        remedy = "; is the file of another architecture?"
+        if match == "name" and _by_position(wanted, state) is None:
+            remedy = '; count and shapes agree in order, so match = "order" can load it by position'
+        raise UserError(f"weights {weights!r} do not fit {model}: {difference}{remedy}")
+    if match == "order":
+        state = {name: state[other] for name, other in zip(*_aligned(wanted, state), strict=True)}
+    module.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
+
+
+def fits_by_name(module: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Whether `match = "name"` would load these tensors."""
+    wanted = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+    return _by_name(wanted, state) is None
+
+
+def _by_name(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    strangers = [name for name in state if name not in wanted]
+    for name, tensor in wanted.items():
+        if name in state:
+            if state[name].shape != tensor.shape:
+                return _difference(_show(name, tensor), _show(name, state[name]))
+        elif not name.endswith(_COUNTER):
+            stranger = strangers[0] if strangers else None
+            return _difference(_show(name, tensor), _show(stranger, state[stranger]) if stranger else None)
+    if strangers:
+        return _difference(None, _show(strangers[0], state[strangers[0]]))
+    return None
+
+
+def _by_position(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    names, given = _aligned(wanted, state)
+    for place, (name, other) in enumerate(zip_longest(names, given), start=1):
+        if name is None or other is None or wanted[name].shape != state[other].shape:
+            mine = None if name is None else _show(name, wanted[name])
+            theirs = None if other is None else _show(other, state[other])
+            return f"{_difference(mine, theirs)} at tensor {place} of {len(names)}"
+    return None
+
+
+def _aligned(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
+    """The names of both sides, less the batch counters where only one side has them."""
+    if len(wanted) == len(state):
+        return list(wanted), list(state)
+    mine, theirs = ([name for name in side if not name.endswith(_COUNTER)] for side in (wanted, state))
+    return mine, theirs
+
+
+def _difference(model: str | None, file: str | None) -> str:
+    return f"first difference: the model has {model or 'nothing more'}, the file {file or 'nothing more'}"
+
+
+def _show(name: str, tensor: Tensor) -> str:
+    return f"{name!r} {tuple(tensor.shape)}"

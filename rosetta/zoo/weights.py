@@ -1,0 +1,167 @@
+"""Where weights come from: a file, a library's own download, or a seed."""
+
+import hashlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import fsspec
+import torch
+from fsspec.implementations.local import LocalFileSystem
+from torch import nn
+
+from rosetta.errors import UserError, nearest
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class FromSeed:
+    """No weights but an initialisation."""
+
+    seed: int
+    """Of the random numbers it draws."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the text that a recipe holds."""
+        return hashlib.sha256(f"random:{self.seed}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class FromLibrary:
+    """What the model's own library downloads or makes."""
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """A checkpoint."""
+
+    text: str
+    """As the recipe names it; errors do too."""
+    url: str
+    """Where it lies, for fsspec."""
+
+    @property
+    def suffix(self) -> str:
+        """Lower-case ending of the file name."""
+        return PurePosixPath(self.url.partition("?")[0]).suffix.lower()
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """The file's bytes.
+
+        Raises
+        ------
+        UserError
+            It does not exist or cannot be read.
+        """
+        try:
+            filesystem, path = fsspec.core.url_to_fs(self.url)
+            if filesystem.isdir(path) and isinstance(filesystem, LocalFileSystem):
+                raise UserError(f"weights {self.text!r} is a folder; name the file inside it")
+            file = filesystem.open(path, "rb")
+        except FileNotFoundError:
+            raise UserError(f"weights {self.text!r}: no such file; correct the path, or put the file there") from None
+        except UserError:
+            raise
+        except Exception as error:  # every backend has its own
+            raise UserError(f"weights {self.text!r} cannot be opened: {_line(error)}") from None
+        with file:
+            yield file
+
+    def sha256(self) -> str:
+        """Of the file's bytes, read in pieces."""
+        digest = hashlib.sha256()
+        with self.open() as file:
+            try:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+            except OSError as error:
+                raise UserError(f"weights {self.text!r} cannot be read: {_line(error)}") from None
+        return digest.hexdigest()
+
+
+Weights = FromSeed | FromLibrary | FromFile
+
+
+def parse_weights(text: str) -> Weights:
+    """Read a recipe's `weights`; opens nothing.
+
+    Raises
+    ------
+    UserError
+        A seed that is no whole number, a package that is not installed, or a path that leaves it.
+    """
+    if text == "pretrained":
+        return FromLibrary()
+    if text.startswith("random:"):
+        seed = text.removeprefix("random:")
+        if not re.fullmatch(r"[0-9]{1,19}", seed) or int(seed) >= 2**63:
+            raise UserError(f"weights {text!r}: the seed must be a whole number from 0, like random:0")
+        return FromSeed(int(seed))
+    if text.startswith("package:"):
+        return FromFile(text, str(_in_package(text)))
+    if not text.strip():
+        raise UserError("weights is empty; give a file, package:<package>/<file>, pretrained or random:<seed>")
+    return FromFile(text, text)
+
+
+def tensors_sha256(module: nn.Module) -> str:
+    """Of the names, types, shapes and bytes of all tensors in a module's state dict."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        if isinstance(tensor, torch.Tensor):
+            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def forked_rng(seed: int | None) -> Iterator[None]:
+    """Whatever is drawn inside, on the CPU, leaves torch's global random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            # Not torch.manual_seed, which would also seed the accelerators for good.
+            torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _in_package(text: str) -> Path:
+    package, slash, inside = text.removeprefix("package:").partition("/")
+    if not (package and slash and inside):
+        raise UserError(f"weights {text!r} is incomplete; write package:<package>/<file>")
+    if not package.isidentifier():
+        raise UserError(f"weights {text!r}: {package!r} is no name of a package that Python can import")
+    try:
+        # Of a top-level package this reads no more than the import path; nothing of the package runs.
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError, AttributeError):
+        spec = None
+    folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+    if not folders:
+        raise UserError(f"weights {text!r}: package {package!r} is not installed; install it with pip")
+    parts = PurePosixPath(inside).parts
+    candidates = [folder.joinpath(*parts) for folder in folders]
+    for folder, file in zip(folders, candidates, strict=True):
+        if ".." in parts or "\\" in inside or not file.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"weights {text!r} leaves the package {package!r}; name a file inside it")
+    found = next((file for file in candidates if file.is_file()), None)
+    if found is None:
+        files = [
+            path.relative_to(folder).as_posix()
+            for folder in folders
+            for path in folder.rglob("*")
+            if path.is_file() and path.suffix not in (".py", ".pyc")
+        ]
+        raise UserError(f"weights {text!r}: package {package!r} has no file {inside!r}{nearest(inside, files)}")
+    return found
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]

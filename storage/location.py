@@ -1,0 +1,118 @@
+"""Where a run lives: one root URL and every path under it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+import zarr
+from fsspec.implementations.local import LocalFileSystem
+from zarr.abc.store import Store
+
+from rosetta.errors import UserError
+
+
+@dataclass(frozen=True)
+class Root:
+    """The root of a run, any fsspec URL or a local path."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", self.url.rstrip("/") or "/")
+
+    @property
+    def filesystem(self) -> fsspec.AbstractFileSystem:
+        """The file system that holds the root."""
+        try:
+            return fsspec.core.url_to_fs(self.url)[0]
+        except (ValueError, ImportError) as error:
+            raise UserError(f"root {self.url!r}: {error}; give a path or an installed fsspec protocol") from None
+
+    @property
+    def local(self) -> Path | None:
+        """The root as a local path, or None where it is elsewhere."""
+        if isinstance(self.filesystem, LocalFileSystem):
+            return Path(self.filesystem._strip_protocol(self.url))
+        return None
+
+    @property
+    def shown(self) -> str:
+        """The root without credentials, for people and logs."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.username else self.url
+
+    def path(self, relative: str) -> str:
+        """The file system's path of something under the root.
+
+        Raises
+        ------
+        ValueError
+            The path would leave the root.
+        """
+        if relative.startswith("/") or ".." in relative.split("/"):
+            raise ValueError(f"{relative!r} leaves the root")
+        return f"{self.filesystem._strip_protocol(self.url)}/{relative}"
+
+    def store(self, relative: str, *, read_only: bool = False) -> Store:
+        """A Zarr store under the root."""
+        if (local := self.local) is not None:
+            return zarr.storage.LocalStore(local / relative, read_only=read_only)
+        return zarr.storage.FsspecStore.from_url(f"{self.url}/{relative}", read_only=read_only)
+
+    def exists(self, relative: str) -> bool:
+        """Whether a file or folder is there."""
+        return bool(self.filesystem.exists(self.path(relative)))
+
+    def read_bytes(self, relative: str) -> bytes:
+        """A whole file."""
+        return bytes(self.filesystem.cat_file(self.path(relative)))
+
+    def write_bytes(self, relative: str, content: bytes) -> None:
+        """Write a whole file: a reader sees the old one or the new one, never a part.
+
+        Object stores put whole objects anyway; on a local disk the bytes go to a neighbour first, reach the disk and
+        then take the name.
+        """
+        if self.local is None:
+            self.filesystem.pipe_file(self.path(relative), content)
+            return
+        target = self.local / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+
+    def remove(self, relative: str) -> None:
+        """Remove a file or a whole folder, if it is there."""
+        if self.exists(relative):
+            self.filesystem.rm(self.path(relative), recursive=True)
+
+    def list(self, relative: str) -> list[str]:
+        """Names in a folder, sorted; none where there is no such folder."""
+        if not self.exists(relative):
+            return []
+        # fsspec keeps listings; a run changes them.
+        self.filesystem.invalidate_cache()
+        entries: list[Any] = self.filesystem.ls(self.path(relative), detail=False)
+        return sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
+
+    def require_writable(self) -> None:
+        """Try the root with a small file.
+
+        Raises
+        ------
+        UserError
+            Nothing can be written there.
+        """
+        try:
+            self.write_bytes(".rosetta", b"")
+            self.filesystem.rm(self.path(".rosetta"))
+        except (OSError, PermissionError) as error:
+            reason = error.strerror or type(error).__name__
+            raise UserError(f"root {self.shown}: cannot be written ({reason}); choose another with --root") from None

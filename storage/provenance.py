@@ -1,0 +1,109 @@
+"""`recipe.toml` and `provenance.json`: what was run, with which versions, on what, and what it left."""
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from rosetta.errors import UserError
+from rosetta.recipe import Recipe, parse_recipe
+from storage.fingerprint import FORMAT, first_difference
+from storage.location import Root
+
+RECIPE = "recipe.toml"
+PROVENANCE = "provenance.json"
+_PACKAGES = ("rosetta-mine", "torch", "torchvision", "timm", "numpy", "zarr", "xarray", "dask", "prefect")
+
+
+def stored_recipe(root: Root) -> Recipe | None:
+    """The recipe that made the root, or None where the root is new.
+
+    Raises
+    ------
+    UserError
+        It cannot be read.
+    """
+    if not root.exists(RECIPE):
+        return None
+    text = root.read_bytes(RECIPE).decode("utf-8", errors="replace")
+    return parse_recipe(text, f"{root.shown}/{RECIPE}")
+
+
+def require_same_run(root: Root, recipe: Recipe) -> None:
+    """A root belongs to one recipe, which may gain and lose models and move to other machines.
+
+    Raises
+    ------
+    UserError
+        The root was made by another recipe; says in what they differ.
+    """
+    stored = stored_recipe(root)
+    if stored is None:
+        return
+    before, after = _identity(stored), _identity(recipe)
+    # A model that came or went costs or spares its own work; only one that changed makes another run.
+    shared = before["models"].keys() & after["models"].keys()
+    for side in (before, after):
+        side["models"] = {name: spec for name, spec in side["models"].items() if name in shared}
+    if difference := first_difference(before, after):
+        raise UserError(
+            f"root {root.shown} was made by another recipe ({difference}); choose another --root, or give --replace to "
+            "make anew what differs"
+        )
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe decides about the numbers."""
+    data = recipe.model_dump(mode="json")
+    return {
+        "images": data["images"],
+        "models": {spec.pop("name"): spec for spec in data["models"]},
+        "matching": data["matching"],
+        "compute": {key: data["compute"][key] for key in ("dtype", "chunk_mib")},
+    }
+
+
+def write_recipe(root: Root, recipe: Recipe) -> None:
+    """Keep the recipe as run, unless it is there already."""
+    content = recipe.to_toml().encode()
+    if not root.exists(RECIPE) or root.read_bytes(RECIPE) != content:
+        root.write_bytes(RECIPE, content)
+
+
+def write_provenance(
+    root: Root,
+    *,
+    device: str,
+    weights: Mapping[str, str],
+    fingerprints: Mapping[str, str],
+    stages: list[dict[str, object]],
+) -> None:
+    """Add this run to the root's provenance."""
+    record: dict[str, Any] = {"format": FORMAT, "runs": []}
+    if root.exists(PROVENANCE):
+        try:
+            record["runs"] = json.loads(root.read_bytes(PROVENANCE))["runs"]
+        except (ValueError, KeyError, TypeError):
+            record["runs"] = []
+    record["fingerprints"] = dict(fingerprints)
+    record["weights_sha256"] = dict(weights)
+    record["runs"].append(
+        {
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "device": device,
+            "versions": {name: _version(name) for name in _PACKAGES},
+            "stages": stages,
+        }
+    )
+    root.write_bytes(PROVENANCE, json.dumps(record, indent=2).encode())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,51 @@
+"""`tables/*.parquet`: small tables that any Parquet reader opens, with their fingerprint in the file's metadata."""
+
+import io
+import json
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.fingerprint import Fingerprint
+from storage.location import Root
+
+_KEY = b"rosetta"
+
+
+def path(table: str) -> str:
+    """Where a table lies under the root."""
+    return f"tables/{table}.parquet"
+
+
+def write(root: Root, table: str, frame: pd.DataFrame, fingerprint: Fingerprint) -> None:
+    """Write a whole table. The same rows give the same bytes."""
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+    metadata = {
+        **(arrow.schema.metadata or {}),
+        _KEY: json.dumps(fingerprint.attributes(), sort_keys=True).encode(),
+    }
+    buffer = io.BytesIO()
+    pq.write_table(arrow.replace_schema_metadata(metadata), buffer, compression="zstd", write_page_checksum=True)
+    root.write_bytes(path(table), buffer.getvalue())
+
+
+def read(root: Root, table: str) -> pd.DataFrame:
+    """A whole table.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    """
+    return pq.read_table(io.BytesIO(root.read_bytes(path(table))), page_checksum_verification=True).to_pandas()
+
+
+def attributes(root: Root, table: str) -> dict[str, Any]:
+    """The fingerprint that a table carries; empty where there is no table or none to be read."""
+    try:
+        metadata = pq.read_schema(io.BytesIO(root.read_bytes(path(table)))).metadata or {}
+        return dict(json.loads(metadata.get(_KEY, b"{}")))
+    except (FileNotFoundError, pa.ArrowInvalid, json.JSONDecodeError):
+        return {}

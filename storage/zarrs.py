@@ -1,0 +1,107 @@
+"""How this project lays out Zarr: format 3, dimension names, zstd and crc32c, and when a store counts as complete."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from storage.fingerprint import Fingerprint
+from storage.location import Root
+
+# By default a chunk of nothing but zeros is not written, and then no one can tell it from a chunk that got lost.
+zarr.config.set({"array.write_empty_chunks": True})
+
+_LEVEL = 1
+"""Activation maps are mostly noise to a compressor: higher zstd levels cost time and save next to nothing."""
+
+
+def create_array(
+    group: zarr.Group,
+    name: str,
+    *,
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    dtype: Any,
+    dimensions: Sequence[str],
+    fill: Any = 0,
+    attributes: Mapping[str, Any] | None = None,
+    coordinates: str | None = None,
+) -> zarr.Array:
+    """An array as all of this project's arrays are.
+
+    `coordinates` names, separated by blanks, the other arrays that xarray is to take for coordinates.
+    """
+    extra = {"coordinates": coordinates} if coordinates else {}
+    return group.create_array(
+        name,
+        shape=tuple(shape),
+        chunks=tuple(max(1, size) for size in chunks),
+        dtype=dtype,
+        fill_value=fill,
+        dimension_names=tuple(dimensions),
+        compressors=(ZstdCodec(level=_LEVEL), Crc32cCodec()),
+        attributes={**(attributes or {}), **extra},
+    )
+
+
+def create_labels(group: zarr.Group, name: str, values: Sequence[str] | np.ndarray[Any, Any], dimension: str) -> None:
+    """A whole one-dimensional array of labels in one chunk; text where the values are text."""
+    array = np.asarray(values)
+    text = array.dtype.kind in "OU"
+    created = create_array(
+        group,
+        name,
+        shape=array.shape,
+        chunks=array.shape,
+        dtype=str if text else array.dtype,
+        dimensions=[dimension],
+        fill="" if text else 0,
+    )
+    created[:] = array.astype(object) if text else array
+
+
+def open_existing(root: Root, path: str) -> zarr.Group | None:
+    """The group of a store that has been laid out, to go on with; None where there is none.
+
+    A store whose layout was cut short has no fingerprint yet and holds no data: it is removed.
+    """
+    if not root.exists(f"{path}/zarr.json"):
+        root.remove(path)
+        return None
+    group = zarr.open_group(root.store(path), mode="r+", use_consolidated=False)
+    if "fingerprint" not in group.attrs:
+        root.remove(path)
+        return None
+    return group
+
+
+def open_complete(root: Root, path: str) -> zarr.Group:
+    """The group of a finished store, to read.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none, or it is not finished.
+    """
+    if root.exists(f"{path}/zarr.json"):
+        group = zarr.open_group(root.store(path, read_only=True), mode="r")
+        if group.attrs.get("complete"):
+            return group
+    raise FileNotFoundError(f"{path} under {root.shown} is not there or not finished")
+
+
+def seal_layout(group: zarr.Group, fingerprint: Fingerprint, attributes: Mapping[str, Any]) -> None:
+    """Say that all arrays are laid out and what the store is made from; data may come now."""
+    group.attrs.update({**attributes, **fingerprint.attributes(), "complete": False})
+
+
+def complete(group: zarr.Group) -> None:
+    """Say that all data is in, and gather the metadata so that the store opens with one read."""
+    group.attrs["complete"] = True
+    with warnings.catch_warnings():
+        # Readers that do not know gathered metadata read the ungathered, which is there as well.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(group.store)

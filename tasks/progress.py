@@ -1,0 +1,43 @@
+"""How a stage tells how far it is, without knowing who listens."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+
+Advance = Callable[[int], None]
+"""Takes how many more are done."""
+Tracker = Callable[[str, int], AbstractContextManager[Advance]]
+"""Takes what is being done and how many there are of it."""
+
+log = logging.getLogger("rosetta")
+
+_EVERY = 10.0
+"""Seconds between two lines of a stage that is under way."""
+
+
+@contextmanager
+def plain_lines(title: str, total: int) -> Iterator[Advance]:
+    """A line in the log at the start, every ten seconds, and at the end."""
+    done, began = 0, time.monotonic()
+    told = began
+
+    def advance(more: int) -> None:
+        nonlocal done, told
+        done += more
+        if time.monotonic() - told >= _EVERY and done < total:
+            told = time.monotonic()
+            log.info("%s: %d of %d", title, done, total)
+
+    yield advance
+    log.info("%s: %d done in %.1f s", title, total, time.monotonic() - began)
+
+
+tracker: ContextVar[Tracker] = ContextVar("tracker", default=plain_lines)
+"""Who listens; the command puts a progress bar here."""
+
+
+def track(title: str, total: int) -> AbstractContextManager[Advance]:
+    """Report on `total` pieces of work under a title."""
+    return tracker.get()(title, total)
