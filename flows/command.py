@@ -3,48 +3,58 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
-import typer
+from cyclopts import App, CycloptsError, Parameter
 
 from rosetta.errors import UserError
 
-app = typer.Typer(
-    help="Mine the units that vision models share, and look at them.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = App(name="rosetta", help="Mine the units that vision models share, and look at them.", version_flags=[], default_parameter=Parameter(show_default=False))
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+Json = Annotated[
+    bool, Parameter("--json", negative="", help="Print one JSON object on standard output and nothing else.")
+]
 
 
-@app.command()
+@app.command
 def mine(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, deployments/recipes/faces.toml say.")],
-    root: Annotated[str | None, typer.Option(help="Where the artifacts go, instead of the recipe's root.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, like images.count=64. May be repeated."),
-    ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Make anew what another recipe made under the same root.")
-    ] = False,
+    recipe: Path,
+    /,
+    *,
+    root: str | None = None,
+    changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
+    replace: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
 ) -> None:
-    """Mine a recipe: dump, correlate, match, cluster, draw. Goes on where an earlier run stopped."""
+    """Mine a recipe: dump, correlate, match, cluster, draw. Goes on where an earlier run stopped.
+
+    Parameters
+    ----------
+    recipe
+        A recipe, deployments/recipes/faces.toml say.
+    root
+        Where the artifacts go, any fsspec URL, instead of the recipe's root.
+    changes
+        Change the recipe, like images.count=64. May be repeated.
+    replace
+        Make anew what another recipe made under the same root.
+    """
     from rosetta.recipe import read_recipe
 
-    wanted = read_recipe(recipe, root, changes or [])
+    wanted = read_recipe(recipe, root, changes)
     _quiet_prefect()
     from flows.console import narrated
+    from flows.mine import finished
     from flows.mine import mine as mine_flow
+    from flows.survey import prepare
 
-    with narrated():
-        mined = mine_flow(wanted, replace)
+    # Prefect's server takes seconds to start: what is wrong, or that nothing is left to do, is said before.
+    mined = finished(prepare(wanted, replace))
+    if mined is None:
+        with narrated():
+            mined = mine_flow(wanted, replace)
     if as_json:
         _print_json(mined.as_dict())
         return
@@ -54,12 +64,15 @@ def mine(
     print(f"Look at {mined.root}/report/index.html")
 
 
-@app.command()
-def zoo(
-    model: Annotated[str | None, typer.Argument(help="A model, timm/resnet50 say; left out: all families.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List families and models, or one model's layers with their channels and grids."""
+@app.command
+def zoo(model: str | None = None, /, *, as_json: Json = False) -> None:
+    """List families, or one model's layers with their channels and grids.
+
+    Parameters
+    ----------
+    model
+        A model, timm/resnet50 say; left out: all families.
+    """
     from rosetta import zoo as models
 
     if model is None:
@@ -89,9 +102,15 @@ def zoo(
         print(f"  {layer.name:32} {layer.channels:6} channels  {grid:>11}  from unit {span.start}")
 
 
-@app.command()
-def check(root: Annotated[str, typer.Argument(help="The root of a run.")], as_json: Json = False) -> None:
-    """Read every chunk and every table of a run and name what is damaged or missing."""
+@app.command
+def check(root: str, /, *, as_json: Json = False) -> None:
+    """Read every chunk and every table of a run and name what is damaged or missing.
+
+    Parameters
+    ----------
+    root
+        The root of a run, any fsspec URL.
+    """
     from storage.check import check_root
     from storage.location import Root
 
@@ -104,12 +123,18 @@ def check(root: Annotated[str, typer.Argument(help="The root of a run.")], as_js
         if not findings:
             print("Everything is whole.")
     if findings:
-        raise typer.Exit(2)
+        sys.exit(2)
 
 
-@app.command()
-def status(root: Annotated[str, typer.Argument(help="The root of a run.")], as_json: Json = False) -> None:
-    """Show what of a run is complete, begun or missing, from its stores alone."""
+@app.command
+def status(root: str, /, *, as_json: Json = False) -> None:
+    """Show what of a run is complete, begun or missing, from its stores alone.
+
+    Parameters
+    ----------
+    root
+        The root of a run, any fsspec URL.
+    """
     from storage.location import Root
     from storage.status import artifacts
 
@@ -121,7 +146,7 @@ def status(root: Annotated[str, typer.Argument(help="The root of a run.")], as_j
         print(f"{entry.artifact:40} {entry.state}")
 
 
-@app.command()
+@app.command
 def bench() -> None:
     """Measure this machine: writes runs/bench/bench.json. Needs a checkout, like `make bench`."""
     import subprocess
@@ -129,7 +154,7 @@ def bench() -> None:
     script = Path(__file__).resolve().parent.parent / "tests" / "benchmarks" / "faces.py"
     if not script.exists():
         raise UserError("the benchmarks are part of the checkout, not of the package; run this from a clone")
-    raise typer.Exit(subprocess.call([sys.executable, str(script)]))
+    sys.exit(subprocess.call([sys.executable, str(script)]))
 
 
 def _quiet_prefect() -> None:
@@ -143,21 +168,20 @@ def _print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command: 0 when done, 2 with one line for what the user can mend, 1 for a fault of ours."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
     except UserError as error:
         print(f"rosetta: {error}", file=sys.stderr)
         sys.exit(2)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
-    except click.UsageError as error:
-        print(f"rosetta: {error.format_message()} (rosetta --help lists what there is)", file=sys.stderr)
+    except CycloptsError as error:
+        print(f"rosetta: {' '.join(str(error).split())} (rosetta --help lists what there is)", file=sys.stderr)
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         print("rosetta: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
 
 
 if __name__ == "__main__":

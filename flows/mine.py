@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from flows.survey import Survey, check_models, survey
+from flows.survey import Survey, prepare
 from rosetta.recipe import Recipe
-from storage import activations, correlations, provenance, tables
+from storage import provenance, tables
 from storage.activations import ActivationStore
-from storage.fingerprint import Fingerprint
-from storage.images import PATH as IMAGES
 from storage.location import Root
-from storage.zarrs import open_existing
+from storage.zarrs import stored_attributes
 from tasks.correlate import correlate
 from tasks.dictionary import write_dictionary
 from tasks.dump import dump
 from tasks.images import draw_images
 from tasks.match import write_buddies, write_units
-from tasks.report import PAGE, write_report
+from tasks.report import PAGE, is_written, write_report
 from tasks.stage import Stage
 
 
@@ -65,15 +63,10 @@ def mine(recipe: Recipe, replace: bool = False) -> Mined:
     UserError
         Something that the recipe names is not right; nothing has been changed then.
     """
-    plan = survey(recipe)
-    if replace:
-        check_models(plan)
-        _remove_what_differs(plan)
-    else:
-        provenance.require_same_run(plan.root, recipe)
-        _require_same_stores(plan)
-        check_models(plan)
+    plan = prepare(recipe, replace)
     plan.root.require_writable()
+    if replace:
+        _remove_what_differs(plan)
     provenance.write_recipe(plan.root, recipe)
     stages = tuple(_run(plan))
     provenance.write_provenance(
@@ -103,25 +96,26 @@ def _run(plan: Survey) -> list[Stage]:
     return stages
 
 
-def _stores(plan: Survey) -> list[tuple[str, Fingerprint]]:
-    """The stores of a run; its tables and page follow from them and cost next to nothing."""
-    return [
-        (IMAGES, plan.images),
-        *((activations.path(spec.name), plan.activations(spec)) for spec in plan.models),
-        *((correlations.path(*pair), plan.correlations(pair)) for pair in plan.pairs),
-    ]
-
-
-def _require_same_stores(plan: Survey) -> None:
-    for path, wanted in _stores(plan):
-        if (group := open_existing(plan.root, path)) is not None:
-            wanted.require_match(path, group.attrs)
+def finished(plan: Survey) -> Mined | None:
+    """What a run left if there is nothing to do any more; found out without starting a flow."""
+    stored = [(path, stored_attributes(plan.root, path), wanted) for path, wanted in plan.stores()]
+    whole = all(
+        found is not None and found["complete"] and found["fingerprint"] == wanted.digest for _, found, wanted in stored
+    )
+    derived = all(
+        tables.attributes(plan.root, table).get("fingerprint") == wanted.digest for table, wanted in plan.derived()
+    )
+    if not (whole and derived and is_written(plan.root, plan.report)):
+        return None
+    names = ["images", *(f"dump {spec.name}" for spec in plan.models), *(f"correlate {a}~{b}" for a, b in plan.pairs)]
+    names += ["units", "match", "dictionary", "report"]
+    return _counts(plan, tuple(Stage(name, 0.0, "skipped") for name in names))
 
 
 def _remove_what_differs(plan: Survey) -> None:
-    for path, wanted in _stores(plan):
-        group = open_existing(plan.root, path)
-        if group is not None and group.attrs["fingerprint"] != wanted.digest:
+    for path, wanted in plan.stores():
+        found = stored_attributes(plan.root, path)
+        if found is not None and found["fingerprint"] != wanted.digest:
             plan.root.remove(path)
 
 

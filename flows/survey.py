@@ -3,17 +3,18 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
-from storage import activations, correlations, tables
+from storage import activations, correlations, provenance, tables
 from storage.fingerprint import Fingerprint, fingerprint
 from storage.images import PATH as IMAGES
 from storage.location import Root
+from storage.zarrs import stored_attributes
 from tasks.images import DEFAULT_COUNT, check_source, list_source, source_stamp
 
 Pair = tuple[str, str]
@@ -108,16 +109,28 @@ class Survey:
         """Of the page."""
         return fingerprint("report", dictionary=self.dictionary.digest, units=self.units.digest, name=self.recipe.name)
 
+    def stores(self) -> list[tuple[str, Fingerprint]]:
+        """Path and fingerprint of every store; tables and page follow from them and cost next to nothing."""
+        return [
+            (IMAGES, self.images),
+            *((activations.path(spec.name), self.activations(spec)) for spec in self.models),
+            *((correlations.path(*pair), self.correlations(pair)) for pair in self.pairs),
+        ]
+
+    def derived(self) -> list[tuple[str, Fingerprint]]:
+        """Table and fingerprint of every table."""
+        return [
+            ("units", self.units),
+            ("buddies", self.buddies),
+            ("rosetta", self.dictionary),
+            ("clusters", self.dictionary),
+        ]
+
     def artifacts(self) -> dict[str, str]:
         """Every artifact's path with its fingerprint."""
         return {
-            IMAGES: self.images.digest,
-            **{activations.path(spec.name): self.activations(spec).digest for spec in self.models},
-            **{correlations.path(*pair): self.correlations(pair).digest for pair in self.pairs},
-            tables.path("units"): self.units.digest,
-            tables.path("buddies"): self.buddies.digest,
-            tables.path("rosetta"): self.dictionary.digest,
-            tables.path("clusters"): self.dictionary.digest,
+            **{path: wanted.digest for path, wanted in self.stores()},
+            **{tables.path(table): wanted.digest for table, wanted in self.derived()},
             "report/index.html": self.report.digest,
         }
 
@@ -164,19 +177,33 @@ def survey(recipe: Recipe) -> Survey:
     return Survey(recipe, Root(recipe.root), device, generator, files, weights)
 
 
-def check_models(plan: Survey) -> None:
-    """Load what will be needed once, so that what is wrong with it is said before anything is written.
+def prepare(recipe: Recipe, replace: bool = False) -> Survey:
+    """Survey a recipe and check it against what its root holds; nothing is written.
 
     Raises
     ------
     UserError
-        Weights that do not fit, a glob that matches no layer, an image file that is none.
+        Something that the recipe names is not to be had, or the root was made from something else and `replace` is not
+        given.
     """
+    plan = survey(recipe)
+    if not replace:
+        provenance.require_same_run(plan.root, recipe)
+        for path, wanted in plan.stores():
+            if (found := stored_attributes(plan.root, path)) is not None:
+                wanted.require_match(path, found)
     for spec in plan.models:
-        if not plan.root.exists(f"{activations.path(spec.name)}/zarr.json"):
-            zoo.load(spec)
-    if plan.files and not plan.root.exists(f"{IMAGES}/zarr.json"):
+        if stored_attributes(plan.root, activations.path(spec.name)) is None:
+            _load_once(spec)
+    if plan.files and stored_attributes(plan.root, IMAGES) is None:
         check_source(plan.files)
+    return plan
+
+
+@lru_cache(maxsize=64)
+def _load_once(spec: ModelSpec) -> None:
+    """Load a model and let go of it: what is wrong with it is said before anything is written."""
+    zoo.load(spec)
 
 
 def resolve_device(device: str) -> str:

@@ -47,5 +47,5 @@ def attributes(root: Root, table: str) -> dict[str, Any]:
     try:
         metadata = pq.read_schema(io.BytesIO(root.read_bytes(path(table)))).metadata or {}
         return dict(json.loads(metadata.get(_KEY, b"{}")))
-    except (FileNotFoundError, pa.ArrowInvalid, json.JSONDecodeError):
+    except (OSError, pa.ArrowInvalid, json.JSONDecodeError):
         return {}

@@ -8,6 +8,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from rosetta.errors import UserError
 from storage.fingerprint import Fingerprint
 from storage.location import Root
 
@@ -76,6 +77,24 @@ def open_existing(root: Root, path: str) -> zarr.Group | None:
         root.remove(path)
         return None
     return group
+
+
+def stored_attributes(root: Root, path: str) -> dict[str, Any] | None:
+    """What a store that has been laid out says of itself, or None; changes nothing.
+
+    Raises
+    ------
+    UserError
+        Its metadata is damaged.
+    """
+    if not root.exists(f"{path}/zarr.json"):
+        return None
+    try:
+        group = zarr.open_group(root.store(path, read_only=True), mode="r", use_consolidated=False)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it and it is made anew") from None
+    attributes = group.attrs.asdict()
+    return attributes if "fingerprint" in attributes else None
 
 
 def open_complete(root: Root, path: str) -> zarr.Group:

@@ -39,7 +39,7 @@ _PICTURED = 400
 @stage("report")
 def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, models: Sequence[ModelSpec]) -> Outcome:
     """Write the page and its pictures; the page last, so that it never shows what is not there."""
-    if root.exists(PAGE) and wanted.digest.encode() in root.read_bytes(PAGE):
+    if is_written(root, wanted):
         return "skipped"
     root.remove("report")
     run = _Run.read(root, anchor, models)
@@ -65,6 +65,11 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
     )
     root.write_bytes(PAGE, render(page).encode())
     return "done"
+
+
+def is_written(root: Root, wanted: Fingerprint) -> bool:
+    """Whether the page is there and was made from the same."""
+    return root.exists(PAGE) and wanted.digest.encode() in root.read_bytes(PAGE)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def opacity(strength: Strength) -> npt.NDArray[np.float32]:
 
 
 def gradient(steps: int = 17) -> str:
-    """The heat colours as a CSS gradient from weak (left) to strong, with their opacity: the legend of every picture."""
+    """The heat colours with their opacity as a CSS gradient from weak to strong: the legend of every picture."""
     strengths = np.linspace(0.0, 1.0, steps)
     stops = []
     for strength, colour, cover in zip(strengths, heat(strengths), opacity(strengths), strict=True):

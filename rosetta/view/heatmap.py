@@ -64,9 +64,7 @@ def _strength(activation: npt.NDArray[np.generic], low: float, high: float, size
     return np.clip(resample(finite, size), 0.0, 1.0)
 
 
-def overlay(
-    image: Pixels, activation: npt.NDArray[np.generic], low: float, high: float, size: int = TILE
-) -> Pixels:
+def overlay(image: Pixels, activation: npt.NDArray[np.generic], low: float, high: float, size: int = TILE) -> Pixels:
     """One tile: an image under the heat of one unit.
 
     Parameters

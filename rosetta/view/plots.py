@@ -7,6 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from rosetta.view import svg
 
@@ -42,28 +43,36 @@ def _edges(values: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     return 1.0 - BIN * np.arange(round(bins), -1, -1)
 
 
+def _counts(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(bins,) how many values lie in each; NaN for none, so that no line runs along the axis."""
+    # Rounding leaves some correlations a hair above 1.
+    counts, _ = np.histogram(np.clip(values, edges[0], 1.0), edges)
+    return np.where(counts > 0, counts, np.nan)
+
+
 def _row(
     axes: Axes, name: str, best: npt.NDArray[np.float64], matched: npt.NDArray[np.float64],
-    edges: npt.NDArray[np.float64], colour: str, control: bool,
+    edges: npt.NDArray[np.float64], colour: str, control: bool, right: bool,
 ) -> None:  # fmt: skip
     """Draw one pair: all units behind, buddies before them, their median as a line."""
-    axes.hist(np.clip(best, edges[0], 1.0), edges, color=svg.REST, alpha=0.75)
-    axes.hist(np.clip(matched, edges[0], 1.0), edges, color=colour, alpha=_TINT)
-    axes.hist(
-        np.clip(matched, edges[0], 1.0), edges, histtype="step", color=colour, linewidth=1.2,
+    axes.stairs(_counts(best, edges), edges, fill=True, color=svg.REST, alpha=0.75)
+    axes.stairs(_counts(matched, edges), edges, fill=True, color=colour, alpha=_TINT, linewidth=0)
+    axes.stairs(
+        _counts(matched, edges), edges, color=colour, linewidth=1.2,
         linestyle=(0, (3, 1.5)) if control else "solid",
     )  # fmt: skip
     heading = f"{_short(name)}  (control)" if control else _short(name)
-    axes.text(0.008, 0.93, heading, transform=axes.transAxes, va="top", weight="bold", color=svg.INK)
+    x, side = (0.992, "right") if right else (0.008, "left")
+    axes.text(x, 0.93, heading, transform=axes.transAxes, ha=side, va="top", weight="bold", color=svg.INK)
     told = "no buddies"
     if matched.size:
         median = float(np.median(matched))
         axes.axvline(median, color=colour, linewidth=1.0, ymax=0.9, linestyle=(0, (1, 1.5)))
-        told = f"{matched.size:,} buddies, median {median:.2f}"
-    axes.text(0.008, 0.73, told, transform=axes.transAxes, va="top", color=svg.QUIET, size=7.5)
-    axes.margins(x=0)
+        told = f"{matched.size:,} {'buddy' if matched.size == 1 else 'buddies'}, median {median:.2f}"
+    axes.text(x, 0.73, told, transform=axes.transAxes, ha=side, va="top", color=svg.QUIET, size=7.5)
+    axes.set_xlim(edges[0], 1.0)
     axes.tick_params(length=2.5)
-    axes.yaxis.get_major_locator().set_params(nbins=3, integer=True)  # type: ignore[attr-defined]
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     axes.set_axisbelow(True)
     axes.grid(axis="x", color=svg.FAINT, linewidth=0.5, alpha=0.7)
 
@@ -94,6 +103,10 @@ def correlation_histogram(
     best = {name: _finite(values) for name, values in all_values.items()}
     matched = {name: _finite(buddies.get(name, np.empty(0))) for name in all_values}
     edges = _edges([*best.values(), *matched.values()])
+    # Names stand where there is least to cover, on one side in all rows.
+    counts = sum((np.histogram(values, edges)[0] for values in (*best.values(), *matched.values())), np.zeros(1))
+    quarter = len(edges) // 4
+    right = bool(counts[:quarter].sum() >= counts[-quarter:].sum())
     # A blank row sets the controls off.
     rows = [*names, *([None] if names and apart else []), *apart]
     heights = [0.36 if name is None else 1.0 for name in rows] or [1.0]
@@ -112,11 +125,14 @@ def correlation_histogram(
             share = drawn[0] if drawn else None
             axes = figure.add_subplot(grid[index, 0], sharex=share, sharey=share)
             control = name in controls
-            _row(axes, name, best[name], matched[name], edges, svg.CONTROL if control else svg.ACCENT, control)
+            colour = svg.CONTROL if control else svg.ACCENT
+            _row(axes, name, best[name], matched[name], edges, colour, control, right)
             drawn.append(axes)
         for axes in drawn[:-1]:
             axes.tick_params(labelbottom=False)
         if drawn:
+            tallest = max(float(np.histogram(values, edges)[0].max()) for values in (*best.values(), *matched.values()))
+            drawn[0].set_ylim(0.0, max(tallest, 1.0) * 1.08)
             drawn[-1].set_xlabel("Pearson correlation with a unit of the anchor")
             figure.supylabel(f"count per bin of {BIN:g}", size=8.5, color=svg.QUIET, x=0.004)
         handles = [
@@ -127,7 +143,7 @@ def correlation_histogram(
             handles.append(Patch(facecolor=(svg.CONTROL, _TINT), edgecolor=svg.CONTROL, label="buddies of a control"))
         figure.legend(
             handles=handles, loc="upper left", ncols=3, bbox_to_anchor=(0.079, 1.0), borderaxespad=0.1,
-            handlelength=1.4, columnspacing=1.6, fontsize=8.5,
+            handlelength=1.4, columnspacing=3.0, fontsize=8.5,
         )  # fmt: skip
         return svg.text(figure, f"Histogram of correlations for {', '.join(all_values) or 'no pair'}")
 

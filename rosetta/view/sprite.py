@@ -1,5 +1,4 @@
-"""All tiles of one concept in one picture, so that a page of thousands asks for thousands of files, not for tens of
-thousands."""
+"""All tiles of one concept in one picture: one file to ask for instead of dozens."""
 
 from io import BytesIO
 

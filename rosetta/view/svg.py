@@ -11,8 +11,8 @@ from threading import Lock
 import matplotlib.style
 from matplotlib.figure import Figure
 
-# Figures are drawn in stand-in colours; each becomes a variable of the page's theme, with a fallback that reads on white
-# for a file that stands alone.
+# Figures are drawn in stand-in colours; each becomes a variable of the page's theme, with a fallback that reads on
+# white for a file that stands alone.
 INK = "#010101"
 FAINT = "#020202"
 REST = "#030303"
@@ -83,8 +83,8 @@ def text(figure: Figure, label: str, crop: bool = False) -> str:
     Returns
     -------
     str
-        ``<svg …>…</svg>``: transparent, text as text, no date, no addresses but the name spaces, and identifiers that no
-        other plot of the page has. The same figure gives the same text.
+        ``<svg …>…</svg>``: transparent, text as text, no date, no addresses but the name spaces, and identifiers
+        that no other plot of the page has. The same figure gives the same text.
     """
     buffer = StringIO()
     figure.savefig(

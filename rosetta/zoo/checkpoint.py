@@ -52,8 +52,8 @@ def read_tensors(file: FromFile, key: str | None = None) -> dict[str, Tensor]:
     Returns
     -------
     dict
-        Tensors by name, in the file's order, without the `module.` that data parallel training puts before
-        every name.
+        Tensors by name, without the `module.` that data parallel training puts before every name; in the file's
+        order, or sorted by name where the format keeps none.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def read_tensors(file: FromFile, key: str | None = None) -> dict[str, Tensor]:
             content = io.BytesIO(stream.read())  # readers seek back and forth, which is slow on a remote file
         except OSError as error:
             raise UserError(f"weights {file.text!r} cannot be read: {error}") from None
-    data = _safetensors(content, file.text) if file.suffix == ".safetensors" else _torch(content, file.text)
+    data = _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
     state = _unwrap(data, key)
     if state is None:
         held = f"keys {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
@@ -77,7 +77,7 @@ def read_tensors(file: FromFile, key: str | None = None) -> dict[str, Tensor]:
 
 def _safetensors(content: io.BytesIO, text: str) -> dict[str, Tensor]:
     try:
-        return load_safetensors(content.getvalue())
+        return dict(sorted(load_safetensors(content.getvalue()).items()))  # the reader's order is not fixed
     except (SafetensorError, ValueError, KeyError) as error:
         raise UserError(f"weights {text!r} are damaged ({error}); copy or download the file again") from None
 
@@ -95,7 +95,8 @@ def _torch(content: io.BytesIO, text: str) -> Any:
                 "tensors only; save model.state_dict() alone, or as .safetensors"
             ) from None
         raise UserError(
-            f"weights {text!r} are damaged, truncated or no checkpoint; copy or download the file again"
+            f"weights {text!r} are damaged, truncated or not what torch.save writes by default; "
+            "copy, download or save the file again"
         ) from None
 
 
@@ -103,11 +104,8 @@ def _code(content: bytes, error: Exception) -> str | None:
     """What code a refused file would have run, if it was refused for that."""
     if "TorchScript" in str(error):
         return "a TorchScript program"
-    if isinstance(error, pickle.UnpicklingError):
-        if found := _REFUSED.search(str(error)):
-            return found[1]
-        if content[:2] == b"PK":  # whole, since its pickle was found
-            return "a pickle beyond what torch.save writes by default"
+    if isinstance(error, pickle.UnpicklingError) and (found := _REFUSED.search(str(error))):
+        return found[1]
     return _called(content)
 
 

@@ -103,6 +103,11 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
         with forked_rng(None):
             architecture = family.build(name, None, pretrained=True)
         return architecture, tensors_sha256(architecture.module)
+    if spec.match == "order" and not weights.keeps_order:
+        raise UserError(
+            f'weights {spec.weights!r}: match = "order" cannot be used, as .safetensors keep no order; '
+            "give the file that torch.save wrote"
+        )
     state: dict[str, Tensor] = read_tensors(weights, family.state_key)
     with forked_rng(None):
         architecture = family.build(name, state, pretrained=False)
@@ -110,7 +115,7 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
     if spec.match == "name" and not fits_by_name(module, state):
         translated = dict(family.translate(module, state))
         state = translated if fits_by_name(module, translated) else state
-    load_state(module, state, spec.match, spec.weights, spec.model)
+    load_state(module, state, spec.match, spec.weights, spec.model, ordered=weights.keeps_order)
     return architecture, weights.sha256()
 
 

@@ -52,6 +52,7 @@ def find(model: str) -> tuple[Family, str]:
 
 def _family(family: str) -> Family:
     if family not in _FAMILIES:
-        known = nearest(family, _FAMILIES) or f"; there are {', '.join(_FAMILIES)}"
-        raise UserError(f"unknown model family {family!r}{known}")
+        raise UserError(
+            f"unknown model family {family!r}{nearest(family, _FAMILIES)} (there are {', '.join(_FAMILIES)})"
+        )
     return _FAMILIES[family]

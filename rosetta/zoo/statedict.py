@@ -13,7 +13,12 @@ _COUNTER = "num_batches_tracked"
 
 
 def load_state(
-    module: nn.Module, state: Mapping[str, Tensor], match: Literal["name", "order"], weights: str, model: str
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    match: Literal["name", "order"],
+    weights: str,
+    model: str,
+    ordered: bool = True,
 ) -> None:
     """Copy tensors into a module, all of them or none.
 
@@ -28,6 +33,8 @@ def load_state(
         ignored; the count and every shape must agree, one after the other.
     weights, model
         What errors call the two.
+    ordered
+        Whether the order of `state` means anything, so that `order` is worth a hint.
 
     Raises
     ------
@@ -38,7 +45,7 @@ def load_state(
     difference = _by_position(wanted, state) if match == "order" else _by_name(wanted, state)
     if difference is not None:
         remedy = "; is the file of another architecture?"
-        if match == "name" and _by_position(wanted, state) is None:
+        if match == "name" and ordered and _by_position(wanted, state) is None:
             remedy = '; count and shapes agree in order, so match = "order" can load it by position'
         raise UserError(f"weights {weights!r} do not fit {model}: {difference}{remedy}")
     if match == "order":

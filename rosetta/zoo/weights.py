@@ -51,6 +51,11 @@ class FromFile:
         """Lower-case ending of the file name."""
         return PurePosixPath(self.url.partition("?")[0]).suffix.lower()
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether the tensors lie in the file in the order of the model that was saved."""
+        return self.suffix != ".safetensors"
+
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """The file's bytes.

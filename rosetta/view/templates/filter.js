@@ -21,16 +21,17 @@ if (form) {
   let texts = null;
   let waiting = 0;
 
+  const size = () => Number(n.value) || 1;
+
   const apply = () => {
     const words = q.value.toLowerCase().split(/\s+/).filter(Boolean);
     // Read once, and only when someone searches.
     if (words.length && !texts) texts = cards.map(card => card.textContent.replace(/\s+/g, " ").toLowerCase());
     const bound = r.value === least ? -Infinity : Number(r.value) - 1e-9;
-    const size = Number(n.value) || 1;
     let count = 0;
     cards.forEach((card, index) => {
       const strong = bound === -Infinity || Number(card.dataset.r) >= bound;
-      const passes = strong && Number(card.dataset.n) >= size && words.every(word => texts[index].includes(word));
+      const passes = strong && Number(card.dataset.n) >= size() && words.every(word => texts[index].includes(word));
       card.hidden = !passes;
       count += passes;
     });
@@ -44,9 +45,8 @@ if (form) {
     if (q.value.trim()) state.set("q", q.value.trim());
     if (r.value !== least) state.set("r", r.value);
     if (size() > 1) state.set("n", String(size()));
-    try { history.replaceState(null, "", `#${state}`); } catch { location.hash = String(state); }
+    try { history.replaceState(null, "", String(state) ? `#${state}` : location.pathname + location.search); } catch {}
   };
-  const size = () => Number(n.value) || 1;
 
   const recall = () => {
     const state = new URLSearchParams(location.hash.slice(1));

