@@ -11,7 +11,12 @@ from cyclopts import App, CycloptsError, Parameter
 
 from rosetta.errors import UserError
 
-app = App(name="rosetta", help="Mine the units that vision models share, and look at them.", version_flags=[], default_parameter=Parameter(show_default=False))
+app = App(
+    name="rosetta",
+    help="Mine the units that vision models share, and look at them.",
+    version_flags=[],
+    default_parameter=Parameter(show_default=False),
+)
 
 Json = Annotated[
     bool, Parameter("--json", negative="", help="Print one JSON object on standard output and nothing else.")
@@ -181,7 +186,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("rosetta: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-
 
 
 if __name__ == "__main__":

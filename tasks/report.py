@@ -22,6 +22,7 @@ from storage.fingerprint import Fingerprint
 from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
+from storage.provenance import RECIPE
 from storage.zarrs import open_complete
 from tasks.progress import track
 from tasks.stage import Outcome, stage
@@ -61,7 +62,7 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
         histogram=_histogram(run, models),
         layer_plots=tuple(_layer_plot(run, spec.name) for spec in models if spec.name != anchor),
         fingerprint=wanted.digest,
-        command="rosetta mine RECIPE",
+        command=f"rosetta mine {RECIPE}",
     )
     root.write_bytes(PAGE, render(page).encode())
     return "done"
@@ -234,5 +235,5 @@ def _layer_plot(run: _Run, model: str) -> tuple[str, str]:
     columns = [layer.name for layer in run.stores[model].units.layers]
     pairs = run.with_anchor(model)
     counts = pd.crosstab(pairs["layer_a"], pairs["layer_b"]).reindex(index=rows, columns=columns, fill_value=0)
-    title = f"{run.anchor} × {model}"
-    return title, layer_matches(counts.to_numpy(), rows, columns, title)
+    plot = layer_matches(counts.to_numpy(), rows, columns, f"{run.anchor} × {model}")
+    return f"{len(pairs):,} buddies of {run.anchor} in {model}", plot

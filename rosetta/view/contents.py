@@ -42,7 +42,7 @@ class Concept:
     mean_pearson: float
     """Mean over its neurons."""
     min_pearson: float
-    """Of its weakest neuron."""
+    """The weakest correlation of any of its neurons in any model."""
     neurons: tuple[Neuron, ...]
     """Best first; the picture shows the best."""
     picture: str
@@ -96,7 +96,7 @@ class Dictionary:
     models: tuple[ModelSummary, ...]
     """The anchor first, as in the recipe."""
     concepts: tuple[Concept, ...]
-    """In any order; the page sorts them."""
+    """In any order; the page shows them by number."""
     rosetta: int
     """How many Rosetta neurons there are."""
     histogram: str

@@ -36,12 +36,6 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 
-def _order(concept: Concept) -> tuple[float, int]:
-    """Strongest first; what has no correlation comes last."""
-    mean = concept.mean_pearson
-    return (-mean if math.isfinite(mean) else math.inf, concept.cluster)
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -70,7 +64,7 @@ def render(dictionary: Dictionary) -> str:
     str
         A whole HTML document. It asks for nothing but the concepts' pictures, and for those as they come into view.
     """
-    concepts = sorted(dictionary.concepts, key=_order)
+    concepts = sorted(dictionary.concepts, key=lambda concept: concept.cluster)
     means = [concept.mean_pearson for concept in concepts if math.isfinite(concept.mean_pearson)]
     columns = max((len(concept.columns) for concept in concepts), default=1)
     return (

@@ -196,5 +196,13 @@ def test_prefect_knows_the_run_by_readable_names(run, environment):
     )
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     names = done.stdout.splitlines()
-    for name in ("mine small", "dump lite0", "correlate dcgan~lite0", "match", "report", "small-report", "small-buddies"):
+    for name in (
+        "mine small",
+        "dump lite0",
+        "correlate dcgan~lite0",
+        "match",
+        "report",
+        "small-report",
+        "small-buddies",
+    ):
         assert name in names, done.stdout + done.stderr
