@@ -5,11 +5,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from rosetta.errors import UserError
+
+if TYPE_CHECKING:
+    from flows.server import EmbeddedServer
 
 app = App(
     name="rosetta",
@@ -50,15 +53,18 @@ def mine(
 
     wanted = read_recipe(recipe, root, changes)
     _quiet_prefect()
+    server = _embedded_server()
     from flows.console import narrated
     from flows.mine import finished
     from flows.mine import mine as mine_flow
     from flows.survey import prepare
 
-    # Prefect's server takes seconds to start: what is wrong, or that nothing is left to do, is said before.
+    # What is wrong, or that nothing is left to do, is said without waiting for a server.
     mined = finished(prepare(wanted, replace))
     if mined is None:
         with narrated():
+            if server is not None:
+                server.wait()
             mined = mine_flow(wanted, replace)
     if as_json:
         _print_json(mined.as_dict())
@@ -167,6 +173,15 @@ def _quiet_prefect() -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+
+
+def _embedded_server() -> "EmbeddedServer | None":
+    """A server that starts while we go on, where Prefect has none configured."""
+    from prefect.settings import get_current_settings
+
+    from flows.server import EmbeddedServer
+
+    return EmbeddedServer.start() if get_current_settings().api.url is None else None
 
 
 def _print_json(data: Any) -> None:

@@ -1,9 +1,11 @@
 """Stage `dump`: every image once through one model, its activation maps into the model's store."""
 
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,9 +20,12 @@ from storage.location import Root
 from tasks.progress import log, track
 from tasks.stage import Outcome, stage
 
-_BATCH = 32
-"""Images in one forward pass at most."""
+_BATCH = {"cpu": 4}
+_BATCH_ELSEWHERE = 64
+"""Images in one forward pass at most. A CPU is fastest while a batch's maps stay in its caches."""
 _FLOAT16_MAX = 65504.0
+
+Pixels = npt.NDArray[np.uint8]
 
 
 class _Float16Error(Exception):
@@ -109,28 +114,32 @@ def _fill(store: ActivationStore, model: Model, images: ImageStore) -> None:
     if model.is_generator and not images.complete:
         written &= images.written()
     dtypes = store.dtypes()
-    with track(f"dump {model.spec.name}", images.count) as advance:
+    # One block is compressed and written while the next goes through the model; never more than two are held.
+    writing: Future[None] | None = None
+    with track(f"dump {model.spec.name}", images.count) as advance, ThreadPoolExecutor(1) as writer:
         for block in range(len(written)):
             span = block_slice(block, store.block, images.count)
             if not written[block]:
-                _dump_block(store, block, span, model, images, dtypes)
+                pixels, parts = _run_block(span, model, images, dtypes)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(_write_block, store, images, block, pixels, parts)
             advance(span.stop - span.start)
+        if writing is not None:
+            writing.result()
 
 
-def _dump_block(
-    store: ActivationStore,
-    block: int,
-    span: slice,
-    model: Model,
-    images: ImageStore,
-    dtypes: Mapping[str, str],
-) -> None:
-    device = next(model.module.parameters()).device
+def _run_block(
+    span: slice, model: Model, images: ImageStore, dtypes: Mapping[str, str]
+) -> tuple[Pixels | None, dict[str, list[Tensor]]]:
+    """The pixels that a generator makes, where they are wanted, and every layer's maps, batch by batch."""
+    device = model.device
+    size = _BATCH.get(device.type, _BATCH_ELSEWHERE)
     latents = images.latents(span) if model.is_generator else None
     pixels = images.pixels(span) if latents is None else np.zeros((span.stop - span.start, *images.size, 3), np.uint8)
     parts: dict[str, list[Tensor]] = {layer.name: [] for layer in model.units.layers}
-    for start in range(0, len(pixels), _BATCH):
-        batch = slice(start, min(start + _BATCH, len(pixels)))
+    for start in range(0, len(pixels), size):
+        batch = slice(start, min(start + size, len(pixels)))
         if latents is not None:
             generated, maps = model.generate(torch.from_numpy(latents[batch]).to(device))
             pixels[batch] = to_pixels(generated)
@@ -143,9 +152,15 @@ def _dump_block(
                 if values.abs().amax() > _FLOAT16_MAX:
                     raise _Float16Error(layer.name)
                 values = values.half()
-            parts[layer.name].append(values.cpu())
+            parts[layer.name].append(values.cpu().contiguous())
+    return pixels if latents is not None and not images.complete else None, parts
+
+
+def _write_block(
+    store: ActivationStore, images: ImageStore, block: int, pixels: Pixels | None, parts: Mapping[str, list[Tensor]]
+) -> None:
     # Pixels first: their marker must not be behind that of the maps made from the same latents.
-    if latents is not None and not images.complete:
+    if pixels is not None:
         images.write(block, pixels)
     store.write(block, {name: summarise(torch.cat(batches)) for name, batches in parts.items()})
 
@@ -164,12 +179,12 @@ def summarise(activation: Tensor) -> LayerBlock:
     return LayerBlock(activation.numpy(), flat.amax(dim=2).float().numpy(), mean.numpy(), square.numpy())
 
 
-def to_pixels(images: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def to_pixels(images: Tensor) -> Pixels:
     """(image, y, x, rgb) uint8 of (image, rgb, y, x) images in 0…1."""
     return images.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def from_pixels(pixels: np.ndarray[Any, np.dtype[np.uint8]], device: torch.device) -> Tensor:
+def from_pixels(pixels: Pixels, device: torch.device) -> Tensor:
     """(image, rgb, y, x) float32 in 0…1 of (image, y, x, rgb) uint8."""
     return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().div(255)
 
@@ -188,4 +203,4 @@ def _require_finite(values: Tensor, model: str, layer: str, first_image: int) ->
 
 def _few(numbers: list[int]) -> str:
     shown = ", ".join(map(str, numbers[:4]))
-    return f"{shown} … ({len(numbers)} in all)" if len(numbers) > 4 else shown
+    return f"{shown} and more" if len(numbers) > 4 else shown

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,9 +49,10 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
     shown = concepts[:_PICTURED]
     with track("report", len(shown)) as advance:
         tiles = _draw(run, [concept.images for concept in shown], [concept.neurons[0].members for concept in shown])
-        for number, concept in enumerate(shown):
-            root.write_bytes(f"report/{concept.picture}", webp(tiles[number]))
-            advance(1)
+        with ThreadPoolExecutor() as pool:
+            for concept, picture in zip(shown, pool.map(webp, tiles), strict=True):
+                root.write_bytes(f"report/{concept.picture}", picture)
+                advance(1)
     page = Dictionary(
         name=recipe.name,
         anchor=anchor,

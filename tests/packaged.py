@@ -12,7 +12,7 @@ PACKAGED = {
 }
 
 
-def recipe_text(root: Path | str, models=("dcgan", "lite0", "mobilenet", "untrained"), images="count = 32", more=""):
+def recipe_text(root: Path | str, models=("dcgan", "lite0", "mobilenet", "untrained"), images="count = 24", more=""):
     """A recipe over the packaged models."""
     tables = "\n".join(f'[[models]]\nname = "{name}"\n{PACKAGED[name]}' for name in models)
     return f'name = "small"\nroot = "{root}"\n[images]\n{images}\n{tables}\n[compute]\nchunk_mib = 1\n{more}\n'

@@ -57,5 +57,5 @@ def webp(tiles: npt.NDArray[np.uint8], gap: int = GAP, quality: int = 80) -> byt
             canvas[y : y + size, x : x + size, :3] = tiles[row, column]
             canvas[y : y + size, x : x + size, 3] = 255
     file = BytesIO()
-    Image.fromarray(canvas).save(file, "WEBP", quality=quality, method=4)
+    Image.fromarray(canvas).save(file, "WEBP", quality=quality, method=2)
     return file.getvalue()

@@ -38,6 +38,8 @@ class Family(Protocol):
     """One line."""
     generators: bool
     """Whether the models that it lists make images."""
+    channels_last: bool
+    """Whether its modules take tensors in any memory layout; one of a user's own may not."""
     state_key: str | None
     """Where in a checkpoint of this family its state dict lies, if at an uncommon place."""
 

@@ -41,6 +41,7 @@ class DCGAN:
 
     description = "DCGAN generators of 64 × 64 images, defined here"
     generators = True
+    channels_last = True
     state_key: str | None = "netG_state_dict"
 
     def names(self) -> list[str]:

@@ -40,6 +40,7 @@ class PythonFactory:
 
     description = "a model of your own: python:<module>:<factory>, a function that returns a torch module"
     generators = False
+    channels_last = False
     state_key: str | None = None
 
     def names(self) -> list[str]:

@@ -22,6 +22,7 @@ class Timm:
 
     description = "any image model of timm, by its name there, with or without a tag"
     generators = False
+    channels_last = True
     state_key: str | None = None
 
     def names(self) -> list[str]:

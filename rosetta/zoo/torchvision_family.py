@@ -19,6 +19,7 @@ class Torchvision:
 
     description = "any classification model of torchvision, by its name there"
     generators = False
+    channels_last = True
     state_key: str | None = None
 
     def names(self) -> list[str]:

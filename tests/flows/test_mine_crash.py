@@ -1,5 +1,6 @@
 """Killed anywhere, the same command goes on and ends with the same bytes."""
 
+import os
 import random
 import signal
 import time
@@ -14,7 +15,8 @@ KILLS = 7
 
 
 def files(root: Path) -> int:
-    return sum(1 for path in root.rglob("*") if path.is_file())
+    # os.walk takes it in its stride that folders come and go.
+    return sum(len(names) for _, _, names in os.walk(root))
 
 
 def test_kill_and_go_on(run, rosetta, tmp_path):

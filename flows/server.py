@@ -1,0 +1,63 @@
+"""The Prefect server that runs along where none is configured."""
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+
+_PATIENCE = 60.0
+"""Seconds that a server may take to answer."""
+
+
+@dataclass(frozen=True)
+class EmbeddedServer:
+    """One server for a whole run: all of the run's processes find it through `PREFECT_API_URL`.
+
+    Prefect would start one by itself, but late, and one more in every process that knows of no other. This one starts while
+    the run still imports and looks at its models.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+
+    @classmethod
+    def start(cls) -> "EmbeddedServer":
+        """Start a server on a free port of the loopback interface; does not wait for it."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the run, which still has to report its end
+        )
+        server = cls(process, f"http://127.0.0.1:{port}/api")
+        atexit.register(server.stop)
+        return server
+
+    def wait(self) -> bool:
+        """Wait until it answers and point this process and its children to it; False where it does not come up."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=1):
+                os.environ["PREFECT_API_URL"] = self.url
+                return True
+            time.sleep(0.05)
+        return False
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process.poll() is None:
+            # The command that starts the server has children; they share its session.
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)

@@ -1,0 +1,161 @@
+"""`make bench`: the figures of the README, all in one run on one machine, into runs/bench/bench.json.
+
+Timings that are compared run in turn after a warm-up, and the median of the repeats counts.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rosetta import zoo
+from rosetta.recipe import Recipe, read_recipe
+from storage.activations import ActivationStore
+from storage.fingerprint import fingerprint
+from storage.images import PATH as IMAGES
+from storage.images import ImageStore
+from storage.location import Root
+from storage.zarrs import open_complete
+from tasks.correlate import correlate
+from tasks.dump import from_pixels
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BENCH = REPOSITORY / "runs" / "bench"
+RECIPE = REPOSITORY / "deployments" / "recipes" / "faces.toml"
+BATCH = 32
+UPSAMPLED_IMAGES = 32
+REPEATS = 5
+
+# A process of its own for each mining: its peak memory is its own, and imports and Prefect's start count as time.
+MINE = """
+import resource, sys
+from flows.command import main
+try:
+    main(sys.argv[2:])
+finally:
+    open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+"""
+
+
+def mine(name: str, images: int) -> tuple[Path, float, int]:
+    """Mine the faces from nothing; its root, seconds, and peak memory in KiB."""
+    root = BENCH / name
+    shutil.rmtree(root, ignore_errors=True)
+    peak = BENCH / f"{name}.peak"
+    arguments = ["mine", str(RECIPE), "--root", str(root), "--set", f"images.count={images}"]
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", MINE, str(peak), *arguments], cwd=REPOSITORY, check=True)
+    return root, time.perf_counter() - began, int(peak.read_text())
+
+
+def forward(recipe: Recipe, root: Path) -> float:
+    """Seconds to push the run's images through all models and nothing else."""
+    images = ImageStore(open_complete(Root(str(root)), IMAGES))
+    seconds = 0.0
+    for spec in recipe.models:
+        model = zoo.load(spec)
+        if model.is_generator:
+            inputs = torch.from_numpy(images.latents(slice(None)))
+        else:
+            inputs = from_pixels(images.pixels(slice(None)), torch.device("cpu"))
+        prepare: Callable[[Tensor], Tensor] = model.preprocessing or (lambda latents: latents)
+        with torch.inference_mode():
+            model.module(prepare(inputs[:BATCH]))
+            began = time.perf_counter()
+            for start in range(0, len(inputs), BATCH):
+                model.module(prepare(inputs[start : start + BATCH]))
+            seconds += time.perf_counter() - began
+    return seconds
+
+
+def upsampled(side_a: Mapping[str, Tensor], side_b: Mapping[str, Tensor]) -> None:
+    """The correlation of one batch as the paper's code does it: upsample each pair of layers, then einsum."""
+    for a in side_a.values():
+        for b in side_b.values():
+            size = max(a.shape[2], b.shape[2])
+            on_a = torch.nn.functional.interpolate(a, size=(size, size), mode="bilinear")
+            on_b = torch.nn.functional.interpolate(b, size=(size, size), mode="bilinear")
+            product = torch.einsum("aixy,ajxy->ij", on_a, on_b)
+            squares_a = torch.einsum("aixy->i", on_a**2)
+            squares_b = torch.einsum("ajxy->j", on_b**2)
+            product / torch.sqrt(torch.einsum("i,j->ij", squares_a, squares_b))
+
+
+def correlation_speedup(root: Path, a: str, b: str) -> tuple[float, float]:
+    """Seconds per image of the paper's way with its maps in memory, and of our whole stage from store to store."""
+    stores = [ActivationStore.read(Root(str(root)), name) for name in (a, b)]
+    batch = slice(0, UPSAMPLED_IMAGES)
+    maps = [
+        {layer.name: torch.from_numpy(store.maps(layer.name, batch)).float() for layer in store.units.layers}
+        for store in stores
+    ]
+    threads = torch.get_num_threads()
+    link = BENCH / "stage"
+    paper, stage = [], []
+    for repeat in range(REPEATS + 1):
+        began = time.perf_counter()
+        with torch.inference_mode():
+            upsampled(*maps)
+        paper.append((time.perf_counter() - began) / UPSAMPLED_IMAGES)
+        shutil.rmtree(link, ignore_errors=True)
+        link.mkdir()
+        (link / "activations").symlink_to(root / "activations")
+        began = time.perf_counter()
+        # .fn: the stage alone, without Prefect around it.
+        correlate.fn(Root(str(link)), fingerprint("bench", repeat=repeat), a, b, 2 << 30, threads, "cpu")
+        stage.append((time.perf_counter() - began) / stores[0].images)
+    return statistics.median(paper[1:]), statistics.median(stage[1:])
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def figure(value: float, unit: str, aim: str | None = None, met: bool | None = None) -> dict[str, Any]:
+    """One entry of bench.json."""
+    return {"value": float(f"{value:.4g}"), "unit": unit, "aim": aim, "met": met}
+
+
+def main() -> None:
+    """Measure, write bench.json, print the table."""
+    BENCH.mkdir(parents=True, exist_ok=True)
+    recipe = read_recipe(RECIPE)
+    root, mine_seconds, _ = mine("faces-512", 512)
+    forward_seconds = forward(recipe, root)
+    paper, stage = correlation_speedup(root, "dcgan", "lite0")
+    stores = [ActivationStore.read(Root(str(root)), spec.name) for spec in recipe.models]
+    raw = sum(4 * store.images * layer.values for store in stores for layer in store.units.layers)
+    stored = folder_bytes(root / "activations") / raw
+    memory = {images: mine(f"faces-{images}", images)[2] for images in (256, 1024)}
+    growth = memory[1024] / memory[256]
+    ratio = mine_seconds / forward_seconds
+    figures = {
+        "forward_seconds": figure(forward_seconds, "s"),
+        "mine_seconds": figure(mine_seconds, "s"),
+        "mine_over_forward": figure(ratio, "ratio", "≤ 1.25", ratio <= 1.25),
+        "correlate_speedup_over_upsampling": figure(paper / stage, "times", "≥ 30", paper / stage >= 30),
+        "store_over_raw_float32": figure(stored, "ratio"),
+        "peak_memory_256": figure(memory[256] / 1024, "MiB"),
+        "peak_memory_1024_over_256": figure(growth, "ratio", "≤ 1.05", growth <= 1.05),
+    }
+    (BENCH / "bench.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False))
+    for folder in ("faces-512", "faces-256", "faces-1024", "stage"):
+        shutil.rmtree(BENCH / folder, ignore_errors=True)
+    print(f"{os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads")
+    for name, entry in figures.items():
+        verdict = {True: "met", False: "not met", None: ""}[entry["met"]]
+        print(f"{name:36} {entry['value']:>10} {entry['unit']:6} {entry['aim'] or '':8} {verdict}")
+
+
+if __name__ == "__main__":
+    main()
