@@ -4,15 +4,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from rosetta.errors import UserError
-
-if TYPE_CHECKING:
-    from flows.server import EmbeddedServer
 
 app = App(
     name="rosetta",
@@ -53,7 +51,9 @@ def mine(
 
     wanted = read_recipe(recipe, root, changes)
     _quiet_prefect()
-    server = _embedded_server()
+    from flows.server import EmbeddedServer
+
+    server = EmbeddedServer.unless_configured()
     from flows.console import narrated
     from flows.mine import finished
     from flows.mine import mine as mine_flow
@@ -62,9 +62,7 @@ def mine(
     # What is wrong, or that nothing is left to do, is said without waiting for a server.
     mined = finished(prepare(wanted, replace))
     if mined is None:
-        with narrated():
-            if server is not None:
-                server.wait()
+        with narrated(), server.in_use() if server else nullcontext():
             mined = mine_flow(wanted, replace)
     if as_json:
         _print_json(mined.as_dict())
@@ -173,15 +171,6 @@ def _quiet_prefect() -> None:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-
-
-def _embedded_server() -> "EmbeddedServer | None":
-    """A server that starts while we go on, where Prefect has none configured."""
-    from prefect.settings import get_current_settings
-
-    from flows.server import EmbeddedServer
-
-    return EmbeddedServer.start() if get_current_settings().api.url is None else None
 
 
 def _print_json(data: Any) -> None:

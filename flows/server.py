@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 _PATIENCE = 60.0
 """Seconds that a server may take to answer."""
@@ -19,12 +22,17 @@ _PATIENCE = 60.0
 class EmbeddedServer:
     """One server for a whole run: all of the run's processes find it through `PREFECT_API_URL`.
 
-    Prefect would start one by itself, but late, and one more in every process that knows of no other. This one starts while
-    the run still imports and looks at its models.
+    Prefect would start one by itself, but late, and one more in every process that knows of no other. This one starts
+    while the run still imports and looks at its models.
     """
 
     process: "subprocess.Popen[bytes]"
     url: str
+
+    @classmethod
+    def unless_configured(cls) -> "EmbeddedServer | None":
+        """Start one, unless the user has a Prefect API configured."""
+        return None if get_current_settings().api.url else cls.start()
 
     @classmethod
     def start(cls) -> "EmbeddedServer":
@@ -39,15 +47,28 @@ class EmbeddedServer:
             start_new_session=True,  # Ctrl-C is for the run, which still has to report its end
         )
         server = cls(process, f"http://127.0.0.1:{port}/api")
+        # Registered before any of Prefect's own handlers, so it runs after them: the last log lines still arrive.
         atexit.register(server.stop)
         return server
 
-    def wait(self) -> bool:
-        """Wait until it answers and point this process and its children to it; False where it does not come up."""
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Report to it, in this process and in its children, once it answers.
+
+        Where it does not come up, Prefect starts one of its own as it always would.
+        """
+        if not self._answers():
+            yield
+            return
+        os.environ["PREFECT_API_URL"] = self.url
+        # Prefect read its settings when it was imported; the environment alone would come too late.
+        with temporary_settings({PREFECT_API_URL: self.url}):
+            yield
+
+    def _answers(self) -> bool:
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline and self.process.poll() is None:
             with suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=1):
-                os.environ["PREFECT_API_URL"] = self.url
                 return True
             time.sleep(0.05)
         return False

@@ -20,9 +20,6 @@ from storage.location import Root
 from tasks.progress import log, track
 from tasks.stage import Outcome, stage
 
-_BATCH = {"cpu": 4}
-_BATCH_ELSEWHERE = 64
-"""Images in one forward pass at most. A CPU is fastest while a batch's maps stay in its caches."""
 _FLOAT16_MAX = 65504.0
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,6 +28,11 @@ Pixels = npt.NDArray[np.uint8]
 class _Float16Error(Exception):
     def __init__(self, layer: str) -> None:
         self.layer = layer
+
+
+def batch_size(device: torch.device) -> int:
+    """Images in one forward pass. A CPU is fastest while a batch's maps stay in its caches."""
+    return 4 if device.type == "cpu" else 64
 
 
 def model_block(model: Model, images: int, dtype: str, chunk_mib: int) -> int:
@@ -134,7 +136,7 @@ def _run_block(
 ) -> tuple[Pixels | None, dict[str, list[Tensor]]]:
     """The pixels that a generator makes, where they are wanted, and every layer's maps, batch by batch."""
     device = model.device
-    size = _BATCH.get(device.type, _BATCH_ELSEWHERE)
+    size = batch_size(device)
     latents = images.latents(span) if model.is_generator else None
     pixels = images.pixels(span) if latents is None else np.zeros((span.stop - span.start, *images.size, 3), np.uint8)
     parts: dict[str, list[Tensor]] = {layer.name: [] for layer in model.units.layers}

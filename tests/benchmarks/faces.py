@@ -26,12 +26,12 @@ from storage.images import ImageStore
 from storage.location import Root
 from storage.zarrs import open_complete
 from tasks.correlate import correlate
-from tasks.dump import from_pixels
+from tasks.dump import batch_size, from_pixels
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BENCH = REPOSITORY / "runs" / "bench"
 RECIPE = REPOSITORY / "deployments" / "recipes" / "faces.toml"
-BATCH = 32
+PLAIN_BATCH = 32
 UPSAMPLED_IMAGES = 32
 REPEATS = 5
 
@@ -57,22 +57,28 @@ def mine(name: str, images: int) -> tuple[Path, float, int]:
     return root, time.perf_counter() - began, int(peak.read_text())
 
 
-def forward(recipe: Recipe, root: Path) -> float:
-    """Seconds to push the run's images through all models and nothing else."""
+def forward(recipe: Recipe, root: Path, *, plain: bool) -> float:
+    """Seconds to push the run's images through all models and nothing else.
+
+    Either just as a dump does it, or plain: batches of 32 in torch's default memory layout.
+    """
     images = ImageStore(open_complete(Root(str(root)), IMAGES))
+    device = torch.device("cpu")
+    size = PLAIN_BATCH if plain else batch_size(device)
     seconds = 0.0
     for spec in recipe.models:
-        model = zoo.load(spec)
+        model = zoo.load(spec, device)
+        module = model.module.to(memory_format=torch.contiguous_format) if plain else model.module
         if model.is_generator:
             inputs = torch.from_numpy(images.latents(slice(None)))
         else:
-            inputs = from_pixels(images.pixels(slice(None)), torch.device("cpu"))
+            inputs = from_pixels(images.pixels(slice(None)), device)
         prepare: Callable[[Tensor], Tensor] = model.preprocessing or (lambda latents: latents)
         with torch.inference_mode():
-            model.module(prepare(inputs[:BATCH]))
+            module(prepare(inputs[:size]))
             began = time.perf_counter()
-            for start in range(0, len(inputs), BATCH):
-                model.module(prepare(inputs[start : start + BATCH]))
+            for start in range(0, len(inputs), size):
+                module(prepare(inputs[start : start + size]))
             seconds += time.perf_counter() - began
     return seconds
 
@@ -131,7 +137,7 @@ def main() -> None:
     BENCH.mkdir(parents=True, exist_ok=True)
     recipe = read_recipe(RECIPE)
     root, mine_seconds, _ = mine("faces-512", 512)
-    forward_seconds = forward(recipe, root)
+    forward_seconds, plain_seconds = (forward(recipe, root, plain=plain) for plain in (False, True))
     paper, stage = correlation_speedup(root, "dcgan", "lite0")
     stores = [ActivationStore.read(Root(str(root)), spec.name) for spec in recipe.models]
     raw = sum(4 * store.images * layer.values for store in stores for layer in store.units.layers)
@@ -143,6 +149,8 @@ def main() -> None:
         "forward_seconds": figure(forward_seconds, "s"),
         "mine_seconds": figure(mine_seconds, "s"),
         "mine_over_forward": figure(ratio, "ratio", "≤ 1.25", ratio <= 1.25),
+        "plain_forward_seconds": figure(plain_seconds, "s"),
+        "mine_over_plain_forward": figure(mine_seconds / plain_seconds, "ratio"),
         "correlate_speedup_over_upsampling": figure(paper / stage, "times", "≥ 30", paper / stage >= 30),
         "store_over_raw_float32": figure(stored, "ratio"),
         "peak_memory_256": figure(memory[256] / 1024, "MiB"),
