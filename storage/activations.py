@@ -40,8 +40,9 @@ class LayerBlock:
 class ActivationStore:
     """The activation maps of one model.
 
-    Beside what a reader wants (`activation`, `peak`, `mean`, `std`) each layer keeps `block_mean` and `block_square`,
-    the moments of every block, so that a run that was cut short ends with the same statistics to the last bit.
+    Beside what a reader wants (`activation`, `peak`, `mean`, `std` of each layer) the root keeps `moments`, the mean and
+    the sum of squared deviations of every unit in every block, so that a run that was cut short ends with the same
+    statistics to the last bit.
     """
 
     model: str
@@ -75,6 +76,14 @@ class ActivationStore:
         blocks = block_count(images, block)
         zarrs.create_array(
             group, "written", shape=(blocks,), chunks=(1,), dtype="bool", dimensions=("block",), fill=False
+        )
+        zarrs.create_array(
+            group,
+            "moments",
+            shape=(blocks, 2, len(units)),
+            chunks=(1, 2, len(units)),
+            dtype="float64",
+            dimensions=("block", "moment", "unit"),
         )
         for layer, span in units.spans():
             _create_layer(group.create_group(layer.name), layer, span, images, block, dtypes[layer.name])
@@ -168,17 +177,18 @@ class ActivationStore:
         for name, part in layers.items():
             self._array(name, "activation")[images] = part.activation
             self._array(name, "peak")[images] = part.peak
-            self._array(name, "block_mean")[block] = part.mean
-            self._array(name, "block_square")[block] = part.square
+        parts = [layers[layer.name] for layer in self.units.layers]
+        moments = [np.concatenate([part.mean for part in parts]), np.concatenate([part.square for part in parts])]
+        self._array("moments")[block] = np.stack(moments)
         self._array("written")[block] = True
 
     def finish(self) -> None:
         """Put the blocks' moments together, in the order of the blocks, and say that everything is in."""
         sizes = [block_slice(block, self.block, self.images) for block in range(len(self.written()))]
         counts = np.array([images.stop - images.start for images in sizes])
-        for layer in self.units.layers:
-            means = np.asarray(self._array(layer.name, "block_mean")[:])
-            squares = np.asarray(self._array(layer.name, "block_square")[:])
+        moments = np.asarray(self._array("moments")[:])
+        for layer, span in self.units.spans():
+            means, squares = moments[:, 0, span], moments[:, 1, span]
             mean, variance = combine_moments(counts, means, squares, layer.grid[0] * layer.grid[1])
             self._array(layer.name, "mean")[:] = mean
             self._array(layer.name, "std")[:] = np.sqrt(variance)
@@ -222,7 +232,6 @@ def combine_moments(
 
 
 def _create_layer(group: zarr.Group, layer: Layer, span: slice, images: int, block: int, dtype: str) -> None:
-    blocks = block_count(images, block)
     zarrs.create_array(
         group,
         "activation",
@@ -241,16 +250,6 @@ def _create_layer(group: zarr.Group, layer: Layer, span: slice, images: int, blo
         dimensions=("image", "channel"),
         coordinates="unit",
     )
-    for name in ("block_mean", "block_square"):
-        zarrs.create_array(
-            group,
-            name,
-            shape=(blocks, layer.channels),
-            chunks=(1, layer.channels),
-            dtype="float64",
-            dimensions=("block", "channel"),
-            coordinates="unit",
-        )
     for name in ("mean", "std"):
         zarrs.create_array(
             group,

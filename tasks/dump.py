@@ -1,8 +1,7 @@
 """Stage `dump`: every image once through one model, its activation maps into the model's store."""
 
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +16,13 @@ from storage.blocks import MIB, block_size, block_slice
 from storage.fingerprint import Fingerprint
 from storage.images import ImageStore
 from storage.location import Root
+from tasks.memory import keep_freed_memory
 from tasks.progress import log, track
 from tasks.stage import Outcome, stage
 
 _FLOAT16_MAX = 65504.0
+
+_TORCH = {"float16": torch.float16, "float32": torch.float32}
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -61,6 +63,7 @@ def dump(
     pixels = ImageStore.open(root, images)
     if pixels is None:
         raise FileNotFoundError(f"{root.shown}/images.zarr")
+    keep_freed_memory()
     model = load(spec, device)
     dtypes = store.dtypes() if store else {layer.name: compute.dtype for layer in model.units.layers}
     while True:
@@ -116,55 +119,70 @@ def _fill(store: ActivationStore, model: Model, images: ImageStore) -> None:
     if model.is_generator and not images.complete:
         written &= images.written()
     dtypes = store.dtypes()
-    # One block is compressed and written while the next goes through the model; never more than two are held.
-    writing: Future[None] | None = None
-    with track(f"dump {model.spec.name}", images.count) as advance, ThreadPoolExecutor(1) as writer:
+    # One after the other: a thread that writes beside the forward pass was measured to slow it by more than it saves.
+    with track(f"dump {model.spec.name}", images.count) as advance:
         for block in range(len(written)):
             span = block_slice(block, store.block, images.count)
             if not written[block]:
-                pixels, parts = _run_block(span, model, images, dtypes)
-                if writing is not None:
-                    writing.result()
-                writing = writer.submit(_write_block, store, images, block, pixels, parts)
+                _dump_block(store, block, span, model, images, dtypes)
             advance(span.stop - span.start)
-        if writing is not None:
-            writing.result()
 
 
-def _run_block(
-    span: slice, model: Model, images: ImageStore, dtypes: Mapping[str, str]
-) -> tuple[Pixels | None, dict[str, list[Tensor]]]:
-    """The pixels that a generator makes, where they are wanted, and every layer's maps, batch by batch."""
-    device = model.device
-    size = batch_size(device)
-    latents = images.latents(span) if model.is_generator else None
-    pixels = images.pixels(span) if latents is None else np.zeros((span.stop - span.start, *images.size, 3), np.uint8)
-    parts: dict[str, list[Tensor]] = {layer.name: [] for layer in model.units.layers}
-    for start in range(0, len(pixels), size):
-        batch = slice(start, min(start + size, len(pixels)))
-        if latents is not None:
-            generated, maps = model.generate(torch.from_numpy(latents[batch]).to(device))
-            pixels[batch] = to_pixels(generated)
-        else:
-            maps = model.observe(from_pixels(pixels[batch], device))
-        for layer in model.units.layers:
-            values = maps[layer.name].float()
-            _require_finite(values, model.spec.name, layer.name, span.start + start)
-            if dtypes[layer.name] == "float16":
-                if values.abs().amax() > _FLOAT16_MAX:
-                    raise _Float16Error(layer.name)
-                values = values.half()
-            parts[layer.name].append(values.cpu().contiguous())
-    return pixels if latents is not None and not images.complete else None, parts
-
-
-def _write_block(
-    store: ActivationStore, images: ImageStore, block: int, pixels: Pixels | None, parts: Mapping[str, list[Tensor]]
+def _dump_block(
+    store: ActivationStore, block: int, span: slice, model: Model, images: ImageStore, dtypes: Mapping[str, str]
 ) -> None:
-    # Pixels first: their marker must not be behind that of the maps made from the same latents.
+    """Write one block: a generator's pixels first, since the maps' marker must not stand before them."""
+    count = span.stop - span.start
+    stored = {
+        layer.name: torch.empty((count, layer.channels, *layer.grid), dtype=_TORCH[dtypes[layer.name]])
+        for layer in model.units.layers
+    }
+    pixels = np.empty((count, *images.size, 3), np.uint8) if model.is_generator and not images.complete else None
+    for batch, generated, maps in _forward(span, model, images):
+        for name, values in maps.items():
+            # Narrows, goes to host memory and puts channels first, in one pass.
+            stored[name][batch].copy_(values)
+        if pixels is not None and generated is not None:
+            pixels[batch] = to_pixels(generated)
+    layers = {name: summarise(activation) for name, activation in stored.items()}
+    if not all(np.isfinite(part.mean).all() for part in layers.values()):
+        _explain(span, model, images)
     if pixels is not None:
         images.write(block, pixels)
-    store.write(block, {name: summarise(torch.cat(batches)) for name, batches in parts.items()})
+    store.write(block, layers)
+
+
+def _forward(span: slice, model: Model, images: ImageStore) -> Iterator[tuple[slice, Tensor | None, dict[str, Tensor]]]:
+    """Push some images through the model, batch by batch: where in the span, images generated, every layer's maps."""
+    latents = images.latents(span) if model.is_generator else None
+    pixels = images.pixels(span) if latents is None else None
+    count, size = span.stop - span.start, batch_size(model.device)
+    for start in range(0, count, size):
+        batch = slice(start, min(start + size, count))
+        if latents is not None:
+            yield batch, *model.generate(torch.from_numpy(latents[batch]))
+        elif pixels is not None:
+            yield batch, None, model.observe(from_pixels(pixels[batch], model.device))
+
+
+def _explain(span: slice, model: Model, images: ImageStore) -> NoReturn:
+    """Look at a block again in full precision to say why not all of it is finite.
+
+    Raises
+    ------
+    UserError
+        The model gives NaN or infinity.
+    _Float16Error
+        A value is only too large for float16.
+    """
+    for batch, _, maps in _forward(span, model, images):
+        for name, values in maps.items():
+            _require_finite(values, model.spec.name, name, span.start + batch.start)
+    for _, _, maps in _forward(span, model, images):
+        for name, values in maps.items():
+            if values.abs().amax() > _FLOAT16_MAX:
+                raise _Float16Error(name)
+    raise UserError(f"model {model.spec.name}: its maps are not finite, but only now and then; check its hardware")
 
 
 def summarise(activation: Tensor) -> LayerBlock:
@@ -177,7 +195,7 @@ def summarise(activation: Tensor) -> LayerBlock:
     flat = activation.flatten(2)
     exact = flat.double()
     mean = exact.mean(dim=(0, 2))
-    square = (exact - mean[:, None]).square_().sum(dim=(0, 2))
+    square = exact.sub_(mean[:, None]).square_().sum(dim=(0, 2))
     return LayerBlock(activation.numpy(), flat.amax(dim=2).float().numpy(), mean.numpy(), square.numpy())
 
 
