@@ -40,7 +40,7 @@ class LayerBlock:
 class ActivationStore:
     """The activation maps of one model.
 
-    Beside what a reader wants (`activation`, `peak`, `mean`, `std` of each layer) the root keeps `moments`, the mean and
+    Beside what a reader wants (`activation`, `peak`, `mean`, `std` of each layer) the root keeps `moments`, mean and
     the sum of squared deviations of every unit in every block, so that a run that was cut short ends with the same
     statistics to the last bit.
     """

@@ -146,7 +146,7 @@ def _dump_block(
             pixels[batch] = to_pixels(generated)
     layers = {name: summarise(activation) for name, activation in stored.items()}
     if not all(np.isfinite(part.mean).all() for part in layers.values()):
-        _explain(span, model, images)
+        _explain(span, model, images, dtypes)
     if pixels is not None:
         images.write(block, pixels)
     store.write(block, layers)
@@ -165,7 +165,7 @@ def _forward(span: slice, model: Model, images: ImageStore) -> Iterator[tuple[sl
             yield batch, None, model.observe(from_pixels(pixels[batch], model.device))
 
 
-def _explain(span: slice, model: Model, images: ImageStore) -> NoReturn:
+def _explain(span: slice, model: Model, images: ImageStore, dtypes: Mapping[str, str]) -> NoReturn:
     """Look at a block again in full precision to say why not all of it is finite.
 
     Raises
@@ -175,13 +175,18 @@ def _explain(span: slice, model: Model, images: ImageStore) -> NoReturn:
     _Float16Error
         A value is only too large for float16.
     """
-    for batch, _, maps in _forward(span, model, images):
-        for name, values in maps.items():
-            _require_finite(values, model.spec.name, name, span.start + batch.start)
+    bad: dict[str, list[Tensor]] = {layer.name: [] for layer in model.units.layers}
+    too_large = set()
     for _, _, maps in _forward(span, model, images):
         for name, values in maps.items():
-            if values.abs().amax() > _FLOAT16_MAX:
-                raise _Float16Error(name)
+            bad[name].append(~torch.isfinite(values).flatten(2).all(dim=2))
+            if dtypes[name] == "float16" and values.abs().amax() > _FLOAT16_MAX:
+                too_large.add(name)
+    for name, parts in bad.items():
+        _require_finite(torch.cat(parts), model.spec.name, name, span.start)
+    for name in bad:
+        if name in too_large:
+            raise _Float16Error(name)
     raise UserError(f"model {model.spec.name}: its maps are not finite, but only now and then; check its hardware")
 
 
@@ -209,8 +214,8 @@ def from_pixels(pixels: Pixels, device: torch.device) -> Tensor:
     return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().div(255)
 
 
-def _require_finite(values: Tensor, model: str, layer: str, first_image: int) -> None:
-    bad = ~torch.isfinite(values).flatten(2).all(dim=2)
+def _require_finite(bad: Tensor, model: str, layer: str, first_image: int) -> None:
+    """Say which (image, channel) maps are bad, if any."""
     if not bad.any():
         return
     images = [first_image + int(i) for i in bad.any(dim=1).nonzero().flatten()]
