@@ -12,6 +12,7 @@ float64.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from torch import Tensor
 
 from rosetta.mining.grid import common_grid, gram, product_grid, sum_weights, upsampling
 from rosetta.units import Grid, Units
+
+_DENSE = 256 * 256
+"""Up to this many entries, one dense matrix over both axes beats thousands of small products along one axis each."""
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -92,7 +96,7 @@ def _stack(units: Units, maps: Mapping[str, Tensor], shift: Float32, device: tor
     return stacks
 
 
-def _axis(matrix: Float64, device: torch.device) -> Tensor:
+def _axis(matrix: npt.NDArray[Any], device: torch.device) -> Tensor:
     return torch.tensor(matrix, dtype=torch.float32, device=device)
 
 
@@ -119,6 +123,12 @@ def pull_back(maps: Tensor, target: Grid) -> Tensor:
     (channel, image, min(y, target y), min(x, target x)) float32
     """
     height, width = maps.shape[-2:]
+    reached = min(height, target[0]), min(width, target[1])
+    if reached == (height, width):
+        return maps
+    if height * width * reached[0] * reached[1] <= _DENSE:
+        matrix = np.kron(upsampling(reached[0], height), upsampling(reached[1], width))
+        return (maps.flatten(2) @ _axis(matrix, maps.device)).unflatten(2, reached)
     return _along_axes(
         maps,
         _axis(upsampling(target[0], height), maps.device) if height > target[0] else None,
