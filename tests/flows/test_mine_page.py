@@ -1,9 +1,10 @@
 """The page of a real run in a real browser, opened from disk."""
 
+import re
 import shutil
 
 import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 pytestmark = pytest.mark.slow
 
@@ -43,10 +44,10 @@ def test_the_page(browser, run):
     assert picture.evaluate("image => image.naturalWidth") > 300
 
     page.get_by_role("searchbox").fill("no such layer")
-    assert cards.filter(visible=True).count() == 0
+    expect(cards.filter(visible=True)).to_have_count(0)
     page.get_by_role("searchbox").fill("lite0")
-    assert cards.filter(visible=True).count() == counts["clusters"]
-    assert "lite0" in page.url
+    expect(cards.filter(visible=True)).to_have_count(counts["clusters"])
+    expect(page).to_have_url(re.compile("lite0"))
 
     assert complaints == []
     assert {url.partition(":")[0] for url in requests} <= {"file", "data"}

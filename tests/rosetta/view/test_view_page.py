@@ -103,10 +103,10 @@ def test_one_and_none_read_well() -> None:
     assert "1 neuron " in words
 
 
-def test_concepts_come_strongest_first_and_unknown_ones_last() -> None:
-    concepts = [_concept(0, 0.5), _concept(1, math.nan), _concept(2, 0.9), _concept(3, 0.5)]
+def test_concepts_come_by_number() -> None:
+    concepts = [_concept(3, 0.9), _concept(1, math.nan), _concept(0, 0.5), _concept(2, 0.4)]
     cards = Reader(render(_dictionary(*concepts))).all("article", "card")
-    assert [card["id"] for card in cards] == ["concept-2", "concept-0", "concept-3", "concept-1"]
+    assert [card["id"] for card in cards] == ["concept-0", "concept-1", "concept-2", "concept-3"]
 
 
 def test_pictures_are_lazy_and_sized() -> None:
