@@ -1,6 +1,7 @@
 """The Prefect server that runs along where none is configured."""
 
 import atexit
+import ctypes
 import os
 import signal
 import socket
@@ -8,14 +9,23 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
+_PR_SET_PDEATHSIG = 1
 _PATIENCE = 60.0
 """Seconds that a server may take to answer."""
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """What a child does before it starts so that even a killed run leaves no server behind; Linux only."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork, where little may be called
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class EmbeddedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the run, which still has to report its end
+            preexec_fn=_die_with_parent(),
         )
         server = cls(process, f"http://127.0.0.1:{port}/api")
         # Registered before any of Prefect's own handlers, so it runs after them: the last log lines still arrive.

@@ -198,9 +198,7 @@ class ActivationStore:
         return np.concatenate([np.asarray(self._array(layer.name, name)[:]) for layer in self.units.layers])
 
     def _array(self, *names: str) -> zarr.Array:
-        array = self.group["/".join(names)]
-        assert isinstance(array, zarr.Array)
-        return array
+        return zarrs.array_of(self.group, *names)
 
 
 def combine_moments(

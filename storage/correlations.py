@@ -120,6 +120,4 @@ class CorrelationStore:
         zarrs.complete(self.group)
 
     def _array(self, name: str) -> zarr.Array:
-        array = self.group[name]
-        assert isinstance(array, zarr.Array)
-        return array
+        return zarrs.array_of(self.group, name)

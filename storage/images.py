@@ -137,6 +137,4 @@ class ImageStore:
         zarrs.complete(self.group)
 
     def _array(self, name: str) -> zarr.Array:
-        array = self.group[name]
-        assert isinstance(array, zarr.Array)
-        return array
+        return zarrs.array_of(self.group, name)

@@ -49,6 +49,13 @@ def create_array(
     )
 
 
+def array_of(group: zarr.Group, *path: str) -> zarr.Array:
+    """An array of a group, by the names that lead to it."""
+    array = group["/".join(path)]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
 def create_labels(group: zarr.Group, name: str, values: Sequence[str] | np.ndarray[Any, Any], dimension: str) -> None:
     """A whole one-dimensional array of labels in one chunk; text where the values are text."""
     array = np.asarray(values)

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from packaged import recipe_text
 
@@ -48,3 +49,18 @@ def test_kill_and_go_on(run, rosetta, tmp_path):
     outcomes = {stage["name"]: stage["outcome"] for stage in last["stages"]}
     assert outcomes["dump dcgan"] == "skipped", "what was complete before the last kill is not done again"
     assert not list((tmp_path / "root").rglob("*.part"))
+
+
+def test_a_killed_run_leaves_no_server(environment, rosetta, tmp_path):
+    alone = type(rosetta)({key: value for key, value in environment.items() if key != "PREFECT_API_URL"})
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(recipe_text(tmp_path / "root"))
+    process = alone.start("mine", recipe)
+    deadline = time.monotonic() + 60
+    while not (servers := psutil.Process(process.pid).children(recursive=True)):
+        assert time.monotonic() < deadline, "the embedded server does not start"
+        time.sleep(0.05)
+    time.sleep(3)  # well into its start
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not psutil.wait_procs(servers, timeout=20)[1]

@@ -1,0 +1,81 @@
+"""The dump over a model of our own: what it writes, and that it goes on at the first missing block."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from rosetta.recipe import Compute, ModelSpec
+from storage.activations import ActivationStore
+from storage.fingerprint import fingerprint
+from storage.images import ImageStore
+from storage.location import Root
+from tasks.dump import dump
+
+OWN = """
+from torch import nn
+
+def build():
+    model = nn.Sequential(nn.Conv2d(3, 5, 3, stride=2), nn.ReLU(inplace=True))
+    model.default_layers = ["0"]
+    return model
+"""
+IMAGES, BLOCK = 11, 4
+WANTED, PICTURES = fingerprint("activations"), fingerprint("images")
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch):
+    (tmp_path / "dumped_zoo.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield_root = Root(str(tmp_path / "root"))
+    store = ImageStore.create(yield_root, PICTURES, images=IMAGES, size=(16, 16), block=16, latents=None)
+    store.write(0, np.random.default_rng(0).integers(0, 256, (IMAGES, 16, 16, 3), dtype=np.uint8))
+    store.finish()
+    spec = ModelSpec(name="own", model="python:dumped_zoo:build", weights="random:0")
+    monkeypatch.setattr("tasks.dump.model_block", lambda *_: BLOCK)
+    yield yield_root, WANTED, PICTURES, spec, Compute(), "cpu"
+    sys.modules.pop("dumped_zoo", None)
+
+
+def maps(root: Root) -> np.ndarray:
+    return ActivationStore.read(root, "own").maps("0", slice(None))
+
+
+def test_statistics_are_those_of_what_is_stored(arguments):
+    assert dump.fn(*arguments).outcome == "done"
+    store = ActivationStore.read(arguments[0], "own")
+    stored = maps(arguments[0])
+    assert stored.dtype == np.float16
+    flat = stored.astype(np.float64).transpose(1, 0, 2, 3).reshape(5, -1)
+    np.testing.assert_allclose(store.mean(), flat.mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(store.std(), flat.std(axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(store.peaks("0"), stored.max(axis=(2, 3)).astype(np.float32))
+    assert stored.min() < 0, "the in-place ReLU after the layer did not reach what was captured"
+
+
+def test_only_missing_blocks_go_through_the_model(arguments):
+    root = arguments[0]
+    dump.fn(*arguments)
+    whole = maps(root)
+    store = ActivationStore.open(root, "own", WANTED)
+    # Marks that a second pass over a finished block would wipe out, and a block that is missing.
+    store.group["0/activation"][0, 0, 0, 0] = 77.0
+    store.group["0/activation"][BLOCK : 2 * BLOCK] = 0.0
+    store.group["written"][1] = False
+    store.group.attrs["complete"] = False
+    assert dump.fn(*arguments).outcome == "done"
+    after = maps(root)
+    assert after[0, 0, 0, 0] == 77.0
+    np.testing.assert_array_equal(after[BLOCK:], whole[BLOCK:])
+    assert dump.fn(*arguments).outcome == "skipped"
+
+
+def test_a_batch_is_no_part_of_the_result(arguments, monkeypatch):
+    dump.fn(*arguments)
+    whole = maps(arguments[0])
+    arguments[0].remove("activations")
+    monkeypatch.setattr("tasks.dump.batch_size", lambda device: 1)
+    dump.fn(*arguments)
+    torch.testing.assert_close(torch.from_numpy(maps(arguments[0])), torch.from_numpy(whole), atol=1e-3, rtol=1e-3)
