@@ -32,6 +32,7 @@ def mine(
     root: str | None = None,
     changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     replace: Annotated[bool, Parameter(negative="")] = False,
+    plan: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
 ) -> None:
     """Mine a recipe: dump, correlate, match, cluster, draw. Goes on where an earlier run stopped.
@@ -46,11 +47,22 @@ def mine(
         Change the recipe, like images.count=64. May be repeated.
     replace
         Make anew what another recipe made under the same root.
+    plan
+        Only say how each pair would be correlated: tiles, bytes read, operations, peak memory.
     """
     from rosetta.recipe import read_recipe
 
     wanted = read_recipe(recipe, root, changes)
     _quiet_prefect()
+    if plan:
+        from flows.forecast import forecast
+
+        planned = forecast(wanted)
+        if as_json:
+            _print_json(planned.as_dict())
+        else:
+            planned.print()
+        return
     from flows.server import EmbeddedServer
 
     server = EmbeddedServer.unless_configured()

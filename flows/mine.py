@@ -1,5 +1,7 @@
 """The flow `mine`: a recipe into activation stores, correlations, tables and the page."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prefect import flow
@@ -7,13 +9,14 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from flows.survey import Survey, prepare
 from rosetta.recipe import Recipe
-from storage import provenance, tables
+from storage import pairs, provenance, tables
 from storage.activations import ActivationStore
 from storage.location import Root
 from storage.zarrs import stored_attributes
 from tasks.correlate import correlate
 from tasks.dictionary import write_dictionary
 from tasks.dump import dump
+from tasks.engine import local_processes
 from tasks.images import draw_images
 from tasks.match import write_buddies, write_units
 from tasks.report import PAGE, is_written, write_report
@@ -86,14 +89,26 @@ def _run(plan: Survey) -> list[Stage]:
     stages = [draw_images(root, plan.images, plan.recipe, plan.generator, plan.files, device)]
     for spec in plan.models:
         stages.append(dump(root, plan.activations(spec), plan.images, spec, compute, device))
-    for a, b in plan.pairs:
-        wanted = plan.correlations((a, b))
-        stages.append(correlate(root, wanted, a, b, compute.memory_bytes, plan.threads, device))
+    with _cluster(plan) as cluster:
+        for a, b in plan.pairs:
+            stages.append(correlate(root, plan.correlations((a, b)), a, b, plan.setting(cluster)))
     stages.append(write_units(root, plan.units, [spec.name for spec in plan.models]))
     stages.append(write_buddies(root, plan.buddies, plan.pairs, plan.recipe.matching.neighbours))
     stages.append(write_dictionary(root, plan.dictionary, plan.anchor, plan.asked))
     stages.append(write_report(root, plan.report, plan.recipe, plan.anchor, plan.models))
     return stages
+
+
+@contextmanager
+def _cluster(plan: Survey) -> Iterator[str]:
+    """Where pairs are correlated: `threads`, or the address of a scheduler, started here if it is to be `local`."""
+    compute = plan.recipe.compute
+    todo = [pair for pair in plan.pairs if not (stored_attributes(plan.root, pairs.path(*pair)) or {}).get("complete")]
+    if compute.cluster == "local" and todo:
+        with local_processes(compute.workers or plan.threads) as address:
+            yield address
+    else:
+        yield "threads" if compute.cluster == "local" else compute.cluster
 
 
 def finished(plan: Survey) -> Mined | None:

@@ -10,11 +10,13 @@ import torch
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
-from storage import activations, correlations, provenance, tables
+from storage import activations, pairs, provenance, tables
 from storage.fingerprint import Fingerprint, fingerprint
 from storage.images import PATH as IMAGES
 from storage.location import Root
 from storage.zarrs import stored_attributes
+from tasks.correlate import Setting
+from tasks.engine import check_cluster
 from tasks.images import DEFAULT_COUNT, check_source, list_source, source_stamp
 
 Pair = tuple[str, str]
@@ -65,6 +67,13 @@ class Survey:
         """Threads that correlate."""
         return len(os.sched_getaffinity(0))
 
+    def setting(self, cluster: str) -> Setting:
+        """How pairs are correlated on `threads` or on the scheduler at an address."""
+        compute, matching = self.recipe.compute, self.recipe.matching
+        # Elsewhere there may be other devices than here.
+        device = compute.device if "://" in compute.cluster else self.device
+        return Setting.of(compute, matching, cluster=cluster, device=device, threads=self.threads)
+
     @cached_property
     def images(self) -> Fingerprint:
         """Of `images.zarr`."""
@@ -86,7 +95,16 @@ class Survey:
     def correlations(self, pair: Pair) -> Fingerprint:
         """Of a pair's correlations."""
         a, b = (self.activations(self._spec(name)).digest for name in pair)
-        return fingerprint("correlations", a=a, b=b)
+        matching = self.recipe.matching
+        kept = {"neighbours": matching.keep_neighbours} if matching.keep == "neighbours" else "matrix"
+        return fingerprint(
+            "correlations",
+            a=a,
+            b=b,
+            correlation=matching.correlation,
+            precision=self.recipe.compute.precision,
+            keep=kept,
+        )
 
     @cached_property
     def units(self) -> Fingerprint:
@@ -114,7 +132,7 @@ class Survey:
         return [
             (IMAGES, self.images),
             *((activations.path(spec.name), self.activations(spec)) for spec in self.models),
-            *((correlations.path(*pair), self.correlations(pair)) for pair in self.pairs),
+            *((pairs.path(*pair), self.correlations(pair)) for pair in self.pairs),
         ]
 
     def derived(self) -> list[tuple[str, Fingerprint]]:
@@ -172,6 +190,8 @@ def survey(recipe: Recipe) -> Survey:
     if generator is None and recipe.images.source is None:
         raise UserError("no model is a generator and there is no images.source; add one of them to get images from")
     device = resolve_device(recipe.compute.device)
+    if "://" in recipe.compute.cluster:
+        check_cluster(recipe.compute.cluster, recipe.compute.device)
     weights = {spec.name: zoo.weights_sha256(spec) for spec in recipe.models}
     files = tuple(list_source(recipe.images)) if generator is None else ()
     return Survey(recipe, Root(recipe.root), device, generator, files, weights)

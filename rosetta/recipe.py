@@ -95,6 +95,20 @@ class Matching(_Strict):
     pairs: Literal["anchor", "all"] = Field(
         "anchor", description="Pairs with the anchor only, or every pair of models."
     )
+    correlation: Literal["pearson", "spearman"] = Field("pearson", description="Of the values, or of their ranks.")
+    keep: Literal["matrix", "neighbours"] = Field(
+        "matrix", description="What is stored of a pair: every correlation, or each unit's nearest neighbours."
+    )
+    keep_neighbours: int = Field(32, ge=32, description="How many neighbours are stored where keep is 'neighbours'.")
+
+    @model_validator(mode="after")
+    def _keeps_what_it_needs(self) -> "Matching":
+        if self.keep == "neighbours" and self.keep_neighbours < self.neighbours:
+            raise ValueError(
+                f"keep_neighbours = {self.keep_neighbours} stores fewer than neighbours = {self.neighbours} asks for;"
+                f" set it to {self.neighbours} or more"
+            )
+        return self
 
 
 class Compute(_Strict):
@@ -104,7 +118,17 @@ class Compute(_Strict):
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."
     )
     memory: Annotated[str, AfterValidator(_valid_size)] = Field("2 GiB", description="Working set of one worker.")
-    cluster: str = Field("threads", pattern=r"^threads$", description="`threads`: the threads of this process.")
+    cluster: str = Field(
+        "threads",
+        pattern=r"^(threads|local|[a-z]+://\S+)$",
+        description="`threads` of this process, `local` processes, or a Dask scheduler's address, `tcp://host:8786`.",
+    )
+    workers: int | None = Field(
+        None, ge=1, le=4096, description="Processes where cluster is 'local'; left out: one for each core."
+    )
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32", description="What correlations are multiplied in; sums are float64 in any case."
+    )
     dtype: Literal["float16", "float32"] = Field("float16", description="How activations are stored.")
     chunk_mib: int = Field(
         16, ge=1, le=1024, description="Size of a chunk of the largest layer, in MiB, before compression."

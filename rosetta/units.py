@@ -62,6 +62,19 @@ class Units:
     def _counts(self) -> Sequence[int]:
         return [layer.channels for layer in self.layers]
 
+    def grids(self) -> tuple[Grid, ...]:
+        """The distinct grids, in the order of their first layer."""
+        return tuple(dict.fromkeys(layer.grid for layer in self.layers))
+
+    def grid_index(self) -> npt.NDArray[np.intp]:
+        """(unit,) the position of each unit's grid in :meth:`grids`."""
+        grids = self.grids()
+        return np.repeat([grids.index(layer.grid) for layer in self.layers], self._counts())
+
+    def cut(self, units: slice) -> "Units":
+        """What a run of unit indices holds, as units of their own."""
+        return Units(tuple(layer for layer, _ in self.restrict(units)))
+
     def restrict(self, units: slice) -> "list[tuple[Layer, slice]]":
         """What a run of unit indices holds of each layer: the layer cut down to those channels, and their slice."""
         parts = []

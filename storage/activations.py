@@ -151,9 +151,15 @@ class ActivationStore:
         """By layer name: how its activations are stored."""
         return {layer.name: str(self._array(layer.name, "activation").dtype) for layer in self.units.layers}
 
-    def maps(self, layer: str, images: slice) -> npt.NDArray[Any]:
+    @property
+    def image_digest(self) -> str:
+        """The fingerprint of the images that the maps come from."""
+        depends: Any = self.group.attrs["depends"]
+        return str(depends.get("images", ""))
+
+    def maps(self, layer: str, images: slice, channels: slice = slice(None)) -> npt.NDArray[Any]:
         """(image, channel, y, x) of one layer as stored."""
-        return np.asarray(self._array(layer, "activation")[images])
+        return np.asarray(self._array(layer, "activation")[images, channels])
 
     def peaks(self, layer: str) -> npt.NDArray[np.float32]:
         """(image, channel) each map's maximum."""

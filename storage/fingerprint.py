@@ -8,7 +8,7 @@ from typing import Any
 
 from rosetta.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of artifacts; part of every fingerprint."""
 
 

@@ -39,6 +39,11 @@ class Root:
         return None
 
     @property
+    def absolute(self) -> "Root":
+        """The same place for a process with another working directory."""
+        return self if (local := self.local) is None else Root(str(local.absolute()))
+
+    @property
     def shown(self) -> str:
         """The root without credentials, for people and logs."""
         parts = urlsplit(self.url)

@@ -61,7 +61,7 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
         "images": data["images"],
         "models": {spec.pop("name"): spec for spec in data["models"]},
         "matching": data["matching"],
-        "compute": {key: data["compute"][key] for key in ("dtype", "chunk_mib")},
+        "compute": {key: data["compute"][key] for key in ("dtype", "chunk_mib", "precision")},
     }
 
 

@@ -76,6 +76,6 @@ def _store_state(root: Root, path: str) -> str:
             return "complete"
         written: Any = group["written"]
         blocks = np.asarray(written[:])
-        return f"{int(blocks.sum())} of {len(blocks)} blocks"
+        return f"{int(blocks.sum())} of {blocks.size} blocks"
     except (KeyError, ValueError, OSError, json.JSONDecodeError):
         return "damaged"

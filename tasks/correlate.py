@@ -1,167 +1,202 @@
 """Stage `correlate`: two activation stores into the correlation of every unit with every unit.
 
-Out of core: one Dask task per range of images reads its chunks and reduces them to moments; a tree of additions joins
-them. Nothing of the size of a store is ever held.
+Out of core and spread out: a plan cuts the pair into tiles and ranges of images; one Dask task reduces one range of one
+tile to moments, a tree of additions joins them, and the tile is written as soon as its last range is in.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import uuid4
 
 import dask
 import numpy as np
-import torch
-from dask.callbacks import Callback
 from dask.delayed import Delayed, delayed
 
-from rosetta.mining.pearson import Moments, block_moments, merge_moments, pearson
-from rosetta.mining.plan import PairPlan, plan_pair
-from rosetta.units import Layer, Units
+from rosetta.errors import UserError
+from rosetta.mining.factors import PANEL
+from rosetta.mining.moments import Precision, merge_moments
+from rosetta.mining.plan import PairPlan, Side, Tile, plan_pair, ranges
+from rosetta.mining.plan_ranks import plan_ranks
+from rosetta.recipe import Compute, Matching
 from storage.activations import ActivationStore
-from storage.correlations import CorrelationStore
 from storage.fingerprint import Fingerprint
 from storage.location import Root
-from tasks.progress import Advance, track
+from storage.pairs import PairStore
+from tasks.engine import PART, Capacity, Engine, engine
+from tasks.neighbours import STORES
+from tasks.progress import track
+from tasks.ranks import rank_tile
 from tasks.stage import Outcome, stage
+from tasks.tiles import Job, multiplied, prepared_step, tile_moments, write_tile
 
-_FAN_IN = 4
-"""How many partial sums one addition joins."""
+_STEPS_SENT = 2
+"""Steps that travel to a worker with a GPU together."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How and where a pair is correlated."""
+
+    cluster: str = "threads"
+    """`threads`, or a scheduler's address."""
+    threads: int = 1
+    """Of this process."""
+    memory: int = 2 << 30
+    """Bytes that one worker may hold beyond what it holds when idle."""
+    device: str = "cpu"
+    precision: Precision = "float32"
+    correlation: str = "pearson"
+    keep: str = "matrix"
+    keep_neighbours: int = 32
+
+    @classmethod
+    def of(cls, compute: Compute, matching: Matching, *, cluster: str, device: str, threads: int) -> "Setting":
+        """What a recipe asks for.
+
+        Parameters
+        ----------
+        cluster
+            `threads`, or the address of a scheduler that is up.
+        """
+        return cls(
+            cluster,
+            threads,
+            compute.memory_bytes,
+            device,
+            compute.precision,
+            matching.correlation,
+            matching.keep,
+            matching.keep_neighbours,
+        )
 
 
 @stage("correlate {a}~{b}")
-def correlate(root: Root, wanted: Fingerprint, a: str, b: str, memory: int, threads: int, device: str) -> Outcome:
+def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting) -> Outcome:
     """Write what is missing of a pair's correlations.
-
-    Parameters
-    ----------
-    memory
-        Bytes that all threads together may hold.
 
     Raises
     ------
     UserError
-        The memory is too small for this pair.
+        The memory is too small for this pair, the two stores are of different images, or the cluster cannot do it.
     """
-    store = CorrelationStore.open(root, a, b, wanted)
+    root, kind = root.absolute, STORES[setting.keep]
+    store = kind.open(root, a, b, wanted)
     if store is not None and store.complete:
         return "skipped"
-    side_a = ActivationStore.read(root, a)
-    side_b = side_a if a == b else ActivationStore.read(root, b)
-    if store is None:
-        store = CorrelationStore.create(root, a, b, wanted, side_a.units, side_b.units)
-    plan = plan_pair(
-        side_a.units,
-        side_b.units,
-        blocks=(side_a.block, side_b.block),
-        itemsize=max(np.dtype(dtype).itemsize for side in (side_a, side_b) for dtype in side.dtypes().values()),
-        band=store.band,
-        memory=memory,
-        threads=threads,
-    )
-    mean = side_a.mean(), side_b.mean()
-    constant = side_a.std() == 0, side_b.std() == 0
-    # Bands keep their places whatever an earlier run left: products of other shapes may round differently.
-    missing = store.missing()
-    bands = [
-        rows
-        for rows in _ranges(len(side_a.units), plan.rows)
-        if any(rows.start <= band.start < rows.stop for band in missing)
-    ]
-    ranges = -(-side_a.images // plan.task_images)
-    with track(f"correlate {a}~{b}", len(bands) * ranges) as advance, _all_torch_threads():
-        for rows in bands:
-            units_a = Units(tuple(layer for layer, _ in side_a.units.restrict(rows)))
-            moments = _moments(side_a, side_b, rows, mean, plan, device, threads, advance)
-            store.write(rows, pearson(moments, units_a, side_b.units, constant[0][rows], constant[1]))
+    sides = [ActivationStore.read(root, model) for model in (a, b)]
+    require_same_images(*sides)
+    with engine(setting.cluster, setting.threads, root) as where:
+        plan = plan_for(setting, f"{a}~{b}", plan_side(sides[0]), plan_side(sides[1]), where.capacity)
+        if store is None:
+            store = kind.create(root, a, b, wanted, sides[0].units, sides[1].units, setting.keep_neighbours)
+        job = Job(root, a, b, (sides[0].digest, sides[1].digest), plan.step_images, setting.device, setting.precision)
+        _fill(store, job, plan, where)
     store.finish()
     return "done"
 
 
-def _moments(
-    side_a: ActivationStore,
-    side_b: ActivationStore,
-    rows: slice,
-    mean: tuple[Any, Any],
-    plan: PairPlan,
-    device: str,
-    threads: int,
-    advance: Advance,
-) -> Moments:
-    """The moments of some rows over all images: a graph of reads, products and a tree of additions."""
-    parts = [
-        delayed(_range_moments, pure=False)(
-            side_a,
-            side_b,
-            rows,
-            mean[0][rows].astype(np.float32),
-            mean[1].astype(np.float32),
-            images,
-            plan,
-            device,
-        )
-        for images in _ranges(side_a.images, plan.task_images)
-    ]
-    read = {part.key for part in parts}
-    with Callback(posttask=lambda key, *_: advance(1) if key in read else None):
-        result: tuple[Moments] = dask.compute(
-            _tree(parts), scheduler="threads", num_workers=threads, optimize_graph=False
-        )
-    return result[0]
+def plan_for(setting: Setting, pair: str, a: Side, b: Side, where: Capacity) -> PairPlan:
+    """The plan of a pair.
+
+    Raises
+    ------
+    UserError
+        The memory is too small for it.
+    """
+    planner = {"pearson": plan_pair, "spearman": plan_ranks}[setting.correlation]
+    return planner(
+        a,
+        b,
+        memory=setting.memory,
+        threads=where.threads,
+        workers=where.workers,
+        fewer=where.fewer,
+        pair=pair,
+    )
 
 
-def _tree(parts: list[Delayed]) -> Delayed:
-    """Add neighbours up until one is left; the shape depends on nothing but the number of parts."""
-    while len(parts) > 1:
-        parts = [
-            delayed(merge_moments, pure=False)(parts[start : start + _FAN_IN])
-            for start in range(0, len(parts), _FAN_IN)
+def plan_side(store: ActivationStore) -> Side:
+    """What a plan needs to know of a store."""
+    itemsizes = {layer: np.dtype(dtype).itemsize for layer, dtype in store.dtypes().items()}
+    return Side(store.units, store.images, store.block, itemsizes)
+
+
+def require_same_images(a: ActivationStore, b: ActivationStore) -> None:
+    """
+    Raises
+    ------
+    UserError
+        The stores hold the maps of different images.
+    """
+    if (a.images, a.image_digest) != (b.images, b.image_digest):
+        raise UserError(
+            f"activations of {a.model} and {b.model} come from different images"
+            f" ({a.images} {a.image_digest[:8]}, {b.images} {b.image_digest[:8]}); give --replace to dump them anew"
+        )
+
+
+def _fill(store: PairStore, job: Job, plan: PairPlan, where: Engine) -> None:
+    missing = store.missing()
+    tiles = [tile for tile in plan.tiles if missing[tuple(_panels(span) for span in tile)].any()]
+    build = _moments
+    if plan.way != "pearson":
+        build = _ranks
+    elif where.gpu_workers and job.device != "cpu":
+        build = _spread_moments
+    graphs = [build(job, tile, plan) for tile in tiles]
+    with track(f"correlate {job.a}~{job.b}", sum(len(graph.parts) for graph in graphs)) as advance:
+        where.run([graph.last for graph in graphs], advance, plan.threads)
+
+
+def _panels(units: slice) -> slice:
+    return slice(units.start // PANEL, -(-units.stop // PANEL))
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """The work of one tile."""
+
+    parts: list[Delayed]
+    """What counts as progress."""
+    last: Delayed
+    """Writes the tile."""
+
+
+def _moments(job: Job, tile: Tile, plan: PairPlan) -> _Graph:
+    """A task for each range of images that reads, pulls back and multiplies."""
+    return _summed(job, tile, [_part(tile_moments, job, tile, images) for images in plan.image_ranges])
+
+
+def _spread_moments(job: Job, tile: Tile, plan: PairPlan) -> _Graph:
+    """The same, with reading and pulling back on any worker and multiplying on those that have a GPU."""
+    parts = []
+    for images in ranges(plan.images, _STEPS_SENT * plan.step_images):
+        steps = [
+            delayed(prepared_step, pure=False)(job, tile, slice(images.start + step.start, images.start + step.stop))
+            for step in ranges(images.stop - images.start, plan.step_images)
         ]
-    return parts[0]
+        with dask.annotate(resources={"GPU": 1}):
+            parts.append(_part(multiplied, job, tile, steps))
+    return _summed(job, tile, parts)
 
 
-def _range_moments(
-    side_a: ActivationStore,
-    side_b: ActivationStore,
-    rows: slice,
-    shift_a: Any,
-    shift_b: Any,
-    images: slice,
-    plan: PairPlan,
-    device: str,
-) -> Moments:
-    # The graph keeps every core busy; a product that spreads over all cores as well would only make them queue.
-    torch.set_num_threads(1)
-    parts_a = side_a.units.restrict(rows)
-    units_a = Units(tuple(layer for layer, _ in parts_a))
-    maps_a = _read(side_a, images, parts_a)
-    same = side_a is side_b and len(units_a) == len(side_b.units)
-    maps_b = maps_a if same else _read(side_b, images, [(layer, slice(None)) for layer in side_b.units.layers])
-    total: Moments | None = None
-    for step in _ranges(images.stop - images.start, plan.step_images):
-        now_a = {name: maps[step] for name, maps in maps_a.items()}
-        now_b = now_a if same else {name: maps[step] for name, maps in maps_b.items()}
-        part = block_moments(units_a, now_a, shift_a, side_b.units, now_b, shift_a if same else shift_b, device)
-        total = part if total is None else total + part
-    assert total is not None
-    return total
+def _part(work: Callable[..., object], *arguments: object) -> Delayed:
+    """A task that counts as progress."""
+    return delayed(work, pure=False)(*arguments, dask_key_name=f"{PART}-{uuid4().hex}")
 
 
-def _read(side: ActivationStore, images: slice, parts: Sequence[tuple[Layer, slice]]) -> dict[str, torch.Tensor]:
-    return {
-        layer.name: torch.from_numpy(np.ascontiguousarray(side.maps(layer.name, images)[:, channels]))
-        for layer, channels in parts
-    }
+def _ranks(job: Job, tile: Tile, plan: PairPlan) -> _Graph:
+    """One task: ranks are over all images."""
+    task = _part(rank_tile, job, tile, plan)
+    return _Graph([task], task)
 
 
-@contextmanager
-def _all_torch_threads() -> Iterator[None]:
-    """Give torch its threads back afterwards: some of what a worker thread sets holds for the whole process."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _ranges(images: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, images)) for start in range(0, images, size)]
+def _summed(job: Job, tile: Tile, parts: list[Delayed]) -> _Graph:
+    """Add neighbours up until one is left, and write it; the tree depends on nothing but the number of parts."""
+    level = parts
+    while len(level) > 1:
+        level = [
+            delayed(merge_moments, pure=False)(level[start : start + 2]) if start + 1 < len(level) else level[start]
+            for start in range(0, len(level), 2)
+        ]
+    return _Graph(parts, delayed(write_tile, pure=False)(job, tile, level[0]))

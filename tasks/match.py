@@ -9,9 +9,9 @@ from rosetta.mining.buddies import Buddies, best_buddies
 from rosetta.units import Units
 from storage import tables
 from storage.activations import ActivationStore
-from storage.correlations import CorrelationStore
 from storage.fingerprint import Fingerprint
 from storage.location import Root
+from tasks.neighbours import neighbours as nearest
 from tasks.stage import Outcome, stage
 
 Pair = tuple[str, str]
@@ -53,8 +53,7 @@ def write_buddies(root: Root, wanted: Fingerprint, pairs: Sequence[Pair], neighb
     units = {model: ActivationStore.read(root, model).units for pair in pairs for model in pair}
     frames = []
     for a, b in pairs:
-        pearson = CorrelationStore.read(root, a, b).pearson()
-        frames.append(buddy_frame(a, b, units, best_buddies(pearson, neighbours, same=a == b)))
+        frames.append(buddy_frame(a, b, units, best_buddies(*nearest(root, a, b, neighbours))))
     tables.write(root, "buddies", pd.concat(frames, ignore_index=True), wanted)
     return "done"
 

@@ -18,13 +18,13 @@ from rosetta.view.sprite import webp
 from storage import tables
 from storage.activations import ActivationStore
 from storage.blocks import block_slice
-from storage.correlations import CorrelationStore
 from storage.fingerprint import Fingerprint
 from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
 from storage.provenance import RECIPE
 from storage.zarrs import open_complete
+from tasks.neighbours import neighbours
 from tasks.progress import track
 from tasks.stage import Outcome, stage
 
@@ -225,9 +225,8 @@ def _histogram(run: _Run, models: Sequence[ModelSpec]) -> str:
     for spec in models:
         if spec.name == run.anchor:
             continue
-        pearson = CorrelationStore.read(run.root, run.anchor, spec.name).pearson()
-        highest = np.where(np.isnan(pearson), -np.inf, pearson).max(axis=1)
-        best[spec.name] = highest[highest > -np.inf]
+        highest = neighbours(run.root, run.anchor, spec.name, 1)[0].pearson[:, 0]
+        best[spec.name] = highest[~np.isnan(highest)]
         buddies[spec.name] = run.with_anchor(spec.name)["pearson"].to_numpy()
     return correlation_histogram(best, buddies, run.controls)
 

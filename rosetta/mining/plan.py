@@ -1,83 +1,254 @@
-"""How a pair of models is cut up so that the work stays inside the memory that a recipe grants."""
+"""How a pair of models is cut up so that one worker's memory holds, found out before any work.
 
+The matrix of units × units is cut into *tiles*, each a whole number of panels a side; images are cut into *ranges*,
+one task each, and ranges into *steps* that are multiplied at once. A tile's sums stay in memory while all images pass
+by, so every tile reads its rows of A and its columns of B once: few large tiles read least.
+
+Steps and ranges follow from the shapes of the stores alone, and so does the tree in which partial sums are added.
+Memory and workers only decide how many panels make a tile: they change how long it takes, and not one bit of what comes
+out.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
 
 from rosetta.errors import UserError
-from rosetta.units import Units
+from rosetta.mining.factors import PANEL, factor_values
+from rosetta.mining.grid import product_grid
+from rosetta.units import Grid, Units
+
+_STEP_BYTES = 32 * 2**20
+"""Float32 maps of two panels in one step: long enough products, and short enough to stay near the caches."""
+_MOST_RANGES = 16
+"""Each range ends in an addition as large as its tile; more ranges spread further but add more."""
+_DECODED_AT_ONCE = 10
+"""Chunks that one read of zarr may decode at the same time (its `async.concurrency`)."""
+
+Tile = tuple[slice, slice]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a plan needs to know of one activation store."""
+
+    units: Units
+    images: int
+    block: int
+    """Images in a chunk; a power of two."""
+    itemsizes: Mapping[str, int]
+    """By layer name: bytes of a stored value."""
 
 
 @dataclass(frozen=True)
 class PairPlan:
-    """A pass over all images for each band of rows; within it one task per range of images."""
+    """A tile at a time: every image range once, reduced in a tree, then written."""
 
+    units: tuple[int, int]
+    images: int
     rows: int
-    """Units of A in a band; a multiple of the bands that the store is written in."""
-    task_images: int
+    """Units of A in a tile; a multiple of the panel unless it is all."""
+    columns: int
+    """Units of B in a tile."""
+    range_images: int
     """Images that one task reads."""
     step_images: int
-    """Images that are worked on at once within a task."""
+    """Images that are multiplied at once."""
+    threads: int
+    """Tasks that a worker runs at once."""
+    bytes_read: int
+    """Bytes of all chunks that are read, before compression; a chunk that is read twice counts twice."""
+    operations: int
+    """Floating-point operations of the products."""
     peak_bytes: int
-    """What one thread holds at most."""
+    """What one worker holds at most, beyond what it holds when idle."""
+    way: str = "pearson"
+    """How: `pearson`, `spearman, exact` or `spearman, sketched`."""
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """How many times the stores of A and of B are read: once for each column, and each row, of tiles."""
+        return -(-self.units[1] // self.columns), -(-self.units[0] // self.rows)
+
+    @property
+    def tiles(self) -> list[Tile]:
+        """Rows and columns of every tile."""
+        return [
+            (rows, columns)
+            for rows in ranges(self.units[0], self.rows)
+            for columns in ranges(self.units[1], self.columns)
+        ]
+
+    @property
+    def image_ranges(self) -> list[slice]:
+        """The images of every task of a tile."""
+        return ranges(self.images, self.range_images)
+
+
+def ranges(count: int, size: int) -> list[slice]:
+    """0…count in slices of `size`, the last one shorter."""
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def plan_pair(
-    units_a: Units,
-    units_b: Units,
-    *,
-    blocks: tuple[int, int],
-    itemsize: int,
-    band: int,
-    memory: int,
-    threads: int,
+    a: Side, b: Side, *, memory: int, threads: int, workers: int = 1, fewer: bool = False, pair: str = "the pair"
 ) -> PairPlan:
-    """Cut a pair up.
+    """Cut a pair up so that as few bytes are read as the memory allows.
 
     Parameters
     ----------
-    blocks
-        Images in a chunk of A's store and of B's; powers of two.
-    itemsize
-        Bytes of a stored activation.
-    band
-        Rows that are written together.
     memory
-        Bytes that all threads together may hold.
+        Bytes that one worker may hold beyond what it holds when idle.
     threads
-        Tasks that run at once.
+        Tasks that a worker runs at once.
+    workers
+        How many there are; tiles are kept small enough to give all of them work.
+    fewer
+        Fewer tasks at once are fine where the memory does not hold so many.
+    pair
+        What an error calls it.
 
     Raises
     ------
     UserError
-        The memory does not hold the smallest piece; names what would.
+        The memory does not hold the smallest tile; names what would.
     """
-    share = memory // threads
-    values_a = sum(layer.values for layer in units_a.layers)
-    values_b = sum(layer.values for layer in units_b.layers)
-    for rows in _halved(_multiple(len(units_a), band), band):
-        values = values_a * min(rows, len(units_a)) / len(units_a) + values_b
-        # A task's own sums, those that it is about to be added to, and their total.
-        sums = 3 * 8 * min(rows, len(units_a)) * len(units_b)
-        for task in (max(blocks), min(blocks)):
-            raw = itemsize * task * values
-            for step in _halved(min(blocks), 1):
-                # float32 maps, and as much again for maps pulled back and smoothed.
-                peak = int(raw + sums + 2.5 * 4 * step * values)
-                if peak <= share:
-                    return PairPlan(rows, task, step, peak)
-    smallest = threads * peak
+    cuts = _Cuts(a, b)
+    for at_once in range(threads, 0 if fewer else threads - 1, -1):
+        fitting = [cut for cut in cuts.candidates(at_once) if cut.peak <= memory]
+        if fitting:
+            busy = [cut for cut in fitting if cut.tiles * cuts.range_count >= workers * at_once]
+            best = min(busy or fitting, key=lambda cut: (cut.bytes_read, cut.peak))
+            return PairPlan(
+                (len(a.units), len(b.units)),
+                a.images,
+                best.rows,
+                best.columns,
+                cuts.range_images,
+                cuts.step,
+                at_once,
+                best.bytes_read,
+                cuts.operations,
+                best.peak,
+            )
+    smallest = min(cut.peak for cut in cuts.candidates(at_once))
     raise UserError(
-        f"compute.memory: {memory / 2**20:.0f} MiB is too little; this pair of models needs"
-        f" {smallest / 2**20 + 1:.0f} MiB"
+        f"compute.memory: {_mebibytes(memory)} MiB is too little; {pair} needs at least"
+        f" {_mebibytes(smallest) + 1} MiB{'' if fewer or threads == 1 else f' a worker of {threads} threads'}"
     )
 
 
-def _multiple(count: int, of: int) -> int:
-    return -(-count // of) * of
+def _mebibytes(size: int) -> int:
+    return int(size // 2**20)
 
 
-def _halved(largest: int, smallest: int) -> list[int]:
-    """largest, then about half of it, … down to smallest, in multiples of smallest."""
-    sizes = [largest]
-    while sizes[-1] > smallest:
-        sizes.append(max(smallest, sizes[-1] // 2 // smallest * smallest))
-    return sizes
+@dataclass(frozen=True)
+class _Cut:
+    rows: int
+    columns: int
+    tiles: int
+    bytes_read: int
+    peak: int
+
+
+class _Cuts:
+    """All sensible ways to cut a pair, with what each costs."""
+
+    def __init__(self, a: Side, b: Side) -> None:
+        self.sides = _Panels(a, b.units.grids()), _Panels(b, a.units.grids())
+        values = sum(int(side.values.max()) for side in self.sides)
+        limit = min(_STEP_BYTES // (4 * values), 64, a.images)
+        self.step = 1 << (max(1, limit).bit_length() - 1)
+        self.range_images = max(a.block, b.block, 2 * self.step)
+        while self.range_images * _MOST_RANGES < a.images:
+            self.range_images *= 2
+        self.range_count = -(-a.images // self.range_images)
+
+    @property
+    def operations(self) -> int:
+        """2 × units × units × positions × images, over all pairs of grids."""
+        a, b = (_grid_channels(side.side.units) for side in self.sides)
+        products = (
+            count_a * count_b * int(np.prod(product_grid(grid_a, grid_b)))
+            for grid_a, count_a in a.items()
+            for grid_b, count_b in b.items()
+        )
+        return 2 * self.sides[0].side.images * sum(products)
+
+    def candidates(self, threads: int) -> Iterator[_Cut]:
+        """Every number of tiles a side."""
+        side_a, side_b = self.sides
+        for panels_a in side_a.tilings:
+            for panels_b in side_b.tilings:
+                rows, columns = side_a.units_in(panels_a), side_b.units_in(panels_b)
+                times = -(-side_b.count // panels_b), -(-side_a.count // panels_a)
+                read = side_a.bytes_read(panels_a) * times[0] + side_b.bytes_read(panels_b) * times[1]
+                yield _Cut(rows, columns, times[0] * times[1], read, self._peak(panels_a, panels_b, threads))
+
+    def _peak(self, panels_a: int, panels_b: int, threads: int) -> int:
+        """Bytes of one worker: what each task holds, and the partial sums that wait in the tree to be added."""
+        pairs = list(zip(self.sides, (panels_a, panels_b), strict=True))
+        sums = 8 * self.sides[0].units_in(panels_a) * self.sides[1].units_in(panels_b)
+        stored = sum(side.stored(panels, self.step) for side, panels in pairs)
+        factors = sum(4 * self.step * side.most(side.factors, panels) for side, panels in pairs)
+        # A stack, and its pulled-back or squared copy before that is summed up.
+        scratch = 2 * 4 * self.step * max(int(side.values.max()) for side in self.sides)
+        product = 4 * PANEL * PANEL
+        waiting = self.range_count.bit_length() if self.range_count > 1 else 0
+        return threads * (sums + stored + factors + scratch + product) + waiting * sums
+
+
+class _Panels:
+    """One side, panel by panel."""
+
+    def __init__(self, side: Side, other: tuple[Grid, ...]) -> None:
+        self.side = side
+        self.count = -(-len(side.units) // PANEL)
+        parts = [side.units.restrict(slice(start, start + PANEL)) for start in range(0, len(side.units), PANEL)]
+        self.values = np.array([sum(layer.values for layer, _ in part) for part in parts], dtype=np.int64)
+        self.factors = np.array(
+            [sum(factor_values(layer, other) for layer, _ in part) for part in parts], dtype=np.int64
+        )
+        self.bytes = np.array(
+            [sum(layer.values * side.itemsizes[layer.name] for layer, _ in part) for part in parts], dtype=np.int64
+        )
+
+    @cached_property
+    def tilings(self) -> list[int]:
+        """Panels in a tile: for each number of tiles the smallest that makes no more."""
+        return sorted({-(-self.count // tiles) for tiles in range(1, self.count + 1)})
+
+    def units_in(self, panels: int) -> int:
+        """Units in a tile of so many panels."""
+        return min(panels * PANEL, len(self.side.units))
+
+    def most(self, of_panels: Integers, panels: int) -> int:
+        """The largest sum over the panels of one tile."""
+        return max(int(of_panels[start : start + panels].sum()) for start in range(0, self.count, panels))
+
+    def stored(self, panels: int, step: int) -> int:
+        """Bytes of a tile's maps as stored, while they are read: the maps, and the chunks that are being decoded."""
+        images = max(step, self.side.block)
+        chunk = self.side.block * max(
+            layer.values * self.side.itemsizes[layer.name] for layer in self.side.units.layers
+        )
+        return images * self.most(self.bytes, panels) + 2 * chunk * min(_DECODED_AT_ONCE, images // self.side.block)
+
+    def bytes_read(self, panels: int) -> int:
+        """Bytes of all chunks that the tiles of one pass read; a layer that two tiles share is read for each."""
+        size = panels * PANEL
+        return self.side.images * sum(
+            layer.values * self.side.itemsizes[layer.name] * ((span.stop - 1) // size - span.start // size + 1)
+            for layer, span in self.side.units.spans()
+        )
+
+
+def _grid_channels(units: Units) -> dict[Grid, int]:
+    counts: dict[Grid, int] = {}
+    for layer in units.layers:
+        counts[layer.grid] = counts.get(layer.grid, 0) + layer.channels
+    return counts

@@ -4,60 +4,22 @@ import numpy as np
 import oracle
 import pytest
 import xarray as xr
+from stores import LAYERS, fill, least, side
 
 from rosetta.errors import UserError
+from rosetta.mining import factors, plan
 from rosetta.mining.plan import plan_pair
-from rosetta.units import Layer, Units
-from storage import correlations
-from storage.activations import ActivationStore, LayerBlock
-from storage.blocks import block_slice
+from storage import correlations, neighbours, pairs
 from storage.correlations import CorrelationStore
 from storage.fingerprint import fingerprint
 from storage.location import Root
-from tasks.correlate import correlate
+from storage.neighbours import NeighbourStore
+from tasks import correlate as stage
+from tasks import neighbours as nearest
+from tasks import tiles
+from tasks.correlate import Setting, correlate
 
-IMAGES = 22
-LAYERS = {
-    "a": (Layer("low", 40, (3, 5)), Layer("high", 30, (9, 4))),
-    "b": (Layer("x", 25, (6, 6)), Layer("y", 20, (2, 2)), Layer("z", 5, (12, 7))),
-}
-BLOCKS = {"a": 8, "b": 4}
-
-
-def fill(root: Root, name: str) -> dict[str, np.ndarray]:
-    """A store of smooth random maps with one dead unit; its maps by layer."""
-    random = np.random.default_rng(len(name))
-    units = Units(LAYERS[name])
-    store = ActivationStore.create(
-        root,
-        name,
-        fingerprint("activations", of=name),
-        units=units,
-        images=IMAGES,
-        block=BLOCKS[name],
-        dtypes={layer.name: "float16" for layer in units.layers},
-        attributes={},
-    )
-    scene = random.normal(size=(IMAGES, 1, 1, 1))
-    maps = {
-        layer.name: (scene * random.normal(size=(1, layer.channels, 1, 1)) + random.normal(
-            size=(IMAGES, layer.channels, *layer.grid)
-        )).astype(np.float16)
-        for layer in units.layers
-    }  # fmt: skip
-    maps[units.layers[0].name][:, 7] = 2.5
-    for block in range(-(-IMAGES // store.block)):
-        span = block_slice(block, store.block, IMAGES)
-        parts = {}
-        for layer in units.layers:
-            values = maps[layer.name][span]
-            flat = values.astype(np.float64).transpose(1, 0, 2, 3).reshape(layer.channels, -1)
-            mean = flat.mean(axis=1)
-            square = ((flat - mean[:, None]) ** 2).sum(axis=1)
-            parts[layer.name] = LayerBlock(values, values.max(axis=(2, 3)).astype(np.float32), mean, square)
-        store.write(block, parts)
-    store.finish()
-    return maps
+SIDES = {name: side(name) for name in LAYERS}
 
 
 @pytest.fixture
@@ -65,48 +27,111 @@ def root(tmp_path) -> Root:
     return Root(str(tmp_path))
 
 
+@pytest.fixture
+def small_panels(monkeypatch):
+    """Panels of 16 units and steps of 4 images, so that small stores are cut in many tiles."""
+    for module in (factors, plan, pairs, correlations, neighbours, stage, tiles):
+        monkeypatch.setattr(module, "PANEL", 16)
+    monkeypatch.setattr("rosetta.mining.moments.PANEL", 16)
+    monkeypatch.setattr(plan, "_STEP_BYTES", 4 * 5 * 2000)
+
+
 def expected(maps_a, maps_b):
     return np.block([[oracle.textbook_pearson(x, y) for y in maps_b.values()] for x in maps_a.values()])
 
 
 @pytest.mark.parametrize("url", ["{tmp}/run", "memory://correlate"])
+@pytest.mark.usefixtures("small_panels")
 def test_over_stores_at_any_url(tmp_path, url):
     root = Root(url.format(tmp=tmp_path))
     maps = {name: fill(root, name) for name in LAYERS}
     for a, b in (("a", "b"), ("a", "a")):
-        assert correlate.fn(root, fingerprint("c", a=a, b=b), a, b, 1 << 30, 2, "cpu").outcome == "done"
+        wanted, setting = fingerprint("c", a=a, b=b), Setting(threads=2)
+        assert correlate.fn(root, wanted, a, b, setting).outcome == "done"
         found = CorrelationStore.read(root, a, b).pearson()
         np.testing.assert_allclose(found, expected(maps[a], maps[b]), atol=1e-5, rtol=0)
         assert np.isnan(found[7]).all()
-        assert correlate.fn(root, fingerprint("c", a=a, b=b), a, b, 1 << 30, 2, "cpu").outcome == "skipped"
+        assert correlate.fn(root, wanted, a, b, setting).outcome == "skipped"
     root.remove("")
 
 
-def test_little_memory_and_interruption_give_the_same_numbers(root, monkeypatch):
+@pytest.mark.usefixtures("small_panels")
+def test_any_memory_and_any_number_of_threads_give_the_same_bytes(root):
     maps = {name: fill(root, name) for name in LAYERS}
-    monkeypatch.setattr(correlations, "_CHUNK", 4 * 50 * 16)  # bands of 16 rows
-    little = 240_000
-    units = [Units(LAYERS[name]) for name in LAYERS]
-    plan = plan_pair(*units, blocks=(8, 4), itemsize=2, band=16, memory=little, threads=2)
-    assert plan.rows < 70, "this memory takes more than one pass"
+    found, tilings = [], set()
+    for number, (memory, threads) in enumerate(
+        [(1 << 30, 1), (1 << 30, 3), (least(*SIDES.values()), 1), (3 * least(*SIDES.values()), 2)]
+    ):
+        cut = plan_pair(*SIDES.values(), memory=memory, threads=threads, fewer=True)
+        tilings.add(len(cut.tiles))
+        correlate.fn(root, fingerprint("c", number=number), "a", "b", Setting(memory=memory, threads=threads))
+        found.append(CorrelationStore.read(root, "a", "b").pearson())
+        root.remove(pairs.path("a", "b"))
+    np.testing.assert_allclose(found[0], expected(maps["a"], maps["b"]), atol=1e-5, rtol=0)
+    assert len(tilings) > 2
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
-    wanted = fingerprint("c", of="ab")
-    correlate.fn(root, wanted, "a", "b", little, 2, "cpu")
+
+@pytest.mark.usefixtures("small_panels")
+def test_only_what_is_missing_is_computed(root, monkeypatch):
+    for name in LAYERS:
+        fill(root, name)
+    wanted, little = fingerprint("c", of="ab"), Setting(memory=least(*SIDES.values()))
+    correlate.fn(root, wanted, "a", "b", little)
     whole = CorrelationStore.read(root, "a", "b").pearson()
-    np.testing.assert_allclose(whole, expected(maps["a"], maps["b"]), atol=1e-5, rtol=0)
 
     store = CorrelationStore.open(root, "a", "b", wanted)
     store.group.attrs["complete"] = False
-    store.group["written"][2:4] = False
-    store.group["pearson"][32:64] = 9.0
-    assert correlate.fn(root, wanted, "a", "b", little, 2, "cpu").outcome == "done"
+    store.group["written"][2, 1] = False
+    store.group["pearson"][32:48, 16:32] = 9.0
+    done = []
+    monkeypatch.setattr(stage, "write_tile", lambda job, tile, m: (done.append(tile), tiles.write_tile(job, tile, m)))
+    assert correlate.fn(root, wanted, "a", "b", little).outcome == "done"
+    assert len(done) == 1
     np.testing.assert_array_equal(CorrelationStore.read(root, "a", "b").pearson(), whole)
+
+
+@pytest.mark.usefixtures("small_panels")
+@pytest.mark.parametrize("pair", ["ab", "aa"])
+def test_neighbours_without_the_matrix(root, pair):
+    for name in LAYERS:
+        fill(root, name)
+    a, b = pair
+    correlate.fn(root, fingerprint("m"), a, b, Setting(threads=2))
+    of_matrix = nearest.neighbours(root, a, b, 6)
+    root.remove(pairs.path(a, b))
+    setting = Setting(memory=least(SIDES[a], SIDES[b]), keep="neighbours", keep_neighbours=8)
+    correlate.fn(root, fingerprint("n"), a, b, setting)
+    of_neighbours = nearest.neighbours(root, a, b, 6)
+    for one, other in zip(of_matrix, of_neighbours, strict=True):
+        np.testing.assert_array_equal(one.unit, other.unit)
+        np.testing.assert_array_equal(one.pearson, other.pearson)
+    stored = xr.open_zarr(root.local / pairs.path(a, b))
+    assert set(stored.data_vars) == {"neighbours_ab", "neighbours_ba", "pearson_ab", "pearson_ba", "written"}
+    assert stored["neighbours_ba"].dims == ("unit_b", "neighbour")
+    assert "layer_b" in stored["neighbours_ba"].coords
+
+    # Cut off between the last panel and the end, it ends the same.
+    store = NeighbourStore.open(root, a, b, fingerprint("n"))
+    store.group.attrs["complete"] = False
+    assert correlate.fn(root, fingerprint("n"), a, b, setting).outcome == "done"
+    np.testing.assert_array_equal(nearest.neighbours(root, a, b, 6)[0].unit, of_neighbours[0].unit)
+
+
+def test_bfloat16_is_near(root):
+    maps = {name: fill(root, name) for name in LAYERS}
+    correlate.fn(root, fingerprint("c"), "a", "b", Setting(precision="bfloat16"))
+    found = CorrelationStore.read(root, "a", "b").pearson()
+    truth = expected(maps["a"], maps["b"])
+    np.testing.assert_allclose(found, truth, atol=0.01, rtol=0)
+    assert np.nanmax(np.abs(found - truth)) > 1e-6, "this was not computed in bfloat16"
 
 
 def test_labels(root, tmp_path):
     for name in LAYERS:
         fill(root, name)
-    correlate.fn(root, fingerprint("c"), "a", "b", 1 << 30, 1, "cpu")
+    correlate.fn(root, fingerprint("c"), "a", "b", Setting())
     pair = xr.open_zarr(tmp_path / "correlations/a~b.zarr")
     assert pair["layer_b"].values.tolist() == ["x"] * 25 + ["y"] * 20 + ["z"] * 5
     assert pair["channel_a"].values[[0, 39, 40, 69]].tolist() == [0, 39, 0, 29]
@@ -115,20 +140,14 @@ def test_labels(root, tmp_path):
 def test_memory_that_holds_nothing(root):
     for name in LAYERS:
         fill(root, name)
-    with pytest.raises(UserError, match=r"compute.memory: 0 MiB is too little; this pair of models needs 1 MiB"):
-        correlate.fn(root, fingerprint("c"), "a", "b", 1000, 2, "cpu")
+    with pytest.raises(UserError, match=r"compute.memory: 0 MiB is too little; a~b needs at least \d+"):
+        correlate.fn(root, fingerprint("c"), "a", "b", Setting(memory=1000, threads=2))
+    assert not root.exists(pairs.path("a", "b"))
 
 
-@pytest.mark.parametrize("memory", [2**k for k in range(20, 34)])
-def test_a_plan_keeps_its_memory(memory):
-    a = Units(tuple(Layer(f"a{i}", 1000, (16, 16)) for i in range(4)))
-    b = Units(tuple(Layer(f"b{i}", 768, (14, 14)) for i in range(4)))
-    if memory < 2**26:
-        with pytest.raises(UserError, match=r"compute\.memory"):
-            plan_pair(a, b, blocks=(16, 8), itemsize=2, band=128, memory=memory, threads=2)
-        return
-    plan = plan_pair(a, b, blocks=(16, 8), itemsize=2, band=128, memory=memory, threads=2)
-    assert 2 * plan.peak_bytes <= memory
-    assert plan.rows % 128 == 0
-    assert plan.task_images in (8, 16)
-    assert plan.step_images in (1, 2, 4, 8)
+def test_stores_of_different_images(root):
+    fill(root, "a")
+    fill(root, "b", images="others")
+    with pytest.raises(UserError, match="activations of a and b come from different images"):
+        correlate.fn(root, fingerprint("c"), "a", "b", Setting())
+    assert not root.exists(pairs.path("a", "b"))

@@ -9,11 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle import textbook_pearson
 
+from rosetta.mining.factors import factors, pull_back
 from rosetta.mining.grid import upsampling
-from rosetta.mining.pearson import block_moments, merge_moments, pearson, pull_back
+from rosetta.mining.moments import Accumulator, merge_moments
+from rosetta.mining.pearson import pearson
 from rosetta.units import Layer, Units
 
 GRIDS = st.tuples(st.integers(1, 9), st.integers(1, 9))
+
+
+def block_moments(units_a, maps_a, shift_a, units_b, maps_b, shift_b):
+    """The moments of one block of images."""
+    total = Accumulator(units_a, units_b)
+    total.add(factors(units_a, maps_a, shift_a, units_b.grids()), factors(units_b, maps_b, shift_b, units_a.grids()))
+    return total.moments()
 
 
 def correlate(layers_a, layers_b, splits, dtype=np.float32):

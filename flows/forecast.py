@@ -1,0 +1,131 @@
+"""What correlating a recipe's pairs will take, found out before any work: `rosetta mine --plan`."""
+
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.survey import Pair, Survey, survey
+from rosetta import zoo
+from rosetta.mining.plan import Side
+from rosetta.recipe import ModelSpec, Recipe
+from storage import activations
+from storage.activations import ActivationStore
+from storage.zarrs import stored_attributes
+from tasks.correlate import plan_for, plan_side
+from tasks.dump import model_block
+from tasks.engine import capacity
+from tasks.images import DEFAULT_COUNT
+
+_ITEMSIZE = {"float16": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class PairForecast:
+    """One pair."""
+
+    pair: str
+    units: tuple[int, int]
+    images: int
+    tiles: int
+    passes: tuple[int, int]
+    """How many times each of the two stores is read."""
+    bytes_read: int
+    operations: int
+    peak_bytes: int
+    """Of one worker, beyond what it holds when idle."""
+    way: str
+    """How correlations are computed: `pearson`, `spearman, exact` or `spearman, sketched`."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """All pairs of a recipe."""
+
+    workers: int
+    threads: int
+    """Tasks that each worker may run at once."""
+    memory_bytes: int
+    """What each may hold."""
+    pairs: tuple[PairForecast, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+    def print(self) -> None:
+        """Print a table on standard output."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("pair")
+        for column in ("units", "images", "tiles", "passes", "read", "operations", "peak"):
+            table.add_column(column, justify="right")
+        table.add_column("correlation")
+        for entry in self.pairs:
+            table.add_row(
+                entry.pair,
+                f"{entry.units[0]:,} × {entry.units[1]:,}",
+                f"{entry.images:,}",
+                f"{entry.tiles:,}",
+                f"{entry.passes[0]:,} / {entry.passes[1]:,}",
+                _amount(entry.bytes_read, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB")),
+                _amount(entry.operations, 1000, ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP")),
+                _amount(entry.peak_bytes, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB")),
+                entry.way,
+            )
+        Console(width=None if Console().is_terminal else 140).print(table)
+        print(
+            f"{self.workers} worker{'s' * (self.workers != 1)}, up to {self.threads} tasks at once and"
+            f" {_amount(self.memory_bytes, 1024, ('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'))} each; nothing was written"
+        )
+
+
+def forecast(recipe: Recipe) -> Forecast:
+    """Plan every pair of a recipe; nothing is written.
+
+    Raises
+    ------
+    UserError
+        Something that the recipe names is not to be had, or the memory is too small for a pair.
+    """
+    plan = survey(recipe)
+    compute = recipe.compute
+    where = capacity(compute.cluster, plan.threads, compute.workers)
+    sides = {spec.name: _side(plan, spec) for spec in plan.models}
+    setting = plan.setting(compute.cluster)
+
+    def pair_forecast(pair: Pair) -> PairForecast:
+        cut = plan_for(setting, "~".join(pair), sides[pair[0]], sides[pair[1]], where)
+        return PairForecast(
+            "~".join(pair),
+            cut.units,
+            cut.images,
+            len(cut.tiles),
+            cut.passes,
+            cut.bytes_read,
+            cut.operations,
+            cut.peak_bytes,
+            cut.way,
+        )
+
+    return Forecast(
+        where.workers, where.threads, compute.memory_bytes, tuple(pair_forecast(pair) for pair in plan.pairs)
+    )
+
+
+def _side(plan: Survey, spec: ModelSpec) -> Side:
+    """A model's store, or what it will be."""
+    found = stored_attributes(plan.root, activations.path(spec.name))
+    if found and found["complete"] and found["fingerprint"] == plan.activations(spec).digest:
+        return plan_side(ActivationStore.read(plan.root, spec.name))
+    compute, images = plan.recipe.compute, plan.recipe.images
+    count = len(plan.files) or images.count or DEFAULT_COUNT
+    model = zoo.load(spec)
+    block = model_block(model, count, compute.dtype, compute.chunk_mib)
+    return Side(model.units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in model.units.layers})
+
+
+def _amount(value: int, base: int, names: tuple[str, ...]) -> str:
+    size, step = float(value), 0
+    while size >= base and step < len(names) - 1:
+        size, step = size / base, step + 1
+    return f"{size:.3g} {names[step]}"

@@ -1,0 +1,126 @@
+"""Moments of a pair of models: what a correlation needs from some images, in sums that add up over images.
+
+Cross moments are matrix products of two models' :mod:`~rosetta.mining.factors`: in float32 or below within a step of
+images, summed over steps in float64 (:class:`Accumulator`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rosetta.mining.factors import PANEL, Factors, segments
+from rosetta.mining.grid import product_grid
+from rosetta.units import Grid, Units
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What the correlation of two sets of units needs from some images; sums over more images are sums of these.
+
+    `A` and `B` count units, which stand segment by segment (:func:`segment_order`); `Ga` and `Gb` distinct grids
+    (:meth:`Units.grids`). Column `g` of a unit's sums is for the common grid of that unit's own grid with the other
+    model's grid `g`.
+    """
+
+    images: int
+    """How many images these sums run over."""
+    cross: Float64
+    """(A, B) Σ ⟨U a, U b⟩."""
+    sum_a: Float64
+    """(A, Gb) Σ U a."""
+    square_a: Float64
+    """(A, Gb) Σ (U a)²."""
+    sum_b: Float64
+    """(B, Ga) Σ U b."""
+    square_b: Float64
+    """(B, Ga) Σ (U b)²."""
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(
+            self.images + other.images,
+            self.cross + other.cross,
+            self.sum_a + other.sum_a,
+            self.square_a + other.square_a,
+            self.sum_b + other.sum_b,
+            self.square_b + other.square_b,
+        )
+
+
+def merge_moments(parts: Sequence[Moments]) -> Moments:
+    """Add moments up, left to right: the order is fixed, so the same parts give the same bytes."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+class Accumulator:
+    """Sums the moments of a tile of units over step after step of images."""
+
+    def __init__(self, units_a: Units, units_b: Units, *, device: torch.device | str = "cpu") -> None:
+        """Begin at zero.
+
+        Parameters
+        ----------
+        units_a, units_b
+            The tile's units; each side begins at a multiple of :data:`~rosetta.mining.factors.PANEL` of its model.
+        """
+        device = torch.device(device)
+        self._segments = _places(units_a), _places(units_b)
+        self._images = 0
+        # Metal knows no float64; there the sums go on the processor.
+        self._cross = torch.zeros(
+            (len(units_a), len(units_b)), dtype=torch.float64, device="cpu" if device.type == "mps" else device
+        )
+        self._sums_a = np.zeros((2, len(units_a), len(units_b.grids())))
+        self._sums_b = np.zeros((2, len(units_b), len(units_a.grids())))
+        self._room = torch.empty(min(PANEL, len(units_a)) * min(PANEL, len(units_b)), device=device)
+
+    def add(self, a: Factors, b: Factors) -> None:
+        """Add the moments of some images, given by both sides' factors on the accumulator's device."""
+        self._images += a.images
+        self._sums_a += a.sums, a.squares
+        self._sums_b += b.sums, b.squares
+        for (grid_a, rows), maps_a in zip(self._segments[0], a.maps, strict=True):
+            for (grid_b, columns), maps_b in zip(self._segments[1], b.maps, strict=True):
+                target = product_grid(grid_a, grid_b)
+                product = self._product(maps_a[target], maps_b[target])
+                self._cross[rows, columns].add_(product.to(self._cross.device))
+
+    def moments(self) -> Moments:
+        """The sums so far; the accumulator is not to be added to afterwards."""
+        return Moments(self._images, self._cross.cpu().numpy(), *self._sums_a, *self._sums_b)
+
+    def _product(self, a: Tensor, b: Tensor) -> Tensor:
+        """(row, column) a bᵀ in float32 where the device can."""
+        if a.dtype == torch.float32:
+            return torch.mm(a, b.T, out=self._room[: len(a) * len(b)].view(len(a), len(b)))
+        # On a processor torch rounds each product to the factors' type, and only the sums over steps are exact.
+        return torch.mm(a, b.T, out_dtype=torch.float32) if a.is_cuda else torch.mm(a, b.T)
+
+
+def _places(units: Units) -> list[tuple[Grid, slice]]:
+    """Each segment's grid and where it stands among all."""
+    found = segments(units)
+    ends = np.cumsum([len(segment.units) for segment in found])
+    return [
+        (segment.grid, slice(int(end) - len(segment.units), int(end))) for segment, end in zip(found, ends, strict=True)
+    ]
+
+
+def segment_order(units: Units) -> npt.NDArray[np.intp]:
+    """(unit,) unit indices in the order of moments."""
+    return np.concatenate([segment.units for segment in segments(units)])
+
+
+def factor_dtype(precision: Precision) -> torch.dtype:
+    """The type that factors are multiplied in."""
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
