@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rosetta.mining.buddies import nearest_neighbours
-from rosetta.mining.factors import PANEL, Factors, factors
+from rosetta.mining.factors import PANEL, Factors, Room, factors
 from rosetta.mining.moments import Accumulator, Moments, Precision, factor_dtype
 from rosetta.mining.pearson import pearson
 from rosetta.mining.plan import Tile, ranges
@@ -121,12 +121,10 @@ def _steps(a: Half, b: Half, images: slice, size: int) -> Iterator[tuple[Maps, M
         del maps
 
 
-def _prepare(job: Job, a: Half, b: Half, maps: tuple[Maps, Maps], device: torch.device) -> Prepared:
-    dtype = factor_dtype(job.precision)
-    of_a = factors(a.units, maps[0], a.shift, b.units.grids(), device=device, dtype=dtype)
-    if a is b:
-        return of_a, of_a
-    return of_a, factors(b.units, maps[1], b.shift, a.units.grids(), device=device, dtype=dtype)
+def _prepare(job: Job, a: Half, b: Half, maps: tuple[Maps, Maps], device: torch.device, room: Room) -> Prepared:
+    make = partial(factors, device=device, dtype=factor_dtype(job.precision), room=room)
+    of_a = make(a.units, maps[0], a.shift, b.units.grids(), side="a")
+    return of_a, of_a if a is b else make(b.units, maps[1], b.shift, a.units.grids(), side="b")
 
 
 def tile_moments(job: Job, tile: Tile, images: slice) -> Moments:
@@ -134,9 +132,9 @@ def tile_moments(job: Job, tile: Tile, images: slice) -> Moments:
     set_up(job)
     device = job.torch_device
     a, b = halves(job, tile)
-    total = Accumulator(a.units, b.units, device=device)
+    total, room = Accumulator(a.units, b.units, device=device), Room()
     for maps in in_turn(_steps(a, b, images, job.step_images), _each_map, device):
-        total.add(*_prepare(job, a, b, maps, device))
+        total.add(*_prepare(job, a, b, maps, device, room))
         del maps
     part_done()
     return total.moments()
@@ -147,7 +145,7 @@ def prepared_step(job: Job, tile: Tile, images: slice) -> Prepared:
     set_up(job)
     a, b = halves(job, tile)
     (maps,) = _steps(a, b, images, job.step_images)
-    return _prepare(job, a, b, maps, torch.device("cpu"))
+    return _prepare(job, a, b, maps, torch.device("cpu"), Room())
 
 
 def multiplied(job: Job, tile: Tile, steps: Sequence[Prepared]) -> Moments:

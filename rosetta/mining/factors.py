@@ -8,9 +8,10 @@ Each unit is shifted beforehand by an estimate of its mean. A fixed shift change
 constants, but leaves small numbers to multiply in float32.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +87,24 @@ class Factors:
     """(unit, other grid) Σ (U a)²."""
 
 
+class Room:
+    """Room for the tensors of a step, used again by the next one.
+
+    Fresh memory comes from the system page by page: measured, a third of the time of a step.
+    """
+
+    def __init__(self) -> None:
+        self._tensors: dict[Hashable, Tensor] = {}
+
+    def take(self, key: Hashable, shape: Sequence[int], device: torch.device) -> Tensor:
+        """A float32 tensor with arbitrary content, which stands in the place of the last one of that key."""
+        size = math.prod(shape)
+        if key not in self._tensors or len(self._tensors[key]) < size:
+            self._tensors.pop(key, None)
+            self._tensors[key] = torch.empty(size, dtype=torch.float32, device=device)
+        return self._tensors[key][:size].view(tuple(shape))
+
+
 def factors(
     units: Units,
     maps: Mapping[str, Tensor],
@@ -94,6 +113,8 @@ def factors(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    room: Room | None = None,
+    side: Hashable = None,
 ) -> Factors:
     """Bring one model's maps of some images into the form that is multiplied.
 
@@ -109,15 +130,22 @@ def factors(
         The distinct grids of the other model.
     dtype
         Of the factors; sums and squares are taken before rounding to it.
+    room, side
+        Where the factors go; those that it held of the same side are gone then.
     """
+    room, device = room or Room(), torch.device(device)
     pulled, sums, squares = [], [], []
-    images = 0
-    for segment in segments(units):
-        stack = _stack(segment, maps, shift[segment.units], torch.device(device))
-        images = stack.shape[1]
+    images = next(iter(maps.values())).shape[0]
+    for number, segment in enumerate(segments(units)):
         targets = dict.fromkeys(product_grid(segment.grid, theirs) for theirs in other)
-        pulled.append({target: pull_back(stack, target).flatten(1).to(dtype) for target in targets})
-        of_segment = _sums(stack, other)
+        # Maps that are multiplied as they are stay; others only pass on their way to coarser grids.
+        place = (side, number) if segment.grid in targets else "passing"
+        stack = room.take(place, (len(segment.units), images, *segment.grid), device)
+        _fill(stack, segment, maps, torch.from_numpy(shift[segment.units]).to(device))
+        pulled.append(
+            {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
+        )
+        of_segment = _sums(stack, other, room)
         sums.append(of_segment[0])
         squares.append(of_segment[1])
     return Factors(images, tuple(pulled), np.concatenate(sums), np.concatenate(squares))
@@ -128,21 +156,18 @@ def factor_values(layer: Layer, other: Sequence[Grid]) -> int:
     return layer.channels * sum(height * width for height, width in {product_grid(layer.grid, grid) for grid in other})
 
 
-def _stack(segment: Segment, maps: Mapping[str, Tensor], shift: Float32, device: torch.device) -> Tensor:
-    """(unit, image, y, x) float32: channel first, so that a sum over images and positions is one product."""
-    images = maps[segment.pieces[0][0].name].shape[0]
-    stack = torch.empty((len(segment.units), images, *segment.grid), dtype=torch.float32, device=device)
-    shifts = torch.from_numpy(shift).to(device)[:, None, None, None]
+def _fill(stack: Tensor, segment: Segment, maps: Mapping[str, Tensor], shift: Tensor) -> None:
+    """Maps into (unit, image, y, x) float32: units first, so that a sum over images and positions is one product."""
     row = 0
     for layer, channels in segment.pieces:
-        part = maps[layer.name][:, channels].to(device, non_blocking=True).transpose(0, 1)
-        # Widens, puts channels first and shifts, in one pass.
-        torch.sub(part, shifts[row : row + len(part)], out=stack[row : row + len(part)])
+        part = maps[layer.name][:, channels].to(stack.device, non_blocking=True).transpose(0, 1)
+        rows = slice(row, row + len(part))
+        # Widens, puts units first and shifts, in one pass.
+        torch.sub(part, shift[rows, None, None, None], out=stack[rows])
         row += len(part)
-    return stack
 
 
-def pull_back(maps: Tensor, target: Grid) -> Tensor:
+def pull_back(maps: Tensor, target: Grid, room: Room | None = None, key: Hashable = None) -> Tensor:
     """Apply the adjoint of `U` from `target` to the maps' grid, on the axes where the maps are the finer.
 
     Parameters
@@ -150,30 +175,40 @@ def pull_back(maps: Tensor, target: Grid) -> Tensor:
     maps : (channel, image, y, x) float32
     target
         The other grid of the pair.
+    room, key
+        Where the result goes.
 
     Returns
     -------
     (channel, image, min(y, target y), min(x, target x)) float32
+        The maps themselves where nothing is to be done.
     """
-    height, width = maps.shape[-2:]
-    reached = min(height, target[0]), min(width, target[1])
-    if reached == (height, width):
+    room = room or Room()
+    *many, height, width = maps.shape
+    y, x = product_grid((height, width), target)
+    if (y, x) == (height, width):
         return maps
-    if height * width * reached[0] * reached[1] <= _DENSE:
-        matrix = np.kron(upsampling(reached[0], height), upsampling(reached[1], width))
-        return (maps.flatten(2) @ _axis(matrix, maps.device)).unflatten(2, reached)
-    if width > target[1]:
-        maps = maps @ _axis(upsampling(target[1], width), maps.device)
-    if height > target[0]:
-        maps = _axis(upsampling(target[0], height), maps.device).T @ maps
-    return maps
+    pulled = room.take(key, (*many, y, x), maps.device)
+    if height * width * y * x <= _DENSE:
+        torch.mm(maps.view(-1, height * width), _adjoint(y, x, height, width, maps.device), out=pulled.view(-1, y * x))
+        return pulled
+    if width > x:
+        across = room.take("across", (*many, height, x), maps.device) if height > y else pulled
+        torch.mm(maps.view(-1, width), _adjoint(1, x, 1, width, maps.device), out=across.view(-1, x))
+        maps = across
+    if height > y:
+        torch.matmul(_adjoint(y, 1, height, 1, maps.device).T, maps, out=pulled)
+    return pulled
 
 
-def _axis(matrix: npt.NDArray[Any], device: torch.device) -> Tensor:
+@lru_cache(maxsize=256)
+def _adjoint(y: int, x: int, height: int, width: int, device: torch.device) -> Tensor:
+    """(height · width, y · x) `U` from the coarser grid to the finer; maps times it are pulled back."""
+    matrix = np.kron(upsampling(y, height), upsampling(x, width))
     return torch.tensor(matrix, dtype=torch.float32, device=device)
 
 
-def _sums(stack: Tensor, other: Sequence[Grid]) -> tuple[Float64, Float64]:
+def _sums(stack: Tensor, other: Sequence[Grid], room: Room) -> tuple[Float64, Float64]:
     """Σ U a and Σ (U a)² of one grid's maps, each (channel, other grid).
 
     Both are weighted sums over few positions: of the maps themselves with `Uᵀ1`, and of the products of neighbouring
@@ -184,7 +219,7 @@ def _sums(stack: Tensor, other: Sequence[Grid]) -> tuple[Float64, Float64]:
     commons = [common_grid(grid, theirs) for theirs in other]
     of_images = stack.sum(dim=1).double().cpu().numpy()
     offsets = _OFFSETS if any(common != grid for common in commons) else _OFFSETS[:1]
-    products = [_neighbour_products(stack, *offset) for offset in offsets]
+    products = [_neighbour_products(stack, *offset, room) for offset in offsets]
     totals: dict[Grid, tuple[Float64, Float64]] = {}
     for common in commons:
         if common not in totals:
@@ -198,14 +233,16 @@ def _sums(stack: Tensor, other: Sequence[Grid]) -> tuple[Float64, Float64]:
     return np.stack([sums for sums, _ in columns], axis=1), np.stack([squares for _, squares in columns], axis=1)
 
 
-def _neighbour_products(stack: Tensor, down: int, right: int) -> Float64:
+def _neighbour_products(stack: Tensor, down: int, right: int, room: Room) -> Float64:
     """(channel, y, x) Σ over images of each position times the one so far below and to the right of it."""
     height, width = stack.shape[2:]
     here = stack[:, :, : height - down, max(0, -right) : width - max(0, right)]
     there = stack[:, :, down:, max(0, right) : width + min(0, right)]
-    return np.asarray((here * there).sum(dim=1).double().cpu().numpy())
+    product = torch.mul(here, there, out=room.take("product", here.shape, stack.device))
+    return np.asarray(product.sum(dim=1).double().cpu().numpy())
 
 
+@cache
 def _gram_weights(grid: Grid, common: Grid, down: int, right: int) -> Float64:
     """What each product of :func:`_neighbour_products` counts in Σ (U a)²; twice where it stands for its mirror too."""
     along_y = np.diagonal(gram(grid[0], common[0]), down)

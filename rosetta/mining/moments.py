@@ -20,6 +20,9 @@ from rosetta.units import Grid, Units
 Precision = Literal["float32", "tf32", "bfloat16"]
 Float64 = npt.NDArray[np.float64]
 
+_TERMS = 8192
+"""Terms of one sum in float32. Over a million of them rounding reached 2e-5 of a correlation; over so many, 1e-7."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -92,8 +95,11 @@ class Accumulator:
         for (grid_a, rows), maps_a in zip(self._segments[0], a.maps, strict=True):
             for (grid_b, columns), maps_b in zip(self._segments[1], b.maps, strict=True):
                 target = product_grid(grid_a, grid_b)
-                product = self._product(maps_a[target], maps_b[target])
-                self._cross[rows, columns].add_(product.to(self._cross.device))
+                for part_a, part_b in zip(
+                    maps_a[target].split(_TERMS, dim=1), maps_b[target].split(_TERMS, dim=1), strict=True
+                ):
+                    product = self._product(part_a, part_b)
+                    self._cross[rows, columns].add_(product.to(self._cross.device))
 
     def moments(self) -> Moments:
         """The sums so far; the accumulator is not to be added to afterwards."""

@@ -195,8 +195,8 @@ class _Cuts:
         sums = 8 * self.sides[0].units_in(panels_a) * self.sides[1].units_in(panels_b)
         stored = sum(side.stored(panels, self.step) for side, panels in pairs)
         factors = sum(4 * self.step * side.most(side.factors, panels) for side, panels in pairs)
-        # A stack, and its pulled-back or squared copy before that is summed up.
-        scratch = 2 * 4 * self.step * max(int(side.values.max()) for side in self.sides)
+        # Maps that only pass, halfway pulled back, or multiplied with their neighbours.
+        scratch = 3 * 4 * self.step * max(int(side.values.max()) for side in self.sides)
         product = 4 * PANEL * PANEL
         waiting = self.range_count.bit_length() if self.range_count > 1 else 0
         return threads * (sums + stored + factors + scratch + product) + waiting * sums

@@ -150,3 +150,29 @@ def test_pulling_back_is_the_adjoint_of_upsampling(own, other, seed):
 def test_upsampling_refuses_to_shrink():
     with pytest.raises(ValueError, match="not from 4 to 3"):
         upsampling(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("offset", "spread", "dtype"), [(0.0, 1.0, np.float32), (1e6, 1.0, np.float32), (60_000.0, 400.0, np.float16)]
+)
+def test_a_thousand_million_positions(offset, spread, dtype):
+    # The same million positions a thousand times over have the correlations of that million, which float64 knows.
+    random = np.random.default_rng(5)
+    shared = random.normal(size=(64, 1, 128, 128))
+    weights = np.array([0.0, 0.02, 0.7, -1.0])[None, :, None, None]
+    sides = []
+    for sign in (1, -1):
+        noise = random.normal(size=(64, 4, 128, 128))
+        maps = (offset + spread * np.tanh(weights * shared * sign + 0.5 * noise)).astype(dtype)
+        shift = maps.astype(np.float64).mean(axis=(0, 2, 3)).astype(np.float32)
+        sides.append((Units((Layer("l", 4, (128, 128)),)), {"l": torch.from_numpy(maps)}, shift))
+    made = [factors(*side, ((128, 128),)) for side in sides]
+    total = Accumulator(sides[0][0], sides[1][0])
+    for _ in range(1000):
+        total.add(*made)
+    assert total.moments().images * 128 * 128 > 1e9
+    varies = np.zeros(4, dtype=bool)
+    found = pearson(total.moments(), sides[0][0], sides[1][0], varies, varies)
+    flat = [maps["l"].double().transpose(0, 1).flatten(1).numpy() for _, maps, _ in sides]
+    np.testing.assert_allclose(found, np.corrcoef(*flat)[:4, 4:], atol=1e-5, rtol=0)
+    assert np.abs(found).max() > 0.5
