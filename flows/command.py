@@ -56,8 +56,9 @@ def mine(
     _quiet_prefect()
     if plan:
         from flows.forecast import forecast
+        from flows.survey import survey
 
-        planned = forecast(wanted)
+        planned = forecast(survey(wanted))
         if as_json:
             _print_json(planned.as_dict())
         else:
@@ -69,7 +70,7 @@ def mine(
     from flows.console import narrated
     from flows.mine import finished
     from flows.mine import mine as mine_flow
-    from flows.survey import prepare
+    from flows.prepare import prepare
 
     # What is wrong, or that nothing is left to do, is said without waiting for a server.
     mined = finished(prepare(wanted, replace))

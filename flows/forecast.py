@@ -1,14 +1,16 @@
 """What correlating a recipe's pairs will take, found out before any work: `rosetta mine --plan`."""
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 from rich.console import Console
 from rich.table import Table
 
-from flows.survey import Pair, Survey, survey
+from flows.survey import Pair, Survey
 from rosetta import zoo
 from rosetta.mining.plan import Side
-from rosetta.recipe import ModelSpec, Recipe
+from rosetta.recipe import ModelSpec
+from rosetta.units import Units
 from storage import activations
 from storage.activations import ActivationStore
 from storage.zarrs import stored_attributes
@@ -79,16 +81,15 @@ class Forecast:
         )
 
 
-def forecast(recipe: Recipe) -> Forecast:
-    """Plan every pair of a recipe; nothing is written.
+def forecast(plan: Survey) -> Forecast:
+    """Plan every pair of a run; nothing is written.
 
     Raises
     ------
     UserError
-        Something that the recipe names is not to be had, or the memory is too small for a pair.
+        The memory is too small for a pair.
     """
-    plan = survey(recipe)
-    compute = recipe.compute
+    compute = plan.recipe.compute
     where = capacity(compute.cluster, plan.threads, compute.workers)
     sides = {spec.name: _side(plan, spec) for spec in plan.models}
     setting = plan.setting(compute.cluster)
@@ -119,9 +120,21 @@ def _side(plan: Survey, spec: ModelSpec) -> Side:
         return plan_side(ActivationStore.read(plan.root, spec.name))
     compute, images = plan.recipe.compute, plan.recipe.images
     count = len(plan.files) or images.count or DEFAULT_COUNT
-    model = zoo.load(spec)
-    block = model_block(model, count, compute.dtype, compute.chunk_mib)
-    return Side(model.units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in model.units.layers})
+    units = units_of(spec)
+    block = model_block(units, count, compute.dtype, compute.chunk_mib)
+    return Side(units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in units.layers})
+
+
+@lru_cache(maxsize=64)
+def units_of(spec: ModelSpec) -> Units:
+    """Load a model, look at its layers and let go of it; what is wrong with it is said before anything is written.
+
+    Raises
+    ------
+    UserError
+        The model, its weights or its layers are not to be had.
+    """
+    return zoo.load(spec).units
 
 
 def _amount(value: int, base: int, names: tuple[str, ...]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from flows.survey import Survey, prepare
+from flows.prepare import prepare
+from flows.survey import Survey
 from rosetta.recipe import Recipe
 from storage import pairs, provenance, tables
 from storage.activations import ActivationStore

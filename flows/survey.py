@@ -3,21 +3,20 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
-from storage import activations, pairs, provenance, tables
+from storage import activations, pairs, tables
 from storage.fingerprint import Fingerprint, fingerprint
 from storage.images import PATH as IMAGES
 from storage.location import Root
-from storage.zarrs import stored_attributes
 from tasks.correlate import Setting
 from tasks.engine import check_cluster
-from tasks.images import DEFAULT_COUNT, check_source, list_source, source_stamp
+from tasks.images import DEFAULT_COUNT, list_source, source_stamp
 
 Pair = tuple[str, str]
 
@@ -195,35 +194,6 @@ def survey(recipe: Recipe) -> Survey:
     weights = {spec.name: zoo.weights_sha256(spec) for spec in recipe.models}
     files = tuple(list_source(recipe.images)) if generator is None else ()
     return Survey(recipe, Root(recipe.root), device, generator, files, weights)
-
-
-def prepare(recipe: Recipe, replace: bool = False) -> Survey:
-    """Survey a recipe and check it against what its root holds; nothing is written.
-
-    Raises
-    ------
-    UserError
-        Something that the recipe names is not to be had, or the root was made from something else and `replace` is not
-        given.
-    """
-    plan = survey(recipe)
-    if not replace:
-        provenance.require_same_run(plan.root, recipe)
-        for path, wanted in plan.stores():
-            if (found := stored_attributes(plan.root, path)) is not None:
-                wanted.require_match(path, found)
-    for spec in plan.models:
-        if stored_attributes(plan.root, activations.path(spec.name)) is None:
-            _load_once(spec)
-    if plan.files and stored_attributes(plan.root, IMAGES) is None:
-        check_source(plan.files)
-    return plan
-
-
-@lru_cache(maxsize=64)
-def _load_once(spec: ModelSpec) -> None:
-    """Load a model and let go of it: what is wrong with it is said before anything is written."""
-    zoo.load(spec)
 
 
 def resolve_device(device: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from rosetta.errors import UserError, nearest
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_CLUSTER = re.compile(r"threads|local|[a-z]+://\S+")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
 _UNITS = {
     "B": 1,
@@ -50,6 +51,12 @@ def _valid_name(name: str) -> str:
 
 def _valid_size(text: str) -> str:
     parse_size(text)
+    return text
+
+
+def _valid_cluster(text: str) -> str:
+    if not _CLUSTER.fullmatch(text):
+        raise ValueError(f"{text!r} is neither 'threads' nor 'local' nor a scheduler's address like 'tcp://host:8786'")
     return text
 
 
@@ -118,9 +125,8 @@ class Compute(_Strict):
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."
     )
     memory: Annotated[str, AfterValidator(_valid_size)] = Field("2 GiB", description="Working set of one worker.")
-    cluster: str = Field(
+    cluster: Annotated[str, AfterValidator(_valid_cluster)] = Field(
         "threads",
-        pattern=r"^(threads|local|[a-z]+://\S+)$",
         description="`threads` of this process, `local` processes, or a Dask scheduler's address, `tcp://host:8786`.",
     )
     workers: int | None = Field(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.recipe import Compute, ModelSpec
+from rosetta.units import Units
 from rosetta.zoo import Model, load
 from storage.activations import ActivationStore, LayerBlock
 from storage.blocks import MIB, block_size, block_slice
@@ -37,9 +38,9 @@ def batch_size(device: torch.device) -> int:
     return 4 if device.type == "cpu" else 64
 
 
-def model_block(model: Model, images: int, dtype: str, chunk_mib: int) -> int:
-    """Images in a chunk of the model's store."""
-    largest = max(layer.values for layer in model.units.layers)
+def model_block(units: Units, images: int, dtype: str, chunk_mib: int) -> int:
+    """Images in a chunk of a model's store."""
+    largest = max(layer.values for layer in units.layers)
     return block_size(largest * np.dtype(dtype).itemsize, chunk_mib * MIB, images)
 
 
@@ -68,7 +69,7 @@ def dump(
     dtypes = store.dtypes() if store else {layer.name: compute.dtype for layer in model.units.layers}
     while True:
         if store is None:
-            block = model_block(model, pixels.count, compute.dtype, compute.chunk_mib)
+            block = model_block(model.units, pixels.count, compute.dtype, compute.chunk_mib)
             store = _lay_out(root, wanted, model, pixels, dtypes, block)
         try:
             _fill(store, model, pixels)

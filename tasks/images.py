@@ -100,7 +100,7 @@ def draw_images(
         wanted,
         images=count,
         size=model.image_size,
-        block=model_block(model, count, recipe.compute.dtype, recipe.compute.chunk_mib),
+        block=model_block(model.units, count, recipe.compute.dtype, recipe.compute.chunk_mib),
         latents=model.draw_latents(count, recipe.images.seed),
     )
     return "done"

@@ -78,13 +78,25 @@ def test_not_toml(refused, write):
         ("gan_face_generate/weights.tar", "gan_face_generate/../six.py", "six.py"),
         ("random:0", "random:often", "random:often"),
         ("chunk_mib = 1", 'memory = "lots"', "'lots' is no size"),
+        ("chunk_mib = 1", 'memory = "20 MiB"', "20 MiB is too little; dcgan~dcgan needs at least"),
         ("chunk_mib = 1", 'device = "cuda:99"', "there is no cuda:99 here"),
+        ("chunk_mib = 1", 'cluster = "somewhere"', "'somewhere' is neither 'threads' nor 'local' nor a scheduler's"),
+        ("chunk_mib = 1", 'precision = "float8"', "'float32', 'tf32' or 'bfloat16'"),
+        ("[compute]", "[matching]\nneighbours = 40\nkeep = 'neighbours'\n[compute]", "set it to 40 or more"),
+        ("[compute]", "[matching]\nkeep_neighbours = 31\n[compute]", "greater than or equal to 32 (it is 31)"),
     ],
 )
 def test_a_slip_in_the_recipe(refused, write, tmp_path, old, new, expected):
     text = recipe_text(tmp_path / "root", models=("dcgan", "lite0", "untrained"))
     assert old in text
     assert expected in refused("mine", write(text.replace(old, new, 1)))
+
+
+def test_a_cluster_that_nobody_answers_at(refused, write, tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.engine._PATIENCE", "1s")
+    recipe = write(recipe_text(tmp_path / "root", models=("dcgan", "lite0")))
+    said = refused("mine", recipe, "--set", "compute.cluster=tcp://127.0.0.1:9")
+    assert said.startswith("rosetta: compute.cluster: nobody answers at tcp://127.0.0.1:9; start a scheduler there")
 
 
 def with_weights(path: Path, root: Path) -> str:
