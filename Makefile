@@ -12,9 +12,9 @@ mine: $(READY)
 test: lint browser
 	$(BIN)/python -m pytest
 
-# The figures of the README, measured on this machine in one run.
+# The figures of the README, measured on this machine in one run, into runs/bench/bench.json.
 bench: $(READY)
-	$(BIN)/python tests/benchmarks/faces.py
+	$(BIN)/python tests/benchmarks $(ONLY)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -173,7 +173,7 @@ def bench() -> None:
     """Measure this machine: writes runs/bench/bench.json. Needs a checkout, like `make bench`."""
     import subprocess
 
-    script = Path(__file__).resolve().parent.parent / "tests" / "benchmarks" / "faces.py"
+    script = Path(__file__).resolve().parent.parent / "tests" / "benchmarks"
     if not script.exists():
         raise UserError("the benchmarks are part of the checkout, not of the package; run this from a clone")
     sys.exit(subprocess.call([sys.executable, str(script)]))

@@ -25,6 +25,7 @@ _PATIENCE = "10s"
 PART = "part"
 """What the keys of tasks begin with that count as progress."""
 _TOPIC = "rosetta-part"
+"""Where workers say that a part is done, with their address."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def part_done() -> None:
     with suppress(ValueError, ImportError):
         from distributed import get_worker
 
-        get_worker().log_event(_TOPIC, 1)
+        worker = get_worker()
+        worker.log_event(_TOPIC, worker.address)
 
 
 Engine = Threads | Cluster

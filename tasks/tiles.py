@@ -94,7 +94,7 @@ class Half:
 
     def steps(self, images: slice, size: int) -> Iterator[Maps]:
         """The maps of some images, `size` images at a time; no chunk is decoded twice."""
-        store, parts = self.side.store, self._parts()
+        store, parts = self.side.store, self.parts()
         for start in range(images.start, images.stop, max(size, store.block)):
             span = slice(start, min(start + max(size, store.block), images.stop))
             block = {layer.name: torch.from_numpy(store.maps(layer.name, span, held)) for layer, held in parts}
@@ -102,7 +102,8 @@ class Half:
                 yield {name: maps[step] for name, maps in block.items()}
             del block  # before the next one is read
 
-    def _parts(self) -> list[tuple[Layer, slice]]:
+    def parts(self) -> list[tuple[Layer, slice]]:
+        """Layers, cut down to the units, with the channels that these are."""
         return self.side.store.units.restrict(self.span)
 
 

@@ -28,12 +28,12 @@ def side(name: str, layers: Sequence[Layer] | None = None, count: int = IMAGES) 
 
 def least(a: Side, b: Side) -> int:
     """The memory that holds the smallest tile on one thread."""
-    memory = 1
+    memory = 1 << 40
     while True:
         try:
-            return plan_pair(a, b, memory=memory, threads=1).peak_bytes
+            memory = plan_pair(a, b, memory=memory - 1, threads=1).peak_bytes
         except UserError:
-            memory = int(memory * 1.05) + 1
+            return memory
 
 
 def fill(

@@ -7,11 +7,6 @@ from rosetta.mining.plan import PairPlan, Side, ranges
 from rosetta.mining.spearman import exact_bytes, sketched_bytes
 from rosetta.units import Units
 
-STEP_IMAGES = 16
-"""Images that are read at once."""
-_PASSES = {"spearman, exact": 1, "spearman, sketched": 3}
-"""How often each way goes through the maps of a panel: sketches take a sample, count, and multiply."""
-
 
 def plan_ranks(
     a: Side, b: Side, *, memory: int, threads: int, workers: int = 1, fewer: bool = False, pair: str = "the pair"
@@ -30,28 +25,27 @@ def plan_ranks(
     """
     panels_a, panels_b = ([side.units.cut(span) for span in ranges(len(side.units), PANEL)] for side in (a, b))
     pairs = [(panel_a, panel_b) for panel_a in panels_a for panel_b in panels_b]
-    read = sum(_stored(side) for side in (a, b))
+    # Whole chunks of both, so that none is decoded twice in one go.
+    step = max(a.block, b.block)
+    stored = sum(_stored(side, step) for side in (a, b))
     needs = {
-        "spearman, exact": read + max(exact_bytes(*pair, a.images) for pair in pairs),
-        "spearman, sketched": read + max(sketched_bytes(*pair, STEP_IMAGES) for pair in pairs),
+        "spearman, exact": stored + max(exact_bytes(*pair, a.images) for pair in pairs),
+        "spearman, sketched": stored + max(sketched_bytes(*pair, step) for pair in pairs),
     }
     for way, need in needs.items():
         at_once = min(threads, memory // need) if fewer else threads
         if at_once and at_once * need <= memory:
-            # Every panel of A is read for each panel of B, and the other way round.
-            read_a, read_b = (
-                times * sum(_bytes(side, panel) for panel in panels)
-                for side, panels, times in ((a, panels_a, len(panels_b)), (b, panels_b, len(panels_a)))
-            )
+            sketched = way == "spearman, sketched"
+            read = sum(_bytes_read(a, one, two, sketched) + _bytes_read(b, two, one, sketched) for one, two in pairs)
             return PairPlan(
                 (len(a.units), len(b.units)),
                 a.images,
                 min(PANEL, len(a.units)),
                 min(PANEL, len(b.units)),
                 a.images,
-                STEP_IMAGES,
+                step,
                 at_once,
-                _PASSES[way] * (read_a + read_b),
+                read,
                 _operations(a, b),
                 at_once * need,
                 way,
@@ -63,9 +57,8 @@ def plan_ranks(
     )
 
 
-def _stored(side: Side) -> int:
+def _stored(side: Side, images: int) -> int:
     """Bytes of a panel's maps as stored, with the chunks that are being decoded."""
-    images = max(STEP_IMAGES, side.block)
     most = max(
         sum(layer.values * side.itemsizes[layer.name] for layer, _ in side.units.restrict(span))
         for span in ranges(len(side.units), PANEL)
@@ -74,10 +67,19 @@ def _stored(side: Side) -> int:
     return images * most + 2 * chunk * min(10, images // side.block)
 
 
-def _bytes(side: Side, panel: Units) -> int:
-    """Bytes of all chunks that hold something of a panel."""
+def _bytes_read(side: Side, panel: Units, other: Units, sketched: bool) -> int:
+    """Bytes of the chunks that are read of one panel to meet one panel of the other model.
+
+    Ranking reads a layer once for each common grid. Sketching reads it twice for that, to sample and to count, and once
+    more for the products with each grid of the other side.
+    """
     whole = {layer.name: layer.values * side.itemsizes[layer.name] for layer in side.units.layers}
-    return side.images * sum(whole[layer.name] for layer in panel.layers)
+    total = 0
+    for layer in panel.layers:
+        commons = {common_grid(layer.grid, grid) for grid in other.grids()}
+        times = 2 * len(commons) + len(other.grids()) if sketched else len(commons)
+        total += times * whole[layer.name]
+    return side.images * total
 
 
 def _operations(a: Side, b: Side) -> int:

@@ -3,18 +3,15 @@
 Timings that are compared run in turn after a warm-up, and the median of the repeats counts.
 """
 
-import json
 import os
 import shutil
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
+from figures import BENCH, REPOSITORY, apart, clear, figure, in_turn, report, timed
 from torch import Tensor
 
 from rosetta import zoo
@@ -25,39 +22,28 @@ from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
 from storage.zarrs import open_complete
-from tasks.correlate import correlate
+from tasks.correlate import Setting, correlate
 from tasks.dump import batch_size, from_pixels
 from tasks.memory import keep_freed_memory
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-BENCH = REPOSITORY / "runs" / "bench"
 RECIPE = REPOSITORY / "deployments" / "recipes" / "faces.toml"
 PLAIN_BATCH = 32
 UPSAMPLED_IMAGES = 32
 REPEATS = 5
 
 # A process of its own for each mining: its peak memory is its own, and imports and Prefect's start count as time.
-# The peak comes from VmHWM: ru_maxrss survives exec, so it would begin with what this process held.
 MINE = """
-import re, sys
 from flows.command import main
-try:
-    main(sys.argv[2:])
-finally:
-    peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]
-    open(sys.argv[1], "w").write(peak)
+main(sys.argv[3:])
 """
 
 
 def mine(name: str, images: int) -> tuple[Path, float, int]:
     """Mine the faces from nothing; its root, seconds, and peak memory in KiB."""
     root = BENCH / name
-    shutil.rmtree(root, ignore_errors=True)
-    peak = BENCH / f"{name}.peak"
-    arguments = ["mine", str(RECIPE), "--root", str(root), "--set", f"images.count={images}"]
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", MINE, str(peak), *arguments], cwd=REPOSITORY, check=True)
-    return root, time.perf_counter() - began, int(peak.read_text())
+    clear(name)
+    seconds, _, most = apart(MINE, "mine", str(RECIPE), "--root", str(root), "--set", f"images.count={images}")
+    return root, seconds, most
 
 
 def forward(recipe: Recipe, root: Path, *, plain: bool) -> float:
@@ -109,30 +95,26 @@ def correlation_speedup(root: Path, a: str, b: str) -> tuple[float, float]:
     ]
     threads = torch.get_num_threads()
     link = BENCH / "stage"
-    paper, stage = [], []
-    for repeat in range(REPEATS + 1):
-        began = time.perf_counter()
+
+    def paper() -> float:
         with torch.inference_mode():
-            upsampled(*maps)
-        paper.append((time.perf_counter() - began) / UPSAMPLED_IMAGES)
+            return timed(lambda: upsampled(*maps)) / UPSAMPLED_IMAGES
+
+    def stage() -> float:
         shutil.rmtree(link, ignore_errors=True)
         link.mkdir()
         (link / "activations").symlink_to(root / "activations")
-        began = time.perf_counter()
         # .fn: the stage alone, without Prefect around it.
-        correlate.fn(Root(str(link)), fingerprint("bench", repeat=repeat), a, b, 2 << 30, threads, "cpu")
-        stage.append((time.perf_counter() - began) / stores[0].images)
-    return statistics.median(paper[1:]), statistics.median(stage[1:])
+        work = partial(correlate.fn, Root(str(link)), fingerprint("bench"), a, b, Setting(threads=threads))
+        return timed(work) / stores[0].images
+
+    of_paper, of_stage = in_turn(REPEATS, paper, stage)
+    return of_paper, of_stage
 
 
 def folder_bytes(folder: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def figure(value: float, unit: str, aim: str | None = None, met: bool | None = None) -> dict[str, Any]:
-    """One entry of bench.json."""
-    return {"value": float(f"{value:.4g}"), "unit": unit, "aim": aim, "met": met}
 
 
 def main() -> None:
@@ -164,13 +146,8 @@ def main() -> None:
         "peak_memory_256": figure(memory[256] / 1024, "MiB"),
         "peak_memory_1024_over_256": figure(growth, "ratio", "≤ 1.05", growth <= 1.05),
     }
-    (BENCH / "bench.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False))
-    for folder in ("faces-512", "faces-256", "faces-1024", "stage"):
-        shutil.rmtree(BENCH / folder, ignore_errors=True)
-    print(f"{os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads")
-    for name, entry in figures.items():
-        verdict = {True: "met", False: "not met", None: ""}[entry["met"]]
-        print(f"{name:36} {entry['value']:>10} {entry['unit']:6} {entry['aim'] or '':8} {verdict}")
+    clear("faces-512", "faces-256", "faces-1024", "stage")
+    report(f"faces, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads", figures)
 
 
 if __name__ == "__main__":

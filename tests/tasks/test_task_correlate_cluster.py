@@ -166,6 +166,40 @@ def test_finished_tiles_outlive_a_killed_run(big, whole):
     assert {path: path.stat().st_mtime_ns for path in chunks} == chunks
 
 
+@contextmanager
+def worker(address: str, *options: str, script: Path | None = None, cwd: Path | None = None):
+    """A worker as a user starts it."""
+    command = [script] if script else ["-m", "distributed.cli.dask_worker"]
+    process = subprocess.Popen(
+        [sys.executable, *command, address, "--no-nanny", "--nthreads", "1", "--no-dashboard", *options],
+        cwd=cwd,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_workers_with_a_gpu_multiply_what_others_prepare(big, whole):
+    # No GPU is needed to see who does what: the resource decides, and the device is what the worker has.
+    with (
+        local_processes(0) as address,
+        worker(address, "--resources", "GPU=1", "--name", "with-gpu"),
+        worker(address, "--name", "without"),
+        Client(address, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        workers = {entry["name"]: where for where, entry in client.scheduler_info()["workers"].items()}
+        assert check_cluster(address, "cuda").workers == 2
+        found = result(big, Setting(cluster=address, device="auto"))
+        np.testing.assert_allclose(found, whole, atol=1e-6, rtol=0)
+        assert {message for _, message in client.get_events("rosetta-part")} == {workers["with-gpu"]}
+        assert "prepared_step" in str(client.run(lambda dask_worker: dask_worker.state.log)[workers["without"]])
+
+
 def test_a_root_that_workers_do_not_see(tmp_path, address):
     root = Root(str(tmp_path))
     for name in LAYERS:
@@ -208,16 +242,8 @@ main()
 def test_a_worker_without_torch(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(NO_TORCH)
-    with local_processes(0) as address:
-        arguments = [sys.executable, script, address, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
-        worker = subprocess.Popen(
-            arguments, cwd=tmp_path, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        )
-        try:
-            with Client(address, set_as_default=False) as client:
-                client.wait_for_workers(1, timeout=30)
-            with pytest.raises(UserError, match="has no torch; install rosetta-mine with the same versions there"):
-                check_cluster(address, "auto")
-        finally:
-            worker.terminate()
-            worker.wait(20)
+    with local_processes(0) as address, worker(address, script=script, cwd=tmp_path):
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=30)
+        with pytest.raises(UserError, match="has no torch; install rosetta-mine with the same versions there"):
+            check_cluster(address, "auto")

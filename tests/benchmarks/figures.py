@@ -1,0 +1,83 @@
+"""What all benchmarks share: one figure, repeats in turn, and the table that people read."""
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BENCH = REPOSITORY / "runs" / "bench"
+
+# Work in a process of its own says what it held at most. That comes from VmHWM: ru_maxrss survives exec, so it would
+# begin with what the parent held.
+MEASURED = """
+import re, sys
+sys.path[:0] = sys.argv[2].split(":")
+status = lambda key: int(re.search(key + r":\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+idle = 0
+def begin():
+    global idle
+    idle = status("VmRSS")
+try:
+    {work}
+finally:
+    open(sys.argv[1], "w").write(f"{{idle}} {{status('VmHWM')}}")
+"""
+
+
+def figure(value: float, unit: str, aim: str | None = None, met: bool | None = None) -> dict[str, Any]:
+    """One entry of bench.json."""
+    return {"value": float(f"{value:.4g}"), "unit": unit, "aim": aim, "met": met}
+
+
+def in_turn(repeats: int, *works: Callable[[], float]) -> list[float]:
+    """Run some works one after the other, again and again; the median of what each gives, the first round left out."""
+    rounds = [[work() for work in works] for _ in range(repeats + 1)]
+    return [statistics.median(values) for values in zip(*rounds[1:], strict=True)]
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that something takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def apart(work: str, *arguments: str) -> tuple[float, int, int]:
+    """Run Python lines in a process of their own; seconds, and KiB held when idle (at `begin()`) and at most.
+
+    The lines find their arguments from `sys.argv[3]` on.
+    """
+    peak = BENCH / "peak"
+    paths = f"{REPOSITORY}:{Path(__file__).parent}"
+    program = MEASURED.format(work=work.strip().replace("\n", "\n    "))
+    seconds = timed(
+        lambda: subprocess.run(
+            [sys.executable, "-c", program, str(peak), paths, *arguments], cwd=REPOSITORY, check=True
+        )
+    )
+    idle, most = map(int, peak.read_text().split())
+    peak.unlink()
+    return seconds, idle, most
+
+
+def clear(*names: str) -> None:
+    """Remove folders of the benchmark."""
+    for name in names:
+        shutil.rmtree(BENCH / name, ignore_errors=True)
+
+
+def report(heading: str, figures: Mapping[str, dict[str, Any]]) -> None:
+    """Add figures to bench.json and print them."""
+    file = BENCH / "bench.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps({**known, **figures}, indent=2, ensure_ascii=False))
+    print(heading)
+    for name, entry in figures.items():
+        verdict = {True: "met", False: "not met", None: ""}[entry["met"]]
+        print(f"{name:38} {entry['value']:>10} {entry['unit']:8} {entry['aim'] or '':10} {verdict}", flush=True)
