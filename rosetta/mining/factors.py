@@ -162,8 +162,8 @@ def _fill(stack: Tensor, segment: Segment, maps: Mapping[str, Tensor], shift: Te
     for layer, channels in segment.pieces:
         part = maps[layer.name][:, channels].to(stack.device, non_blocking=True).transpose(0, 1)
         rows = slice(row, row + len(part))
-        # Widens, puts units first and shifts, in one pass.
-        torch.sub(part, shift[rows, None, None, None], out=stack[rows])
+        # Two passes: one that widens, puts units first and shifts at once was measured up to four times slower.
+        stack[rows].copy_(part).sub_(shift[rows, None, None, None])
         row += len(part)
 
 

@@ -27,9 +27,9 @@ A, B = WIDE
 MEMORY = 2 << 30
 THREADS = len(os.sched_getaffinity(0))
 STAGE_IMAGES = 192
-SMALL = {name: layers[: max(1, len(layers) // 4)] for name, layers in WIDE.items()}
-"""A quarter of the layers: 9,216 and 1,024 units, for what grows with images and workers."""
-FEW, MANY = 192, 768
+SMALL = {name: layers[: max(1, len(layers) // 8)] for name, layers in WIDE.items()}
+"""3 layers and 1: 4,608 and 1,024 units, for what grows with images and workers."""
+FEW, MANY = 512, 2048
 
 STAGE = """
 from storage.location import Root
@@ -71,8 +71,8 @@ def matmul_rate(device: str = "cpu", precision: Precision = "float32") -> float:
 
 def kernel_rate(device: str = "cpu", precision: Precision = "float32") -> float:
     """Operations a second of factors and moments, with the maps on the device; a task on each thread, or one a GPU."""
-    units = Units((Layer("l", 4 * PANEL, (14, 14)),)), Units((Layer("l", 2 * PANEL, (14, 14)),))
-    images, steps, tasks = (16, 4, THREADS) if device == "cpu" else (16, 64, 1)
+    units = Units((Layer("l", 4 * PANEL, (14, 14)),)), Units((Layer("l", 4 * PANEL, (14, 14)),))
+    images, steps, tasks = (16, 8, THREADS) if device == "cpu" else (16, 64, 1)
     random = np.random.default_rng(0)
     maps = [
         {"l": torch.from_numpy(random.standard_normal((images, len(u), 14, 14), dtype=np.float32)).half().to(device)}
@@ -177,7 +177,7 @@ def same_tables(root: Root) -> bool:
 def main() -> None:
     """Measure and add to bench.json."""
     BENCH.mkdir(parents=True, exist_ok=True)
-    plain, kernel = in_turn(5, matmul_rate, kernel_rate)
+    plain, kernel = in_turn(3, matmul_rate, kernel_rate)
     whole, over = stage_over_matmul()
     more_time, more_memory = growth()
     small = Root(str(BENCH / f"growth-{FEW}"))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-from correlation import growth, kernel_rate, matmul_rate, stage_over_matmul
+from correlation import FEW, MANY, growth, kernel_rate, matmul_rate, stage_over_matmul
 from figures import BENCH, clear, figure, in_turn, report, timed
 from precision import error
 from torch import Tensor
@@ -61,7 +61,7 @@ def main() -> None:
         figures[f"cuda_error_{precision}"] = figure(error(precision, "cuda"), "")
     whole, over = stage_over_matmul("cuda")
     more_time, more_memory = growth("cuda")
-    clear("growth-192", "growth-768")
+    clear(*(f"growth-{images}" for images in (FEW, MANY)))
     figures |= {
         "cuda_overlap_of_transfer_and_work": figure(overlap(), "share"),
         "cuda_stage_over_matmul": figure(whole, "ratio", "≥ 0.65", whole >= 0.65),
