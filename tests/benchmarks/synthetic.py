@@ -16,6 +16,15 @@ WIDE = {
 }
 """36,864 and 4,096 units on 14 × 14 grids: the residual stream of a large vision transformer against a smaller one."""
 
+MIXED = {
+    "generator": [Layer(f"g{side}", 2048 // side, (side, side)) for side in (4, 8, 16, 32, 64)],
+    "classifier": [
+        Layer(f"c{side}", channels, (side, side))
+        for side, channels in ((112, 16), (56, 24), (28, 40), (14, 112), (7, 320))
+    ],
+}
+"""Grids 4…64 against 7…112: a small generator and the five stages of EfficientNet-Lite0."""
+
 
 def write(root: Root, name: str, layers: Sequence[Layer], images: int, seed: int) -> None:
     """A finished float16 store in chunks of 16 MiB."""
