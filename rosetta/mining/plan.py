@@ -25,7 +25,7 @@ _STEP_BYTES = 32 * 2**20
 """Float32 maps of two panels in one step: long enough products, and short enough to stay near the caches."""
 _MOST_RANGES = 16
 """Each range ends in an addition as large as its tile; more ranges spread further but add more."""
-_DECODED_AT_ONCE = 10
+DECODED_AT_ONCE = 10
 """Chunks that one read of zarr may decode at the same time (its `async.concurrency`)."""
 
 Tile = tuple[slice, slice]
@@ -236,7 +236,7 @@ class _Panels:
         chunk = self.side.block * max(
             layer.values * self.side.itemsizes[layer.name] for layer in self.side.units.layers
         )
-        return images * self.most(self.bytes, panels) + 2 * chunk * min(_DECODED_AT_ONCE, images // self.side.block)
+        return images * self.most(self.bytes, panels) + 2 * chunk * min(DECODED_AT_ONCE, images // self.side.block)
 
     def bytes_read(self, panels: int) -> int:
         """Bytes of all chunks that the tiles of one pass read; a layer that two tiles share is read for each."""

@@ -3,7 +3,7 @@
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
 from rosetta.mining.grid import common_grid
-from rosetta.mining.plan import PairPlan, Side, ranges
+from rosetta.mining.plan import DECODED_AT_ONCE, PairPlan, Side, ranges
 from rosetta.mining.spearman import exact_bytes, sketched_bytes
 from rosetta.units import Units
 
@@ -64,7 +64,7 @@ def _stored(side: Side, images: int) -> int:
         for span in ranges(len(side.units), PANEL)
     )
     chunk = side.block * max(layer.values * side.itemsizes[layer.name] for layer in side.units.layers)
-    return images * most + 2 * chunk * min(10, images // side.block)
+    return images * most + 2 * chunk * min(DECODED_AT_ONCE, images // side.block)
 
 
 def _bytes_read(side: Side, panel: Units, other: Units, sketched: bool) -> int:
