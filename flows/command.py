@@ -1,7 +1,6 @@
 """The command `rosetta`."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -10,6 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from flows import guided_command
+from flows.quiet import quiet_prefect
 from rosetta.errors import UserError
 
 app = App(
@@ -53,7 +54,7 @@ def mine(
     from rosetta.recipe import read_recipe
 
     wanted = read_recipe(recipe, root, changes)
-    _quiet_prefect()
+    quiet_prefect()
     if plan:
         from flows.forecast import forecast
         from flows.survey import survey
@@ -124,6 +125,10 @@ def zoo(model: str | None = None, /, *, as_json: Json = False) -> None:
         print(f"  {layer.name:32} {layer.channels:6} channels  {grid:>11}  from unit {span.start}")
 
 
+app.command(guided_command.invert)
+app.command(guided_command.edit)
+
+
 @app.command
 def check(root: str, /, *, as_json: Json = False) -> None:
     """Read every chunk and every table of a run and name what is damaged or missing.
@@ -177,13 +182,6 @@ def bench() -> None:
     if not script.exists():
         raise UserError("the benchmarks are part of the checkout, not of the package; run this from a clone")
     sys.exit(subprocess.call([sys.executable, str(script)]))
-
-
-def _quiet_prefect() -> None:
-    """Keep Prefect's own lines off the terminal: they still go to its server, and errors are told in our words."""
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
 
 
 def _print_json(data: Any) -> None:

@@ -45,13 +45,18 @@ def _bars(console: Console) -> Iterator[None]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
         console=console,
     )
 
     @contextmanager
     def bar(title: str, total: int) -> Iterator[Advance]:
-        task = progress.add_task(title, total=total)
-        yield lambda more: progress.advance(task, more)
+        task = progress.add_task(title, total=total, note="")
+
+        def advance(more: int, note: str = "") -> None:
+            progress.update(task, advance=more, note=note)
+
+        yield advance
 
     token = tracker.set(bar)
     try:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from rosetta.errors import UserError, nearest
+from rosetta.errors import UserError
+from rosetta.strict import Strict, validated
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _CLUSTER = re.compile(r"threads|local|[a-z]+://\S+")
@@ -63,11 +64,7 @@ def _valid_cluster(text: str) -> str:
 Name = Annotated[str, AfterValidator(_valid_name)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Images(_Strict):
+class Images(Strict):
     """Which images a run is about."""
 
     count: int | None = Field(None, ge=1, description="How many; left out: 512 from a generator, all of a source.")
@@ -78,7 +75,7 @@ class Images(_Strict):
     size: int = Field(256, ge=1, le=4096, description="Side of the square that a source's images are cropped to.")
 
 
-class ModelSpec(_Strict):
+class ModelSpec(Strict):
     """One model of the zoo, as a recipe names it."""
 
     name: Name = Field(description="Short name, unique in the run.")
@@ -95,7 +92,7 @@ class ModelSpec(_Strict):
     control: bool = Field(False, description="An untrained or hand-made reference: matched, never asked for a buddy.")
 
 
-class Matching(_Strict):
+class Matching(Strict):
     """How units are matched."""
 
     neighbours: int = Field(5, ge=1, description="K of the mutual K-nearest neighbours.")
@@ -118,7 +115,7 @@ class Matching(_Strict):
         return self
 
 
-class Compute(_Strict):
+class Compute(Strict):
     """Where and within which bounds the run computes."""
 
     device: str = Field(
@@ -146,7 +143,7 @@ class Compute(_Strict):
         return parse_size(self.memory)
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """A whole run."""
 
     name: Name
@@ -220,10 +217,7 @@ def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
     UserError
         The first thing wrong with it, by its dotted key.
     """
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as error:
-        raise UserError(f"recipe {origin}: {_explain(error, data)}") from None
+    return validated(Recipe, data, f"recipe {origin}")
 
 
 def _apply(data: dict[str, Any], change: str) -> None:
@@ -245,39 +239,3 @@ def _apply(data: dict[str, Any], change: str) -> None:
         place[last] = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         place[last] = value
-
-
-def _explain(error: ValidationError, data: Mapping[str, Any]) -> str:
-    first = error.errors(include_url=False)[0]
-    location = first["loc"]
-    key = ".".join(str(part) for part in _readable(location, data)) or "the recipe"
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{nearest(str(location[-1]), _known_keys(location))}"
-    if first["type"] == "missing":
-        return f"{key!r} is missing"
-    if first["type"] == "value_error":
-        return f"{first['ctx']['error']}" if not location else f"{key}: {first['ctx']['error']}"
-    given = first.get("input")
-    shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}{shown}"
-
-
-def _readable(location: tuple[int | str, ...], data: Mapping[str, Any]) -> list[str]:
-    """`models.2.layers` as `models.lite0.layers` where that model has a name."""
-    parts = [str(part) for part in location]
-    if len(location) > 1 and location[0] == "models" and isinstance(location[1], int):
-        entry = data["models"][location[1]]
-        if isinstance(entry, Mapping) and isinstance(entry.get("name"), str):
-            parts[1] = entry["name"]
-    return parts
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    tables: dict[Any, type[BaseModel]] = {
-        "images": Images,
-        "models": ModelSpec,
-        "matching": Matching,
-        "compute": Compute,
-    }
-    table = tables.get(location[0], Recipe) if len(location) > 1 else Recipe
-    return list(table.model_fields)

@@ -21,6 +21,11 @@ def path(table: str) -> str:
 
 def write(root: Root, table: str, frame: pd.DataFrame, fingerprint: Fingerprint) -> None:
     """Write a whole table. The same rows give the same bytes."""
+    root.write_bytes(path(table), encode(frame, fingerprint))
+
+
+def encode(frame: pd.DataFrame, fingerprint: Fingerprint) -> bytes:
+    """A table as a Parquet file that carries its fingerprint."""
     arrow = pa.Table.from_pandas(frame, preserve_index=False)
     metadata = {
         **(arrow.schema.metadata or {}),
@@ -28,7 +33,7 @@ def write(root: Root, table: str, frame: pd.DataFrame, fingerprint: Fingerprint)
     }
     buffer = io.BytesIO()
     pq.write_table(arrow.replace_schema_metadata(metadata), buffer, compression="zstd", write_page_checksum=True)
-    root.write_bytes(path(table), buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read(root: Root, table: str) -> pd.DataFrame:
@@ -39,13 +44,26 @@ def read(root: Root, table: str) -> pd.DataFrame:
     FileNotFoundError
         There is none.
     """
-    return pq.read_table(io.BytesIO(root.read_bytes(path(table))), page_checksum_verification=True).to_pandas()
+    return decode(root.read_bytes(path(table)))
+
+
+def decode(content: bytes) -> pd.DataFrame:
+    """The table in a Parquet file."""
+    return pq.read_table(io.BytesIO(content), page_checksum_verification=True).to_pandas()
 
 
 def attributes(root: Root, table: str) -> dict[str, Any]:
     """The fingerprint that a table carries; empty where there is no table or none to be read."""
     try:
-        metadata = pq.read_schema(io.BytesIO(root.read_bytes(path(table)))).metadata or {}
+        return attributes_of(root.read_bytes(path(table)))
+    except OSError:
+        return {}
+
+
+def attributes_of(content: bytes) -> dict[str, Any]:
+    """The fingerprint that a Parquet file carries; empty where there is none to be read."""
+    try:
+        metadata = pq.read_schema(io.BytesIO(content)).metadata or {}
         return dict(json.loads(metadata.get(_KEY, b"{}")))
     except (OSError, pa.ArrowInvalid, json.JSONDecodeError):
         return {}

@@ -62,7 +62,7 @@ def check_source(files: Sequence[str]) -> None:
         Names the first file that is no image, and how many there are.
     """
     with ThreadPoolExecutor(8) as pool:
-        bad = [file for file, good in zip(files, pool.map(_is_image, files), strict=True) if not good]
+        bad = [file for file, good in zip(files, pool.map(is_image, files), strict=True) if not good]
     if bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         raise UserError(f"images.source: {_shown(bad[0])} is no image{more}; remove it or narrow the glob")
@@ -127,14 +127,14 @@ def _read_source(
     with track("images", len(files)) as advance, ThreadPoolExecutor(4) as pool:
         for block in map(int, missing):
             images = block_slice(block, store.block, len(files))
-            squares = list(pool.map(lambda file: _square(file, size), files[images]))
+            squares = list(pool.map(lambda file: square(file, size), files[images]))
             store.write(block, np.stack(squares))
             advance(len(squares))
     store.finish()
     return "done"
 
 
-def _is_image(file: str) -> bool:
+def is_image(file: str) -> bool:
     try:
         with fsspec.open(file, "rb") as opened, Image.open(opened) as image:
             return image.width > 0
@@ -142,7 +142,7 @@ def _is_image(file: str) -> bool:
         return False
 
 
-def _square(file: str, size: int) -> npt.NDArray[np.uint8]:
+def square(file: str, size: int) -> npt.NDArray[np.uint8]:
     """(size, size, rgb): the shorter side scaled to `size`, the middle of the longer."""
     try:
         with fsspec.open(file, "rb") as opened:
@@ -151,7 +151,7 @@ def _square(file: str, size: int) -> npt.NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(image).convert("RGB")
         return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"images.source: {_shown(file)} is damaged ({error}); remove it or narrow the glob") from None
+        raise UserError(f"image {_shown(file)} is damaged ({error}); remove it or narrow the glob") from None
 
 
 def _shown(file: str) -> str:

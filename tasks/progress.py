@@ -5,9 +5,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from typing import Protocol
 
-Advance = Callable[[int], None]
-"""Takes how many more are done."""
+
+class Advance(Protocol):
+    """Takes how many more are done, and what there is to say of it."""
+
+    def __call__(self, more: int, note: str = "") -> None:
+        """Go on by `more`."""
+        ...
+
+
 Tracker = Callable[[str, int], AbstractContextManager[Advance]]
 """Takes what is being done and how many there are of it."""
 
@@ -23,12 +31,12 @@ def plain_lines(title: str, total: int) -> Iterator[Advance]:
     done, began = 0, time.monotonic()
     told = began
 
-    def advance(more: int) -> None:
+    def advance(more: int, note: str = "") -> None:
         nonlocal done, told
         done += more
         if time.monotonic() - told >= _EVERY and done < total:
             told = time.monotonic()
-            log.info("%s: %d of %d", title, done, total)
+            log.info("%s: %d of %d %s", title, done, total, note)
 
     yield advance
     log.info("%s: %d done in %.1f s", title, total, time.monotonic() - began)

@@ -1,53 +1,20 @@
 """The dictionary of Rosetta neurons as one HTML page that needs nothing but its pictures."""
 
 import math
-from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rosetta.view.colours import gradient
 from rosetta.view.contents import Concept, Dictionary, Member, ModelSummary, Neuron
+from rosetta.view.environment import environment
 from rosetta.view.sprite import GAP, TILE, extent
 
 __all__ = ["Concept", "Dictionary", "Member", "ModelSummary", "Neuron", "render"]
 
 
-def _correlation(value: float | None) -> str:
-    """Two decimals with a true minus; a dash where there is no number."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    # Rounded first, so that a hair below zero is not written as minus zero.
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
-
-
-def _count(value: int) -> str:
-    """Thousands apart."""
-    return f"{value:,}"
-
-
-def _counted(value: int, one: str, many: str) -> str:
-    """``1 concept``, ``2 concepts``."""
-    return f"{_count(value)} {one if value == 1 else many}"
-
-
 def _listed(names: list[str]) -> str:
     """``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("rosetta.view", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(correlation=_correlation, count=_count, counted=_counted)
-    return environment
 
 
 def render(dictionary: Dictionary) -> str:
@@ -68,7 +35,7 @@ def render(dictionary: Dictionary) -> str:
     means = [concept.mean_pearson for concept in concepts if math.isfinite(concept.mean_pearson)]
     columns = max((len(concept.columns) for concept in concepts), default=1)
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             run=dictionary,

@@ -38,8 +38,13 @@ class Capture:
         """The layers in forward order."""
         return Units(tuple(Layer(path, layout.channels, layout.grid) for path, layout in self._layouts.items()))
 
-    def __call__(self, inputs: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        """One forward pass.
+    def __call__(self, inputs: Tensor, through: Callable[[Tensor], Any] | None = None) -> tuple[Any, dict[str, Tensor]]:
+        """One forward pass, differentiable where gradients are on.
+
+        Parameters
+        ----------
+        through
+            The part of the module that takes the inputs, instead of the whole.
 
         Returns
         -------
@@ -57,7 +62,7 @@ class Capture:
                 part.register_forward_hook(self._keep(path, len(inputs), maps)) for path, part in self._parts.items()
             ]
             try:
-                output = self._module(inputs)
+                output = (through or self._module)(inputs)
             finally:
                 for handle in handles:
                     handle.remove()
@@ -78,7 +83,7 @@ class Capture:
                     f"{shape}; choose another module"
                 )
             # A later in-place activation would change the output under us, so the copy is made here and now.
-            maps[path] = arranged.detach().clone(memory_format=torch.contiguous_format)
+            maps[path] = arranged.clone(memory_format=torch.contiguous_format)
 
         return hook
 

@@ -1,6 +1,8 @@
 """A loaded model whose chosen layers can be looked at."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -80,14 +82,46 @@ class Model:
         ValueError
             The model is no generator, or the latents are not (image, z).
         """
+        with torch.inference_mode():
+            images, maps = self.synthesise(latents.to(torch.float32))
+            return images.float().clamp(0, 1), maps
+
+    def synthesise(self, latents: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same as :meth:`generate`, differentiable and unclamped: a clamp has no gradient where it bites.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`generate`.
+        """
         if self.latent is None:
             raise ValueError(f"model {self.spec.name!r} is no generator")
         if latents.ndim != 2 or latents.shape[1] != self.latent:
             raise ValueError(f"latents have shape {tuple(latents.shape)}, not (image, {self.latent})")
-        with torch.inference_mode():
-            # A module that starts with an in-place operation would write into the caller's latents.
-            images, maps = self.capture(latents.to(self.device, torch.float32, copy=True))
-            return images.float().add(1).div(2).clamp(0, 1), maps
+        # A module that starts with an in-place operation would write into the caller's latents.
+        images, maps = self.capture(latents.to(self.device, copy=True))
+        return images.add(1).div(2), maps
+
+    @property
+    def spaces(self) -> tuple[Literal["z", "w", "w+"], ...]:
+        """Latent spaces that images can be made from.
+
+        `w` and `w+` are those of a module with two parts, as style-based generators are published: `mapping`, from
+        (image, z) to styles (image, style, w), and `synthesis`, from styles to images in −1..1.
+        """
+        styled = callable(getattr(self.module, "mapping", None)) and callable(getattr(self.module, "synthesis", None))
+        return ("z", "w", "w+") if styled else ("z",)
+
+    def styles(self, latents: Tensor) -> Tensor:
+        """(image, style, w) of latents (image, z), for a generator with the space `w`."""
+        mapping: Callable[[Tensor], Tensor] = self.module.mapping  # type: ignore[assignment]
+        return mapping(latents.to(self.device, copy=True))
+
+    def synthesise_styles(self, styles: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """As :meth:`synthesise`, from styles (image, style, w)."""
+        synthesis: Callable[[Tensor], Tensor] = self.module.synthesis  # type: ignore[assignment]
+        images, maps = self.capture(styles.to(self.device, copy=True), synthesis)
+        return images.add(1).div(2), maps
 
     def observe(self, images: Tensor) -> dict[str, Tensor]:
         """Show images to a discriminative model.
@@ -107,10 +141,20 @@ class Model:
         ValueError
             The model is a generator, or the images are not (image, rgb, y, x) floating point.
         """
+        with torch.inference_mode():
+            return self.look(images.float() if images.is_floating_point() else images)
+
+    def look(self, images: Tensor) -> dict[str, Tensor]:
+        """The same as :meth:`observe`, differentiable.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`observe`.
+        """
         if self.preprocessing is None:
             raise ValueError(f"model {self.spec.name!r} is a generator; it looks at no images")
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, not float (image, 3, y, x)")
-        with torch.inference_mode():
-            _, maps = self.capture(self.preprocessing(images.to(self.device, torch.float32)))
-            return maps
+        _, maps = self.capture(self.preprocessing(images.to(self.device)))
+        return maps

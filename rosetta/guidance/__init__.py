@@ -1,0 +1,44 @@
+"""The matches steer the generator: inversion, and editing.
+
+>>> space = space_of(generator, "z")
+>>> act = observed_target(matches.only(models=["lite0"]), {"lite0": lite0}, images)
+>>> way = invert(space, Guide(pixel_error(images), act), Starts(range(len(images))))
+>>> way.latents, way.frames[:, -1]  # (image, z), (image, rgb, y, x)
+"""
+
+from rosetta.guidance.activation import ActivationTarget, matched_target, wished_target
+from rosetta.guidance.asked import EditedMaps, edited_maps
+from rosetta.guidance.edit import EditGuide, edit
+from rosetta.guidance.invert import Guide, Starts, high_target, invert, observed_target
+from rosetta.guidance.judge import Judgement, judge
+from rosetta.guidance.latent import Space, space_of
+from rosetta.guidance.matches import Matches, Statistics
+from rosetta.guidance.objective import Objective, Term, pixel_error
+from rosetta.guidance.optimise import Descent, Way, optimise
+
+__all__ = [
+    "ActivationTarget",
+    "Descent",
+    "EditGuide",
+    "EditedMaps",
+    "Guide",
+    "Judgement",
+    "Matches",
+    "Objective",
+    "Space",
+    "Starts",
+    "Statistics",
+    "Term",
+    "Way",
+    "edit",
+    "edited_maps",
+    "high_target",
+    "invert",
+    "judge",
+    "matched_target",
+    "observed_target",
+    "optimise",
+    "pixel_error",
+    "space_of",
+    "wished_target",
+]

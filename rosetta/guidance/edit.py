@@ -1,0 +1,51 @@
+"""Editing: from an image's latents to those whose maps are as the edits ask."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rosetta.guidance.activation import ActivationTarget
+from rosetta.guidance.invert import Tell, agreement
+from rosetta.guidance.latent import Space
+from rosetta.guidance.objective import Objective, Term, nearness
+from rosetta.guidance.optimise import Descent, Way, optimise
+
+
+@dataclass(frozen=True)
+class EditGuide:
+    """What an edit is asked for."""
+
+    changed: ActivationTarget
+    """The maps of the units that an edit means."""
+    stays: ActivationTarget | None
+    """The maps of all other units of the dictionary, as they were."""
+    rest: float = 1.0
+    """What staying counts against changing."""
+    near: float = 0.01
+    """What the squared distance from the start counts."""
+
+    def objective(self, space: Space, start: Tensor) -> Objective:
+        """`near |z − z₀|² − L_changed − rest · L_stays`."""
+        terms = [Term("edit", -1.0, agreement(self.changed))]
+        if self.stays is not None and self.rest > 0:
+            terms.append(Term("rest", -self.rest, agreement(self.stays)))
+        if self.near > 0:
+            terms.append(Term("near", self.near, nearness(start)))
+        return Objective(space, tuple(terms))
+
+
+def edit(
+    space: Space,
+    guide: EditGuide,
+    start: Tensor,
+    descent: Descent = Descent(),
+    tell: Tell = lambda losses: None,
+) -> Way:
+    """Find latents near given ones whose maps are as the edits ask.
+
+    Parameters
+    ----------
+    start
+        (image, …) latents of the images before, in the space.
+    """
+    return optimise(guide.objective(space, start), start, descent, tell)

@@ -1,0 +1,128 @@
+"""Guided inversion: from images to the latents that make them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rosetta.guidance.activation import ActivationTarget, matched_target, wished_target
+from rosetta.guidance.edits import Box
+from rosetta.guidance.latent import Rendering, Space
+from rosetta.guidance.matches import Index, Matches, Statistics
+from rosetta.guidance.objective import Measure, Objective, Term, prior
+from rosetta.guidance.optimise import Descent, Way, optimise
+from rosetta.zoo.model import Model
+
+Tell = Callable[[Mapping[str, float]], None]
+"""Told after each step: each term's mean over the rows."""
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What an inversion is asked for: `L_rec + α L_reg − β L_act` (DESIGN section 4)."""
+
+    rec: Measure | None = None
+    """`L_rec`; None leaves the reconstruction out."""
+    act: ActivationTarget | None = None
+    """`L_act`; None leaves the matches out."""
+    alpha: float = 0.001
+    beta: float = 0.03
+
+    def objective(self, space: Space) -> Objective:
+        """The weighted sum, over a space."""
+        terms = []
+        if self.rec is not None:
+            terms.append(Term("rec", 1.0, self.rec))
+        if self.alpha > 0:
+            terms.append(Term("reg", self.alpha, prior(space)))
+        if self.act is not None and self.beta > 0:
+            terms.append(Term("act", -self.beta, agreement(self.act)))
+        return Objective(space, tuple(terms))
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where a search begins: standard normal latents, the same for an image whatever batch it is in."""
+
+    images: range
+    """Indices of the images among all that are inverted."""
+    seed: int = 0
+    restarts: int = 1
+
+    def latents(self, model: Model) -> Tensor:
+        """(restart · image, z)."""
+        assert model.latent is not None
+        rows = [
+            np.random.default_rng((self.seed, restart, image)).standard_normal(model.latent, np.float32)
+            for restart in range(self.restarts)
+            for image in self.images
+        ]
+        return torch.from_numpy(np.stack(rows))
+
+
+def agreement(target: ActivationTarget) -> Measure:
+    """`L_act` of a rendering."""
+
+    def measure(rendering: Rendering) -> Tensor:
+        return target(rendering.maps)
+
+    return measure
+
+
+def observed_target(matches: Matches, models: Mapping[str, Model], images: Tensor) -> ActivationTarget:
+    """`L_act` for images: every model looks at them once, before the first step.
+
+    Parameters
+    ----------
+    models
+        The discriminative models of the matches, by name.
+    images
+        (image, rgb, y, x) in 0…1.
+    """
+    used = sorted(set(matches.model))
+    maps = {name: models[name].observe(images) for name in used}
+    return matched_target(matches, maps, images.device)
+
+
+def high_target(generator: Statistics, units: Index, box: Box, device: torch.device | str = "cpu") -> ActivationTarget:
+    """`L_act` with no image behind it: one image on which units are high inside a box and low outside."""
+    layers = []
+    for layer, span in generator.units.spans():
+        mine = units[(units >= span.start) & (units < span.stop)]
+        if len(mine):
+            share = box.coverage(*layer.grid).float()
+            low, high = (
+                torch.from_numpy(level[mine]).float()[:, None, None]
+                for level in (generator.mean - generator.std, generator.peak)
+            )
+            layers.append(wished_target(generator, layer.name, mine, (low + (high - low) * share)[None], device=device))
+    return ActivationTarget(tuple(layers), len(units))
+
+
+def invert(
+    space: Space,
+    guide: Guide,
+    starts: Starts,
+    descent: Descent = Descent(learning_rate=0.1),
+    tell: Tell = lambda losses: None,
+) -> Way:
+    """Find latents whose images and maps are as wished.
+
+    Parameters
+    ----------
+    space
+        The generator's space that is searched: `space_of(model, "z")`.
+    guide
+        What is wished for, for as many images as `starts` has.
+    starts
+        Where the search begins.
+
+    Returns
+    -------
+    Way
+        One row for each image: of its restarts the best by the objective.
+    """
+    start = space.start(starts.latents(space.model))
+    return optimise(guide.objective(space), start, descent, tell).best(len(starts.images))

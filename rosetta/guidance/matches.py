@@ -1,0 +1,71 @@
+"""Matched pairs of units, and what mining knows of each unit's values."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from rosetta.units import Units
+
+Float64 = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A model's units with the mean and spread that they have over a run."""
+
+    units: Units
+    mean: Float64
+    """(unit,) over all images and positions of the native grid."""
+    std: Float64
+    """(unit,) population standard deviation; 0 for a unit that holds one single value."""
+    peak: Float64
+    """(unit,) the mean over images of each map's maximum: what a unit reaches where its concept is."""
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Pairs of a generator's unit with a unit of another model."""
+
+    generator: Statistics
+    others: Mapping[str, Statistics]
+    """By model name."""
+    unit_g: Index
+    """(pair,) the generator's unit."""
+    model: npt.NDArray[np.object_]
+    """(pair,) name of the other model."""
+    unit: Index
+    """(pair,) the other model's unit."""
+    pearson: npt.NDArray[np.float64]
+    """(pair,) their correlation over the run."""
+    clusters: Mapping[int, npt.NDArray[np.intp]]
+    """The generator's units of each cluster of the dictionary."""
+
+    def __len__(self) -> int:
+        return len(self.unit_g)
+
+    def only(
+        self,
+        *,
+        models: Collection[str] | None = None,
+        clusters: Collection[int] | None = None,
+        above: float | None = None,
+    ) -> "Matches":
+        """The pairs with some models, of some clusters, correlated at least so much; None asks for all."""
+        keep = np.ones(len(self), bool)
+        if models is not None:
+            keep &= np.isin(self.model.astype(str), list(models))
+        if clusters is not None:
+            keep &= np.isin(self.unit_g, self.units_of(clusters))
+        if above is not None:
+            keep &= self.pearson >= above
+        return replace(
+            self, unit_g=self.unit_g[keep], model=self.model[keep], unit=self.unit[keep], pearson=self.pearson[keep]
+        )
+
+    def units_of(self, clusters: Collection[int]) -> Index:
+        """The generator's units of some clusters, ascending."""
+        found = [self.clusters[cluster] for cluster in clusters]
+        return np.unique(np.concatenate(found)) if found else np.empty(0, np.intp)

@@ -1,0 +1,80 @@
+"""What an optimisation minimises: a weighted sum of terms, each one number for each image."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rosetta.guidance.latent import Rendering, Space
+
+Measure = Callable[[Rendering], Tensor]
+"""(row, …) rendered images and maps → (row,) one number for each."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of an objective."""
+
+    name: str
+    weight: float
+    """What it counts; below 0 where more is better."""
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`Σ weight · term`, differentiable to the latents.
+
+    Guided inversion (DESIGN section 4) is `L_rec + α L_reg − β L_act`.
+    """
+
+    space: Space
+    terms: tuple[Term, ...]
+
+    def __call__(self, latents: Tensor) -> tuple[Tensor, Mapping[str, Tensor], Rendering]:
+        """Render latents and weigh what comes out.
+
+        Returns
+        -------
+        tuple
+            (row,) the objective; each term's own value (row,), without its weight; and the rendering.
+        """
+        rendering = self.space.render(latents)
+        values = {term.name: term.measure(rendering) for term in self.terms}
+        total = torch.zeros(len(latents), dtype=latents.dtype, device=latents.device)
+        for term in self.terms:
+            total = total + term.weight * values[term.name]
+        return total, values, rendering
+
+
+def pixel_error(target: Tensor) -> Measure:
+    """`L_rec` in pixels: the mean squared difference.
+
+    Parameters
+    ----------
+    target
+        (image, rgb, y, x) in 0…1. Rows are whole repeats of the images.
+    """
+
+    def measure(rendering: Rendering) -> Tensor:
+        images = rendering.images.unflatten(0, (-1, len(target)))
+        return (images - target).square().mean((-3, -2, -1)).flatten()
+
+    return measure
+
+
+def prior(space: Space) -> Measure:
+    """`L_reg`: mean squared distance of a latent from the middle of its space, which is 0 for z and the mean w else."""
+    return lambda rendering: (rendering.latents - space.centre).square().flatten(1).mean(1)
+
+
+def nearness(start: Tensor) -> Measure:
+    """Mean squared distance of a latent from where it started: what keeps an edit small.
+
+    Parameters
+    ----------
+    start
+        (row, …).
+    """
+    return lambda rendering: (rendering.latents - start).square().flatten(1).mean(1)

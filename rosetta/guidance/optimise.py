@@ -1,0 +1,124 @@
+"""Gradient descent on latents: the schedule, the loop, and what it leaves."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rosetta.guidance.objective import Objective
+
+WARM_UP = 0.05
+"""Share of the steps over which the learning rate rises from 0."""
+RAMP_DOWN = 0.25
+"""Share of the steps at the end over which it falls to 0, along a cosine."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How far an optimisation goes."""
+
+    steps: int = 300
+    learning_rate: float = 0.05
+    """Of Adam, at its highest."""
+    frames: int = 8
+    """Images kept of the way, evenly spread, the first and the last among them."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """What an optimisation leaves."""
+
+    latents: Tensor
+    """(row, …) where it ended."""
+    start: Tensor
+    """(row, …) where it began."""
+    losses: Tensor
+    """(row, steps + 1, term): each term's value before each step and at the end, without its weight."""
+    terms: tuple[str, ...]
+    """Names of the terms."""
+    objective: Tensor
+    """(row,) the weighted sum at the end."""
+    frames: Tensor
+    """(row, frame, rgb, y, x) in 0…1: the images of the way."""
+    frame_steps: tuple[int, ...]
+    """(frame,) after how many steps."""
+
+    def best(self, images: int) -> "Way":
+        """Of rows that are whole repeats of `images`, keep each image's best by the objective; ties to the first."""
+        repeat = self.objective.view(-1, images).argmin(0)
+        rows = repeat * images + torch.arange(images, device=repeat.device)
+        return Way(
+            self.latents[rows],
+            self.start[rows],
+            self.losses[rows],
+            self.terms,
+            self.objective[rows],
+            self.frames[rows],
+            self.frame_steps,
+        )
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Share of the highest learning rate at a step: a linear rise, a plateau, half a cosine down.
+
+    The schedule of StyleGAN2's projector (Karras et al., 2020, appendix D), which the paper's code takes over.
+    """
+    t = step / steps
+    down = min(1.0, (1.0 - t) / RAMP_DOWN)
+    return (0.5 - 0.5 * math.cos(math.pi * down)) * min(1.0, (step + 1) / (WARM_UP * steps))
+
+
+def optimise(
+    objective: Objective,
+    start: Tensor,
+    descent: Descent,
+    tell: Callable[[Mapping[str, float]], None] = lambda losses: None,
+) -> Way:
+    """Follow the gradient from a start.
+
+    Parameters
+    ----------
+    objective
+        What is minimised. It must be a sum over rows for rows to be independent, as all of this package are: Adam
+        works element by element, so a batch ends where its rows would by themselves, but for rounding.
+    start
+        (row, …) latents in the objective's space.
+    tell
+        Told after each step: the mean of each term over the rows.
+    """
+    latents = start.detach().clone().requires_grad_(True)
+    adam = torch.optim.Adam([latents], lr=descent.learning_rate)
+    kept = frame_steps(descent)
+    traces: list[Tensor] = []
+    frames: list[Tensor] = []
+    for step in range(descent.steps + 1):
+        last = step == descent.steps
+        with torch.set_grad_enabled(not last):
+            total, values, rendering = objective(latents)
+        traces.append(torch.stack([value.detach() for value in values.values()], dim=1))
+        if step in kept:
+            frames.append(rendering.images.detach().clamp(0, 1))
+        if last:
+            break
+        (latents.grad,) = torch.autograd.grad(total.sum(), latents)
+        for group in adam.param_groups:
+            group["lr"] = descent.learning_rate * learning_rate(step, descent.steps)
+        adam.step()
+        tell({name: float(value.mean()) for name, value in zip(values, traces[-1].T, strict=True)})
+    return Way(
+        latents.detach(),
+        start.detach(),
+        torch.stack(traces, dim=1),
+        tuple(values),
+        total.detach(),
+        torch.stack(frames, dim=1),
+        kept,
+    )
+
+
+def frame_steps(descent: Descent) -> tuple[int, ...]:
+    """(frame,) the steps whose images are kept."""
+    count = max(2, min(descent.frames, descent.steps + 1))
+    return tuple(sorted({round(descent.steps * frame / (count - 1)) for frame in range(count)}))
