@@ -107,13 +107,21 @@ def invert(
         validated(Table, given, "invert --table") if table else validated(Inversion, given, "invert")
     )
 
+    def check() -> None:
+        from flows.invert import plan_inversion, plan_table
+
+        if isinstance(wanted, Table):
+            plan_table(root, wanted, replace)
+        else:
+            plan_inversion(root, wanted, replace)
+
     def work() -> "Guided":
         from flows.invert import invert as flow
         from flows.invert import table as table_flow
 
         return table_flow(root, wanted, replace) if isinstance(wanted, Table) else flow(root, wanted, replace)
 
-    _run(root, work, as_json)
+    _run(check, work, as_json)
 
 
 def _in_order(_: Any, tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
@@ -191,12 +199,17 @@ def edit(
     )
     wanted = validated(Editing, given, "edit")
 
+    def check() -> None:
+        from flows.edit import plan_edit
+
+        plan_edit(root, wanted, replace)
+
     def work() -> "Guided":
         from flows.edit import edit as flow
 
         return flow(root, wanted, replace)
 
-    _run(root, work, as_json)
+    _run(check, work, as_json)
 
 
 def _given(**values: Any) -> Given:
@@ -204,18 +217,16 @@ def _given(**values: Any) -> Given:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _run(root: str, work: "Callable[[], Guided]", as_json: bool) -> None:
+def _run(check: Callable[[], None], work: "Callable[[], Guided]", as_json: bool) -> None:
     import json
 
     from flows.quiet import quiet_prefect
-    from storage.location import Root
-    from tasks.steering import read_steering
 
     quiet_prefect()
     from flows.server import EmbeddedServer
 
-    read_steering(Root(root))  # what is wrong with the run is said without waiting for a server
     server = EmbeddedServer.unless_configured()
+    check()  # what is wrong is said without waiting for the server, which starts meanwhile
     from flows.console import narrated
     from tasks.outcome import lines
 

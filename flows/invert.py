@@ -12,6 +12,7 @@ from flows.survey import resolve_device
 from rosetta.errors import UserError
 from rosetta.guidance.edit_text import box_of
 from rosetta.guidance.latent import space_of
+from rosetta.guidance.matches import Matches
 from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.perceptual import Lpips
 from rosetta.guidance.settings import Inversion, Table
@@ -50,7 +51,59 @@ class Guided:
         }
 
 
-@flow(name="invert", flow_run_name="invert {wanted.name}", validate_parameters=False)
+@dataclass(frozen=True)
+class Plan:
+    """A search with all that it needs, found out before anything is written."""
+
+    root: Root
+    steering: Steering
+    device: str
+    generator: Model
+    images: Subjects | None
+    """None where no image is behind it."""
+    where: str
+    mark: Fingerprint
+
+
+def plan_inversion(root: str, wanted: Inversion, replace: bool = False) -> Plan:
+    """Check all that an inversion names; nothing is written.
+
+    Raises
+    ------
+    UserError
+        Something that was asked for is not to be had.
+    """
+    place, steering, device, generator = opened(root)
+    require_models(steering, wanted.models or ())
+    require_clusters(steering, wanted.clusters or ())
+    _require_reconstruction(steering, wanted)
+    if wanted.beta > 0 and not len(_pairs(steering, wanted)):
+        raise UserError("no buddies are left to guide; lower --above, name other clusters or models, or set --beta 0")
+    space_of(generator, wanted.space)
+    images = None
+    if wanted.high is None:
+        if not wanted.images:
+            raise UserError("no image is named; give an index of the run, new:N, a path or a glob")
+        images = subjects(place, generator, steering.recipe.images.seed, wanted.images)
+    settings = wanted.model_dump(mode="json", exclude={"name"})
+    return plan_of(
+        place, steering, device, generator, images, f"inversions/{wanted.name}", replace, "invert", settings=settings
+    )
+
+
+def plan_table(root: str, wanted: Table, replace: bool = False) -> Plan:
+    """As :func:`plan_inversion`, for Table 1."""
+    place, steering, device, generator = opened(root)
+    if wanted.lpips is not None:
+        Lpips(wanted.lpips)
+    images = subjects(place, generator, steering.recipe.images.seed, wanted.images)
+    settings = wanted.model_dump(mode="json", exclude={"name"})
+    return plan_of(
+        place, steering, device, generator, images, f"inversions/{wanted.name}", replace, "table", settings=settings
+    )
+
+
+@flow(name="invert", flow_run_name="invert {wanted.name}")
 def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
     """Find the latents of images, guided by matches.
 
@@ -59,21 +112,11 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
     UserError
         Something that was asked for is not to be had; nothing has been written then.
     """
-    place, steering, device, generator = opened(root)
-    models = tuple(wanted.models) if wanted.models is not None else steering.models
-    require_models(steering, models)
-    require_clusters(steering, wanted.clusters or ())
-    _require_reconstruction(steering, wanted)
-    images = None
-    if wanted.high is None:
-        if not wanted.images:
-            raise UserError("no image is named; give an index of the run, new:N, a path or a glob")
-        images = subjects(place, generator, steering.recipe.images.seed, wanted.images)
-    chosen = steering.matches.only(models=models, clusters=wanted.clusters, above=wanted.above)
-    if wanted.beta > 0 and not len(chosen):
-        raise UserError("no buddies are left to guide; lower --above, name other clusters or models, or set --beta 0")
-    guided = wanted.beta > 0 and bool(models)
-    label = "none" if not guided else "all" if set(models) == set(steering.models) else "+".join(models)
+    plan = plan_inversion(root, wanted, replace)
+    models = wanted.models if wanted.models is not None else plan.steering.models
+    guided = wanted.high is not None or (wanted.beta > 0 and bool(models))
+    label = "none" if not guided else "all" if set(models) == set(plan.steering.models) else "+".join(models)
+    # With nothing but the agreement to go by, its weight is only a matter of scale against α.
     beta, rec = (wanted.beta, wanted.rec) if wanted.high is None else (wanted.beta or 1.0, "none")
     row = Row(label, models, wanted.alpha, beta, wanted.rate)
     search = Search(
@@ -87,19 +130,16 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
         seed=wanted.seed,
         lpips=wanted.lpips,
     )
-    where = f"inversions/{wanted.name}"
-    mark = fingerprint("invert", settings=wanted.model_dump(mode="json", exclude={"name"}), **upstream(place, images))
-    claim(place, where, mark, replace)
-    stages = _rows(place, where, mark, (row,), search, images, generator, wanted.batch, device)
-    stages.append(write_metrics(place, mark, where, wanted.lpips))
-    story = Story(
-        "inversion", steering.recipe.name, _lede(label, len(chosen)), _settings(wanted.model_dump(mode="json"))
-    )
-    stages.append(write_page(place, mark, where, story, models, wanted.clusters, None, {}, device))
-    return Guided(place.shown, where, tuple(stages), summary_of(place, where, mark))
+    claim(plan, replace)
+    stages = _search(plan, (row,), search, wanted.batch)
+    stages.append(write_metrics(plan.root, plan.mark, plan.where, wanted.lpips))
+    lede = _lede(label, wanted, len(_pairs(plan.steering, wanted)))
+    story = Story("inversion", plan.steering.recipe.name, lede, _settings(wanted.model_dump(mode="json")))
+    stages.append(write_page(plan.root, plan.mark, plan.where, story, models, wanted.clusters, None, {}, plan.device))
+    return guided_of(plan, stages)
 
 
-@flow(name="table", flow_run_name="table {wanted.name}", validate_parameters=False)
+@flow(name="table", flow_run_name="table {wanted.name}")
 def table(root: str, wanted: Table, replace: bool = False) -> Guided:
     """Table 1 of the paper on the models of a run.
 
@@ -108,29 +148,26 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
     UserError
         As :func:`invert`.
     """
-    place, steering, device, generator = opened(root)
-    seed = steering.recipe.images.seed
-    if wanted.lpips is not None:
-        Lpips(wanted.lpips)
-    images = subjects(place, generator, seed, wanted.images)
-    tuning = new_images(generator, wanted.tuning, seed + TUNING)
-    where = f"inversions/{wanted.name}"
-    mark = fingerprint("table", settings=wanted.model_dump(mode="json", exclude={"name"}), **upstream(place, images))
-    claim(place, where, mark, replace)
+    plan = plan_table(root, wanted, replace)
+    assert plan.images is not None
+    steering, place, where = plan.steering, plan.root, plan.where
+    tuning = new_images(plan.generator, wanted.tuning, steering.recipe.images.seed + TUNING)
+    claim(plan, replace)
     search = Search(steps=wanted.steps, seed=wanted.seed)
     grid = {"rates": wanted.rates, "alphas": wanted.alphas, "betas": wanted.betas}
-    stages = [choose_coefficients(place, mark, where, tuning.pixels, grid, search, device)]
-    rows = chosen_rows(place, mark, where, steering)
-    stages += _rows(place, where, mark, rows, search, images, generator, wanted.batch, device)
-    stages.append(write_metrics(place, mark, where, wanted.lpips))
+    stages = [choose_coefficients(place, plan.mark, where, tuning.pixels, grid, search, plan.device)]
+    rows = chosen_rows(place, plan.mark, where, steering)
+    stages += _search(plan, rows, search, wanted.batch)
+    stages.append(write_metrics(place, plan.mark, where, wanted.lpips))
     lede = (
-        f"Reconstruction alone against reconstruction with the matches of each model: {len(images)} images, the same "
-        f"starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other images."
+        f"Reconstruction alone against reconstruction with the matches of each model: {len(plan.images)} images, the "
+        f"same starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other images."
     )
     chosen = [(row.guidance, f"rate {row.rate:g}, α {row.alpha:g}, β {row.beta:g}") for row in rows]
-    story = Story("inversion", steering.recipe.name, lede, (*_settings(wanted.model_dump(mode="json")), *chosen))
-    stages.append(write_page(place, mark, where, story, steering.models, None, None, {}, device))
-    return Guided(place.shown, where, tuple(stages), summary_of(place, where, mark))
+    settings = (*_settings(wanted.model_dump(mode="json")), *chosen)
+    story = Story("inversion", steering.recipe.name, lede, settings)
+    stages.append(write_page(place, plan.mark, where, story, steering.models, None, None, {}, plan.device))
+    return guided_of(plan, stages)
 
 
 def opened(root: str) -> tuple[Root, Steering, str, Model]:
@@ -141,62 +178,65 @@ def opened(root: str) -> tuple[Root, Steering, str, Model]:
     return place, steering, device, loaded(steering.generator, device)
 
 
-def upstream(root: Root, images: Subjects | None) -> dict[str, Any]:
-    """What a search depends on besides its settings."""
-    pixels = "" if images is None else hashlib.sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest()
-    return {"dictionary": tables.attributes(root, "rosetta").get("fingerprint"), "pixels_sha256": pixels}
-
-
-def claim(root: Root, where: str, mark: Fingerprint, replace: bool) -> None:
-    """Take a name; with `replace`, away from what another search left there.
+def plan_of(
+    root: Root,
+    steering: Steering,
+    device: str,
+    generator: Model,
+    images: Subjects | None,
+    where: str,
+    replace: bool,
+    kind: str,
+    **depends: Any,
+) -> Plan:
+    """A plan whose name is free.
 
     Raises
     ------
     UserError
-        It is in use.
+        The name is in use by another search, and `replace` is not given.
     """
+    pixels = "" if images is None else hashlib.sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest()
+    dictionary = tables.attributes(root, "rosetta").get("fingerprint")
+    mark = fingerprint(kind, dictionary=dictionary, pixels_sha256=pixels, **depends)
+    if not replace:
+        require_free(root, where, mark)
+    return Plan(root, steering, device, generator, images, where, mark)
+
+
+def claim(plan: Plan, replace: bool) -> None:
+    """Take a name; with `replace`, away from what another search left there."""
+    plan.root.require_writable()
     if replace:
-        found = stored_attributes(root, f"{where}/result.zarr")
-        if found is not None and found["fingerprint"] != mark.digest:
-            root.remove(where)
-    require_free(root, where, mark)
-    root.require_writable()
+        found = stored_attributes(plan.root, f"{plan.where}/result.zarr")
+        if found is not None and found["fingerprint"] != plan.mark.digest:
+            plan.root.remove(plan.where)
 
 
-def summary_of(root: Root, where: str, mark: Fingerprint) -> list[dict[str, Any]]:
-    """Means, spreads and paired differences of a search's metrics."""
-    metrics = read_table(root, where, "metrics", mark)
+def guided_of(plan: Plan, stages: list[Stage]) -> Guided:
+    """What there is to tell of a search: means, spreads and paired differences of its metrics."""
+    metrics = read_table(plan.root, plan.where, "metrics", plan.mark)
     assert metrics is not None
-    return summarised(metrics)
+    return Guided(plan.root.shown, plan.where, tuple(stages), summarised(metrics))
 
 
-def _rows(
-    root: Root,
-    where: str,
-    mark: Fingerprint,
-    rows: tuple[Row, ...],
-    search: Search,
-    images: Subjects | None,
-    generator: Model,
-    batch: int,
-    device: str,
-) -> list[Stage]:
+def _search(plan: Plan, rows: tuple[Row, ...], search: Search, batch: int) -> list[Stage]:
     """Lay the store out and fill it, batch by batch."""
-    count = 1 if images is None else len(images)
-    store = GuidedStore.open(root, where, mark)
+    count = 1 if plan.images is None else len(plan.images)
+    store = GuidedStore.open(plan.root, plan.where, plan.mark)
     if store is None:
-        space = space_of(generator, search.space)
-        shape = space.start(torch.zeros(1, generator.latent or 0)).shape[1:]
+        space = space_of(plan.generator, search.space)
+        shape = space.start(torch.zeros(1, plan.generator.latent or 0)).shape[1:]
         axes = dict(zip({"z": ("z",), "w": ("w",), "w+": ("style", "w")}[search.space], shape, strict=True))
-        assert generator.image_size is not None
+        assert plan.generator.image_size is not None
         store = GuidedStore.create(
-            root,
-            where,
-            mark,
+            plan.root,
+            plan.where,
+            plan.mark,
             guidance=[row.guidance for row in rows],
-            sources=("asked",) if images is None else images.sources,
-            targets=None if images is None else images.pixels,
-            size=generator.image_size,
+            sources=("asked",) if plan.images is None else plan.images.sources,
+            targets=None if plan.images is None else plan.images.pixels,
+            size=plan.generator.image_size,
             latent=axes,
             frame_steps=frame_steps(Descent(search.steps)),
             steps=search.steps,
@@ -204,10 +244,16 @@ def _rows(
             batch=batch,
         )
     return [
-        invert_batch(root, mark, where, row, first, search, device)
+        invert_batch(plan.root, plan.mark, plan.where, row, first, search, plan.device)
         for row in rows
         for first in range(0, count, store.batch)
     ]
+
+
+def _pairs(steering: Steering, wanted: Inversion) -> Matches:
+    """The matches that guide."""
+    models = wanted.models if wanted.models is not None else steering.models
+    return steering.matches.only(models=models, clusters=wanted.clusters, above=wanted.above)
 
 
 def _require_reconstruction(steering: Steering, wanted: Inversion) -> None:
@@ -224,10 +270,13 @@ def _require_reconstruction(steering: Steering, wanted: Inversion) -> None:
         raise UserError(f"--rec {wanted.rec!r} is none of pixels, none, lpips, {', '.join(known)}")
 
 
-def _lede(label: str, pairs: int) -> str:
+def _lede(label: str, wanted: Inversion, pairs: int) -> str:
+    concepts = "" if wanted.clusters is None else f" of concept {', '.join(map(str, wanted.clusters))}"
+    if wanted.high is not None:
+        return f"Asked for nothing but the units{concepts} high inside {wanted.high}."
     if label == "none":
         return "Found by reconstruction alone, with no matches to guide."
-    return f"Guided by {pairs:,} pairs of buddies with {label if label != 'all' else 'all models'}."
+    return f"Guided by {pairs:,} pairs of buddies{concepts} with {label if label != 'all' else 'all models'}."
 
 
 def _settings(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:

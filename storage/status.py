@@ -43,7 +43,13 @@ def stores(root: Root) -> list[str]:
     found = ["images.zarr"] if root.exists("images.zarr/zarr.json") else []
     for folder in ("activations", "correlations"):
         found += [f"{folder}/{name}" for name in root.list(folder) if name.endswith(".zarr")]
-    return found
+    return [*found, *(f"{place}/result.zarr" for place in guided(root))]
+
+
+def guided(root: Root) -> list[str]:
+    """Where inversions and edits lie that have been begun."""
+    places = [f"{kind}/{name}" for kind in ("inversions", "edits") for name in root.list(kind)]
+    return [place for place in places if root.exists(f"{place}/result.zarr/zarr.json")]
 
 
 def artifacts(root: Root) -> list[Artifact]:

@@ -116,7 +116,7 @@ def known_latents(steering: Steering, images: Subjects, span: slice, wish: Wish,
     latents = torch.from_numpy(images.latents[span].copy())
     strange = np.flatnonzero(np.isnan(images.latents[span]).any(axis=1))
     if len(strange):
-        row = Row("all", steering.models, alpha=0.003, beta=0.03, rate=0.1)
+        row = Row("all", steering.models, alpha=0.001, beta=0.01, rate=0.4)
         search = Search(restarts=4, seed=wish.seed, steps=max(wish.descent.steps, 300))
         way = run(steering, row, search, images.pixels[span][strange], range(len(strange)), device, "inverting files")
         latents[torch.from_numpy(strange)] = way.latents.cpu()

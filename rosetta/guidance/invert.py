@@ -55,7 +55,8 @@ class Starts:
         """(restart · image, z)."""
         assert model.latent is not None
         rows = [
-            np.random.default_rng((self.seed, restart, image)).standard_normal(model.latent, np.float32)
+            # The last number sets them apart from the latents of a run's images: a seed's trailing zeros do not count.
+            np.random.default_rng((self.seed, restart, image, 1)).standard_normal(model.latent, np.float32)
             for restart in range(self.restarts)
             for image in self.images
         ]

@@ -1,5 +1,6 @@
 """Distances between images in the features of a network."""
 
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -57,7 +58,10 @@ class Lpips:
                 f"lpips {text!r} is not <net>:<weights>; write alex:, squeeze: or vgg: and torchvision's weights, "
                 "like alex:weights/alexnet-owt-7be5be79.pth"
             )
-        self._module: nn.Module = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False).requires_grad_(False).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torchvision, about how the package builds its backbone
+            self._module: nn.Module = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
+        self._module.requires_grad_(False).eval()
         _load_backbone(self._module, self._state(weights), text)
 
     def __call__(self, images: Tensor, target: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ class Descending(Strict):
     """How latents are searched."""
 
     steps: int = Field(300, ge=1, le=100_000, description="Of Adam.")
-    rate: float = Field(0.1, gt=0, le=10, description="Its learning rate at the plateau: 5 % rise, 25 % cosine fall.")
+    rate: float = Field(0.4, gt=0, le=10, description="Its learning rate at the plateau: 5 % rise, 25 % cosine fall.")
     batch: int = Field(16, ge=1, le=4096, description="Images that are optimised at once.")
     seed: int = Field(0, ge=0, description="Of the latents where the search begins.")
 
@@ -26,7 +26,7 @@ class Inversion(Descending):
     images: tuple[str, ...] = Field((), description="Indices of the run (7, 0:32), new:N, paths or globs.")
     rec: str = Field("pixels", description="`pixels`, `none`, `lpips`, or a discriminative model of the run.")
     alpha: float = Field(0.001, ge=0, description="Weight of L_reg.")
-    beta: float = Field(0.03, ge=0, description="Weight of L_act.")
+    beta: float = Field(0.01, ge=0, description="Weight of L_act.")
     space: Literal["z", "w", "w+"] = Field("z", description="Latent space that is searched.")
     models: tuple[str, ...] | None = Field(None, description="Whose buddies guide; left out: all.")
     clusters: tuple[int, ...] | None = Field(None, description="Concepts that guide; left out: all buddies.")
@@ -54,7 +54,7 @@ class Table(Strict):
     name: Name = "table1"
     images: tuple[str, ...] = Field(("new:32",), description="Images that are reported on.")
     tuning: int = Field(16, ge=1, description="Further new images, on which the coefficients are chosen.")
-    rates: tuple[float, ...] = Field((0.05, 0.1, 0.2), min_length=1)
+    rates: tuple[float, ...] = Field((0.2, 0.4, 0.8), min_length=1)
     alphas: tuple[float, ...] = Field((0.0003, 0.001, 0.003), min_length=1)
     betas: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1)
     steps: int = Field(300, ge=1, le=100_000)

@@ -1,0 +1,121 @@
+"""What a user can get wrong with inversions and edits: one line, exit 2, nothing written."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from packaged import PACKAGED
+from PIL import Image
+
+from flows.command import main
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def place(run, tmp_path_factory):
+    """A copy of the small run that may be written to."""
+    root = tmp_path_factory.mktemp("guided") / "root"
+    shutil.copytree(run[0], root)
+    return root
+
+
+@pytest.fixture
+def here(monkeypatch, capfd):
+    """The command in this process, with no server: none is needed to say what is wrong."""
+    monkeypatch.setattr("flows.server.EmbeddedServer.unless_configured", lambda: None)
+
+    def call(*arguments) -> subprocess.CompletedProcess[str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code, out, err)
+
+    return call
+
+
+def refused(done, *words: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    line = done.stderr.strip()
+    assert line.startswith("rosetta: ")
+    assert "\n" not in line
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["invert"], ["no image is named"]),
+        (["invert", "24"], ["'24'", "0 to 23"]),
+        (["invert", "5:3"], ["'5:3'"]),
+        (["invert", "nowhere/*.png"], ["nowhere/*.png", "no such file"]),
+        (["invert", "new:0"], ["new:0", "how many"]),
+        (["invert", "0", "--beta", "-1"], ["beta", "-1"]),
+        (["invert", "0", "--alpha", "-0.5"], ["alpha", "-0.5"]),
+        (["invert", "0", "--rec", "vgg"], ["'vgg'", "pixels", "lite0"]),
+        (["invert", "0", "--rec", "none", "--beta", "0"], ["nothing to optimise"]),
+        (["invert", "0", "--models", "resnet"], ["'resnet'", "lite0, mobilenet"]),
+        (["invert", "0", "--clusters", "999"], ["cluster 999", "its clusters are 0 to"]),
+        (["invert", "0", "--space", "w"], ["no latent space 'w'"]),
+        (["invert", "0", "--space", "v"], ["space", "'v'"]),
+        (["invert", "0", "--above", "0.999"], ["no buddies are left"]),
+        (["invert", "0", "--lpips", "alex"], ["'alex'", "alex:"]),
+        (["invert", "0", "--lpips", "alex:missing.pth"], ["missing.pth"]),
+        (["invert", "0", "--high", "0,0,1,1"], ["high"]),
+        (["invert", "--clusters", "0", "--high", "0,0,1.5,1"], ["box 0,0,1.5,1", "fractions"]),
+        (["invert", "0", "--name", "../up"], ["'../up'", "no valid name"]),
+        (["invert", "0", "--steps", "0"], ["steps"]),
+        (["edit", "--image", "0"], ["no edit is asked for"]),
+        (["edit", "--image", "0", "--shift", "0.1"], ["--shift '0.1'", "DX,DY"]),
+        (["edit", "--image", "0", "--shift", "1.5,0"], ["shift 1.5,0"]),
+        (["edit", "--image", "0", "--remove", "999"], ["cluster 999"]),
+        (["edit", "--image", "0", "--add", "0"], ["--add '0'", "does not say where"]),
+        (["edit", "--image", "0", "--add", "0@0.5,0.5,0.2,0.9"], ["box 0.5,0.5,0.2,0.9"]),
+        (["edit", "--image", "0", "--copy", "0,0,0.5,0.5"], ["--paste"]),
+        (["edit", "--image", "0", "--join", "99@x=0.5"], ["'99'", "0 to 23"]),
+        (["edit", "--image", "0", "--zoom", "0"], ["zoom 0"]),
+        (["edit", "--image", "0", "--shift", "0.1,0", "--near", "-1"], ["near", "-1"]),
+    ],
+)
+def test_one_line_and_nothing_written(place, here, arguments, words):
+    command, *rest = arguments
+    refused(here(command, place, *rest), *words)
+    assert not (place / "inversions").exists()
+    assert not (place / "edits").exists()
+
+
+def test_a_file_that_is_no_image(place, here, tmp_path):
+    text = tmp_path / "notes.png"
+    text.write_text("no picture")
+    refused(here("invert", place, text), "notes.png", "no image")
+    refused(here("edit", place, "--image", text, "--shift", "0.1,0"), "notes.png", "no image")
+
+
+def test_no_run(here, tmp_path):
+    refused(here("invert", tmp_path, "0"), "holds no run")
+
+
+def test_a_run_without_a_generator(rosetta, tmp_path):
+    for index in range(4):
+        pixels = np.random.default_rng(index).integers(0, 256, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    models = "\n".join(f'[[models]]\nname = "{name}"\n{PACKAGED[name]}' for name in ("lite0", "mobilenet"))
+    recipe = tmp_path / "photos.toml"
+    recipe.write_text(f'name = "photos"\nroot = "{tmp_path}/root"\n[images]\nsource = "{tmp_path}/*.png"\n{models}\n')
+    rosetta.json("mine", recipe)
+    refused(rosetta("invert", tmp_path / "root", "0"), "has no generator")
+    refused(rosetta("edit", tmp_path / "root", "--image", "0", "--shift", "0.1,0"), "has no generator")
+
+
+def test_a_name_in_use(run, rosetta, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(run[0], root)
+    rosetta.json("invert", root, "0", "--steps", "3")
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    refused(rosetta("invert", root, "0", "--steps", "4"), "inversions/inversion is in use", "steps", "--replace")
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    replaced = rosetta.json("invert", root, "0", "--steps", "4", "--replace")
+    assert {stage["outcome"] for stage in replaced["stages"]} == {"done"}

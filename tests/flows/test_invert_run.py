@@ -1,0 +1,147 @@
+"""Inversions of a small real run from the shell: what they find, leave, and do not do twice."""
+
+import shutil
+import signal
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from skimage import data, metrics, transform
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def place(run, tmp_path_factory):
+    """A copy of the small run that may be written to."""
+    root = tmp_path_factory.mktemp("inverted") / "root"
+    shutil.copytree(run[0], root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def inverted(place, rosetta):
+    """Two images of the run and three new ones, in batches of two."""
+    return rosetta.json("invert", place, "3:5", "new:3", "--steps", "40", "--batch", "2", "--restarts", "2")
+
+
+def test_the_store_opens_with_xarray_and_holds_the_way(place, inverted):
+    found = xr.open_zarr(place / "inversions/inversion/result.zarr")
+    assert found["frames"].dims == ("guidance", "image", "frame", "y", "x", "rgb")
+    assert found["latent"].dims == ("guidance", "image", "z")
+    assert found["guidance"].values.tolist() == ["all"]
+    assert found["source"].values.tolist() == ["image 3", "image 4", "new 0", "new 1", "new 2"]
+    assert found["loss"].sizes["step"] == 41
+    assert found["frame"].values[[0, -1]].tolist() == [0, 40]
+    np.testing.assert_array_equal(found["frames"].values[:, :, -1], found["result"].values)
+    images = xr.open_zarr(place / "images.zarr")["pixels"].values
+    np.testing.assert_array_equal(found["target"].values[:2], images[3:5])
+    losses = found["loss"].sel(term="rec").values[0]
+    assert (losses[:, -1] < losses[:, 0]).all()
+    assert np.isfinite(found["loss"].sel(term="act")).all()
+
+
+def test_metrics_are_scikit_images(place, inverted):
+    found = xr.open_zarr(place / "inversions/inversion/result.zarr").load()
+    table = pd.read_parquet(place / "inversions/inversion/metrics.parquet")
+    assert table["guidance"].tolist() == ["all"] * 5
+    for row in table.itertuples():
+        target, result = found["target"].values[row.image], found["result"].values[0, row.image]
+        assert row.psnr == metrics.peak_signal_noise_ratio(target, result, data_range=255)
+        assert row.ssim == metrics.structural_similarity(target, result, channel_axis=2, data_range=255)
+    assert table["lpips"].isna().all()
+
+
+def test_new_images_are_none_of_the_run(place, inverted):
+    found = xr.open_zarr(place / "inversions/inversion/result.zarr")["target"].values[2:].astype(int)
+    images = xr.open_zarr(place / "images.zarr")["pixels"].values.astype(int)
+    assert np.abs(found[:, None] - images[None]).max(axis=(2, 3, 4)).min() > 20
+
+
+def test_a_second_call_does_nothing(place, inverted, rosetta):
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}
+    again = rosetta.json("invert", place, "3:5", "new:3", "--steps", "40", "--batch", "2", "--restarts", "2")
+    assert {stage["outcome"] for stage in again["stages"]} == {"skipped"}
+    assert again["summary"] == inverted["summary"]
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()} == before
+
+
+def test_a_killed_inversion_goes_on_with_the_missing_batches(place, inverted, rosetta):
+    words = ("invert", place, "3:5", "new:3", "--steps", "40", "--batch", "2", "--restarts", "2", "--name", "killed")
+    markers = place / "inversions/killed/result.zarr/written/c/0"
+    process = rosetta.start(*words)
+    deadline = time.monotonic() + 120
+    while not (markers / "0").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    first = markers / "0"
+    assert not (place / "inversions/killed/metrics.parquet").exists()
+    stamp = first.stat().st_mtime_ns
+    ended = rosetta.json(*words)
+    outcomes = [stage["outcome"] for stage in ended["stages"]]
+    assert outcomes[0] == "skipped"
+    assert first.stat().st_mtime_ns == stamp
+    whole, again = (xr.open_zarr(place / f"inversions/{name}/result.zarr").load() for name in ("inversion", "killed"))
+    xr.testing.assert_equal(whole, again)
+
+
+def test_a_photograph_is_cropped_and_inverted(place, rosetta, tmp_path):
+    from PIL import Image
+
+    face = data.astronaut()[0:220, 110:330]
+    Image.fromarray(face).save(tmp_path / "astronaut.png")
+    rosetta.json("invert", place, tmp_path / "*.png", "--steps", "40", "--name", "astronaut")
+    found = xr.open_zarr(place / "inversions/astronaut/result.zarr").load()
+    assert found["source"].values.tolist() == ["astronaut.png"]
+    small = transform.resize(face, (64, 64), anti_aliasing=True)
+    assert np.abs(found["target"].values[0] / 255 - small).mean() < 0.03
+    losses = found["loss"].sel(term="rec").values[0, 0]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("perceptual", ("2", "--rec", "mobilenet", "--steps", "3")),
+        ("alone", ("2", "--rec", "none", "--steps", "30")),
+        ("concept", ("2", "--rec", "none", "--clusters", "0", "--steps", "30")),
+        ("high", ("--clusters", "0", "--high", "0.2,0.2,0.8,0.8", "--steps", "30")),
+        ("single", ("2", "--models", "lite0", "--above", "0.3", "--steps", "3")),
+    ],
+)
+def test_other_wishes(place, rosetta, name, words):
+    rosetta.json("invert", place, *words, "--name", name)
+    found = xr.open_zarr(place / f"inversions/{name}/result.zarr").load()
+    terms = {str(term) for term in found["term"].values if np.isfinite(found["loss"].sel(term=term)).all()}
+    assert terms == {"reg", "act"} | ({"rec"} if name in ("perceptual", "single") else set())
+    assert found["guidance"].values.tolist() == ["lite0" if name == "single" else "all"]
+    if name != "single":
+        act = found["loss"].sel(term="act").values[0, 0]
+        assert act[-1] > act[0]
+    page = (place / f"inversions/{name}/index.html").read_text()
+    assert "film" in page or "way" in page
+
+
+def test_table_one(place, rosetta):
+    words = ("invert", place, "new:3", "--table", "--steps", "30")
+    done = rosetta.json(*words)
+    rows = {entry["guidance"]: entry for entry in done["summary"]}
+    assert list(rows) == ["none", "lite0", "mobilenet", "all"]
+    assert "psnr_gain" not in rows["none"]
+    assert {"psnr_gain", "psnr_gain_error", "psnr_above", "psnr_p"} <= rows["all"].keys()
+    found = xr.open_zarr(place / "inversions/table1/result.zarr").load()
+    # The same starts for every row; the same steps by the shape.
+    assert (found["start"] == found["start"][0]).all()
+    table = pd.read_parquet(place / "inversions/table1/metrics.parquet").pivot(
+        index="image", columns="guidance", values="psnr"
+    )
+    assert rows["all"]["psnr_gain"] == pytest.approx((table["all"] - table["none"]).mean())
+    trials = pd.read_parquet(place / "inversions/table1/coefficients.parquet")
+    assert trials.groupby("guidance").size().to_dict() == {"none": 9, "lite0": 3, "mobilenet": 3, "all": 3}
+    again = rosetta.json(*words)
+    assert {stage["outcome"] for stage in again["stages"]} == {"skipped"}
