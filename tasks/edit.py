@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from rosetta.errors import UserError
 from rosetta.guidance.activation import Maps
 from rosetta.guidance.asked import EditedMaps, edited_maps
 from rosetta.guidance.edit import EditGuide, edit
@@ -70,6 +71,8 @@ def edit_batch(
     asked = asked_of_generator(steering, start, wish.edits, others, wish, device)
     touched = asked.touched()
     rest = np.setdiff1d(asked.units, touched)
+    if not len(touched):
+        raise UserError("the edits change no unit of a Rosetta neuron; name a concept that has some")
     guide = EditGuide(
         asked.target(touched, generator.device),
         asked.target(rest, generator.device) if len(rest) else None,

@@ -44,7 +44,7 @@ class LayerTarget:
     gram: tuple[Tensor, Tensor] | None = None
     """`UᵀU` per axis, towards the common grid; None where that is G's own."""
     weight: Tensor | None = None
-    """(y, x) how much each position counts; None: all the same."""
+    """(unit, y, x) or (y, x) how much each position counts; None: all the same."""
 
     def normalised(self, maps: Maps) -> Tensor:
         """(row, unit, y, x) G's maps of these units on the run's scale."""
@@ -70,10 +70,14 @@ class ActivationTarget:
     pairs: int
     """How many correlations it is the mean of."""
 
+    def __post_init__(self) -> None:
+        if not self.pairs:
+            raise ValueError("a target needs at least one unit to ask something of")
+
     def __call__(self, maps: Maps) -> Tensor:
         """(row,) mean correlation over all pairs, in −1…1."""
-        total = sum((layer.agreement(maps).sum(1) for layer in self.layers), start=torch.zeros(()))
-        return total / max(self.pairs, 1)
+        total = torch.stack([layer.agreement(maps).sum(1) for layer in self.layers]).sum(0)
+        return total / self.pairs
 
 
 def matched_target(matches: Matches, maps: Mapping[str, Maps], device: torch.device | str = "cpu") -> ActivationTarget:
@@ -120,7 +124,7 @@ def wished_target(
     maps
         (image, unit, y, x) in G's own values.
     known
-        (y, x) how much each position counts; left out, all the same.
+        (unit, y, x) or (y, x) how much each position counts; left out, all the same.
     """
     start = next(span.start for held, span in statistics.units.spans() if held.name == layer)
     values = maps.to(device)

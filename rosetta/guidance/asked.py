@@ -33,9 +33,8 @@ class EditedMaps:
         for name, (mine, asked) in self.layers.items():
             chosen = np.isin(mine, units)
             if chosen.any():
-                layers.append(
-                    wished_target(self.statistics, name, mine[chosen], asked.maps[:, chosen], asked.known, device)
-                )
+                known = asked.known.expand_as(asked.changed)[chosen]
+                layers.append(wished_target(self.statistics, name, mine[chosen], asked.maps[:, chosen], known, device))
         return ActivationTarget(tuple(layers), len(units))
 
 

@@ -26,11 +26,14 @@ def parse_edits(words: Sequence[tuple[str, str]]) -> tuple[Edit, ...]:
     """
     edits: list[Edit] = []
     copied: Box | None = None
+    what = ""
     for word, value in words:
         if (copied is not None) != (word == "paste"):
-            raise UserError("--copy X0,Y0,X1,Y1 and --paste X,Y come in pairs, one right after the other")
+            raise UserError(
+                f"--{word} {value!r}: --copy X0,Y0,X1,Y1 and --paste X,Y come in pairs, one after the other"
+            )
         if word == "copy":
-            copied = box_of(value)
+            copied, what = box_of(value, "--copy"), value
         elif word == "paste":
             assert copied is not None
             edits.append(Paste(copied, *_numbers(word, value, value, 2, "X,Y")))
@@ -38,19 +41,19 @@ def parse_edits(words: Sequence[tuple[str, str]]) -> tuple[Edit, ...]:
         else:
             edits.append(_single(word, value))
     if copied is not None:
-        raise UserError("--copy says what is copied, but --paste X,Y that says where to is missing")
+        raise UserError(f"--copy {what!r} says what is copied, but --paste X,Y that says where to is missing")
     return tuple(edits)
 
 
-def box_of(text: str) -> Box:
-    """A box from `x0,y0,x1,y1`.
+def box_of(text: str, option: str = "--high", value: str | None = None) -> Box:
+    """A box from `x0,y0,x1,y1`; errors name the option and the whole value that it stands in.
 
     Raises
     ------
     UserError
         The text is no box inside the image.
     """
-    return Box(*_numbers("box", text, text, 4, "X0,Y0,X1,Y1"))
+    return Box(*_numbers(option.removeprefix("--"), value or text, text, 4, "X0,Y0,X1,Y1"))
 
 
 def _single(word: str, value: str) -> Edit:
@@ -73,8 +76,8 @@ def _single(word: str, value: str) -> Edit:
         if word == "add":
             if not at:
                 raise UserError(f"--add {value!r} does not say where; write {before}@X0,Y0,X1,Y1")
-            return Add(cluster, box_of(after))
-        return Remove(cluster, box_of(after) if at else WHOLE)
+            return Add(cluster, box_of(after, "--add", value))
+        return Remove(cluster, box_of(after, "--remove", value) if at else WHOLE)
     raise UserError(f"there is no edit {word!r}; there are {', '.join(WORDS)}")
 
 

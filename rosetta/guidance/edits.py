@@ -47,7 +47,7 @@ class Asked:
     maps: Tensor
     """(image, unit, y, x) in the model's own values."""
     known: Tensor
-    """(y, x) in 0…1: how far each position is asked for."""
+    """(y, x), or (unit, y, x) where units differ, in 0…1: how far each position is asked for."""
     changed: Tensor
     """(unit, y, x) in 0…1: how far an edit meant this position of this unit; elsewhere the map is asked to stay."""
     clusters: Mapping[int, Tensor]
@@ -64,7 +64,7 @@ class Asked:
         return replace(
             self,
             maps=torch.lerp(self.maps, maps.expand_as(self.maps), share.expand_as(self.maps)),
-            known=torch.lerp(self.known, known, share),
+            known=torch.lerp(*torch.broadcast_tensors(self.known, known, share)),
             changed=torch.maximum(self.changed, share.expand_as(self.changed)),
         )
 
@@ -129,7 +129,7 @@ class Paste:
         width, height = self.box.x1 - self.box.x0, self.box.y1 - self.box.y0
         there = Box(self.x, self.y, min(self.x + width, 1.0), min(self.y + height, 1.0))
         moved = _resampled(asked, (1.0, self.box.y0 - self.y), (1.0, self.box.x0 - self.x))
-        share = there.coverage(*asked.known.shape).to(asked.maps)
+        share = there.coverage(*asked.known.shape[-2:]).to(asked.maps)
         return asked.blended(moved.maps, moved.known, share)
 
 
@@ -148,7 +148,7 @@ class Join:
 
     def __call__(self, asked: Asked) -> Asked:
         beyond = Box(self.at, 0, 1, 1) if self.axis == "x" else Box(0, self.at, 1, 1)
-        share = beyond.coverage(*asked.known.shape).to(asked.maps)
+        share = beyond.coverage(*asked.known.shape[-2:]).to(asked.maps)
         return asked.blended(asked.others[self.image].to(asked.maps), torch.ones_like(asked.known), share)
 
 
@@ -209,7 +209,7 @@ def axis_matrix(positions: int, scale: float, offset: float) -> tuple[Tensor, Te
 
 
 def _resampled(asked: Asked, along_y: tuple[float, float], along_x: tuple[float, float]) -> Asked:
-    height, width = asked.known.shape
+    height, width = asked.known.shape[-2:]
     rows, inside_y = (part.to(asked.maps) for part in axis_matrix(height, *along_y))
     columns, inside_x = (part.to(asked.maps) for part in axis_matrix(width, *along_x))
     known = (rows @ asked.known @ columns.T) * torch.outer(inside_y, inside_x)
@@ -217,14 +217,17 @@ def _resampled(asked: Asked, along_y: tuple[float, float], along_x: tuple[float,
 
 
 def _set(asked: Asked, cluster: int, box: Box, level: Tensor) -> Asked:
+    """A level for a cluster's units in a box; there it is asked for even where nothing was known before."""
     if cluster not in asked.clusters:
         return asked
     units = asked.clusters[cluster]
-    share = box.coverage(*asked.known.shape).to(asked.maps)
+    share = box.coverage(*asked.known.shape[-2:]).to(asked.maps)
     maps, changed = asked.maps.clone(), asked.changed.clone()
     maps[:, units] = torch.lerp(maps[:, units], level[units][:, None, None].expand_as(maps[:, units]), share)
     changed[units] = torch.maximum(changed[units], share.expand_as(changed[units]))
-    return replace(asked, maps=maps, changed=changed)
+    known = asked.known.expand_as(changed).clone()
+    known[units] = torch.maximum(known[units], share.expand_as(known[units]))
+    return replace(asked, maps=maps, changed=changed, known=known)
 
 
 def _covered(positions: int, low: float, high: float) -> Tensor:

@@ -18,6 +18,9 @@ from rosetta.guidance.edits import Add, Edit, Remove
 
 Float = npt.NDArray[np.float64]
 
+_ROUNDING = 1e-13
+"""A map whose spread is below this share of its size is constant, as its values are single precision at best."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -78,7 +81,7 @@ def judge(edited: EditedMaps, edits: Sequence[Edit], before: Maps, after: Maps, 
             for edit in concepts:
                 if edit.cluster in wished.clusters:
                     rows = wished.clusters[edit.cluster]
-                    share = edit.box.coverage(*wished.known.shape)
+                    share = edit.box.coverage(*wished.known.shape[-2:])
                     sign = -1.0 if isinstance(edit, Remove) else 1.0
                     inside = [(maps[:, rows] * share).sum((-2, -1)) / share.sum() for maps in (was, now)]
                     levels.append(sign * (torch.stack(inside) - mean[rows]) / scale[rows])
@@ -91,9 +94,12 @@ def judge(edited: EditedMaps, edits: Sequence[Edit], before: Maps, after: Maps, 
 def _correlation(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     """(image, unit) weighted Pearson correlation over positions; NaN where a map is constant."""
     total = weight.sum((-2, -1), keepdim=True)
+    size_a, size_b = ((weight * maps.square()).sum((-2, -1)) for maps in (a, b))
     a, b = (maps - (weight * maps).sum((-2, -1), keepdim=True) / total for maps in (a, b))
     product, of_a, of_b = ((weight * both).sum((-2, -1)) for both in (a * b, a * a, b * b))
-    return product / (of_a * of_b).sqrt()
+    # What is left of a constant map after its mean is taken away is rounding.
+    varies = (of_a > _ROUNDING * size_a) & (of_b > _ROUNDING * size_b)
+    return torch.where(varies, product / (of_a * of_b).sqrt(), torch.nan)
 
 
 def _means(parts: Sequence[Tensor], images: int) -> tuple[Float, Float]:

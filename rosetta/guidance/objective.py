@@ -32,6 +32,10 @@ class Objective:
     space: Space
     terms: tuple[Term, ...]
 
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ValueError("an objective needs at least one term")
+
     def __call__(self, latents: Tensor) -> tuple[Tensor, Mapping[str, Tensor], Rendering]:
         """Render latents and weigh what comes out.
 

@@ -47,7 +47,7 @@ class Way:
 
     def best(self, images: int) -> "Way":
         """Of rows that are whole repeats of `images`, keep each image's best by the objective; ties to the first."""
-        repeat = self.objective.view(-1, images).argmin(0)
+        repeat = self.objective.nan_to_num(nan=torch.inf).view(-1, images).argmin(0)
         rows = repeat * images + torch.arange(images, device=repeat.device)
         return Way(
             self.latents[rows],

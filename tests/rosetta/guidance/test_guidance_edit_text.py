@@ -109,7 +109,8 @@ def test_a_box_that_is_none_is_refused_by_its_text(text, before):
     words = [(before, text), ("paste", "0,0")] if before == "copy" else [(before, f"12@{text}")]
     with pytest.raises(UserError) as caught:
         box_of(text) if before is None else parse_edits(words)
-    assert repr(text) in str(caught.value)
+    shown = text if before in (None, "copy") else f"12@{text}"
+    assert repr(shown) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

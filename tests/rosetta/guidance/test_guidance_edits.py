@@ -169,11 +169,22 @@ def test_remove_and_add_position_by_position(grid, edges, cluster, adds, seed):
     asked = asked_on(grid, seed)
     share = share_of(grid, *edges)
     maps, changed = asked.maps.clone(), asked.changed.clone()
+    known = asked.known.expand_as(changed).clone()
     for unit in asked.clusters[cluster].tolist():
         level = (asked.high if adds else asked.low)[unit]
         maps[:, unit] = maps[:, unit] * (1 - share) + level * share
         changed[unit] = torch.maximum(changed[unit], share)
-    require((Add if adds else Remove)(cluster, box(edges))(asked), maps, asked.known, changed)
+        known[unit] = torch.maximum(known[unit], share)
+    require((Add if adds else Remove)(cluster, box(edges))(asked), maps, known, changed)
+
+
+def test_a_concept_can_be_put_where_the_scene_moved_away():
+    asked = asked_on((4, 4), 0, "all")
+    found = apply((Shift(0.5, 0), Add(4, Box(0, 0, 0.5, 1))), asked)
+    for unit in range(3):
+        is_asked = unit in asked.clusters[4].tolist()
+        assert (found.known[unit, :, :2] == (1 if is_asked else 0)).all()
+        assert (found.known[unit, :, 2:] == 1).all()
 
 
 @given(grid=GRIDS, data=st.data(), seed=SEEDS, dtype=st.sampled_from([torch.float32, torch.float64]))
@@ -260,7 +271,7 @@ def test_a_concept_is_set_inside_and_untouched_outside(grid, edges, adds, seed):
     assert torch.equal(found.maps[:, 1], asked.maps[:, 1])
     assert (found.changed[:, outside] == 0).all()
     assert (found.changed[1] == 0).all()
-    assert found.known is asked.known
+    assert (found.known == asked.known).all()
 
 
 @given(edges=boxes(), grid=GRIDS, times=st.tuples(st.integers(1, 4), st.integers(1, 4)))
