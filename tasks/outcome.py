@@ -105,7 +105,7 @@ def _gain(entry: Mapping[str, Any], key: str, digits: int) -> str:
     if f"{key}_gain_error" not in entry:
         return "–"
     gain = f"{entry[f'{key}_gain']:+.{digits}f} ± {entry[f'{key}_gain_error']:.{digits}f}".replace("-", "−")
-    return f"{gain} ({entry[f'{key}_above']} of {entry['images']} above, p {entry[f'{key}_p']:.1g})"
+    return f"{gain} ({entry[f'{key}_above']}/{entry['images']}, p {entry[f'{key}_p']:.1g})"
 
 
 def _number(value: float | None) -> str:
