@@ -25,7 +25,7 @@ from storage.images import ImageStore
 from storage.location import Root
 from storage.zarrs import open_complete
 from tasks.dump import from_pixels
-from tasks.invert import Row, Search, found_of, run
+from tasks.invert import Row, Search, found_of, run, shown_span
 from tasks.progress import track
 from tasks.stage import Outcome, stage
 from tasks.steering import Steering, loaded, read_steering
@@ -79,7 +79,7 @@ def edit_batch(
         wish.rest,
         wish.near,
     )
-    with track(f"{where}, images {todo.start} to {todo.stop - 1}", wish.descent.steps) as advance:
+    with track(f"{where}, {shown_span(todo)}", wish.descent.steps) as advance:
 
         def tell(losses: Mapping[str, float]) -> None:
             advance(1, "  ".join(f"{name} {value:.4f}" for name, value in losses.items()))

@@ -73,7 +73,7 @@ def invert_batch(
         None if targets is None else targets[todo],
         range(todo.start, todo.stop),
         device,
-        f"{where} {row.guidance}, images {todo.start} to {todo.stop - 1}",
+        f"{where} {row.guidance}, {shown_span(todo)}",
     )
     store.write(kind, todo, found_of(way, TERMS))
     return "done"
@@ -122,6 +122,12 @@ def found_of(way: Way, terms: Sequence[str]) -> Found:
         loss[:, :, terms.index(term)] = way.losses[:, :, place].cpu().numpy()
     frames = to_pixels(way.frames.flatten(0, 1)).reshape(*way.frames.shape[:2], *way.frames.shape[3:], 3)
     return Found(way.start.cpu().numpy(), way.latents.cpu().numpy(), frames, loss)
+
+
+def shown_span(images: slice) -> str:
+    """`image 3`, or `images 0 to 15`."""
+    last = images.stop - 1
+    return f"image {last}" if images.start == last else f"images {images.start} to {last}"
 
 
 @stage("metrics {where}")

@@ -75,6 +75,8 @@ def summary_table(metrics: pd.DataFrame, kind: str, images: int, shown: int) -> 
             "the maps before and after where no edit touches them, and the same with an unrelated image."
         )
         return Summary(columns, rows, note)
+    if not any("psnr" in entry for entry in entries):
+        return Summary(("guidance", "L_act"), tuple((e["guidance"], _number(e.get("act"))) for e in entries), note)
     columns = ("guidance", "PSNR, dB", "gain", "SSIM", "gain", "LPIPS", "gain", "L_act")
     rows = tuple(
         (
