@@ -4,11 +4,10 @@ import hashlib
 
 from prefect import flow
 
-from flows.invert import Guided, Plan, claim, guided_of, opened, plan_of
+from flows.invert import Guided, Plan, claim, guided_of, laid_out, opened, plan_of
 from rosetta.guidance.edits import Join, clusters_of
-from rosetta.guidance.optimise import Descent, frame_steps
+from rosetta.guidance.optimise import Descent
 from rosetta.guidance.settings import Editing
-from storage.guided import GuidedStore
 from tasks.edit import GUIDANCE, TERMS, Wish, edit_batch, judge_edits
 from tasks.guided_page import Story, write_page
 from tasks.steering import require_clusters
@@ -62,28 +61,12 @@ def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
     """
     plan, others = plan_edit(root, wanted, replace)
     assert plan.images is not None
-    assert plan.generator.image_size is not None
     assert plan.generator.latent is not None
     descent = Descent(wanted.steps, wanted.rate)
     wish = Wish(wanted.parsed, wanted.rest, wanted.near, descent, wanted.seed)
     place, where, mark, device = plan.root, plan.where, plan.mark, plan.device
     claim(plan, replace)
-    store = GuidedStore.open(place, where, mark)
-    if store is None:
-        store = GuidedStore.create(
-            place,
-            where,
-            mark,
-            guidance=(GUIDANCE,),
-            sources=plan.images.sources,
-            targets=plan.images.pixels,
-            size=plan.generator.image_size,
-            latent={"z": plan.generator.latent},
-            frame_steps=frame_steps(descent),
-            steps=wanted.steps,
-            terms=TERMS,
-            batch=wanted.batch,
-        )
+    store = laid_out(plan, (GUIDANCE,), {"z": plan.generator.latent}, wanted.steps, TERMS, wanted.batch)
     stages = [
         edit_batch(place, mark, where, wish, plan.images, others, first, device)
         for first in range(0, len(plan.images), store.batch)

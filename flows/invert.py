@@ -1,6 +1,7 @@
 """The flows `invert` and `table`: images into latents, guided by the matches of a run."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,33 +221,45 @@ def guided_of(plan: Plan, stages: list[Stage]) -> Guided:
     return Guided(plan.root.shown, plan.where, tuple(stages), summarised(metrics))
 
 
+def laid_out(
+    plan: Plan,
+    guidance: Sequence[str],
+    latent: Mapping[str, int],
+    steps: int,
+    terms: Sequence[str],
+    batch: int,
+) -> GuidedStore:
+    """The store of a search, to begin or to go on with."""
+    store = GuidedStore.open(plan.root, plan.where, plan.mark)
+    if store is not None:
+        return store
+    assert plan.generator.image_size is not None
+    return GuidedStore.create(
+        plan.root,
+        plan.where,
+        plan.mark,
+        guidance=guidance,
+        sources=("asked",) if plan.images is None else plan.images.sources,
+        targets=None if plan.images is None else plan.images.pixels,
+        size=plan.generator.image_size,
+        latent=latent,
+        frame_steps=frame_steps(Descent(steps)),
+        steps=steps,
+        terms=terms,
+        batch=batch,
+    )
+
+
 def _search(plan: Plan, rows: tuple[Row, ...], search: Search, batch: int) -> list[Stage]:
     """Lay the store out and fill it, batch by batch."""
-    count = 1 if plan.images is None else len(plan.images)
-    store = GuidedStore.open(plan.root, plan.where, plan.mark)
-    if store is None:
-        space = space_of(plan.generator, search.space)
-        shape = space.start(torch.zeros(1, plan.generator.latent or 0)).shape[1:]
-        axes = dict(zip({"z": ("z",), "w": ("w",), "w+": ("style", "w")}[search.space], shape, strict=True))
-        assert plan.generator.image_size is not None
-        store = GuidedStore.create(
-            plan.root,
-            plan.where,
-            plan.mark,
-            guidance=[row.guidance for row in rows],
-            sources=("asked",) if plan.images is None else plan.images.sources,
-            targets=None if plan.images is None else plan.images.pixels,
-            size=plan.generator.image_size,
-            latent=axes,
-            frame_steps=frame_steps(Descent(search.steps)),
-            steps=search.steps,
-            terms=TERMS,
-            batch=batch,
-        )
+    space = space_of(plan.generator, search.space)
+    shape = space.start(torch.zeros(1, plan.generator.latent or 0)).shape[1:]
+    axes = dict(zip({"z": ("z",), "w": ("w",), "w+": ("style", "w")}[search.space], shape, strict=True))
+    store = laid_out(plan, [row.guidance for row in rows], axes, search.steps, TERMS, batch)
     return [
         invert_batch(plan.root, plan.mark, plan.where, row, first, search, plan.device)
         for row in rows
-        for first in range(0, count, store.batch)
+        for first in range(0, len(store.sources), store.batch)
     ]
 
 
