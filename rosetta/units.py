@@ -47,6 +47,10 @@ class Units:
         for layer, start in zip(self.layers, self.offsets, strict=True):
             yield layer, slice(start, start + layer.channels)
 
+    def span(self, layer: str) -> slice:
+        """The unit indices of a layer."""
+        return next(span for held, span in self.spans() if held.name == layer)
+
     def layer_names(self) -> npt.NDArray[np.object_]:
         """(unit,) the layer of each unit."""
         return np.repeat(np.array([layer.name for layer in self.layers], dtype=object), self._counts())

@@ -175,13 +175,13 @@ class GuidedStore:
         written = np.asarray(self._array("written")[:])
         return [(int(kind), block_slice(int(block), self.batch, images)) for kind, block in np.argwhere(~written)]
 
-    def targets(self) -> Pixels | None:
+    def targets(self, images: slice = slice(None)) -> Pixels | None:
         """(image, y, x, rgb), or None where there are none."""
-        return np.asarray(self._array("target")[:]) if "target" in self.group else None
+        return np.asarray(self._array("target")[images]) if "target" in self.group else None
 
-    def read_all(self, name: str) -> npt.NDArray[Any]:
+    def found(self, name: str, images: slice = slice(None)) -> npt.NDArray[Any]:
         """(guidance, image, …) `result`, `frames`, `start`, `latent` or `loss`."""
-        return np.asarray(self._array(name)[:])
+        return np.asarray(self._array(name)[:, images])
 
     def write(self, kind: int, images: slice, found: Found) -> None:
         """Write one batch, then its marker."""

@@ -1,7 +1,7 @@
 """Stage `edit`: the maps of an image's Rosetta neurons changed, and the latents that make the changed maps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from storage.images import ImageStore
 from storage.location import Root
 from storage.zarrs import open_complete
 from tasks.dump import from_pixels
-from tasks.invert import Row, Search, found_of, run, shown_span
+from tasks.invert import Row, Search, found_of, run, shown_span, step_told
 from tasks.progress import track
 from tasks.stage import Outcome, stage
 from tasks.steering import Steering, loaded, read_steering
@@ -80,11 +80,7 @@ def edit_batch(
         wish.near,
     )
     with track(f"{where}, {shown_span(todo)}", wish.descent.steps) as advance:
-
-        def tell(losses: Mapping[str, float]) -> None:
-            advance(1, "  ".join(f"{name} {value:.4f}" for name, value in losses.items()))
-
-        way = edit(space, guide, start.to(generator.device), wish.descent, tell)
+        way = edit(space, guide, start.to(generator.device), wish.descent, step_told(advance))
     store.write(0, todo, found_of(way, TERMS))
     return "done"
 
@@ -101,14 +97,15 @@ def judge_edits(
     if not store.group.attrs.get("complete"):
         store.finish()
     steering = read_steering(root)
-    frames, after = store.read_all("frames")[0], store.read_all("result")[0]
+    frames, after = store.found("frames")[0], store.found("result")[0]
     before = frames[:, 0]
     stranger = _strangers(root, store.sources)
     judgements = {
         name: _judged(steering, name, wish.edits, (before, after, stranger), others, device) for name in steering.models
     }
     table = [_judgement_frame(name, store.sources, found) for name, found in judgements.items()]
-    together = Judgement(*(np.mean(values, axis=0) for values in zip(*map(_values, judgements.values()), strict=True)))
+    answers = [_answers(found) for found in judgements.values()]
+    together = Judgement(**{name: np.mean([answer[name] for answer in answers], axis=0) for name in answers[0]})
     table.append(_judgement_frame("all", store.sources, together))
     write_table(root, where, "metrics", pd.concat(table, ignore_index=True), wanted)
     return "done"
@@ -179,29 +176,10 @@ def _strangers(root: Root, sources: Sequence[str]) -> Pixels:
     return np.concatenate([store.pixels(slice(index, index + 1)) for index in chosen])
 
 
-def _values(found: Judgement) -> list[npt.NDArray[np.float64]]:
-    return [
-        found.asked_before,
-        found.asked_after,
-        found.level_before,
-        found.level_after,
-        found.outside,
-        found.unrelated,
-    ]
-
-
 def _judgement_frame(model: str, sources: Sequence[str], found: Judgement) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "model": model,
-            "image": np.arange(len(sources)),
-            "source": list(sources),
-            "asked_before": found.asked_before,
-            "asked_after": found.asked_after,
-            "level_before": found.level_before,
-            "level_after": found.level_after,
-            "outside": found.outside,
-            "unrelated": found.unrelated,
-            "worked": found.worked,
-        }
-    )
+    frame = pd.DataFrame({"model": model, "image": np.arange(len(sources)), "source": list(sources)})
+    return frame.assign(**_answers(found), worked=found.worked)
+
+
+def _answers(found: Judgement) -> dict[str, npt.NDArray[np.float64]]:
+    return {field.name: getattr(found, field.name) for field in fields(found)}

@@ -67,7 +67,8 @@ def write_page(
     steering = read_steering(root)
     count = min(len(store.sources), SHOWN)
     sheets = _sheets(steering, store, models, clusters, wish, others, device, count)
-    frames, targets, losses = store.read_all("frames"), store.targets(), store.read_all("loss")
+    seen = slice(count)
+    frames, targets, losses = store.found("frames", seen), store.targets(seen), store.found("loss", seen)
     images = []
     with track(f"page {where}", count) as advance:
         for image in range(count):
@@ -158,10 +159,10 @@ def _sheets(
     }
     space = space_of(loaded(steering.generator, device), _space(store))
     last = len(store.guidance) - 1
-    start, end = (torch.from_numpy(store.read_all(name)[last, :count]) for name in ("start", "latent"))
+    start, end = (torch.from_numpy(store.found(name, slice(count))[last]) for name in ("start", "latent"))
     with torch.no_grad():
         of_g = [space.render(latents.to(space.model.device)) for latents in (start, end)]
-    frames, targets = store.read_all("frames")[last, :count], store.targets()
+    frames, targets = store.found("frames", slice(count))[last], store.targets(slice(count))
     columns: list[tuple[str, str, Maps, Pixels]] = []
     early = "before" if wish is not None else "start"
     late = "after" if wish is not None else "result"
@@ -174,7 +175,7 @@ def _sheets(
         seen = loaded(steering.spec(name), device)
         shows = [(early, frames[:, 0]), (late, frames[:, -1])] if wish is not None else []
         if wish is None:
-            shows = [("target", targets[:count])] if targets is not None else []
+            shows = [("target", targets)] if targets is not None else []
             shows.append((late, frames[:, -1]))
         for caption, pixels in shows:
             columns.append((f"{name} {caption}", name, seen.observe(from_pixels(pixels, seen.device)), pixels))

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from rosetta.guidance.edits import Box
-from rosetta.guidance.invert import Guide, Starts, high_target, invert, observed_target
+from rosetta.guidance.invert import Guide, Starts, Tell, high_target, invert, observed_target
 from rosetta.guidance.latent import SpaceName, space_of
 from rosetta.guidance.objective import Measure, pixel_error
 from rosetta.guidance.optimise import Descent, Way
@@ -19,7 +19,7 @@ from storage.fingerprint import Fingerprint
 from storage.guided import Found, GuidedStore, read_table, write_table
 from storage.location import Root
 from tasks.dump import from_pixels, to_pixels
-from tasks.progress import track
+from tasks.progress import Advance, track
 from tasks.stage import Outcome, stage
 from tasks.steering import Steering, loaded, loaded_all, read_steering
 
@@ -65,12 +65,11 @@ def invert_batch(
     todo = next((span for found, span in store.missing() if found == kind and span.start == first), None)
     if todo is None:
         return "skipped"
-    targets = store.targets()
     way = run(
         read_steering(root),
         row,
         search,
-        None if targets is None else targets[todo],
+        store.targets(todo),
         range(todo.start, todo.stop),
         device,
         f"{where} {row.guidance}, {shown_span(todo)}",
@@ -108,11 +107,12 @@ def run(
     guide = Guide(rec, act, row.alpha, row.beta)
     descent = Descent(search.steps, row.rate)
     with track(title, search.steps) as advance:
+        return invert(space, guide, Starts(images, search.seed, search.restarts), descent, step_told(advance))
 
-        def tell(losses: Mapping[str, float]) -> None:
-            advance(1, "  ".join(f"{name} {value:.4f}" for name, value in losses.items()))
 
-        return invert(space, guide, Starts(images, search.seed, search.restarts), descent, tell)
+def step_told(advance: Advance) -> Tell:
+    """Progress by one step, with the losses beside it."""
+    return lambda losses: advance(1, "  ".join(f"{name} {value:.4f}" for name, value in losses.items()))
 
 
 def found_of(way: Way, terms: Sequence[str]) -> Found:
@@ -139,8 +139,8 @@ def write_metrics(root: Root, wanted: Fingerprint, where: str, lpips: str | None
     assert store is not None
     if not store.group.attrs.get("complete"):
         store.finish()
-    targets, results = store.targets(), store.read_all("result")
-    loss = store.read_all("loss")[:, :, -1]
+    targets, results = store.targets(), store.found("result")
+    loss = store.found("loss")[:, :, -1]
     frames = []
     for kind, guidance in enumerate(store.guidance):
         frame = pd.DataFrame({"guidance": guidance, "image": np.arange(len(store.sources)), "source": store.sources})

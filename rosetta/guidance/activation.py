@@ -126,7 +126,7 @@ def wished_target(
     known
         (unit, y, x) or (y, x) how much each position counts; left out, all the same.
     """
-    start = next(span.start for held, span in statistics.units.spans() if held.name == layer)
+    start = statistics.units.span(layer).start
     values = maps.to(device)
     mean, std = _scale(statistics, units, values)
     target = (values - mean) / std

@@ -65,7 +65,7 @@ def judge(edited: EditedMaps, edits: Sequence[Edit], before: Maps, after: Maps, 
     # A box says where a concept is in the end only if nothing moves the scene afterwards.
     placed = bool(concepts) and len(concepts) == len(edits)
     for name, (units, wished) in edited.layers.items():
-        start = _start(edited, name)
+        start = edited.statistics.units.span(name).start
         channels = torch.from_numpy(units - start)
         was, now, other = (maps[name][:, channels].double() for maps in (before, after, unrelated))
         touched = wished.changed.flatten(1).amax(1) > 0
@@ -112,7 +112,3 @@ def _means(parts: Sequence[Tensor], images: int) -> tuple[Float, Float]:
     both = torch.where(both.isfinite().all(0), both, torch.nan)
     first, second = both.nanmean(2).cpu().numpy()
     return first, second
-
-
-def _start(edited: EditedMaps, layer: str) -> int:
-    return next(span.start for held, span in edited.statistics.units.spans() if held.name == layer)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,11 @@ class Lpips:
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torchvision, about how the package builds its backbone
-            self._module: nn.Module = lpips.LPIPS(net=self.net, pnet_rand=True, verbose=False)
+            self._module: nn.Module = lpips.LPIPS(net=self.net, pretrained=False, pnet_rand=True, verbose=False)
+        # The package's own loader would unpickle with an old torch; its weights are read as all others are.
+        heads = FromFile("package:lpips", str(Path(lpips.__file__).with_name("weights") / "v0.1" / f"{self.net}.pth"))
+        for name, tensor in read_tensors(heads).items():
+            self._module.get_parameter(name).data.copy_(tensor)
         self._module.requires_grad_(False).eval()
         _load_backbone(self._module, self._state(weights), text)
 

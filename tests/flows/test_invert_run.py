@@ -123,8 +123,11 @@ def test_other_wishes(place, rosetta, name, words):
     if name != "single":
         act = found["loss"].sel(term="act").values[0, 0]
         assert act[-1] > act[0]
-    page = (place / f"inversions/{name}/index.html").read_text()
-    assert "film" in page or "way" in page
+    folder = place / f"inversions/{name}"
+    page = (folder / "index.html").read_text()
+    for picture in ("000-way-0.webp", "000-maps.webp"):
+        assert f'src="pictures/{picture}"' in page
+        assert (folder / "pictures" / picture).stat().st_size > 0
 
 
 def test_table_one(place, rosetta):

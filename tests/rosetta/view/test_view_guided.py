@@ -5,7 +5,6 @@ import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,51 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Error, sync_playwright
+from reader import Reader
 
 from rosetta.view.guided_page import Film, GuidedImage, GuidedPage, MapSheet, Panel, Summary, render_guided
 from rosetta.view.sprite import TILE, extent, webp
 from rosetta.view.trace import loss_traces
 
 HOSTILE = """x"><script>alert(1)</script>' onload='alert(2) {{ 7*7 }} http://evil.example/a 😀""" + "w" * 300
-VOID = {"meta", "link", "img", "input", "br"}
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 NAME_SPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
-
-
-class Reader(HTMLParser):
-    """Elements with their attributes, the text, and a check that every element is closed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.open: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.words += data
-
-    def all(self, tag: str, css_class: str = "") -> list[dict[str, str | None]]:
-        return [
-            attributes
-            for name, attributes in self.elements
-            if name == tag and (not css_class or css_class in (attributes.get("class") or "").split())
-        ]
 
 
 def _traces() -> dict[str, dict[str, np.ndarray]]:

@@ -3,51 +3,15 @@
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from reader import Reader
 
 from rosetta.view.page import Concept, Dictionary, Member, ModelSummary, Neuron, render
 from rosetta.view.plots import correlation_histogram, layer_matches
 
 HOSTILE = """x"><script>alert(1)</script>' onload='alert(2) {{ 7*7 }} http://evil.example/a"""
-VOID = {"meta", "link", "img", "input", "br"}
-
-
-class Reader(HTMLParser):
-    """Elements with their attributes, the text, and a check that every element is closed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.open: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.words += data
-
-    def all(self, tag: str, css_class: str = "") -> list[dict[str, str | None]]:
-        return [
-            attributes
-            for name, attributes in self.elements
-            if name == tag and (not css_class or css_class in (attributes.get("class") or "").split())
-        ]
 
 
 def _neuron(rosetta: int, mean: float, model: str = "lite0", layer: str = "blocks.3") -> Neuron:
