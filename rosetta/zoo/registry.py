@@ -3,6 +3,7 @@
 from rosetta.errors import UserError, nearest
 from rosetta.zoo.architecture import Family
 from rosetta.zoo.dcgan import DCGAN
+from rosetta.zoo.pixels import Pixels
 from rosetta.zoo.python_factory import PythonFactory
 from rosetta.zoo.timm_family import Timm
 from rosetta.zoo.torchvision_family import Torchvision
@@ -11,6 +12,7 @@ _FAMILIES: dict[str, Family] = {
     "dcgan": DCGAN(),
     "timm": Timm(),
     "torchvision": Torchvision(),
+    "pixels": Pixels(),
     "python": PythonFactory(),
 }
 

@@ -12,7 +12,7 @@ Spec = Callable[..., ModelSpec]
 
 
 def test_families_and_names() -> None:
-    assert list(zoo.families()) == ["dcgan", "timm", "torchvision", "python"]
+    assert list(zoo.families()) == ["dcgan", "timm", "torchvision", "pixels", "python"]
     assert all("\n" not in line for line in zoo.families().values())
     assert zoo.names("dcgan") == ["digiface"]
     assert "tf_efficientnet_lite0" in zoo.names("timm")
