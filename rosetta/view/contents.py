@@ -1,6 +1,39 @@
 """What the page shows, as plain values: nothing but what a reader will see."""
 
+import math
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the tests say of a match, or the weakest of what they say of several; NaN where one could not be made."""
+
+    q_value: float
+    """False discovery rate at which it beats chance."""
+    replicates: bool
+    """Whether it is a match in both halves of the images."""
+    lift: float
+    """How far it is above the best correlation of any unit of a control; negative below it."""
+    pearson_partial: float
+    """Its correlation once the pixels' part is taken away."""
+    trusted: bool
+    """Whether it passes all tests."""
+
+
+@dataclass(frozen=True)
+class Survival:
+    """How many of a model's buddies pass each test, and how many pass all; None where one could not be made."""
+
+    chance: int | None
+    """Beat chance."""
+    replicates: int | None
+    """Are buddies in both halves of the images."""
+    lift: int | None
+    """Are above what any unit of a control reaches."""
+    partial: int | None
+    """Are left once the pixels' part is taken away."""
+    all: int | None
+    """Pass all four: trusted."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +50,8 @@ class Member:
     """Index in the model."""
     pearson: float | None
     """Correlation with the anchor's unit; None for the anchor itself."""
+    trust: Trust | None = None
+    """Of its match with the anchor's unit; None for the anchor itself and where nothing was judged."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +64,8 @@ class Neuron:
     """Mean correlation of its buddies."""
     members: tuple[Member, ...]
     """The anchor first."""
+    trust: Trust | None = None
+    """The weakest of its members'; None where nothing was judged."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +90,10 @@ class Concept:
     """How many images it shows."""
     images: tuple[int, ...]
     """(rows,) index of the image in each row."""
+    trust: Trust | None = None
+    """The weakest of its neurons'; None where nothing was judged."""
+    trusted_neurons: int = 0
+    """How many of its neurons are trusted."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +107,7 @@ class ModelSummary:
     kind: str
     """``generator`` or ``discriminative``."""
     control: bool
-    """An untrained network, compared but never asked for a buddy."""
+    """An untrained network say, compared but never asked for a buddy."""
     units: int
     """Units captured."""
     layers: int
@@ -79,6 +120,8 @@ class ModelSummary:
     """Units that take part in Rosetta neurons."""
     median_pearson: float
     """Of its buddies; NaN when it has none."""
+    survives: Survival | None = None
+    """What the tests leave of its buddies with the anchor; None for the anchor and where nothing was judged."""
 
 
 @dataclass(frozen=True)
@@ -107,3 +150,17 @@ class Dictionary:
     """Of what the page was made from."""
     command: str
     """How it was made."""
+    judged: bool = False
+    """Whether matches were put to the tests; if not, the page says nothing of trust."""
+    trusted: int = 0
+    """How many Rosetta neurons are trusted."""
+    judgement: str = ""
+    """Why nothing, or not everything, was judged, in a sentence; empty when there is nothing to say."""
+    q: float = math.nan
+    """A match beats chance when its q value is at most this; a number when judged."""
+    partial: float = math.nan
+    """The pixels do not explain a match whose partial correlation is above this; a number when judged."""
+    trust_page: str = ""
+    """Relative address of the page that explains the tests; empty when there is none."""
+    selectivity: str = ""
+    """SVG text of :func:`rosetta.view.selectivity.selectivity_plot`; empty when there is none."""

@@ -1,28 +1,11 @@
 """How the pages are written: one Jinja environment for all of them, and the filters that their templates use."""
 
-import math
 from functools import cache
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-
-def _correlation(value: float | None) -> str:
-    """Two decimals with a true minus; a dash where there is no number."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    # Rounded first, so that a hair below zero is not written as minus zero.
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
-
-
-def _count(value: int) -> str:
-    """Thousands apart."""
-    return f"{value:,}"
-
-
-def _counted(value: int, one: str, many: str) -> str:
-    """``1 concept``, ``2 concepts``."""
-    return f"{_count(value)} {one if value == 1 else many}"
+from rosetta.view.wording import correlation, count, counted, knob
 
 
 def _address(path: str) -> str:
@@ -41,5 +24,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(correlation=_correlation, count=_count, counted=_counted, address=_address)
+    made.filters.update(correlation=correlation, knob=knob, count=count, counted=counted, address=_address)
     return made

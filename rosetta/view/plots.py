@@ -10,30 +10,13 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from rosetta.view import svg
+from rosetta.view.drawing import finite, short
 
 BIN = 0.025
 """Width of a bin of the histogram, in correlation."""
 
-_LONGEST = 30
-"""Characters of a name that a plot has room for."""
-
-
 _TINT = 0.28
 """Opacity of a filled histogram; what lies behind stays visible."""
-
-
-def _short(name: str) -> str:
-    """One line, cut in the middle: the ends of a module path tell most."""
-    line = " ".join(name.split())
-    if len(line) <= _LONGEST:
-        return line
-    return f"{line[: _LONGEST // 3]}…{line[-(2 * _LONGEST // 3) :]}"
-
-
-def _finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """(n,) what of the values is a number: a dead unit has no correlation."""
-    flat = np.asarray(values, dtype=np.float64).ravel()
-    return flat[np.isfinite(flat)]
 
 
 def _edges(values: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
@@ -61,7 +44,7 @@ def _row(
         _counts(matched, edges), edges, color=colour, linewidth=1.2,
         linestyle=(0, (3, 1.5)) if control else "solid",
     )  # fmt: skip
-    heading = f"{_short(name)}  (control)" if control else _short(name)
+    heading = f"{short(name)}  (control)" if control else short(name)
     x, side = (0.992, "right") if right else (0.008, "left")
     axes.text(x, 0.93, heading, transform=axes.transAxes, ha=side, va="top", weight="bold", color=svg.INK)
     told = "no buddies"
@@ -100,8 +83,8 @@ def correlation_histogram(
     """
     names = [name for name in all_values if name not in controls]
     apart = [name for name in all_values if name in controls]
-    best = {name: _finite(values) for name, values in all_values.items()}
-    matched = {name: _finite(buddies.get(name, np.empty(0))) for name in all_values}
+    best = {name: finite(values) for name, values in all_values.items()}
+    matched = {name: finite(buddies.get(name, np.empty(0))) for name in all_values}
     edges = _edges([*best.values(), *matched.values()])
     # Names stand where there is least to cover, on one side in all rows.
     counts = sum((np.histogram(values, edges)[0] for values in (*best.values(), *matched.values())), np.zeros(1))
@@ -172,7 +155,7 @@ def layer_matches(counts: npt.NDArray[np.integer], rows: list[str], columns: lis
     """
     if counts.shape != (len(rows), len(columns)):
         raise ValueError(f"{len(rows)} rows and {len(columns)} columns name counts of shape {counts.shape}")
-    below, beside = [_short(name) for name in columns], [_short(name) for name in rows]
+    below, beside = [short(name) for name in columns], [short(name) for name in rows]
     most = max(int(counts.max(initial=0)), 1)
     # Inches; a digit is set 0.07 wide. Whatever stands around the cells is added by the crop.
     cell_x, cell_y = max(0.37, 0.07 * (len(f"{most:,}") + 1.5)), 0.3
@@ -208,5 +191,5 @@ def layer_matches(counts: npt.NDArray[np.integer], rows: list[str], columns: lis
         axes.set_xlabel("layer of the model", size=7.5)
         axes.set_ylabel("layer of the anchor", size=7.5)
         # Wide layer names push the cells to the right; the title starts where they do.
-        axes.set_title(_short(title), loc="left", size=9, weight="bold", pad=6)
+        axes.set_title(short(title), loc="left", size=9, weight="bold", pad=6)
         return svg.text(figure, title, crop=True)

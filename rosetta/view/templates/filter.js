@@ -12,12 +12,14 @@
 
 const form = document.getElementById("filter");
 if (form) {
-  const { q, r, n } = form.elements;
+  // The last is there when matches were judged.
+  const { q, r, n, t } = form.elements;
   const output = form.querySelector("output");
   const shown = form.querySelector(".shown");
   const nothing = document.getElementById("nothing");
   const cards = [...document.querySelectorAll(".card")];
-  const least = r.min;
+  // As a slider writes it: 0.1, whatever its page says.
+  const least = String(Number(r.min));
   let texts = null;
   let waiting = 0;
 
@@ -31,7 +33,8 @@ if (form) {
     let count = 0;
     cards.forEach((card, index) => {
       const strong = bound === -Infinity || Number(card.dataset.r) >= bound;
-      const passes = strong && Number(card.dataset.n) >= size() && words.every(word => texts[index].includes(word));
+      const kept = !t?.checked || card.dataset.t === "1";
+      const passes = strong && kept && Number(card.dataset.n) >= size() && words.every(word => texts[index].includes(word));
       card.hidden = !passes;
       count += passes;
     });
@@ -45,16 +48,18 @@ if (form) {
     if (q.value.trim()) state.set("q", q.value.trim());
     if (r.value !== least) state.set("r", r.value);
     if (size() > 1) state.set("n", String(size()));
+    if (t?.checked) state.set("t", "1");
     try { history.replaceState(null, "", String(state) ? `#${state}` : location.pathname + location.search); } catch {}
   };
 
   const recall = () => {
     const state = new URLSearchParams(location.hash.slice(1));
     // Any other fragment is a place on the page.
-    if (![...state.keys()].every(key => ["q", "r", "n"].includes(key))) return;
+    if (![...state.keys()].every(key => ["q", "r", "n", "t"].includes(key))) return;
     q.value = state.get("q") ?? "";
     r.value = state.get("r") ?? least;
     n.value = state.get("n") ?? "1";
+    if (t) t.checked = state.get("t") === "1";
   };
 
   form.addEventListener("submit", event => event.preventDefault());

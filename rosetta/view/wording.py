@@ -1,0 +1,43 @@
+"""Numbers as the pages write them."""
+
+import math
+
+_UP = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def correlation(value: float | None) -> str:
+    """Two decimals with a true minus; a dash where there is no number."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    # Rounded first, so that a hair below zero is not written as minus zero.
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def count(value: int) -> str:
+    """Thousands apart."""
+    return f"{value:,}"
+
+
+def knob(value: float) -> str:
+    """As short as it can be written, with a true minus: ``0.05``, ``0.1``."""
+    return f"{value:g}".replace("-", "−")
+
+
+def counted(value: int, one: str, many: str) -> str:
+    """``1 concept``, ``2 concepts``."""
+    return f"{count(value)} {one if value == 1 else many}"
+
+
+def ten_to(exponent: int) -> str:
+    """A power of ten: ``10⁻⁹``, and ``1`` for the first."""
+    return f"10{str(exponent).translate(_UP)}" if exponent else "1"
+
+
+def chance(value: float) -> str:
+    """A probability of two digits: ``0.031``, ``2.4 × 10⁻⁹`` where zeros would hide it, a dash where there is none."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0.0 or value >= 1e-3:
+        return f"{value:.2g}"
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits} × {ten_to(int(exponent))}"
