@@ -125,6 +125,38 @@ def zoo(model: str | None = None, /, *, as_json: Json = False) -> None:
         print(f"  {layer.name:32} {layer.channels:6} channels  {grid:>11}  from unit {span.start}")
 
 
+@app.command
+def trust(
+    root: str, /, *, changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (), as_json: Json = False
+) -> None:
+    """Judge every match of a mined run: chance, halves, position, pixels, controls; then the dictionary and the page.
+
+    Parameters
+    ----------
+    root
+        The root of a run, any fsspec URL.
+    changes
+        Change what a trusted match must show, like trust.q=0.01. May be repeated.
+    """
+    from flows.server import EmbeddedServer
+
+    quiet_prefect()
+    server = EmbeddedServer.unless_configured()
+    from flows.console import narrated
+    from flows.judge import prepared
+    from flows.judge import trust as trust_flow
+    from tasks.survival import survivors
+
+    plan = prepared(root, changes)
+    with narrated(), server.in_use() if server else nullcontext():
+        trust_flow(plan.recipe)
+    found = survivors(plan.root, plan.anchor)
+    if as_json:
+        _print_json(found.as_dict())
+        return
+    found.print()
+
+
 app.command(guided_command.invert)
 app.command(guided_command.edit)
 

@@ -1,26 +1,25 @@
 """The flow `mine`: a recipe into activation stores, correlations, tables and the page."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from flows.prepare import prepare
+from flows.stages import cluster_of, dictionary_stages, judging_stages
 from flows.survey import Survey
 from rosetta.recipe import Recipe
 from storage import pairs, provenance, tables
 from storage.activations import ActivationStore
 from storage.location import Root
+from storage.status import TABLES
 from storage.zarrs import stored_attributes
 from tasks.correlate import correlate
-from tasks.dictionary import write_dictionary
 from tasks.dump import dump
-from tasks.engine import local_processes
+from tasks.features import write_features
 from tasks.images import draw_images
-from tasks.match import write_buddies, write_units
-from tasks.report import PAGE, is_written, write_report
+from tasks.match import write_buddies
+from tasks.report import PAGE, is_written
 from tasks.stage import Stage
 
 
@@ -90,26 +89,20 @@ def _run(plan: Survey) -> list[Stage]:
     stages = [draw_images(root, plan.images, plan.recipe, plan.generator, plan.files, device)]
     for spec in plan.models:
         stages.append(dump(root, plan.activations(spec), plan.images, spec, compute, device))
-    with _cluster(plan) as cluster:
+    stages.append(write_features(root, plan.features))
+    with cluster_of(plan, _to_compare(plan)) as cluster:
+        setting = plan.setting(cluster)
         for a, b in plan.pairs:
-            stages.append(correlate(root, plan.correlations((a, b)), a, b, plan.setting(cluster)))
-    stages.append(write_units(root, plan.units, [spec.name for spec in plan.models]))
-    stages.append(write_buddies(root, plan.buddies, plan.pairs, plan.recipe.matching.neighbours))
-    stages.append(write_dictionary(root, plan.dictionary, plan.anchor, plan.asked))
-    stages.append(write_report(root, plan.report, plan.recipe, plan.anchor, plan.models))
-    return stages
+            stages.append(correlate(root, plan.correlations((a, b)), a, b, setting))
+        stages.append(write_buddies(root, plan.buddies, plan.pairs, plan.recipe.matching.neighbours))
+        stages += judging_stages(plan, setting)
+    return [*stages, *dictionary_stages(plan)]
 
 
-@contextmanager
-def _cluster(plan: Survey) -> Iterator[str]:
-    """Where pairs are correlated: `threads`, or the address of a scheduler, started here if it is to be `local`."""
-    compute = plan.recipe.compute
+def _to_compare(plan: Survey) -> bool:
+    """Whether there are pairs to correlate or to judge."""
     todo = [pair for pair in plan.pairs if not (stored_attributes(plan.root, pairs.path(*pair)) or {}).get("complete")]
-    if compute.cluster == "local" and todo:
-        with local_processes(compute.workers or plan.threads) as address:
-            yield address
-    else:
-        yield "threads" if compute.cluster == "local" else compute.cluster
+    return bool(todo) or tables.attributes(plan.root, "trust").get("fingerprint") != plan.trust.digest
 
 
 def finished(plan: Survey) -> Mined | None:
@@ -123,8 +116,11 @@ def finished(plan: Survey) -> Mined | None:
     )
     if not (whole and derived and is_written(plan.root, plan.report)):
         return None
-    names = ["images", *(f"dump {spec.name}" for spec in plan.models), *(f"correlate {a}~{b}" for a, b in plan.pairs)]
-    names += ["units", "match", "dictionary", "report"]
+    models = [spec.name for spec in plan.models]
+    names = ["images", *(f"dump {model}" for model in models), "features"]
+    names += [*(f"correlate {a}~{b}" for a, b in plan.pairs), "match"]
+    names += ["profile", *(f"trust {a}~{b}" for a, b in plan.pairs), "trust"]
+    names += ["units", "dictionary", "report"]
     return _counts(plan, tuple(Stage(name, 0.0, "skipped") for name in names))
 
 
@@ -152,7 +148,7 @@ def _link(root: Root, name: str, mined: Mined) -> None:
     key = "".join(letter if letter.isalnum() else "-" for letter in name)
     where = root.local.resolve().as_uri() if root.local else root.shown
     create_link_artifact(f"{where}/{PAGE}", link_text="the dictionary", key=f"{key}-report")
-    for table in ("units", "buddies", "rosetta", "clusters"):
+    for table in TABLES:
         create_link_artifact(f"{where}/{tables.path(table)}", link_text=table, key=f"{key}-{table}")
     rows = "\n".join(f"| {stage.name} | {stage.seconds:.1f} | {stage.outcome} |" for stage in mined.stages)
     create_markdown_artifact(

@@ -4,19 +4,26 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
+from rosetta.zoo.pixels import FEATURES
 from storage import activations, pairs, tables
+from storage.activations import ActivationStore
 from storage.fingerprint import Fingerprint, fingerprint
 from storage.images import PATH as IMAGES
 from storage.location import Root
+from storage.zarrs import open_complete
 from tasks.correlate import Setting
 from tasks.engine import check_cluster
+from tasks.features import SIDE
 from tasks.images import DEFAULT_COUNT, list_source, source_stamp
+from tasks.profile import partner_grids
+from tasks.trust import part_name
 
 Pair = tuple[str, str]
 
@@ -33,6 +40,8 @@ class Survey:
     """Image files of a source."""
     weights: Mapping[str, str]
     """SHA-256 of the weights of each model."""
+    stored_images: Fingerprint | None = None
+    """Of images that are there, where nothing else is known of where they come from."""
 
     @property
     def anchor(self) -> str:
@@ -76,6 +85,8 @@ class Survey:
     @cached_property
     def images(self) -> Fingerprint:
         """Of `images.zarr`."""
+        if self.stored_images is not None:
+            return self.stored_images
         images = self.recipe.images
         if self.generator is None:
             return fingerprint("images", files=source_stamp(self.files), size=images.size)
@@ -105,10 +116,54 @@ class Survey:
             keep=kept,
         )
 
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The models that are controls."""
+        return tuple(spec.name for spec in self.models if spec.control)
+
+    @cached_property
+    def features(self) -> Fingerprint:
+        """Of the pixel features."""
+        return fingerprint("features", images=self.images.digest, side=SIDE, names=list(FEATURES))
+
+    def partners(self, model: str) -> tuple[str, ...]:
+        """The models that a model is correlated with."""
+        return tuple(b if a == model else a for a, b in self.pairs if model in (a, b))
+
+    def profile(self, spec: ModelSpec) -> Fingerprint:
+        """Of a model's profile; the activations of all models must be there."""
+        grids = partner_grids(self.root, self.partners(spec.name))
+        return fingerprint(
+            "profile",
+            activations=self.activations(spec).digest,
+            features=self.features.digest,
+            grids=[list(grid) for grid in grids],
+        )
+
+    def trust_part(self, pair: Pair) -> Fingerprint:
+        """Of what is said of one pair's buddies."""
+        return fingerprint(
+            "trust part",
+            correlations=self.correlations(pair).digest,
+            features=self.features.digest,
+            neighbours=self.recipe.matching.neighbours,
+        )
+
+    @cached_property
+    def trust(self) -> Fingerprint:
+        """Of the table of trust."""
+        return fingerprint(
+            "trust",
+            parts={"~".join(pair): self.trust_part(pair).digest for pair in self.pairs},
+            controls=list(self.controls),
+            knobs=self.recipe.trust.model_dump(),
+        )
+
     @cached_property
     def units(self) -> Fingerprint:
         """Of the table of units."""
-        return fingerprint("units", activations={spec.name: self.activations(spec).digest for spec in self.models})
+        of_models = {spec.name: self.activations(spec).digest for spec in self.models}
+        return fingerprint("units", activations=of_models, features=self.features.digest)
 
     @cached_property
     def buddies(self) -> Fingerprint:
@@ -119,12 +174,20 @@ class Survey:
     @cached_property
     def dictionary(self) -> Fingerprint:
         """Of the tables of Rosetta neurons and clusters."""
-        return fingerprint("dictionary", buddies=self.buddies.digest, anchor=self.anchor, models=list(self.asked))
+        return fingerprint(
+            "dictionary",
+            buddies=self.buddies.digest,
+            trust=self.trust.digest,
+            anchor=self.anchor,
+            models=list(self.asked),
+        )
 
     @cached_property
     def report(self) -> Fingerprint:
         """Of the page."""
-        return fingerprint("report", dictionary=self.dictionary.digest, units=self.units.digest, name=self.recipe.name)
+        return fingerprint(
+            "report", dictionary=self.dictionary.digest, units=self.units.digest, name=self.recipe.name, page=2
+        )
 
     def stores(self) -> list[tuple[str, Fingerprint]]:
         """Path and fingerprint of every store; tables and page follow from them and cost next to nothing."""
@@ -139,6 +202,8 @@ class Survey:
         return [
             ("units", self.units),
             ("buddies", self.buddies),
+            *((part_name(*pair), self.trust_part(pair)) for pair in self.pairs),
+            ("trust", self.trust),
             ("rosetta", self.dictionary),
             ("clusters", self.dictionary),
         ]
@@ -194,6 +259,22 @@ def survey(recipe: Recipe) -> Survey:
     weights = {spec.name: zoo.weights_sha256(spec) for spec in recipe.models}
     files = tuple(list_source(recipe.images)) if generator is None else ()
     return Survey(recipe, Root(recipe.root), device, generator, files, weights)
+
+
+def survey_root(root: Root, recipe: Recipe) -> Survey:
+    """The same of a run that is there, from its stores alone: weights and sources may be elsewhere.
+
+    Raises
+    ------
+    FileNotFoundError
+        A store is not there or not finished.
+    """
+    depends: Any = open_complete(root, IMAGES).attrs["depends"]
+    images = Fingerprint(depends)
+    stores = {spec.name: ActivationStore.read(root, spec.name).group.attrs for spec in recipe.models}
+    generator = next((spec for spec in recipe.models if stores[spec.name]["generator"]), None)
+    weights = {name: str(attributes["weights_sha256"]) for name, attributes in stores.items()}
+    return Survey(recipe, root, resolve_device(recipe.compute.device), generator, (), weights, images)
 
 
 def resolve_device(device: str) -> str:

@@ -1,7 +1,7 @@
 """What a run is: the recipe, read strictly.
 
-A recipe is a TOML file (DESIGN: `name`, `root`, `[images]`, `[[models]]`, `[matching]`, `[compute]`). It is checked
-whole before any work: unknown keys are errors that name the nearest known one.
+A recipe is a TOML file (DESIGN: `name`, `root`, `[images]`, `[[models]]`, `[matching]`, `[trust]`, `[compute]`). It is
+checked whole before any work: unknown keys are errors that name the nearest known one.
 """
 
 import re
@@ -115,6 +115,13 @@ class Matching(Strict):
         return self
 
 
+class Trust(Strict):
+    """What a match must show to be trusted."""
+
+    q: float = Field(0.05, gt=0, le=1, description="Highest false discovery rate.")
+    partial: float = Field(0.1, ge=-1, lt=1, description="The partial correlation given the pixels must lie above.")
+
+
 class Compute(Strict):
     """Where and within which bounds the run computes."""
 
@@ -151,6 +158,7 @@ class Recipe(Strict):
     images: Images = Images()
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     matching: Matching = Matching()
+    trust: Trust = Trust()
     compute: Compute = Compute()
 
     @model_validator(mode="after")

@@ -47,6 +47,10 @@ class CorrelationStore(PairStore):
         """(unit_a, unit_b) float32, all of it."""
         return np.asarray(self._array("pearson")[:])
 
+    def part(self, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+        """(row, column) float32 of some units of either model."""
+        return np.asarray(self._array("pearson")[rows, columns])
+
     def bands(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Whole rows, a panel high: which units of A, and their (unit_a, unit_b) correlations."""
         rows = self.units[0]

@@ -11,7 +11,7 @@ from rosetta.errors import UserError
 from storage import provenance, tables
 from storage.location import Root
 
-TABLES = ("units", "buddies", "rosetta", "clusters")
+TABLES = ("units", "buddies", "trust", "rosetta", "clusters")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def require_run(root: Root) -> None:
 def stores(root: Root) -> list[str]:
     """Paths of all Zarr stores of a run that have been begun."""
     found = ["images.zarr"] if root.exists("images.zarr/zarr.json") else []
-    for folder in ("activations", "correlations"):
+    found += ["features.zarr"] if root.exists("features.zarr/zarr.json") else []
+    for folder in ("activations", "profiles", "correlations"):
         found += [f"{folder}/{name}" for name in root.list(folder) if name.endswith(".zarr")]
     return [*found, *(f"{place}/result.zarr" for place in guided(root))]
 

@@ -19,17 +19,23 @@ def path(table: str) -> str:
     return f"tables/{table}.parquet"
 
 
-def write(root: Root, table: str, frame: pd.DataFrame, fingerprint: Fingerprint) -> None:
-    """Write a whole table. The same rows give the same bytes."""
-    root.write_bytes(path(table), encode(frame, fingerprint))
+def write(root: Root, table: str, frame: pd.DataFrame, fingerprint: Fingerprint, **more: Any) -> None:
+    """Write a whole table. The same rows give the same bytes.
+
+    Parameters
+    ----------
+    more
+        Plain values that it carries beside its fingerprint (:func:`attributes`).
+    """
+    root.write_bytes(path(table), encode(frame, fingerprint, **more))
 
 
-def encode(frame: pd.DataFrame, fingerprint: Fingerprint) -> bytes:
+def encode(frame: pd.DataFrame, fingerprint: Fingerprint, **more: Any) -> bytes:
     """A table as a Parquet file that carries its fingerprint."""
     arrow = pa.Table.from_pandas(frame, preserve_index=False)
     metadata = {
         **(arrow.schema.metadata or {}),
-        _KEY: json.dumps(fingerprint.attributes(), sort_keys=True).encode(),
+        _KEY: json.dumps({**more, **fingerprint.attributes()}, sort_keys=True).encode(),
     }
     buffer = io.BytesIO()
     pq.write_table(arrow.replace_schema_metadata(metadata), buffer, compression="zstd", write_page_checksum=True)
@@ -53,7 +59,7 @@ def decode(content: bytes) -> pd.DataFrame:
 
 
 def attributes(root: Root, table: str) -> dict[str, Any]:
-    """The fingerprint that a table carries; empty where there is no table or none to be read."""
+    """The fingerprint and whatever else a table carries; empty where there is no table or none to be read."""
     try:
         return attributes_of(root.read_bytes(path(table)))
     except OSError:
@@ -61,7 +67,7 @@ def attributes(root: Root, table: str) -> dict[str, Any]:
 
 
 def attributes_of(content: bytes) -> dict[str, Any]:
-    """The fingerprint that a Parquet file carries; empty where there is none to be read."""
+    """The fingerprint and whatever else a Parquet file carries; empty where there is none to be read."""
     try:
         metadata = pq.read_schema(io.BytesIO(content)).metadata or {}
         return dict(json.loads(metadata.get(_KEY, b"{}")))

@@ -4,9 +4,7 @@ Out of core and spread out: a plan cuts the pair into tiles and ranges of images
 tile to moments, a tree of additions joins them, and the tile is written as soon as its last range is in.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import uuid4
 
 import dask
 import numpy as np
@@ -14,7 +12,7 @@ from dask.delayed import Delayed, delayed
 
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
-from rosetta.mining.moments import Precision, merge_moments
+from rosetta.mining.moments import Precision
 from rosetta.mining.plan import PairPlan, Side, Tile, plan_pair, ranges
 from rosetta.mining.plan_ranks import plan_ranks
 from rosetta.recipe import Compute, Matching
@@ -22,7 +20,8 @@ from storage.activations import ActivationStore
 from storage.fingerprint import Fingerprint
 from storage.location import Root
 from storage.pairs import PairStore
-from tasks.engine import PART, Capacity, Engine, engine
+from tasks.engine import Capacity, Engine, engine
+from tasks.graphs import TileGraph, part, summed
 from tasks.neighbours import STORES
 from tasks.progress import track
 from tasks.ranks import rank_tile
@@ -152,22 +151,12 @@ def _panels(units: slice) -> slice:
     return slice(units.start // PANEL, -(-units.stop // PANEL))
 
 
-@dataclass(frozen=True)
-class _Graph:
-    """The work of one tile."""
-
-    parts: list[Delayed]
-    """What counts as progress."""
-    last: Delayed
-    """Writes the tile."""
-
-
-def _moments(job: Job, tile: Tile, plan: PairPlan) -> _Graph:
+def _moments(job: Job, tile: Tile, plan: PairPlan) -> TileGraph:
     """A task for each range of images that reads, pulls back and multiplies."""
-    return _summed(job, tile, [_part(tile_moments, job, tile, images) for images in plan.image_ranges])
+    return _written(job, tile, [part(tile_moments, job, tile, images) for images in plan.image_ranges])
 
 
-def _spread_moments(job: Job, tile: Tile, plan: PairPlan) -> _Graph:
+def _spread_moments(job: Job, tile: Tile, plan: PairPlan) -> TileGraph:
     """The same, with reading and pulling back on any worker and multiplying on those that have a GPU."""
     parts = []
     for images in ranges(plan.images, _STEPS_SENT * plan.step_images):
@@ -176,27 +165,15 @@ def _spread_moments(job: Job, tile: Tile, plan: PairPlan) -> _Graph:
             for step in ranges(images.stop - images.start, plan.step_images)
         ]
         with dask.annotate(resources={"GPU": 1}):
-            parts.append(_part(multiplied, job, tile, steps))
-    return _summed(job, tile, parts)
+            parts.append(part(multiplied, job, tile, steps))
+    return _written(job, tile, parts)
 
 
-def _part(work: Callable[..., object], *arguments: object) -> Delayed:
-    """A task that counts as progress."""
-    return delayed(work, pure=False)(*arguments, dask_key_name=f"{PART}-{uuid4().hex}")
-
-
-def _ranks(job: Job, tile: Tile, plan: PairPlan) -> _Graph:
+def _ranks(job: Job, tile: Tile, plan: PairPlan) -> TileGraph:
     """One task: ranks are over all images."""
-    task = _part(rank_tile, job, tile, plan)
-    return _Graph([task], task)
+    task = part(rank_tile, job, tile, plan)
+    return TileGraph([task], task)
 
 
-def _summed(job: Job, tile: Tile, parts: list[Delayed]) -> _Graph:
-    """Add neighbours up until one is left, and write it; the tree depends on nothing but the number of parts."""
-    level = parts
-    while len(level) > 1:
-        level = [
-            delayed(merge_moments, pure=False)(level[start : start + 2]) if start + 1 < len(level) else level[start]
-            for start in range(0, len(level), 2)
-        ]
-    return _Graph(parts, delayed(write_tile, pure=False)(job, tile, level[0]))
+def _written(job: Job, tile: Tile, parts: list[Delayed]) -> TileGraph:
+    return TileGraph(parts, delayed(write_tile, pure=False)(job, tile, summed(parts)))

@@ -1,4 +1,4 @@
-"""Stage `dictionary`: buddies into Rosetta neurons and their clusters."""
+"""Stage `dictionary`: buddies into Rosetta neurons and their clusters, each with how far it can be trusted."""
 
 from collections.abc import Sequence
 
@@ -27,12 +27,13 @@ def write_dictionary(root: Root, wanted: Fingerprint, anchor: str, models: Seque
     done = [tables.attributes(root, table).get("fingerprint") == wanted.digest for table in ("rosetta", "clusters")]
     if all(done):
         return "skipped"
-    buddies = tables.read(root, "buddies")
+    buddies, trust = tables.read(root, "buddies"), tables.read(root, "trust")
     units = {model: ActivationStore.read(root, model).units for model in (anchor, *models)}
     neurons = rosetta_neurons({model: buddies_of(buddies, anchor, model) for model in models}, len(units[anchor]))
     clusters = cluster(neurons, buddies_of(buddies, anchor, anchor))
-    tables.write(root, "rosetta", _rosetta_frame(anchor, neurons, clusters, units), wanted)
-    tables.write(root, "clusters", _cluster_frame(neurons, clusters), wanted)
+    frame = with_trust(_rosetta_frame(anchor, neurons, clusters, units), trust, anchor)
+    tables.write(root, "rosetta", frame, wanted)
+    tables.write(root, "clusters", with_weakest(_cluster_frame(neurons, clusters), frame, anchor), wanted)
     return "done"
 
 
@@ -70,3 +71,45 @@ def _cluster_frame(neurons: RosettaNeurons, clusters: Clusters) -> pd.DataFrame:
             "min_pearson": clusters.min_pearson,
         }
     )
+
+
+WEAKEST = {"trusted": "min", "q_value": "max", "replicates": "min", "lift": "min", "pearson_partial": "min"}
+"""What of trust the dictionary carries, and which of several values is the weakest."""
+
+
+def with_trust(frame: pd.DataFrame, trust: pd.DataFrame, anchor: str) -> pd.DataFrame:
+    """The rows of Rosetta neurons with what is said of each match; on the anchor's own row, the weakest of its neuron.
+
+    Parameters
+    ----------
+    frame
+        A row per neuron and model, as in `tables/rosetta.parquet`.
+    trust
+        `tables/trust.parquet`.
+    """
+    judged = trust[trust["model_a"] == anchor].rename(
+        columns={"unit_a": "anchor_unit", "model_b": "model", "unit_b": "unit"}
+    )
+    key = ["anchor_unit", "model", "unit"]
+    own = frame["model"] == anchor
+    # A match of the anchor with itself, of all, is no member's.
+    members = frame[~own].reset_index().merge(judged[[*key, *WEAKEST]], on=key, how="left").set_index("index")
+    weakest = _weakest(members, "rosetta").loc[frame.loc[own, "rosetta"]].set_index(frame.index[own])
+    return frame.join(pd.concat([members[list(WEAKEST)], weakest]).astype(_TYPES))
+
+
+def with_weakest(clusters: pd.DataFrame, frame: pd.DataFrame, anchor: str) -> pd.DataFrame:
+    """Clusters with the weakest of their neurons, and how many of these are trusted."""
+    neurons = frame[frame["model"] == anchor]
+    weakest = _weakest(neurons, "cluster").reindex(clusters["cluster"]).reset_index(drop=True)
+    count = neurons.groupby("cluster")["trusted"].sum().reindex(clusters["cluster"]).to_numpy(np.int32)
+    return clusters.join(weakest.astype(_TYPES)).assign(trusted_neurons=count)
+
+
+_TYPES = {"trusted": bool, "q_value": float, "replicates": bool, "lift": float, "pearson_partial": float}
+
+
+def _weakest(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The weakest values of each group; NaN, which is not judged, is weaker than any."""
+    grouped = rows.groupby(by)
+    return pd.DataFrame({name: grouped[name].agg(how, skipna=False) for name, how in WEAKEST.items()})

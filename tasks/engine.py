@@ -46,12 +46,12 @@ class Threads:
     capacity: Capacity
     gpu_workers: ClassVar[bool] = False
 
-    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> None:
-        """Run them all."""
+    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> list[Any]:
+        """Run them all; what each gave, in their order."""
         parts = {key for task in tasks for key in task.__dask_graph__() if str(key).startswith(f"{PART}-")}
         done = Callback(posttask=lambda key, *_: advance(1) if key in parts else None)
         with done, _all_torch_threads():
-            dask.compute(*tasks, scheduler="threads", num_workers=at_once, optimize_graph=False)
+            return list(dask.compute(*tasks, scheduler="threads", num_workers=at_once, optimize_graph=False))
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,19 @@ class Cluster:
     gpu_workers: bool
     """Whether some carry the resource `GPU`."""
 
-    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> None:
-        """Run them all; what a lost worker had not finished runs again on another."""
+    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> list[Any]:
+        """Run them all; what each gave, in their order. What a lost worker had not finished runs again on another."""
         from distributed import KilledWorker, as_completed
 
         self.client.subscribe_topic(_TOPIC, lambda _: advance(1))
         futures = self.client.compute(list(tasks), optimize_graph=False)
+        places = {future.key: place for place, future in enumerate(futures)}
+        results: list[Any] = [None] * len(futures)
         try:
             for future in as_completed(futures, loop=self.client.loop):
-                future.result()
+                results[places[future.key]] = future.result()
                 future.release()
+            return results
         except KilledWorker as error:
             raise UserError(
                 f"compute.cluster: workers died {error.allowed_failures + 1} times on the same piece of work"

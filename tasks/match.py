@@ -11,6 +11,7 @@ from storage import tables
 from storage.activations import ActivationStore
 from storage.fingerprint import Fingerprint
 from storage.location import Root
+from storage.profiles import ProfileStore
 from tasks.neighbours import neighbours as nearest
 from tasks.stage import Outcome, stage
 
@@ -19,15 +20,19 @@ Pair = tuple[str, str]
 
 @stage("units")
 def write_units(root: Root, wanted: Fingerprint, models: Iterable[str]) -> Outcome:
-    """`tables/units.parquet`: every unit of every model with its statistics on the native grid."""
+    """`tables/units.parquet`: every unit of every model, its statistics on the native grid, and how selective it is.
+
+    `kurtosis` is that of all its values (3 for a normal distribution, NaN for a constant unit), `half_share` the
+    smallest share of the images that carries half of its positive activation.
+    """
     if tables.attributes(root, "units").get("fingerprint") == wanted.digest:
         return "skipped"
-    frames = [_unit_frame(model, ActivationStore.read(root, model)) for model in models]
+    frames = [_unit_frame(model, ActivationStore.read(root, model), ProfileStore.read(root, model)) for model in models]
     tables.write(root, "units", pd.concat(frames, ignore_index=True), wanted)
     return "done"
 
 
-def _unit_frame(model: str, store: ActivationStore) -> pd.DataFrame:
+def _unit_frame(model: str, store: ActivationStore, profile: ProfileStore) -> pd.DataFrame:
     units = store.units
     grids = np.array([layer.grid for layer in units.layers], dtype=np.int32)[units.layer_index()]
     return pd.DataFrame(
@@ -41,6 +46,8 @@ def _unit_frame(model: str, store: ActivationStore) -> pd.DataFrame:
             "mean": store.mean(),
             "std": store.std(),
             "maximum": store.maximum(),
+            "kurtosis": profile.of_units("kurtosis"),
+            "half_share": profile.of_units("half_share"),
         }
     )
 

@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rosetta.recipe import ModelSpec, Recipe
+from rosetta.recipe import ModelSpec, Recipe, Trust
 from rosetta.view.heatmap import overlay
-from rosetta.view.page import Concept, Dictionary, Member, ModelSummary, Neuron, render
+from rosetta.view.page import Concept, Dictionary, Member, ModelSummary, Neuron, Survival, render
+from rosetta.view.page import Trust as Verdict
 from rosetta.view.plots import correlation_histogram, layer_matches
+from rosetta.view.selectivity import selectivity_plot
 from rosetta.view.sprite import webp
+from rosetta.view.trust_page import render_trust
 from storage import tables
 from storage.activations import ActivationStore
 from storage.blocks import block_slice
@@ -27,6 +30,8 @@ from storage.zarrs import open_complete
 from tasks.neighbours import neighbours
 from tasks.progress import track
 from tasks.stage import Outcome, stage
+from tasks.survival import passes
+from tasks.trust_page import TRUST_PAGE, trust_story
 
 PAGE = "report/index.html"
 
@@ -44,7 +49,7 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
     if is_written(root, wanted):
         return "skipped"
     root.remove("report")
-    run = _Run.read(root, anchor, models)
+    run = _Run.read(root, recipe, anchor, models)
     concepts = _concepts(run)
     shown = concepts[:_PICTURED]
     with track("report", len(shown)) as advance:
@@ -53,6 +58,8 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
             for concept, picture in zip(shown, pool.map(webp, tiles), strict=True):
                 root.write_bytes(f"report/{concept.picture}", picture)
                 advance(1)
+    judged = bool(run.trust["p_value"].notna().any())
+    notes = tuple(tables.attributes(root, "trust").get("notes", ()))
     page = Dictionary(
         name=recipe.name,
         anchor=anchor,
@@ -65,7 +72,17 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
         layer_plots=tuple(_layer_plot(run, spec.name) for spec in models if spec.name != anchor),
         fingerprint=wanted.digest,
         command=f"rosetta mine {RECIPE}",
+        judged=judged,
+        trusted=int(run.rosetta.loc[run.rosetta["model"] == anchor, "trusted"].sum()),
+        judgement=". ".join(note[0].upper() + note[1:] for note in notes),
+        q=recipe.trust.q,
+        partial=recipe.trust.partial,
+        trust_page=TRUST_PAGE if judged else "",
+        selectivity=_selectivity(run, models),
     )
+    if judged:
+        story = trust_story(root, recipe, anchor, run.trust, page.judgement, wanted.digest)
+        root.write_bytes(f"report/{TRUST_PAGE}", render_trust(story).encode())
     root.write_bytes(PAGE, render(page).encode())
     return "done"
 
@@ -88,16 +105,19 @@ class _Run:
     buddies: pd.DataFrame
     rosetta: pd.DataFrame
     clusters: pd.DataFrame
+    trust: pd.DataFrame
+    knobs: Trust
 
     @classmethod
-    def read(cls, root: Root, anchor: str, models: Sequence[ModelSpec]) -> "_Run":
+    def read(cls, root: Root, recipe: Recipe, anchor: str, models: Sequence[ModelSpec]) -> "_Run":
         return cls(
             root,
             anchor,
             frozenset(spec.name for spec in models if spec.control),
             {spec.name: ActivationStore.read(root, spec.name) for spec in models},
             ImageStore(open_complete(root, IMAGES)),
-            *(tables.read(root, table) for table in ("units", "buddies", "rosetta", "clusters")),
+            **{table: tables.read(root, table) for table in ("units", "buddies", "rosetta", "clusters", "trust")},
+            knobs=recipe.trust,
         )
 
     def with_anchor(self, model: str) -> pd.DataFrame:
@@ -116,10 +136,12 @@ def _concepts(run: _Run) -> list[Concept]:
                 int(row.channel),
                 int(row.unit),
                 None if np.isnan(row.pearson) else float(row.pearson),
+                None if row.model == run.anchor else _trust(row),
             )
             for row in rows.itertuples()
         )
-        neurons[cluster].append(Neuron(int(rosetta), float(rows["mean_pearson"].iloc[0]), members))
+        weakest = next(row for row in rows.itertuples() if row.model == run.anchor)
+        neurons[cluster].append(Neuron(int(rosetta), float(weakest.mean_pearson), members, _trust(weakest)))
     # One read of each layer's peaks, however many concepts it is in.
     peaks = {layer.name: run.stores[run.anchor].peaks(layer.name) for layer in run.stores[run.anchor].units.layers}
     concepts: list[Concept] = []
@@ -139,9 +161,18 @@ def _concepts(run: _Run) -> list[Concept]:
                 ("image", *(member.model for member in mine[0].members)),
                 len(images) if pictured else 0,
                 tuple(map(int, images)) if pictured else (),
+                _trust(row),
+                int(row.trusted_neurons),
             )
         )
     return concepts
+
+
+def _trust(row: Any) -> Verdict:
+    """What a row of a table says of trust."""
+    return Verdict(
+        float(row.q_value), bool(row.replicates), float(row.lift), float(row.pearson_partial), bool(row.trusted)
+    )
 
 
 def _draw(
@@ -217,7 +248,31 @@ def _summary(run: _Run, spec: ModelSpec) -> ModelSummary:
         buddies=len(pairs),
         rosetta=int(run.rosetta.loc[run.rosetta["model"] == spec.name, "unit"].nunique()),
         median_pearson=float(pairs["pearson"].median()) if len(pairs) else float("nan"),
+        survives=None if spec.name == run.anchor else _survival(run, spec.name),
     )
+
+
+def _survival(run: _Run, model: str) -> Survival:
+    rows = run.trust[(run.trust["model_a"] == run.anchor) & (run.trust["model_b"] == model)]
+    counts = passes(rows, run.knobs).sum()
+    lift = int(counts["lift"]) if rows["lift"].notna().any() else None
+    return Survival(
+        int(counts["chance"]), int(counts["replicates"]), lift, int(counts["partial"]), int(counts["trusted"])
+    )
+
+
+def _selectivity(run: _Run, models: Sequence[ModelSpec]) -> str:
+    """Kurtosis and half share of the units in Rosetta neurons, and of all others."""
+    shared = set(zip(run.rosetta["model"], run.rosetta["unit"], strict=True))
+    inside, outside = {}, {}
+    for spec in models:
+        if not spec.control:
+            rows = run.units[run.units["model"] == spec.name]
+            held = np.array([(spec.name, unit) in shared for unit in rows["unit"]], dtype=bool)
+            values = rows["kurtosis"].to_numpy(), rows["half_share"].to_numpy()
+            inside[spec.name] = values[0][held], values[1][held]
+            outside[spec.name] = values[0][~held], values[1][~held]
+    return selectivity_plot(inside, outside)
 
 
 def _histogram(run: _Run, models: Sequence[ModelSpec]) -> str:

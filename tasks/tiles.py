@@ -63,8 +63,8 @@ class _Side:
     store: ActivationStore
     mean: npt.NDArray[np.float32]
     """(unit,)"""
-    constant: npt.NDArray[np.bool_]
-    """(unit,) whether a unit holds one single value."""
+    std: npt.NDArray[np.float64]
+    """(unit,) 0 where a unit holds one single value."""
 
 
 @lru_cache(maxsize=8)
@@ -72,7 +72,7 @@ def _side(root: Root, model: str, digest: str) -> _Side:
     store = ActivationStore.read(root, model)
     if store.digest != digest:
         raise FileNotFoundError(f"activations of {model} under {root.shown} are not those that this work began with")
-    return _Side(store, store.mean().astype(np.float32), store.std() == 0)
+    return _Side(store, store.mean().astype(np.float32), store.std())
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,12 @@ class Half:
 
     @property
     def constant(self) -> npt.NDArray[np.bool_]:
-        return self.side.constant[self.span]
+        return self.std == 0
+
+    @property
+    def std(self) -> npt.NDArray[np.float64]:
+        """(unit,) standard deviation on the native grid."""
+        return self.side.std[self.span]
 
     def steps(self, images: slice, size: int) -> Iterator[Maps]:
         """The maps of some images, `size` images at a time; no chunk is decoded twice."""

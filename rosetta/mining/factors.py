@@ -145,7 +145,7 @@ def factors(
         pulled.append(
             {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
         )
-        of_segment = _sums(stack, other, room)
+        of_segment = sums_on(stack, other, room)
         sums.append(of_segment[0])
         squares.append(of_segment[1])
     return Factors(images, tuple(pulled), np.concatenate(sums), np.concatenate(squares))
@@ -208,8 +208,8 @@ def _adjoint(y: int, x: int, height: int, width: int, device: torch.device) -> T
     return torch.tensor(matrix, dtype=torch.float32, device=device)
 
 
-def _sums(stack: Tensor, other: Sequence[Grid], room: Room) -> tuple[Float64, Float64]:
-    """Σ U a and Σ (U a)² of one grid's maps, each (channel, other grid).
+def sums_on(stack: Tensor, other: Sequence[Grid], room: Room) -> tuple[Float64, Float64]:
+    """Σ U a and Σ (U a)² of maps (channel, image, y, x) float32, each (channel, other grid).
 
     Both are weighted sums over few positions: of the maps themselves with `Uᵀ1`, and of the products of neighbouring
     positions with the entries of the tridiagonal `UᵀU`. The products are summed over images first and serve every

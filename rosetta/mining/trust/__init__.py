@@ -1,0 +1,1 @@
+"""What chance, position, pixels and controls explain of a match."""

@@ -1,0 +1,212 @@
+"""The shape of the null: how a correlation is distributed when images are exchanged, unit by unit.
+
+Mean and variance of a pair's null are exact (:mod:`~rosetta.mining.trust.chance`); how heavy its tail is depends on how
+unevenly a unit's activation is spread over the images. For each unit it is found from circular shifts of the image
+order against some partners in the other model. All shifts of a pair are one cross-correlation along the image axis:
+with Fourier transforms it costs little more than one of them.
+
+Each pair's shifted correlations are standardised by their own mean and deviation and pooled over the partners. Beyond
+the highest two in a hundred a generalised Pareto distribution stands for the tail (Knijnenburg et al., 2009), so that a
+p-value may be smaller than one over the number of shifts. Its shape is kept at 0 or above: a bounded tail would make
+p-values of exactly 0. The fit is tested on shifts that had no part in it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rosetta.mining.grid import product_grid
+from rosetta.mining.trust.thumbs import coarsening
+from rosetta.units import Grid
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+
+PARTNERS = 32
+"""Units of the other model that a unit's null is pooled over."""
+TAIL = 0.02
+"""Share of the null that the tail is fitted to."""
+_SORTED = 2048
+"""Samples that the body of a null is found from, about."""
+_KEPT = 512
+"""Order statistics that stand for the body of a null."""
+_WORK = 1 << 22
+"""Shifted correlations that are held at once."""
+_DOUBT = 4.0
+"""Standard errors by which unseen shifts may go beyond the tail before it is not believed."""
+_FAR = 1e-3
+"""Tail probability at which they are counted."""
+
+
+@dataclass(frozen=True)
+class Null:
+    """Nulls of some units; `M` samples each."""
+
+    body: Float32
+    """(unit, quantile) evenly spaced order statistics of the standardised correlations, rising."""
+    samples: int
+    """How many each unit has; 0 where nothing can be said."""
+    threshold: Float64
+    """(unit,) where the tail begins."""
+    scale: Float64
+    """(unit,) of the generalised Pareto distribution."""
+    shape: Float64
+    """(unit,) of it, 0 or above."""
+    believed: npt.NDArray[np.bool_]
+    """(unit,) whether unseen shifts bear the tail out; where not, no p-value is below 1 / (M + 1)."""
+
+    def of(self, units: slice) -> "Null":
+        """Those of some of the units."""
+        held = (getattr(self, name)[units] for name in ("threshold", "scale", "shape", "believed"))
+        return Null(self.body[units], self.samples, *held)
+
+    def p_values(self, deviation: Float32) -> Float32:
+        """(unit, …) how probable a correlation at least so many standard deviations above its mean is by chance.
+
+        Parameters
+        ----------
+        deviation
+            (unit, …) NaN stays NaN.
+        """
+        result = np.empty(deviation.shape, dtype=np.float32)
+        levels = 1.0 - np.linspace(0.0, 1.0, self.body.shape[1])
+        floor = 1.0 / (self.samples + 1)
+        for unit, values in enumerate(deviation):
+            p = np.interp(values, self.body[unit], levels)
+            far = values > self.threshold[unit]
+            if far.any():
+                tail = TAIL * _survival(values[far] - self.threshold[unit], self.scale[unit], self.shape[unit])
+                p[far] = tail if self.believed[unit] else np.maximum(tail, floor)
+            result[unit] = p
+        # The smallest that float32 holds: a logarithm will be taken.
+        return np.maximum(result, np.finfo(np.float32).tiny, where=~np.isnan(result), out=result)
+
+
+def _survival(excess: Float64, scale: float, shape: float) -> Float64:
+    """P(X > excess) of a generalised Pareto distribution."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if shape <= 1e-9:
+            return np.exp(-excess / scale)
+        return (1.0 + shape * excess / scale) ** (-1.0 / shape)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Small thumbs of some units that share a grid, over the same images as their partners'."""
+
+    grid: Grid
+    units: Index
+    """(unit,) where they stand among all."""
+    thumbs: Float32
+    """(unit, image, position)"""
+
+
+def null_of(units: list[Shapes], partners: list[Shapes], count: int) -> Null:
+    """The nulls of units against partners of another model.
+
+    Parameters
+    ----------
+    units
+        All units of a model, grid by grid; `count` in number.
+    partners
+        A few units of the other.
+    """
+    images = units[0].thumbs.shape[1]
+    body = np.full((count, _KEPT), np.nan, dtype=np.float32)
+    threshold, scale, shape = np.full(count, np.inf), np.ones(count), np.zeros(count)
+    believed = np.zeros(count, dtype=bool)
+    spectra = [_spectra(side.thumbs) for side in partners]
+    size = max(1, _WORK // (images * sum(len(side.units) for side in partners)))
+    samples = 0
+    for side in units:
+        for start in range(0, len(side.units), size):
+            part = Shapes(side.grid, side.units[start : start + size], side.thumbs[start : start + size])
+            of_part = _spectra(part.thumbs)
+            values = torch.cat(
+                [
+                    _shifted(of_part, part.grid, other, partner.grid, images)
+                    for other, partner in zip(spectra, partners, strict=True)
+                ],
+                dim=1,
+            )
+            samples = values.shape[1] * values.shape[2]
+            fitted = _fit(values)
+            body[part.units], threshold[part.units], scale[part.units] = fitted[:3]
+            shape[part.units], believed[part.units] = fitted[3:]
+    return Null(body, samples, threshold, scale, shape, believed)
+
+
+def standardised_shifts(unit: Shapes, partner: Shapes) -> Float32:
+    """(shift,) the null of a single pair, in standard deviations from its mean."""
+    images = unit.thumbs.shape[1]
+    shifted = _shifted(_spectra(unit.thumbs), unit.grid, _spectra(partner.thumbs), partner.grid, images)
+    return np.asarray(shifted[0, 0].numpy())
+
+
+def _spectra(thumbs: Float32) -> Tensor:
+    """(frequency, unit, position) of each unit's thumbs along the images."""
+    return torch.fft.rfft(torch.from_numpy(thumbs), dim=1).transpose(0, 1)
+
+
+def _shifted(a: Tensor, grid_a: Grid, b: Tensor, grid_b: Grid, images: int) -> Tensor:
+    """(unit, partner, shift) standardised correlations at all shifts but none; 0 where a pair does not vary."""
+    grid = product_grid(grid_a, grid_b)
+    a, b = _on(a, grid_a, grid), _on(b, grid_b, grid)
+    spectrum = torch.matmul(a, b.conj().transpose(1, 2))
+    shifts = torch.fft.irfft(spectrum.permute(1, 2, 0), n=images, dim=2)[:, :, 1:]
+    shifts = shifts - shifts.mean(dim=2, keepdim=True)
+    deviation = shifts.square().mean(dim=2, keepdim=True).sqrt()
+    return torch.where(deviation > 0, shifts / deviation, 0.0)
+
+
+def _on(spectra: Tensor, fine: Grid, coarse: Grid) -> Tensor:
+    return spectra if fine == coarse else spectra @ coarsening(fine, coarse).to(spectra.dtype)
+
+
+def _fit(values: Tensor) -> tuple[npt.NDArray[np.generic], ...]:
+    """Body, threshold, scale, shape and belief of each unit, from (unit, partner, shift) standardised correlations."""
+    units, partners, _ = values.shape
+    # The body needs no more than some of the shifts; only the tail is short of samples.
+    ordered = values[:, :, :: max(1, partners * values.shape[2] // _SORTED)].flatten(1).sort(dim=1).values
+    body = ordered[:, torch.linspace(0, ordered.shape[1] - 1, _KEPT).round().long()]
+    threshold, scale, shape = _tail(values)
+    # Fitted to every other shift, and counted on the rest: shift by shift, since partners are not independent.
+    limit = _quantile(*_tail(values[:, :, ::2]), _FAR)
+    unseen = (values[:, :, 1::2] > limit[:, None, None]).double().sum(dim=1)  # (unit, shift)
+    number = unseen.shape[1]
+    error = unseen.std(dim=1, correction=0).clamp_min((partners * _FAR) ** 0.5) / max(1.0, number**0.5)
+    believed = (unseen.mean(dim=1) - partners * _FAR if number else torch.zeros(units)) <= _DOUBT * error
+    return body.numpy(), threshold.numpy(), scale.numpy(), shape.numpy(), believed.numpy()
+
+
+def _tail(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Threshold, scale and shape of each unit's tail, by probability-weighted moments (Hosking and Wallis, 1987).
+
+    Parameters
+    ----------
+    values
+        (unit, partner, shift)
+    """
+    pooled = values.flatten(1)
+    count = max(2, round(TAIL * pooled.shape[1]))
+    ordered = pooled.topk(min(count + 1, pooled.shape[1]), dim=1).values.flip(1).double()
+    threshold, highest = ordered[:, 0], ordered[:, -count:]
+    excess = highest - threshold[:, None]
+    mean = excess.mean(dim=1)
+    weight = 1.0 - (torch.arange(1, count + 1, dtype=torch.float64) - 0.35) / count
+    weighted = (excess * weight).mean(dim=1)
+    shape = 2.0 - mean / (mean - 2.0 * weighted)
+    scale = 2.0 * mean * weighted / (mean - 2.0 * weighted)
+    # A bounded tail becomes an exponential one of the same mean; one without a mean is as heavy as can be fitted.
+    heavy = (shape > 0) & torch.isfinite(shape)
+    return threshold, torch.where(heavy, scale, mean).clamp_min(1e-12), torch.where(heavy, shape, 0.0).clamp_max(0.9)
+
+
+def _quantile(threshold: Tensor, scale: Tensor, shape: Tensor, p: float) -> Tensor:
+    ratio = TAIL / p
+    heavy = scale / shape.clamp_min(1e-9) * (ratio ** shape.clamp_min(1e-9) - 1.0)
+    return threshold + torch.where(shape > 1e-9, heavy, scale * np.log(ratio))

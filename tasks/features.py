@@ -1,0 +1,52 @@
+"""Stage `features`: the images into plain pixel features, which trust asks how much of a match they explain."""
+
+from hashlib import blake2b
+
+import numpy as np
+import torch
+
+from rosetta.zoo.pixels import FEATURES, pixel_features
+from rosetta.zoo.preprocessing import Preprocessing
+from storage.features import FeatureStore
+from storage.fingerprint import Fingerprint
+from storage.images import PATH as IMAGES
+from storage.images import ImageStore
+from storage.location import Root
+from storage.zarrs import open_complete
+from tasks.dump import from_pixels
+from tasks.memory import keep_freed_memory
+from tasks.progress import track
+from tasks.stage import Outcome, stage
+
+SIDE = 64
+"""Positions a side that features are made on, as those of the control `pixels/64` are."""
+_AT_ONCE = 8
+
+
+@stage("features")
+def write_features(root: Root, wanted: Fingerprint) -> Outcome:
+    """Write what is missing of `features.zarr`."""
+    store = FeatureStore.open(root, wanted)
+    if store is not None and store.complete:
+        return "skipped"
+    images = ImageStore(open_complete(root, IMAGES))
+    if store is None:
+        store = FeatureStore.create(root, wanted, FEATURES, SIDE, images.count)
+    prepare = Preprocessing((SIDE, SIDE), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    keep_freed_memory()
+    missing = store.missing()
+    with track("features", sum(span.stop - span.start for _, span in missing)) as advance, torch.inference_mode():
+        for block, span in missing:
+            parts, digests = [], []
+            for start in range(span.start, span.stop, _AT_ONCE):
+                pixels = images.pixels(slice(start, min(start + _AT_ONCE, span.stop)))
+                parts.append(
+                    pixel_features(prepare(from_pixels(pixels, torch.device("cpu")))).to(torch.float16).numpy()
+                )
+                digests += [
+                    int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "little") for image in pixels
+                ]
+                advance(len(pixels))
+            store.write(block, np.concatenate(parts), np.array(digests, dtype=np.uint64))
+    store.finish()
+    return "done"
