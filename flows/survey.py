@@ -11,7 +11,7 @@ import torch
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
-from rosetta.zoo.pixels import FEATURES
+from rosetta.zoo.pixels import INDEPENDENT
 from storage import activations, pairs, tables
 from storage.activations import ActivationStore
 from storage.fingerprint import Fingerprint, fingerprint
@@ -124,7 +124,7 @@ class Survey:
     @cached_property
     def features(self) -> Fingerprint:
         """Of the pixel features."""
-        return fingerprint("features", images=self.images.digest, side=SIDE, names=list(FEATURES))
+        return fingerprint("features", images=self.images.digest, side=SIDE, names=list(INDEPENDENT))
 
     def partners(self, model: str) -> tuple[str, ...]:
         """The models that a model is correlated with."""

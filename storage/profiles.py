@@ -23,6 +23,7 @@ _DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "shape": ("channel", "shape_image", "position"),
     "mean_on": ("channel", "common"),
     "std_on": ("channel", "common"),
+    "halves_on": ("channel", "common", "half_moment"),
     "pixels": ("channel", "common", "feature"),
 }
 """Arrays of a layer's group; whole layers a chunk, as one task writes a layer."""

@@ -5,7 +5,7 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
-from rosetta.zoo.pixels import FEATURES, pixel_features
+from rosetta.zoo.pixels import FEATURES, INDEPENDENT, pixel_features
 from rosetta.zoo.preprocessing import Preprocessing
 from storage.features import FeatureStore
 from storage.fingerprint import Fingerprint
@@ -31,18 +31,17 @@ def write_features(root: Root, wanted: Fingerprint) -> Outcome:
         return "skipped"
     images = ImageStore(open_complete(root, IMAGES))
     if store is None:
-        store = FeatureStore.create(root, wanted, FEATURES, SIDE, images.count)
+        store = FeatureStore.create(root, wanted, INDEPENDENT, SIDE, images.count)
     prepare = Preprocessing((SIDE, SIDE), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     keep_freed_memory()
-    missing = store.missing()
+    missing, held = store.missing(), [FEATURES.index(name) for name in INDEPENDENT]
     with track("features", sum(span.stop - span.start for _, span in missing)) as advance, torch.inference_mode():
         for block, span in missing:
             parts, digests = [], []
             for start in range(span.start, span.stop, _AT_ONCE):
                 pixels = images.pixels(slice(start, min(start + _AT_ONCE, span.stop)))
-                parts.append(
-                    pixel_features(prepare(from_pixels(pixels, torch.device("cpu")))).to(torch.float16).numpy()
-                )
+                features = pixel_features(prepare(from_pixels(pixels, torch.device("cpu"))))
+                parts.append(features[:, held].to(torch.float16).numpy())
                 digests += [
                     int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "little") for image in pixels
                 ]

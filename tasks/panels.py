@@ -10,7 +10,7 @@ import torch
 
 from rosetta.mining.grid import common_grid
 from rosetta.mining.trust.chance import Covariances
-from rosetta.mining.trust.judge import PanelSide
+from rosetta.mining.trust.judge import OnCommon, PanelSide
 from rosetta.mining.trust.thumbs import thumb_grid
 from rosetta.units import Grid
 from storage.location import Root
@@ -30,37 +30,41 @@ class ModelProfile:
     def read(cls, root: Root, model: str) -> "ModelProfile":
         return cls(ProfileStore.read(root, model))
 
-    def side(self, span: slice, std: Float64, others: Sequence[Grid]) -> PanelSide:
+    def side(self, span: slice, std_of: Float64, others: Sequence[Grid]) -> PanelSide:
         """One side of a panel.
 
         Parameters
         ----------
         span
             Units of the model.
-        std
-            Of these units.
+        std_of
+            (unit,) of these units, on the native grid.
         others
             The grids of the panel's other side.
         """
-        units = self.store.units.cut(span)
-        mean_on, std_on, mean_maps, covariances, dead = [], [], {}, [], []
+        moments: list[list[Float64]] = []
+        mean_maps, covariances, dead = {}, [], []
         offset = 0
         for layer, channels in self.store.units.restrict(span):
             commons = self.store.commons(layer.name)
             on = [commons.index(common_grid(layer.grid, other)) for other in others]
-            mean_on.append(self._array(layer.name, "mean_on")[channels][:, on])
-            std_on.append(self._array(layer.name, "std_on")[channels][:, on])
+            mean, std, halves = (
+                self._array(layer.name, name)[channels][:, on] for name in ("mean_on", "std_on", "halves_on")
+            )
+            moments.append([mean, std**2 + mean**2, *np.moveaxis(halves, 2, 0)])
             mean_maps[layer.name] = torch.from_numpy(self._array(layer.name, "mean_map")[channels][None])
             index = np.arange(offset, offset + layer.channels)
             packed = self._array(layer.name, "covariance")[channels]
             covariances.append(Covariances(thumb_grid(layer.grid), index, packed))
             dead.append(self._array(layer.name, "dead")[channels])
             offset += layer.channels
+        means = [np.concatenate(parts) for parts in zip(*moments, strict=True)]
+        whole, first, second = (OnCommon(mean, square) for mean, square in zip(means[::2], means[1::2], strict=True))
         return PanelSide(
-            units,
-            std,
-            np.concatenate(mean_on),
-            np.concatenate(std_on),
+            self.store.units.cut(span),
+            std_of,
+            whole,
+            (first, second),
             mean_maps,
             _by_grid(covariances),
             np.concatenate(dead),

@@ -9,11 +9,12 @@ import torch
 from rosetta.errors import UserError
 from rosetta.mining.grid import common_grid
 from rosetta.mining.plan import DECODED_AT_ONCE, ranges
+from rosetta.mining.trust.halves import run_length
 from rosetta.mining.trust.pixels import FeatureMoments, FeatureSums
 from rosetta.mining.trust.profile import CHANNELS, SHAPE_IMAGES, SHAPE_SIDE
 from rosetta.mining.trust.thumbs import SIDE
 from rosetta.units import Grid
-from rosetta.zoo.pixels import FEATURES
+from rosetta.zoo.pixels import INDEPENDENT
 from storage.activations import ActivationStore
 from storage.features import FeatureStore
 from storage.fingerprint import Fingerprint
@@ -23,11 +24,12 @@ from tasks.correlate import Setting
 from tasks.engine import Capacity, engine
 from tasks.features import SIDE as FEATURE_SIDE
 from tasks.graphs import part
+from tasks.memory import keep_freed_memory
 from tasks.profile_layers import Piece, profile_layers
 from tasks.progress import track
 from tasks.stage import Outcome, stage
 
-_FEATURES, _SIDE = len(FEATURES), FEATURE_SIDE
+_FEATURES, _SIDE = len(INDEPENDENT), FEATURE_SIDE
 """Of the pixel features: how many, and positions a side."""
 
 
@@ -57,6 +59,7 @@ def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcom
     left = [subject for subject in subjects if (store := stores[subject.model]) is None or not store.complete]
     if not left:
         return "skipped"
+    keep_freed_memory()
     pieces = [piece for subject in left for piece in _pieces(root, subject)]
     _lay_out(root, [subject for subject in left if stores[subject.model] is None], pieces)
     written = {subject.model: ProfileStore.read_begun(root, subject.model).written() for subject in left}
@@ -87,6 +90,7 @@ def _pieces(root: Root, subject: Subject) -> list[Piece]:
             layer,
             store.block,
             sizes[layer.name],
+            run_length(store.images),
             tuple(dict.fromkeys(common_grid(layer.grid, other) for other in grids)),
         )
         for index, layer in enumerate(store.units.layers)
@@ -145,8 +149,16 @@ def in_groups(pieces: Sequence[Piece], images: int, memory: int, where: Capacity
 
 def _cut(ordered: Sequence[Piece], count: int) -> list[list[Piece]]:
     """So many groups of neighbours, of about the same work."""
-    # A small layer, too, has its products over thumbs and features.
-    ends = np.cumsum([piece.layer.values + 64 * piece.layer.channels for piece in ordered])
+    seen: set[tuple[Grid, tuple[Grid, ...]]] = set()
+    costs = []
+    for piece in ordered:
+        height, width = piece.layer.grid
+        key = piece.layer.grid, piece.commons
+        # In values of a map, measured: thumbs and what is written of a channel, and what is made of the features.
+        features = len(piece.commons) * width * _SIDE * (_SIDE + height) // 16 if max(height, width) <= _SIDE else 0
+        costs.append(piece.layer.values + 150 * piece.layer.channels + (0 if key in seen else features))
+        seen.add(key)
+    ends = np.cumsum(costs)
     place = np.minimum((ends - ends[0] / 2) * count // ends[-1], count - 1).astype(int)
     groups = [[piece for piece, group in zip(ordered, place, strict=True) if group == index] for index in range(count)]
     return [group for group in groups if group]

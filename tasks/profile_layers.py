@@ -15,7 +15,7 @@ from rosetta.mining.trust.halves import first_half
 from rosetta.mining.trust.pixels import FeatureProducts
 from rosetta.mining.trust.profile import LayerProfiler
 from rosetta.units import Grid, Layer
-from rosetta.zoo.pixels import FEATURES
+from rosetta.zoo.pixels import INDEPENDENT
 from storage.activations import ActivationStore
 from storage.features import FeatureStore
 from storage.location import Root
@@ -41,6 +41,8 @@ class Piece:
     """Images in a chunk of its store."""
     itemsize: int
     """Bytes of a stored value."""
+    run: int
+    """Neighbouring images that belong to one half."""
     commons: tuple[Grid, ...]
     """Its common grids with its partners."""
 
@@ -51,9 +53,9 @@ class Piece:
 
     @property
     def step(self) -> int:
-        """Images that are multiplied at once; a power of two, so that steps and blocks nest."""
+        """Images that are multiplied at once; a power of two, so that steps, blocks and halves nest."""
         most = max(1, _STEP_BYTES // (4 * self.layer.values))
-        return 1 << (min(64, self.read, most).bit_length() - 1)
+        return 1 << (min(64, self.read, self.run, most).bit_length() - 1)
 
 
 def profile_layers(root: Root, pieces: Sequence[Piece]) -> None:
@@ -91,7 +93,7 @@ def profile_layers(root: Root, pieces: Sequence[Piece]) -> None:
 def _profiler(store: ActivationStore, piece: Piece, device: torch.device) -> LayerProfiler:
     span = store.units.span(piece.layer.name)
     return LayerProfiler(
-        piece.layer, store.mean()[span], store.std()[span], store.images, piece.commons, len(FEATURES), device
+        piece.layer, store.mean()[span], store.std()[span], store.images, piece.commons, len(INDEPENDENT), device
     )
 
 

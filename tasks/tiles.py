@@ -127,20 +127,22 @@ def _steps(a: Half, b: Half, images: slice, size: int) -> Iterator[tuple[Maps, M
         del maps
 
 
-def _prepare(job: Job, a: Half, b: Half, maps: tuple[Maps, Maps], device: torch.device, room: Room) -> Prepared:
-    make = partial(factors, device=device, dtype=factor_dtype(job.precision), room=room)
+def _prepare(
+    job: Job, a: Half, b: Half, maps: tuple[Maps, Maps], device: torch.device, room: Room, summed: bool = True
+) -> Prepared:
+    make = partial(factors, device=device, dtype=factor_dtype(job.precision), room=room, summed=summed)
     of_a = make(a.units, maps[0], a.shift, b.units.grids(), side="a")
     return of_a, of_a if a is b else make(b.units, maps[1], b.shift, a.units.grids(), side="b")
 
 
-def tile_moments(job: Job, tile: Tile, images: slice) -> Moments:
-    """The moments of a tile over a range of images, from the stores."""
+def tile_moments(job: Job, tile: Tile, images: slice, summed: bool = True) -> Moments:
+    """The moments of a tile over a range of images, from the stores; the cross moments alone if not `summed`."""
     set_up(job)
     device = job.torch_device
     a, b = halves(job, tile)
     total, room = Accumulator(a.units, b.units, device=device), Room()
     for maps in in_turn(_steps(a, b, images, job.step_images), _each_map, device):
-        total.add(*_prepare(job, a, b, maps, device, room))
+        total.add(*_prepare(job, a, b, maps, device, room, summed))
         del maps
     part_done()
     return total.moments()

@@ -26,6 +26,7 @@ from tasks.correlate import Setting, plan_for, plan_side
 from tasks.engine import engine
 from tasks.graphs import TileGraph, part, summed
 from tasks.match import buddies_of
+from tasks.memory import keep_freed_memory
 from tasks.neighbours import neighbours as nearest
 from tasks.progress import track
 from tasks.stage import Outcome, stage
@@ -85,6 +86,7 @@ def judge_pair(
     if tables.attributes(root, part_name(a, b)).get("fingerprint") == wanted.digest:
         return "skipped"
     root = root.absolute
+    keep_freed_memory()  # until the first tile says otherwise
     buddies = tables.read(root, "buddies")
     rows = buddies[(buddies["model_a"] == a) & (buddies["model_b"] == b)].reset_index(drop=True)
     judged = _unjudged(len(rows)) if reason else _judge(root, a, b, neighbours, setting, rows)
@@ -197,7 +199,7 @@ def _tile_graph(job: Job, tile: Tile, plan: PairPlan, question: Question, matrix
             for run in runs
             for held in ranges(run.stop - run.start, plan.range_images)
         ]
-        mine = [part(tile_moments, job, tile, span) for span in spans]
+        mine = [part(tile_moments, job, tile, span, False) for span in spans]
         parts += mine
         sums.append(summed(mine))
     return TileGraph(parts, delayed(judge_tile, pure=False)(job, tile, question, *sums, *([None] * (2 - len(sums)))))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rosetta.mining.trust.judge import chance
+from rosetta.mining.trust.judge import Panel, chance
 from rosetta.mining.trust.null import standardised_shifts
 from rosetta.recipe import Recipe
 from rosetta.view.trust_page import MatchColumns, NullExample, TrustStory
@@ -84,7 +84,7 @@ def _example(root: Root, rows: pd.DataFrame, images: int) -> NullExample | None:
         for profile, span, others in zip(profiles, spans, reversed(grids), strict=True)
     )
     pearson = np.array([[match["pearson"]]], dtype=np.float32)
-    judgement = chance(pearson, a, b, images)
+    judgement = chance(pearson, Panel(a, b), images)
     spread, above = float(judgement.null_std[0, 0]), float(judgement.deviation[0, 0])
     mean = float(match["pearson"]) - above * spread
     shifts = standardised_shifts(

@@ -15,7 +15,7 @@ from rosetta.mining.factors import PANEL
 from rosetta.mining.moments import Moments
 from rosetta.mining.plan import Tile, ranges
 from rosetta.mining.trust.discoveries import PCounts
-from rosetta.mining.trust.judge import Means, PanelSide, chance, means_of, means_of_all
+from rosetta.mining.trust.judge import Panel, chance, mean_products
 from rosetta.mining.trust.null import Null
 from storage.correlations import CorrelationStore
 from tasks.panels import ModelProfile
@@ -94,9 +94,9 @@ def judge_tile(job: Job, tile: Tile, question: Question, first: Moments, second:
     )
     for rows in ranges(len(a.units), PANEL):
         for columns in ranges(len(b.units), PANEL):
-            panel = _Panel(job, question, (a, b), profiles, (rows, columns))
-            halved = panel.means(first), panel.means(second) if second is not None else None
-            judged = panel.judge(halved, matrix)
+            panel = _TilePanel(job, question, (a, b), profiles, (rows, columns))
+            of_second = panel.products(second) if second is not None else None
+            judged = panel.judge(panel.products(first), of_second, matrix)
             counts = counts + PCounts.of(judged.p_value)
             here = np.flatnonzero(_within(row, rows) & _within(column, columns))
             place = row[here] - rows.start, column[here] - columns.start
@@ -156,7 +156,7 @@ class _Judged:
 
 
 @dataclass(frozen=True)
-class _Panel:
+class _TilePanel:
     """One panel of a tile."""
 
     job: Job
@@ -167,40 +167,32 @@ class _Panel:
     spans: tuple[slice, slice]
     """Rows and columns, counted from the tile's first."""
 
-    def means(self, moments: Moments) -> Means:
+    def products(self, moments: Moments) -> Float64:
+        """(row, column) mean products over a half of the images."""
         a, b = self.halves
-        return means_of(moments, a.units, b.units, a.std, b.std, *self.spans)
+        return mean_products(moments, a.units, b.units, a.std, b.std, *self.spans)
 
-    def sides(self) -> tuple[PanelSide, PanelSide]:
-        spans = [
-            slice(half.span.start + span.start, half.span.start + span.stop)
-            for half, span in zip(self.halves, self.spans, strict=True)
-        ]
-        units = [half.side.store.units.cut(span) for half, span in zip(self.halves, spans, strict=True)]
+    def sides(self) -> Panel:
+        units = [half.side.store.units.cut(place) for half, place in zip(self.halves, self.places, strict=True)]
         a, b = (
-            profile.side(span, half.std[inside], other.grids())
-            for profile, half, span, inside, other in zip(
-                self.profiles, self.halves, spans, self.spans, units[::-1], strict=True
+            profile.side(place, half.std[span], other.grids())
+            for profile, half, place, span, other in zip(
+                self.profiles, self.halves, self.places, self.spans, units[::-1], strict=True
             )
         )
-        return a, b
+        return Panel(a, b)
 
-    def judge(self, halved: tuple[Means, Means | None], matrix: CorrelationStore | None) -> _Judged:
-        a, b = self.sides()
+    def judge(self, first: Float64, second: Float64 | None, matrix: CorrelationStore | None) -> _Judged:
+        panel = self.sides()
         share = self.question.half / self.question.images
-        first, second = halved
         if second is None:
             assert matrix is not None, "one of the two gives the second half"
             pearson = matrix.part(*self.places)
-            second = means_of_all(pearson, a, b).without(first, share)
+            second = (panel.products(pearson) - share * first) / (1.0 - share)
         else:
-            whole = first.joined(second, share)
-            pearson = whole.pearson(a.units, b.units, a.std == 0, b.std == 0)
-        half_1, half_2 = (
-            means.pearson(a.units, b.units, a.dead[:, half], b.dead[:, half])
-            for half, means in enumerate((first, second))
-        )
-        judged = chance(pearson, a, b, self.question.images)
+            pearson = panel.pearson(share * first + (1.0 - share) * second)
+        half_1, half_2 = (panel.pearson(products, half) for half, products in enumerate((first, second)))
+        judged = chance(pearson, panel, self.question.images)
         p_value = self._p_values(judged.deviation)
         if self.job.a == self.job.b:
             for array in (half_1, half_2, p_value):

@@ -115,6 +115,7 @@ def factors(
     dtype: torch.dtype = torch.float32,
     room: Room | None = None,
     side: Hashable = None,
+    summed: bool = True,
 ) -> Factors:
     """Bring one model's maps of some images into the form that is multiplied.
 
@@ -132,6 +133,8 @@ def factors(
         Of the factors; sums and squares are taken before rounding to it.
     room, side
         Where the factors go; those that it held of the same side are gone then.
+    summed
+        Whether sums and squares are wanted; 0 if not.
     """
     room, device = room or Room(), torch.device(device)
     pulled, sums, squares = [], [], []
@@ -145,7 +148,8 @@ def factors(
         pulled.append(
             {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
         )
-        of_segment = sums_on(stack, other, room)
+        nothing = np.zeros((len(segment.units), len(other)))
+        of_segment = sums_on(stack, other, room) if summed else (nothing, nothing)
         sums.append(of_segment[0])
         squares.append(of_segment[1])
     return Factors(images, tuple(pulled), np.concatenate(sums), np.concatenate(squares))
@@ -208,18 +212,19 @@ def _adjoint(y: int, x: int, height: int, width: int, device: torch.device) -> T
     return torch.tensor(matrix, dtype=torch.float32, device=device)
 
 
-def sums_on(stack: Tensor, other: Sequence[Grid], room: Room) -> tuple[Float64, Float64]:
+def sums_on(stack: Tensor, other: Sequence[Grid], room: Room, own: Float64 | None = None) -> tuple[Float64, Float64]:
     """Σ U a and Σ (U a)² of maps (channel, image, y, x) float32, each (channel, other grid).
 
     Both are weighted sums over few positions: of the maps themselves with `Uᵀ1`, and of the products of neighbouring
     positions with the entries of the tridiagonal `UᵀU`. The products are summed over images first and serve every
-    common grid.
+    common grid; `own` are those of each position with itself, (channel, y, x), where they are known already.
     """
     grid = (stack.shape[2], stack.shape[3])
     commons = [common_grid(grid, theirs) for theirs in other]
     of_images = stack.sum(dim=1).double().cpu().numpy()
     offsets = _OFFSETS if any(common != grid for common in commons) else _OFFSETS[:1]
-    products = [_neighbour_products(stack, *offset, room) for offset in offsets]
+    products = [] if own is None else [own]
+    products += [_neighbour_products(stack, *offset, room) for offset in offsets[len(products) :]]
     totals: dict[Grid, tuple[Float64, Float64]] = {}
     for common in commons:
         if common not in totals:

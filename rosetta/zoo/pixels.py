@@ -35,6 +35,8 @@ FEATURES: tuple[str, ...] = (
     *(f"gabor {wavelength} px {degrees}°" for wavelength in _WAVELENGTHS for degrees in _ORIENTATIONS),
 )
 """Names of the features, in the order of their maps."""
+INDEPENDENT: tuple[str, ...] = tuple(name for name in FEATURES if name not in ("luminance", "red-green", "blue-yellow"))
+"""Those of them that are no sums of red, green and blue: a regression on these is one on all."""
 
 
 def pixel_features(images: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ mean maps, which is what position alone explains, and, with `D` centred on both 
     variance = Σᵢⱼ D[i, j]² / (N − 1)                                      (Hoeffding, 1951)
 
 The sum of squares needs no N × N products either: `Σᵢⱼ ⟨aᵢ, bⱼ⟩² = ⟨Σᵢ aᵢaᵢᵀ, Σⱼ bⱼbⱼᵀ⟩`, one inner product of two
-covariances over positions. So the chance of every pair is one more matrix product, on thumbs
+covariances over positions (times N). So the chance of every pair is one more matrix product, on thumbs
 (:mod:`~rosetta.mining.trust.thumbs`).
 """
 
@@ -34,7 +34,7 @@ class Covariances:
     grid: Grid
     units: Index
     """(unit,) where they stand among all."""
-    packed: Float32
+    packed: npt.NDArray[np.float16] | Float32
     """(unit, P (P + 1) / 2) upper triangles."""
 
 
@@ -59,7 +59,7 @@ def permutation_variance(a: list[Covariances], b: list[Covariances], images: int
     for left in a:
         for right in b:
             grid = product_grid(left.grid, right.grid)
-            norm = float((grid[0] * grid[1]) ** 2) * images**2 * (images - 1)
+            norm = float((grid[0] * grid[1]) ** 2) * (images - 1)
             product = torch.mm(_on(left, grid), _on(right, grid).T).div_(norm)
             result[np.ix_(left.units, right.units)] = product.numpy()
     return result
@@ -67,7 +67,7 @@ def permutation_variance(a: list[Covariances], b: list[Covariances], images: int
 
 def _on(side: Covariances, grid: Grid) -> Tensor:
     """(unit, entry) covariances on a coarser grid, packed so that a dot product is that of the whole matrices."""
-    packed = torch.from_numpy(side.packed)
+    packed = torch.from_numpy(side.packed).float()
     positions = grid[0] * grid[1]
     if side.grid != grid:
         fine = side.grid[0] * side.grid[1]

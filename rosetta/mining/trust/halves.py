@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-_RUNS = 8
+_RUNS = 4
 """At least so many runs of neighbouring images, dealt out in turn."""
 
 
 def run_length(images: int) -> int:
-    """Neighbouring images that stay together: the largest power of two that makes at least eight runs."""
+    """Neighbouring images that stay together: the largest power of two that makes at least four runs."""
     return 1 << max(0, (images // _RUNS).bit_length() - 1)
 
 

@@ -23,16 +23,31 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class OnCommon:
+    """What makes a correlation of a mean product: some units on the common grids with the other side."""
+
+    mean: Float64
+    """(A, Gb)"""
+    square: Float64
+    """(A, Gb) mean square."""
+
+    def deviation(self, dead: Flags) -> Float64:
+        """(A, Gb) standard deviations; NaN for units that are dead."""
+        variance = self.square - self.mean**2
+        return np.sqrt(np.where(dead[:, None] | (variance <= 0), np.nan, variance))
+
+
+@dataclass(frozen=True)
 class PanelSide:
     """One side of a panel."""
 
     units: Units
     std: Float64
     """(A,) of the maps on the native grid, in which everything else is measured."""
-    mean_on: Float64
-    """(A, Gb) over all images, on the common grid with each grid of the other side."""
-    std_on: Float64
-    """(A, Gb)"""
+    whole: OnCommon
+    """Over all images."""
+    halves: tuple[OnCommon, OnCommon]
+    """Over either half of them."""
     mean_maps: Mapping[str, Tensor]
     """By layer: (1, channel, y, x) float32."""
     covariances: list[Covariances]
@@ -40,67 +55,34 @@ class PanelSide:
     dead: Flags
     """(A, 2) whether a unit holds one single value in a half of the images."""
 
-    @property
-    def square_on(self) -> Float64:
-        """(A, Gb) mean squares over all images."""
-        return self.std_on**2 + self.mean_on**2
-
 
 @dataclass(frozen=True)
-class Means:
-    """Mean products of every pair over some images, with what makes correlations of them."""
+class Panel:
+    """Pairs of units of two models."""
 
-    cross: Float64
-    """(A, B)"""
-    mean_a: Float64
-    """(A, Gb)"""
-    square_a: Float64
-    """(A, Gb)"""
-    mean_b: Float64
-    """(B, Ga)"""
-    square_b: Float64
-    """(B, Ga)"""
+    a: PanelSide
+    b: PanelSide
 
-    def without(self, part: "Means", share: float) -> "Means":
-        """Those over the other images.
+    def spread(self, of_a: Float64, of_b: Float64) -> Float64:
+        """(A, B) products of (A, Gb) and (B, Ga), each taken on the pair's common grid."""
+        return of_a[:, self.b.units.grid_index()] * of_b[:, self.a.units.grid_index()].T
 
-        Parameters
-        ----------
-        part
-            Over some of the images.
-        share
-            What share of all images these are.
-        """
-        mine, theirs = vars(self), vars(part)
-        return Means(*((mine[key] - share * theirs[key]) / (1.0 - share) for key in mine))
-
-    def joined(self, other: "Means", share: float) -> "Means":
-        """Those over these and other images; `share` is that of these."""
-        mine, theirs = vars(self), vars(other)
-        return Means(*(share * mine[key] + (1.0 - share) * theirs[key] for key in mine))
-
-    def pearson(self, a: Units, b: Units, dead_a: Flags, dead_b: Flags) -> Float32:
-        """(A, B) correlations; NaN where a unit is dead."""
-        on_a, on_b = b.grid_index(), a.grid_index()
-        deviation_a = np.sqrt(_positive(self.square_a - self.mean_a**2, dead_a))
-        deviation_b = np.sqrt(_positive(self.square_b - self.mean_b**2, dead_b))
-        value = self.cross - self.mean_a[:, on_a] * self.mean_b[:, on_b].T
-        value /= deviation_a[:, on_a] * deviation_b[:, on_b].T
+    def pearson(self, products: Float64, half: int | None = None) -> Float32:
+        """(A, B) correlations out of mean products over all images, or over a half; NaN where a unit is dead."""
+        sides = [(side.whole if half is None else side.halves[half]) for side in (self.a, self.b)]
+        dead = [(side.std == 0 if half is None else side.dead[:, half]) for side in (self.a, self.b)]
+        value = products - self.spread(sides[0].mean, sides[1].mean)
+        value /= self.spread(*(side.deviation(flags) for side, flags in zip(sides, dead, strict=True)))
         return np.clip(value, -1.0, 1.0, out=value).astype(np.float32)
 
-
-def _positive(variance: Float64, dead: Flags) -> Float64:
-    return np.where(dead[:, None] | (variance <= 0), np.nan, variance)
-
-
-def positions(a: Units, b: Units) -> Float64:
-    """(Ga, Gb) positions of the common grid of every pair of grids."""
-    return np.array(
-        [[np.prod(common_grid(left, right)) for right in b.grids()] for left in a.grids()], dtype=np.float64
-    )
+    def products(self, pearson: Float32) -> Float64:
+        """(A, B) mean products over all images, out of the correlations that they came to."""
+        a, b = self.a, self.b
+        scale = self.spread(a.whole.deviation(a.std == 0), b.whole.deviation(b.std == 0))
+        return pearson * scale + self.spread(a.whole.mean, b.whole.mean)
 
 
-def means_of(
+def mean_products(
     moments: Moments,
     a: Units,
     b: Units,
@@ -108,8 +90,8 @@ def means_of(
     std_b: Float64,
     rows: slice = slice(None),
     columns: slice = slice(None),
-) -> Means:
-    """Mean products out of the moments of some images.
+) -> Float64:
+    """(row, column) mean products of standardised maps on the pairs' common grids, out of the moments of some images.
 
     Parameters
     ----------
@@ -122,36 +104,15 @@ def means_of(
     rows, columns
         Which of the units; all, if left out.
     """
-    part_a, part_b = a.cut(_bounds(rows, len(a))), b.cut(_bounds(columns, len(b)))
-    count = moments.images * positions(part_a, part_b)
-    count_a, count_b = count[part_a.grid_index()], count.T[part_b.grid_index()]
+    positions = np.array([[np.prod(common_grid(left, right)) for right in b.grids()] for left in a.grids()])
+    counts = moments.images * positions.astype(np.float64)[a.grid_index()[rows]][:, b.grid_index()[columns]]
     place_a, place_b = np.argsort(segment_order(a))[rows], np.argsort(segment_order(b))[columns]
-    on_a = np.ix_(place_a, np.array([b.grids().index(grid) for grid in part_b.grids()]))
-    on_b = np.ix_(place_b, np.array([a.grids().index(grid) for grid in part_a.grids()]))
     scale_a, scale_b = (1.0 / np.where(std > 0, std, np.inf) for std in (std_a[rows], std_b[columns]))
-    cross = moments.cross[np.ix_(place_a, place_b)]
-    cross /= count_a[:, part_b.grid_index()]
-    cross *= scale_a[:, None]
-    cross *= scale_b[None, :]
-    return Means(
-        cross,
-        moments.sum_a[on_a] / count_a * scale_a[:, None],
-        moments.square_a[on_a] / count_a * scale_a[:, None] ** 2,
-        moments.sum_b[on_b] / count_b * scale_b[:, None],
-        moments.square_b[on_b] / count_b * scale_b[:, None] ** 2,
-    )
-
-
-def _bounds(span: slice, count: int) -> slice:
-    start, stop, _ = span.indices(count)
-    return slice(start, stop)
-
-
-def means_of_all(pearson: Float32, a: PanelSide, b: PanelSide) -> Means:
-    """Mean products over all images, from the correlations that these came to."""
-    on_a, on_b = b.units.grid_index(), a.units.grid_index()
-    cross = pearson * (a.std_on[:, on_a] * b.std_on[:, on_b].T) + a.mean_on[:, on_a] * b.mean_on[:, on_b].T
-    return Means(cross, a.mean_on, a.square_on, b.mean_on, b.square_on)
+    products = moments.cross[np.ix_(place_a, place_b)]
+    products /= counts
+    products *= scale_a[:, None]
+    products *= scale_b[None, :]
+    return products
 
 
 @dataclass(frozen=True)
@@ -166,7 +127,7 @@ class Chance:
     """(A, B) correlation after each unit's mean map is taken away; NaN where nothing is left."""
 
 
-def chance(pearson: Float32, a: PanelSide, b: PanelSide, images: int) -> Chance:
+def chance(pearson: Float32, panel: Panel, images: int) -> Chance:
     """Compare every correlation with its null.
 
     Parameters
@@ -176,32 +137,40 @@ def chance(pearson: Float32, a: PanelSide, b: PanelSide, images: int) -> Chance:
     images
         Of the run, 2 or more.
     """
-    on_a, on_b = b.units.grid_index(), a.units.grid_index()
-    scale = a.std_on[:, on_a] * b.std_on[:, on_b].T
-    maps = _mean_map_products(a, b)
-    # Means over positions: the mean map has the same mean as all maps.
-    positional = (maps.cross - maps.mean_a[:, on_a] * maps.mean_b[:, on_b].T) / scale
-    share_a = (maps.square_a - maps.mean_a**2) / a.std_on**2
-    share_b = (maps.square_b - maps.mean_b**2) / b.std_on**2
-    left = pearson - positional
-    rest = np.maximum(1.0 - share_a, 0.0)[:, on_a] * np.maximum(1.0 - share_b, 0.0)[:, on_b].T
-    variance = permutation_variance(a.covariances, b.covariances, images, pearson.shape)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # Where all images are alike, rounding is all that is left.
-        null_std = np.sqrt(np.where(rest > 1e-10, variance, np.nan)) / scale
-        centred = left / np.sqrt(np.where(rest > 1e-10, rest, np.nan))
-        deviation = left / null_std
+    a, b = panel.a, panel.b
+    deviations = a.whole.deviation(a.std == 0), b.whole.deviation(b.std == 0)
+    scale = panel.spread(*deviations)
+    maps, squares = _mean_maps(panel)
+    # A mean map has the mean of all maps.
+    left = pearson - (maps - panel.spread(a.whole.mean, b.whole.mean)) / scale
+    shares = [
+        np.maximum(1.0 - (square - side.whole.mean**2) / deviation**2, 0.0)
+        for square, side, deviation in zip(squares, (a, b), deviations, strict=True)
+    ]
+    rest = panel.spread(*shares)
+    # Where all images are alike, rounding is all that is left.
+    rest[rest <= 1e-10] = np.nan
+    null_std = np.sqrt(permutation_variance(a.covariances, b.covariances, images, pearson.shape)) / scale
+    null_std[np.isnan(rest) | (null_std == 0)] = np.nan
+    centred = left / np.sqrt(rest)
     return Chance(
-        np.where(np.isfinite(deviation), deviation, np.nan).astype(np.float32),
+        (left / null_std).astype(np.float32),
         null_std.astype(np.float32),
-        np.clip(centred, -1.0, 1.0).astype(np.float32),
+        np.clip(centred, -1.0, 1.0, out=centred).astype(np.float32),
     )
 
 
-def _mean_map_products(a: PanelSide, b: PanelSide) -> Means:
-    """Of the mean maps, as if they were the maps of a single image."""
-    of_a = factors(a.units, a.mean_maps, np.zeros(len(a.units), np.float32), b.units.grids(), side="a")
-    of_b = factors(b.units, b.mean_maps, np.zeros(len(b.units), np.float32), a.units.grids(), side="b")
-    total = Accumulator(a.units, b.units)
+def _mean_maps(panel: Panel) -> tuple[Float64, tuple[Float64, Float64]]:
+    """(A, B) mean products of the mean maps, and their mean squares, (A, Gb) and (B, Ga): as if of a single image."""
+    a, b = panel.a.units, panel.b.units
+    of_a = factors(a, panel.a.mean_maps, np.zeros(len(a), np.float32), b.grids(), side="a")
+    of_b = factors(b, panel.b.mean_maps, np.zeros(len(b), np.float32), a.grids(), side="b")
+    total = Accumulator(a, b)
     total.add(of_a, of_b)
-    return means_of(total.moments(), a.units, b.units, np.ones(len(a.units)), np.ones(len(b.units)))
+    moments = total.moments()
+    counts = np.array([[np.prod(common_grid(left, right)) for right in b.grids()] for left in a.grids()])
+    squares = (
+        moments.square_a[np.argsort(segment_order(a))] / counts[a.grid_index()],
+        moments.square_b[np.argsort(segment_order(b))] / counts.T[b.grid_index()],
+    )
+    return mean_products(moments, a, b, np.ones(len(a)), np.ones(len(b))), squares

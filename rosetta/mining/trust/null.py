@@ -65,33 +65,36 @@ class Null:
         return Null(self.body[units], self.samples, *held)
 
     def p_values(self, deviation: Float32) -> Float32:
-        """(unit, …) how probable a correlation at least so many standard deviations above its mean is by chance.
+        """(unit, other) how probable a correlation at least so many standard deviations above its mean is by chance.
 
         Parameters
         ----------
         deviation
-            (unit, …) NaN stays NaN.
+            (unit, other) NaN stays NaN.
         """
-        result = np.empty(deviation.shape, dtype=np.float32)
-        levels = 1.0 - np.linspace(0.0, 1.0, self.body.shape[1])
-        floor = 1.0 / (self.samples + 1)
-        for unit, values in enumerate(deviation):
-            p = np.interp(values, self.body[unit], levels)
-            far = values > self.threshold[unit]
-            if far.any():
-                tail = TAIL * _survival(values[far] - self.threshold[unit], self.scale[unit], self.shape[unit])
-                p[far] = tail if self.believed[unit] else np.maximum(tail, floor)
-            result[unit] = p
+        known = np.nan_to_num(deviation, nan=0.0)
+        place = torch.searchsorted(torch.from_numpy(self.body), torch.from_numpy(known)).numpy()
+        last = self.body.shape[1] - 1
+        above = np.clip(place, 1, last)
+        high, low = (np.take_along_axis(self.body, index, axis=1) for index in (above, above - 1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.clip(np.nan_to_num((known - low) / (high - low), nan=1.0), 0.0, 1.0)
+        p = (1.0 - (above - 1 + share) / last).astype(np.float32)
+        row, column = np.nonzero(known > self.threshold[:, None])
+        excess = known[row, column] - self.threshold[row]
+        tail = TAIL * _survival(excess, self.scale[row], self.shape[row])
+        p[row, column] = np.where(self.believed[row], tail, np.maximum(tail, 1.0 / (self.samples + 1)))
         # The smallest that float32 holds: a logarithm will be taken.
-        return np.maximum(result, np.finfo(np.float32).tiny, where=~np.isnan(result), out=result)
+        p = np.maximum(p, np.finfo(np.float32).tiny)
+        p[np.isnan(deviation) | np.isnan(self.body[:, :1])] = np.nan
+        return p
 
 
-def _survival(excess: Float64, scale: float, shape: float) -> Float64:
-    """P(X > excess) of a generalised Pareto distribution."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if shape <= 1e-9:
-            return np.exp(-excess / scale)
-        return (1.0 + shape * excess / scale) ** (-1.0 / shape)
+def _survival(excess: Float64, scale: Float64, shape: Float64) -> Float64:
+    """P(X > excess) of generalised Pareto distributions."""
+    heavy = np.maximum(shape, 1e-9)
+    with np.errstate(over="ignore"):
+        return np.where(shape > 1e-9, (1.0 + heavy * excess / scale) ** (-1.0 / heavy), np.exp(-excess / scale))
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from rosetta.units import Grid
 
 Float64 = npt.NDArray[np.float64]
 
-_RANK = 1e-5
-"""Directions of the features with less than this share of the largest variance count as none: luminance is a sum of the
-three colours but for rounding."""
+_RANK = 1e-6
+"""Directions of the features with less than this share of the largest variance count as none: in a grey picture the
+three colours are one but for rounding."""
 
 
 @cache
@@ -171,7 +171,7 @@ class FeatureSums:
     def __init__(self, side: int, features: int, commons: Sequence[Grid]) -> None:
         """Begin at zero; `side` is that of the features' own grid."""
         self.commons = tuple(commons)
-        self._ways = [[_to_moments(side, axis) for axis in common] for common in self.commons]
+        self._ways = [[_moment_way(side, axis) for axis in common] for common in self.commons]
         self._images = 0
         self._sums = np.zeros((len(self.commons), features))
         self._products = np.zeros((len(self.commons), features, features))
@@ -180,11 +180,13 @@ class FeatureSums:
         """Add some images, (image, feature, y, x) float32."""
         self._images += len(features)
         for index, (down, across) in enumerate(self._ways):
-            left = _rows(features, down[0], across[0])
-            right = left if down[1] is down[0] and across[1] is across[0] else _rows(features, down[1], across[1])
-            weights = torch.outer(down[2], across[2]).flatten().repeat(len(features))
-            self._sums[index] += (left @ weights).numpy()
-            self._products[index] += (left @ right.T).numpy()
+            left = _moved(features, down.left, across.left)
+            right = left if down.right is None and across.right is None else _moved(left, down.right, across.right)
+            weights = torch.outer(down.weights, across.weights)
+            self._sums[index] += (left * weights).sum(dim=(2, 3)).double().sum(dim=0).numpy()
+            # (feature, image · position), feature by feature.
+            flat, other = (part.transpose(0, 1).flatten(1) for part in (left, right))
+            self._products[index] += torch.mm(flat, other.T).double().numpy()
 
     def moments(self) -> dict[Grid, FeatureMoments]:
         """By common grid, over all images so far."""
@@ -194,25 +196,36 @@ class FeatureSums:
             mean = sums / count
             covariance = products / count - np.outer(mean, mean)
             # A feature that is the same everywhere leaves rounding behind, no variance.
-            flat = np.diagonal(covariance) <= 1e-12 * np.maximum(np.diagonal(products) / count, 1e-30)
+            flat = np.diagonal(covariance) <= 1e-6 * np.maximum(np.diagonal(products) / count, 1e-30)
             covariance[flat] = 0.0
             covariance[:, flat] = 0.0
             found[common] = FeatureMoments(mean, (covariance + covariance.T) / 2)
         return found
 
 
-def _to_moments(side: int, common: int) -> tuple[Tensor, Tensor, Tensor]:
-    """On one axis: what the left and the right of a product are multiplied with, and the weights of the left's sum."""
+@dataclass(frozen=True)
+class _MomentWay:
+    """What features are multiplied with on one axis; None where they stay."""
+
+    left: Tensor | None
+    """(product, features): `R` where the common grid is the coarser."""
+    right: Tensor | None
+    """(features, features): `RᵀR` where it is the finer."""
+    weights: Tensor
+    """(product,) of the left's sum."""
+
+
+def _moment_way(side: int, common: int) -> _MomentWay:
     matrix = resampling(side, common)
-    if common <= side:
-        coarse = torch.tensor(matrix, dtype=torch.float64)
-        return coarse, coarse, torch.ones(common, dtype=torch.float64)
-    same = torch.eye(side, dtype=torch.float64)
-    return same, torch.tensor(matrix.T @ matrix), torch.tensor(matrix.sum(axis=0))
+    if common == side:
+        return _MomentWay(None, None, torch.ones(side))
+    if common < side:
+        return _MomentWay(torch.tensor(matrix, dtype=torch.float32), None, torch.ones(common))
+    finer = torch.tensor(matrix.T @ matrix, dtype=torch.float32)
+    return _MomentWay(None, finer, torch.tensor(matrix.sum(axis=0), dtype=torch.float32))
 
 
-def _rows(features: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """(feature, image · position) float64 of features (image, feature, y, x), each axis multiplied with its matrix."""
-    count, number, side, _ = features.shape
-    wide = torch.mm(features.reshape(-1, side), across.T.float()).view(count, number, side, -1)
-    return torch.matmul(down.float(), wide).transpose(0, 1).flatten(1).double()
+def _moved(features: Tensor, down: Tensor | None, across: Tensor | None) -> Tensor:
+    """(image, feature, y, x), each axis multiplied with its matrix."""
+    moved = features if across is None else torch.matmul(features, across.T)
+    return moved if down is None else torch.matmul(down, moved)

@@ -13,18 +13,22 @@ import torch
 from torch import Tensor
 
 from rosetta.mining.factors import Room, sums_on
+from rosetta.mining.trust.halves import first_half
 from rosetta.mining.trust.pixels import FeatureProducts
 from rosetta.mining.trust.selectivity import half_share
 from rosetta.mining.trust.thumbs import coarsening, thumb_grid, thumbs
 from rosetta.units import Grid, Layer
 
+Float16 = npt.NDArray[np.float16]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 SHAPE_SIDE = 4
 """Positions a side of the thumbs that the shape of the null is found from, at most."""
-SHAPE_IMAGES = 256
+SHAPE_IMAGES = 128
 """Images that it is found from, at most. With more the null would only come nearer to a normal distribution."""
+_LARGEST = 65504.0
+"""That float16 holds. A standardised map goes beyond only where a handful of values make the whole deviation."""
 CHANNELS = 1024
 """Worked on at once: bounds the temporaries of a wide layer."""
 
@@ -45,14 +49,16 @@ class LayerProfile:
     """(channel,) the smallest share of images that carries half of the positive activation."""
     mean_map: Float32
     """(channel, y, x) mean over the images, standardised."""
-    covariance: Float32
-    """(channel, P (P + 1) / 2) upper triangle of Σ over images of the products of a centred thumb's positions."""
-    shape: Float32
+    covariance: Float16
+    """(channel, P (P + 1) / 2) upper triangle of the covariance over images of a thumb's positions."""
+    shape: Float16
     """(channel, image, P′) smaller thumbs of some images."""
     mean_on: Float64
     """(channel, G) of the standardised map on each common grid."""
     std_on: Float64
     """(channel, G)"""
+    halves_on: Float64
+    """(channel, G, 4) mean and mean square over the first half of the images, then over the second."""
     pixels: Float64
     """(channel, G, F) correlation with each feature on each common grid; NaN for a constant feature or unit."""
 
@@ -100,7 +106,9 @@ class LayerProfiler:
         self._coarser = coarsening(self._thumb, self._small).to(self._device)
         self._shape_images = shape_images(images)
         self._shape = np.zeros((channels, len(self._shape_images), self._small[0] * self._small[1]), dtype=np.float32)
-        self._sums = np.zeros((2, channels, len(self.commons)))
+        self._first = first_half(images)
+        self._sums = np.zeros((2, 2, channels, len(self.commons)))
+        """Sums and sums of squares, of either half."""
         self._cross = np.zeros((channels, len(self.commons), features))
 
     def add(self, maps: Tensor, products: FeatureProducts, rows: Sequence[Tensor]) -> None:
@@ -109,6 +117,7 @@ class LayerProfiler:
         Parameters
         ----------
         maps : (image, channel, y, x) floating, as stored
+            All of them belong to one half of the images.
         products, rows
             For the layer's grid and common grids, and what it makes of these images' features.
         """
@@ -126,6 +135,7 @@ class LayerProfiler:
         self._mass[held, span] = torch.clamp_min(stack, 0.0, out=scratch).sum(dim=(2, 3)).cpu().numpy()
         stack.sub_(self._mean[held, None, None, None]).mul_(self._scale[held, None, None, None])
         squares = torch.mul(stack, stack, out=scratch)
+        of_squares = squares.sum(dim=1).double().cpu().numpy()
         self._fourth[held] += torch.linalg.vector_norm(squares.flatten(1), dim=1).double().square().cpu().numpy()
         self._sum_map[held] += stack.sum(dim=1).double().cpu().numpy()
         small = thumbs(stack, self._thumb, self._room)
@@ -137,7 +147,8 @@ class LayerProfiler:
             self._shape[held, chosen] = (tiny @ self._coarser).cpu().numpy()
         if self.commons:
             self._cross[held] += products.cross(stack, rows).double().cpu().numpy()
-            self._sums[:, held] += sums_on(stack, self.commons, self._room)
+            half = 0 if self._first[span.start] else 1
+            self._sums[half, :, held] += sums_on(stack, self.commons, self._room, of_squares)
 
     def profile(self, features: "Sequence[tuple[Float64, Float64]]") -> LayerProfile:
         """The profile over all images.
@@ -150,8 +161,9 @@ class LayerProfiler:
         height, width = self.layer.grid
         positions = np.array([common[0] * common[1] for common in self.commons], dtype=np.float64)
         count = self.images * positions
-        mean_on = self._sums[0] / count
-        variance = self._sums[1] / count - mean_on**2
+        sums, squares = self._sums.sum(axis=0)
+        mean_on = sums / count
+        variance = squares / count - mean_on**2
         std_on = np.sqrt(np.where(self._dead[:, None] | (variance <= 0), np.nan, variance))
         means = np.array([mean for mean, _ in features]).reshape(len(self.commons), -1)
         deviations = np.array([std for _, std in features]).reshape(len(self.commons), -1)
@@ -164,9 +176,17 @@ class LayerProfiler:
             np.where(self._dead, np.nan, self._fourth / (self.images * height * width)),
             half_share(self._mass),
             (self._sum_map / self.images).astype(np.float32),
-            centred[:, upper[0], upper[1]].float().numpy(),
-            self._shape,
+            (centred[:, upper[0], upper[1]] / self.images).clamp(-_LARGEST, _LARGEST).half().numpy(),
+            np.clip(self._shape, -_LARGEST, _LARGEST).astype(np.float16),
             mean_on,
             std_on,
+            self._halves_on(positions),
             pixels,
         )
+
+    def _halves_on(self, positions: Float64) -> Float64:
+        """(channel, G, 4) means and mean squares of either half; NaN of a half without images."""
+        images = np.array([self._first.sum(), (~self._first).sum()])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = self._sums / (images[:, None, None, None] * positions)
+        return means.transpose(2, 3, 0, 1).reshape(*means.shape[2:], 4)
