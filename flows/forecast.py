@@ -18,6 +18,7 @@ from tasks.correlate import plan_for, plan_side
 from tasks.dump import model_block
 from tasks.engine import capacity
 from tasks.images import DEFAULT_COUNT
+from tasks.profile import in_groups, pieces_of
 
 _ITEMSIZE = {"float16": 2, "float32": 4}
 
@@ -87,12 +88,18 @@ def forecast(plan: Survey) -> Forecast:
     Raises
     ------
     UserError
-        The memory is too small for a pair.
+        The memory is too small for a pair, or for judging it.
     """
     compute = plan.recipe.compute
     where = capacity(compute.cluster, plan.threads, compute.workers)
     sides = {spec.name: _side(plan, spec) for spec in plan.models}
     setting = plan.setting(compute.cluster)
+    layers = [
+        piece
+        for name, side in sides.items()
+        for piece in pieces_of(name, side, [sides[partner].units for partner in plan.partners(name)])
+    ]
+    in_groups(layers, sides[plan.anchor].images, compute.memory_bytes, where)
 
     def pair_forecast(pair: Pair) -> PairForecast:
         cut = plan_for(setting, "~".join(pair), sides[pair[0]], sides[pair[1]], where)

@@ -33,7 +33,7 @@ def check_root(root: Root) -> list[Finding]:
     """
     require_run(root)
     found = [finding for path in stores(root) for finding in _check_store(root, path)]
-    return [*found, *_check_tables(root), *_check_guided(root)]
+    return [*found, *_check_tables(root), *_check_parts(root), *_check_guided(root)]
 
 
 def _check_store(root: Root, path: str) -> Iterator[Finding]:
@@ -75,6 +75,15 @@ def _check_tables(root: Root) -> Iterator[Finding]:
             tables.read(root, table)
         except Exception as error:  # pyarrow raises many kinds
             yield Finding(tables.path(table), f"cannot be read ({_short(error)})")
+
+
+def _check_parts(root: Root) -> Iterator[Finding]:
+    """The tables that `tables/trust.parquet` is joined from."""
+    for name in root.list("tables/trust"):
+        try:
+            tables.read(root, f"trust/{name.removesuffix('.parquet')}")
+        except Exception as error:  # pyarrow raises many kinds
+            yield Finding(f"tables/trust/{name}", f"cannot be read ({_short(error)})")
 
 
 def _check_guided(root: Root) -> Iterator[Finding]:

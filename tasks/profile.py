@@ -1,6 +1,6 @@
 """Stage `profile`: one pass over all maps for what trust and selectivity need, layer by layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,19 +8,19 @@ import torch
 
 from rosetta.errors import UserError
 from rosetta.mining.grid import common_grid
-from rosetta.mining.plan import DECODED_AT_ONCE, ranges
+from rosetta.mining.plan import DECODED_AT_ONCE, Side, ranges
 from rosetta.mining.trust.halves import run_length
 from rosetta.mining.trust.pixels import FeatureMoments, FeatureSums
 from rosetta.mining.trust.profile import CHANNELS, SHAPE_IMAGES, SHAPE_SIDE
 from rosetta.mining.trust.thumbs import SIDE
-from rosetta.units import Grid
+from rosetta.units import Grid, Units
 from rosetta.zoo.pixels import INDEPENDENT
 from storage.activations import ActivationStore
 from storage.features import FeatureStore
 from storage.fingerprint import Fingerprint
 from storage.location import Root
 from storage.profiles import ProfileStore
-from tasks.correlate import Setting
+from tasks.correlate import Setting, plan_side
 from tasks.engine import Capacity, engine
 from tasks.features import SIDE as FEATURE_SIDE
 from tasks.graphs import part
@@ -60,7 +60,12 @@ def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcom
     if not left:
         return "skipped"
     keep_freed_memory()
-    pieces = [piece for subject in left for piece in _pieces(root, subject)]
+    sides = {name: plan_side(ActivationStore.read(root, name)) for name in _all_models(left)}
+    pieces = [
+        piece
+        for subject in left
+        for piece in pieces_of(subject.model, sides[subject.model], [sides[name].units for name in subject.partners])
+    ]
     _lay_out(root, [subject for subject in left if stores[subject.model] is None], pieces)
     written = {subject.model: ProfileStore.read_begun(root, subject.model).written() for subject in left}
     images = ActivationStore.read(root, left[0].model).images
@@ -74,26 +79,35 @@ def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcom
     return "done"
 
 
+def _all_models(subjects: Sequence[Subject]) -> list[str]:
+    return list(dict.fromkeys(name for subject in subjects for name in (subject.model, *subject.partners)))
+
+
 def partner_grids(root: Root, partners: Sequence[str]) -> tuple[Grid, ...]:
     """The distinct grids of some models, sorted."""
     return tuple(sorted({grid for name in partners for grid in ActivationStore.read(root, name).units.grids()}))
 
 
-def _pieces(root: Root, subject: Subject) -> list[Piece]:
-    """All layers of a model."""
-    store, grids = ActivationStore.read(root, subject.model), partner_grids(root, subject.partners)
-    sizes = {layer: np.dtype(dtype).itemsize for layer, dtype in store.dtypes().items()}
+def pieces_of(model: str, side: Side, partners: Iterable[Units]) -> list[Piece]:
+    """All layers of a model.
+
+    Parameters
+    ----------
+    partners
+        Units of the models that it is compared with.
+    """
+    grids = sorted({grid for units in partners for grid in units.grids()})
     return [
         Piece(
-            subject.model,
+            model,
             index,
             layer,
-            store.block,
-            sizes[layer.name],
-            run_length(store.images),
+            side.block,
+            side.itemsizes[layer.name],
+            run_length(side.images),
             tuple(dict.fromkeys(common_grid(layer.grid, other) for other in grids)),
         )
-        for index, layer in enumerate(store.units.layers)
+        for index, layer in enumerate(side.units.layers)
     ]
 
 

@@ -15,6 +15,7 @@ from rosetta.units import Layer, Units
 from rosetta.zoo.pixels import pixel_features
 from storage import tables
 from storage.activations import ActivationStore, LayerBlock
+from storage.features import FeatureStore
 from storage.fingerprint import fingerprint
 from storage.images import ImageStore
 from storage.location import Root
@@ -187,10 +188,7 @@ def judge(
     for pair in pairs:
         correlate.fn(root, fingerprint("pair", of=pair), *pair, setting)
     write_buddies.fn(root, fingerprint("buddies"), pairs, neighbours)
-    write_features.fn(root, fingerprint("features"))
-    partners = {model: models if model == models[0] else models[:1] for model in models}
-    subjects = [Subject(model, fingerprint("profile", of=model), tuple(held)) for model, held in partners.items()]
-    profile.fn(root, subjects, setting)
+    profiled(root, models, setting)
     store = ActivationStore.read(root, models[0])
     distinct = count_distinct(root)
     reason = reason_not_to(store.images, distinct, "pearson")
@@ -201,8 +199,14 @@ def judge(
     return tables.read(root, "trust"), tables.attributes(root, "trust")["notes"]
 
 
+def profiled(root: Root, models: Sequence[str], setting: Setting) -> None:
+    """Pixel features and profiles, the first model with all as partners and the others with it."""
+    write_features.fn(root, fingerprint("features"))
+    partners = {model: models if model == models[0] else models[:1] for model in models}
+    subjects = [Subject(model, fingerprint("profile", of=model), tuple(held)) for model, held in partners.items()]
+    profile.fn(root, subjects, setting)
+
+
 def count_distinct(root: Root) -> int:
     """How many different images the features saw."""
-    from storage.features import FeatureStore
-
     return FeatureStore.read(root).distinct

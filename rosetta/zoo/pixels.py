@@ -78,6 +78,9 @@ class PixelMaps(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        # What takes the place of weights: another definition is another model, with another sha256.
+        definition = (*_LUMINANCE, _WINDOW, *_WAVELENGTHS, *_ORIENTATIONS)
+        self.register_buffer("definition", torch.tensor(definition, dtype=torch.float64))
         self.colour = _Signed(_colour)
         self.gradient = _Signed(_gradient)
         self.variance = _Signed(_variance)

@@ -1,7 +1,7 @@
 """`make bench`: all figures of the README in one run on one machine, into runs/bench/bench.json.
 
 Timings that are compared run in turn after a warm-up, and the median of the repeats counts. `make bench ONLY=cuda` runs
-one part: faces, guidance, correlation, precision or cuda.
+one part: faces, trust, guidance, correlation, precision or cuda.
 """
 
 import sys
@@ -11,9 +11,17 @@ import cuda
 import faces
 import guidance
 import precision
+import trust
 from figures import BENCH
 
-PARTS = {"faces": faces, "guidance": guidance, "correlation": correlation, "precision": precision, "cuda": cuda}
+PARTS = {
+    "faces": faces,
+    "trust": trust,
+    "guidance": guidance,
+    "correlation": correlation,
+    "precision": precision,
+    "cuda": cuda,
+}
 
 
 def main(wanted: list[str]) -> None:

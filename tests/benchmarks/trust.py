@@ -1,20 +1,35 @@
-"""What judging every match costs, against correlating: the whole stage of one beside that of the other."""
+"""What judging every match costs, beside correlating: all stages of the one and of the other, store to store."""
 
 import os
 import shutil
+from pathlib import Path
 
-from faces import REPEATS, mine
-from figures import BENCH, figure, in_turn, report, timed
+import numpy as np
+from faces import mine
+from figures import BENCH, clear, figure, in_turn, report, timed
+from synthetic import write
 
-from flows.stages import judging_stages
 from flows.survey import Survey, survey_root
+from rosetta.units import Layer
+from storage.fingerprint import fingerprint
+from storage.images import ImageStore
 from storage.location import Root
 from storage.provenance import stored_recipe
-from tasks.correlate import correlate
+from tasks.correlate import Setting, correlate
 from tasks.features import write_features
+from tasks.match import write_buddies
+from tasks.profile import Subject, profile
+from tasks.trust import judge_pair
 
 IMAGES = 512
-JUDGED = ("features.zarr", "profiles", "tables/trust", "tables/trust.parquet")
+REPEATS = 3
+WIDE_IMAGES = 256
+WIDE = {
+    "wide": [Layer(f"block.{index}", 1536, (14, 14)) for index in range(8)],
+    "narrow": [Layer(f"block.{index}", 1024, (14, 14)) for index in range(4)],
+}
+"""12,288 and 4,096 units: a third of a large vision transformer against a small one."""
+JUDGED = ("features.zarr", "profiles", "tables/trust")
 
 
 def correlated(plan: Survey) -> float:
@@ -25,36 +40,82 @@ def correlated(plan: Survey) -> float:
 
 
 def judged(plan: Survey) -> float:
-    """Seconds to judge them, pixel features and profiles included."""
+    """Seconds to judge them: pixel features, profiles, and every pair."""
+    root, setting = plan.root, plan.setting("threads")
     for path in JUDGED:
-        plan.root.remove(path)
+        root.remove(path)
 
     def judge() -> None:
-        write_features.fn(plan.root, plan.features)
-        judging_stages(plan, plan.setting("threads"), direct=True)
+        write_features.fn(root, plan.features)
+        profile.fn(root, [Subject(s.name, plan.profile(s), plan.partners(s.name)) for s in plan.models], setting)
+        for pair in plan.pairs:
+            judge_pair.fn(root, plan.trust_part(pair), *pair, plan.recipe.matching.neighbours, "", setting)
 
     return timed(judge)
 
 
-def main() -> None:
-    """Mine the faces once, then correlate and judge in turn."""
-    root = BENCH / "mine"
-    if not (root / "tables" / "trust.parquet").exists():
+def faces() -> tuple[float, float]:
+    """Correlate and judge the faces run, in turn."""
+    if not (BENCH / "mine" / "tables" / "trust.parquet").exists():
         mine("mine", IMAGES)
-    copy = BENCH / "trust"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(root, copy)
-    place = Root(str(copy))
+    clear("trust")
+    shutil.copytree(BENCH / "mine", BENCH / "trust")
+    place = Root(str(BENCH / "trust"))
     recipe = stored_recipe(place)
     assert recipe is not None
     plan = survey_root(place, recipe)
     correlating, judging = in_turn(REPEATS, lambda: correlated(plan), lambda: judged(plan))
-    shutil.rmtree(copy)
-    report(
-        f"trust, {IMAGES} images, {len(plan.pairs)} pairs, {os.cpu_count()} cores",
-        {
-            "correlate_seconds": figure(correlating, "s"),
-            "trust_seconds": figure(judging, "s"),
-            "trust_over_correlate": figure(judging / correlating, "ratio", "<= 1.5", judging <= 1.5 * correlating),
-        },
+    clear("trust")
+    return correlating, judging
+
+
+def wide() -> tuple[float, float]:
+    """The same of two models with many units, once each after a warm-up."""
+    clear("wide")
+    folder: Path = BENCH / "wide"
+    folder.mkdir(parents=True)
+    root, setting = Root(str(folder)).absolute, Setting(threads=os.cpu_count() or 1)
+    for seed, (name, layers) in enumerate(WIDE.items()):
+        write(root, name, layers, WIDE_IMAGES, seed)
+    pixels = np.random.default_rng(0).integers(0, 256, (WIDE_IMAGES, 64, 64, 3), dtype=np.uint8)
+    store = ImageStore.create(
+        root, fingerprint("images"), images=WIDE_IMAGES, size=(64, 64), block=WIDE_IMAGES, latents=None
     )
+    store.write(0, pixels)
+    store.finish()
+    subjects = [Subject(name, fingerprint(name), tuple(WIDE)) for name in WIDE]
+
+    def correlating() -> float:
+        root.remove("correlations")
+        return timed(lambda: correlate.fn(root, fingerprint("pair"), *WIDE, setting))
+
+    def judging() -> float:
+        for path in (*JUDGED, "tables"):
+            root.remove(path)
+        write_buddies.fn(root, fingerprint("buddies"), [tuple(WIDE)], 5)
+
+        def judge() -> None:
+            write_features.fn(root, fingerprint("features"))
+            profile.fn(root, subjects, setting)
+            judge_pair.fn(root, fingerprint("part"), *WIDE, 5, "", setting)
+
+        return timed(judge)
+
+    seconds = in_turn(1, correlating, judging)
+    clear("wide")
+    return seconds[0], seconds[1]
+
+
+def main() -> None:
+    """Few units in many layers, and many units."""
+    correlating, judging = faces()
+    figures = {
+        "correlate_seconds": figure(correlating, "s"),
+        "trust_seconds": figure(judging, "s"),
+        "trust_over_correlate": figure(judging / correlating, "ratio", "<= 1.5", judging <= 1.5 * correlating),
+    }
+    correlating, judging = wide()
+    figures["trust_over_correlate_wide"] = figure(
+        judging / correlating, "ratio", "<= 1.5", judging <= 1.5 * correlating
+    )
+    report(f"trust, {os.cpu_count()} cores", figures)

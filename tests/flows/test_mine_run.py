@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from packaged import recipe_text
+from scipy.stats import kurtosis
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +67,14 @@ def test_units_table_says_what_the_stores_hold(run):
         np.testing.assert_allclose(rows["mean"], flat.mean(axis=1), atol=1e-9, rtol=1e-9)
         np.testing.assert_allclose(rows["std"], flat.std(axis=1), atol=1e-9, rtol=1e-9)
         np.testing.assert_array_equal(rows["maximum"], flat.max(axis=1).astype(np.float32))
+        alive = flat.std(axis=1) > 0
+        np.testing.assert_allclose(rows["kurtosis"][alive], kurtosis(flat[alive], axis=1, fisher=False), rtol=1e-3)
+        assert rows["kurtosis"][~alive].isna().all()
+        mass = np.maximum(maps, 0).astype(np.float64).sum(axis=(2, 3))
+        for share, images in zip(rows["half_share"], mass.T, strict=True):
+            falling = np.sort(images)[::-1]
+            fewest = np.argmax(np.cumsum(falling) >= images.sum() / 2 * (1 - 1e-6)) + 1
+            assert share == pytest.approx(fewest / len(images)) if images.sum() else np.isnan(share)
 
 
 PLAIN_READER = """
@@ -88,7 +97,7 @@ assert set(pair.coords) == {"layer_a", "channel_a", "layer_b", "channel_b"}
 strong = pair["pearson"].where(pair["layer_b"] == "blocks.0", drop=True)
 assert strong.sizes["unit_b"] == 16
 assert zarr.open_group(f"{root}/activations/dcgan.zarr", mode="r").metadata.zarr_format == 3
-for table in ("units", "buddies", "rosetta", "clusters"):
+for table in ("units", "buddies", "trust", "rosetta", "clusters"):
     assert len(pandas.read_parquet(f"{root}/tables/{table}.parquet"))
 assert not {"rosetta", "storage", "tasks", "flows"} & set(sys.modules)
 """
@@ -123,8 +132,9 @@ def test_a_new_model_costs_its_own_dump_and_pairs(run, rosetta, tmp_path):
     grown = rosetta.json("mine", small)
     done = {stage["name"] for stage in grown["stages"] if stage["outcome"] == "done"}
     expected = {"dump mobilenet", "correlate dcgan~mobilenet", "units", "match", "dictionary", "report"}
+    expected |= {"profile", "trust dcgan~mobilenet", "trust"}
     assert done == expected
-    for table in ("units", "buddies", "rosetta", "clusters"):
+    for table in ("units", "buddies", "trust", "rosetta", "clusters"):
         path = f"tables/{table}.parquet"
         assert (tmp_path / "root" / path).read_bytes() == (root / path).read_bytes()
 

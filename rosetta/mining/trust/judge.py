@@ -150,7 +150,8 @@ def chance(pearson: Float32, panel: Panel, images: int) -> Chance:
     rest = panel.spread(*shares)
     # Where all images are alike, rounding is all that is left.
     rest[rest <= 1e-10] = np.nan
-    null_std = np.sqrt(permutation_variance(a.covariances, b.covariances, images, pearson.shape)) / scale
+    variance = permutation_variance(a.covariances, b.covariances, images, pearson.shape)
+    null_std = np.sqrt(np.maximum(variance, 0.0)) / scale
     null_std[np.isnan(rest) | (null_std == 0)] = np.nan
     centred = left / np.sqrt(rest)
     return Chance(

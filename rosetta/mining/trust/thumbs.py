@@ -26,7 +26,7 @@ def thumb_grid(grid: Grid, side: int = SIDE) -> Grid:
 
 
 def thumbs(maps: Tensor, grid: Grid, room: Room | None = None) -> Tensor:
-    """Means over the cells of a coarser grid.
+    """Means over the cells of a coarser grid, weighted as `Uᵀ` weighs them.
 
     Parameters
     ----------

@@ -1,0 +1,157 @@
+"""Trust in a real run: the tables, the command, the page."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.command import main
+
+pytestmark = pytest.mark.slow
+
+KEY = ["model_a", "unit_a", "layer_a", "channel_a", "model_b", "unit_b", "layer_b", "channel_b", "pearson"]
+
+
+@pytest.fixture(scope="module")
+def place(run, tmp_path_factory):
+    """A copy of the small run that may be written to."""
+    root = tmp_path_factory.mktemp("trust") / "root"
+    shutil.copytree(run[0], root)
+    return root
+
+
+def table(root, name: str) -> pd.DataFrame:
+    return pd.read_parquet(root / f"tables/{name}.parquet")
+
+
+def test_every_match_has_a_row_in_the_order_of_the_buddies(run):
+    trust, buddies = table(run[0], "trust"), table(run[0], "buddies")
+    pd.testing.assert_frame_equal(trust[KEY], buddies[KEY])
+    assert trust["p_value"].between(0, 1).all()
+    assert (trust["q_value"] >= trust["p_value"] * (1 - 1e-6)).all()
+    real = trust[trust["model_b"].isin(["lite0", "mobilenet"])]
+    assert real["lift"].notna().all()
+    np.testing.assert_allclose(real["lift"], real["pearson"] - real["control_best"], atol=1e-6)
+    # The only control has no other to be measured by.
+    assert trust.loc[trust["model_b"] == "untrained", "lift"].isna().all()
+
+
+def test_trusted_is_all_tests_at_once(run):
+    trust = table(run[0], "trust")
+    expected = (trust["q_value"] <= 0.05) & trust["replicates"] & (trust["lift"] > 0) & (trust["pearson_partial"] > 0.1)
+    assert (trust["trusted"] == expected).all()
+    assert 0 < trust["trusted"].sum() < len(trust)
+
+
+def test_the_papers_dictionary_stays_and_carries_the_weakest(run):
+    root, printed = run
+    trust, rosetta, clusters = (table(root, name) for name in ("trust", "rosetta", "clusters"))
+    first = ["rosetta", "cluster", "anchor_unit", "model", "unit", "layer", "channel", "pearson", "mean_pearson"]
+    assert rosetta.columns[: len(first)].tolist() == first
+    assert clusters.columns[:5].tolist() == ["cluster", "size", "anchor_unit", "mean_pearson", "min_pearson"]
+    assert rosetta["rosetta"].nunique() == printed["counts"]["rosetta"]
+    by_pair = trust.set_index(["model_a", "unit_a", "model_b", "unit_b"])
+    for _, rows in rosetta.groupby("rosetta"):
+        own, members = rows[rows["model"] == "dcgan"].iloc[0], rows[rows["model"] != "dcgan"]
+        for member in members.itertuples():
+            judged = by_pair.loc[("dcgan", member.anchor_unit, member.model, member.unit)]
+            assert (member.q_value, member.lift, member.pearson_partial) == (
+                judged["q_value"],
+                judged["lift"],
+                judged["pearson_partial"],
+            )
+            assert (member.trusted, member.replicates) == (judged["trusted"], judged["replicates"])
+        assert own["q_value"] == members["q_value"].max()
+        assert own["lift"] == members["lift"].min()
+        assert own["pearson_partial"] == members["pearson_partial"].min()
+        assert own["trusted"] == members["trusted"].all()
+        assert own["replicates"] == members["replicates"].all()
+    neurons = rosetta[rosetta["model"] == "dcgan"]
+    for cluster in clusters.itertuples():
+        mine = neurons[neurons["cluster"] == cluster.cluster]
+        assert cluster.trusted == mine["trusted"].all()
+        assert cluster.trusted_neurons == mine["trusted"].sum()
+        assert cluster.q_value == mine["q_value"].max()
+
+
+def test_the_command_judges_again_by_other_knobs_and_only_what_follows(place, rosetta):
+    before = {name: table(place, name) for name in ("trust", "rosetta")}
+    stamps = {path: path.stat().st_mtime_ns for path in (place / "profiles").rglob("*") if path.is_file()}
+    printed = rosetta.json("trust", place, "--set", "trust.partial=0.3")
+    after = table(place, "trust")
+    pd.testing.assert_frame_equal(after.drop(columns="trusted"), before["trust"].drop(columns="trusted"))
+    assert (after["trusted"] == (before["trust"]["trusted"] & (after["pearson_partial"] > 0.3))).all()
+    assert {path: path.stat().st_mtime_ns for path in (place / "profiles").rglob("*") if path.is_file()} == stamps
+    assert "partial = 0.3" in (place / "recipe.toml").read_text()
+    rows = {row["of"]: row for row in printed["rows"]}
+    for model in ("lite0", "mobilenet", "untrained"):
+        mine = after[after["model_b"] == model]
+        assert rows[model]["count"] == len(mine)
+        assert rows[model]["trusted"] == mine["trusted"].sum()
+        assert rows[model]["chance"] == (mine["q_value"] <= 0.05).sum()
+        assert rows[model]["control"] == (model == "untrained")
+    assert rows["Rosetta neurons"]["count"] == before["rosetta"]["rosetta"].nunique()
+
+
+def test_profiles_and_features_that_are_gone_are_made_anew_without_the_weights(place, rosetta):
+    before = (place / "tables/trust.parquet").read_bytes()
+    recipe = (place / "recipe.toml").read_text()
+    (place / "recipe.toml").write_text(recipe.replace("package:gan_face_generate/weights.tar", "/gone/weights.tar"))
+    for path in ("profiles", "tables/trust", "features.zarr"):
+        shutil.rmtree(place / path)
+    (place / "tables/trust.parquet").unlink()
+    done = rosetta("trust", place)
+    assert done.returncode == 0, done.stderr
+    assert "Rosetta neurons" in done.stdout
+    assert "beat controls" in done.stdout
+    assert (place / "tables/trust.parquet").read_bytes() == before
+    (place / "recipe.toml").write_text(recipe)
+
+
+@pytest.fixture
+def here(monkeypatch, capfd):
+    """The command in this process, with no server: none is needed to say what is wrong."""
+    monkeypatch.setattr("flows.server.EmbeddedServer.unless_configured", lambda: None)
+
+    def call(*arguments) -> subprocess.CompletedProcess[str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code, out, err)
+
+    return call
+
+
+def refused(done, *words: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    line = done.stderr.strip()
+    assert line.startswith("rosetta: ")
+    assert "\n" not in line
+    for word in words:
+        assert word in line
+
+
+def test_what_can_be_wrong_is_one_line(place, here, tmp_path):
+    refused(here("trust", tmp_path / "nothing"), "holds no run")
+    refused(
+        here("trust", place, "--set", "matching.neighbours=3"), "matching.neighbours=3", "only trust.… can be changed"
+    )
+    refused(here("trust", place, "--set", "trust.q=2"), "trust.q", "2")
+    refused(here("trust", place, "--set", "trust.que=0.1"), "que", "did you mean")
+    (tmp_path / "half").mkdir()
+    shutil.copy(place / "recipe.toml", tmp_path / "half/recipe.toml")
+    refused(here("trust", tmp_path / "half"), "not mined to its end", "images.zarr", "rosetta mine")
+
+
+def test_a_damaged_profile_is_found_by_check(place, rosetta):
+    chunk = next(path for path in sorted((place / "profiles").rglob("c/*")) if path.is_file())
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    found = rosetta("check", place, "--json")
+    assert found.returncode == 2
+    assert any("profiles/" in entry["artifact"] for entry in json.loads(found.stdout)["damaged"])
+    chunk.write_bytes(content)
