@@ -12,7 +12,8 @@ from tasks.match import write_units
 from tasks.profile import Subject, profile
 from tasks.report import write_report
 from tasks.stage import Stage
-from tasks.trust import join_trust, judge_pair, reason_not_to, reservations
+from tasks.trust import judge_pair
+from tasks.trust_table import join_trust, reason_not_to, reservations
 
 
 def judging_stages(plan: Survey, setting: Setting) -> list[Stage]:

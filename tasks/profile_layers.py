@@ -72,7 +72,12 @@ def profile_layers(root: Root, pieces: Sequence[Piece]) -> None:
     }
     for images in ranges(features.shape[0], max(piece.read for piece in pieces)):
         seen = torch.from_numpy(features.features(images)).to(device).float()
-        rows = {key: way.rows(seen) for key, way in ways.items()}
+        # As many at once whoever else is in the group: the shape of a product decides how it is rounded.
+        parts = seen.split(LEAST_READ)
+        rows = {
+            key: [torch.cat(held, dim=1) for held in zip(*map(way.rows, parts), strict=True)]
+            for key, way in ways.items()
+        }
         for piece, profiler in zip(pieces, profilers, strict=True):
             held, way = rows[piece.layer.grid, piece.commons], ways[piece.layer.grid, piece.commons]
             for part in ranges(images.stop - images.start, piece.read):

@@ -1,6 +1,6 @@
-"""Stage `trust`: what chance, halves, position, pixels and controls say of every buddy."""
+"""Stage `trust a~b`: what chance, halves, position and pixels say of the buddies of two models."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,6 @@ from rosetta.mining.trust.null import PARTNERS, Null, Shapes, null_of
 from rosetta.mining.trust.pixels import partial_correlation
 from rosetta.mining.trust.profile import SHAPE_SIDE
 from rosetta.mining.trust.thumbs import thumb_grid
-from rosetta.recipe import Trust
 from rosetta.units import Grid, Layer
 from storage import tables
 from storage.activations import ActivationStore
@@ -27,44 +26,13 @@ from tasks.engine import engine
 from tasks.graphs import TileGraph, part, summed
 from tasks.match import buddies_of
 from tasks.memory import keep_freed_memory
-from tasks.neighbours import neighbours as nearest
 from tasks.progress import track
 from tasks.stage import Outcome, stage
-from tasks.survival import passes
 from tasks.tiles import Job, tile_moments
 from tasks.trust_tiles import Nearest, Question, Verdict, judge_tile
 
 KEY = ("model_a", "unit_a", "layer_a", "channel_a", "model_b", "unit_b", "layer_b", "channel_b", "pearson")
-LEAST_IMAGES = 16
-"""With fewer there are too few ways to exchange them, and halves of a handful."""
-
 Float64 = npt.NDArray[np.float64]
-
-
-def reason_not_to(images: int, distinct: int, correlation: str) -> str:
-    """Why the matches of a run cannot be judged; empty where they can."""
-    if correlation != "pearson":
-        return f"trust judges Pearson correlations, and these are {correlation.capitalize()}'s"
-    if images < LEAST_IMAGES:
-        return f"{images} images are too few to judge matches by; give at least {LEAST_IMAGES}"
-    if distinct < LEAST_IMAGES:
-        return f"only {distinct} of {images} images differ, too few to judge matches by; give at least {LEAST_IMAGES}"
-    return ""
-
-
-def reservations(images: int, distinct: int, controls: Sequence[str]) -> list[str]:
-    """What a reader must know of how the matches of a run were judged."""
-    notes = []
-    if not controls:
-        notes.append(
-            "no model of the recipe is a control, so nothing can be trusted; "
-            'add one, model = "pixels/64" with control = true say'
-        )
-    if distinct < images:
-        notes.append(
-            f"{images - distinct} of {images} images repeat others: chance is underrated, and the halves share images"
-        )
-    return notes
 
 
 def part_name(a: str, b: str) -> str:
@@ -160,19 +128,17 @@ def null_between(units: ProfileStore, others: ProfileStore) -> Null:
     """The nulls of a model's units against some units of another, the same ones whenever it is asked."""
     alive = np.flatnonzero(~np.isnan(others.of_units("kurtosis")))
     chosen = np.sort(np.random.default_rng(0).permutation(alive)[:PARTNERS])
-    return null_of(shapes(units, None), shapes(others, chosen), len(units.units))
+    return null_of(shapes(units, None), list(shapes(others, chosen)), len(units.units))
 
 
-def shapes(profile: ProfileStore, chosen: npt.NDArray[np.intp] | None) -> list[Shapes]:
+def shapes(profile: ProfileStore, chosen: npt.NDArray[np.intp] | None) -> Iterator[Shapes]:
     """Small thumbs of a model's units, or of some of them, layer by layer."""
-    found = []
     for layer, span in profile.units.spans():
         index = np.arange(span.start, span.stop)
         held = np.ones(len(index), dtype=bool) if chosen is None else np.isin(index, chosen)
         if held.any():
             thumbs = profile.of_layer(layer.name, "shape")[held].astype(np.float32)
-            found.append(Shapes(thumb_grid(layer.grid, SHAPE_SIDE), index[held], thumbs))
-    return found
+            yield Shapes(thumb_grid(layer.grid, SHAPE_SIDE), index[held], thumbs)
 
 
 def _verdicts(
@@ -261,62 +227,3 @@ def _with_features(profile: ProfileStore, layer: Layer, common: Grid) -> tuple[F
     """Correlations of a layer's channels with the features on a common grid, and the features' covariance there."""
     place = profile.commons(layer.name).index(common)
     return profile.of_layer(layer.name, "pixels")[:, place], profile.features_on(common).covariance
-
-
-@stage("trust")
-def join_trust(
-    root: Root,
-    wanted: Fingerprint,
-    pairs: Sequence[tuple[str, str]],
-    controls: Sequence[str],
-    knobs: Trust,
-    notes: Sequence[str],
-) -> Outcome:
-    """`tables/trust.parquet`: all pairs, with what controls reach and what is trusted.
-
-    Parameters
-    ----------
-    pairs
-        In the order of the buddies table.
-    controls
-        Models that are controls.
-    notes
-        What a reader must know of what was not judged; kept with the table.
-    """
-    if tables.attributes(root, "trust").get("fingerprint") == wanted.digest:
-        return "skipped"
-    frames = []
-    for a, b in pairs:
-        frame = tables.read(root, part_name(a, b))
-        reached = _control_best(root, a, b, pairs, controls)
-        best = reached[frame["unit_a"].to_numpy()]
-        lift = frame["pearson"].to_numpy(np.float64) - best
-        frame = frame.assign(control_best=best, lift=lift)
-        frames.append(frame.assign(trusted=passes(frame, knobs)["trusted"]))
-    joined = pd.concat(frames, ignore_index=True)
-    tables.write(root, "trust", joined, wanted, notes=[*notes, *_dead_halves(joined)])
-    return "done"
-
-
-def _dead_halves(frame: pd.DataFrame) -> list[str]:
-    """Say how many buddies have a unit that is dead in a half of the images."""
-    judged = frame["p_value"].notna()
-    dead = int((judged & (frame["pearson_half_1"].isna() | frame["pearson_half_2"].isna())).sum())
-    if not dead:
-        return []
-    return [f"{dead} of {len(frame)} matches have a unit that never varies in one half of the images"]
-
-
-def _control_best(root: Root, a: str, b: str, pairs: Sequence[tuple[str, str]], controls: Sequence[str]) -> Float64:
-    """(unit_a,) the best correlation that any unit of a control reaches with each unit of A; NaN without a control.
-
-    A control is measured by the other controls.
-    """
-    best = np.full(len(ActivationStore.read(root, a).units), np.nan)
-    for control in controls:
-        if control in (a, b):
-            continue
-        for pair, side in (((a, control), 0), ((control, a), 1)):
-            if pair in pairs:
-                best = np.fmax(best, nearest(root, *pair, 1)[side].pearson[:, 0].astype(np.float64))
-    return best

@@ -88,7 +88,7 @@ def _example(root: Root, rows: pd.DataFrame, images: int) -> NullExample | None:
     spread, above = float(judgement.null_std[0, 0]), float(judgement.deviation[0, 0])
     mean = float(match["pearson"]) - above * spread
     shifts = standardised_shifts(
-        *(shapes(profile.store, np.array([unit]))[0] for profile, unit in zip(profiles, units, strict=True))
+        *(next(shapes(profile.store, np.array([unit]))) for profile, unit in zip(profiles, units, strict=True))
     )
     null = null_between(profiles[0].store, profiles[1].store)
     return NullExample(

@@ -23,7 +23,8 @@ from tasks.correlate import Setting, correlate
 from tasks.features import write_features
 from tasks.match import write_buddies
 from tasks.profile import Subject, profile
-from tasks.trust import join_trust, judge_pair, reason_not_to, reservations
+from tasks.trust import judge_pair
+from tasks.trust_table import join_trust, reason_not_to, reservations
 
 GRIDS = {"g": ((8, 8), (16, 16)), "d": ((6, 6), (12, 9)), "e": ((7, 7), (14, 14))}
 """Of the layers of each model; the first is the anchor."""

@@ -16,7 +16,9 @@ from scipy.stats import rankdata
 pytestmark = pytest.mark.slow
 
 MODELS = ("dcgan", "lite0", "untrained")
-TABLES = ("units", "buddies", "rosetta", "clusters")
+TABLES = ("units", "buddies", "trust", "rosetta", "clusters")
+CHANCE = ["p_value", "q_value", "pearson_half_1", "pearson_half_2"]
+"""Where only neighbours are kept, halves are added up in another order; a q-value may move by a bin, 1.2 %."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,10 @@ def test_the_same_tables_from_threads_local_and_an_address_from_matrix_and_neigh
         assert other["counts"] == printed["counts"]
         for table in TABLES:
             one, two = (pd.read_parquet(place / f"tables/{table}.parquet") for place in (expected, root))
-            pd.testing.assert_frame_equal(one, two, check_exact=True)
+            rounded = [column for column in CHANCE if column in one and "neighbours" in name]
+            pd.testing.assert_frame_equal(one.drop(columns=rounded), two.drop(columns=rounded), check_exact=True)
+            for column in rounded:
+                np.testing.assert_allclose(one[column], two[column], rtol=0.013, err_msg=f"{table} {column}")
         pair = xr.open_zarr(root / "correlations/dcgan~lite0.zarr")
         if "neighbours" in name:
             assert "pearson" not in pair

@@ -8,7 +8,7 @@ from rosetta.errors import UserError
 from rosetta.recipe import Trust
 from storage.location import Root
 from tasks.correlate import Setting
-from tasks.trust import reason_not_to, reservations
+from tasks.trust_table import reason_not_to, reservations
 
 NUMBERS = ["p_value", "q_value", "pearson_half_1", "pearson_half_2", "pearson_centred", "pearson_partial"]
 
@@ -77,6 +77,17 @@ def test_maps_that_are_the_same_in_every_image_have_no_chance(tmp_path):
     assert len(rows)
     assert rows[["p_value", "q_value", "pearson_centred"]].isna().all(axis=None)
     assert not rows["trusted"].any()
+
+
+def test_a_model_that_is_dead_altogether_has_no_matches_and_spoils_none(tmp_path):
+    root = Root(str(tmp_path))
+    small_zoo(root, 32)
+    root.remove("activations/pixels.zarr")
+    planted.write_maps(root, "pixels", {"plain": np.ones((32, 4, 5, 5))})
+    table, _ = planted.judge(root, ("g", "d", "pixels"), ("pixels",))
+    assert not (table["model_b"] == "pixels").any()
+    assert table.loc[table["model_b"] == "d", "q_value"].notna().all()
+    assert table["lift"].isna().all()
 
 
 def test_some_images_repeated_are_said(tmp_path):

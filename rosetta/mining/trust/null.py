@@ -11,6 +11,7 @@ p-value may be smaller than one over the number of shifts. Its shape is kept at 
 p-values of exactly 0. The fit is tested on shifts that had no part in it.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +109,7 @@ class Shapes:
     """(unit, image, position)"""
 
 
-def null_of(units: list[Shapes], partners: list[Shapes], count: int) -> Null:
+def null_of(units: Iterable[Shapes], partners: Sequence[Shapes], count: int) -> Null:
     """The nulls of units against partners of another model.
 
     Parameters
@@ -116,12 +117,14 @@ def null_of(units: list[Shapes], partners: list[Shapes], count: int) -> Null:
     units
         All units of a model, grid by grid; `count` in number.
     partners
-        A few units of the other.
+        A few units of the other that vary; without any, nothing can be said.
     """
-    images = units[0].thumbs.shape[1]
     body = np.full((count, _KEPT), np.nan, dtype=np.float32)
     threshold, scale, shape = np.full(count, np.inf), np.ones(count), np.zeros(count)
     believed = np.zeros(count, dtype=bool)
+    if not partners:
+        return Null(body, 0, threshold, scale, shape, believed)
+    images = partners[0].thumbs.shape[1]
     spectra = [_spectra(side.thumbs) for side in partners]
     size = max(1, _WORK // (images * sum(len(side.units) for side in partners)))
     samples = 0
