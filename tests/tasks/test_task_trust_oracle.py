@@ -156,15 +156,15 @@ def test_p_values_agree_with_permutations_of_the_images(judged):
     root, table, _ = judged
     random = np.random.default_rng(0)
     ranks, errors = [], []
-    for row, a, b, _ in list(pairs_of(root, table))[::3]:
+    for row, a, b, _ in list(pairs_of(root, table))[::5]:
         a, b = ((one - one.mean()).reshape(IMAGES, -1) / one.std() for one in (a, b))
-        products = a @ b.T / a.size
-        null = np.array([products[np.arange(IMAGES), random.permutation(IMAGES)].sum() for _ in range(4000)])
-        share = (np.sum(null >= row.pearson) + 1) / 4001
+        products = a @ b.T / a.size  # (image of a, image of b): every pairing is a sum of its entries
+        null = np.array([products[np.arange(IMAGES), random.permutation(IMAGES)].sum() for _ in range(2000)])
+        share = (np.sum(null >= row.pearson) + 1) / 2001
         if np.isfinite(row.p_value):
             ranks.append((np.log10(max(row.p_value, 1e-3)), np.log10(max(share, 1e-3))))
             errors.append(abs(ranks[-1][0] - ranks[-1][1]))
-    assert len(errors) >= 8
+    assert len(errors) >= 6
     assert np.median(errors) < 0.15
     assert max(errors) < 0.6
 
