@@ -94,12 +94,6 @@ def forecast(plan: Survey) -> Forecast:
     where = capacity(compute.cluster, plan.threads, compute.workers)
     sides = {spec.name: _side(plan, spec) for spec in plan.models}
     setting = plan.setting(compute.cluster)
-    layers = [
-        piece
-        for name, side in sides.items()
-        for piece in pieces_of(name, side, [sides[partner].units for partner in plan.partners(name)])
-    ]
-    in_groups(layers, sides[plan.anchor].images, compute.memory_bytes, where)
 
     def pair_forecast(pair: Pair) -> PairForecast:
         cut = plan_for(setting, "~".join(pair), sides[pair[0]], sides[pair[1]], where)
@@ -115,9 +109,14 @@ def forecast(plan: Survey) -> Forecast:
             cut.way,
         )
 
-    return Forecast(
-        where.workers, where.threads, compute.memory_bytes, tuple(pair_forecast(pair) for pair in plan.pairs)
-    )
+    pairs = tuple(pair_forecast(pair) for pair in plan.pairs)
+    layers = [
+        piece
+        for name, side in sides.items()
+        for piece in pieces_of(name, side, [sides[partner].units for partner in plan.partners(name)])
+    ]
+    in_groups(layers, sides[plan.anchor].images, compute.memory_bytes, where)
+    return Forecast(where.workers, where.threads, compute.memory_bytes, pairs)
 
 
 def _side(plan: Survey, spec: ModelSpec) -> Side:

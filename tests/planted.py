@@ -29,7 +29,7 @@ from tasks.trust_table import join_trust, reason_not_to, reservations
 GRIDS = {"g": ((8, 8), (16, 16)), "d": ((6, 6), (12, 9)), "e": ((7, 7), (14, 14))}
 """Of the layers of each model; the first is the anchor."""
 SIGNALS = (0.3, 0.45, 0.6, 0.8)
-SIDE = 32
+SIDE = 64
 """Of the images, in pixels."""
 _SETTING = Setting(threads=2)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import planted
 import pytest
-from scipy.stats import kstest
+from scipy.stats import binom, kstest
 
 from storage.location import Root
 
@@ -25,7 +25,12 @@ def matches(tmp_path_factory):
         rows = table[(table["model_a"] == "g") & table["model_b"].isin(["d", "e"])].copy()
         kinds = zoo.kinds["g"][rows["unit_a"]]
         twin = np.array([zoo.twins[model][unit] for model, unit in zip(rows["model_b"], rows["unit_b"], strict=True)])
-        rows["kind"] = np.where((zoo.twins["g"][rows["unit_a"]] == twin) & (twin >= 0), kinds, "nothing")
+        theirs = np.array([zoo.kinds[model][unit] for model, unit in zip(rows["model_b"], rows["unit_b"], strict=True)])
+        alone = np.isin(kinds, ["smooth", "white"]) | np.isin(theirs, ["smooth", "white"])
+        # Two pixel features that are not the same may still resemble each other, as may two places.
+        rows["kind"] = np.where(
+            (zoo.twins["g"][rows["unit_a"]] == twin) & (twin >= 0), kinds, np.where(alone, "nothing", "others")
+        )
         frames.append(rows)
         count += 2 * sum(kind.startswith("signal") for kind in zoo.kinds["g"])
         root.remove("activations")
@@ -99,7 +104,8 @@ def test_p_values_are_uniform_and_q_admits_nothing_by_chance(tmp_path, heavy):
     seeds = SEEDS if not heavy else 8
     tables = [chance_alone(Root(str(tmp_path / str(seed))), seed, heavy) for seed in range(seeds)]
     admitted = sum((table["q_value"] <= 0.05).any() for table in tables)
-    assert admitted <= 0.05 * seeds
+    # Benjamini and Hochberg promise 5 % of the seeds; of few seeds it can be more by chance.
+    assert admitted <= (binom.ppf(0.99, seeds, 0.05) if heavy else 0.05 * seeds)
     # Pairs of a seed share units; those of unit i with unit i do not.
     apart = np.concatenate([table.loc[table["unit_a"] == table["unit_b"], "p_value"] for table in tables])
     assert len(apart) == 40 * seeds
