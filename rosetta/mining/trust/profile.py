@@ -25,7 +25,7 @@ Float64 = npt.NDArray[np.float64]
 
 SHAPE_SIDE = 4
 """Positions a side of the thumbs that the shape of the null is found from, at most."""
-SHAPE_IMAGES = 128
+SHAPE_IMAGES = 256
 """Images that it is found from, at most. With more the null would only come nearer to a normal distribution."""
 _LARGEST = 65504.0
 """That float16 holds. A standardised map goes beyond only where a handful of values make the whole deviation."""
