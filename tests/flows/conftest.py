@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from packaged import recipe_text
 
+from flows.command import main
+
 
 class Command:
     """The command `rosetta` in a process of its own."""
@@ -92,3 +94,17 @@ def run(rosetta, tmp_path_factory) -> tuple[Path, dict]:
     recipe = folder / "small.toml"
     recipe.write_text(recipe_text(folder / "root"))
     return folder / "root", rosetta.json("mine", recipe)
+
+
+@pytest.fixture
+def here(monkeypatch, capfd):
+    """The command in this process, with no server: none is needed to say what is wrong."""
+    monkeypatch.setattr("flows.server.EmbeddedServer.unless_configured", lambda: None)
+
+    def call(*arguments) -> subprocess.CompletedProcess[str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code, out, err)
+
+    return call

@@ -1,14 +1,12 @@
 """What a user can get wrong with inversions and edits: one line, exit 2, nothing written."""
 
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from packaged import PACKAGED
 from PIL import Image
-
-from flows.command import main
+from refusals import refused
 
 pytestmark = pytest.mark.slow
 
@@ -19,30 +17,6 @@ def place(run, tmp_path_factory):
     root = tmp_path_factory.mktemp("guided") / "root"
     shutil.copytree(run[0], root)
     return root
-
-
-@pytest.fixture
-def here(monkeypatch, capfd):
-    """The command in this process, with no server: none is needed to say what is wrong."""
-    monkeypatch.setattr("flows.server.EmbeddedServer.unless_configured", lambda: None)
-
-    def call(*arguments) -> subprocess.CompletedProcess[str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(arguments, ended.value.code, out, err)
-
-    return call
-
-
-def refused(done, *words: str) -> None:
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    line = done.stderr.strip()
-    assert line.startswith("rosetta: ")
-    assert "\n" not in line
-    for word in words:
-        assert word in line
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,11 @@
 
 import json
 import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
-
-from flows.command import main
+from refusals import refused
 
 pytestmark = pytest.mark.slow
 
@@ -109,30 +107,6 @@ def test_profiles_and_features_that_are_gone_are_made_anew_without_the_weights(p
     assert "beat controls" in done.stdout
     assert (place / "tables/trust.parquet").read_bytes() == before
     (place / "recipe.toml").write_text(recipe)
-
-
-@pytest.fixture
-def here(monkeypatch, capfd):
-    """The command in this process, with no server: none is needed to say what is wrong."""
-    monkeypatch.setattr("flows.server.EmbeddedServer.unless_configured", lambda: None)
-
-    def call(*arguments) -> subprocess.CompletedProcess[str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(arguments, ended.value.code, out, err)
-
-    return call
-
-
-def refused(done, *words: str) -> None:
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    line = done.stderr.strip()
-    assert line.startswith("rosetta: ")
-    assert "\n" not in line
-    for word in words:
-        assert word in line
 
 
 def test_what_can_be_wrong_is_one_line(place, here, tmp_path):
