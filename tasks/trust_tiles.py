@@ -59,8 +59,6 @@ class Verdict:
     half_1: Float64
     half_2: Float64
     centred: Float64
-    deviation: Float64
-    """Standard deviations above the null's mean."""
     p_value: Float64
     counts: PCounts
     """Of the p-values of all pairs of the tile."""
@@ -85,7 +83,7 @@ def judge_tile(job: Job, tile: Tile, question: Question, first: Moments, second:
     matrix = CorrelationStore.read(job.root, job.a, job.b) if second is None else None
     inside = np.flatnonzero(_within(question.unit_a, tile[0]) & _within(question.unit_b, tile[1]))
     row, column = question.unit_a[inside] - tile[0].start, question.unit_b[inside] - tile[1].start
-    values = np.full((5, len(inside)), np.nan)
+    values = np.full((4, len(inside)), np.nan)
     counts = PCounts.of(np.zeros(0, dtype=np.float32))
     wanted = np.unique(question.unit_a), np.unique(question.unit_b)
     near: tuple[_Gathered, _Gathered] = (
@@ -101,15 +99,15 @@ def judge_tile(job: Job, tile: Tile, question: Question, first: Moments, second:
             here = np.flatnonzero(_within(row, rows) & _within(column, columns))
             place = row[here] - rows.start, column[here] - columns.start
             for target, source in zip(
-                values, (judged.half_1, judged.half_2, judged.centred, judged.deviation, judged.p_value), strict=True
+                values, (judged.half_1, judged.half_2, judged.centred, judged.p_value), strict=True
             ):
                 target[here] = source[place]
             origin = tile[0].start + rows.start, tile[1].start + columns.start
             for half, pearson in enumerate((judged.half_1, judged.half_2)):
                 near[0].add(half, pearson, origin[0], origin[1])
                 near[1].add(half, np.ascontiguousarray(pearson.T), origin[1], origin[0])
-    half_1, half_2, centred, deviation, p_value = values
-    return Verdict(inside, half_1, half_2, centred, deviation, p_value, counts, near[0].nearest(), near[1].nearest())
+    half_1, half_2, centred, p_value = values
+    return Verdict(inside, half_1, half_2, centred, p_value, counts, near[0].nearest(), near[1].nearest())
 
 
 def _within(index: npt.NDArray[Any], span: slice) -> npt.NDArray[np.bool_]:
@@ -151,7 +149,6 @@ class _Judged:
     half_1: npt.NDArray[np.float32]
     half_2: npt.NDArray[np.float32]
     centred: npt.NDArray[np.float32]
-    deviation: npt.NDArray[np.float32]
     p_value: npt.NDArray[np.float32]
 
 
@@ -197,7 +194,7 @@ class _TilePanel:
         if self.job.a == self.job.b:
             for array in (half_1, half_2, p_value):
                 self._forget_own(array)
-        return _Judged(half_1, half_2, judged.centred, judged.deviation, p_value)
+        return _Judged(half_1, half_2, judged.centred, p_value)
 
     @property
     def places(self) -> tuple[slice, slice]:
