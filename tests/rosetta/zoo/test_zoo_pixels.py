@@ -190,7 +190,7 @@ def test_weights_make_no_difference(spec: Spec, weights: str) -> None:
 
 def test_a_file_has_no_place(spec: Spec, tmp_path: Path) -> None:
     torch.save({"filters": torch.ones(2, 2)}, tmp_path / "own.pt")
-    with pytest.raises(UserError, match=r"do not fit pixels/64.*the model has nothing more, the file 'filters'"):
+    with pytest.raises(UserError, match=r"do not fit pixels/64.*the model has 'definition'.*the file 'filters'"):
         zoo.load(spec("pixels/64", str(tmp_path / "own.pt")))
 
 
