@@ -207,6 +207,8 @@ def _legacy(content: bytes | memoryview, rules: Rules, meter: Meter) -> Any:
         if int.from_bytes(view[at : at + 8], "little") != storage.count:
             raise ValueError("a storage of another length")
         storage.content = view[at + 8 : at + 8 + storage.size]
+        if len(storage.content) != storage.size:  # a file cut short is refused even where no tensor wants the rest
+            raise ValueError("a storage cut short")
         at += 8 + storage.size
     return value
 

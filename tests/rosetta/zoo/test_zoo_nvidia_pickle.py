@@ -281,6 +281,14 @@ def test_truncated_anywhere(kind: str) -> None:
             parse_nvidia(content[:length], "net.pkl")
 
 
+def test_truncated_where_no_tensor_is_wanted() -> None:
+    """Which storage comes last in torch's first format is chance: most of these are not the network's."""
+    content = saved({"G_ema": Layer(), "optimizer": [torch.randn(4) for _ in range(64)]}, zipped=False)
+    assert parse_nvidia(content, "net.pkl")
+    with pytest.raises(UserError, match="damaged, truncated or no pickle"):
+        parse_nvidia(content[:-1], "net.pkl")
+
+
 @pytest.mark.parametrize(
     ("offset", "size", "stride"),
     [
