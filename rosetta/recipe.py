@@ -19,6 +19,7 @@ from rosetta.strict import Strict, validated
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _CLUSTER = re.compile(r"threads|local|[a-z]+://\S+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
 _UNITS = {
     "B": 1,
@@ -61,6 +62,12 @@ def _valid_cluster(text: str) -> str:
     return text
 
 
+def _valid_sha256(text: str) -> str:
+    if not _SHA256.fullmatch(text):
+        raise ValueError(f"{text!r} is no SHA-256; give the 64 lower-case hexadecimal digits that sha256sum prints")
+    return text
+
+
 Name = Annotated[str, AfterValidator(_valid_name)]
 
 
@@ -83,6 +90,10 @@ class ModelSpec(Strict):
     weights: str = Field(
         "pretrained",
         description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`.",
+    )
+    sha256: Annotated[str, AfterValidator(_valid_sha256)] | None = Field(
+        None,
+        description="SHA-256 that the weights must have: of the file, or of the tensors where a library loads them.",
     )
     layers: tuple[str, ...] | None = Field(None, description="Globs over module paths; left out: the family's default.")
     match: Literal["name", "order"] = Field(

@@ -40,8 +40,11 @@ class Family(Protocol):
     """Whether the models that it lists make images."""
     channels_last: bool
     """Whether its modules take tensors in any memory layout; one of a user's own may not."""
-    state_key: str | None
-    """Where in a checkpoint of this family its state dict lies, if at an uncommon place."""
+
+    @property
+    def state_key(self) -> str | tuple[str, ...] | None:
+        """Where in a checkpoint of this family its state dict lies, if at an uncommon place; several in order."""
+        ...
 
     def names(self) -> list[str]:
         """Known model names, sorted; empty where any name may be tried."""

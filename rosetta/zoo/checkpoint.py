@@ -5,7 +5,7 @@ import pickle
 import pickletools
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from rosetta.errors import UserError
+from rosetta.zoo.nvidia_pickle import is_nvidia, parse_nvidia
 from rosetta.zoo.weights import FromFile
 
 _WRAPPERS = (
@@ -39,15 +40,16 @@ _REFUSED = re.compile(r"(?:GLOBAL|Unsupported class|function|instantiate) ([\w.]
 """Where torch's unpickler names what it would not run."""
 
 
-def read_tensors(file: FromFile, key: str | None = None) -> dict[str, Tensor]:
+def read_tensors(file: FromFile, key: str | Sequence[str] | None = None) -> dict[str, Tensor]:
     """The state dict that a checkpoint holds, on the CPU.
 
     Parameters
     ----------
     file
-        `.safetensors`, or what `torch.save` wrote; the latter is unpickled without ever running code.
+        `.safetensors`, a `.pkl` of NVIDIA's, or what `torch.save` wrote; pickles are read without ever running code.
     key
-        The entry that holds the state dict, tried before the usual ones.
+        The entry that holds the state dict, or several to try in turn; tried before the usual ones, which in NVIDIA's
+        files is `G_ema`.
 
     Returns
     -------
@@ -65,8 +67,13 @@ def read_tensors(file: FromFile, key: str | None = None) -> dict[str, Tensor]:
             content = io.BytesIO(stream.read())  # readers seek back and forth, which is slow on a remote file
         except OSError as error:
             raise UserError(f"weights {file.text!r} cannot be read: {error}") from None
-    data = _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
-    state = _unwrap(data, key)
+    keys = (key,) if isinstance(key, str) else tuple(key or ())
+    data: Any
+    if file.suffix == ".pkl" and is_nvidia(content.getvalue()):
+        data = parse_nvidia(content.getvalue(), file.text, (*keys, "G_ema"))
+    else:
+        data = _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
+    state = _unwrap(data, keys)
     if state is None:
         held = f"keys {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
         raise UserError(f"weights {file.text!r} hold no state dict ({held}); save model.state_dict() alone")
@@ -126,13 +133,13 @@ def _called(content: bytes) -> str | None:
     return found
 
 
-def _unwrap(data: Any, key: str | None) -> dict[str, Tensor] | None:
+def _unwrap(data: Any, keys: Sequence[str]) -> dict[str, Tensor] | None:
     if not isinstance(data, Mapping) or not data:
         return None
     if all(isinstance(name, str) and isinstance(value, Tensor) for name, value in data.items()):
         return dict(data)
-    for wrapper in (key, *_WRAPPERS):
-        if wrapper is not None and wrapper in data and (state := _unwrap(data[wrapper], key)):
+    for wrapper in (*keys, *_WRAPPERS):
+        if wrapper in data and (state := _unwrap(data[wrapper], keys)):
             return state
-    inner = [state for value in data.values() if (state := _unwrap(value, key))]
+    inner = [state for value in data.values() if (state := _unwrap(value, keys))]
     return inner[0] if len(inner) == 1 else None

@@ -11,6 +11,7 @@ from rosetta.zoo.capture import Capture, choose_layers
 from rosetta.zoo.checkpoint import read_tensors
 from rosetta.zoo.model import Model
 from rosetta.zoo.probe import Probe, probe
+from rosetta.zoo.published_sha256 import PUBLISHED
 from rosetta.zoo.registry import find
 from rosetta.zoo.statedict import fits_by_name, load_state
 from rosetta.zoo.weights import FromFile, FromLibrary, FromSeed, forked_rng, parse_weights, tensors_sha256
@@ -70,13 +71,13 @@ def weights_sha256(spec: ModelSpec) -> str:
     Raises
     ------
     UserError
-        The weights cannot be read.
+        The weights cannot be read, or are not those that the recipe states.
     """
     weights = parse_weights(spec.weights)
     if isinstance(weights, FromFile):
-        return weights.sha256()
+        return _verified(spec, weights.sha256())
     if isinstance(weights, FromSeed):
-        return weights.sha256
+        return _verified(spec, weights.sha256)
     return _build(spec)[1]
 
 
@@ -101,16 +102,17 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
     weights = parse_weights(spec.weights)
     if isinstance(weights, FromSeed):
         with forked_rng(weights.seed):
-            return family.build(name, None, pretrained=False), weights.sha256
+            return family.build(name, None, pretrained=False), _verified(spec, weights.sha256)
     if isinstance(weights, FromLibrary):
         with forked_rng(None):
             architecture = family.build(name, None, pretrained=True)
-        return architecture, tensors_sha256(architecture.module)
+        return architecture, _verified(spec, tensors_sha256(architecture.module))
     if spec.match == "order" and not weights.keeps_order:
         raise UserError(
             f'weights {spec.weights!r}: match = "order" cannot be used, as .safetensors keep no order; '
             "give the file that torch.save wrote"
         )
+    sha256 = _verified(spec, weights.sha256())  # before anything in the file is read as more than bytes
     state: dict[str, Tensor] = read_tensors(weights, family.state_key)
     with forked_rng(None):
         architecture = family.build(name, state, pretrained=False)
@@ -119,7 +121,18 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
         translated = dict(family.translate(module, state))
         state = translated if fits_by_name(module, translated) else state
     load_state(module, state, spec.match, spec.weights, spec.model, ordered=weights.keeps_order)
-    return architecture, weights.sha256()
+    return architecture, sha256
+
+
+def _verified(spec: ModelSpec, sha256: str) -> str:
+    """The digest of the weights, if it is the one that the recipe, or else their publisher, states."""
+    stated = spec.sha256 or PUBLISHED.get(spec.weights)
+    if stated not in (None, sha256):
+        raise UserError(
+            f"weights {spec.weights!r} have the SHA-256 {sha256}, but {stated} is stated; "
+            "copy or download the file again, or correct sha256"
+        )
+    return sha256
 
 
 def _device(device: str | torch.device) -> torch.device:

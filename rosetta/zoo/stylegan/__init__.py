@@ -1,0 +1,1 @@
+"""Style-based generators, as plain modules that run anywhere torch does."""

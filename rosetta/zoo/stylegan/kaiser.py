@@ -1,0 +1,236 @@
+"""Signals without aliasing: which frequencies each layer of StyleGAN3 may hold, and the filters that keep it to them.
+
+Frequencies are in cycles per side of the image, rates in samples per side of the image. A grid reaches beyond the
+image by a margin, so that what is made at the image's border does not know where the border is.
+Formulas are those of "Alias-Free Generative Adversarial Networks" (Karras et al., 2021, arXiv 2106.12423): sections
+3.2 and appendix C.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import j1
+
+CRITICAL = 2
+"""Layers before to-RGB that are sampled critically: their cutoff is half their rate."""
+MARGIN = 10
+"""Samples by which a grid reaches beyond the image on each side."""
+_FIRST_CUTOFF = 2.0
+"""Of the Fourier features; they are drawn from the disc of this radius."""
+_FIRST_STOPBAND = 2.0**2.1
+_LAST_STOPBAND = 2.0**0.3
+"""As a multiple of the last cutoff, half the resolution."""
+_COLOURS = 3
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What stands between two layers."""
+
+    cutoff: float
+    """f_c, the highest frequency that is meant to pass."""
+    stopband: float
+    """f_t, from where on nothing is meant to pass."""
+    rate: int
+    """s, samples per side of the image."""
+    size: int
+    """Side of the grid, in samples: the image and its margin."""
+    channels: int
+    """Width of the signal."""
+
+    @property
+    def half_width(self) -> float:
+        """f_h, half the width of the band in which filters fall from passing to stopping."""
+        return max(self.stopband, self.rate / 2) - self.cutoff
+
+
+@dataclass(frozen=True)
+class Step:
+    """A layer as a step from one signal to the next."""
+
+    index: int
+    """The number in its name."""
+    before: Signal
+    """What it takes."""
+    after: Signal
+    """What it puts out."""
+    critical: bool
+    """Its output is sampled critically."""
+    to_rgb: bool
+    """It is the last one, without a nonlinearity."""
+
+    @property
+    def name(self) -> str:
+        """Of its module: index, side of the grid, channels."""
+        return f"L{self.index}_{self.after.size}_{self.after.channels}"
+
+
+def schedule(resolution: int, layers: int, channel_base: int, channel_max: int) -> tuple[Step, ...]:
+    """The layers of a whole network (section 3.2): cutoffs and stopbands grow geometrically from layer to layer.
+
+    Parameters
+    ----------
+    resolution
+        Side of the image in pixels, a power of two.
+    layers
+        How many there are before to-RGB.
+    channel_base, channel_max
+        A layer has `channel_base / (2 · cutoff)` channels, but never more than `channel_max`.
+
+    Returns
+    -------
+    tuple
+        `layers` + 1 steps, to-RGB last. The first takes the Fourier features and leaves their rate as it is.
+
+    Raises
+    ------
+    ValueError
+        The resolution is no power of two from 16 on, or the layers are too few to grow to it.
+    """
+    first = _signal(_FIRST_CUTOFF, _FIRST_STOPBAND, resolution, channel_base, channel_max)
+    return _steps(first, 0, resolution, layers, channel_base, channel_max)
+
+
+def extend(
+    steps: tuple[Step, ...], resolution: int, layers: int, channel_base: int, channel_max: int
+) -> tuple[Step, ...]:
+    """A network grown to a higher resolution, as StyleGAN-XL grows (Sauer et al., 2022, arXiv 2202.00273).
+
+    Critically sampled layers go; in their place come `layers` and to-RGB, whose progression begins with the last
+    signal that is kept. The new indices leave out one number, as they do in the published networks.
+
+    Parameters
+    ----------
+    steps
+        The network so far.
+    resolution, layers, channel_base, channel_max
+        As in :func:`schedule`, of what is put on.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`schedule`.
+    """
+    kept = tuple(step for step in steps if not step.critical)
+    last = kept[-1].after
+    first = replace(last, stopband=last.cutoff + last.half_width)
+    return kept + _steps(first, len(kept) + 1, resolution, layers, channel_base, channel_max)
+
+
+def attenuation(taps: int, half_width: float, rate: float) -> float:
+    """By how much a Kaiser filter of this length damps its stopband, in dB (Kaiser, 1974).
+
+    An estimate for long filters; one of 12 taps can fall 5 dB short of it.
+
+    Parameters
+    ----------
+    taps
+        Its length.
+    half_width
+        Half the width of its transition band.
+    rate
+        Of the signal that it runs over.
+    """
+    return 2.285 * (taps - 1) * math.pi * (2 * half_width / (rate / 2)) + 7.95
+
+
+def lowpass(taps: int, cutoff: float, half_width: float, rate: float) -> npt.NDArray[np.float64]:
+    """A windowed sinc, for one axis at a time.
+
+    Parameters
+    ----------
+    taps
+        Its length.
+    cutoff
+        Frequency at which half the amplitude passes.
+    half_width
+        Half the width of the transition band around it.
+    rate
+        Of the signal that it runs over.
+
+    Returns
+    -------
+    ndarray
+        (tap,), symmetric, of sum 1.
+    """
+    offsets = _offsets(taps) / rate
+    kernel = np.sinc(2 * cutoff * offsets) * _window(taps, half_width, rate)
+    return kernel / kernel.sum()
+
+
+def radial_lowpass(taps: int, cutoff: float, half_width: float, rate: float) -> npt.NDArray[np.float64]:
+    """A windowed jinc, which passes a disc of frequencies instead of a square: no direction is special (appendix C).
+
+    The window is not round but a product of two.
+
+    Parameters
+    ----------
+    taps, cutoff, half_width, rate
+        As in :func:`lowpass`.
+
+    Returns
+    -------
+    ndarray
+        (tap, tap), symmetric, of sum 1.
+    """
+    offsets = _offsets(taps) / rate
+    phase = 2 * np.pi * cutoff * np.hypot(offsets, offsets[:, None])
+    # The limit of J1(x) / x at the middle tap of an odd length is 1/2.
+    jinc = np.divide(j1(phase), phase, out=np.full_like(phase, 0.5), where=phase > 0)
+    window = _window(taps, half_width, rate)
+    kernel = jinc * np.outer(window, window)
+    return kernel / kernel.sum()
+
+
+def _signal(cutoff: float, stopband: float, resolution: int, channel_base: int, channel_max: int) -> Signal:
+    rate = 2 ** math.ceil(math.log2(min(2 * stopband, resolution)))
+    channels = round(min(channel_base / 2 / cutoff, channel_max))
+    return Signal(cutoff, stopband, rate, rate + 2 * MARGIN, channels)
+
+
+def _steps(
+    first: Signal, index: int, resolution: int, layers: int, channel_base: int, channel_max: int
+) -> tuple[Step, ...]:
+    if resolution < 16 or resolution & (resolution - 1):
+        raise ValueError(f"resolution is {resolution}, not a power of two from 16 on")
+    if layers <= CRITICAL:
+        raise ValueError(f"{layers} layers before to-RGB, not at least {CRITICAL + 1}")
+    cutoffs, stopbands = resolution / 2 / first.cutoff, resolution / 2 * _LAST_STOPBAND / first.stopband
+    signals = [first]
+    for layer in range(1, layers + 1):
+        done = min(layer / (layers - CRITICAL), 1)
+        signal = _signal(
+            first.cutoff * cutoffs**done, first.stopband * stopbands**done, resolution, channel_base, channel_max
+        )
+        # The last layer and to-RGB look at the image alone.
+        signals.append(replace(signal, size=resolution) if layer >= layers - 1 else signal)
+    signals[-1] = replace(signals[-1], channels=_COLOURS)
+    return tuple(
+        Step(
+            index + layer,
+            before=signals[max(layer - 1, 0)],
+            after=signal,
+            critical=layer >= layers - CRITICAL,
+            to_rgb=layer == layers,
+        )
+        for layer, signal in enumerate(signals)
+    )
+
+
+def _offsets(taps: int) -> npt.NDArray[np.float64]:
+    """(tap,) distances from the middle, in samples."""
+    return np.arange(taps, dtype=np.float64) - (taps - 1) / 2
+
+
+def _window(taps: int, half_width: float, rate: float) -> npt.NDArray[np.float64]:
+    """(tap,) Kaiser window whose filter has the attenuation that the length and the transition band allow."""
+    decibels = attenuation(taps, half_width, rate)
+    if decibels > 50:
+        beta = 0.1102 * (decibels - 8.7)
+    elif decibels > 21:
+        beta = 0.5842 * (decibels - 21) ** 0.4 + 0.07886 * (decibels - 21)
+    else:
+        beta = 0.0
+    return np.kaiser(taps, beta).astype(np.float64, copy=False)

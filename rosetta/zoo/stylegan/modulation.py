@@ -1,0 +1,111 @@
+"""What both layouts of StyleGAN2 are built from (Karras et al., CVPR 2020, arXiv 1912.04958).
+
+Weights are stored at unit scale and scaled when they are used, which gives all of them the same learning rate
+(Karras et al., 2018, arXiv 1710.10196, section 4.1).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MAPPING_RATE = 0.01
+"""Learning rate of the mapping, relative to the rest; its weights are stored divided by it."""
+CHANNEL_BASE = 32768
+"""Channels times side of the grid, in config F."""
+CHANNEL_MAX = 512
+_SLOPE = 0.2
+"""Of the leaky ReLU below 0."""
+_EPSILON = 1e-8
+
+
+def widths(resolution: int, channel_base: int = CHANNEL_BASE, channel_max: int = CHANNEL_MAX) -> dict[int, int]:
+    """Channels by the side of the grid, from 4 to the resolution: `channel_base / side`, at most `channel_max`.
+
+    Config F by default; config E has half the base.
+
+    Raises
+    ------
+    ValueError
+        The resolution is no power of two from 8 on.
+    """
+    if resolution < 8 or resolution & (resolution - 1):
+        raise ValueError(f"resolution is {resolution}, not a power of two from 8 on")
+    sides = (2**power for power in range(2, resolution.bit_length()))
+    return {side: min(channel_base // side, channel_max) for side in sides}
+
+
+class Dense(nn.Module):
+    """A linear layer whose stored weights have unit scale; `weight` (out, in), `bias` (out)."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, lrelu: bool = False, rate: float = 1.0) -> None:
+        super().__init__()
+        self.lrelu, self.rate = lrelu, rate
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(image, in) → (image, out)."""
+        outputs = F.linear(inputs, self.weight * (self.rate / math.sqrt(inputs.shape[1])))
+        bias = self.bias * self.rate
+        return activate(outputs, bias) if self.lrelu else outputs + bias
+
+
+def modulated(maps: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool = True, up: bool = False) -> Tensor:
+    """A convolution with weights scaled by an image's styles, and brought back to unit norm (section 2.2).
+
+    To scale weights by input channel (equation 1) is to scale the maps, and to divide them by their norm by output
+    channel (equation 3) is to divide the result: all images share one convolution.
+
+    Parameters
+    ----------
+    maps
+        (image, in, y, x).
+    weight
+        (out, in, tap y, tap x), an odd number of taps; correlated with the maps, but convolved where it goes up.
+    styles
+        (image, in).
+    demodulate
+        Whether the norm is taken out.
+    up
+        Whether a zero is put between any two samples first; what comes out has yet to be filtered.
+
+    Returns
+    -------
+    Tensor
+        (image, out, y, x) of the same grid; or with `up`, where there is any overlap, of `2 · side − 2 + taps`.
+    """
+    maps = maps * styles[:, :, None, None]
+    if up:
+        maps = F.conv_transpose2d(maps, weight.transpose(0, 1), stride=2)
+    else:
+        maps = F.conv2d(maps, weight, padding=weight.shape[2] // 2)
+    if not demodulate:
+        return maps
+    norms = F.linear(styles.square(), weight.square().sum((2, 3)))
+    return maps * (norms + _EPSILON).rsqrt()[:, :, None, None]
+
+
+def with_noise(maps: Tensor, noise: Tensor, strength: Tensor) -> Tensor:
+    """Maps (image, channel, y, x) and `strength`, a single number, times noise (…, y, x), the same for all channels."""
+    return maps + noise * strength
+
+
+def activate(maps: Tensor, bias: Tensor) -> Tensor:
+    """Leaky ReLU of maps (image, channel, …) plus bias (channel,), times √2 to keep the variance."""
+    # The factor passes through a leaky ReLU, and before it everything but the sum can be done in place.
+    raised = (maps + bias.view(-1, *[1] * (maps.ndim - 2))).mul_(math.sqrt(2))
+    return F.leaky_relu(raised, _SLOPE, inplace=True)
+
+
+def normalise(vectors: Tensor) -> Tensor:
+    """(image, component), each vector to a mean square of 1."""
+    return vectors * (vectors.square().mean(1, keepdim=True) + _EPSILON).rsqrt()
+
+
+def spread(constant: Tensor, count: int) -> Tensor:
+    """The learnt input (channel, y, x) of `count` images, in the memory layout that later maps inherit."""
+    maps = constant.expand(count, -1, -1, -1)
+    # A CPU convolves and filters two to three times as fast where a position's channels lie side by side.
+    return maps.contiguous(memory_format=torch.channels_last) if maps.device.type == "cpu" else maps
