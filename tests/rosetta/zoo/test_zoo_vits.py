@@ -1,7 +1,8 @@
 """Transformers of timm that the paper and its successors look at: what is captured, and from where."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -29,7 +30,7 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Architecture]:
     """A model at full size without memory for its weights."""
     create = timm.create_model
 
-    def on_meta(name: str, **options: object) -> nn.Module:
+    def on_meta(name: str, **options: Any) -> nn.Module:
         with torch.device("meta"):
             return create(name, **options).eval()
 
@@ -125,7 +126,7 @@ def test_maps_are_the_activations_of_the_patches(spec: Spec, name: str, prefix: 
 
     mean, std = (torch.tensor(values)[:, None, None] for values in IMAGENET)
     with torch.inference_mode():
-        reference.forward_features((images - mean) / std)
+        reference((images - mean) / std)
     assert kept[0].shape == (2, prefix + side * side, before[layer].shape[1])
     wanted = kept[0][:, prefix:].transpose(1, 2).unflatten(2, (side, side))
     torch.testing.assert_close(before[layer], wanted, rtol=1e-4, atol=1e-5)
@@ -134,7 +135,7 @@ def test_maps_are_the_activations_of_the_patches(spec: Spec, name: str, prefix: 
     assert change.argmax(1).tolist() == [0, (side - 1) * side]
 
 
-def _published(tokens: int, patch: int, extra: dict[str, tuple[int, ...]], scaled: bool) -> dict[str, Tensor]:
+def _published(tokens: int, patch: int, extra: Mapping[str, tuple[int, ...]], scaled: bool) -> dict[str, Tensor]:
     """A base transformer as its authors save it: names, shapes and no values."""
     width = 768
     shapes: dict[str, tuple[int, ...]] = {"cls_token": (1, 1, width), **extra}
@@ -154,8 +155,8 @@ def _published(tokens: int, patch: int, extra: dict[str, tuple[int, ...]], scale
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
-_MASK = {"mask_token": (1, 768)}
-_DINOV3 = {
+_MASK: dict[str, tuple[int, ...]] = {"mask_token": (1, 768)}
+_DINOV3: dict[str, tuple[int, ...]] = {
     **{"mask_token": (1, 768), "storage_tokens": (1, 4, 768), "rope_embed.periods": (16,)},
     **{f"blocks.{block}.attn.qkv.bias_mask": (2304,) for block in range(12)},
 }
