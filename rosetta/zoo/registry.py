@@ -3,6 +3,8 @@
 from rosetta.errors import UserError, nearest
 from rosetta.zoo.architecture import Family
 from rosetta.zoo.dcgan import DCGAN
+from rosetta.zoo.dino_family import DINO
+from rosetta.zoo.open_clip_family import OpenCLIP
 from rosetta.zoo.pixels import Pixels
 from rosetta.zoo.python_factory import PythonFactory
 from rosetta.zoo.timm_family import Timm
@@ -12,6 +14,8 @@ _FAMILIES: dict[str, Family] = {
     "dcgan": DCGAN(),
     "timm": Timm(),
     "torchvision": Torchvision(),
+    "dino": DINO(),
+    "open_clip": OpenCLIP(),
     "pixels": Pixels(),
     "python": PythonFactory(),
 }
