@@ -221,11 +221,13 @@ class Survey:
 
     def _model(self, spec: ModelSpec) -> dict[str, object]:
         """What of a model decides about its maps. Its name does not, nor where its weights lie."""
+        told = spec.condition.model_dump(mode="json", exclude_none=True)
         return {
             "model": spec.model,
             "weights_sha256": self.weights[spec.name],
             "layers": list(spec.layers) if spec.layers is not None else None,
             "match": spec.match,
+            **({"condition": told} if told else {}),
         }
 
     def _layout(self) -> dict[str, object]:

@@ -82,6 +82,34 @@ class Images(Strict):
     size: int = Field(256, ge=1, le=4096, description="Side of the square that a source's images are cropped to.")
 
 
+class Condition(Strict):
+    """What a model is told beside its input; each family takes some of this and refuses the rest."""
+
+    classes: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="Classes of a generator's images, in turn; left out: drawn for each image."
+    )
+    truncation: float | None = Field(
+        None, gt=0, le=1, description="ψ: less variety for more fidelity; left out: 1, all of the variety."
+    )
+    bound: float | None = Field(
+        None, gt=0, le=10, description="Latents are normal, truncated at so many standard deviations."
+    )
+    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps of a diffusion model; left out: 50.")
+    guidance: float | None = Field(
+        None, ge=1, le=100, description="Classifier-free guidance of a diffusion model; left out: 1, none."
+    )
+    timestep: int | None = Field(
+        None,
+        ge=0,
+        description="A diffusion model then makes no images, but looks once at each, noised to this step of training.",
+    )
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Names of what is not left out."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
 class ModelSpec(Strict):
     """One model of the zoo, as a recipe names it."""
 
@@ -100,6 +128,7 @@ class ModelSpec(Strict):
         "name",
         description="How a state dict's tensors find their places: by name, or by order where every shape agrees.",
     )
+    condition: Condition = Field(Condition(), description="What the model is told beside its input.")
     control: bool = Field(False, description="An untrained or hand-made reference: matched, never asked for a buddy.")
 
 

@@ -30,6 +30,7 @@ class ImageStore:
         size: tuple[int, int],
         block: int,
         latents: npt.NDArray[np.float32] | None,
+        classes: npt.NDArray[np.int64] | None = None,
         sources: list[str] | None = None,
     ) -> "ImageStore":
         """Lay the store out.
@@ -42,6 +43,8 @@ class ImageStore:
             Images in a chunk.
         latents
             (image, z) of a generator's images.
+        classes
+            (image,) of a conditional generator's images.
         sources
             Where each image was read from, in their place.
         """
@@ -74,6 +77,11 @@ class ImageStore:
                 dimensions=("image", "z"),
             )
             array[:] = latents
+        if classes is not None:
+            array = zarrs.create_array(
+                group, "class", shape=classes.shape, chunks=classes.shape, dtype="int64", dimensions=("image",)
+            )
+            array[:] = classes
         if sources:
             zarrs.create_labels(group, "source", sources, "image")
         zarrs.seal_layout(group, fingerprint, {"block": block})
@@ -122,6 +130,10 @@ class ImageStore:
     def latents(self, images: slice) -> npt.NDArray[np.float32]:
         """(image, z) of some images of a generator."""
         return np.asarray(self._array("latent")[images])
+
+    def classes(self, images: slice) -> npt.NDArray[np.int64] | None:
+        """(image,) of some images of a conditional generator, else None."""
+        return np.asarray(self._array("class")[images]) if "class" in self.group else None
 
     def write(self, block: int, pixels: npt.NDArray[np.uint8]) -> None:
         """Write a block of pixels, then its marker."""

@@ -93,6 +93,7 @@ def _lay_out(
         "weights": model.spec.weights if not _may_hold_secrets(model.spec.weights) else "URL with credentials",
         "weights_sha256": model.weights_sha256,
         "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
+        "condition": model.spec.condition.model_dump(mode="json", exclude_none=True),
         "generator": model.is_generator,
         "control": model.spec.control,
         "widened_to_float32": sorted(
@@ -156,14 +157,17 @@ def _dump_block(
 def _forward(span: slice, model: Model, images: ImageStore) -> Iterator[tuple[slice, Tensor | None, dict[str, Tensor]]]:
     """Push some images through the model, batch by batch: where in the span, images generated, every layer's maps."""
     latents = images.latents(span) if model.is_generator else None
+    classes = images.classes(span) if model.is_generator else None
     pixels = images.pixels(span) if latents is None else None
     count, size = span.stop - span.start, batch_size(model.device)
     for start in range(0, count, size):
         batch = slice(start, min(start + size, count))
         if latents is not None:
-            yield batch, *model.generate(torch.from_numpy(latents[batch]))
+            told = None if classes is None else torch.from_numpy(classes[batch])
+            yield batch, *model.generate(torch.from_numpy(latents[batch]), told)
         elif pixels is not None:
-            yield batch, None, model.observe(from_pixels(pixels[batch], model.device))
+            indices = range(span.start + batch.start, span.start + batch.stop)
+            yield batch, None, model.observe(from_pixels(pixels[batch], model.device), indices)
 
 
 def _explain(span: slice, model: Model, images: ImageStore, dtypes: Mapping[str, str]) -> NoReturn:

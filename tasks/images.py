@@ -102,6 +102,7 @@ def draw_images(
         size=model.image_size,
         block=model_block(model.units, count, recipe.compute.dtype, recipe.compute.chunk_mib),
         latents=model.draw_latents(count, recipe.images.seed),
+        classes=model.draw_classes(count, recipe.images.seed),
     )
     return "done"
 

@@ -53,10 +53,10 @@ class Starts:
 
     def latents(self, model: Model) -> Tensor:
         """(restart · image, z)."""
-        assert model.latent is not None
+        assert model.prior is not None
         rows = [
             # The last number sets them apart from the latents of a run's images: a seed's trailing zeros do not count.
-            np.random.default_rng((self.seed, restart, image, 1)).standard_normal(model.latent, np.float32)
+            model.prior.row((self.seed, restart, image, 1))
             for restart in range(self.restarts)
             for image in self.images
         ]

@@ -6,9 +6,13 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
+
+UNCONDITIONAL = Condition()
+"""A model is told nothing."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,14 @@ class Architecture:
     """None for a generator."""
     latent: int | None = None
     """Length of z where the module is a generator (image, z) → images in −1..1."""
+    bound: float | None = None
+    """Where the normal that z is drawn from is truncated, in standard deviations, if the recipe does not say."""
+    scale: float = 1.0
+    """What z is multiplied with once drawn."""
+    classes: int | None = None
+    """How many classes a generator knows; it then takes the classes' indices (image,) int64 beside z."""
+    indexed: bool = False
+    """Whether a discriminative module takes the images' indices (image,) int64 beside them, for its noise."""
     image_size: Grid | None = None
     """Height and width of the images that a generator makes, where known beforehand."""
     layers: tuple[str, ...] | None = None
@@ -37,7 +49,9 @@ class Family(Protocol):
     description: str
     """One line."""
     generators: bool
-    """Whether the models that it lists make images."""
+    """Whether the models that it lists make images, unless they are told a timestep."""
+    conditions: frozenset[str]
+    """Which fields of a recipe's condition its models take."""
     channels_last: bool
     """Whether its modules take tensors in any memory layout; one of a user's own may not."""
 
@@ -50,7 +64,9 @@ class Family(Protocol):
         """Known model names, sorted; empty where any name may be tried."""
         ...
 
-    def build(self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool) -> Architecture:
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
         """Build a model.
 
         Parameters
@@ -61,6 +77,8 @@ class Family(Protocol):
             The tensors that will be loaded into it, which may tell its number of classes.
         pretrained
             Whether the library is to load its own weights.
+        condition
+            What the recipe tells the model beside its input, of what the family takes.
 
         Raises
         ------

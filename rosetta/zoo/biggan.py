@@ -7,15 +7,13 @@ generators; there is no need to install it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.zoo.architecture import Architecture
-from rosetta.zoo.latents import truncated_normal
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
 
 LATENT = 128
 CLASSES = 1000
@@ -238,18 +236,10 @@ class BigGAN(nn.Module):
         Above 0 and up to 1: latents are drawn that much smaller than in training, which trades variety for fidelity.
     width
         Channels of the last block.
-
-    Raises
-    ------
-    ValueError
-        The truncation is outside its range.
     """
 
     def __init__(self, plan: Plan, truncation: float = 1.0, width: int = _WIDTH) -> None:
         super().__init__()
-        if not 0 < truncation <= 1:
-            raise ValueError(f"truncation is {truncation}; it must be above 0 and up to 1")
-        self.truncation = truncation
         self.embeddings = nn.Linear(CLASSES, LATENT, bias=False)
         self.generator = _Generator(plan, truncation, width)
 
@@ -259,7 +249,7 @@ class BigGAN(nn.Module):
         Parameters
         ----------
         z
-            (image, 128), as :meth:`draw_latents` gives them.
+            (image, 128), a normal truncated at ±2, times the truncation.
         labels
             (image,) int64, indices of ImageNet's classes.
 
@@ -272,19 +262,13 @@ class BigGAN(nn.Module):
         images: Tensor = self.generator(torch.cat([z, classes], 1))
         return images
 
-    def draw_latents(self, count: int, seed: int) -> npt.NDArray[np.float32]:
-        """(count, 128) float32: a normal truncated at ±2, times the truncation, as the published generators want it.
-
-        A row depends on the seed and its own index alone.
-        """
-        return truncated_normal(count, LATENT, seed, BOUND) * np.float32(self.truncation)
-
 
 class BigGANDeep:
     """The family `biggan`."""
 
     description = "BigGAN-deep generators of ImageNet's classes, 128 to 512 pixels, defined here"
     generators = True
+    conditions = frozenset({"classes", "truncation", "bound"})
     channels_last = True
     state_key: str | None = None
 
@@ -293,11 +277,11 @@ class BigGANDeep:
         return sorted(PLANS)
 
     def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, truncation: float = 1.0
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
     ) -> Architecture:
-        """See :meth:`rosetta.zoo.architecture.Family.build`; `truncation` as of :class:`BigGAN`.
+        """See :meth:`rosetta.zoo.architecture.Family.build`.
 
-        The module wants classes beside the latents. Its layers are all its convolutions: four in each block, four in
+        The width is read off the weights. Layers are all its convolutions: four in each block, four in
         the attention, and to-RGB with all 128 channels, of which an image shows three. At 128 pixels that is 19,264
         units.
         """
@@ -308,13 +292,13 @@ class BigGANDeep:
                 f"biggan/{name} has no weights that a library would download; give the file "
                 f"biggan-{name}-pytorch_model.bin of pytorch-pretrained-biggan as weights"
             )
-        try:
-            module = BigGAN(PLANS[name], truncation)
-        except ValueError as error:
-            raise UserError(f"biggan/{name}: {error}") from None
+        truncation = condition.truncation or 1.0
         return Architecture(
-            module,
+            BigGAN(PLANS[name], truncation, _width(state)),
             latent=LATENT,
+            bound=BOUND,
+            scale=truncation,
+            classes=CLASSES,
             image_size=(PLANS[name].size, PLANS[name].size),
             layers=("generator.layers.*.conv_[0-3]", "generator.layers.*.snconv1x1_*", "generator.conv_to_rgb"),
         )
@@ -322,3 +306,9 @@ class BigGANDeep:
     def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Nothing to translate."""
         return state
+
+
+def _width(state: Mapping[str, Tensor] | None) -> int:
+    """Channels of the last block, as far as weights tell."""
+    last = None if state is None else state.get("generator.conv_to_rgb.weight_orig")
+    return last.shape[0] if last is not None and last.ndim == 4 and last.shape[0] >= 8 else _WIDTH

@@ -38,11 +38,15 @@ class Capture:
         """The layers in forward order."""
         return Units(tuple(Layer(path, layout.channels, layout.grid) for path, layout in self._layouts.items()))
 
-    def __call__(self, inputs: Tensor, through: Callable[[Tensor], Any] | None = None) -> tuple[Any, dict[str, Tensor]]:
+    def __call__(
+        self, inputs: Tensor, *told: Tensor, through: Callable[..., Any] | None = None
+    ) -> tuple[Any, dict[str, Tensor]]:
         """One forward pass, differentiable where gradients are on.
 
         Parameters
         ----------
+        told
+            What the module takes beside its inputs.
         through
             The part of the module that takes the inputs, instead of the whole.
 
@@ -62,7 +66,7 @@ class Capture:
                 part.register_forward_hook(self._keep(path, len(inputs), maps)) for path, part in self._parts.items()
             ]
             try:
-                output = (through or self._module)(inputs)
+                output = (through or self._module)(inputs, *told)
             finally:
                 for handle in handles:
                     handle.remove()

@@ -6,7 +6,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.zoo.architecture import Architecture
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
 
 LATENT = 100
 _WIDTHS = (512, 256, 128, 64)
@@ -41,6 +42,7 @@ class DCGAN:
 
     description = "DCGAN generators of 64 × 64 images, defined here"
     generators = True
+    conditions: frozenset[str] = frozenset()
     channels_last = True
     state_key: str | None = "netG_state_dict"
 
@@ -48,7 +50,9 @@ class DCGAN:
         """The generators whose weights are known to exist."""
         return ["digiface"]
 
-    def build(self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool) -> Architecture:
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         if name not in self.names():
             raise UserError(f"dcgan has no model {name!r}{nearest(name, self.names()) or '; it has digiface'}")

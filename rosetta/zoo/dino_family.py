@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.zoo.architecture import Architecture
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.timm_family import RESNET_STAGES
 
@@ -25,6 +26,7 @@ class DINO:
 
     description = "networks that DINO trained without labels: ResNet-50 (the vision transformers are in timm)"
     generators = False
+    conditions: frozenset[str] = frozenset()
     channels_last = True
     state_key: str | None = "teacher"
     """Of the two networks that a full checkpoint holds it is the teacher that the paper evaluates."""
@@ -33,7 +35,9 @@ class DINO:
         """The networks whose weights are known to exist."""
         return sorted(_PUBLISHED)
 
-    def build(self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool) -> Architecture:
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         from torchvision.models import resnet50
 

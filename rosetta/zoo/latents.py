@@ -4,47 +4,70 @@ Row i comes from a generator of its own, seeded with (seed, i): a larger count b
 and any range of rows can be drawn alone.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-
-def standard_normal(count: int, length: int, seed: int) -> npt.NDArray[np.float32]:
-    """(count, length) float32, independent standard normal."""
-    latents = np.empty((count, length), np.float32)
-    for image, row in enumerate(latents):
-        np.random.default_rng((seed, image)).standard_normal(out=row, dtype=np.float32)
-    return latents
+Latents = npt.NDArray[np.float32]
+_CLASSES = 2
+"""Sets the numbers that classes come from apart from those of latents: a seed's trailing zeros do not count."""
 
 
-def truncated_normal(count: int, length: int, seed: int, bound: float) -> npt.NDArray[np.float32]:
-    """Standard normal given that it lies within ±bound, as if what lies outside were drawn again.
-
-    It is drawn by the inverse of its distribution function, which takes one uniform number per value where drawing
-    again would take an unknown number of them.
-
-    Parameters
-    ----------
-    count, length
-        Of the result, (count, length) float32.
-    seed
-        Of all rows.
-    bound
-        Greatest magnitude, in standard deviations.
+@dataclass(frozen=True)
+class Prior:
+    """What a generator's latents are drawn from.
 
     Raises
     ------
     ValueError
         The bound is not above 0.
     """
-    if not bound > 0:
-        raise ValueError(f"bound is {bound}; a normal can only be truncated at a number above 0")
+
+    length: int
+    """Of a latent."""
+    bound: float | None = None
+    """Greatest magnitude of the normal, in standard deviations, as if what lies outside were drawn again; None: all."""
+    scale: float = 1.0
+    """What is drawn is multiplied with it."""
+
+    def __post_init__(self) -> None:
+        if self.bound is not None and not self.bound > 0:
+            raise ValueError(f"bound is {self.bound}; a normal can only be truncated at a number above 0")
+
+    def draw(self, count: int, seed: int) -> Latents:
+        """(count, length) float32; a row depends on the seed and its own index alone."""
+        latents = np.empty((count, self.length), np.float32)
+        for image, row in enumerate(latents):
+            row[:] = self.row((seed, image))
+        return latents
+
+    def row(self, seed: tuple[int, ...]) -> Latents:
+        """(length,) float32 of a seed."""
+        random = np.random.default_rng(seed)
+        if self.bound is None:
+            drawn = random.standard_normal(self.length, dtype=np.float32)
+        else:
+            drawn = _truncated(random, self.length, self.bound)
+        return drawn if self.scale == 1 else drawn * np.float32(self.scale)
+
+
+def draw_classes(count: int, classes: int, seed: int) -> npt.NDArray[np.int64]:
+    """(count,) int64 below `classes`, all as likely; an image's depends on the seed and its own index alone."""
+    drawn = [np.random.default_rng((seed, image, _CLASSES)).integers(classes) for image in range(count)]
+    return np.array(drawn, np.int64)
+
+
+def _truncated(random: np.random.Generator, length: int, bound: float) -> Latents:
+    """A truncated normal by the inverse of its distribution function.
+
+    That takes one uniform number per value, where drawing again would take an unknown number of them.
+    """
     below = ndtr(-bound)
     greatest = np.nextafter(np.float32(bound), np.float32(0))  # rounding to float32 must not step over the bound
-    latents = np.empty((count, length), np.float32)
-    for image, row in enumerate(latents):
-        uniform = np.random.default_rng((seed, image)).random(length)
-        # Only the lower half is evaluated: near 1 the distribution function has no digits left to tell values apart.
-        lower = ndtri(below + np.minimum(uniform, 1 - uniform) * (1 - 2 * below))
-        row[:] = np.where(uniform < 0.5, lower, -lower).clip(-greatest, greatest)
-    return latents
+    uniform = random.random(length)
+    # Only the lower half is evaluated: near 1 the distribution function has no digits left to tell values apart.
+    lower = ndtri(below + np.minimum(uniform, 1 - uniform) * (1 - 2 * below))
+    drawn: Latents = np.where(uniform < 0.5, lower, -lower).astype(np.float32).clip(-greatest, greatest)
+    return drawn

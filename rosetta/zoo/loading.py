@@ -1,5 +1,7 @@
 """From a recipe's entry to a model that runs."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.capture import Capture, choose_layers
 from rosetta.zoo.checkpoint import read_tensors
+from rosetta.zoo.latents import Prior
 from rosetta.zoo.model import Model
 from rosetta.zoo.probe import Probe, probe
 from rosetta.zoo.published_sha256 import PUBLISHED
@@ -55,8 +58,10 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
         units=capture.units,
         weights_sha256=sha256,
         preprocessing=architecture.preprocessing,
-        latent=architecture.latent,
+        prior=_prior(spec, architecture),
+        classes=architecture.classes,
         image_size=size,
+        indexed=architecture.indexed,
         device=place,
         capture=capture,
     )
@@ -92,20 +97,21 @@ def is_generator(spec: ModelSpec) -> bool:
     family, name = find(spec.model)
     if name not in family.names():  # a family without a list can only be asked
         with forked_rng(None):
-            return family.build(name, None, pretrained=False).latent is not None
-    return family.generators
+            return family.build(name, None, pretrained=False, condition=spec.condition).latent is not None
+    return family.generators and spec.condition.timestep is None
 
 
 def _build(spec: ModelSpec) -> tuple[Architecture, str]:
     """The module with its weights in, and their sha256."""
     family, name = find(spec.model)
+    _require_taken(spec, family.conditions)
     weights = parse_weights(spec.weights)
     if isinstance(weights, FromSeed):
         with forked_rng(weights.seed):
-            return family.build(name, None, pretrained=False), _verified(spec, weights.sha256)
+            return family.build(name, None, False, spec.condition), _verified(spec, weights.sha256)
     if isinstance(weights, FromLibrary):
         with forked_rng(None):
-            architecture = family.build(name, None, pretrained=True)
+            architecture = family.build(name, None, True, spec.condition)
         return architecture, _verified(spec, tensors_sha256(architecture.module))
     if spec.match == "order" and not weights.keeps_order:
         raise UserError(
@@ -115,7 +121,7 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
     sha256 = _verified(spec, weights.sha256())  # before anything in the file is read as more than bytes
     state: dict[str, Tensor] = read_tensors(weights, family.state_key)
     with forked_rng(None):
-        architecture = family.build(name, state, pretrained=False)
+        architecture = family.build(name, state, False, spec.condition)
     module = architecture.module
     if spec.match == "name" and not fits_by_name(module, state):
         translated = dict(family.translate(module, state))
@@ -135,6 +141,34 @@ def _verified(spec: ModelSpec, sha256: str) -> str:
     return sha256
 
 
+def _require_taken(spec: ModelSpec, taken: Collection[str]) -> None:
+    """
+    Raises
+    ------
+    UserError
+        The recipe tells the model what its family does not take.
+    """
+    for name in spec.condition.given:
+        if name not in taken:
+            known = f"it takes {', '.join(sorted(taken))}" if taken else "it takes none"
+            raise UserError(f"model {spec.name!r}: {spec.model} takes no condition.{name}; remove it ({known})")
+
+
+def _prior(spec: ModelSpec, architecture: Architecture) -> Prior | None:
+    """What the latents come from; the classes that a recipe names must be there."""
+    if architecture.latent is None:
+        return None
+    classes, named = architecture.classes, spec.condition.classes or ()
+    if named and classes is None:
+        raise UserError(f"model {spec.name!r}: its weights know no classes; remove condition.classes")
+    for index in named:
+        if classes is not None and index >= classes:
+            raise UserError(
+                f"model {spec.name!r}: condition.classes has {index}, but its classes are 0 to {classes - 1}"
+            )
+    return Prior(architecture.latent, spec.condition.bound or architecture.bound, architecture.scale)
+
+
 def _device(device: str | torch.device) -> torch.device:
     try:
         place = torch.device(device)
@@ -148,13 +182,18 @@ def _device(device: str | torch.device) -> torch.device:
 def _probe(spec: ModelSpec, architecture: Architecture, module: nn.Module, device: torch.device) -> Probe:
     size: Grid | None
     if architecture.latent is not None:
-        inputs, size = torch.zeros(1, architecture.latent, device=device), architecture.image_size
+        inputs: tuple[Tensor, ...] = (torch.zeros(1, architecture.latent, device=device),)
+        size = architecture.image_size
+        told = architecture.classes is not None
         what = f"latents of length {architecture.latent}"
     else:
         assert architecture.preprocessing is not None
         size = architecture.preprocessing.size
-        inputs = architecture.preprocessing(torch.full((1, 3, *size), 0.5, device=device))
+        inputs = (architecture.preprocessing(torch.full((1, 3, *size), 0.5, device=device)),)
+        told = architecture.indexed
         what = f"an image of {size[0]} × {size[1]}"
+    if told:
+        inputs = (*inputs, torch.zeros(1, dtype=torch.int64, device=device))
     try:
         return probe(module, inputs, architecture.traits, size)
     except Exception as error:  # a module may fail in any way

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rosetta.recipe import ModelSpec
 from rosetta.units import Grid, Units
 from rosetta.zoo.capture import Capture
+from rosetta.zoo.latents import Prior, draw_classes
 from rosetta.zoo.preprocessing import Preprocessing
 
 
@@ -29,10 +30,14 @@ class Model:
     """Of the weights' file; of the text `random:<seed>`; of all tensors where the library gave them."""
     preprocessing: Preprocessing | None
     """None for a generator."""
-    latent: int | None
-    """Length of a generator's z, else None."""
+    prior: Prior | None
+    """What a generator's z is drawn from, else None."""
+    classes: int | None
+    """How many classes a generator can be asked for, else None."""
     image_size: Grid | None
     """Height and width of the images that a generator makes, else None."""
+    indexed: bool
+    """Whether what a discriminative model sees of an image depends on its index, through noise."""
     device: torch.device = field(repr=False)
     """Where it runs."""
     capture: Capture = field(repr=False, compare=False)
@@ -41,10 +46,15 @@ class Model:
     @property
     def is_generator(self) -> bool:
         """Whether it makes images instead of looking at them."""
-        return self.latent is not None
+        return self.prior is not None
+
+    @property
+    def latent(self) -> int | None:
+        """Length of a generator's z, else None."""
+        return None if self.prior is None else self.prior.length
 
     def draw_latents(self, count: int, seed: int) -> npt.NDArray[np.float32]:
-        """Standard normal latents of a generator.
+        """Latents of a generator, from :attr:`prior`.
 
         Returns
         -------
@@ -57,20 +67,28 @@ class Model:
         ValueError
             The model is no generator.
         """
-        if self.latent is None:
-            raise ValueError(f"model {self.spec.name!r} is no generator")
-        latents = np.empty((count, self.latent), np.float32)
-        for image in range(count):
-            np.random.default_rng((seed, image)).standard_normal(out=latents[image], dtype=np.float32)
-        return latents
+        return self._prior().draw(count, seed)
 
-    def generate(self, latents: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def draw_classes(self, count: int, seed: int) -> npt.NDArray[np.int64] | None:
+        """(image,) int64 classes of a conditional generator's images, else None.
+
+        Those that the recipe names in turn, or drawn from all of them; as with latents, an image's depends on the seed
+        and its index alone.
+        """
+        if self.classes is None:
+            return None
+        named = self.spec.condition.classes
+        return draw_classes(count, self.classes, seed) if named is None else np.resize(np.array(named, np.int64), count)
+
+    def generate(self, latents: Tensor, classes: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Make images and look inside, in one forward pass.
 
         Parameters
         ----------
         latents
             (image, z), on any device.
+        classes
+            (image,) int64, of a conditional generator.
 
         Returns
         -------
@@ -80,13 +98,13 @@ class Model:
         Raises
         ------
         ValueError
-            The model is no generator, or the latents are not (image, z).
+            The model is no generator, the latents are not (image, z), or the classes are not (image,).
         """
         with torch.inference_mode():
-            images, maps = self.synthesise(latents.to(torch.float32))
+            images, maps = self.synthesise(latents.to(torch.float32), classes)
             return images.float().clamp(0, 1), maps
 
-    def synthesise(self, latents: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def synthesise(self, latents: Tensor, classes: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The same as :meth:`generate`, differentiable and unclamped: a clamp has no gradient where it bites.
 
         Raises
@@ -94,12 +112,11 @@ class Model:
         ValueError
             As :meth:`generate`.
         """
-        if self.latent is None:
-            raise ValueError(f"model {self.spec.name!r} is no generator")
-        if latents.ndim != 2 or latents.shape[1] != self.latent:
-            raise ValueError(f"latents have shape {tuple(latents.shape)}, not (image, {self.latent})")
+        length = self._prior().length
+        if latents.ndim != 2 or latents.shape[1] != length:
+            raise ValueError(f"latents have shape {tuple(latents.shape)}, not (image, {length})")
         # A module that starts with an in-place operation would write into the caller's latents.
-        images, maps = self.capture(latents.to(self.device, copy=True))
+        images, maps = self.capture(latents.to(self.device, copy=True), *self._told(len(latents), classes))
         return images.add(1).div(2), maps
 
     @property
@@ -112,24 +129,26 @@ class Model:
         styled = callable(getattr(self.module, "mapping", None)) and callable(getattr(self.module, "synthesis", None))
         return ("z", "w", "w+") if styled else ("z",)
 
-    def styles(self, latents: Tensor) -> Tensor:
-        """(image, style, w) of latents (image, z), for a generator with the space `w`."""
-        mapping: Callable[[Tensor], Tensor] = self.module.mapping  # type: ignore[assignment]
-        return mapping(latents.to(self.device, copy=True))
+    def styles(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
+        """(image, style, w) of latents (image, z) and classes as in :meth:`generate`, where there is the space `w`."""
+        mapping: Callable[..., Tensor] = self.module.mapping  # type: ignore[assignment]
+        return mapping(latents.to(self.device, copy=True), *self._told(len(latents), classes))
 
     def synthesise_styles(self, styles: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """As :meth:`synthesise`, from styles (image, style, w)."""
         synthesis: Callable[[Tensor], Tensor] = self.module.synthesis  # type: ignore[assignment]
-        images, maps = self.capture(styles.to(self.device, copy=True), synthesis)
+        images, maps = self.capture(styles.to(self.device, copy=True), through=synthesis)
         return images.add(1).div(2), maps
 
-    def observe(self, images: Tensor) -> dict[str, Tensor]:
+    def observe(self, images: Tensor, indices: range | None = None) -> dict[str, Tensor]:
         """Show images to a discriminative model.
 
         Parameters
         ----------
         images
             (image, rgb, y, x), floating point in 0..1, of any size and on any device.
+        indices
+            Of the images in their run, for a model that is :attr:`indexed`; left out, all are taken for image 0.
 
         Returns
         -------
@@ -142,9 +161,9 @@ class Model:
             The model is a generator, or the images are not (image, rgb, y, x) floating point.
         """
         with torch.inference_mode():
-            return self.look(images.float() if images.is_floating_point() else images)
+            return self.look(images.float() if images.is_floating_point() else images, indices)
 
-    def look(self, images: Tensor) -> dict[str, Tensor]:
+    def look(self, images: Tensor, indices: range | None = None) -> dict[str, Tensor]:
         """The same as :meth:`observe`, differentiable.
 
         Raises
@@ -156,5 +175,30 @@ class Model:
             raise ValueError(f"model {self.spec.name!r} is a generator; it looks at no images")
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(f"images are {images.dtype} {tuple(images.shape)}, not float (image, 3, y, x)")
-        _, maps = self.capture(self.preprocessing(images.to(self.device)))
+        told: tuple[Tensor, ...] = ()
+        if self.indexed:
+            known = torch.zeros(len(images), dtype=torch.int64) if indices is None else torch.tensor(indices)
+            told = (known.to(self.device),)
+        _, maps = self.capture(self.preprocessing(images.to(self.device)), *told)
         return maps
+
+    def _prior(self) -> Prior:
+        if self.prior is None:
+            raise ValueError(f"model {self.spec.name!r} is no generator")
+        return self.prior
+
+    def _told(self, count: int, classes: Tensor | None) -> tuple[Tensor, ...]:
+        """What the module takes beside latents.
+
+        Raises
+        ------
+        ValueError
+            There are classes where none are taken, none where they are, or of another shape.
+        """
+        if (classes is None) != (self.classes is None):
+            raise ValueError(f"model {self.spec.name!r} takes {'no ' * (self.classes is None)}classes")
+        if classes is None:
+            return ()
+        if classes.shape != (count,):
+            raise ValueError(f"classes have shape {tuple(classes.shape)}, not ({count},)")
+        return (classes.to(self.device),)

@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.zoo.architecture import Architecture
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
 from rosetta.zoo.timm_family import RESNET_STAGES, describe
@@ -28,6 +29,7 @@ class OpenCLIP:
 
     description = "image towers of OpenCLIP, by name, with or without a tag; pip install 'rosetta-mine[clip]'"
     generators = False
+    conditions: frozenset[str] = frozenset()
     channels_last = True
     state_key: str | None = None
 
@@ -38,7 +40,9 @@ class OpenCLIP:
         except UserError:
             return []
 
-    def build(self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool) -> Architecture:
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         library = _library()
         base, _, tag = name.partition(".")

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.zoo.architecture import Architecture
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
 from rosetta.zoo.preprocessing import Preprocessing
 
 _COLOURS = ("red", "green", "blue", "luminance", "red-green", "blue-yellow")
@@ -96,6 +97,7 @@ class Pixels:
 
     description = "colour, gradient, variance and Gabor energy of the image itself, a control; needs no weights"
     generators = False
+    conditions: frozenset[str] = frozenset()
     channels_last = True
     state_key: str | None = None
 
@@ -103,7 +105,9 @@ class Pixels:
         """Sides in pixels, from small to large."""
         return ["32", "64", "128"]
 
-    def build(self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool) -> Architecture:
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         if name not in self.names():
             raise UserError(

@@ -27,7 +27,7 @@ class Probe:
     """What the model itself returned."""
 
 
-def probe(module: nn.Module, inputs: Tensor, traits: Traits, image: Grid | None) -> Probe:
+def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: Grid | None) -> Probe:
     """Run a model once with a hook on every module.
 
     Parameters
@@ -35,7 +35,7 @@ def probe(module: nn.Module, inputs: Tensor, traits: Traits, image: Grid | None)
     module
         In evaluation mode.
     inputs
-        What it takes for a single image, (1, …).
+        What it takes for a single image, each (1, …).
     traits
         What it declares about its tensors.
     image
@@ -57,7 +57,7 @@ def probe(module: nn.Module, inputs: Tensor, traits: Traits, image: Grid | None)
     handles = [paths[path].register_forward_hook(note(path)) for path in first_path.values()]
     try:
         with torch.inference_mode():
-            output = module(inputs)
+            output = module(*inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -14,6 +14,8 @@ optional, say more:
     Globs over module paths, captured where the recipe names no layers.
 `latent`
     An int: the module is then a generator, (image, latent) standard normal → (image, rgb, y, x) in −1..1.
+`classes`
+    An int: the generator then takes the indices of its images' classes (image,) int64 beside the latents.
 `num_prefix_tokens`
     Class and register tokens at the head of its token sequences; inferred if left out.
 
@@ -29,8 +31,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
+from rosetta.recipe import Condition
 from rosetta.units import Grid
-from rosetta.zoo.architecture import Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
 
@@ -40,6 +43,7 @@ class PythonFactory:
 
     description = "a model of your own: python:<module>:<factory>, a function that returns a torch module"
     generators = False
+    conditions = frozenset({"classes", "bound"})
     channels_last = False
     state_key: str | None = None
 
@@ -47,7 +51,9 @@ class PythonFactory:
         """None are known beforehand."""
         return []
 
-    def build(self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool) -> Architecture:
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`; `name` is `<module>:<factory>`."""
         factory = _find(name)
         try:
@@ -104,6 +110,7 @@ def _describe(module: nn.Module, model: str) -> Architecture:
         module,
         preprocessing,
         latent=latent,
+        classes=None if latent is None else _whole(module, model, "classes", least=1),
         image_size=size if latent is not None else None,
         layers=layers,
         traits=Traits(prefix_tokens=_whole(module, model, "num_prefix_tokens", least=0)),

@@ -2,6 +2,7 @@
 
 from rosetta.errors import UserError, nearest
 from rosetta.zoo.architecture import Family
+from rosetta.zoo.biggan import BigGANDeep
 from rosetta.zoo.dcgan import DCGAN
 from rosetta.zoo.dino_family import DINO
 from rosetta.zoo.open_clip_family import OpenCLIP
@@ -12,13 +13,15 @@ from rosetta.zoo.torchvision_family import Torchvision
 
 _FAMILIES: dict[str, Family] = {
     "dcgan": DCGAN(),
-    "timm": Timm(),
+    "biggan": BigGANDeep(),
     "torchvision": Torchvision(),
+    "timm": Timm(),
     "dino": DINO(),
     "open_clip": OpenCLIP(),
     "pixels": Pixels(),
     "python": PythonFactory(),
 }
+"""In the order in which they are listed: generative, then discriminative, then controls and a user's own."""
 
 
 def families() -> dict[str, str]:

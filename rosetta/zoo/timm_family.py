@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.zoo.architecture import Architecture
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
 
@@ -22,6 +23,7 @@ class Timm:
 
     description = "any image model of timm, by its name there, with or without a tag"
     generators = False
+    conditions: frozenset[str] = frozenset()
     channels_last = True
     state_key: str | None = None
 
@@ -31,7 +33,9 @@ class Timm:
 
         return sorted(timm.list_models())
 
-    def build(self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool) -> Architecture:
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         import timm
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
+from rosetta.recipe import Condition
 from rosetta.units import Grid
-from rosetta.zoo.architecture import Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
 from rosetta.zoo.timm_family import RESNET_STAGES
@@ -19,6 +20,7 @@ class Torchvision:
 
     description = "any classification model of torchvision, by its name there"
     generators = False
+    conditions: frozenset[str] = frozenset()
     channels_last = True
     state_key: str | None = None
 
@@ -28,7 +30,9 @@ class Torchvision:
 
         return sorted(models.list_models(module=models))
 
-    def build(self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool) -> Architecture:
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         from torchvision import models
 

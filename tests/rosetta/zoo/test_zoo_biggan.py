@@ -2,26 +2,29 @@
 
 import sys
 import types
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.stats import kstest, truncnorm
+from scipy.stats import chisquare, kstest, truncnorm
 from torch import Tensor
 
 from rosetta.errors import UserError
+from rosetta.recipe import Condition
 from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.biggan import PLANS, BigGAN, BigGANDeep
 from rosetta.zoo.capture import Capture, choose_layers
-from rosetta.zoo.latents import standard_normal, truncated_normal
+from rosetta.zoo.latents import Prior, draw_classes
 from rosetta.zoo.probe import probe
 from rosetta.zoo.statedict import fits_by_name, load_state
 
 _WIDTH = 8
 """Of the small generators here: sixteen times as narrow as the published ones."""
+
+_PRIOR = Prior(128, 2.0)
 
 _RECORDED = [-0.66391182, 0.77477324, 0.94866920, 0.68540299]
 """Of the package's images from the weights of :func:`_state`, at the places that the test names."""
@@ -30,11 +33,8 @@ _RECORDED_SPREAD = [0.46430117, 0.46082741]
 
 
 def _capture(module: BigGAN, architecture: Architecture, device: str = "cpu") -> Capture:
-    labels = torch.zeros(1, dtype=torch.int64, device=device)
-    # A probe passes nothing but latents.
-    handle = module.register_forward_pre_hook(lambda _, given: (*given, labels))
-    seen = probe(module, torch.zeros(1, 128, device=device), architecture.traits, architecture.image_size)
-    handle.remove()
+    inputs = (torch.zeros(1, 128, device=device), torch.zeros(1, dtype=torch.int64, device=device))
+    seen = probe(module, inputs, architecture.traits, architecture.image_size)
     assert seen.output.shape == (1, 3, *(architecture.image_size or ()))
     return Capture(module, choose_layers(module, seen, "biggan", architecture.layers))
 
@@ -122,14 +122,14 @@ def test_images_and_maps_are_those_of_the_package(package: Any, truncation: floa
     theirs.load_state_dict(_state())
     mine = _small(truncation)
     labels = torch.tensor([3, 980])
-    latents = torch.from_numpy(mine.draw_latents(2, seed=0))
+    latents = torch.from_numpy(_PRIOR.draw(2, seed=0))
     architecture = Architecture(mine, latent=128, image_size=(128, 128), layers=("**.conv_?", "**.snconv1x1_*"))
     capture = _capture(mine, architecture)
     kept: dict[str, Tensor] = {}
     for path in (layer.name for layer in capture.units.layers):
         theirs.get_submodule(path).register_forward_hook(lambda _, __, out, path=path: kept.update({path: out}))
     with torch.no_grad():
-        images, maps = capture(latents, lambda z: mine(z, labels))
+        images, maps = capture(latents, labels)
         wanted = theirs(latents, F.one_hot(labels, 1000).float(), truncation)
     torch.testing.assert_close(images, wanted, atol=5e-5, rtol=0)
     assert wanted.std() > 0.1
@@ -163,7 +163,7 @@ def test_moments_go_linearly_from_one_truncation_to_the_next() -> None:
 
 def test_gradients_reach_the_latents() -> None:
     module = _small().requires_grad_(False)
-    latents = torch.from_numpy(module.draw_latents(2, seed=0)).requires_grad_()
+    latents = torch.from_numpy(_PRIOR.draw(2, seed=0)).requires_grad_()
     module(latents, torch.tensor([0, 999])).square().mean().backward()
     assert latents.grad is not None
     assert (latents.grad != 0).float().mean() > 0.9
@@ -171,7 +171,7 @@ def test_gradients_reach_the_latents() -> None:
 
 def test_an_image_depends_on_its_class_and_on_nothing_in_its_batch() -> None:
     module = _small()
-    latents = torch.from_numpy(module.draw_latents(2, seed=0))
+    latents = torch.from_numpy(_PRIOR.draw(2, seed=0))
     with torch.no_grad():
         both = module(latents, torch.tensor([3, 5]))
         alone = module(latents[1:], torch.tensor([5]))
@@ -186,7 +186,7 @@ def test_an_untrained_generator_follows_its_seed_and_does_not_saturate() -> None
             torch.manual_seed(seed)
             module = BigGAN(PLANS["deep-128"], width=_WIDTH).eval()
         with torch.no_grad():
-            images: Tensor = module(torch.from_numpy(module.draw_latents(2, 0)), torch.tensor([0, 1]))
+            images: Tensor = module(torch.from_numpy(_PRIOR.draw(2, 0)), torch.tensor([0, 1]))
         return images
 
     assert torch.equal(make(0), make(0))
@@ -204,48 +204,56 @@ def test_weights_of_another_size_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "pretrained", "truncation", "message"),
+    ("name", "pretrained", "message"),
     [
-        ("deep_128", False, 1.0, "biggan has no model 'deep_128'; did you mean 'deep-128'"),
-        ("deep-128", True, 1.0, "biggan-deep-128-pytorch_model.bin"),
-        ("deep-128", False, 0.0, "truncation is 0.0; it must be above 0 and up to 1"),
-        ("deep-128", False, 1.5, "truncation is 1.5"),
+        ("deep_128", False, "biggan has no model 'deep_128'; did you mean 'deep-128'"),
+        ("deep-128", True, "biggan-deep-128-pytorch_model.bin"),
     ],
 )
-def test_what_cannot_be_built(name: str, pretrained: bool, truncation: float, message: str) -> None:
+def test_what_cannot_be_built(name: str, pretrained: bool, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        BigGANDeep().build(name, None, pretrained, truncation)
+        BigGANDeep().build(name, None, pretrained)
 
 
 def test_latents_are_those_of_training_scaled() -> None:
-    module = _small(0.5)
-    np.testing.assert_array_equal(module.draw_latents(3, 7), truncated_normal(3, 128, 7, 2.0) * np.float32(0.5))
+    built = BigGANDeep().build("deep-128", _state(), False, Condition(truncation=0.5))
+    assert (built.bound, built.scale, built.classes) == (2.0, 0.5, 1000)
+    np.testing.assert_array_equal(Prior(8, 2.0, 0.5).draw(3, 7), Prior(8, 2.0).draw(3, 7) * np.float32(0.5))
 
 
 @pytest.mark.parametrize("bound", [0.1, 1.0, 2.0, 8.0, 50.0])
 def test_truncated_normals_lie_within_the_bound_and_follow_the_law(bound: float) -> None:
-    drawn = truncated_normal(400, 50, 3, bound)
+    drawn = Prior(50, bound).draw(400, 3)
     assert drawn.dtype == np.float32
     assert np.abs(drawn.astype(np.float64)).max() <= bound
     assert np.abs(drawn).max() > 0.9 * min(bound, 3)
     assert kstest(drawn.ravel(), truncnorm(-bound, bound).cdf).pvalue > 0.01
 
 
-@pytest.mark.parametrize("draw", [standard_normal, partial(truncated_normal, bound=2.0)])
-def test_a_row_depends_on_seed_and_index_alone(draw: Any) -> None:
-    few, many = draw(4, 30, 7), draw(100, 30, 7)
+@pytest.mark.parametrize("prior", [Prior(30), Prior(30, 2.0), Prior(30, 1.0, 0.7)])
+def test_a_row_depends_on_seed_and_index_alone(prior: Prior) -> None:
+    few, many = prior.draw(4, 7), prior.draw(100, 7)
     assert few.shape == (4, 30)
     np.testing.assert_array_equal(few, many[:4])
     assert len(np.unique(many[:, 0])) == 100
-    assert not np.array_equal(few, draw(4, 30, 8))
+    assert not np.array_equal(few, prior.draw(4, 8))
     assert abs(many.mean()) < 0.06
 
 
 def test_standard_normals_are_those_that_were_drawn_before() -> None:
     row = np.random.default_rng((7, 2)).standard_normal(100, dtype=np.float32)
-    np.testing.assert_array_equal(standard_normal(3, 100, 7)[2], row)
+    np.testing.assert_array_equal(Prior(100).draw(3, 7)[2], row)
 
 
 def test_a_bound_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="above 0"):
-        truncated_normal(1, 1, 0, 0.0)
+        Prior(1, 0.0)
+
+
+def test_classes_are_drawn_alike_and_depend_on_seed_and_index_alone() -> None:
+    few, many = draw_classes(40, 7, 3), draw_classes(4000, 7, 3)
+    np.testing.assert_array_equal(few, many[:40])
+    counts = np.bincount(many, minlength=7)
+    assert len(counts) == 7
+    assert chisquare(counts).pvalue > 0.01
+    assert not np.array_equal(few, draw_classes(40, 7, 4))

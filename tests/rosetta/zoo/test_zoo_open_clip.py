@@ -64,7 +64,7 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Architecture]:
 def _layouts(architecture: Architecture) -> dict[str, Layout]:
     assert architecture.preprocessing is not None
     size = architecture.preprocessing.size
-    seen = probe(architecture.module, torch.zeros(1, 3, *size, device="meta"), architecture.traits, size)
+    seen = probe(architecture.module, (torch.zeros(1, 3, *size, device="meta"),), architecture.traits, size)
     return choose_layers(architecture.module, seen, "clip", architecture.layers, architecture.preferred)
 
 

@@ -42,7 +42,7 @@ def _units(architecture: Architecture) -> tuple[Units, set[int]]:
     """What is captured by default, and how many tokens are dropped from the head of its sequences."""
     assert architecture.preprocessing is not None
     size = architecture.preprocessing.size
-    seen = probe(architecture.module, torch.zeros(1, 3, *size, device="meta"), architecture.traits, size)
+    seen = probe(architecture.module, (torch.zeros(1, 3, *size, device="meta"),), architecture.traits, size)
     layouts = choose_layers(architecture.module, seen, "vit", architecture.layers, architecture.preferred)
     return Capture(architecture.module, layouts).units, {layout.prefix for layout in layouts.values()}
 
