@@ -1,16 +1,17 @@
 """The command `rosetta`."""
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
 from flows import guided_command
+from flows.answer import Json, print_json
 from flows.quiet import quiet_prefect
+from flows.zoo_command import zoo
 from rosetta.errors import UserError
 
 app = App(
@@ -19,10 +20,6 @@ app = App(
     version_flags=[],
     default_parameter=Parameter(show_default=False),
 )
-
-Json = Annotated[
-    bool, Parameter("--json", negative="", help="Print one JSON object on standard output and nothing else.")
-]
 
 
 @app.command
@@ -49,7 +46,7 @@ def mine(
     replace
         Make anew what another recipe made under the same root.
     plan
-        Only say how each pair would be correlated: tiles, bytes read, operations, peak memory.
+        Only say what it would take: bytes stored and read, operations, peak memory. Weights may be missing.
     """
     from rosetta.recipe import read_recipe
 
@@ -59,9 +56,9 @@ def mine(
         from flows.forecast import forecast
         from flows.survey import survey
 
-        planned = forecast(survey(wanted))
+        planned = forecast(survey(wanted, plan_only=True))
         if as_json:
-            _print_json(planned.as_dict())
+            print_json(planned.as_dict())
         else:
             planned.print()
         return
@@ -79,50 +76,12 @@ def mine(
         with narrated(), server.in_use() if server else nullcontext():
             mined = mine_flow(wanted, replace)
     if as_json:
-        _print_json(mined.as_dict())
+        print_json(mined.as_dict())
         return
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
     print(f"{mined.rosetta} Rosetta neurons in {mined.clusters} clusters")
     print(f"Look at {mined.root}/report/index.html")
-
-
-@app.command
-def zoo(model: str | None = None, /, *, as_json: Json = False) -> None:
-    """List families, or one model's layers with their channels and grids.
-
-    Parameters
-    ----------
-    model
-        A model, timm/resnet50 say; left out: all families.
-    """
-    from rosetta import zoo as models
-
-    if model is None:
-        families = models.families()
-        if as_json:
-            _print_json({name: {"about": about, "models": models.names(name)} for name, about in families.items()})
-            return
-        for name, about in families.items():
-            print(f"{name:12} {about}")
-        return
-    from rosetta.recipe import recipe_from
-
-    # A recipe checks the name as it would anywhere; the second model only makes it whole.
-    entry = {"name": "model", "model": model, "weights": "random:0"}
-    spec = recipe_from({"name": "zoo", "root": ".", "models": [entry, {**entry, "name": "other"}]}, "zoo").models[0]
-    loaded = models.load(spec)
-    layers = [
-        {"name": layer.name, "channels": layer.channels, "grid_y": layer.grid[0], "grid_x": layer.grid[1]}
-        for layer in loaded.units.layers
-    ]
-    if as_json:
-        _print_json({"model": model, "units": len(loaded.units), "layers": layers})
-        return
-    print(f"{model}: {len(loaded.units)} units in {len(layers)} layers")
-    for (layer, span), row in zip(loaded.units.spans(), layers, strict=True):
-        grid = f"{row['grid_y']} × {row['grid_x']}"
-        print(f"  {layer.name:32} {layer.channels:6} channels  {grid:>11}  from unit {span.start}")
 
 
 @app.command
@@ -152,11 +111,12 @@ def trust(
         trust_flow(plan.recipe)
     found = survivors(plan.root, plan.anchor)
     if as_json:
-        _print_json(found.as_dict())
+        print_json(found.as_dict())
         return
     found.print()
 
 
+app.command(zoo)
 app.command(guided_command.invert)
 app.command(guided_command.edit)
 
@@ -175,7 +135,7 @@ def check(root: str, /, *, as_json: Json = False) -> None:
 
     findings = check_root(Root(root))
     if as_json:
-        _print_json({"root": root, "damaged": [finding.as_dict() for finding in findings]})
+        print_json({"root": root, "damaged": [finding.as_dict() for finding in findings]})
     else:
         for finding in findings:
             print(f"{finding.artifact}: {finding.problem}")
@@ -199,7 +159,7 @@ def status(root: str, /, *, as_json: Json = False) -> None:
 
     found = artifacts(Root(root))
     if as_json:
-        _print_json({"root": root, "artifacts": [entry.as_dict() for entry in found]})
+        print_json({"root": root, "artifacts": [entry.as_dict() for entry in found]})
         return
     for entry in found:
         print(f"{entry.artifact:40} {entry.state}")
@@ -214,10 +174,6 @@ def bench() -> None:
     if not script.exists():
         raise UserError("the benchmarks are part of the checkout, not of the package; run this from a clone")
     sys.exit(subprocess.call([sys.executable, str(script)]))
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=2, ensure_ascii=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

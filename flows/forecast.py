@@ -1,5 +1,6 @@
-"""What correlating a recipe's pairs will take, found out before any work: `rosetta mine --plan`."""
+"""What a recipe's stores and pairs will take, found out before any work: `rosetta mine --plan`."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
@@ -23,6 +24,25 @@ from tasks.profile import in_groups, pieces_of
 _ITEMSIZE = {"float16": 2, "float32": 4}
 
 
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_OPERATIONS = ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP")
+
+
+@dataclass(frozen=True)
+class ModelForecast:
+    """One model's activation store."""
+
+    name: str
+    model: str
+    layers: int
+    units: int
+    images: int
+    block: int
+    """Images in a chunk."""
+    bytes_stored: int
+    """Of its maps before compression."""
+
+
 @dataclass(frozen=True)
 class PairForecast:
     """One pair."""
@@ -43,25 +63,34 @@ class PairForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """All pairs of a recipe."""
+    """All of a recipe."""
 
     workers: int
     threads: int
     """Tasks that each worker may run at once."""
     memory_bytes: int
     """What each may hold."""
+    models: tuple[ModelForecast, ...]
     pairs: tuple[PairForecast, ...]
+    unseen: Mapping[str, str | None]
+    """See :attr:`flows.survey.Survey.unseen`."""
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
 
     def print(self) -> None:
-        """Print a table on standard output."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("pair")
-        for column in ("units", "images", "tiles", "passes", "read", "operations", "peak"):
-            table.add_column(column, justify="right")
+        """Print two tables on standard output."""
+        console = Console(width=None if Console().is_terminal else 140)
+        stores = _table("model", "", right=("layers", "units", "images", "to a chunk", "stored"))
+        for model in self.models:
+            counts = (model.layers, model.units, model.images, model.block)
+            stores.add_row(
+                model.name, model.model, *(f"{count:,}" for count in counts), _amount(model.bytes_stored, 1024, _BYTES)
+            )
+        console.print(stores)
+        print()
+        table = _table("pair", right=("units", "images", "tiles", "passes", "read", "operations", "peak"))
         table.add_column("correlation")
         for entry in self.pairs:
             table.add_row(
@@ -70,16 +99,29 @@ class Forecast:
                 f"{entry.images:,}",
                 f"{entry.tiles:,}",
                 f"{entry.passes[0]:,} / {entry.passes[1]:,}",
-                _amount(entry.bytes_read, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB")),
-                _amount(entry.operations, 1000, ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP")),
-                _amount(entry.peak_bytes, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB")),
+                _amount(entry.bytes_read, 1024, _BYTES),
+                _amount(entry.operations, 1000, _OPERATIONS),
+                _amount(entry.peak_bytes, 1024, _BYTES),
                 entry.way,
             )
-        Console(width=None if Console().is_terminal else 140).print(table)
+        console.print(table)
+        print()
+        stored = sum(model.bytes_stored for model in self.models)
+        read = sum(entry.bytes_read for entry in self.pairs)
+        operations = sum(entry.operations for entry in self.pairs)
+        print(
+            f"In all {_amount(stored, 1024, _BYTES)} of maps before compression,"
+            f" {_amount(read, 1024, _BYTES)} read and {_amount(operations, 1000, _OPERATIONS)} to correlate them"
+        )
         print(
             f"{self.workers} worker{'s' * (self.workers != 1)}, up to {self.threads} tasks at once and"
-            f" {_amount(self.memory_bytes, 1024, ('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'))} each; nothing was written"
+            f" {_amount(self.memory_bytes, 1024, _BYTES)} each; nothing was written"
         )
+        if fetched := [name for name, reason in self.unseen.items() if reason is None]:
+            print(f"Weights that libraries fetch when it runs: {', '.join(fetched)}")
+        for name, reason in self.unseen.items():
+            if reason is not None:
+                print(f"Before it can run: model {name!r}: {reason}")
 
 
 def forecast(plan: Survey) -> Forecast:
@@ -116,7 +158,15 @@ def forecast(plan: Survey) -> Forecast:
         for piece in pieces_of(name, side, [sides[partner].units for partner in plan.partners(name)])
     ]
     in_groups(layers, sides[plan.anchor].images, compute.memory_bytes, where)
-    return Forecast(where.workers, where.threads, compute.memory_bytes, pairs)
+    stores = tuple(_store(spec, sides[spec.name]) for spec in plan.models)
+    return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.unseen)
+
+
+def _store(spec: ModelSpec, side: Side) -> ModelForecast:
+    values = sum(layer.values * side.itemsizes[layer.name] for layer in side.units.layers)
+    return ModelForecast(
+        spec.name, spec.model, len(side.units.layers), len(side.units), side.images, side.block, side.images * values
+    )
 
 
 def _side(plan: Survey, spec: ModelSpec) -> Side:
@@ -126,7 +176,7 @@ def _side(plan: Survey, spec: ModelSpec) -> Side:
         return plan_side(ActivationStore.read(plan.root, spec.name))
     compute, images = plan.recipe.compute, plan.recipe.images
     count = len(plan.files) or images.count or DEFAULT_COUNT
-    units = units_of(spec)
+    units = zoo.structure(spec) if spec.name in plan.unseen else units_of(spec)
     block = model_block(units, count, compute.dtype, compute.chunk_mib)
     return Side(units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in units.layers})
 
@@ -141,6 +191,15 @@ def units_of(spec: ModelSpec) -> Units:
         The model, its weights or its layers are not to be had.
     """
     return zoo.load(spec).units
+
+
+def _table(*left: str, right: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in left:
+        table.add_column(column)
+    for column in right:
+        table.add_column(column, justify="right")
+    return table
 
 
 def _amount(value: int, base: int, names: tuple[str, ...]) -> str:

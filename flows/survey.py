@@ -1,8 +1,8 @@
 """What a run will need, found out before anything is written: its anchor, its pairs, every fingerprint."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,9 @@ class Survey:
     """Image files of a source."""
     weights: Mapping[str, str]
     """SHA-256 of the weights of each model."""
+    unseen: Mapping[str, str | None] = field(default_factory=dict)
+    """Models whose weights were not looked at, as a plan needs none: with the reason why they are not to be had, or
+    None where their library fetches them."""
     stored_images: Fingerprint | None = None
     """Of images that are there, where nothing else is known of where they come from."""
 
@@ -234,8 +237,13 @@ class Survey:
         return {"dtype": self.recipe.compute.dtype, "chunk_mib": self.recipe.compute.chunk_mib}
 
 
-def survey(recipe: Recipe) -> Survey:
+def survey(recipe: Recipe, plan_only: bool = False) -> Survey:
     """Look at everything that a recipe names; nothing is written.
+
+    Parameters
+    ----------
+    plan_only
+        Whether weights may be missing; nothing is fetched then, and :attr:`Survey.unseen` names the models.
 
     Raises
     ------
@@ -258,9 +266,24 @@ def survey(recipe: Recipe) -> Survey:
     device = resolve_device(recipe.compute.device)
     if "://" in recipe.compute.cluster:
         check_cluster(recipe.compute.cluster, recipe.compute.device)
-    weights = {spec.name: zoo.weights_sha256(spec) for spec in recipe.models}
+    unseen = _unseen(recipe.models) if plan_only else {}
+    weights = {spec.name: "" if spec.name in unseen else zoo.weights_sha256(spec) for spec in recipe.models}
     files = tuple(list_source(recipe.images)) if generator is None else ()
-    return Survey(recipe, Root(recipe.root), device, generator, files, weights)
+    return Survey(recipe, Root(recipe.root), device, generator, files, weights, unseen)
+
+
+def _unseen(models: Sequence[ModelSpec]) -> dict[str, str | None]:
+    """The models whose weights cannot be looked at without fetching them, see :attr:`Survey.unseen`."""
+    unseen: dict[str, str | None] = {}
+    for spec in models:
+        if zoo.is_fetched(spec):
+            unseen[spec.name] = None
+            continue
+        try:
+            zoo.weights_sha256(spec)
+        except UserError as error:
+            unseen[spec.name] = str(error)
+    return unseen
 
 
 def survey_root(root: Root, recipe: Recipe) -> Survey:
@@ -276,7 +299,8 @@ def survey_root(root: Root, recipe: Recipe) -> Survey:
     stores = {spec.name: ActivationStore.read(root, spec.name).group.attrs for spec in recipe.models}
     generator = next((spec for spec in recipe.models if stores[spec.name]["generator"]), None)
     weights = {name: str(attributes["weights_sha256"]) for name, attributes in stores.items()}
-    return Survey(recipe, root, resolve_device(recipe.compute.device), generator, (), weights, images)
+    device = resolve_device(recipe.compute.device)
+    return Survey(recipe, root, device, generator, (), weights, stored_images=images)
 
 
 def resolve_device(device: str) -> str:

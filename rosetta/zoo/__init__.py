@@ -1,8 +1,19 @@
 """The zoo: models by name, their weights, and the activation maps of their layers."""
 
-from rosetta.zoo.loading import is_generator, load, weights_sha256
+from rosetta.zoo.loading import is_fetched, is_generator, load, weights_sha256
 from rosetta.zoo.model import Model
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.registry import families, names
+from rosetta.zoo.structure import structure
 
-__all__ = ["Model", "Preprocessing", "families", "is_generator", "load", "names", "weights_sha256"]
+__all__ = [
+    "Model",
+    "Preprocessing",
+    "families",
+    "is_fetched",
+    "is_generator",
+    "load",
+    "names",
+    "structure",
+    "weights_sha256",
+]

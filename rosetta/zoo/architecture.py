@@ -52,6 +52,8 @@ class Family(Protocol):
     """Whether the models that it lists make images, unless they are told a timestep."""
     conditions: frozenset[str]
     """Which fields of a recipe's condition its models take."""
+    fetches: bool
+    """Whether `pretrained` weights come over the network."""
     channels_last: bool
     """Whether its modules take tensors in any memory layout; one of a user's own may not."""
 

@@ -269,6 +269,7 @@ class BigGANDeep:
     description = "BigGAN-deep generators of ImageNet's classes, 128 to 512 pixels, defined here"
     generators = True
     conditions = frozenset({"classes", "truncation", "bound"})
+    fetches = False
     channels_last = True
     state_key: str | None = None
 

@@ -43,6 +43,7 @@ class DCGAN:
     description = "DCGAN generators of 64 × 64 images, defined here"
     generators = True
     conditions: frozenset[str] = frozenset()
+    fetches = False
     channels_last = True
     state_key: str | None = "netG_state_dict"
 

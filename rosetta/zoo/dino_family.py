@@ -27,6 +27,7 @@ class DINO:
     description = "networks that DINO trained without labels: ResNet-50 (the vision transformers are in timm)"
     generators = False
     conditions: frozenset[str] = frozenset()
+    fetches = True
     channels_last = True
     state_key: str | None = "teacher"
     """Of the two networks that a full checkpoint holds it is the teacher that the paper evaluates."""

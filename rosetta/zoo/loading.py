@@ -17,7 +17,7 @@ from rosetta.zoo.probe import Probe, probe
 from rosetta.zoo.published_sha256 import PUBLISHED
 from rosetta.zoo.registry import find
 from rosetta.zoo.statedict import fits_by_name, load_state
-from rosetta.zoo.weights import FromFile, FromLibrary, FromSeed, forked_rng, parse_weights, tensors_sha256
+from rosetta.zoo.weights import FromFile, FromLibrary, FromSeed, forked_rng, parse_weights, quiet_hub, tensors_sha256
 
 
 def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
@@ -86,6 +86,17 @@ def weights_sha256(spec: ModelSpec) -> str:
     return _build(spec)[1]
 
 
+def is_fetched(spec: ModelSpec) -> bool:
+    """Whether a library fetches the weights over the network, so that there is no file to look at before.
+
+    Raises
+    ------
+    UserError
+        The recipe's `weights` cannot be read, or there is no such family.
+    """
+    return isinstance(parse_weights(spec.weights), FromLibrary) and find(spec.model)[0].fetches
+
+
 def is_generator(spec: ModelSpec) -> bool:
     """Whether a model makes images; found out without its weights.
 
@@ -110,7 +121,7 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
         with forked_rng(weights.seed):
             return family.build(name, None, False, spec.condition), _verified(spec, weights.sha256)
     if isinstance(weights, FromLibrary):
-        with forked_rng(None):
+        with forked_rng(None), quiet_hub():
             architecture = family.build(name, None, True, spec.condition)
         return architecture, _verified(spec, tensors_sha256(architecture.module))
     if spec.match == "order" and not weights.keeps_order:

@@ -30,6 +30,7 @@ class OpenCLIP:
     description = "image towers of OpenCLIP, by name, with or without a tag; pip install 'rosetta-mine[clip]'"
     generators = False
     conditions: frozenset[str] = frozenset()
+    fetches = True
     channels_last = True
     state_key: str | None = None
 

@@ -98,6 +98,7 @@ class Pixels:
     description = "colour, gradient, variance and Gabor energy of the image itself, a control; needs no weights"
     generators = False
     conditions: frozenset[str] = frozenset()
+    fetches = False
     channels_last = True
     state_key: str | None = None
 

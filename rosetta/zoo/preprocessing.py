@@ -99,7 +99,7 @@ def known_interpolation(name: str) -> Interpolation:
 
 def as_rgb(values: Any) -> RGB:
     """Three numbers out of whatever sequence a library gives; one number (grey) stands for all three."""
-    numbers = [float(value) for value in torch.as_tensor(values, dtype=torch.float64).flatten().tolist()]
+    numbers = [float(value) for value in torch.as_tensor(values, dtype=torch.float64, device="cpu").flatten().tolist()]
     if len(numbers) == 1:
         numbers *= 3
     red, green, blue = numbers

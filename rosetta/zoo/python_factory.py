@@ -44,6 +44,7 @@ class PythonFactory:
     description = "a model of your own: python:<module>:<factory>, a function that returns a torch module"
     generators = False
     conditions = frozenset({"classes", "bound"})
+    fetches = False
     channels_last = False
     state_key: str | None = None
 

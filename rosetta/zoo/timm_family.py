@@ -24,6 +24,7 @@ class Timm:
     description = "any image model of timm, by its name there, with or without a tag"
     generators = False
     conditions: frozenset[str] = frozenset()
+    fetches = True
     channels_last = True
     state_key: str | None = None
 

@@ -21,6 +21,7 @@ class Torchvision:
     description = "any classification model of torchvision, by its name there"
     generators = False
     conditions: frozenset[str] = frozenset()
+    fetches = True
     channels_last = True
     state_key: str | None = None
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,6 +136,18 @@ def forked_rng(seed: int | None) -> Iterator[None]:
             # Not torch.manual_seed, which would also seed the accelerators for good.
             torch.default_generator.manual_seed(seed)
         yield
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """The hub's client does not tell of each retry while it cannot be reached; an error says once what failed."""
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        hub.setLevel(level)
 
 
 def _in_package(text: str) -> Path:
