@@ -1,17 +1,16 @@
 """The flow `edit`: change an image by changing the maps of its Rosetta neurons."""
 
-import hashlib
-
 from prefect import flow
 
-from flows.invert import Guided, Plan, claim, guided_of, laid_out, opened, plan_of
+from flows.invert import NAMED, Guided, Plan, claim, guided_of, laid_out, opened, plan_of
 from rosetta.guidance.edits import Join, clusters_of
 from rosetta.guidance.optimise import Descent
 from rosetta.guidance.settings import Editing
+from tasks.classes import require_class
 from tasks.edit import GUIDANCE, TERMS, Wish, edit_batch, judge_edits
 from tasks.guided_page import Story, write_page
 from tasks.steering import require_clusters
-from tasks.subjects import Subjects, subjects
+from tasks.subjects import Subjects, require_files, subjects
 
 
 def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, dict[str, Subjects]]:
@@ -30,17 +29,20 @@ def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, 
     place, steering, device, generator = opened(root)
     require_clusters(steering, clusters_of(wanted.parsed))
     seed = steering.recipe.images.seed
-    images = subjects(place, generator, seed, wanted.images)
+    require_class(generator, wanted.file_class)
+    images = subjects(place, generator, seed, wanted.images, wanted.file_class)
     joined = dict.fromkeys(edit.image for edit in wanted.parsed if isinstance(edit, Join))
-    others = {name: subjects(place, generator, seed, (name,)) for name in joined}
-    settings = wanted.model_dump(mode="json", exclude={"name"})
-    stamps = {name: hashlib.sha256(other.pixels.tobytes()).hexdigest() for name, other in others.items()}
+    others = {name: subjects(place, generator, seed, (name,), wanted.file_class) for name in joined}
+    require_files([images, *others.values()], wanted.file_class)
+    settings = wanted.model_dump(mode="json", exclude=NAMED)
+    stamps = {name: other.sha256 for name, other in others.items()}
     plan = plan_of(
         place,
         steering,
         device,
         generator,
         images,
+        images.classes,
         f"edits/{wanted.name}",
         replace,
         "edit",

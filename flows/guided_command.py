@@ -17,6 +17,7 @@ def invert(
     root: str,
     /,
     *images: str,
+    file_class: Annotated[int | None, Parameter("--class")] = None,
     table: Annotated[bool, Parameter(negative="")] = False,
     name: str | None = None,
     rec: str | None = None,
@@ -44,6 +45,8 @@ def invert(
         The root of a run that has a generator.
     images
         Indices of the run (7, or 0:32), new:N for images of the generator that mining never saw, paths, or globs.
+    file_class
+        Which class files are of, where the generator makes images of classes; else the only one that its recipe names.
     table
         The paper's Table 1: reconstruction alone, with the matches of each model, with all. Coefficients are chosen on
         images of their own.
@@ -86,6 +89,7 @@ def invert(
     from rosetta.strict import validated
 
     given = _given(
+        **{"class": file_class},
         name=name,
         images=images or None,
         rec=rec,
@@ -134,6 +138,7 @@ def edit(
     /,
     *,
     images: Annotated[tuple[str, ...], Parameter("--image", consume_multiple=True, negative="")],
+    file_class: Annotated[int | None, Parameter("--class")] = None,
     edits: Annotated[
         tuple[tuple[str, str], ...],
         Parameter(
@@ -163,6 +168,8 @@ def edit(
         The root of a run that has a generator.
     images
         Indices of the run (7, or 0:32), new:N, paths, or globs. Files are inverted first.
+    file_class
+        Which class files are of, where the generator makes images of classes; else the only one that its recipe names.
     edits
         In the order given, in fractions of the image: --shift DX,DY; --zoom SCALE[@X,Y]; --copy X0,Y0,X1,Y1 --paste X,Y
         (the copy's upper left corner); --join IMAGE@x=0.5 (what lies to the right comes from IMAGE; y: below);
@@ -195,7 +202,16 @@ def edit(
         raise UserError("no edit is asked for; give --shift, --zoom, --copy and --paste, --join, --remove or --add")
     parse_edits(edits)
     given = _given(
-        name=name, images=images, edits=edits, rest=rest, near=near, steps=steps, rate=rate, batch=batch, seed=seed
+        **{"class": file_class},
+        name=name,
+        images=images,
+        edits=edits,
+        rest=rest,
+        near=near,
+        steps=steps,
+        rate=rate,
+        batch=batch,
+        seed=seed,
     )
     wanted = validated(Editing, given, "edit")
 

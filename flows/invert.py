@@ -12,7 +12,7 @@ from prefect import flow
 from flows.survey import resolve_device
 from rosetta.errors import UserError
 from rosetta.guidance.edit_text import box_of
-from rosetta.guidance.latent import space_of
+from rosetta.guidance.latent import require_space, space_of
 from rosetta.guidance.matches import Matches
 from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.perceptual import Lpips
@@ -23,12 +23,16 @@ from storage.fingerprint import Fingerprint, fingerprint
 from storage.guided import GuidedStore, read_table, require_free
 from storage.location import Root
 from storage.zarrs import stored_attributes
+from tasks.classes import Classes, class_of, require_class, told
 from tasks.guided_page import Story, write_page
 from tasks.invert import TERMS, Row, Search, choose_coefficients, chosen_rows, invert_batch, write_metrics
 from tasks.outcome import summarised
 from tasks.stage import Stage
 from tasks.steering import Steering, loaded, read_steering, require_clusters, require_models
-from tasks.subjects import TUNING, Subjects, new_images, subjects
+from tasks.subjects import TUNING, Subjects, new_images, require_files, subjects
+
+NAMED = {"name", "file_class"}
+"""What a search does not depend on: its name, and how a class was told, as it depends on the classes themselves."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Plan:
     generator: Model
     images: Subjects | None
     """None where no image is behind it."""
+    classes: Classes | None
+    """(image,) of a conditional generator, else None; one class where no image is behind it."""
     where: str
     mark: Fingerprint
 
@@ -80,16 +86,19 @@ def plan_inversion(root: str, wanted: Inversion, replace: bool = False) -> Plan:
     _require_reconstruction(steering, wanted)
     if wanted.beta > 0 and not len(_pairs(steering, wanted)):
         raise UserError("no buddies are left to guide; lower --above, name other clusters or models, or set --beta 0")
-    space_of(generator, wanted.space)
-    images = None
+    require_space(generator, wanted.space)
+    require_class(generator, wanted.file_class)
+    images, classes = None, None
     if wanted.high is None:
         if not wanted.images:
             raise UserError("no image is named; give an index of the run, new:N, a path or a glob")
-        images = subjects(place, generator, steering.recipe.images.seed, wanted.images)
-    settings = wanted.model_dump(mode="json", exclude={"name"})
-    return plan_of(
-        place, steering, device, generator, images, f"inversions/{wanted.name}", replace, "invert", settings=settings
-    )
+        images = _images(place, steering, generator, wanted)
+        classes = images.classes
+    elif (index := class_of(generator, f"high {wanted.high!r}", wanted.file_class)) is not None:
+        classes = np.array([index], np.int64)
+    where = f"inversions/{wanted.name}"
+    settings = wanted.model_dump(mode="json", exclude=NAMED)
+    return plan_of(place, steering, device, generator, images, classes, where, replace, "invert", settings=settings)
 
 
 def plan_table(root: str, wanted: Table, replace: bool = False) -> Plan:
@@ -97,10 +106,12 @@ def plan_table(root: str, wanted: Table, replace: bool = False) -> Plan:
     place, steering, device, generator = opened(root)
     if wanted.lpips is not None:
         Lpips(wanted.lpips)
-    images = subjects(place, generator, steering.recipe.images.seed, wanted.images)
-    settings = wanted.model_dump(mode="json", exclude={"name"})
+    require_class(generator, wanted.file_class)
+    images = _images(place, steering, generator, wanted)
+    where = f"inversions/{wanted.name}"
+    settings = wanted.model_dump(mode="json", exclude=NAMED)
     return plan_of(
-        place, steering, device, generator, images, f"inversions/{wanted.name}", replace, "table", settings=settings
+        place, steering, device, generator, images, images.classes, where, replace, "table", settings=settings
     )
 
 
@@ -135,7 +146,9 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
     stages = _search(plan, (row,), search, wanted.batch)
     stages.append(write_metrics(plan.root, plan.mark, plan.where, wanted.lpips))
     lede = _lede(label, wanted, len(_pairs(plan.steering, wanted)))
-    story = Story("inversion", plan.steering.recipe.name, lede, _settings(wanted.model_dump(mode="json")))
+    story = Story(
+        "inversion", plan.steering.recipe.name, lede, _settings(wanted.model_dump(mode="json", by_alias=True))
+    )
     stages.append(write_page(plan.root, plan.mark, plan.where, story, models, wanted.clusters, None, {}, plan.device))
     return guided_of(plan, stages)
 
@@ -156,7 +169,7 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
     claim(plan, replace)
     search = Search(steps=wanted.steps, seed=wanted.seed)
     grid = {"rates": wanted.rates, "alphas": wanted.alphas, "betas": wanted.betas}
-    stages = [choose_coefficients(place, plan.mark, where, tuning.pixels, grid, search, plan.device)]
+    stages = [choose_coefficients(place, plan.mark, where, tuning, grid, search, plan.device)]
     rows = chosen_rows(place, plan.mark, where, steering)
     stages += _search(plan, rows, search, wanted.batch)
     stages.append(write_metrics(place, plan.mark, where, wanted.lpips))
@@ -165,7 +178,7 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
         f"same starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other images."
     )
     chosen = [(row.guidance, f"rate {row.rate:g}, α {row.alpha:g}, β {row.beta:g}") for row in rows]
-    settings = (*_settings(wanted.model_dump(mode="json")), *chosen)
+    settings = (*_settings(wanted.model_dump(mode="json", by_alias=True)), *chosen)
     story = Story("inversion", steering.recipe.name, lede, settings)
     stages.append(write_page(place, plan.mark, where, story, steering.models, None, None, {}, plan.device))
     return guided_of(plan, stages)
@@ -185,12 +198,13 @@ def plan_of(
     device: str,
     generator: Model,
     images: Subjects | None,
+    classes: Classes | None,
     where: str,
     replace: bool,
     kind: str,
     **depends: Any,
 ) -> Plan:
-    """A plan whose name is free.
+    """A plan whose name is free; `depends` is what its fingerprint holds beside the dictionary, pixels and classes.
 
     Raises
     ------
@@ -199,10 +213,12 @@ def plan_of(
     """
     pixels = "" if images is None else hashlib.sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest()
     dictionary = tables.attributes(root, "rosetta").get("fingerprint")
+    if classes is not None:
+        depends["classes"] = classes.tolist()
     mark = fingerprint(kind, dictionary=dictionary, pixels_sha256=pixels, **depends)
     if not replace:
         require_free(root, where, mark)
-    return Plan(root, steering, device, generator, images, where, mark)
+    return Plan(root, steering, device, generator, images, classes, where, mark)
 
 
 def claim(plan: Plan, replace: bool) -> None:
@@ -241,6 +257,7 @@ def laid_out(
         guidance=guidance,
         sources=("asked",) if plan.images is None else plan.images.sources,
         targets=None if plan.images is None else plan.images.pixels,
+        classes=plan.classes,
         size=plan.generator.image_size,
         latent=latent,
         frame_steps=frame_steps(Descent(steps)),
@@ -252,7 +269,7 @@ def laid_out(
 
 def _search(plan: Plan, rows: tuple[Row, ...], search: Search, batch: int) -> list[Stage]:
     """Lay the store out and fill it, batch by batch."""
-    space = space_of(plan.generator, search.space)
+    space = space_of(plan.generator, search.space, told(None if plan.classes is None else plan.classes[:1]))
     shape = space.start(torch.zeros(1, plan.generator.latent or 0)).shape[1:]
     axes = dict(zip({"z": ("z",), "w": ("w",), "w+": ("style", "w")}[search.space], shape, strict=True))
     store = laid_out(plan, [row.guidance for row in rows], axes, search.steps, TERMS, batch)
@@ -261,6 +278,13 @@ def _search(plan: Plan, rows: tuple[Row, ...], search: Search, batch: int) -> li
         for row in rows
         for first in range(0, len(store.sources), store.batch)
     ]
+
+
+def _images(root: Root, steering: Steering, generator: Model, wanted: Inversion | Table) -> Subjects:
+    """The images that are named."""
+    found = subjects(root, generator, steering.recipe.images.seed, wanted.images, wanted.file_class)
+    require_files([found], wanted.file_class)
+    return found
 
 
 def _pairs(steering: Steering, wanted: Inversion) -> Matches:

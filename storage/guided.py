@@ -1,4 +1,7 @@
-"""`inversions/<name>/` and `edits/<name>/`: the images, latents and losses of guided searches, in batches of images."""
+"""`inversions/<name>/` and `edits/<name>/`: the images, latents and losses of guided searches, in batches of images.
+
+Latents, and classes where G takes them, are all that it needs to make the results again.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,6 +22,7 @@ from storage.location import Root
 Kind = Literal["inversions", "edits"]
 Pixels = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
+Classes = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class GuidedStore:
         guidance: Sequence[str],
         sources: Sequence[str],
         targets: Pixels | None,
+        classes: Classes | None,
         size: tuple[int, int],
         latent: Mapping[str, int],
         frame_steps: Sequence[int],
@@ -68,6 +73,8 @@ class GuidedStore:
             (image,) what each image was called.
         targets
             (image, y, x, rgb) what is inverted, or the images before an edit; None where there is nothing to see.
+        classes
+            (image,) what G is told beside the latents, where it is conditional.
         size
             Height and width of the images that G makes.
         latent
@@ -90,6 +97,8 @@ class GuidedStore:
                 dimensions=("image", "y", "x", "rgb"),
                 coordinates="source",
             )[:] = targets
+        if classes is not None:
+            zarrs.create_labels(group, "class", classes, "image")
         arrays: dict[str, tuple[str, dict[str, int], Any]] = {
             "frames": ("uint8", {"frame": len(frame_steps), "y": size[0], "x": size[1], "rgb": 3}, 0),
             "result": ("uint8", {"y": size[0], "x": size[1], "rgb": 3}, 0),
@@ -178,6 +187,10 @@ class GuidedStore:
     def targets(self, images: slice = slice(None)) -> Pixels | None:
         """(image, y, x, rgb), or None where there are none."""
         return np.asarray(self._array("target")[images]) if "target" in self.group else None
+
+    def classes(self, images: slice = slice(None)) -> Classes | None:
+        """(image,) of a conditional generator, else None."""
+        return np.asarray(self._array("class")[images]) if "class" in self.group else None
 
     def found(self, name: str, images: slice = slice(None)) -> npt.NDArray[Any]:
         """(guidance, image, …) `result`, `frames`, `start`, `latent` or `loss`."""

@@ -24,6 +24,7 @@ from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
 from storage.zarrs import open_complete
+from tasks.classes import Classes, told
 from tasks.dump import from_pixels
 from tasks.invert import Row, Search, found_of, run, shown_span, step_told
 from tasks.progress import track
@@ -66,9 +67,10 @@ def edit_batch(
         return "skipped"
     steering = read_steering(root)
     generator = loaded(steering.generator, device)
-    space = space_of(generator)
+    classes = store.classes(todo)
+    space = space_of(generator, classes=told(classes))
     start = known_latents(steering, images, todo, wish, device)
-    asked = asked_of_generator(steering, start, wish.edits, others, wish, device)
+    asked = asked_of_generator(steering, start, classes, wish.edits, others, wish, device)
     touched = asked.touched()
     rest = np.setdiff1d(asked.units, touched)
     if not len(touched):
@@ -114,26 +116,35 @@ def judge_edits(
 def known_latents(steering: Steering, images: Subjects, span: slice, wish: Wish, device: str) -> Tensor:
     """(image, z): an image of G has its own; a file is inverted first, with all matches."""
     latents = torch.from_numpy(images.latents[span].copy())
-    strange = np.flatnonzero(np.isnan(images.latents[span]).any(axis=1))
+    strange = np.flatnonzero(images.files[span])
     if len(strange):
         row = Row("all", steering.models, alpha=0.001, beta=0.01, rate=0.4)
         search = Search(restarts=4, seed=wish.seed, steps=max(wish.descent.steps, 300))
-        way = run(steering, row, search, images.pixels[span][strange], range(len(strange)), device, "inverting files")
+        pixels = images.pixels[span][strange]
+        classes = None if images.classes is None else images.classes[span][strange]
+        way = run(steering, row, search, pixels, classes, range(len(strange)), device, "inverting files")
         latents[torch.from_numpy(strange)] = way.latents.cpu()
     return latents
 
 
 def asked_of_generator(
-    steering: Steering, start: Tensor, edits: Sequence[Edit], others: Mapping[str, Subjects], wish: Wish, device: str
+    steering: Steering,
+    start: Tensor,
+    classes: Classes | None,
+    edits: Sequence[Edit],
+    others: Mapping[str, Subjects],
+    wish: Wish,
+    device: str,
 ) -> EditedMaps:
-    """The edits on G's own maps of the images before."""
+    """The edits on G's own maps of the images before, whose latents and classes are given."""
     generator = loaded(steering.generator, device)
     theirs = {}
     for name, other in others.items():
         latents = known_latents(steering, other, slice(0, 1), wish, device)
-        theirs[name] = _cpu(generator.generate(latents)[1])
+        theirs[name] = _cpu(generator.generate(latents, told(None if other.classes is None else other.classes[:1]))[1])
     clusters = steering.strongest(steering.generator.name)
-    return edited_maps(steering.matches.generator, clusters, _cpu(generator.generate(start)[1]), edits, theirs)
+    before = _cpu(generator.generate(start, told(classes))[1])
+    return edited_maps(steering.matches.generator, clusters, before, edits, theirs)
 
 
 def asked_of_model(

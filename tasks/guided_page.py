@@ -19,6 +19,7 @@ from rosetta.view.trace import loss_traces
 from storage.fingerprint import Fingerprint
 from storage.guided import GuidedStore, read_table
 from storage.location import Root
+from tasks.classes import told
 from tasks.dump import from_pixels
 from tasks.edit import Wish, asked_of_generator
 from tasks.outcome import numbers_of, summary_table
@@ -69,6 +70,9 @@ def write_page(
     sheets = _sheets(steering, store, models, clusters, wish, others, device, count)
     seen = slice(count)
     frames, targets, losses = store.found("frames", seen), store.targets(seen), store.found("loss", seen)
+    titles, classes = store.sources[:count], store.classes(seen)
+    if classes is not None:
+        titles = [f"{title}, class {index}" for title, index in zip(titles, classes, strict=True)]
     images = []
     with track(f"page {where}", count) as advance:
         for image in range(count):
@@ -102,7 +106,7 @@ def write_page(
                     for place, term in enumerate(store.terms)
                 }
             )
-            images.append(GuidedImage(store.sources[image], tuple(shown), tuple(films), sheet, trace))
+            images.append(GuidedImage(titles[image], tuple(shown), tuple(films), sheet, trace))
             advance(1)
     content = GuidedPage(
         kind=story.kind,
@@ -157,7 +161,8 @@ def _sheets(
         name: [int(rows[rows["model"] == name]["unit"].iloc[0]) for rows in best.values()]
         for name in (generator, *models)
     }
-    space = space_of(loaded(steering.generator, device), _space(store))
+    classes = store.classes(slice(count))
+    space = space_of(loaded(steering.generator, device), _space(store), told(classes))
     last = len(store.guidance) - 1
     start, end = (torch.from_numpy(store.found(name, slice(count))[last]) for name in ("start", "latent"))
     with torch.no_grad():
@@ -168,7 +173,7 @@ def _sheets(
     late = "after" if wish is not None else "result"
     columns.append((f"{generator} {early}", generator, of_g[0].maps, frames[:, 0]))
     if wish is not None:
-        asked = asked_of_generator(steering, start, wish.edits, others, wish, device)
+        asked = asked_of_generator(steering, start, classes, wish.edits, others, wish, device)
         columns.append((f"{generator} asked", generator, _whole(asked.statistics, asked.layers), frames[:, 0]))
     columns.append((f"{generator} {late}", generator, of_g[1].maps, frames[:, -1]))
     for name in models:

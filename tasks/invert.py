@@ -18,10 +18,12 @@ from rosetta.guidance.quality import quality
 from storage.fingerprint import Fingerprint
 from storage.guided import Found, GuidedStore, read_table, write_table
 from storage.location import Root
+from tasks.classes import Classes, told
 from tasks.dump import from_pixels, to_pixels
 from tasks.progress import Advance, track
 from tasks.stage import Outcome, stage
 from tasks.steering import Steering, loaded, loaded_all, read_steering
+from tasks.subjects import Subjects
 
 TERMS = ("rec", "reg", "act")
 Pixels = npt.NDArray[np.uint8]
@@ -70,6 +72,7 @@ def invert_batch(
         row,
         search,
         store.targets(todo),
+        store.classes(todo),
         range(todo.start, todo.stop),
         device,
         f"{where} {row.guidance}, {shown_span(todo)}",
@@ -79,7 +82,14 @@ def invert_batch(
 
 
 def run(
-    steering: Steering, row: Row, search: Search, targets: Pixels | None, images: range, device: str, title: str
+    steering: Steering,
+    row: Row,
+    search: Search,
+    targets: Pixels | None,
+    classes: Classes | None,
+    images: range,
+    device: str,
+    title: str,
 ) -> Way:
     """One search in memory.
 
@@ -87,11 +97,13 @@ def run(
     ----------
     targets
         (image, y, x, rgb); None where only `search.high` says what is asked.
+    classes
+        (image,) of a conditional generator, else None.
     images
         Their indices among all, which decide about their starts.
     """
     generator = loaded(steering.generator, device)
-    space = space_of(generator, search.space)
+    space = space_of(generator, search.space, told(classes))
     matches = steering.matches.only(models=row.models, clusters=search.clusters, above=search.above)
     rec: Measure | None = None
     act = None
@@ -163,7 +175,7 @@ def choose_coefficients(
     root: Root,
     wanted: Fingerprint,
     where: str,
-    tuning: Pixels,
+    tuning: Subjects,
     grid: Mapping[str, tuple[float, ...]],
     search: Search,
     device: str,
@@ -183,8 +195,8 @@ def choose_coefficients(
             if all(trial[key] == getattr(row, key) for key in ("guidance", "rate", "alpha", "beta")):
                 return float(trial["psnr"])
         title = f"tuning {row.guidance}: rate {row.rate:g}, α {row.alpha:g}, β {row.beta:g}"
-        way = run(steering, row, search, tuning, range(len(tuning)), device, title)
-        near = quality(to_pixels(way.frames[:, -1]), tuning)
+        way = run(steering, row, search, tuning.pixels, tuning.classes, range(len(tuning)), device, title)
+        near = quality(to_pixels(way.frames[:, -1]), tuning.pixels)
         trials.append(
             {
                 "guidance": row.guidance,

@@ -46,6 +46,6 @@ def edit(
     Parameters
     ----------
     start
-        (image, …) latents of the images before, in the space.
+        (image, …) latents of the images before, in the space; of a conditional generator with their classes.
     """
     return optimise(guide.objective(space, start), start, descent, tell)

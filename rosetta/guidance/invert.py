@@ -114,7 +114,8 @@ def invert(
     Parameters
     ----------
     space
-        The generator's space that is searched: `space_of(model, "z")`.
+        The generator's space that is searched: `space_of(model, "z")`; of a conditional generator with the images'
+        classes.
     guide
         What is wished for, for as many images as `starts` has.
     starts

@@ -70,7 +70,7 @@ def pixel_error(target: Tensor) -> Measure:
 
 def prior(space: Space) -> Measure:
     """`L_reg`: mean squared distance of a latent from the middle of its space, which is 0 for z and the mean w else."""
-    return lambda rendering: (rendering.latents - space.centre).square().flatten(1).mean(1)
+    return lambda rendering: space.offsets(rendering.latents).square().flatten(1).mean(1)
 
 
 def nearness(start: Tensor) -> Measure:

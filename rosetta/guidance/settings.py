@@ -1,6 +1,6 @@
 """What people can ask of an inversion and of an edit."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -8,6 +8,10 @@ from rosetta.guidance.edit_text import box_of, parse_edits
 from rosetta.guidance.edits import Edit
 from rosetta.recipe import Name
 from rosetta.strict import Strict
+
+FileClass = Annotated[
+    int | None, Field(ge=0, alias="class", description="Class of files, of a generator with classes.")
+]
 
 
 class Descending(Strict):
@@ -24,6 +28,7 @@ class Inversion(Descending):
 
     name: Name = Field("inversion", description="Artifacts go to inversions/NAME.")
     images: tuple[str, ...] = Field((), description="Indices of the run (7, 0:32), new:N, paths or globs.")
+    file_class: FileClass = None
     rec: str = Field("pixels", description="`pixels`, `none`, `lpips`, or a discriminative model of the run.")
     alpha: float = Field(0.001, ge=0, description="Weight of L_reg.")
     beta: float = Field(0.01, ge=0, description="Weight of L_act.")
@@ -53,6 +58,7 @@ class Table(Strict):
 
     name: Name = "table1"
     images: tuple[str, ...] = Field(("new:32",), description="Images that are reported on.")
+    file_class: FileClass = None
     tuning: int = Field(16, ge=1, description="Further new images, on which the coefficients are chosen.")
     rates: tuple[float, ...] = Field((0.2, 0.4, 0.8), min_length=1)
     alphas: tuple[float, ...] = Field((0.0003, 0.001, 0.003), min_length=1)
@@ -75,6 +81,7 @@ class Editing(Descending):
 
     name: Name = Field("edit", description="Artifacts go to edits/NAME.")
     images: tuple[str, ...] = Field(min_length=1, description="Indices of the run, new:N, paths or globs.")
+    file_class: FileClass = None
     edits: tuple[tuple[str, str], ...] = Field(min_length=1, description="In order, like (shift, '0.1,0').")
     rest: float = Field(1.0, ge=0, description="Weight of the maps that are asked to stay, against those that change.")
     near: float = Field(0.01, ge=0, description="Weight of the squared distance from the latents before the edit.")

@@ -124,7 +124,8 @@ class Model:
         """Latent spaces that images can be made from.
 
         `w` and `w+` are those of a module with two parts, as style-based generators are published: `mapping`, from
-        (image, z) to styles (image, style, w), and `synthesis`, from styles to images in −1..1.
+        (image, z), and classes where it takes them, to styles (image, style, w), and `synthesis`, from styles to images
+        in −1..1.
         """
         styled = callable(getattr(self.module, "mapping", None)) and callable(getattr(self.module, "synthesis", None))
         return ("z", "w", "w+") if styled else ("z",)

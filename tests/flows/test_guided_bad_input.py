@@ -42,6 +42,8 @@ def place(run, tmp_path_factory):
         (["invert", "--clusters", "0", "--high", "0,0,1.5,1"], ["box 0,0,1.5,1", "fractions"]),
         (["invert", "0", "--name", "../up"], ["'../up'", "no valid name"]),
         (["invert", "0", "--steps", "0"], ["steps"]),
+        (["invert", "0", "--class", "3"], ["--class 3", "'dcgan' knows no classes"]),
+        (["edit", "--image", "0", "--shift", "0.1,0", "--class", "3"], ["--class 3", "'dcgan' knows no classes"]),
         (["edit", "--image", "0"], ["no edit is asked for"]),
         (["edit", "--image", "0", "--shift", "0.1"], ["--shift '0.1'", "DX,DY"]),
         (["edit", "--image", "0", "--shift", "1.5,0"], ["shift 1.5,0"]),

@@ -41,6 +41,13 @@ def test_the_store_opens_with_xarray_and_holds_the_way(place, inverted):
     losses = found["loss"].sel(term="rec").values[0]
     assert (losses[:, -1] < losses[:, 0]).all()
     assert np.isfinite(found["loss"].sel(term="act")).all()
+    # A generator without classes leaves no trace of them, and its searches keep the fingerprints that they had.
+    assert "class" not in found
+    assert set(found.attrs["depends"]) == {"stage", "format", "dictionary", "pixels_sha256", "settings"}
+    assert set(found.attrs["depends"]["settings"]) == {
+        "steps", "rate", "batch", "seed", "images", "rec", "alpha", "beta", "space", "models", "clusters", "above",
+        "restarts", "high", "lpips",
+    }  # fmt: skip
 
 
 def test_metrics_are_scikit_images(place, inverted):

@@ -79,6 +79,59 @@ class Styled(nn.Module):
         return result
 
 
+class Labelled(nn.Module):
+    """A conditional generator with no latent space but z: the class chooses the colours that z may paint with."""
+
+    latent = 4
+    classes = 3
+    image_size = (8, 12)
+    default_layers = ("start", "grow")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = nn.Embedding(3, 4)
+        self.start = nn.ConvTranspose2d(8, 6, (4, 6))
+        self.grow = nn.ConvTranspose2d(6, 5, 4, 2, 1)
+        self.colours = nn.Conv2d(5, 3, 3, padding=1)
+        _livelier(self)
+
+    def forward(self, latents: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        told = torch.cat([latents, self.known(classes)], dim=1)
+        early = torch.tanh(self.start(told[:, :, None, None]))
+        result: torch.Tensor = self.colours(torch.tanh(self.grow(early)))
+        return result
+
+
+class _LabelledMapping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = nn.Embedding(3, 4)
+        self.dense = nn.Linear(8, 5)
+
+    def forward(self, latents: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        told = torch.cat([latents, self.known(classes)], dim=1)
+        return torch.tanh(self.dense(told))[:, None].repeat(1, 3, 1)
+
+
+class LabelledStyled(nn.Module):
+    """A conditional generator of two parts: the mapping alone takes classes, as in StyleGAN-XL."""
+
+    latent = 4
+    classes = 3
+    image_size = (8, 8)
+    default_layers = ("synthesis.steps.*",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mapping = _LabelledMapping()
+        self.synthesis = _Synthesis()
+        _livelier(self)
+
+    def forward(self, latents: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.synthesis(self.mapping(latents, classes))
+        return result
+
+
 class Eye(nn.Module):
     """A discriminative model."""
 
