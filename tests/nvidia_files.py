@@ -81,6 +81,21 @@ class Network(Persistent):
         self._init_kwargs = EasyDict(z_dim=8, synthesis_kwargs=EasyDict(channel_base=1024, names={"a", "b"}))
 
 
+def persistent(state: dict[str, Tensor]) -> Persistent:
+    """A module whose state dict this is, as NVIDIA's scripts pickle one: no class of its own has to exist."""
+    module = Persistent()
+    inner: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        head, dot, rest = name.partition(".")
+        if dot:
+            inner.setdefault(head, {})[rest] = tensor
+        else:
+            module.register_buffer(name, tensor)
+    for name, tensors in inner.items():
+        module.add_module(name, persistent(tensors))
+    return module
+
+
 def snapshot() -> dict[str, Any]:
     options = {"training_set_kwargs": {"path": "faces.zip", ("a", 1): b"key"}, "augment_pipe": None}
     return {**options, "G": Network(0), "D": Network(1), "G_ema": Network(2)}

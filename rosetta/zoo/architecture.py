@@ -1,8 +1,8 @@
 """What a family knows about one of its models, and what every family can do."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -43,29 +43,29 @@ class Architecture:
     """What it declares about its tensors."""
 
 
-class Family(Protocol):
+class Family(ABC):
     """An adapter to models of one kind."""
 
     description: str
     """One line."""
-    generators: bool
+    generators: bool = False
     """Whether the models that it lists make images, unless they are told a timestep."""
-    conditions: frozenset[str]
+    conditions: frozenset[str] = frozenset()
     """Which fields of a recipe's condition its models take."""
-    fetches: bool
+    fetches: bool = False
     """Whether `pretrained` weights come over the network."""
-    channels_last: bool
+    channels_last: bool = True
     """Whether its modules take tensors in any memory layout; one of a user's own may not."""
+    state_key: str | tuple[str, ...] | None = None
+    """Where in a checkpoint of this family its state dict lies, if at an uncommon place; several in order."""
+    beside: tuple[str, ...] = ()
+    """Names of single tensors that lie beside the state dict there, and that :meth:`build` is to see."""
 
-    @property
-    def state_key(self) -> str | tuple[str, ...] | None:
-        """Where in a checkpoint of this family its state dict lies, if at an uncommon place; several in order."""
-        ...
-
+    @abstractmethod
     def names(self) -> list[str]:
         """Known model names, sorted; empty where any name may be tried."""
-        ...
 
+    @abstractmethod
     def build(
         self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
     ) -> Architecture:
@@ -86,9 +86,10 @@ class Family(Protocol):
         ------
         UserError
             No such model, or its weights cannot be had.
+        MisfitError
+            The tensors are of another model.
         """
-        ...
 
     def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A state dict of another release under the names of the module; unchanged where nothing is known."""
-        ...
+        return state

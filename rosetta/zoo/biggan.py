@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 
 LATENT = 128
 CLASSES = 1000
@@ -263,15 +263,12 @@ class BigGAN(nn.Module):
         return images
 
 
-class BigGANDeep:
+class BigGANDeep(Family):
     """The family `biggan`."""
 
     description = "BigGAN-deep generators of ImageNet's classes, 128 to 512 pixels, defined here"
     generators = True
     conditions = frozenset({"classes", "truncation", "bound"})
-    fetches = False
-    channels_last = True
-    state_key: str | None = None
 
     def names(self) -> list[str]:
         """The published generators."""
@@ -303,10 +300,6 @@ class BigGANDeep:
             image_size=(PLANS[name].size, PLANS[name].size),
             layers=("generator.layers.*.conv_[0-3]", "generator.layers.*.snconv1x1_*", "generator.conv_to_rgb"),
         )
-
-    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Nothing to translate."""
-        return state
 
 
 def _width(state: Mapping[str, Tensor] | None) -> int:

@@ -40,7 +40,9 @@ _REFUSED = re.compile(r"(?:GLOBAL|Unsupported class|function|instantiate) ([\w.]
 """Where torch's unpickler names what it would not run."""
 
 
-def read_tensors(file: FromFile, key: str | Sequence[str] | None = None) -> dict[str, Tensor]:
+def read_tensors(
+    file: FromFile, key: str | Sequence[str] | None = None, beside: Sequence[str] = ()
+) -> dict[str, Tensor]:
     """The state dict that a checkpoint holds, on the CPU.
 
     Parameters
@@ -51,11 +53,14 @@ def read_tensors(file: FromFile, key: str | Sequence[str] | None = None) -> dict
         The entry that holds the state dict, or several to try in turn; tried before the usual ones, which in NVIDIA's
         files is `G_ema`.
 
+    beside
+        Names of single tensors that may lie beside the state dict in what `torch.save` wrote.
+
     Returns
     -------
     dict
         Tensors by name, without the `module.` that data parallel training puts before every name; in the file's
-        order, or sorted by name where the format keeps none.
+        order, or sorted by name where the format keeps none. Those from beside come last.
 
     Raises
     ------
@@ -79,7 +84,7 @@ def read_tensors(file: FromFile, key: str | Sequence[str] | None = None) -> dict
         raise UserError(f"weights {file.text!r} hold no state dict ({held}); save model.state_dict() alone")
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return state
+    return state | {name: data[name] for name in beside if name not in state and isinstance(data.get(name), Tensor)}
 
 
 def _safetensors(content: io.BytesIO, text: str) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 
 LATENT = 100
 _WIDTHS = (512, 256, 128, 64)
@@ -37,15 +37,12 @@ class Generator(nn.Module):
         return images
 
 
-class DCGAN:
+class DCGAN(Family):
     """The family `dcgan`."""
 
     description = "DCGAN generators of 64 × 64 images, defined here"
     generators = True
-    conditions: frozenset[str] = frozenset()
-    fetches = False
-    channels_last = True
-    state_key: str | None = "netG_state_dict"
+    state_key = "netG_state_dict"
 
     def names(self) -> list[str]:
         """The generators whose weights are known to exist."""
@@ -68,7 +65,3 @@ class DCGAN:
             image_size=(64, 64),
             layers=("main.2", "main.5", "main.8", "main.11"),
         )
-
-    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Nothing to translate."""
-        return state

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.timm_family import RESNET_STAGES
 
@@ -21,15 +21,12 @@ _DATA_PARALLEL = "module."
 _BACKBONE = "backbone."
 
 
-class DINO:
+class DINO(Family):
     """The family `dino`."""
 
     description = "networks that DINO trained without labels: ResNet-50 (the vision transformers are in timm)"
-    generators = False
-    conditions: frozenset[str] = frozenset()
     fetches = True
-    channels_last = True
-    state_key: str | None = "teacher"
+    state_key = "teacher"
     """Of the two networks that a full checkpoint holds it is the teacher that the paper evaluates."""
 
     def names(self) -> list[str]:

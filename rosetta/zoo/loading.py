@@ -16,7 +16,7 @@ from rosetta.zoo.model import Model
 from rosetta.zoo.probe import Probe, probe
 from rosetta.zoo.published_sha256 import PUBLISHED
 from rosetta.zoo.registry import find
-from rosetta.zoo.statedict import fits_by_name, load_state
+from rosetta.zoo.statedict import MisfitError, fits_by_name, load_state
 from rosetta.zoo.weights import FromFile, FromLibrary, FromSeed, forked_rng, parse_weights, quiet_hub, tensors_sha256
 
 
@@ -130,9 +130,12 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
             "give the file that torch.save wrote"
         )
     sha256 = _verified(spec, weights.sha256())  # before anything in the file is read as more than bytes
-    state: dict[str, Tensor] = read_tensors(weights, family.state_key)
-    with forked_rng(None):
-        architecture = family.build(name, state, False, spec.condition)
+    state: dict[str, Tensor] = read_tensors(weights, family.state_key, family.beside)
+    try:
+        with forked_rng(None):
+            architecture = family.build(name, state, False, spec.condition)
+    except MisfitError as misfit:
+        raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {misfit}") from None
     module = architecture.module
     if spec.match == "name" and not fits_by_name(module, state):
         translated = dict(family.translate(module, state))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
 from rosetta.zoo.timm_family import RESNET_STAGES, describe
@@ -18,7 +18,7 @@ _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layer
 """The least text tower: the library builds none without, and the real ones are large or need further libraries."""
 
 
-class OpenCLIP:
+class OpenCLIP(Family):
     """The family `open_clip`; imports the library, which is optional, only when used.
 
     A name is the library's, `ViT-B-16` say, and may be followed by the tag of published weights, `ViT-B-16.openai`.
@@ -28,11 +28,7 @@ class OpenCLIP:
     """
 
     description = "image towers of OpenCLIP, by name, with or without a tag; pip install 'rosetta-mine[clip]'"
-    generators = False
-    conditions: frozenset[str] = frozenset()
     fetches = True
-    channels_last = True
-    state_key: str | None = None
 
     def names(self) -> list[str]:
         """Towers of the installed release, without tags; empty where it is not installed."""

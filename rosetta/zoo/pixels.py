@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.preprocessing import Preprocessing
 
 _COLOURS = ("red", "green", "blue", "luminance", "red-green", "blue-yellow")
@@ -92,15 +92,10 @@ class PixelMaps(nn.Module):
         return tuple(layer(images) for layer in (self.colour, self.gradient, self.variance, *self.gabor))
 
 
-class Pixels:
+class Pixels(Family):
     """The family `pixels`; a model's name is the side of the images that it looks at, and of its maps."""
 
     description = "colour, gradient, variance and Gabor energy of the image itself, a control; needs no weights"
-    generators = False
-    conditions: frozenset[str] = frozenset()
-    fetches = False
-    channels_last = True
-    state_key: str | None = None
 
     def names(self) -> list[str]:
         """Sides in pixels, from small to large."""
@@ -119,10 +114,6 @@ class Pixels:
             Preprocessing((int(name), int(name)), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
             layers=("colour", "gradient", "variance", "gabor.*"),
         )
-
-    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Nothing to translate."""
-        return state
 
 
 class _Signed(nn.Module):

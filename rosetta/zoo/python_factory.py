@@ -33,20 +33,17 @@ from torch import Tensor, nn
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.units import Grid
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
 
 
-class PythonFactory:
+class PythonFactory(Family):
     """The family `python`."""
 
     description = "a model of your own: python:<module>:<factory>, a function that returns a torch module"
-    generators = False
     conditions = frozenset({"classes", "bound"})
-    fetches = False
     channels_last = False
-    state_key: str | None = None
 
     def names(self) -> list[str]:
         """None are known beforehand."""
@@ -64,10 +61,6 @@ class PythonFactory:
         if not isinstance(module, nn.Module):
             raise UserError(f"python:{name} returned a {type(module).__name__}; return a torch.nn.Module")
         return _describe(module, f"python:{name}")
-
-    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Nothing to translate."""
-        return state
 
 
 def _find(name: str) -> Any:

@@ -8,11 +8,15 @@ from rosetta.zoo.dino_family import DINO
 from rosetta.zoo.open_clip_family import OpenCLIP
 from rosetta.zoo.pixels import Pixels
 from rosetta.zoo.python_factory import PythonFactory
+from rosetta.zoo.stylegan.families import StyleGAN2, StyleGAN3, StyleGANXL
 from rosetta.zoo.timm_family import Timm
 from rosetta.zoo.torchvision_family import Torchvision
 
 _FAMILIES: dict[str, Family] = {
     "dcgan": DCGAN(),
+    "stylegan2": StyleGAN2(),
+    "stylegan3": StyleGAN3(),
+    "styleganxl": StyleGANXL(),
     "biggan": BigGANDeep(),
     "torchvision": Torchvision(),
     "timm": Timm(),

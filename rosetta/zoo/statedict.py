@@ -8,6 +8,11 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError
 
+
+class MisfitError(UserError):
+    """Tensors are of another network than they are said to be; the message says how that shows."""
+
+
 _COUNTER = "num_batches_tracked"
 """Buffer of batch norms that old releases did not save and that plays no part once trained."""
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
 
@@ -18,15 +18,11 @@ _NO_GRID = ("Hiera", "HieraDet")
 """Classes whose tokens follow mask units instead of rows: such a sequence does not fold back into a grid."""
 
 
-class Timm:
+class Timm(Family):
     """The family `timm`; imports the library only when used, as that takes seconds."""
 
     description = "any image model of timm, by its name there, with or without a tag"
-    generators = False
-    conditions: frozenset[str] = frozenset()
     fetches = True
-    channels_last = True
-    state_key: str | None = None
 
     def names(self) -> list[str]:
         """Architectures of the installed release, without tags."""

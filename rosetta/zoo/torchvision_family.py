@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.units import Grid
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
 from rosetta.zoo.timm_family import RESNET_STAGES
@@ -15,15 +15,11 @@ from rosetta.zoo.timm_family import RESNET_STAGES
 _MLP_ACTIVATIONS = ("encoder.layers.*.mlp.1",)
 
 
-class Torchvision:
+class Torchvision(Family):
     """The family `torchvision`; imports the library only when used."""
 
     description = "any classification model of torchvision, by its name there"
-    generators = False
-    conditions: frozenset[str] = frozenset()
     fetches = True
-    channels_last = True
-    state_key: str | None = None
 
     def names(self) -> list[str]:
         """Classification models of the installed release."""
@@ -62,10 +58,6 @@ class Torchvision:
             preferred=(RESNET_STAGES,) if isinstance(module, models.ResNet) else (_MLP_ACTIVATIONS,),
             traits=Traits(prefix_tokens=1, token_grid=_grid(module)) if vit else Traits(),
         )
-
-    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Nothing to translate."""
-        return state
 
 
 def _preprocessing(name: str) -> Preprocessing:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rosetta.errors import UserError
+from rosetta.zoo.statedict import MisfitError
 
 
 @dataclass(frozen=True, order=True)
@@ -30,14 +30,14 @@ def layers_in(state: Mapping[str, Tensor], architecture: str) -> list[FoundLayer
 
     Raises
     ------
-    UserError
+    MisfitError
         It is of another kind.
     """
     shape_of(state, "synthesis.input.freqs", 2, architecture)
     found = (re.fullmatch(r"synthesis\.L(\d+)_(\d+)_(\d+)\.weight", name) for name in state)
     layers = sorted(FoundLayer(*map(int, match.groups())) for match in found if match)
     if len(layers) < 2:
-        raise UserError(f"these weights are no {architecture} generator's: they have {len(layers)} synthesis layers")
+        raise MisfitError(f"they are no {architecture} generator's: they have {len(layers)} synthesis layers")
     return layers
 
 
@@ -46,15 +46,15 @@ def shape_of(state: Mapping[str, Tensor], name: str, axes: int, architecture: st
 
     Raises
     ------
-    UserError
+    MisfitError
         There is none of so many axes.
     """
     if name not in state:
         held = next(map(repr, state), "nothing")
-        raise UserError(f"these weights are no {architecture} generator's: {name!r} is missing, there is {held}")
+        raise MisfitError(f"they are no {architecture} generator's: {name!r} is missing, there is {held}")
     shape = tuple(state[name].shape)
     if len(shape) != axes:
-        raise UserError(f"these weights are no {architecture} generator's: {name!r} is {shape}, not of {axes} axes")
+        raise MisfitError(f"they are no {architecture} generator's: {name!r} is {shape}, not of {axes} axes")
     return shape
 
 
@@ -68,19 +68,19 @@ def compare(build: Callable[[], nn.Module], state: Mapping[str, Tensor], archite
 
     Raises
     ------
-    UserError
+    MisfitError
         They differ; the message shows the first difference.
     """
     try:
         with torch.device("meta"):
             wanted = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
     except (ValueError, RuntimeError) as error:  # the latter is how torch refuses a size below 0
-        raise UserError(f"these weights are of no {architecture} generator that exists: {error}") from None
+        raise MisfitError(f"they are of no {architecture} generator that exists: {error}") from None
     held = {name: tuple(tensor.shape) for name, tensor in state.items()}
     for name in (*wanted, *held):
         if wanted.get(name) != held.get(name):
             mine, theirs = (f"{side[name]}" if name in side else "nothing" for side in (wanted, held))
-            raise UserError(
-                f"these weights are no {architecture} generator's: {name!r} is {theirs} in the file and {mine} in "
+            raise MisfitError(
+                f"they are no {architecture} generator's: {name!r} is {theirs} in the file and {mine} in "
                 "the network that fits best"
             )

@@ -1,4 +1,4 @@
-"""What both layouts of StyleGAN2 are built from (Karras et al., CVPR 2020, arXiv 1912.04958).
+"""What style-based generators are built from (StyleGAN2: Karras et al., CVPR 2020, arXiv 1912.04958).
 
 Weights are stored at unit scale and scaled when they are used, which gives all of them the same learning rate
 (Karras et al., 2018, arXiv 1710.10196, section 4.1).

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from rosetta.errors import UserError, nearest
 from rosetta.units import Grid
+from rosetta.zoo.statedict import MisfitError
 from rosetta.zoo.stylegan import stylegan2_nvidia, stylegan2_rosinality
 from rosetta.zoo.stylegan.fit import compare, shape_of
 
@@ -35,6 +35,8 @@ class Published:
     """Side in pixels of its images, which are always square."""
     content: Grid
     """Height and width in pixels of what they show, in their middle; what it was trained on is black elsewhere."""
+    converted: bool = False
+    """Released for TensorFlow, and converted to rosinality's layout; else first released in NVIDIA's."""
 
     @property
     def image_size(self) -> Grid:
@@ -48,17 +50,17 @@ class Published:
         return slice(rows, rows + self.content[0]), slice(columns, columns + self.content[1])
 
 
-def _square(side: int) -> Published:
-    return Published(side, (side, side))
+def _square(side: int, converted: bool = False) -> Published:
+    return Published(side, (side, side), converted)
 
 
-_PUBLISHED = {
+published: dict[str, Published] = {
     # Config F of the paper, released for TensorFlow.
-    "ffhq-1024": _square(1024),
-    "lsun-car": Published(512, (384, 512)),
-    "lsun-cat": _square(256),
-    "lsun-church": _square(256),
-    "lsun-horse": _square(256),
+    "ffhq-1024": _square(1024, converted=True),
+    "lsun-car": Published(512, (384, 512), converted=True),
+    "lsun-cat": _square(256, converted=True),
+    "lsun-church": _square(256, converted=True),
+    "lsun-horse": _square(256, converted=True),
     # Released later with the code of StyleGAN2-ADA and StyleGAN3; u: unaligned. `ffhq-256` is also rosinality's own.
     "afhqcat-512": _square(512),
     "afhqdog-512": _square(512),
@@ -76,31 +78,12 @@ _PUBLISHED = {
 }
 
 
-def names() -> list[str]:
-    """The published networks, sorted."""
-    return sorted(_PUBLISHED)
-
-
-def published(name: str) -> Published:
-    """What is known of a published network.
-
-    Raises
-    ------
-    UserError
-        There is none of this name.
-    """
-    if name not in _PUBLISHED:
-        hint = nearest(name, _PUBLISHED) or f"; there are {', '.join(names())}"
-        raise UserError(f"{_ARCHITECTURE} has no published network {name!r}{hint}")
-    return _PUBLISHED[name]
-
-
 def layout_of_state(state: Mapping[str, Tensor]) -> tuple[LayoutName, int]:
     """In which of the two layouts a state dict is, and the side of the images in pixels.
 
     Raises
     ------
-    UserError
+    MisfitError
         It is not a generator's of this architecture without a condition; the message names what differs first.
     """
     layout, arguments = _recognise(state)
@@ -121,7 +104,7 @@ def generator_for(state: Mapping[str, Tensor], *, psi: float = 1.0, **options: A
 
     Raises
     ------
-    UserError
+    MisfitError
         As :func:`layout_of_state`.
     """
     layout, arguments = _recognise(state)
@@ -145,7 +128,7 @@ def _recognise(state: Mapping[str, Tensor]) -> tuple[LayoutName, dict[str, Any]]
         known = next((f"they are {other}: there is {name!r}" for name, other in _OTHERS.items() if name in state), None)
         held = next(map(repr, state), "nothing")
         why = known or f"neither 'synthesis.b4.const' nor 'input.input' is among them, there is {held}"
-        raise UserError(f"these weights are no {_ARCHITECTURE} generator's: {why}")
+        raise MisfitError(f"they are no {_ARCHITECTURE} generator's: {why}")
     compare(lambda: _CLASSES[layout](**arguments), state, _ARCHITECTURE)
     return layout, arguments
 
@@ -153,7 +136,7 @@ def _recognise(state: Mapping[str, Tensor]) -> tuple[LayoutName, dict[str, Any]]
 def _nvidia(state: Mapping[str, Tensor]) -> dict[str, Any]:
     for name, what in (("mapping.embed.weight", "have a condition"), ("synthesis.b8.skip.weight", "are residual")):
         if name in state:
-            raise UserError(f"these weights {what}, which no known {_ARCHITECTURE} generator is: there is {name!r}")
+            raise MisfitError(f"they {what}, which no known {_ARCHITECTURE} generator is: there is {name!r}")
     sides = _doubled(_count(state, r"synthesis\.b\d+\.conv1\.weight"))
     widths = {4: _shape(state, "synthesis.b4.const", 3)[0]}
     widths |= {side: _shape(state, f"synthesis.b{side}.conv1.weight", 4)[0] for side in sides}

@@ -12,13 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rosetta.errors import UserError
+from rosetta.zoo.statedict import MisfitError
 from rosetta.zoo.stylegan.filtered import filtered_lrelu
 from rosetta.zoo.stylegan.fit import channel_base, compare, layers_in, shape_of
 from rosetta.zoo.stylegan.kaiser import Signal, Step, lowpass, radial_lowpass, schedule
+from rosetta.zoo.stylegan.modulation import MAPPING_RATE, Dense, normalise
 
-MAPPING_RATE = 0.01
-"""Learning rate of the mapping, relative to the rest; its weights are stored divided by it."""
 _SLOPE = 0.2
 """Of every leaky ReLU below 0."""
 _FILTER_SIZE = 6
@@ -96,6 +95,7 @@ class StyleGAN3(nn.Module):
         psi: float = 1.0,
     ) -> None:
         super().__init__()
+        self.resolution, self.z_dim = resolution, z_dim
         self.synthesis = Synthesis(schedule(resolution, layers, channel_base, channel_max), w_dim, rotation)
         self.mapping = StyleMapping(z_dim, w_dim, c_dim, self.synthesis.styles, psi)
 
@@ -124,7 +124,7 @@ class StyleMapping(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """(image, z), and (image, c) if there is a condition → (image, style, w).
+        """(image, z), and a condition (image, c) or classes (image,) int64 if there is one → (image, style, w).
 
         Raises
         ------
@@ -133,9 +133,11 @@ class StyleMapping(nn.Module):
         """
         inputs = normalise(z)
         if self.embed is not None:
+            length = self.embed.weight.shape[1]
             if c is None:
-                raise ValueError(f"the network is conditional; give it c, (image, {self.embed.weight.shape[1]})")
-            inputs = torch.cat([inputs, normalise(self.embed(c.to(z.dtype)))], 1)
+                raise ValueError(f"the network is conditional; give it c, (image, {length})")
+            condition = F.one_hot(c, length) if c.ndim == 1 else c
+            inputs = torch.cat([inputs, normalise(self.embed(condition.to(z.dtype)))], 1)
         w = self.w_avg.lerp(self.fc1(self.fc0(inputs)), self.psi)
         return w[:, None].repeat(1, self.styles, 1)
 
@@ -284,21 +286,6 @@ class Layer(nn.Module):
         )
 
 
-class Dense(nn.Module):
-    """A linear layer whose stored weights have unit scale; `weight` (out, in), `bias` (out)."""
-
-    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, lrelu: bool = False, rate: float = 1.0) -> None:
-        super().__init__()
-        self.lrelu, self.rate = lrelu, rate
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
-        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(image, in) → (image, out)."""
-        outputs = F.linear(inputs, self.weight * (self.rate / math.sqrt(inputs.shape[1])), self.bias * self.rate)
-        return F.leaky_relu(outputs, _SLOPE) * math.sqrt(2) if self.lrelu else outputs
-
-
 def modulated(maps: Tensor, weight: Tensor, styles: Tensor, gain: Tensor, *, demodulate: bool) -> Tensor:
     """A convolution with weights scaled by an image's styles; the maps grow by the kernel less 1.
 
@@ -334,11 +321,6 @@ def modulated(maps: Tensor, weight: Tensor, styles: Tensor, gain: Tensor, *, dem
     return maps if scales is None else maps * scales[:, :, None, None]
 
 
-def normalise(vectors: Tensor) -> Tensor:
-    """(image, component), each vector to a mean square of 1."""
-    return vectors * (vectors.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-
-
 def recognise(state: Mapping[str, Tensor]) -> Arguments:
     """Which generator a state dict is of.
 
@@ -349,13 +331,13 @@ def recognise(state: Mapping[str, Tensor]) -> Arguments:
 
     Raises
     ------
-    UserError
+    MisfitError
         It is of another architecture; the message names what differs first.
     """
     layers = layers_in(state, "StyleGAN3")
     first, last = layers[0], layers[-1]
     if "mapping.embed_proj.weight" in state:
-        raise UserError("these weights are StyleGAN-XL's, not StyleGAN3's: they have 'mapping.embed_proj.weight'")
+        raise MisfitError("they are StyleGAN-XL's, not StyleGAN3's: they have 'mapping.embed_proj.weight'")
     kernel = f"synthesis.L{first.index}_{first.size}_{first.channels}.weight"
     w_dim, inputs = shape_of(state, "mapping.fc0.weight", 2, "StyleGAN3")
     conditional = "mapping.embed.weight" in state

@@ -10,10 +10,11 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
-from rosetta.errors import UserError
+from rosetta.zoo.statedict import MisfitError
 from rosetta.zoo.stylegan.fit import FoundLayer, channel_base, compare, layers_in, shape_of
 from rosetta.zoo.stylegan.kaiser import CRITICAL, MARGIN, extend, schedule
-from rosetta.zoo.stylegan.stylegan3 import MAPPING_RATE, Dense, Synthesis, normalise
+from rosetta.zoo.stylegan.modulation import MAPPING_RATE, Dense, normalise
+from rosetta.zoo.stylegan.stylegan3 import Synthesis
 
 
 class Arguments(TypedDict, total=False):
@@ -57,8 +58,6 @@ class StyleGANXL(nn.Module):
         before training and kept with the weights.
     psi
         Truncation: styles go from the mean of their class (0) to what the mapping makes of the latents (1).
-    category
-        Class of the images for which none is given; None where it must be given.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class StyleGANXL(nn.Module):
         c_dim: int = 1000,
         embedding_dim: int = 320,
         psi: float = 1.0,
-        category: int | None = None,
     ) -> None:
         super().__init__()
         steps = schedule(stem_resolution, stem_layers, channel_base, channel_max)
@@ -85,7 +83,8 @@ class StyleGANXL(nn.Module):
             steps = extend(steps, reached, head_layers, channel_base, channel_max)
         if reached != resolution:
             raise ValueError(f"a stem of {stem_resolution} pixels never grows to {resolution} by doubling")
-        self.mapping = ClassMapping(z_dim, w_dim, c_dim, embedding_dim, 1 + len(steps), psi, category)
+        self.resolution, self.z_dim, self.classes = resolution, z_dim, c_dim
+        self.mapping = ClassMapping(z_dim, w_dim, c_dim, embedding_dim, 1 + len(steps), psi)
         self.synthesis = Synthesis(steps, w_dim)
 
     @property
@@ -93,7 +92,7 @@ class StyleGANXL(nn.Module):
         """Paths of the synthesis layers, whose outputs are maps, in forward order."""
         return tuple(f"synthesis.{name}" for name in self.synthesis.names)
 
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """(image, z) standard normal and classes as :class:`ClassMapping` takes them → (image, rgb, y, x) in −1..1."""
         images: Tensor = self.synthesis(self.mapping(z, c))
         return images
@@ -104,18 +103,16 @@ class ClassMapping(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(
-        self, z_dim: int, w_dim: int, c_dim: int, embedding_dim: int, styles: int, psi: float, category: int | None
-    ) -> None:
+    def __init__(self, z_dim: int, w_dim: int, c_dim: int, embedding_dim: int, styles: int, psi: float) -> None:
         super().__init__()
-        self.styles, self.psi, self.category = styles, psi, category
+        self.styles, self.psi = styles, psi
         self.embed = nn.Embedding(c_dim, embedding_dim)
         self.embed_proj = Dense(embedding_dim, z_dim, lrelu=True)
         self.fc0 = Dense(2 * z_dim, w_dim, lrelu=True, rate=MAPPING_RATE)
         self.fc1 = Dense(w_dim, w_dim, lrelu=True, rate=MAPPING_RATE)
         self.register_buffer("w_avg", torch.zeros(c_dim, w_dim))
 
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+    def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Styles of latents.
 
         Parameters
@@ -123,8 +120,7 @@ class ClassMapping(nn.Module):
         z
             (image, z) standard normal.
         c
-            (image, class), of which the largest counts, or (image,) indices of classes; left out, all images are of
-            :attr:`category`.
+            (image, class), of which the largest counts, or (image,) indices of classes.
 
         Returns
         -------
@@ -134,20 +130,16 @@ class ClassMapping(nn.Module):
         Raises
         ------
         ValueError
-            No class is given and there is no default, or the classes have another shape.
+            The classes have another shape.
         """
         classes = self._classes(z, c)
         condition = self.embed_proj(self.embed(classes))
         w = self.fc1(self.fc0(torch.cat([normalise(z), normalise(condition)], 1)))
         return self.w_avg[classes].lerp(w, self.psi)[:, None].repeat(1, self.styles, 1)
 
-    def _classes(self, z: Tensor, c: Tensor | None) -> Tensor:
+    def _classes(self, z: Tensor, c: Tensor) -> Tensor:
         """(image,) indices."""
         count = self.embed.num_embeddings
-        if c is None:
-            if self.category is None:
-                raise ValueError(f"no class is given; give c, (image, {count}) or (image,), or build with a category")
-            return torch.full((len(z),), self.category, device=z.device)
         if c.shape == (len(z), count):
             return c.argmax(1)
         if c.shape == (len(z),) and not c.is_floating_point():
@@ -161,21 +153,18 @@ def recognise(state: Mapping[str, Tensor]) -> Arguments:
     Returns
     -------
     Arguments
-        All of them; the channel base is the least that gives this network. `psi` and `category` are no part of the
-        weights.
+        All of them; the channel base is the least that gives this network. `psi` is no part of the weights.
 
     Raises
     ------
-    UserError
+    MisfitError
         It is of another architecture; the message names what differs first.
     """
     layers = layers_in(state, "StyleGAN-XL")
     if "mapping.embed_proj.weight" not in state:
         known = "mapping.embed.weight" in state
         why = "it was trained without, which is not known here" if known else "are they StyleGAN3's?"
-        raise UserError(
-            f"these weights are no StyleGAN-XL's with classes: 'mapping.embed_proj.weight' is missing; {why}"
-        )
+        raise MisfitError(f"they are no StyleGAN-XL's with classes: 'mapping.embed_proj.weight' is missing; {why}")
     classes, embedding = shape_of(state, "mapping.embed.weight", 2, "StyleGAN-XL")
     arguments = Arguments(
         resolution=layers[-1].size,

@@ -12,7 +12,19 @@ Spec = Callable[..., ModelSpec]
 
 
 def test_families_and_names() -> None:
-    assert list(zoo.families()) == ["dcgan", "biggan", "torchvision", "timm", "dino", "open_clip", "pixels", "python"]
+    assert list(zoo.families()) == [
+        "dcgan",
+        "stylegan2",
+        "stylegan3",
+        "styleganxl",
+        "biggan",
+        "torchvision",
+        "timm",
+        "dino",
+        "open_clip",
+        "pixels",
+        "python",
+    ]
     assert all("\n" not in line for line in zoo.families().values())
     assert zoo.names("dcgan") == ["digiface"]
     assert "tf_efficientnet_lite0" in zoo.names("timm")
@@ -27,7 +39,7 @@ def test_families_and_names() -> None:
     ("model", "message"),
     [
         ("tim/resnet18", "unknown model family 'tim'; did you mean 'timm'"),
-        ("diffusion/x", r"unknown model family 'diffusion'.*\(there are dcgan, biggan"),
+        ("diffusion/x", r"unknown model family 'diffusion'.*\(there are dcgan, stylegan2"),
         ("resnet18", "neither <family>/<name>"),
         ("timm/", "neither <family>/<name>"),
         ("python/x", "nor python:<module>:<factory>"),

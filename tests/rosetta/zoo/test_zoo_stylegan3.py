@@ -19,7 +19,6 @@ from safetensors import safe_open
 from spectra import passed, square
 from torch import Tensor, nn
 
-from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.zoo.stylegan.kaiser import schedule
@@ -357,20 +356,3 @@ def test_a_condition() -> None:
 def test_styles_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"not \(image, 8, 16\)"):
         toy("t").synthesis(torch.zeros(shape))
-
-
-def test_in_the_zoo(spec: Spec, factory: Callable[[Callable[[], object]], str]) -> None:
-    def make() -> StyleGAN3:
-        net = toy("t")
-        net.latent, net.default_layers = 16, net.layer_names  # type: ignore[assignment]
-        return net
-
-    model = zoo.load(spec(factory(make), "pretrained"))
-    _, tensors = facts("t")
-    assert [layer.name for layer in model.units.layers] == list(toy("t").layer_names)
-    assert (model.image_size, model.spaces) == ((SIDE, SIDE), ("z", "w", "w+"))
-    images, maps = model.generate(tensors["z"])
-    torch.testing.assert_close(images, (tensors["map/image"] + 1) / 2, rtol=0, atol=1e-5)
-    torch.testing.assert_close(maps["synthesis.L4_52_16"], tensors["map/synthesis.L4_52_16"], rtol=0, atol=1e-4)
-    again, _ = model.synthesise_styles(model.styles(tensors["z"]))
-    torch.testing.assert_close(again, images)

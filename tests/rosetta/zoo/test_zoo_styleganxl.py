@@ -17,7 +17,6 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.zoo.stylegan import stylegan3
@@ -228,7 +227,7 @@ def test_truncation_goes_towards_the_mean_of_the_class() -> None:
     averages = weights()["mapping.w_avg"].double()
     assert not torch.allclose(averages[3], averages[7], atol=1e-3)
     images = mean(z, c)
-    assert torch.equal(images[[1, 3]], images[[0, 0]])
+    torch.testing.assert_close(images[[1, 3]], images[[0, 0]], rtol=0, atol=1e-12)
     assert not torch.allclose(images[0], images[2], rtol=1e-3)
     of_class = averages[c][:, None].expand(-1, mean.synthesis.styles, -1)
     torch.testing.assert_close(images, full.synthesis(of_class))
@@ -237,17 +236,13 @@ def test_truncation_goes_towards_the_mean_of_the_class() -> None:
     assert half.mapping(z, c).shape == (4, 10, 16)
 
 
-def test_classes_may_be_scores_or_indices_or_left_out() -> None:
+def test_classes_may_be_scores_or_indices() -> None:
     net, z, c = toy(torch.float64), latents(3), torch.tensor([0, 9, 4])
     images = net(z, c)
     hot = torch.nn.functional.one_hot(c, CLASSES)
     assert torch.equal(net(z, hot), images)
     assert torch.equal(net(z, hot.double() * 3 - 1), images)
-    assert torch.equal(toy(torch.float64, category=4)(z), net(z, torch.full((3,), 4)))
-    assert torch.equal(toy(torch.float64, category=4)(z, c), images)
     assert not torch.allclose(net(z, c.flip(0))[0], images[0], rtol=1e-3)
-    with pytest.raises(ValueError, match=r"no class is given; give c, \(image, 10\) or \(image,\)"):
-        net(z)
     for wrong in (c.double(), c[:2], hot[:, :9], hot[:2]):
         with pytest.raises(ValueError, match=r"not \(3, 10\) or integers \(3,\)"):
             net(z, wrong)
@@ -274,21 +269,3 @@ def test_no_image_depends_on_another() -> None:
     for image in range(4):
         alone = net(z[image : image + 1], c[image : image + 1])
         torch.testing.assert_close(alone, together[image : image + 1], rtol=0, atol=1e-12)
-
-
-def test_in_the_zoo(spec: Spec, factory: Callable[[Callable[[], object]], str]) -> None:
-    def make() -> StyleGANXL:
-        net = toy(category=3)
-        net.latent, net.default_layers = 16, net.layer_names  # type: ignore[assignment]
-        return net
-
-    model = zoo.load(spec(factory(make), "pretrained"))
-    _, tensors = facts()
-    assert [layer.name for layer in model.units.layers] == list(toy().layer_names)
-    assert (model.image_size, model.spaces) == ((32, 32), ("z", "w", "w+"))
-    assert tensors["c"][0].argmax() == 3
-    images, maps = model.generate(tensors["z"][:1])
-    torch.testing.assert_close(images, (tensors["map/image"][:1] + 1) / 2, rtol=0, atol=1e-5)
-    torch.testing.assert_close(maps["synthesis.L7_52_8"], tensors["map/synthesis.L7_52_8"][:1], rtol=0, atol=1e-4)
-    again, _ = model.synthesise_styles(model.styles(tensors["z"][:1]))
-    torch.testing.assert_close(again, images)
