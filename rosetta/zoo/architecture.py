@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
+from rosetta.zoo.weights import Folder
 
 UNCONDITIONAL = Condition()
 """A model is told nothing."""
@@ -89,4 +90,29 @@ class Family(Protocol):
 
     def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A state dict of another release under the names of the module; unchanged where nothing is known."""
+        ...
+
+
+@runtime_checkable
+class TakesFolders(Protocol):
+    """What a family does besides whose weights are not a file but a folder of several."""
+
+    def files(self, name: str, folder: Folder) -> tuple[str, ...]:
+        """The files that :meth:`build_from` will read, relative to the folder; nothing of the network is read yet.
+
+        Raises
+        ------
+        UserError
+            The folder is not what the family takes.
+        """
+        ...
+
+    def build_from(self, name: str, folder: Folder, condition: Condition) -> tuple[Architecture, dict[str, Tensor]]:
+        """As :meth:`Family.build`, from a folder, with the tensors that are to be loaded.
+
+        Raises
+        ------
+        UserError
+            No such model, or the folder does not hold it.
+        """
         ...
