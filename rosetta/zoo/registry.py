@@ -4,6 +4,7 @@ from rosetta.errors import UserError, nearest
 from rosetta.zoo.architecture import Family
 from rosetta.zoo.biggan import BigGANDeep
 from rosetta.zoo.dcgan import DCGAN
+from rosetta.zoo.diffusers_family import Diffusers
 from rosetta.zoo.dino_family import DINO
 from rosetta.zoo.open_clip_family import OpenCLIP
 from rosetta.zoo.pixels import Pixels
@@ -14,6 +15,7 @@ from rosetta.zoo.torchvision_family import Torchvision
 _FAMILIES: dict[str, Family] = {
     "dcgan": DCGAN(),
     "biggan": BigGANDeep(),
+    "diffusers": Diffusers(),
     "torchvision": Torchvision(),
     "timm": Timm(),
     "dino": DINO(),

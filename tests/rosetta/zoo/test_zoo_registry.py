@@ -12,7 +12,17 @@ Spec = Callable[..., ModelSpec]
 
 
 def test_families_and_names() -> None:
-    assert list(zoo.families()) == ["dcgan", "biggan", "torchvision", "timm", "dino", "open_clip", "pixels", "python"]
+    assert list(zoo.families()) == [
+        "dcgan",
+        "biggan",
+        "diffusers",
+        "torchvision",
+        "timm",
+        "dino",
+        "open_clip",
+        "pixels",
+        "python",
+    ]
     assert all("\n" not in line for line in zoo.families().values())
     assert zoo.names("dcgan") == ["digiface"]
     assert "tf_efficientnet_lite0" in zoo.names("timm")
