@@ -157,11 +157,16 @@ def _initialise(_: str, kind: Any, chosen: dict[str, Any]) -> nn.Module:
 
 
 def _scheduler(kind: Any, chosen: dict[str, Any], origin: str) -> Any:
-    _number(chosen["num_train_timesteps"], _MOST_TIMESTEPS, "num_train_timesteps", origin)
+    trained = _number(chosen["num_train_timesteps"], _MOST_TIMESTEPS, "num_train_timesteps", origin)
     try:
-        return kind(**chosen)
+        scheduler = kind(**chosen)
     except Exception as error:
         raise UserError(f"{origin}: diffusers cannot build its scheduler: {error}") from None
+    if tuple(scheduler.alphas_cumprod.shape) != (trained,):
+        raise UserError(
+            f"{origin}: its scheduler has not one of trained_betas for each of {trained} timesteps; mend it"
+        )
+    return scheduler
 
 
 def _shape(denoising: Mapping[str, Any], coding: Mapping[str, Any] | None, origin: str) -> tuple[int, int, int]:
@@ -169,12 +174,12 @@ def _shape(denoising: Mapping[str, Any], coding: Mapping[str, Any] | None, origi
     size = denoising["sample_size"]
     sides = size if isinstance(size, tuple) and len(size) == 2 else (size, size)
     height, width = (_number(side, _MOST_SIDE, "sample_size", origin) for side in sides)
-    channels = denoising["in_channels"]
+    channels = _number(denoising["in_channels"], _MOST_SIDE, "in_channels", origin)
     given = denoising["out_channels"]
-    if given is not None and given not in (channels, 2 * channels):  # as many again where variances are learnt
+    if given not in (None, channels, 2 * channels):  # as many again where variances are learnt
         raise UserError(f"{origin}: its denoiser takes {channels} channels and gives {given}; take another pipeline")
     colours = (channels,) if coding is None else (coding["in_channels"], coding["out_channels"])
-    if set(colours) != {3}:
+    if any(colour != 3 for colour in colours):
         raise UserError(f"{origin}: its images have {colours[-1]} channels; only RGB models can be mined")
     if coding is not None and coding["latent_channels"] != channels:
         raise UserError(

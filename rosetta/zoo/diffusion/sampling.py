@@ -164,17 +164,20 @@ def timesteps_of(pipeline: Pipeline, steps: int, origin: str) -> tuple[int, ...]
     Raises
     ------
     UserError
-        There are not as many.
+        There are not as many, or the schedule is none.
     """
     scheduler = pipeline.scheduler
     trained = scheduler.config.num_train_timesteps
+    if steps > trained:
+        raise UserError(f"{origin}: condition.steps is {steps}, but it was trained on {trained}; take fewer")
     try:
         scheduler.set_timesteps(steps)
-    except ValueError:
-        raise UserError(f"{origin}: condition.steps is {steps}, but it was trained on {trained}; take fewer") from None
-    found = tuple(int(timestep) for timestep in scheduler.timesteps)
-    if not found or min(found) < 0 or max(found) >= trained:  # offsets and roundings may step over either end
+        found = tuple(int(timestep) for timestep in scheduler.timesteps)
+    except Exception as error:  # settings of a configuration that nobody has looked at until now
+        raise UserError(f"{origin}: its scheduler cannot take {steps} steps: {error}") from None
+    if min(found) < 0 or max(found) >= trained:  # an offset may step over the end
         raise UserError(
-            f"{origin}: condition.steps = {steps} asks for timestep {max(found, default=0)} of {trained}; take fewer"
+            f"{origin}: with condition.steps = {steps}, its scheduler begins at timestep {max(found)} of {trained}; "
+            "take fewer"
         )
     return found

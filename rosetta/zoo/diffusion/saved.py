@@ -46,7 +46,7 @@ def components(folder: Folder) -> tuple[str, ...]:
     # Lists name a library and a class; what else there is are settings of the pipeline.
     named = {part: value for part, value in index.items() if isinstance(value, list) and any(value)}
     for part, value in named.items():
-        if part not in CLASSES or value[0] != "diffusers" or value[-1] not in CLASSES[part]:
+        if value not in [["diffusers", name] for name in CLASSES.get(part, ())]:
             known = ", ".join(f"{name} ({' or '.join(classes)})" for name, classes in CLASSES.items())
             raise UserError(
                 f"weights {folder.text!r}: {_INDEX} names a component {part!r} of class {value[-1]!r}, which is not "

@@ -17,7 +17,9 @@ from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.capture import Capture, choose_layers
 from rosetta.zoo.diffusers_family import Diffusers
 from rosetta.zoo.latents import draw_noise
+from rosetta.zoo.layout import Traits
 from rosetta.zoo.probe import probe
+from rosetta.zoo.unseen import is_seen
 
 Load = Callable[..., zoo.Model]
 _CLASSES = torch.tensor([3, 980])
@@ -47,6 +49,11 @@ def _noise(shape: tuple[int, ...], seed: int = 0, dtype: torch.dtype = torch.flo
 
 def _near(found: Tensor, wanted: Tensor, share: float = 1e-4) -> None:
     torch.testing.assert_close(found, wanted, rtol=0, atol=share * float(wanted.abs().max()))
+
+
+def _images(output: Any) -> Tensor:
+    """(image, rgb, y, x) in 0..1 that a pipeline returned."""
+    return torch.from_numpy(output.images).permute(0, 3, 1, 2)
 
 
 def _hooked(module: nn.Module, prefix: str, paths: list[str]) -> dict[str, Tensor]:
@@ -138,7 +145,7 @@ def test_images_are_those_of_the_ddim_pipeline(load: Load, steps: int) -> None:
     model, pipeline = load("unet", steps=steps), unet_pipeline()
     for network in (model.module, pipeline.unet):
         network.double()  # twenty steps make much of a little rounding
-    wanted = pipeline(2, torch.Generator().manual_seed(0), num_inference_steps=steps, output_type="pt").images
+    wanted = _images(pipeline(2, torch.Generator().manual_seed(0), num_inference_steps=steps, output_type="np"))
     images, _ = model.synthesise(_noise((2, 3, 8, 8), dtype=torch.float64).flatten(1))
     assert wanted.std() > 0.05
     _near(images.clamp(0, 1), wanted, 1e-9)
@@ -148,7 +155,7 @@ def test_images_are_those_of_the_ddim_pipeline(load: Load, steps: int) -> None:
 def test_images_are_those_of_the_dit_pipeline(load: Load, guidance: float | None) -> None:
     model, pipeline = load("dit", steps=5, guidance=guidance), dit_pipeline()
     random = torch.Generator().manual_seed(0)
-    wanted = pipeline(_CLASSES.tolist(), guidance or 1.0, random, num_inference_steps=5, output_type="pt").images
+    wanted = _images(pipeline(_CLASSES.tolist(), guidance or 1.0, random, num_inference_steps=5, output_type="np"))
     images, _ = model.generate(_noise((2, 4, 6, 6)).flatten(1), _CLASSES)
     assert wanted.shape == (2, 3, 12, 12)
     assert wanted.std() > 0.05
@@ -246,16 +253,34 @@ def test_with_gradients_a_step_keeps_no_more_than_its_latent(load: Load) -> None
     assert bytes_kept(8) - bytes_kept(2) <= 6 * latent < bytes_kept(1)
 
 
-def test_a_probe_takes_one_step(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffusers import DDIMScheduler
+def test_layers_can_be_any_that_run_once_where_they_are_seen(load: Load) -> None:
+    model = load("dit", steps=3, layers=["vae.decoder.up_blocks.*", "transformer.transformer_blocks.1"])
+    assert [(layer.name, layer.grid) for layer in model.units.layers] == [
+        ("transformer.transformer_blocks.1", (3, 3)),
+        ("vae.decoder.up_blocks.0", (12, 12)),
+        ("vae.decoder.up_blocks.1", (12, 12)),
+    ]
+    with pytest.raises(UserError, match=r"layer 'transformer\.\S+\.norm1\.emb' runs 2 times per image"):
+        load("dit", layers=["transformer.transformer_blocks.0.norm1.emb"])
+    with pytest.raises(UserError, match=r"layer 'vae\.encoder' never runs"):
+        load("dit", layers=["vae.encoder"])
+    assert load("dit", layers=["vae.encoder.mid_block"], timestep=3).units.layers[0].grid == (6, 6)
 
-    steps: list[int] = []
-    step = DDIMScheduler.step
-    monkeypatch.setattr(DDIMScheduler, "step", lambda *given, **told: steps.append(1) or step(*given, **told))
-    model = load("unet", steps=50)
-    assert len(steps) == 1
-    model.generate(_noise((1, 192)))
-    assert len(steps) == 51
+
+@pytest.mark.parametrize(("kind", "seen"), [("unet", [False] * 5 + [True]), ("dit", [False] * 10 + [True, False])])
+def test_the_last_step_alone_is_seen_and_a_probe_takes_no_other(load: Load, kind: str, seen: list[bool]) -> None:
+    model = load(kind, steps=6, **({"guidance": 2.0} if kind == "dit" else {}))
+    ran: list[bool] = []
+    model.module.get_submodule("unet.conv_in" if kind == "unet" else "transformer.pos_embed").register_forward_hook(
+        lambda *_: ran.append(is_seen())
+    )
+    told = (torch.zeros(1, dtype=torch.int64),) if kind == "dit" else ()
+    latents = torch.from_numpy(model.draw_latents(1, 0))
+    model.generate(latents, *told)
+    assert ran == seen
+    ran.clear()
+    probe(model.module, (latents, *told), Traits(), model.image_size)
+    assert ran == [True]
 
 
 # Looking at images ---------------------------------------------------------------------------------------------------

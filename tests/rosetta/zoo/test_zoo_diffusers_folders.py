@@ -12,6 +12,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DiTTransformer2DModel, UNet2DModel
 from diffusion_folders import save_dit, save_unet
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from rosetta import zoo
@@ -20,6 +22,7 @@ from rosetta.recipe import Condition, ModelSpec
 from rosetta.zoo.diffusers_family import Diffusers
 from rosetta.zoo.diffusion.pipeline import modern
 from rosetta.zoo.diffusion.published import PUBLISHED
+from rosetta.zoo.diffusion.saved import files
 from rosetta.zoo.weights import Folder
 
 Spec = Callable[..., ModelSpec]
@@ -185,6 +188,11 @@ def test_images_of_a_saved_pipeline_follow_its_schedule(unet: Path, custom: Spec
         ("unet/config.json", {"num_class_embeds": 5}, "told classes, which only a transformer"),
         ("scheduler/scheduler_config.json", {"_class_name": "KarrasVeScheduler"}, "scheduler is of class 'KarrasVe"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "sine"}, "cannot build its scheduler: sine"),
+        (
+            "scheduler/scheduler_config.json",
+            {"trained_betas": [0.1] * 9},
+            "has not one of trained_betas for each of 100",
+        ),
         ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**12}, "num_train_timesteps is 1000000000000"),
     ],
 )
@@ -213,6 +221,31 @@ def test_configurations_of_latent_models_that_are_refused(
 ) -> None:
     _edit(dit / file, **changes)
     _refused(lambda: zoo.load(custom(dit)), message)
+
+
+_STRANGE = [None, True, -1, 0, 1, 1.5, "x", [], [1], [[]], {}, {"a": 1}, "../../x"]
+
+
+@pytest.mark.parametrize("kind", ["unet", "dit"])
+@pytest.mark.parametrize("condition", [Condition(steps=2), Condition(timestep=5)])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_strange_configurations_are_told_in_a_line(
+    saved: dict[str, Path], custom: Spec, kind: str, condition: Condition, data: st.DataObject
+) -> None:
+    folder = saved[kind]
+    file = folder / data.draw(
+        st.sampled_from(sorted(path for path in files(Folder(str(folder), str(folder))) if path.endswith("json")))
+    )
+    content = file.read_text()
+    keys = sorted(key for key in json.loads(content) if key != "_diffusers_version")
+    try:
+        _edit(file, **{data.draw(st.sampled_from(keys)): data.draw(st.sampled_from(_STRANGE))})
+        zoo.load(custom(folder, condition=condition))
+    except UserError:  # one line, as it makes sure of itself; anything else is a fault
+        pass
+    finally:
+        file.write_text(content)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +316,17 @@ def test_a_published_name_asks_for_its_configuration(unet: Path, dit: Path, cust
 )
 def test_what_cannot_be_built(spec: Spec, model: str, weights: str, message: str) -> None:
     _refused(lambda: zoo.load(spec(model, weights)), message)
+
+
+def test_a_schedule_that_steps_over_its_end(unet: Path, custom: Spec) -> None:
+    scheduler = unet / "scheduler" / "scheduler_config.json"
+    _edit(scheduler, steps_offset=1)
+    zoo.load(custom(unet, condition=Condition(steps=50)))
+    _refused(
+        lambda: zoo.load(custom(unet, condition=Condition(steps=100))), "begins at timestep 100 of 100; take fewer"
+    )
+    _edit(scheduler, timestep_spacing="none")
+    _refused(lambda: zoo.load(custom(unet, condition=Condition(steps=5))), "its scheduler cannot take 5 steps")
 
 
 def test_files_stay_inside_the_folder() -> None:
