@@ -121,7 +121,8 @@ class ModelSpec(Strict):
     )
     sha256: Annotated[str, AfterValidator(_valid_sha256)] | None = Field(
         None,
-        description="SHA-256 that the weights must have: of the file, or of the tensors where a library loads them.",
+        description="SHA-256 that the weights must have: of the file, of what sha256sum prints of a folder's files, or "
+        "of the tensors where a library loads them.",
     )
     layers: tuple[str, ...] | None = Field(None, description="Globs over module paths; left out: the family's default.")
     match: Literal["name", "order"] = Field(

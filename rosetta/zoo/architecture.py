@@ -10,6 +10,7 @@ from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
+from rosetta.zoo.weights import Folder
 
 UNCONDITIONAL = Condition()
 """A model is told nothing."""
@@ -93,3 +94,27 @@ class Family(ABC):
     def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A state dict of another release under the names of the module; unchanged where nothing is known."""
         return state
+
+
+class FolderFamily(Family):
+    """A family whose weights are not a file but a folder of several."""
+
+    @abstractmethod
+    def files(self, name: str, folder: Folder) -> tuple[str, ...]:
+        """The files that :meth:`build_from` will read, relative to the folder; nothing of the network is read yet.
+
+        Raises
+        ------
+        UserError
+            The folder is not what the family takes.
+        """
+
+    @abstractmethod
+    def build_from(self, name: str, folder: Folder, condition: Condition) -> tuple[Architecture, dict[str, Tensor]]:
+        """As :meth:`Family.build`, from a folder, with the tensors that are to be loaded.
+
+        Raises
+        ------
+        UserError
+            No such model, or the folder does not hold it.
+        """

@@ -13,6 +13,7 @@ from rosetta.zoo.globs import matches, select
 from rosetta.zoo.layout import Layout
 from rosetta.zoo.probe import Probe
 from rosetta.zoo.stages import stage_outputs
+from rosetta.zoo.unseen import is_seen
 
 
 class Capture:
@@ -80,6 +81,8 @@ class Capture:
         shape = (count, layout.channels, *layout.grid)
 
         def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+            if not is_seen():
+                return
             arranged = layout.arrange(output)
             if arranged.shape != shape:
                 raise UserError(

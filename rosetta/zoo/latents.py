@@ -13,6 +13,8 @@ from scipy.special import ndtr, ndtri
 Latents = npt.NDArray[np.float32]
 _CLASSES = 2
 """Sets the numbers that classes come from apart from those of latents: a seed's trailing zeros do not count."""
+_NOISE = 3
+"""And those of noise."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ def draw_classes(count: int, classes: int, seed: int) -> npt.NDArray[np.int64]:
     """(count,) int64 below `classes`, all as likely; an image's depends on the seed and its own index alone."""
     drawn = [np.random.default_rng((seed, image, _CLASSES)).integers(classes) for image in range(count)]
     return np.array(drawn, np.int64)
+
+
+def draw_noise(index: int, length: int) -> Latents:
+    """(length,) float32 standard normal, which depends on an image's index alone."""
+    return np.random.default_rng((index, 0, _NOISE)).standard_normal(length, dtype=np.float32)
 
 
 def _truncated(random: np.random.Generator, length: int, bound: float) -> Latents:

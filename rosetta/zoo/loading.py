@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.units import Grid
-from rosetta.zoo.architecture import Architecture
+from rosetta.zoo.architecture import Architecture, FolderFamily
 from rosetta.zoo.capture import Capture, choose_layers
 from rosetta.zoo.checkpoint import read_tensors
 from rosetta.zoo.latents import Prior
@@ -17,7 +17,16 @@ from rosetta.zoo.probe import Probe, probe
 from rosetta.zoo.published_sha256 import PUBLISHED
 from rosetta.zoo.registry import find
 from rosetta.zoo.statedict import MisfitError, fits_by_name, load_state
-from rosetta.zoo.weights import FromFile, FromLibrary, FromSeed, forked_rng, parse_weights, quiet_hub, tensors_sha256
+from rosetta.zoo.weights import (
+    Folder,
+    FromFile,
+    FromLibrary,
+    FromSeed,
+    forked_rng,
+    parse_weights,
+    quiet_hub,
+    tensors_sha256,
+)
 
 
 def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
@@ -78,7 +87,11 @@ def weights_sha256(spec: ModelSpec) -> str:
     UserError
         The weights cannot be read, or are not those that the recipe states.
     """
+    family, name = find(spec.model)
     weights = parse_weights(spec.weights)
+    if isinstance(weights, FromFile) and isinstance(family, FolderFamily):
+        folder = Folder(weights.text, weights.url)
+        return _verified(spec, folder.sha256(family.files(name, folder)))
     if isinstance(weights, FromFile):
         return _verified(spec, weights.sha256())
     if isinstance(weights, FromSeed):
@@ -124,6 +137,8 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
         with forked_rng(None), quiet_hub():
             architecture = family.build(name, None, True, spec.condition)
         return architecture, _verified(spec, tensors_sha256(architecture.module))
+    if isinstance(family, FolderFamily):
+        return _from_folder(spec, family, name, Folder(weights.text, weights.url))
     if spec.match == "order" and not weights.keeps_order:
         raise UserError(
             f'weights {spec.weights!r}: match = "order" cannot be used, as .safetensors keep no order; '
@@ -141,6 +156,17 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
         translated = dict(family.translate(module, state))
         state = translated if fits_by_name(module, translated) else state
     load_state(module, state, spec.match, spec.weights, spec.model, ordered=weights.keeps_order)
+    return architecture, sha256
+
+
+def _from_folder(spec: ModelSpec, family: FolderFamily, name: str, folder: Folder) -> tuple[Architecture, str]:
+    """The same, of a family whose weights are a folder."""
+    if spec.match == "order":
+        raise UserError(f'weights {spec.weights!r}: match = "order" cannot be used with a folder; remove it')
+    sha256 = _verified(spec, folder.sha256(family.files(name, folder)))  # before anything of the network is read
+    with forked_rng(None):
+        architecture, state = family.build_from(name, folder, spec.condition)
+    load_state(architecture.module, state, "name", spec.weights, spec.model, ordered=False)
     return architecture, sha256
 
 

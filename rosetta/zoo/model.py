@@ -27,7 +27,7 @@ class Model:
     units: Units
     """Its captured layers, in forward order."""
     weights_sha256: str
-    """Of the weights' file; of the text `random:<seed>`; of all tensors where the library gave them."""
+    """Of the weights' file or folder; of the text `random:<seed>`; of all tensors where the library gave them."""
     preprocessing: Preprocessing | None
     """None for a generator."""
     prior: Prior | None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rosetta.units import Grid
 from rosetta.zoo.layout import Layout, NoMapError, Traits, layout_of
+from rosetta.zoo.unseen import is_seen, rehearsal
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Probe:
     problems: dict[str, str]
     """Why each other module gives none."""
     output: Any
-    """What the model itself returned."""
+    """What the model itself returned; of a rehearsal, so that only its type and shape count."""
 
 
 def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: Grid | None) -> Probe:
@@ -50,13 +51,14 @@ def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: 
 
     def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
-            seen.setdefault(path, []).append(_shape(output))
+            if is_seen():
+                seen.setdefault(path, []).append(_shape(output))
 
         return hook
 
     handles = [paths[path].register_forward_hook(note(path)) for path in first_path.values()]
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), rehearsal():
             output = module(*inputs)
     finally:
         for handle in handles:

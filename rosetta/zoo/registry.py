@@ -4,6 +4,7 @@ from rosetta.errors import UserError, nearest
 from rosetta.zoo.architecture import Family
 from rosetta.zoo.biggan import BigGANDeep
 from rosetta.zoo.dcgan import DCGAN
+from rosetta.zoo.diffusers_family import Diffusers
 from rosetta.zoo.dino_family import DINO
 from rosetta.zoo.open_clip_family import OpenCLIP
 from rosetta.zoo.pixels import Pixels
@@ -18,6 +19,7 @@ _FAMILIES: dict[str, Family] = {
     "stylegan3": StyleGAN3(),
     "styleganxl": StyleGANXL(),
     "biggan": BigGANDeep(),
+    "diffusers": Diffusers(),
     "torchvision": Torchvision(),
     "timm": Timm(),
     "dino": DINO(),

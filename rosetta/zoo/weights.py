@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -90,6 +90,39 @@ class FromFile:
             except OSError as error:
                 raise UserError(f"weights {self.text!r} cannot be read: {_line(error)}") from None
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Several files under one name, for the families that take such weights; which files is theirs to say."""
+
+    text: str
+    """As the recipe names it; errors do too."""
+    url: str
+    """Where it lies, for fsspec."""
+
+    def file(self, name: str) -> FromFile:
+        """One of its files; `name` is relative to the folder."""
+        return FromFile(f"{self.text.rstrip('/')}/{name}", f"{self.url.rstrip('/')}/{name}")
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name.
+
+        Raises
+        ------
+        UserError
+            The folder cannot be looked into.
+        """
+        try:
+            filesystem, path = fsspec.core.url_to_fs(self.file(name).url)
+            return bool(filesystem.isfile(path))
+        except Exception as error:  # every backend has its own
+            raise UserError(f"weights {self.text!r} cannot be opened: {_line(error)}") from None
+
+    def sha256(self, names: Iterable[str]) -> str:
+        """Of lines `<sha256>  <name>`, one for each of the named files, sorted by name: what sha256sum prints."""
+        lines = [f"{self.file(name).sha256()}  {name}\n" for name in sorted(names)]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 Weights = FromSeed | FromLibrary | FromFile

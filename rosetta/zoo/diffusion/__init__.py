@@ -1,0 +1,1 @@
+"""Diffusion pipelines as modules: their configurations, their saved folders, and their sampling."""
