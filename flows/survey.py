@@ -11,7 +11,7 @@ import torch
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
-from rosetta.zoo.pixels import INDEPENDENT
+from rosetta.zoo.families.pixels import INDEPENDENT
 from storage import activations, pairs, tables
 from storage.activations import ActivationStore
 from storage.fingerprint import Fingerprint, fingerprint

@@ -5,7 +5,7 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
-from rosetta.zoo.pixels import FEATURES, INDEPENDENT, pixel_features
+from rosetta.zoo.families.pixels import FEATURES, INDEPENDENT, pixel_features
 from rosetta.zoo.preprocessing import Preprocessing
 from storage.features import FeatureStore
 from storage.fingerprint import Fingerprint

@@ -14,7 +14,7 @@ from rosetta.mining.trust.pixels import FeatureMoments, FeatureSums
 from rosetta.mining.trust.profile import CHANNELS, SHAPE_IMAGES, SHAPE_SIDE
 from rosetta.mining.trust.thumbs import SIDE
 from rosetta.units import Grid, Units
-from rosetta.zoo.pixels import INDEPENDENT
+from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.activations import ActivationStore
 from storage.features import FeatureStore
 from storage.fingerprint import Fingerprint

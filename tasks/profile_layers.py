@@ -15,7 +15,7 @@ from rosetta.mining.trust.halves import first_half
 from rosetta.mining.trust.pixels import FeatureProducts
 from rosetta.mining.trust.profile import LayerProfiler
 from rosetta.units import Grid, Layer
-from rosetta.zoo.pixels import INDEPENDENT
+from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.activations import ActivationStore
 from storage.features import FeatureStore
 from storage.location import Root

@@ -12,7 +12,7 @@ import torch
 
 from rosetta.recipe import Trust
 from rosetta.units import Layer, Units
-from rosetta.zoo.pixels import pixel_features
+from rosetta.zoo.families.pixels import pixel_features
 from storage import tables
 from storage.activations import ActivationStore, LayerBlock
 from storage.features import FeatureStore

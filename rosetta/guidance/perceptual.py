@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.guidance.latent import Rendering
 from rosetta.guidance.objective import Measure
-from rosetta.zoo.checkpoint import read_tensors
 from rosetta.zoo.model import Model
-from rosetta.zoo.weights import FromFile, FromLibrary, parse_weights
+from rosetta.zoo.weights.checkpoint import read_tensors
+from rosetta.zoo.weights.source import FromFile, FromLibrary, parse_weights
 
 _BACKBONES = {"alex": "alexnet", "squeeze": "squeezenet1_1", "vgg": "vgg16"}
 _TINY = 1e-10

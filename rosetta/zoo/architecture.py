@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from rosetta.recipe import Condition
 from rosetta.units import Grid
-from rosetta.zoo.layout import Traits
+from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
-from rosetta.zoo.weights import Folder
+from rosetta.zoo.weights.source import Folder
 
 UNCONDITIONAL = Condition()
 """A model is told nothing."""

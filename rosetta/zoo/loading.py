@@ -9,15 +9,14 @@ from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, FolderFamily
-from rosetta.zoo.capture import Capture, choose_layers
-from rosetta.zoo.checkpoint import read_tensors
 from rosetta.zoo.latents import Prior
+from rosetta.zoo.maps.capture import Capture, choose_layers
+from rosetta.zoo.maps.probe import Probe, probe
 from rosetta.zoo.model import Model
-from rosetta.zoo.probe import Probe, probe
-from rosetta.zoo.published_sha256 import PUBLISHED
 from rosetta.zoo.registry import find
-from rosetta.zoo.statedict import MisfitError, fits_by_name, load_state
-from rosetta.zoo.weights import (
+from rosetta.zoo.weights.checkpoint import read_tensors
+from rosetta.zoo.weights.published_sha256 import PUBLISHED
+from rosetta.zoo.weights.source import (
     Folder,
     FromFile,
     FromLibrary,
@@ -27,6 +26,7 @@ from rosetta.zoo.weights import (
     quiet_hub,
     tensors_sha256,
 )
+from rosetta.zoo.weights.statedict import MisfitError, fits_by_name, load_state
 
 
 def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:

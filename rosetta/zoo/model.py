@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from rosetta.recipe import ModelSpec
 from rosetta.units import Grid, Units
-from rosetta.zoo.capture import Capture
 from rosetta.zoo.latents import Prior, draw_classes
+from rosetta.zoo.maps.capture import Capture
 from rosetta.zoo.preprocessing import Preprocessing
 
 

@@ -2,16 +2,16 @@
 
 from rosetta.errors import UserError, nearest
 from rosetta.zoo.architecture import Family
-from rosetta.zoo.biggan import BigGANDeep
-from rosetta.zoo.dcgan import DCGAN
-from rosetta.zoo.diffusers_family import Diffusers
-from rosetta.zoo.dino_family import DINO
-from rosetta.zoo.open_clip_family import OpenCLIP
-from rosetta.zoo.pixels import Pixels
-from rosetta.zoo.python_factory import PythonFactory
-from rosetta.zoo.stylegan.families import StyleGAN2, StyleGAN3, StyleGANXL
-from rosetta.zoo.timm_family import Timm
-from rosetta.zoo.torchvision_family import Torchvision
+from rosetta.zoo.families.biggan import BigGANDeep
+from rosetta.zoo.families.dcgan import DCGAN
+from rosetta.zoo.families.diffusers.family import Diffusers
+from rosetta.zoo.families.dino import DINO
+from rosetta.zoo.families.open_clip import OpenCLIP
+from rosetta.zoo.families.pixels import Pixels
+from rosetta.zoo.families.python import PythonFactory
+from rosetta.zoo.families.stylegan.families import StyleGAN2, StyleGAN3, StyleGANXL
+from rosetta.zoo.families.timm import Timm
+from rosetta.zoo.families.torchvision import Torchvision
 
 _FAMILIES: dict[str, Family] = {
     "dcgan": DCGAN(),

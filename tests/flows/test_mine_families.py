@@ -20,10 +20,10 @@ from nvidia_files import persistent, pickled
 
 from rosetta import zoo
 from rosetta.recipe import Recipe, read_recipe
-from rosetta.zoo.biggan import PLANS, BigGAN
-from rosetta.zoo.stylegan import stylegan2_rosinality
-from rosetta.zoo.stylegan.stylegan3 import StyleGAN3
-from rosetta.zoo.stylegan.styleganxl import StyleGANXL
+from rosetta.zoo.families.biggan import PLANS, BigGAN
+from rosetta.zoo.families.stylegan import stylegan2_rosinality
+from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
+from rosetta.zoo.families.stylegan.styleganxl import StyleGANXL
 from tasks.dump import from_pixels, to_pixels
 
 pytestmark = pytest.mark.slow

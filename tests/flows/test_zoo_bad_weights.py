@@ -11,7 +11,7 @@ from nvidia_files import persistent, pickled
 from packaged import recipe_text
 from refusals import refused
 
-from rosetta.zoo.stylegan.stylegan3 import StyleGAN3
+from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
 
 
 class _Evil:

@@ -7,7 +7,7 @@ import pytest
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
-from rosetta.zoo.python_factory import PythonFactory
+from rosetta.zoo.families.python import PythonFactory
 
 Spec = Callable[..., ModelSpec]
 

@@ -1,0 +1,1 @@
+"""The families of models, an adapter each; :mod:`rosetta.zoo.registry` lists them."""

@@ -1,0 +1,194 @@
+"""Diffusion pipelines of diffusers (Ho et al., 2020; Song et al., 2021; DiT: Peebles & Xie, 2023)."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from rosetta.errors import UserError, nearest
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, FolderFamily
+from rosetta.zoo.families.diffusers import saved
+from rosetta.zoo.families.diffusers.pipeline import Make, Pipeline, make_pipeline, settings
+from rosetta.zoo.families.diffusers.published import PUBLISHED, Config, Published
+from rosetta.zoo.families.diffusers.sampling import STEPS, Generator, Observer, timesteps_of
+from rosetta.zoo.maps.layout import Traits
+from rosetta.zoo.preprocessing import Preprocessing
+from rosetta.zoo.weights.source import Folder
+
+CUSTOM = "custom"
+"""The name of a pipeline whose configuration is that of its folder."""
+_HALF = (0.5, 0.5, 0.5)
+_OF_MAKING = ("bound", "steps", "guidance")
+"""Conditions that mean nothing to a model that looks at images."""
+_OF_NO_ACCOUNT = frozenset({("vae", "sample_size"), ("vae", "force_upcast")})
+"""Settings that change nothing here."""
+
+
+class Diffusers(FolderFamily):
+    """The family `diffusers`; imports the library, which is optional, only when used.
+
+    Told a timestep, a model looks at images; else it makes them. Default layers are, of a U-Net, what its blocks give,
+    and of a transformer, the activations inside its MLPs. A block on the way down gives two things, so there it is the
+    last module inside that is taken.
+    """
+
+    description = "diffusion models of diffusers, U-Nets and DiT, in both roles; pip install 'rosetta-mine[diffusion]'"
+    generators = True
+    conditions = frozenset({"classes", "bound", "steps", "guidance", "timestep"})
+    fetches = True
+
+    def names(self) -> list[str]:
+        """Pipelines whose configuration is known, and `custom`."""
+        return sorted([*PUBLISHED, CUSTOM])
+
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.build`."""
+        published = self._published(name)
+        if published is None:
+            raise UserError(
+                f"diffusers/{CUSTOM} has no configuration of its own; give the folder of a saved pipeline as weights"
+            )
+        make = _downloader(name, published) if pretrained else None
+        origin = f"diffusers/{name}"
+        return _describe(make_pipeline(published.configs, origin, make), origin, condition)
+
+    def files(self, name: str, folder: Folder) -> tuple[str, ...]:
+        """See :meth:`rosetta.zoo.architecture.FolderFamily.files`."""
+        return saved.files(folder)
+
+    def build_from(self, name: str, folder: Folder, condition: Condition) -> tuple[Architecture, dict[str, Tensor]]:
+        """See :meth:`rosetta.zoo.architecture.FolderFamily.build_from`.
+
+        A folder under a published name must have its configuration, in all that decides what the model does.
+        """
+        published = self._published(name)
+        configs = saved.read_configs(folder)
+        origin = f"weights {folder.text!r}"
+        if published is not None:
+            _require_alike(configs, published.configs, f"diffusers/{name}", origin)
+        architecture = _describe(make_pipeline(configs, origin), f"diffusers/{name}", condition)
+        return architecture, saved.read_state(folder)
+
+    def _published(self, name: str) -> Published | None:
+        """What is known of a pipeline; None of a custom one."""
+        if name not in self.names():
+            raise UserError(
+                f"diffusers has no model {name!r}{nearest(name, self.names()) or f'; it has {self.names()}'}"
+            )
+        return PUBLISHED.get(name)
+
+
+def _describe(pipeline: Pipeline, origin: str, condition: Condition) -> Architecture:
+    """A pipeline in the role that a recipe gives it."""
+    kind, (channels, height, width) = pipeline.kind, pipeline.shape
+    known, named = pipeline.classes, condition.classes or ()
+    traits = Traits()
+    layers = tuple(f"{kind}.{path}" for path in _block_outputs(pipeline.denoiser)) if kind == "unet" else ()
+    if kind == "transformer":
+        settled: Any = pipeline.denoiser.config
+        patch = int(settled.patch_size)
+        traits = Traits(prefix_tokens=0, token_grid=(height // patch, width // patch))
+        layers = (f"{kind}.transformer_blocks.*.ff.net.0",)
+    if condition.timestep is not None:
+        _require_look(condition, pipeline, origin)
+        return Architecture(
+            Observer(pipeline, condition.timestep, named[0] if named else None),
+            Preprocessing(pipeline.image_size, "bicubic", _HALF, _HALF),
+            indexed=True,
+            layers=layers,
+            traits=traits,
+        )
+    if condition.guidance is not None and known is None:
+        raise UserError(f"{origin} knows no classes to be guided to; remove condition.guidance")
+    steps = timesteps_of(pipeline, condition.steps or STEPS, origin)
+    return Architecture(
+        Generator(pipeline, steps, condition.guidance or 1.0),
+        latent=channels * height * width,
+        classes=known,
+        image_size=pipeline.image_size,
+        layers=layers,
+        traits=traits,
+    )
+
+
+def _block_outputs(unet: Any) -> Iterator[str]:
+    """Paths of the modules that give what the blocks of a U-Net give, as single tensors."""
+    for place, block in enumerate(unet.down_blocks):
+        lists = ("downsamplers", "attentions", "resnets")
+        last = next((name for name in lists if getattr(block, name, None)), None)
+        if last is not None:
+            yield f"down_blocks.{place}.{last}.{len(getattr(block, last)) - 1}"
+    if unet.mid_block is not None:
+        yield "mid_block"
+    yield from (f"up_blocks.{place}" for place in range(len(unet.up_blocks)))
+
+
+def _require_look(condition: Condition, pipeline: Pipeline, origin: str) -> None:
+    """
+    Raises
+    ------
+    UserError
+        What the recipe says does not go with looking at images.
+    """
+    for field in _OF_MAKING:
+        if getattr(condition, field) is not None:
+            raise UserError(
+                f"{origin}: condition.{field} is about making images, and condition.timestep about looking at them; "
+                "remove one of the two"
+            )
+    trained = pipeline.scheduler.config.num_train_timesteps
+    if condition.timestep is not None and condition.timestep >= trained:
+        raise UserError(
+            f"{origin}: condition.timestep is {condition.timestep}, but its timesteps are 0 to {trained - 1}"
+        )
+    named = condition.classes or ()
+    if named and pipeline.classes is None:
+        raise UserError(f"{origin} knows no classes; remove condition.classes")
+    if len(named) > 1:
+        raise UserError(
+            f"{origin}: condition.classes names {len(named)}, but every image is looked at as one; name one"
+        )
+    if named and pipeline.classes is not None and named[0] >= pipeline.classes:
+        raise UserError(f"{origin}: condition.classes has {named[0]}, but its classes are 0 to {pipeline.classes - 1}")
+
+
+def _require_alike(configs: Mapping[str, Config], published: Mapping[str, Config], model: str, origin: str) -> None:
+    """
+    Raises
+    ------
+    UserError
+        A folder holds another pipeline than it is said to.
+    """
+    if set(configs) != set(published):
+        raise UserError(
+            f"{origin} have the components {', '.join(configs)}, but {model} has {', '.join(published)}; "
+            f"name the model diffusers/{CUSTOM}"
+        )
+    for part in published:
+        mine, theirs = settings(part, configs[part], origin)[1], settings(part, published[part], model)[1]
+        for name, value in theirs.items():
+            if mine[name] != value and (part, name) not in _OF_NO_ACCOUNT:
+                raise UserError(
+                    f"{origin} are not of {model}: the {name} of its {part} is {mine[name]!r}, not {value!r}; "
+                    f"name the model diffusers/{CUSTOM}"
+                )
+
+
+def _downloader(name: str, published: Published) -> Make:
+    """Gets a component from the hub, by the library's own ways."""
+
+    def download(part: str, kind: Any, _: dict[str, Any]) -> nn.Module:
+        inside = {"subfolder": part} if published.subfolders else {}
+        try:
+            module: nn.Module = kind.from_pretrained(published.repository, low_cpu_mem_usage=False, **inside)
+        except Exception as error:
+            raise UserError(
+                f"diffusers/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
+                "go online once, or give the folder of a saved pipeline as weights"
+            ) from None
+        return module
+
+    return download

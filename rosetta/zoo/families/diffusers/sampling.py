@@ -1,0 +1,183 @@
+"""A diffusion model in its two roles: making images, and looking at them.
+
+    z ─► step ─► step ─► … ─► last step ─► decoder ─► image          noise of the image's index ┐
+         └──── unseen by hooks ────┘                     image ─► encoder ─► noised to a timestep ─► one step
+
+Steps are those of DDIM (Song et al., 2021, arXiv 2010.02502, equation 12 with η = 0): nothing is drawn on the way, and
+an image is a function of its latent.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from rosetta.errors import UserError
+from rosetta.zoo.families.diffusers.pipeline import Pipeline
+from rosetta.zoo.latents import draw_noise
+from rosetta.zoo.maps.unseen import is_rehearsal, unseen
+
+STEPS = 50
+"""Of making an image, where a recipe does not say."""
+
+
+class _Diffusion(nn.Module):
+    """The networks under the names that they have in the pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        self.kind, self.shape, self.scheduler = pipeline.kind, pipeline.shape, pipeline.scheduler
+        self.null = pipeline.classes
+        self.add_module(pipeline.kind, pipeline.denoiser)
+        self.vae = pipeline.vae
+
+    def predict(self, noisy: Tensor, timestep: int, classes: Tensor | None) -> Tensor:
+        """What the denoiser says of (image, channel, y, x), in that shape; variances that it may give are dropped."""
+        denoiser = self.get_submodule(self.kind)
+        times = torch.full((len(noisy),), timestep, dtype=torch.int64, device=noisy.device)
+        told = {} if classes is None else {"class_labels": classes}
+        said: Tensor = denoiser(noisy, times, **told, return_dict=False)[0]
+        return said[:, : self.shape[0]]
+
+
+class Generator(_Diffusion):
+    """Makes images.
+
+    What hooks see is the last step alone, and of it the half that is told the class.
+
+    With gradients, an earlier step keeps what it is given and nothing of what it computes, and is run again on the way
+    back: memory is that of one step and the decoder, plus a latent for each step, for one third more time. A schedule
+    that clips its predictions, as published ones of pixels do, has no gradient where it clips.
+
+    Parameters
+    ----------
+    pipeline
+        The parts.
+    timesteps
+        Of training, in falling order, each a step.
+    guidance
+        How far to go from what is said without a class to what is said with it, or beyond (Ho & Salimans, 2022, arXiv
+        2207.12598); 1 says the latter, with half the work.
+    """
+
+    def __init__(self, pipeline: Pipeline, timesteps: Sequence[int], guidance: float = 1.0) -> None:
+        super().__init__(pipeline)
+        self.timesteps, self.guidance = tuple(timesteps), guidance
+
+    def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Make images.
+
+        Parameters
+        ----------
+        z
+            (image, channel · y · x), standard normal: the noise to begin with.
+        classes
+            (image,) int64, where there are classes.
+
+        Returns
+        -------
+        Tensor
+            (image, rgb, y, x), in −1..1 but for what a decoder oversteps.
+        """
+        noisy = z.unflatten(1, self.shape)
+        *early, last = self.timesteps
+        with unseen():
+            for timestep in [] if is_rehearsal() else early:
+                if torch.is_grad_enabled() and noisy.requires_grad:
+                    # Nothing in a step is random, so there is no state of random numbers to keep.
+                    noisy = checkpoint(
+                        self._step, noisy, timestep, classes, use_reentrant=False, preserve_rng_state=False
+                    )
+                else:
+                    noisy = self._step(noisy, timestep, classes)
+        noisy = self._step(noisy, last, classes)
+        if self.vae is None:
+            return noisy
+        images: Tensor = self.vae.decode(noisy / self.vae.config.scaling_factor, return_dict=False)[0]  # type: ignore[operator, union-attr]
+        return images
+
+    def _step(self, noisy: Tensor, timestep: int, classes: Tensor | None) -> Tensor:
+        """(image, channel, y, x) a step nearer to images."""
+        said = self.predict(noisy, timestep, classes)
+        if self.guidance != 1 and classes is not None and not is_rehearsal():
+            with unseen():
+                plain = self.predict(noisy, timestep, torch.full_like(classes, self.null or 0))
+            said = plain + self.guidance * (said - plain)
+        nearer: Tensor = self.scheduler.step(said, timestep, noisy, eta=0.0, return_dict=False)[0]
+        return nearer
+
+
+class Observer(_Diffusion):
+    """Looks once at each image, noised to one timestep of training.
+
+    Parameters
+    ----------
+    pipeline
+        The parts.
+    timestep
+        Of training: the higher, the more noise.
+    label
+        The class that every image is said to have, where there are classes; left out: none.
+    """
+
+    def __init__(self, pipeline: Pipeline, timestep: int, label: int | None = None) -> None:
+        super().__init__(pipeline)
+        self.timestep = timestep
+        self.label = self.null if label is None else label
+        self.signal = float(pipeline.scheduler.alphas_cumprod[timestep])
+
+    def forward(self, images: Tensor, indices: Tensor) -> Tensor:
+        """Look at images.
+
+        Parameters
+        ----------
+        images
+            (image, rgb, y, x) in −1..1.
+        indices
+            (image,) int64: an image's noise depends on its index alone.
+
+        Returns
+        -------
+        Tensor
+            (image, channel, y, x), what the denoiser says of them.
+        """
+        clean = self._encode(images)
+        drawn = [torch.from_numpy(draw_noise(index, clean[0].numel())) for index in indices.tolist()]
+        noise = torch.stack(drawn).view_as(clean).to(clean)
+        noisy = self.signal**0.5 * clean + (1 - self.signal) ** 0.5 * noise
+        classes = None if self.label is None else torch.full_like(indices, self.label)
+        return self.predict(noisy, self.timestep, classes)
+
+    def _encode(self, images: Tensor) -> Tensor:
+        """(image, channel, y, x) as the denoiser was trained on: of an encoder's distribution, the mean."""
+        if self.vae is None:
+            return images
+        distribution = self.vae.encode(images, return_dict=False)[0]  # type: ignore[operator]
+        mean: Tensor = distribution.mean * self.vae.config.scaling_factor  # type: ignore[union-attr]
+        return mean
+
+
+def timesteps_of(pipeline: Pipeline, steps: int, origin: str) -> tuple[int, ...]:
+    """The timesteps of training at which images are denoised in so many steps, as the schedule spaces them.
+
+    Raises
+    ------
+    UserError
+        There are not as many, or the schedule is none.
+    """
+    scheduler = pipeline.scheduler
+    trained = scheduler.config.num_train_timesteps
+    if steps > trained:
+        raise UserError(f"{origin}: condition.steps is {steps}, but it was trained on {trained}; take fewer")
+    try:
+        scheduler.set_timesteps(steps)
+        found = tuple(int(timestep) for timestep in scheduler.timesteps)
+    except Exception as error:  # settings of a configuration that nobody has looked at until now
+        raise UserError(f"{origin}: its scheduler cannot take {steps} steps: {error}") from None
+    if min(found) < 0 or max(found) >= trained:  # an offset may step over the end
+        raise UserError(
+            f"{origin}: with condition.steps = {steps}, its scheduler begins at timestep {max(found)} of {trained}; "
+            "take fewer"
+        )
+    return found

@@ -1,0 +1,126 @@
+"""Image towers of OpenCLIP (Radford et al., 2021; Ilharco et al., 2021; SigLIP: Zhai et al., 2023)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from rosetta.errors import UserError, nearest
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.families.timm import RESNET_STAGES, describe
+from rosetta.zoo.maps.layout import Traits
+from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
+
+_MLP_ACTIVATIONS = ("transformer.resblocks.*.mlp.gelu",)
+_TOWER = "visual."
+_NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
+"""The least text tower: the library builds none without, and the real ones are large or need further libraries."""
+
+
+class OpenCLIP(Family):
+    """The family `open_clip`; imports the library, which is optional, only when used.
+
+    A name is the library's, `ViT-B-16` say, and may be followed by the tag of published weights, `ViT-B-16.openai`.
+    The tag decides the colours that the tower wants and whether its activations are QuickGELUs, for weights from a
+    file as well. Without one, the colours are those that all published weights of the name share, else the library's
+    default.
+    """
+
+    description = "image towers of OpenCLIP, by name, with or without a tag; pip install 'rosetta-mine[clip]'"
+    fetches = True
+
+    def names(self) -> list[str]:
+        """Towers of the installed release, without tags; empty where it is not installed."""
+        try:
+            return sorted(_library().list_models())
+        except UserError:
+            return []
+
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.build`."""
+        library = _library()
+        base, _, tag = name.partition(".")
+        if base not in self.names():
+            raise UserError(f"open_clip has no model {base!r}{nearest(base, self.names())}")
+        tags = library.list_pretrained_tags_by_model(base)
+        if tag and tag not in tags:
+            raise UserError(f"open_clip/{name}: no tag {tag!r}{nearest(tag, tags) or f'; it has {sorted(tags)}'}")
+        if pretrained and not tag:
+            example = f"; name it with a tag, open_clip/{base}.{tags[0]} say" if tags else "; give a file as weights"
+            raise UserError(f"open_clip/{base} has no weights of its own{example}")
+        published = [library.get_pretrained_cfg(base, each) for each in ([tag] if tag else tags)]
+        quick = bool(tag and published[0].get("quick_gelu"))
+        tower = _download(library, name, quick) if pretrained else _tower(library, base, quick)
+        return _describe(tower, published)
+
+    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tower's tensors out of a whole CLIP's."""
+        tower = {name.removeprefix(_TOWER): tensor for name, tensor in state.items() if name.startswith(_TOWER)}
+        return tower or state
+
+
+def _library() -> Any:
+    try:
+        import open_clip
+    except ImportError as error:
+        raise UserError(f"open_clip cannot be imported ({error}); pip install 'rosetta-mine[clip]'") from None
+    return open_clip
+
+
+def _tower(library: Any, name: str, quick: bool) -> nn.Module:
+    """A tower without weights; `quick` where its weights want QuickGELU though the name does not say so."""
+    config = library.get_model_config(name)
+    vision = {**config["vision_cfg"], "timm_model_pretrained": False}
+    quick = quick or config.get("quick_gelu", False)
+    try:
+        tower: nn.Module = library.CLIP(config["embed_dim"], vision, _NO_TEXT, quick_gelu=quick).visual
+    except Exception as error:  # a newer timm than the installed one, say
+        raise UserError(f"open_clip cannot build {name!r}: {error}") from None
+    return tower
+
+
+def _download(library: Any, name: str, quick: bool) -> nn.Module:
+    base, _, tag = name.partition(".")
+    try:
+        tower: nn.Module = library.create_model(base, pretrained=tag, force_quick_gelu=quick).visual
+    except Exception as error:
+        raise UserError(
+            f"open_clip/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
+            "go online once, or give a local file as weights"
+        ) from None
+    return tower
+
+
+def _describe(tower: nn.Module, published: list[Mapping[str, Any]]) -> Architecture:
+    """A tower with its preprocessing, default layers and traits."""
+    preprocessing = _preprocessing(tower, published)
+    trunk = getattr(tower, "trunk", None)
+    if isinstance(trunk, nn.Module):  # a network of timm under a head of the library's
+        inside = describe(trunk)
+        preferred = tuple(tuple(f"trunk.{glob}" for glob in some) for some in inside.preferred)
+        return Architecture(tower, preprocessing, preferred=preferred, traits=inside.traits)
+    if all(hasattr(tower, stage) for stage in RESNET_STAGES):
+        return Architecture(tower, preprocessing, layers=RESNET_STAGES)
+    rows, columns = tower.grid_size  # type: ignore[misc]
+    traits = Traits(prefix_tokens=1, token_grid=(int(rows), int(columns)))
+    return Architecture(tower, preprocessing, layers=_MLP_ACTIVATIONS, traits=traits)
+
+
+def _preprocessing(tower: nn.Module, published: list[Mapping[str, Any]]) -> Preprocessing:
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    # What the library does beside it, cropping and padding, is left out: see Preprocessing.
+    found = {
+        (as_rgb(config["mean"]), as_rgb(config["std"]), known_interpolation(config["interpolation"]))
+        for config in (merge_preprocess_dict(PreprocessCfg(), each) for each in published)
+    }
+    usual = PreprocessCfg()
+    if len(found) != 1:
+        found = {(as_rgb(usual.mean), as_rgb(usual.std), known_interpolation(usual.interpolation))}
+    ((mean, std, interpolation),) = found
+    size: Any = tower.image_size
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    return Preprocessing((int(height), int(width)), interpolation, mean, std)

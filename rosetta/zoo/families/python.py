@@ -1,0 +1,131 @@
+"""A user's own model: `python:<module>:<factory>`.
+
+`factory()` takes nothing and returns a `torch.nn.Module`. By default that is a discriminative model of
+normalised images (image, rgb, y, x), looked at through its stage outputs. Attributes of the module, all
+optional, say more:
+
+`preprocessing`
+    A :class:`rosetta.zoo.Preprocessing`, or a mapping with its fields. Left out: bilinear, and the mean and std
+    of ImageNet.
+`image_size`
+    (height, width) that the default preprocessing resizes to, 224 × 224 if left out. Of a generator: of the
+    images that it makes.
+`default_layers`
+    Globs over module paths, captured where the recipe names no layers.
+`latent`
+    An int: the module is then a generator, (image, latent) standard normal → (image, rgb, y, x) in −1..1.
+`classes`
+    An int: the generator then takes the indices of its images' classes (image,) int64 beside the latents.
+`num_prefix_tokens`
+    Class and register tokens at the head of its token sequences; inferred if left out.
+
+Weights are `random:<seed>` (the factory is called with that seed set), a file (loaded into what the factory
+returns), or `pretrained` (what the factory returns, as it is). The module must be importable, so its folder
+belongs on PYTHONPATH.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from rosetta.errors import UserError, nearest
+from rosetta.recipe import Condition
+from rosetta.units import Grid
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.maps.layout import Traits
+from rosetta.zoo.preprocessing import Preprocessing
+
+
+class PythonFactory(Family):
+    """The family `python`."""
+
+    description = "a model of your own: python:<module>:<factory>, a function that returns a torch module"
+    conditions = frozenset({"classes", "bound"})
+    channels_last = False
+
+    def names(self) -> list[str]:
+        """None are known beforehand."""
+        return []
+
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.build`; `name` is `<module>:<factory>`."""
+        factory = _find(name)
+        try:
+            module = factory()
+        except Exception as error:
+            raise UserError(f"python:{name} failed: {type(error).__name__}: {error}") from None
+        if not isinstance(module, nn.Module):
+            raise UserError(f"python:{name} returned a {type(module).__name__}; return a torch.nn.Module")
+        return _describe(module, f"python:{name}")
+
+
+def _find(name: str) -> Any:
+    where, colon, attribute = name.partition(":")
+    if not (colon and where and attribute):
+        raise UserError(f"model 'python:{name}' is incomplete; write python:<module>:<factory>")
+    try:
+        source = importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (where == error.name or where.startswith(f"{error.name}.")):
+            raise UserError(f"python:{name}: no module {where!r} to import; put its folder on PYTHONPATH") from None
+        raise UserError(f"python:{name}: importing {where!r} failed: {error}; install what it needs") from None
+    except Exception as error:
+        raise UserError(f"python:{name}: importing {where!r} failed: {type(error).__name__}: {error}") from None
+    factory = getattr(source, attribute, None)
+    if factory is None:
+        raise UserError(f"python:{name}: module {where!r} has no {attribute!r}{nearest(attribute, dir(source))}")
+    if not callable(factory):
+        raise UserError(f"python:{name}: {attribute!r} is a {type(factory).__name__}, not a function")
+    return factory
+
+
+def _describe(module: nn.Module, model: str) -> Architecture:
+    latent = _whole(module, model, "latent", least=1)
+    size = _size(module, model)
+    layers = getattr(module, "default_layers", None)
+    if layers is not None:
+        layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        if not all(isinstance(layer, str) for layer in layers):
+            raise UserError(f"{model}: default_layers {layers!r} must be globs over module paths")
+    preprocessing = None
+    if latent is None:
+        preprocessing = getattr(module, "preprocessing", None)
+        if preprocessing is None:
+            preprocessing = Preprocessing(size or (224, 224))
+        elif isinstance(preprocessing, Mapping):
+            preprocessing = Preprocessing.from_dict(preprocessing)
+        elif not isinstance(preprocessing, Preprocessing):
+            raise UserError(f"{model}: preprocessing must be a rosetta.zoo.Preprocessing or a mapping")
+    return Architecture(
+        module,
+        preprocessing,
+        latent=latent,
+        classes=None if latent is None else _whole(module, model, "classes", least=1),
+        image_size=size if latent is not None else None,
+        layers=layers,
+        traits=Traits(prefix_tokens=_whole(module, model, "num_prefix_tokens", least=0)),
+    )
+
+
+def _whole(module: nn.Module, model: str, attribute: str, least: int) -> int | None:
+    value = getattr(module, attribute, None)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{model}: {attribute} is {value!r}; it must be a whole number from {least}")
+    return value
+
+
+def _size(module: nn.Module, model: str) -> Grid | None:
+    value = getattr(module, "image_size", None)
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value, value
+    if isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value):
+        return value[0], value[1]
+    raise UserError(f"{model}: image_size is {value!r}; it must be (height, width)")

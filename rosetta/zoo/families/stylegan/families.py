@@ -1,0 +1,156 @@
+"""The families `stylegan2`, `stylegan3` and `styleganxl`.
+
+Noise, where there is any, is constant: an image is a function of its latent, and of its class where there are classes.
+`custom` is a network of a user's own, read off its weights.
+"""
+
+from collections.abc import Collection, Mapping
+
+from torch import Tensor, nn
+
+from rosetta.errors import UserError, nearest
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.families.stylegan import stylegan2, stylegan2_nvidia, stylegan2_rosinality, stylegan3, styleganxl
+from rosetta.zoo.weights.statedict import MisfitError
+
+CUSTOM = "custom"
+"""The name of a network that is none of the published ones."""
+_MEAN = "latent_avg"
+"""The mean style, beside the state dict in files of rosinality's layout."""
+
+
+class StyleGAN2(Family):
+    """The family `stylegan2`."""
+
+    description = "StyleGAN2, config F: LSUN, FFHQ, AFHQ and more, from NVIDIA's .pkl or rosinality's .pt, defined here"
+    generators = True
+    conditions = frozenset({"truncation", "bound"})
+    channels_last = False  # weights in rosinality's layout have five axes
+    state_key = "g_ema"
+    beside = (_MEAN,)
+
+    def names(self) -> list[str]:
+        """The published generators, and `custom`."""
+        return sorted([*stylegan2.published, CUSTOM])
+
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.build`.
+
+        The layout is that of the weights; without any, the one that a network was first published in for PyTorch.
+        Those of NVIDIA's networks that were trained in half precision clamp at ±256, which weights do not tell: here
+        nothing is clamped.
+        """
+        _require_known("stylegan2", name, self.names())
+        psi = condition.truncation or 1.0
+        net: stylegan2.Generator
+        if state is None:
+            _require_file("stylegan2", name, pretrained, "the .pkl of NVIDIA's release, or a .pt with g_ema,")
+            found = stylegan2.published[name]
+            layout = stylegan2_rosinality if found.converted else stylegan2_nvidia
+            net = layout.Generator(found.resolution, psi=psi)
+        else:
+            weights = {key: tensor for key, tensor in state.items() if key != _MEAN}
+            layout_name, side = stylegan2.layout_of_state(weights)
+            if name != CUSTOM:
+                _require_size("stylegan2", name, side, stylegan2.published[name].resolution)
+            # NVIDIA's layout holds the mean among its weights.
+            options = {"truncation_latent": state.get(_MEAN)} if layout_name == "rosinality" else {}
+            net = stylegan2.generator_for(weights, psi=psi, **options)
+        return _describe(net, net.z_dim, net.resolution, net.layer_names)
+
+    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The state dict without what lay beside it."""
+        return {name: tensor for name, tensor in state.items() if name != _MEAN}
+
+
+class StyleGAN3(Family):
+    """The family `stylegan3`."""
+
+    description = "StyleGAN3, configurations T and R: FFHQ, AFHQv2, MetFaces, from NVIDIA's .pkl, defined here"
+    generators = True
+    conditions = frozenset({"classes", "truncation", "bound"})
+
+    def names(self) -> list[str]:
+        """The published generators, and `custom`."""
+        return sorted([*stylegan3.published, CUSTOM])
+
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.build`."""
+        _require_known("stylegan3", name, self.names())
+        if state is None:
+            _require_file("stylegan3", name, pretrained, _pickle(f"stylegan3-{name}"))
+            found = stylegan3.published[name]
+        else:
+            found = stylegan3.recognise(state)
+            if name != CUSTOM:
+                _require_size("stylegan3", name, found["resolution"], stylegan3.published[name]["resolution"])
+                _require_configuration(name, found.get("rotation", False))
+        net = stylegan3.StyleGAN3(**found, psi=condition.truncation or 1.0)
+        # What a condition of several numbers means is not known here; one of classes has a one at the class's place.
+        return _describe(net, net.z_dim, net.resolution, net.layer_names, classes=found.get("c_dim", 0) or None)
+
+
+class StyleGANXL(Family):
+    """The family `styleganxl`."""
+
+    description = "StyleGAN-XL: ImageNet by class, 16 to 512 pixels, from its authors' .pkl, defined here"
+    generators = True
+    conditions = frozenset({"classes", "truncation", "bound"})
+
+    def names(self) -> list[str]:
+        """The published generators, and `custom`."""
+        return sorted([*styleganxl.published, CUSTOM])
+
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.build`."""
+        _require_known("styleganxl", name, self.names())
+        if state is None:
+            _require_file("styleganxl", name, pretrained, f"{name.replace('-', '')}.pkl")
+            found = styleganxl.published[name]
+        else:
+            found = styleganxl.recognise(state)
+            if name != CUSTOM:
+                _require_size("styleganxl", name, found["resolution"], styleganxl.published[name]["resolution"])
+        net = styleganxl.StyleGANXL(**found, psi=condition.truncation or 1.0)
+        return _describe(net, net.z_dim, net.resolution, net.layer_names, classes=net.classes)
+
+
+def _describe(
+    net: nn.Module, latent: int, resolution: int, layers: tuple[str, ...], classes: int | None = None
+) -> Architecture:
+    return Architecture(net, latent=latent, image_size=(resolution, resolution), layers=layers, classes=classes)
+
+
+def _pickle(name: str) -> str:
+    """The file of a generator as NVIDIA names it."""
+    return f"{name}x{name.rpartition('-')[2]}.pkl"
+
+
+def _require_known(family: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        hint = nearest(name, known) or f"; it has {', '.join(known)}"
+        raise UserError(f"{family} has no model {name!r}{hint}")
+
+
+def _require_file(family: str, name: str, pretrained: bool, file: str) -> None:
+    if name == CUSTOM:
+        raise UserError(f"{family}/{CUSTOM} is read off its weights; give their file as weights")
+    if pretrained:
+        raise UserError(f"{family}/{name} has no weights that a library would download; give {file} as weights")
+
+
+def _require_size(family: str, name: str, side: int, wanted: int) -> None:
+    if side != wanted:
+        raise MisfitError(f"they make images of {side} × {side}, not {wanted} × {wanted}; name it {family}/{CUSTOM}")
+
+
+def _require_configuration(name: str, rotation: bool) -> None:
+    if rotation != name.startswith("r-"):
+        raise MisfitError(f"they are of configuration {'R' if rotation else 'T'}; name it stylegan3/{CUSTOM}")

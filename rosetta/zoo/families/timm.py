@@ -1,0 +1,108 @@
+"""Any image model of timm."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from rosetta.errors import UserError, nearest
+from rosetta.recipe import Condition
+from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.maps.layout import Traits
+from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
+
+RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
+_MLP_ACTIVATIONS = ("blocks.*.mlp.act",)
+_NO_GRID = ("Hiera", "HieraDet")
+"""Classes whose tokens follow mask units instead of rows: such a sequence does not fold back into a grid."""
+
+
+class Timm(Family):
+    """The family `timm`; imports the library only when used, as that takes seconds."""
+
+    description = "any image model of timm, by its name there, with or without a tag"
+    fetches = True
+
+    def names(self) -> list[str]:
+        """Architectures of the installed release, without tags."""
+        import timm
+
+        return sorted(timm.list_models())
+
+    def build(
+        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.build`."""
+        import timm
+
+        if not timm.is_model(name):
+            raise UserError(f"timm has no model {name!r}{nearest(name, self.names())}")
+        tags = {found.partition(".")[2] for found in timm.list_pretrained(f"{name.partition('.')[0]}.*")}
+        tag = name.partition(".")[2]
+        if tag and tag not in tags:
+            raise UserError(f"timm/{name}: no tag {tag!r}{nearest(tag, tags) or f'; it has {sorted(tags)}'}")
+        options: dict[str, Any] = {} if state is None else _classes(name, state)
+        try:
+            module: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
+        except Exception as error:
+            if not pretrained:
+                raise UserError(f"timm cannot build {name!r}: {error}") from None
+            raise UserError(
+                f"timm/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
+                "go online once, or give a local file as weights"
+            ) from None
+        if type(module).__name__ in _NO_GRID:
+            raise UserError(f"timm/{name}: its tokens are in no row order and cannot become maps; take another")
+        return describe(module)
+
+    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The architecture's own way to read the checkpoints of its authors, where timm has one."""
+        convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
+        if convert is None:
+            return state
+        try:
+            converted = convert(dict(state), module)
+        except Exception:  # made for other checkpoints than this; the caller reports what differs
+            return state
+        return converted if isinstance(converted, Mapping) else state
+
+
+def describe(module: nn.Module) -> Architecture:
+    """A timm module with its preprocessing and its default layers."""
+    from timm.data import resolve_model_data_config
+
+    config = resolve_model_data_config(module)
+    channels, height, width = config["input_size"]
+    if channels != 3:
+        raise UserError(f"timm model takes images of {channels} channels; only RGB models can be mined")
+    stages = tuple(info["module"] for info in getattr(module, "feature_info", None) or () if info.get("module"))
+    resnet = all(hasattr(module, stage) for stage in RESNET_STAGES)
+    grid = getattr(getattr(module, "patch_embed", None), "grid_size", None)
+    return Architecture(
+        module,
+        Preprocessing(
+            (height, width),
+            known_interpolation(config["interpolation"]),
+            as_rgb(config["mean"]),
+            as_rgb(config["std"]),
+        ),
+        preferred=(RESNET_STAGES,) if resnet else (_MLP_ACTIVATIONS, stages),
+        traits=Traits(
+            channels_last=getattr(module, "output_fmt", "NCHW") == "NHWC",
+            prefix_tokens=getattr(module, "num_prefix_tokens", None),
+            token_grid=(grid[0], grid[1]) if isinstance(grid, tuple | list) and len(grid) == 2 else None,
+        ),
+    )
+
+
+def _classes(name: str, state: Mapping[str, Tensor]) -> dict[str, int]:
+    """The number of classes of a fine-tuned checkpoint, where it is not the architecture's usual one."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    classifier = getattr(config, "classifier", None)
+    head = classifier[0] if isinstance(classifier, tuple | list) else classifier
+    bias = state.get(f"{head}.bias")
+    usual = getattr(config, "num_classes", None)
+    return {"num_classes": bias.shape[0]} if bias is not None and bias.ndim == 1 and bias.shape[0] != usual else {}

@@ -1,0 +1,139 @@
+"""Activation maps of chosen layers, taken with forward hooks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rosetta.errors import UserError
+from rosetta.units import Layer, Units
+from rosetta.zoo.maps.globs import matches, select
+from rosetta.zoo.maps.layout import Layout
+from rosetta.zoo.maps.probe import Probe
+from rosetta.zoo.maps.stages import stage_outputs
+from rosetta.zoo.maps.unseen import is_seen
+
+
+class Capture:
+    """Runs a module and keeps what chosen layers put out.
+
+    Parameters
+    ----------
+    module
+        The model; it carries hooks only while it runs.
+    layouts
+        How each layer's output is read, in forward order.
+    """
+
+    def __init__(self, module: nn.Module, layouts: Mapping[str, Layout]) -> None:
+        self._module = module
+        self._layouts = dict(layouts)
+        self._parts = {path: module.get_submodule(path) for path in layouts}
+        # Hooks sit on the shared module: two threads at once would take each other's maps.
+        self._alone = Lock()
+
+    @property
+    def units(self) -> Units:
+        """The layers in forward order."""
+        return Units(tuple(Layer(path, layout.channels, layout.grid) for path, layout in self._layouts.items()))
+
+    def __call__(
+        self, inputs: Tensor, *told: Tensor, through: Callable[..., Any] | None = None
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """One forward pass, differentiable where gradients are on.
+
+        Parameters
+        ----------
+        told
+            What the module takes beside its inputs.
+        through
+            The part of the module that takes the inputs, instead of the whole.
+
+        Returns
+        -------
+        tuple
+            What the module returned, and (image, channel, y, x) by layer, contiguous copies.
+
+        Raises
+        ------
+        UserError
+            A layer gives another shape than for the probe's image, or did not run this time.
+        """
+        maps: dict[str, Tensor] = {}
+        with self._alone:
+            handles = [
+                part.register_forward_hook(self._keep(path, len(inputs), maps)) for path, part in self._parts.items()
+            ]
+            try:
+                output = (through or self._module)(inputs, *told)
+            finally:
+                for handle in handles:
+                    handle.remove()
+        for path in self._layouts:
+            if path not in maps:
+                raise UserError(f"layer {path!r} did not run this time; choose a module that always runs")
+        return output, {path: maps[path] for path in self._layouts}
+
+    def _keep(self, path: str, count: int, maps: dict[str, Tensor]) -> Callable[[nn.Module, Any, Any], None]:
+        layout = self._layouts[path]
+        shape = (count, layout.channels, *layout.grid)
+
+        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+            if not is_seen():
+                return
+            arranged = layout.arrange(output)
+            if arranged.shape != shape:
+                raise UserError(
+                    f"layer {path!r} gives maps of shape {tuple(arranged.shape)} where the probe promised "
+                    f"{shape}; choose another module"
+                )
+            # A later in-place activation would change the output under us, so the copy is made here and now.
+            maps[path] = arranged.clone(memory_format=torch.contiguous_format)
+
+        return hook
+
+
+def choose_layers(
+    module: nn.Module,
+    seen: Probe,
+    model: str,
+    globs: Sequence[str] | None,
+    defaults: Sequence[Sequence[str]] = (),
+) -> dict[str, Layout]:
+    """The layers to capture, in forward order, each with its layout.
+
+    Parameters
+    ----------
+    module, seen
+        The model, and what its probe showed.
+    model
+        What errors call it.
+    globs
+        What was asked for; every module that they match must give maps.
+    defaults
+        Used where `globs` is None: sets of globs in order of preference, each taken as far as its modules
+        give maps. Where none does, the stage outputs.
+
+    Raises
+    ------
+    UserError
+        A glob matches nothing, a module gives no map, or no layer is left.
+    """
+    if globs is not None:
+        chosen = select(globs, seen.paths, model)
+        for path in chosen:
+            if path in seen.problems:
+                parent = path.rpartition(".")[0]
+                other = f"its parent {parent!r}" if parent else "a module inside it or after it"
+                raise UserError(
+                    f"model {model!r}: layer {path!r} {seen.problems[path]}; choose another module, {other} say"
+                )
+    else:
+        preferred = ([path for path in matches(some, seen.paths) if path in seen.layouts] for some in defaults)
+        chosen = next((some for some in preferred if some), []) or stage_outputs(module, seen)
+        if not chosen:
+            raise UserError(f"model {model!r}: no default layer gives maps; name layers in the recipe")
+    rank = {path: place for place, path in enumerate(seen.order)}
+    return {path: seen.layouts[path] for path in sorted(chosen, key=rank.__getitem__)}
