@@ -1,6 +1,7 @@
 """The digest that a recipe states for its weights."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, parse_recipe
 from rosetta.zoo.families.dcgan import Generator
+from rosetta.zoo.weights.published_sha256 import PUBLISHED
 from rosetta.zoo.weights.source import FromFile, parse_weights
 
 Spec = Callable[..., ModelSpec]
@@ -50,6 +52,13 @@ def test_a_published_digest_is_compared_where_the_recipe_states_none(
     with pytest.raises(UserError, match=f"but {'f' * 64} is stated"):
         zoo.load(spec("dcgan/digiface", weights))
     assert zoo.load(spec("dcgan/digiface", weights, sha256=digest)).weights_sha256 == digest
+
+
+def test_published_digests_are_those_of_the_names(spec: Spec) -> None:
+    for weights, digest in PUBLISHED.items():
+        assert re.fullmatch(r"[0-9a-f]{64}", digest)
+        assert Path(weights).stem.rpartition("-")[2] == digest[:8]
+        assert zoo.weights_sha256(spec("dcgan/digiface", weights)) == digest
 
 
 def test_a_recipe_states_a_digest_or_none() -> None:
