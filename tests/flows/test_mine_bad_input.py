@@ -1,12 +1,12 @@
 """What a user gets wrong: one line, exit 2, and nothing on disk is touched."""
 
 import importlib.util
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from evil import evil_file
 from packaged import PACKAGED, recipe_text
 from PIL import Image
 
@@ -119,18 +119,11 @@ def test_weights_truncated(refused, write, tmp_path):
     assert "cut.pth" in refused("mine", write(with_weights(tmp_path / "cut.pth", tmp_path / "root")))
 
 
-class Planted:
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self):
-        return Path.touch, (self.mark,)
-
-
-@pytest.mark.parametrize("save", [lambda o, p: torch.save(o, p), lambda o, p: p.write_bytes(pickle.dumps(o))])
-def test_weights_that_carry_code(refused, write, tmp_path, save):
-    save({"netG_state_dict": Planted(tmp_path / "ran")}, tmp_path / "evil.pth")
-    assert "evil.pth" in refused("mine", write(with_weights(tmp_path / "evil.pth", tmp_path / "root")))
+def test_weights_that_carry_code(refused, write, tmp_path):
+    torch_file = evil_file(tmp_path, "evil.pth", key="netG_state_dict")
+    assert "evil.pth" in refused("mine", write(with_weights(torch_file, tmp_path / "root")))
+    plain = evil_file(tmp_path, "plain.pkl", key="netG_state_dict").rename(tmp_path / "plain.pth")
+    assert "plain.pth" in refused("mine", write(with_weights(plain, tmp_path / "root")))
     assert not (tmp_path / "ran").exists()
 
 

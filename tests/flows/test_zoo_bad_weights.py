@@ -1,25 +1,16 @@
 """Weights that do not belong, through the command: one line, exit 2, nothing written and nothing run."""
 
-import os
-import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from diffusion_folders import save_unet
+from evil import evil_file
 from nvidia_files import persistent, pickled
 from packaged import recipe_text
 from refusals import refused
 
 from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
-
-
-class _Evil:
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.mark),)
 
 
 def _stylegan3(folder: Path) -> Path:
@@ -39,15 +30,6 @@ def _other(folder: Path) -> Path:
     return folder / "resnet.pth"
 
 
-def _evil(folder: Path, name: str) -> Path:
-    held = {"G_ema": _Evil(folder / "ran")}
-    if name.endswith(".pkl"):
-        (folder / name).write_bytes(pickle.dumps(held))
-    else:
-        torch.save(held, folder / name)
-    return folder / name
-
-
 @pytest.mark.parametrize(
     ("model", "weights", "words"),
     [
@@ -59,8 +41,8 @@ def _evil(folder: Path, name: str) -> Path:
         ("diffusers/ddpm-cat-256", lambda folder: save_unet(folder / "unet"), ["not of diffusers/ddpm-cat-256"]),
         ("stylegan3/custom", _short, ["short.pkl", "damaged, truncated or no pickle"]),
         ("stylegan3/custom", lambda _: "http://127.0.0.1:9/net.pkl", ["http://127.0.0.1:9/net.pkl", "cannot be"]),
-        ("stylegan3/custom", lambda folder: _evil(folder, "evil.pkl"), ["evil.pkl", "carries code (posix.mkdir)"]),
-        ("stylegan2/custom", lambda folder: _evil(folder, "evil.pt"), ["evil.pt", "carries code (posix.mkdir)"]),
+        ("stylegan3/custom", lambda folder: evil_file(folder, "evil.pkl"), ["evil.pkl", "carries code (posix.mkdir)"]),
+        ("stylegan2/custom", lambda folder: evil_file(folder, "evil.pt"), ["evil.pt", "carries code (posix.mkdir)"]),
         ("stylegan2/lsun-cats", lambda _: "random:0", ["did you mean 'lsun-cat'"]),
         ("diffusers/dit-xl-256", lambda _: "random:0", ["did you mean 'dit-xl-2-256'"]),
     ],

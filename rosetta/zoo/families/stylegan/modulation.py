@@ -104,6 +104,19 @@ def normalise(vectors: Tensor) -> Tensor:
     return vectors * (vectors.square().mean(1, keepdim=True) + _EPSILON).rsqrt()
 
 
+def each_style(styles: Tensor, count: int, w_dim: int) -> tuple[Tensor, ...]:
+    """Styles (image, style, w) one by one, `count` of them, each (image, w).
+
+    Raises
+    ------
+    ValueError
+        The styles have another shape.
+    """
+    if styles.ndim != 3 or styles.shape[1:] != (count, w_dim):
+        raise ValueError(f"styles have shape {tuple(styles.shape)}, not (image, {count}, {w_dim})")
+    return styles.unbind(1)
+
+
 def spread(constant: Tensor, count: int) -> Tensor:
     """The learnt input (channel, y, x) of `count` images, in the memory layout that later maps inherit."""
     maps = constant.expand(count, -1, -1, -1)

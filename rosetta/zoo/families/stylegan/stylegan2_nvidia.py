@@ -15,6 +15,7 @@ from rosetta.zoo.families.stylegan.modulation import (
     MAPPING_RATE,
     Dense,
     activate,
+    each_style,
     modulated,
     normalise,
     spread,
@@ -114,9 +115,7 @@ class Synthesis(nn.Module):
         ValueError
             The styles have another shape.
         """
-        if styles.ndim != 3 or styles.shape[1:] != (self.styles, self.w_dim):
-            raise ValueError(f"styles have shape {tuple(styles.shape)}, not (image, {self.styles}, {self.w_dim})")
-        first, *others = styles.unbind(1)
+        first, *others = each_style(styles, self.styles, self.w_dim)
         maps, images = self.get_submodule("b4")(None, None, first, first, others[0])
         for block, side in enumerate(self.sides[1:]):
             maps, images = self.get_submodule(f"b{side}")(maps, images, *others[2 * block : 2 * block + 3])

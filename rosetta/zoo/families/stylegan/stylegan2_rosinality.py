@@ -14,6 +14,7 @@ from rosetta.zoo.families.stylegan.modulation import (
     MAPPING_RATE,
     Dense,
     activate,
+    each_style,
     modulated,
     normalise,
     spread,
@@ -111,9 +112,7 @@ class Generator(nn.Module):
         ValueError
             The styles have another shape.
         """
-        if styles.ndim != 3 or styles.shape[1:] != (self.styles, self.w_dim):
-            raise ValueError(f"styles have shape {tuple(styles.shape)}, not (image, {self.styles}, {self.w_dim})")
-        first, *others = styles.unbind(1)
+        first, *others = each_style(styles, self.styles, self.w_dim)
         first_noise, *noises = self.noises.buffers()
         maps = self.conv1(self.input(len(styles)), first, first_noise)
         images: Tensor = self.to_rgb1(maps, others[0])

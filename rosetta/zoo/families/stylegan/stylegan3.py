@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rosetta.zoo.families.stylegan.filtered import filtered_lrelu
 from rosetta.zoo.families.stylegan.fit import channel_base, compare, layers_in, shape_of
 from rosetta.zoo.families.stylegan.kaiser import Signal, Step, lowpass, radial_lowpass, schedule
-from rosetta.zoo.families.stylegan.modulation import MAPPING_RATE, Dense, normalise
+from rosetta.zoo.families.stylegan.modulation import MAPPING_RATE, Dense, each_style, normalise
 from rosetta.zoo.weights.statedict import MisfitError
 
 _SLOPE = 0.2
@@ -173,9 +173,7 @@ class Synthesis(nn.Module):
         ValueError
             The styles have another shape.
         """
-        if styles.ndim != 3 or styles.shape[1:] != (self.styles, self.w_dim):
-            raise ValueError(f"styles have shape {tuple(styles.shape)}, not (image, {self.styles}, {self.w_dim})")
-        first, *others = styles.unbind(1)
+        first, *others = each_style(styles, self.styles, self.w_dim)
         maps = self.input(first)
         for name, w in zip(self.names, others, strict=True):
             maps = self.get_submodule(name)(maps, w)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from module_maps import maps_of
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
@@ -74,22 +75,6 @@ def small(layout: str) -> Generator:
     return net
 
 
-def maps_of(
-    net: Generator, inputs: Tensor, names: list[str], through: Callable[[Tensor], Tensor] | None = None
-) -> State:
-    """What modules put out, in the order in which they did, and the image."""
-    maps: State = {}
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda _, __, output: maps.update({name: output.clone()})
-
-    handles = [net.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-    maps["image"] = (through or net)(inputs)
-    for handle in handles:
-        handle.remove()
-    return maps
-
-
 def meta(layout: str, *arguments: Any) -> Generator:
     with torch.device("meta"):
         return CLASSES[layout](*arguments)
@@ -111,7 +96,7 @@ def test_names_shapes_and_layers_at_full_size(name: str) -> None:
     # The order counts where a recipe says match = "order".
     assert list(state) == list(NETWORKS[name]["state_dict"])
     assert layout_of_state(state) == (layout, int(resolution))
-    maps = maps_of(net, torch.empty(1, 512, device="meta"), list(net.layer_names))
+    maps = maps_of(net, net.layer_names, torch.empty(1, 512, device="meta"))
     assert maps.pop("image").shape == (1, 3, int(resolution), int(resolution))
     assert tuple(maps) == net.layer_names
     # Only the other layout's layers are stated; both have the same ones, under other names.
@@ -136,7 +121,7 @@ def test_maps_and_images_are_the_definitions(layout: str) -> None:
     wanted = {name.removeprefix("map/"): tensor for name, tensor in tensors.items() if name.startswith("map/")}
     net = toy(layout)
     assert set(net.layer_names) <= set(wanted)
-    maps = maps_of(net, tensors["z"], [name for name in wanted if name != "image"])
+    maps = maps_of(net, [name for name in wanted if name != "image"], tensors["z"])
     assert set(maps) == set(wanted)
     for name, found in maps.items():
         assert found.shape == wanted[name].shape
@@ -273,9 +258,9 @@ def test_noise_is_constant_and_the_same_for_all_channels(layout: str) -> None:
         "nvidia": ("synthesis.b8.conv1", "synthesis.b8.conv1.noise_const"),
         "rosinality": ("convs.1.noise", "noises.noise_2"),
     }[layout]
-    before = maps_of(net, z, [name])[name]
+    before = maps_of(net, [name], z)[name]
     net.state_dict()[noise][..., 2, 3] += 0.1
-    moved = maps_of(net, z, [name])[name] - before
+    moved = maps_of(net, [name], z)[name] - before
     assert (moved[0, :, 2, 3] != 0).all()
     moved[0, :, 2, 3] = 0
     assert moved.abs().max() < 1e-12
@@ -316,7 +301,7 @@ def test_a_style_reaches_its_own_layers_and_what_follows(layout: str, style: int
     styles = latents(8)[None]
     changed = styles.clone()
     changed[0, style] += 1
-    before, after = (maps_of(net, each, list(known), net.synthesis) for each in (styles, changed))
+    before, after = (maps_of(net, known, each, through=net.synthesis) for each in (styles, changed))
     moved = {name for name in known if not torch.equal(before[name], after[name])}
     assert moved == {name for name, styles_before in known.items() if style in styles_before}
     assert not torch.equal(before["image"], after["image"])
@@ -376,11 +361,11 @@ def test_no_image_depends_on_another(layout: str) -> None:
 
 def test_what_a_layer_puts_out_is_clamped() -> None:
     z, names = latents(2), ["synthesis.b4.conv1", "synthesis.b4.torgb", "synthesis.b8.conv0", "synthesis.b32.torgb"]
-    free, tight = (maps_of(toy("nvidia", torch.float64, clamp=clamp), z, names) for clamp in (math.inf, 0.5))
+    free, tight = (maps_of(toy("nvidia", torch.float64, clamp=clamp), names, z) for clamp in (math.inf, 0.5))
     assert all(free[name].abs().max() > 0.5 for name in names)
     assert all(tight[name].abs().max() == 0.5 for name in names)
     torch.testing.assert_close(tight[names[0]], free[names[0]].clamp(-0.5, 0.5), rtol=0, atol=1e-12)
-    high = maps_of(toy("nvidia", torch.float64, clamp=256.0), z, names)
+    high = maps_of(toy("nvidia", torch.float64, clamp=256.0), names, z)
     assert all(torch.equal(high[name], free[name]) for name in [*names, "image"])
 
 
@@ -395,7 +380,7 @@ def test_styles_of_another_shape(layout: str, shape: tuple[int, ...]) -> None:
 def test_an_untrained_network(layout: str) -> None:
     torch.manual_seed(0)
     net = CLASSES[layout](64, widths(64, 2048, 32)).requires_grad_(False)
-    maps = maps_of(net, torch.randn(2, 512), list(net.layer_names))
+    maps = maps_of(net, net.layer_names, torch.randn(2, 512))
     # Weights are drawn so that signals neither grow nor fade.
     assert all(0.1 < float(output.std()) < 3 for output in maps.values())
     assert maps["image"].shape == (2, 3, 64, 64)

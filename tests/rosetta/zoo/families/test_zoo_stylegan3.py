@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from module_maps import maps_of
 from safetensors import safe_open
 from spectra import passed, square
-from torch import Tensor, nn
+from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
@@ -61,20 +62,6 @@ def weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix("state/"): tensor for name, tensor in tensors.items() if name.startswith("state/")}
 
 
-def maps_of(net: StyleGAN3, z: Tensor) -> dict[str, Tensor]:
-    """What each layer puts out, and the image."""
-    maps: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda _, __, output: maps.update({name: output})
-
-    handles = [net.get_submodule(name).register_forward_hook(keep(name)) for name in net.layer_names]
-    maps["image"] = net(z)
-    for handle in handles:
-        handle.remove()
-    return maps
-
-
 def latents(count: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((count, 16)))
 
@@ -93,7 +80,7 @@ def test_names_and_shapes_at_full_size(name: str) -> None:
     assert {key: list(tensor.shape) for key, tensor in net.state_dict().items()} == NETWORKS[name]["state_dict"]
     # The order counts where a recipe says match = "order".
     assert list(net.state_dict()) == list(NETWORKS[name]["state_dict"])
-    maps = maps_of(net, torch.empty(1, 512, device="meta"))
+    maps = maps_of(net, net.layer_names, torch.empty(1, 512, device="meta"))
     size = published[name]["resolution"]
     assert maps.pop("image").shape == (1, 3, size, size)
     assert [(key, *output.shape[1:]) for key, output in maps.items()] == [
@@ -114,7 +101,7 @@ def test_published_networks_are_recognised(name: str) -> None:
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_maps_and_images_are_the_definitions(configuration: str) -> None:
     _, tensors = facts(configuration)
-    maps = maps_of(toy(configuration), tensors["z"])
+    maps = maps_of(net := toy(configuration), net.layer_names, tensors["z"])
     assert set(maps) == {name.removeprefix("map/") for name in tensors if name.startswith("map/")}
     assert list(maps) == [*toy(configuration).layer_names, "image"]
     for name, found in maps.items():
@@ -310,7 +297,7 @@ def test_what_a_layer_puts_out_is_clamped() -> None:
     net, z = toy("t", torch.float64), latents(1)
     for name, most in (("synthesis.L5_32_16", 256), ("synthesis.L6_32_3", 256), ("image", 64)):
         net.get_submodule(name if name != "image" else "synthesis.L6_32_3").bias.fill_(1e6)
-        torch.testing.assert_close(maps_of(net, z)[name][:, :, 16, 16].max().item(), float(most))
+        torch.testing.assert_close(maps_of(net, net.layer_names, z)[name][:, :, 16, 16].max().item(), float(most))
 
 
 @pytest.mark.parametrize(("zoom", "amplitude"), [(1.0, 1.0), (2.0, 1.0), (5.0, 0.5), (7.5, 1 / 12), (9.0, 0.0)])
@@ -331,7 +318,7 @@ def test_an_untrained_network() -> None:
     net = StyleGAN3(64, channel_base=4096, channel_max=64)
     assert (net.synthesis.input.freqs.norm(dim=1) <= 2).all()
     assert net.synthesis.input.freqs.norm(dim=1).mean() == pytest.approx(4 / 3, abs=0.2)  # of a disc of radius 2
-    maps = maps_of(net.requires_grad_(False), torch.randn(2, 512))
+    maps = maps_of(net.requires_grad_(False), net.layer_names, torch.randn(2, 512))
     # Weights are drawn so that signals neither grow nor fade.
     assert all(0.1 < float(output.std()) < 3 for output in maps.values())
     assert maps["image"].shape == (2, 3, 64, 64)

@@ -6,8 +6,6 @@ writes a `.pt`, and as `.safetensors`.
 
 import gzip
 import json
-import os
-import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from evil import evil_file
 from nvidia_files import persistent, pickled
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -206,23 +205,6 @@ def _cut_short(folder: Path) -> Path:
     return folder / "short.pkl"
 
 
-class _Evil:
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.canary),)
-
-
-def _code(folder: Path, name: str) -> Path:
-    held = {"G_ema": _Evil(folder / "ran"), "g_ema": {"a": torch.ones(1)}}
-    if name.endswith(".pkl"):
-        (folder / name).write_bytes(pickle.dumps(held))
-    else:
-        torch.save(held, folder / name)
-    return folder / name
-
-
 @pytest.mark.parametrize(
     ("model", "file", "message"),
     [
@@ -236,8 +218,8 @@ def _code(folder: Path, name: str) -> Path:
         ("stylegan3/t-ffhqu-256", lambda folder: _pkl("stylegan3-t", folder), r"not 256 × 256; name it stylegan3/c"),
         ("styleganxl/imagenet-64", lambda folder: _pkl("styleganxl", folder), r"not 64 × 64; name it styleganxl/c"),
         ("stylegan3/custom", _cut_short, "damaged, truncated or no pickle"),
-        ("stylegan3/custom", lambda folder: _code(folder, "evil.pkl"), r"carries code \(posix\.mkdir\)"),
-        ("stylegan2/custom", lambda folder: _code(folder, "evil.pt"), r"carries code \(posix\.mkdir\)"),
+        ("stylegan3/custom", lambda folder: evil_file(folder, "evil.pkl"), r"carries code \(posix\.mkdir\)"),
+        ("stylegan2/custom", lambda folder: evil_file(folder, "evil.pt"), r"carries code \(posix\.mkdir\)"),
         ("stylegan2/custom", lambda _: "http://127.0.0.1:9/net.pkl", "cannot be opened"),
         ("stylegan2/custom", lambda folder: folder / "none.pkl", "no such file"),
         ("stylegan2/custom", lambda folder: folder, "is a folder"),

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from module_maps import maps_of
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
@@ -63,20 +64,6 @@ def toy(dtype: torch.dtype = torch.float32, **arguments: Any) -> StyleGANXL:
     return net.to(dtype).requires_grad_(False)
 
 
-def maps_of(net: StyleGANXL, z: Tensor, c: Tensor) -> dict[str, Tensor]:
-    """What each layer puts out, and the image."""
-    maps: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda _, __, output: maps.update({name: output})
-
-    handles = [net.get_submodule(name).register_forward_hook(keep(name)) for name in net.layer_names]
-    maps["image"] = net(z, c)
-    for handle in handles:
-        handle.remove()
-    return maps
-
-
 def latents(count: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((count, 16)))
 
@@ -90,7 +77,7 @@ def meta(**arguments: Any) -> StyleGANXL:
 def test_names_and_shapes_at_full_size(name: str) -> None:
     net = meta(**published[name])
     assert {key: list(tensor.shape) for key, tensor in net.state_dict().items()} == NETWORKS[name]["state_dict"]
-    maps = maps_of(net, torch.empty(1, 64, device="meta"), torch.empty(1, 1000, device="meta"))
+    maps = maps_of(net, net.layer_names, torch.empty(1, 64, device="meta"), torch.empty(1, 1000, device="meta"))
     size = published[name]["resolution"]
     assert maps.pop("image").shape == (1, 3, size, size)
     assert [(key, *output.shape[1:]) for key, output in maps.items()] == [
@@ -114,7 +101,7 @@ def test_published_networks_are_recognised(name: str) -> None:
 
 def test_maps_and_images_are_the_definitions() -> None:
     _, tensors = facts()
-    maps = maps_of(toy(), tensors["z"], tensors["c"])
+    maps = maps_of(net := toy(), net.layer_names, tensors["z"], tensors["c"])
     assert set(maps) == {name.removeprefix("map/") for name in tensors if name.startswith("map/")}
     assert list(maps) == [*toy().layer_names, "image"]
     for name, found in maps.items():
