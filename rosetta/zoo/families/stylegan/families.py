@@ -32,7 +32,7 @@ class StyleGAN2(Family):
 
     def names(self) -> list[str]:
         """The published generators, and `custom`."""
-        return sorted([*stylegan2.published, CUSTOM])
+        return sorted([*stylegan2.PUBLISHED, CUSTOM])
 
     def build(
         self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
@@ -48,14 +48,14 @@ class StyleGAN2(Family):
         net: stylegan2.Generator
         if state is None:
             _require_file("stylegan2", name, pretrained, "the .pkl of NVIDIA's release, or a .pt with g_ema,")
-            found = stylegan2.published[name]
+            found = stylegan2.PUBLISHED[name]
             layout = stylegan2_rosinality if found.converted else stylegan2_nvidia
             net = layout.Generator(found.resolution, psi=psi)
         else:
             weights = {key: tensor for key, tensor in state.items() if key != _MEAN}
             layout_name, side = stylegan2.layout_of_state(weights)
             if name != CUSTOM:
-                _require_size("stylegan2", name, side, stylegan2.published[name].resolution)
+                _require_size("stylegan2", name, side, stylegan2.PUBLISHED[name].resolution)
             # NVIDIA's layout holds the mean among its weights.
             options = {"truncation_latent": state.get(_MEAN)} if layout_name == "rosinality" else {}
             net = stylegan2.generator_for(weights, psi=psi, **options)
@@ -75,7 +75,7 @@ class StyleGAN3(Family):
 
     def names(self) -> list[str]:
         """The published generators, and `custom`."""
-        return sorted([*stylegan3.published, CUSTOM])
+        return sorted([*stylegan3.PUBLISHED, CUSTOM])
 
     def build(
         self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
@@ -84,11 +84,11 @@ class StyleGAN3(Family):
         _require_known("stylegan3", name, self.names())
         if state is None:
             _require_file("stylegan3", name, pretrained, _pickle(f"stylegan3-{name}"))
-            found = stylegan3.published[name]
+            found = stylegan3.PUBLISHED[name]
         else:
             found = stylegan3.recognise(state)
             if name != CUSTOM:
-                _require_size("stylegan3", name, found["resolution"], stylegan3.published[name]["resolution"])
+                _require_size("stylegan3", name, found["resolution"], stylegan3.PUBLISHED[name]["resolution"])
                 _require_configuration(name, found.get("rotation", False))
         net = stylegan3.StyleGAN3(**found, psi=condition.truncation or 1.0)
         # What a condition of several numbers means is not known here; one of classes has a one at the class's place.
@@ -104,7 +104,7 @@ class StyleGANXL(Family):
 
     def names(self) -> list[str]:
         """The published generators, and `custom`."""
-        return sorted([*styleganxl.published, CUSTOM])
+        return sorted([*styleganxl.PUBLISHED, CUSTOM])
 
     def build(
         self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
@@ -113,11 +113,11 @@ class StyleGANXL(Family):
         _require_known("styleganxl", name, self.names())
         if state is None:
             _require_file("styleganxl", name, pretrained, f"{name.replace('-', '')}.pkl")
-            found = styleganxl.published[name]
+            found = styleganxl.PUBLISHED[name]
         else:
             found = styleganxl.recognise(state)
             if name != CUSTOM:
-                _require_size("styleganxl", name, found["resolution"], styleganxl.published[name]["resolution"])
+                _require_size("styleganxl", name, found["resolution"], styleganxl.PUBLISHED[name]["resolution"])
         net = styleganxl.StyleGANXL(**found, psi=condition.truncation or 1.0)
         return _describe(net, net.z_dim, net.resolution, net.layer_names, classes=net.classes)
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from rosetta.units import Grid
 from rosetta.zoo.families.stylegan import stylegan2_nvidia, stylegan2_rosinality
 from rosetta.zoo.families.stylegan.fit import compare, shape_of
 from rosetta.zoo.weights.statedict import MisfitError
@@ -33,48 +32,31 @@ class Published:
 
     resolution: int
     """Side in pixels of its images, which are always square."""
-    content: Grid
-    """Height and width in pixels of what they show, in their middle; what it was trained on is black elsewhere."""
     converted: bool = False
     """Released for TensorFlow, and converted to rosinality's layout; else first released in NVIDIA's."""
 
-    @property
-    def image_size(self) -> Grid:
-        """Height and width of its images."""
-        return self.resolution, self.resolution
 
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """Rows and columns that hold the content."""
-        rows, columns = ((self.resolution - side) // 2 for side in self.content)
-        return slice(rows, rows + self.content[0]), slice(columns, columns + self.content[1])
-
-
-def _square(side: int, converted: bool = False) -> Published:
-    return Published(side, (side, side), converted)
-
-
-published: dict[str, Published] = {
+PUBLISHED: dict[str, Published] = {
     # Config F of the paper, released for TensorFlow.
-    "ffhq-1024": _square(1024, converted=True),
-    "lsun-car": Published(512, (384, 512), converted=True),
-    "lsun-cat": _square(256, converted=True),
-    "lsun-church": _square(256, converted=True),
-    "lsun-horse": _square(256, converted=True),
+    "ffhq-1024": Published(1024, converted=True),
+    "lsun-car": Published(512, converted=True),  # black above and below 384 rows, as in training
+    "lsun-cat": Published(256, converted=True),
+    "lsun-church": Published(256, converted=True),
+    "lsun-horse": Published(256, converted=True),
     # Released later with the code of StyleGAN2-ADA and StyleGAN3; u: unaligned. `ffhq-256` is also rosinality's own.
-    "afhqcat-512": _square(512),
-    "afhqdog-512": _square(512),
-    "afhqv2-512": _square(512),
-    "afhqwild-512": _square(512),
-    "brecahad-512": _square(512),
-    "celebahq-256": _square(256),
-    "ffhq-256": _square(256),
-    "ffhq-512": _square(512),
-    "ffhqu-1024": _square(1024),
-    "ffhqu-256": _square(256),
-    "lsun-dog": _square(256),
-    "metfaces-1024": _square(1024),
-    "metfacesu-1024": _square(1024),
+    "afhqcat-512": Published(512),
+    "afhqdog-512": Published(512),
+    "afhqv2-512": Published(512),
+    "afhqwild-512": Published(512),
+    "brecahad-512": Published(512),
+    "celebahq-256": Published(256),
+    "ffhq-256": Published(256),
+    "ffhq-512": Published(512),
+    "ffhqu-1024": Published(1024),
+    "ffhqu-256": Published(256),
+    "lsun-dog": Published(256),
+    "metfaces-1024": Published(1024),
+    "metfacesu-1024": Published(1024),
 }
 
 

@@ -45,7 +45,7 @@ class Arguments(TypedDict, total=False):
 
 _R = Arguments(rotation=True, channel_base=65536, channel_max=1024)
 """Twice the channels of T, where a convolution sees a ninth of the positions."""
-published: dict[str, Arguments] = {
+PUBLISHED: dict[str, Arguments] = {
     "t-ffhqu-256": Arguments(resolution=256, channel_base=16384),
     "t-ffhqu-1024": Arguments(resolution=1024),
     "t-ffhq-1024": Arguments(resolution=1024),

@@ -32,7 +32,7 @@ class Arguments(TypedDict, total=False):
     embedding_dim: int
 
 
-published: dict[str, Arguments] = {
+PUBLISHED: dict[str, Arguments] = {
     f"imagenet-{resolution}": Arguments(resolution=resolution) for resolution in (16, 32, 64, 128, 256, 512)
 }
 """The released generators of ImageNet's classes whose layers are known, by resolution."""

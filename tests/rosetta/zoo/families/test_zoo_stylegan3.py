@@ -23,7 +23,7 @@ from torch import Tensor
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.zoo.families.stylegan.kaiser import schedule
-from rosetta.zoo.families.stylegan.stylegan3 import FourierFeatures, StyleGAN3, published, recognise
+from rosetta.zoo.families.stylegan.stylegan3 import PUBLISHED, FourierFeatures, StyleGAN3, recognise
 
 Spec = Callable[..., ModelSpec]
 
@@ -76,24 +76,24 @@ def meta(**arguments: Any) -> StyleGAN3:
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_names_and_shapes_at_full_size(name: str) -> None:
-    net = meta(**published[name])
+    net = meta(**PUBLISHED[name])
     assert {key: list(tensor.shape) for key, tensor in net.state_dict().items()} == NETWORKS[name]["state_dict"]
     # The order counts where a recipe says match = "order".
     assert list(net.state_dict()) == list(NETWORKS[name]["state_dict"])
     maps = maps_of(net, net.layer_names, torch.empty(1, 512, device="meta"))
-    size = published[name]["resolution"]
+    size = PUBLISHED[name]["resolution"]
     assert maps.pop("image").shape == (1, 3, size, size)
     assert [(key, *output.shape[1:]) for key, output in maps.items()] == [
         (layer["name"], layer["channels"], layer["grid_y"], layer["grid_x"]) for layer in NETWORKS[name]["layers"]
     ]
 
 
-@pytest.mark.parametrize("name", list(published))
+@pytest.mark.parametrize("name", list(PUBLISHED))
 def test_published_networks_are_recognised(name: str) -> None:
     parameters = inspect.signature(StyleGAN3).parameters
-    found = recognise(meta(**published[name]).state_dict())
-    defaults = {key: parameters[key].default for key in found if key not in published[name]}
-    assert found == {**defaults, **published[name]}
+    found = recognise(meta(**PUBLISHED[name]).state_dict())
+    defaults = {key: parameters[key].default for key in found if key not in PUBLISHED[name]}
+    assert found == {**defaults, **PUBLISHED[name]}
     configuration, _, resolution = name.split("-")
     assert (found["rotation"], found["resolution"]) == (configuration == "r", int(resolution))
 

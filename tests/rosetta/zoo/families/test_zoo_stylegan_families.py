@@ -185,10 +185,10 @@ def test_layers_are_the_published_ones(facts_file: str, family: str) -> None:
 
 
 def test_names() -> None:
-    assert set(StyleGAN2().names()) == {*stylegan2.published, "custom"}
+    assert set(StyleGAN2().names()) == {*stylegan2.PUBLISHED, "custom"}
     assert {"r-ffhqu-1024", "t-afhqv2-512", "custom"} <= set(StyleGAN3().names())
-    assert set(StyleGANXL().names()) == {*styleganxl.published, "custom"}
-    assert "custom" not in stylegan3.published
+    assert set(StyleGANXL().names()) == {*styleganxl.PUBLISHED, "custom"}
+    assert "custom" not in stylegan3.PUBLISHED
 
 
 # What cannot be loaded

@@ -23,7 +23,7 @@ from rosetta.recipe import ModelSpec
 from rosetta.zoo.families.stylegan import stylegan3
 from rosetta.zoo.families.stylegan.kaiser import extend, schedule
 from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
-from rosetta.zoo.families.stylegan.styleganxl import StyleGANXL, published, recognise
+from rosetta.zoo.families.stylegan.styleganxl import PUBLISHED, StyleGANXL, recognise
 
 Spec = Callable[..., ModelSpec]
 
@@ -73,29 +73,29 @@ def meta(**arguments: Any) -> StyleGANXL:
         return StyleGANXL(**arguments)
 
 
-@pytest.mark.parametrize("name", list(published))
+@pytest.mark.parametrize("name", list(PUBLISHED))
 def test_names_and_shapes_at_full_size(name: str) -> None:
-    net = meta(**published[name])
+    net = meta(**PUBLISHED[name])
     assert {key: list(tensor.shape) for key, tensor in net.state_dict().items()} == NETWORKS[name]["state_dict"]
     maps = maps_of(net, net.layer_names, torch.empty(1, 64, device="meta"), torch.empty(1, 1000, device="meta"))
-    size = published[name]["resolution"]
+    size = PUBLISHED[name]["resolution"]
     assert maps.pop("image").shape == (1, 3, size, size)
     assert [(key, *output.shape[1:]) for key, output in maps.items()] == [
         (layer["name"], layer["channels"], layer["grid_y"], layer["grid_x"]) for layer in NETWORKS[name]["layers"]
     ]
 
 
-@pytest.mark.parametrize("name", list(published))
+@pytest.mark.parametrize("name", list(PUBLISHED))
 def test_published_networks_are_recognised(name: str) -> None:
     parameters = inspect.signature(StyleGANXL).parameters
-    wanted = {key: parameter.default for key, parameter in parameters.items()} | published[name]
-    state = meta(**published[name]).state_dict()
+    wanted = {key: parameter.default for key, parameter in parameters.items()} | PUBLISHED[name]
+    state = meta(**PUBLISHED[name]).state_dict()
     found = recognise(state)
     assert {key: tensor.shape for key, tensor in meta(**found).state_dict().items()} == {
         key: tensor.shape for key, tensor in state.items()
     }
     # Where no layer is narrower than the most, a lower base gives the same network.
-    assert found.pop("channel_base") == min(65536, 1024 * published[name]["resolution"])
+    assert found.pop("channel_base") == min(65536, 1024 * PUBLISHED[name]["resolution"])
     assert found == {key: wanted[key] for key in found}
 
 
