@@ -5,13 +5,15 @@ import sys
 import numpy as np
 import pytest
 import torch
+from diffusion_folders import save_unet
 
-from rosetta.recipe import Compute, ModelSpec
+from rosetta import zoo
+from rosetta.recipe import Compute, Condition, ModelSpec
 from storage.activations import ActivationStore
 from storage.fingerprint import fingerprint
 from storage.images import ImageStore
 from storage.location import Root
-from tasks.dump import dump
+from tasks.dump import dump, from_pixels
 
 OWN = """
 from torch import nn
@@ -79,3 +81,22 @@ def test_a_batch_is_no_part_of_the_result(arguments, monkeypatch):
     monkeypatch.setattr("tasks.dump.batch_size", lambda device: 1)
     dump.fn(*arguments)
     torch.testing.assert_close(torch.from_numpy(maps(arguments[0])), torch.from_numpy(whole), atol=1e-3, rtol=1e-3)
+
+
+def test_noise_follows_an_image_wherever_its_block_begins(arguments, tmp_path):
+    """A diffusion model noises each image by its index in the run, in every block and batch."""
+    root, wanted, pictures, _, compute, device = arguments
+    told = Condition(timestep=60)
+    weights = str(save_unet(tmp_path / "unet", sample_size=16))
+    spec = ModelSpec(name="noisy", model="diffusers/custom", weights=weights, condition=told)
+    dump.fn(root, wanted, pictures, spec, compute, device)
+    store = ActivationStore.read(root, "noisy")
+    pixels = from_pixels(ImageStore.open(root, pictures).pixels(slice(None)), torch.device("cpu"))
+    model = zoo.load(spec)
+    for layer, values in model.observe(pixels, range(IMAGES)).items():
+        np.testing.assert_allclose(
+            store.maps(layer, slice(None)).astype(np.float32), values, atol=2e-3 * float(values.abs().max())
+        )
+    layer = model.units.layers[0].name
+    shifted = model.observe(pixels, range(1, IMAGES + 1))[layer]
+    assert np.abs(store.maps(layer, slice(None)) - shifted.numpy()).max() > 0.1 * float(shifted.abs().max())
