@@ -60,7 +60,7 @@ class Family(ABC):
     state_key: str | tuple[str, ...] | None = None
     """Where in a checkpoint of this family its state dict lies, if at an uncommon place; several in order."""
     beside: tuple[str, ...] = ()
-    """Names of single tensors that lie beside the state dict there, and that :meth:`build` is to see."""
+    """Names of single tensors and numbers that lie beside the state dict there, and that :meth:`build` is to see."""
 
     @abstractmethod
     def names(self) -> list[str]:

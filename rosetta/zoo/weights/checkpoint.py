@@ -54,7 +54,8 @@ def read_tensors(
         files is `G_ema`.
 
     beside
-        Names of single tensors that may lie beside the state dict in what `torch.save` wrote.
+        Names of single tensors that may lie beside the state dict in what `torch.save` wrote, and of numbers that are
+        settings of the modules in NVIDIA's files.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def read_tensors(
     keys = (key,) if isinstance(key, str) else tuple(key or ())
     data: Any
     if file.suffix == ".pkl" and is_nvidia(content.getvalue()):
-        data = parse_nvidia(content.getvalue(), file.text, (*keys, "G_ema"))
+        data = parse_nvidia(content.getvalue(), file.text, (*keys, "G_ema"), beside)
     else:
         data = _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
     state = _unwrap(data, keys)

@@ -77,7 +77,9 @@ class _Storage:
         return self.count * self.dtype.itemsize
 
 
-def read_nvidia(file: FromFile, which: str | Sequence[str] = "G_ema") -> dict[str, Tensor]:
+def read_nvidia(
+    file: FromFile, which: str | Sequence[str] = "G_ema", settings: Sequence[str] = ()
+) -> dict[str, Tensor]:
     """The state dict of one network in a pickle of NVIDIA's; nothing in the file runs.
 
     Parameters
@@ -87,12 +89,14 @@ def read_nvidia(file: FromFile, which: str | Sequence[str] = "G_ema") -> dict[st
         entries of a dict, at the top or one below, the three of a tuple (G, D, G_ema), or a single one.
     which
         The network's name there; the first that is there, where several are given.
+    settings
+        Attributes of modules to look for: of each the first that is a number.
 
     Returns
     -------
     dict
         Parameters and persistent buffers by dotted name, in the order of `Module.state_dict()`, on the CPU, contiguous
-        and sharing no memory.
+        and sharing no memory; before them the settings that were found, by their plain name, ().
 
     Raises
     ------
@@ -104,10 +108,12 @@ def read_nvidia(file: FromFile, which: str | Sequence[str] = "G_ema") -> dict[st
             content = stream.read()
         except OSError as error:
             raise UserError(f"weights {file.text!r} cannot be read: {error}") from None
-    return parse_nvidia(content, file.text, which)
+    return parse_nvidia(content, file.text, which, settings)
 
 
-def parse_nvidia(content: bytes, text: str, which: str | Sequence[str] = "G_ema") -> dict[str, Tensor]:
+def parse_nvidia(
+    content: bytes, text: str, which: str | Sequence[str] = "G_ema", settings: Sequence[str] = ()
+) -> dict[str, Tensor]:
     """The same of a file's content; `text` is what errors call it. See :func:`read_nvidia`."""
     wanted = (which,) if isinstance(which, str) else tuple(which)
     meter = Meter(_MOST_INSTRUCTIONS)
@@ -116,6 +122,12 @@ def parse_nvidia(content: bytes, text: str, which: str | Sequence[str] = "G_ema"
         networks = _networks(value, wanted[0], meter)
         name = next((name for name in wanted if name in networks), None)
         if name is not None and (tensors := _tensors(networks[name], Meter(_MOST_INFLATION * len(content)), meter)):
+            for setting in settings:
+                if (
+                    setting not in tensors
+                    and (number := _setting(networks[name], setting, _DEEPEST, meter)) is not None
+                ):
+                    tensors[setting] = torch.tensor(number)
             return tensors
     except RefusedError as refused:
         raise UserError(f"weights {text!r} are refused: {_why(str(refused))}") from None
@@ -331,6 +343,18 @@ def _named(network: Any, prefix: str, deeper: int, meter: Meter) -> Iterator[tup
             if not _is_module(module):
                 raise TypeError(type(module))
             yield from _named(module, f"{prefix}{_name(name)}.", deeper - 1, meter)
+
+
+def _setting(network: Any, name: str, deeper: int, meter: Meter) -> float | None:
+    """The first number of this name among the attributes of a module and of those inside it."""
+    meter.spend()
+    attributes = (_attributes(network) if _is_module(network) else None) or {}
+    value: Any = attributes.get(name)
+    if type(value) in (int, float):
+        return float(value)
+    inside = (_mapping(attributes.get("_modules")) or {}).values() if deeper else ()
+    found = (_setting(module, name, deeper - 1, meter) for module in inside)
+    return next((number for number in found if number is not None), None)
 
 
 def _name(name: Any) -> str:

@@ -4,7 +4,9 @@ Noise, where there is any, is constant: an image is a function of its latent, an
 `custom` is a network of a user's own, read off its weights.
 """
 
+import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,6 +20,8 @@ CUSTOM = "custom"
 """The name of a network that is none of the published ones."""
 _MEAN = "latent_avg"
 """The mean style, beside the state dict in files of rosinality's layout."""
+_CLAMP = "conv_clamp"
+"""What NVIDIA's networks that were trained in half precision clamp at: a setting, which no tensor tells."""
 
 
 class StyleGAN2(Family):
@@ -28,7 +32,7 @@ class StyleGAN2(Family):
     conditions = frozenset({"truncation", "bound"})
     channels_last = False  # weights in rosinality's layout have five axes
     state_key = "g_ema"
-    beside = (_MEAN,)
+    beside = (_MEAN, _CLAMP)
 
     def names(self) -> list[str]:
         """The published generators, and `custom`."""
@@ -40,8 +44,6 @@ class StyleGAN2(Family):
         """See :meth:`rosetta.zoo.architecture.Family.build`.
 
         The layout is that of the weights; without any, the one that a network was first published in for PyTorch.
-        Those of NVIDIA's networks that were trained in half precision clamp at ±256, which weights do not tell: here
-        nothing is clamped.
         """
         _require_known("stylegan2", name, self.names())
         psi = condition.truncation or 1.0
@@ -52,18 +54,24 @@ class StyleGAN2(Family):
             layout = stylegan2_rosinality if found.converted else stylegan2_nvidia
             net = layout.Generator(found.resolution, psi=psi)
         else:
-            weights = {key: tensor for key, tensor in state.items() if key != _MEAN}
+            weights = self._own(state)
             layout_name, side = stylegan2.layout_of_state(weights)
             if name != CUSTOM:
                 _require_size("stylegan2", name, side, stylegan2.PUBLISHED[name].resolution)
-            # NVIDIA's layout holds the mean among its weights.
-            options = {"truncation_latent": state.get(_MEAN)} if layout_name == "rosinality" else {}
+            options: dict[str, Any]
+            if layout_name == "rosinality":
+                options = {"truncation_latent": state.get(_MEAN)}
+            else:  # whose weights hold the mean
+                options = {"clamp": float(state.get(_CLAMP, math.inf))}
             net = stylegan2.generator_for(weights, psi=psi, **options)
         return _describe(net, net.z_dim, net.resolution, net.layer_names)
 
     def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The state dict without what lay beside it."""
-        return {name: tensor for name, tensor in state.items() if name != _MEAN}
+        return self._own(state)
+
+    def _own(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in state.items() if name not in self.beside}
 
 
 class StyleGAN3(Family):

@@ -132,6 +132,18 @@ def test_a_file_without_a_mean_has_one_all_the_same(spec: Spec, tmp_path: Path) 
     assert (alone - other).abs().max() > 1
 
 
+def test_a_clamp_is_the_files(spec: Spec, tmp_path: Path) -> None:
+    """A setting of the layers that no tensor tells."""
+    net = persistent(weights("stylegan2-nvidia"))
+    z = facts("stylegan2-nvidia")["z"]
+    for clamp, most in ((None, None), (256, None), (0.5, 0.5)):
+        net.get_submodule("synthesis.b8.conv0").conv_clamp = clamp
+        (tmp_path / "net.pkl").write_bytes(pickled({"G_ema": net}))
+        _, maps = _loaded(spec, "stylegan2-nvidia", tmp_path / "net.pkl").synthesise(z)
+        highest = max(float(values.abs().max()) for values in maps.values())
+        assert highest == most if most else highest > 0.5
+
+
 @pytest.mark.parametrize("toy", ["stylegan2-rosinality", "stylegan3-t", "styleganxl"])
 def test_gradients_reach_latents_and_styles(spec: Spec, toy: str, tmp_path: Path) -> None:
     model = _loaded(spec, toy, _safetensors(toy, tmp_path))
