@@ -152,6 +152,7 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str]:
     except MisfitError as misfit:
         raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {misfit}") from None
     module = architecture.module
+    state = {name: tensor for name, tensor in state.items() if name not in family.beside}
     if spec.match == "name" and not fits_by_name(module, state):
         translated = dict(family.translate(module, state))
         state = translated if fits_by_name(module, translated) else state

@@ -54,7 +54,7 @@ class StyleGAN2(Family):
             layout = stylegan2_rosinality if found.converted else stylegan2_nvidia
             net = layout.Generator(found.resolution, psi=psi)
         else:
-            weights = self._own(state)
+            weights = {key: tensor for key, tensor in state.items() if key not in self.beside}
             layout_name, side = stylegan2.layout_of_state(weights)
             if name != CUSTOM:
                 _require_size("stylegan2", name, side, stylegan2.PUBLISHED[name].resolution)
@@ -65,13 +65,6 @@ class StyleGAN2(Family):
                 options = {"clamp": float(state.get(_CLAMP, math.inf))}
             net = stylegan2.generator_for(weights, psi=psi, **options)
         return _describe(net, net.z_dim, net.resolution, net.layer_names)
-
-    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The state dict without what lay beside it."""
-        return self._own(state)
-
-    def _own(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in state.items() if name not in self.beside}
 
 
 class StyleGAN3(Family):

@@ -132,6 +132,14 @@ def test_a_file_without_a_mean_has_one_all_the_same(spec: Spec, tmp_path: Path) 
     assert (alone - other).abs().max() > 1
 
 
+def test_what_lies_beside_takes_no_place_in_the_order(spec: Spec, tmp_path: Path) -> None:
+    file = str(_pt("stylegan2-rosinality", tmp_path))
+    by_order = zoo.load(spec("stylegan2/custom", weights=file, match="order"))
+    by_name = zoo.load(spec("stylegan2/custom", weights=file))
+    z = facts("stylegan2-rosinality")["z"]
+    assert torch.equal(by_order.synthesise(z)[0], by_name.synthesise(z)[0])
+
+
 def test_a_clamp_is_the_files(spec: Spec, tmp_path: Path) -> None:
     """A setting of the layers that no tensor tells."""
     net = persistent(weights("stylegan2-nvidia"))
