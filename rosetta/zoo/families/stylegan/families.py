@@ -58,11 +58,8 @@ class StyleGAN2(Family):
             layout_name, side = stylegan2.layout_of_state(weights)
             if name != CUSTOM:
                 _require_size("stylegan2", name, side, stylegan2.PUBLISHED[name].resolution)
-            options: dict[str, Any]
-            if layout_name == "rosinality":
-                options = {"truncation_latent": state.get(_MEAN)}
-            else:  # whose weights hold the mean
-                options = {"clamp": float(state.get(_CLAMP, math.inf))}
+            # NVIDIA's layout holds the mean among its weights.
+            options = _mean(state) if layout_name == "rosinality" else _clamp(state)
             net = stylegan2.generator_for(weights, psi=psi, **options)
         return _describe(net, net.z_dim, net.resolution, net.layer_names)
 
@@ -127,6 +124,20 @@ def _describe(
     net: nn.Module, latent: int, resolution: int, layers: tuple[str, ...], classes: int | None = None
 ) -> Architecture:
     return Architecture(net, latent=latent, image_size=(resolution, resolution), layers=layers, classes=classes)
+
+
+def _mean(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The mean style that lies beside a state dict in rosinality's layout, if one does."""
+    mean, bias = state.get(_MEAN), state.get("style.1.bias")
+    if mean is not None and bias is not None and mean.numel() != bias.numel():
+        raise MisfitError(f"{_MEAN!r} beside them is {tuple(mean.shape)}, not one style of {bias.numel()} numbers")
+    return {} if mean is None else {"truncation_latent": mean.float()}
+
+
+def _clamp(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the layers clamp at, if their file says so."""
+    clamp = float(state.get(_CLAMP, math.inf))
+    return {"clamp": clamp} if clamp > 0 else {}
 
 
 def _pickle(name: str) -> str:

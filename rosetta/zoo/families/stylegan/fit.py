@@ -34,7 +34,8 @@ def layers_in(state: Mapping[str, Tensor], architecture: str) -> list[FoundLayer
         It is of another kind.
     """
     shape_of(state, "synthesis.input.freqs", 2, architecture)
-    found = (re.fullmatch(r"synthesis\.L(\d+)_(\d+)_(\d+)\.weight", name) for name in state)
+    # So few digits that a name cannot ask for more layers than could ever be built.
+    found = (re.fullmatch(r"synthesis\.L(\d{1,2})_(\d{1,5})_(\d{1,5})\.weight", name) for name in state)
     layers = sorted(FoundLayer(*map(int, match.groups())) for match in found if match)
     if len(layers) < 2:
         raise MisfitError(f"they are no {architecture} generator's: they have {len(layers)} synthesis layers")

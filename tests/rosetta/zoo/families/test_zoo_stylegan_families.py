@@ -222,6 +222,17 @@ def _resnet(folder: Path) -> Path:
     return folder / "resnet.pth"
 
 
+def _wrong_mean(folder: Path) -> Path:
+    torch.save({"g_ema": weights("stylegan2-rosinality"), "latent_avg": torch.zeros(9)}, folder / "mean.pt")
+    return folder / "mean.pt"
+
+
+def _absurd(folder: Path) -> Path:
+    state = weights("stylegan3-t") | {"synthesis.L999999999_1_1.weight": torch.zeros(1, 1, 1, 1)}
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "absurd.safetensors")
+    return folder / "absurd.safetensors"
+
+
 def _cut_short(folder: Path) -> Path:
     content = _pkl("stylegan3-t", folder).read_bytes()
     (folder / "short.pkl").write_bytes(content[: len(content) * 2 // 3])
@@ -240,6 +251,8 @@ def _cut_short(folder: Path) -> Path:
         ("stylegan2/lsun-cat", lambda folder: _pt("stylegan2-rosinality", folder), r"they make images of 32 × 32, not"),
         ("stylegan3/t-ffhqu-256", lambda folder: _pkl("stylegan3-t", folder), r"not 256 × 256; name it stylegan3/c"),
         ("styleganxl/imagenet-64", lambda folder: _pkl("styleganxl", folder), r"not 64 × 64; name it styleganxl/c"),
+        ("stylegan2/custom", _wrong_mean, r"'latent_avg' beside them is \(9,\), not one style of 16 numbers"),
+        ("stylegan3/custom", _absurd, "do not fit stylegan3/custom: .*L999999999"),
         ("stylegan3/custom", _cut_short, "damaged, truncated or no pickle"),
         ("stylegan3/custom", lambda folder: evil_file(folder, "evil.pkl"), r"carries code \(posix\.mkdir\)"),
         ("stylegan2/custom", lambda folder: evil_file(folder, "evil.pt"), r"carries code \(posix\.mkdir\)"),
