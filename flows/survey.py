@@ -266,24 +266,26 @@ def survey(recipe: Recipe, plan_only: bool = False) -> Survey:
     device = resolve_device(recipe.compute.device)
     if "://" in recipe.compute.cluster:
         check_cluster(recipe.compute.cluster, recipe.compute.device)
-    unseen = _unseen(recipe.models) if plan_only else {}
-    weights = {spec.name: "" if spec.name in unseen else zoo.weights_sha256(spec) for spec in recipe.models}
+    weights, unseen = _look(recipe.models, plan_only)
     files = tuple(list_source(recipe.images)) if generator is None else ()
     return Survey(recipe, Root(recipe.root), device, generator, files, weights, unseen)
 
 
-def _unseen(models: Sequence[ModelSpec]) -> dict[str, str | None]:
-    """The models whose weights cannot be looked at without fetching them, see :attr:`Survey.unseen`."""
+def _look(models: Sequence[ModelSpec], plan_only: bool) -> tuple[dict[str, str], dict[str, str | None]]:
+    """:attr:`Survey.weights`, empty for a model that was not looked at, and :attr:`Survey.unseen`."""
+    weights: dict[str, str] = {}
     unseen: dict[str, str | None] = {}
     for spec in models:
-        if zoo.is_fetched(spec):
-            unseen[spec.name] = None
+        if plan_only and zoo.is_fetched(spec):
+            weights[spec.name], unseen[spec.name] = "", None
             continue
         try:
-            zoo.weights_sha256(spec)
+            weights[spec.name] = zoo.weights_sha256(spec)
         except UserError as error:
-            unseen[spec.name] = str(error)
-    return unseen
+            if not plan_only:
+                raise
+            weights[spec.name], unseen[spec.name] = "", str(error)
+    return weights, unseen
 
 
 def survey_root(root: Root, recipe: Recipe) -> Survey:
