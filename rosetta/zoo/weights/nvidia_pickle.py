@@ -20,7 +20,6 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.zoo.weights.inert import ExcessError, Global, Made, Meter, RefusedError, Rules, read
-from rosetta.zoo.weights.source import FromFile
 
 _MODULE = "torch_utils.persistence._reconstruct_persistent_obj"
 _PACKAGES = ("torch.nn.", "torch_utils.", "training.", "pg_modules.", "feature_networks.", "timm.", "torchvision.")
@@ -77,16 +76,18 @@ class _Storage:
         return self.count * self.dtype.itemsize
 
 
-def read_nvidia(
-    file: FromFile, which: str | Sequence[str] = "G_ema", settings: Sequence[str] = ()
+def parse_nvidia(
+    content: bytes, text: str, which: str | Sequence[str] = "G_ema", settings: Sequence[str] = ()
 ) -> dict[str, Tensor]:
     """The state dict of one network in a pickle of NVIDIA's; nothing in the file runs.
 
     Parameters
     ----------
-    file
-        A pickle as their training scripts write it, or the same handed to `torch.save`. The networks may be the
-        entries of a dict, at the top or one below, the three of a tuple (G, D, G_ema), or a single one.
+    content
+        Of a file: a pickle as their training scripts write it, or the same handed to `torch.save`. The networks may be
+        the entries of a dict, at the top or one below, the three of a tuple (G, D, G_ema), or a single one.
+    text
+        What errors call the file.
     which
         The network's name there; the first that is there, where several are given.
     settings
@@ -101,20 +102,8 @@ def read_nvidia(
     Raises
     ------
     UserError
-        It cannot be read, is damaged, names code, asks for too much, or holds no such network.
+        It is damaged, names code, asks for too much, or holds no such network.
     """
-    with file.open() as stream:
-        try:
-            content = stream.read()
-        except OSError as error:
-            raise UserError(f"weights {file.text!r} cannot be read: {error}") from None
-    return parse_nvidia(content, file.text, which, settings)
-
-
-def parse_nvidia(
-    content: bytes, text: str, which: str | Sequence[str] = "G_ema", settings: Sequence[str] = ()
-) -> dict[str, Tensor]:
-    """The same of a file's content; `text` is what errors call it. See :func:`read_nvidia`."""
     wanted = (which,) if isinstance(which, str) else tuple(which)
     meter = Meter(_MOST_INSTRUCTIONS)
     try:

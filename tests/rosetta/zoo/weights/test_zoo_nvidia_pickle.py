@@ -39,7 +39,7 @@ from rosetta.zoo.families.dcgan import DCGAN, Generator
 from rosetta.zoo.weights import nvidia_pickle
 from rosetta.zoo.weights.checkpoint import read_tensors
 from rosetta.zoo.weights.inert import Meter, Rules, read
-from rosetta.zoo.weights.nvidia_pickle import parse_nvidia, read_nvidia
+from rosetta.zoo.weights.nvidia_pickle import parse_nvidia
 from rosetta.zoo.weights.source import FromFile, tensors_sha256
 
 Spec = Callable[..., ModelSpec]
@@ -56,7 +56,6 @@ def test_every_tensor_comes_out(protocol: int | str, tmp_path: Path) -> None:
         assert_equal(parse_nvidia(content, "net.pkl", which), held[which].state_dict())
     (tmp_path / "net.PKL").write_bytes(content)
     file = FromFile("net", str(tmp_path / "net.PKL"))
-    assert_equal(read_nvidia(file), held["G_ema"].state_dict())
     assert_equal(read_tensors(file), held["G_ema"].state_dict())
     assert_equal(read_tensors(file, ("generator", "D")), held["D"].state_dict())
 
