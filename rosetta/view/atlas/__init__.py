@@ -1,0 +1,47 @@
+"""The atlas: the dictionary as a static folder that opens from disk and from any host, and fetches nothing.
+
+    report/index.html            the shell: markup, style, script, and `run`; less than 200 kB
+    report/data/concepts.js      one row for each concept, as columns: what cards, sorting and filters need
+    report/data/search.js        the units of every concept, as columns: what the search needs
+    report/data/concept/<c>.js   one concept: neurons, buddies, rankings, maps, scatter, neighbours
+    report/data/image/<i>.js     one image: where each concept is strong in it
+    report/data/unit/<m>.<l>.js  the units of one layer: top images, nearest neighbours in other models
+    report/data/tables.js        every table as columns, for the CSVs
+    report/images/<b>.webp       thumbnails, PER_SHEET to a sheet
+    report/cards/<b>.webp        pictures of concepts, PER_SHEET to a sheet
+
+From disk a browser may load scripts but not read files, so data are scripts: each is one call
+`atlas.put("<key>", <JSON>)`, its key the path below `data/` without `.js`; what is needed is loaded when it is. Pixels
+of an image cannot be read back there either, so maps come as numbers: rows of base64, one byte a position, 0 the least
+of the unit's scale and 255 the most.
+
+Models, layers, images and concepts are known by their places (integers) everywhere. Names may hold any character: they
+are JSON strings, with `<`, `>`, `&`, U+2028 and U+2029 escaped, and the page puts them in as text only.
+
+`run` (in the shell, `<script type="application/json" id="run">`)
+    name, anchor (model), images, thumb (pixels of a side), per_sheet, neighbours (K), concepts, rosetta, judged,
+    trusted, q, partial, judgement, fingerprint, command, root,
+    models: [{name, model, kind, control, units, matched, buddies, rosetta, median,
+              layers: [{name, channels, first, grid_y, grid_x}]}]
+`concepts`
+    id, size, mean, min, trusted (neurons), layer (of the anchor's best unit), depth (0..1 in the anchor), unit, q, lift,
+    image (shown on the card): arrays, one entry a concept, by id
+`search`
+    offset (concept → first neuron, one more at the end), rosetta, mean, unit: arrays; unit has one entry a neuron and
+    model (row-major, models as in run, -1 where a model is not asked)
+`concept/<c>`
+    neurons: [{rosetta, mean, trusted, members: [{model, unit, pearson, rank_ab, rank_ba, q, replicates, lift, partial,
+              trusted}]}]         best first; the first member is the anchor's unit
+    buddies: [[model, unit, pearson, rank_ab, rank_ba, anchor_unit]…]    all of them beyond the strongest
+    rankings: {activation: [image…], agreement: [image…]}
+    maps: {grid: [y, x] by model, low: [], high: [] by model, image → [base64 or null by model]}
+              of the first neuron's members
+    scatter: {model → [[g, d]…]}   values at sampled positions, on the pair's common grid
+    near: [[concept, similarity]…]
+`image/<i>`
+    concept: [], strength: [], side, maps: [base64…]    strongest first, of each concept's best unit, low and high as
+              in its scale
+`unit/<m>.<l>`
+    first, top: [[image…]…], mean, std, maximum, kurtosis, half_share: arrays by channel,
+    near: {model → [[unit, pearson, mutual]…] by channel}; concept: by channel, -1 where there is none
+"""
