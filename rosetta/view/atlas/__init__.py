@@ -13,11 +13,12 @@
 From disk a browser may load scripts but not read files, so data are scripts: each is one call
 `atlas.put("<key>", <JSON>)`, its key the path below `data/` without `.js`; what is needed is loaded when it is. Pixels
 of an image cannot be read back there either, so maps come as numbers: rows of base64, one byte a position, 0 the least
-of the unit's scale and 255 the most.
+of the unit's scale and 255 the most. Sheets are 8 × 8 squares of `thumb` pixels without gaps, row by row; the last one
+too, its left-over places black.
 
 Models, layers, images and concepts are known by their places (integers) everywhere. Names may hold any character: they
-are JSON strings, with `<`, `>`, `&`, U+2028 and U+2029 escaped, and the page puts them in as text only. An object's keys that are models or images are their places
-as text.
+are JSON strings, all beyond ASCII escaped and `<`, `>` and `&` too, and the page puts them in as text only. An object's
+keys that are models or images are their places as text.
 
 `run` (in the shell, `<script type="application/json" id="run">`)
     name, anchor (model), images, thumb (pixels of a side), per_sheet, neighbours (K), concepts, rosetta, judged,
@@ -28,8 +29,8 @@ as text.
                         another control,
               layers: [{name, channels, first, grid_y, grid_x}]}]
 `concepts`
-    id, size, mean, min, trusted (neurons), layer (of the anchor's best unit), depth (0..1 in the anchor), unit, q, lift,
-    partial, replicates (0 or 1), image (shown on the card): arrays, one entry a concept, by id
+    id, size, mean, min, trusted (neurons), layer (of the anchor's best unit), depth (0..1 in the anchor), unit, q,
+    lift, partial, replicates (0 or 1), image (shown on the card): arrays, one entry a concept, by id
 `search`
     offset (concept → first neuron, one more at the end), rosetta, mean, unit: arrays; unit has one entry a neuron and
     model (row-major, models as in run, -1 where a model is not asked)
@@ -45,9 +46,9 @@ as text.
     near: [[concept, similarity]…]
 `image/<i>`
     concept: [], strength: [], grid: [[y, x]…], maps: [base64…], source, class
-              strongest first, of each concept's best unit, low and high as in its scale; strength is 0 at low and 1 at
-              high; grid and maps have an entry for each of the strongest MAPPED only, and no two grids need be the same.
-              source is the name of the file that the image came from, class what a generator was told, or null
+              strongest first, of each concept's best unit, low and high as in its scale; strength is 0 at low and 1
+              at high; grid and maps have an entry for each of the strongest MAPPED only, and no two grids need be the
+              same. source is the name of the file that the image came from, class what a generator was told, or null
 `unit/<m>.<l>`
     first, top: [[image…]…], mean, std, maximum, kurtosis, half_share: arrays by channel,
     near: {model → [[unit, pearson, mutual]…] by channel}; concept: by channel, -1 where there is none
