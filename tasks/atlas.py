@@ -68,7 +68,7 @@ def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
     yield from thumbnail_files(run.pictures, set(on_cards.tolist()), thumbs)
     yield from chain(
         card_files(on_cards, thumbs, gathered.cards),
-        image_files(run, rankings, gathered.images),
+        image_files(run, rankings, gathered),
         concept_files(run, rankings, gathered.concepts, near_concepts(run) if run.concepts else []),
     )
 

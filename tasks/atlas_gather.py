@@ -5,13 +5,12 @@ walked through layer by layer and block by block, and each chunk that any look n
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.units import Grid, Units
 from rosetta.view.atlas.maps import quantise, shrink
 from rosetta.view.atlas.scatter import Points, values_at
 from storage.activations import ActivationStore
@@ -78,58 +77,68 @@ class Tiles:
     """(wish,) what becomes 255."""
     most: int
     """Positions of a side, at most."""
-    found: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    """By wish: (y, x) its map, once it was seen."""
+    grid: Index
+    """(wish, 2) the grid of each small map."""
+    start: npt.NDArray[np.intp]
+    """(wish,) where each lies in `levels`."""
+    levels: npt.NDArray[np.uint8]
+    """(byte,) all small maps, one after the other."""
+
+    @classmethod
+    def of(cls, image: Index, unit: Index, scale: tuple[Float64, Float64], native: Index, most: int) -> "Tiles":
+        """Room for small maps.
+
+        Parameters
+        ----------
+        scale
+            (wish,) what becomes 0, and what becomes 255.
+        native
+            (wish, 2) each unit's own grid.
+        """
+        grid = np.minimum(native, most)
+        size = grid.prod(axis=1, dtype=np.intp)
+        return cls(image, unit, *scale, most, grid, np.cumsum(size) - size, np.zeros(size.sum(), dtype=np.uint8))
 
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
         """Shrink and keep them, some at a time."""
-        step = max(1, _PIECE // (4 * chunk.shape[2] * chunk.shape[3]))
-        for start in range(0, len(which), step):
-            part = slice(start, start + step)
+        for part in pieces(len(which), max(1, _PIECE // (4 * chunk.shape[2] * chunk.shape[3]))):
             wishes = which[part]
             maps = shrink(chunk[image[part], channel[part]], self.most)
-            small = quantise(maps, self.low[wishes], self.high[wishes])
-            # Copies: a view would keep the whole piece alive for one map.
-            self.found.update((int(wish), tile.copy()) for wish, tile in zip(wishes, small, strict=True))
+            small = quantise(maps, self.low[wishes], self.high[wishes]).reshape(len(wishes), -1)
+            self.levels[self.start[wishes, None] + np.arange(small.shape[1])] = small
+
+    def tile(self, wish: int) -> npt.NDArray[np.uint8]:
+        """(y, x) a small map."""
+        height, width = self.grid[wish].tolist()
+        start = self.start[wish]
+        return self.levels[start : start + height * width].reshape(height, width)
 
 
 @dataclass(frozen=True)
 class Values:
-    """Values at single positions."""
+    """Values at single positions; a wish is a position."""
 
     image: Index
     unit: Index
     y: Index
     """(wish,) row on the grid that the map is brought to."""
     x: Index
-    grid: npt.NDArray[np.int32]
+    grid: Index
     """(wish, 2) that grid."""
-    found: Float64
+    found: npt.NDArray[np.float32]
     """(wish,) the values, once they were seen."""
 
     @classmethod
-    def of(cls, units: Index, points: Sequence[Points]) -> "Values":
-        """One unit for each of several sets of points."""
-        counts = [len(of.image) for of in points]
-        image, y, x = (
-            np.concatenate([np.empty(0, np.int32), *(getattr(of, axis) for of in points)])
-            for axis in ("image", "y", "x")
-        )
-        grids = np.array([of.grid for of in points], dtype=np.int32).reshape(-1, 2)
-        return cls(image, np.repeat(units, counts), y, x, np.repeat(grids, counts, axis=0), np.full(len(image), np.nan))
+    def of(cls, unit: Index, points: Points) -> "Values":
+        """(pair,) one unit of each pair, at the pair's points."""
+        count = points.image.shape[1]
+        image, y, x = (part.ravel() for part in (points.image, points.y, points.x))
+        grid = np.repeat(points.grid, count, axis=0)
+        return cls(image, np.repeat(unit, count), y, x, grid, np.full(len(grid), np.nan, dtype=np.float32))
 
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
-        """Interpolate and keep them, grid by grid."""
-        for grid in np.unique(self.grid[which], axis=0):
-            same = (self.grid[which] == grid).all(axis=1)
-            at = which[same]
-            target: Grid = (int(grid[0]), int(grid[1]))
-            self.found[at] = values_at(chunk, image[same], channel[same], self.y[at], self.x[at], target)
-
-
-def grids_of(units: Units) -> npt.NDArray[np.int32]:
-    """(unit, 2) each unit's native grid."""
-    return np.array([layer.grid for layer in units.layers], dtype=np.int32)[units.layer_index()]
+        """Interpolate and keep them."""
+        self.found[which] = values_at(chunk, image, channel, self.y[which], self.x[which], self.grid[which])
 
 
 def pieces(count: int, size: int) -> Iterator[slice]:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.view.atlas.maps import SIDE, SMALL, encode, grid_within
-from rosetta.view.atlas.scatter import draw
-from rosetta.view.atlas.script import number, numbers, put
+from rosetta.view.atlas.maps import SIDE, SMALL, encode
+from rosetta.view.atlas.scatter import POINTS, Points, draw
+from rosetta.view.atlas.script import numbers, put
 from rosetta.view.atlas.sheets import THUMB
-from tasks.atlas_gather import Look, Tiles, Values, grids_of, show
+from tasks.atlas_gather import Look, Tiles, Values, show
 from tasks.atlas_ranks import Rankings
 from tasks.atlas_run import AtlasRun
 from tasks.progress import track
@@ -23,50 +23,53 @@ Index = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
+class ModelMaps:
+    """Maps and values of one model's units in the best neurons."""
+
+    tiles: Tiles
+    wish: Index
+    """(concept,) its first map; the others follow by image. −1 where the model has no unit in the neuron."""
+    own: Values | None = None
+    """Sampled values; None for the anchor."""
+    anchor: Values | None = None
+    """The anchor's at the same points."""
+    pair: Index | None = None
+    """(concept,) its place among the pairs of units that were sampled."""
+
+
+@dataclass(frozen=True)
 class ConceptMaps:
     """Maps and sampled values of every concept's best neuron."""
 
     run: AtlasRun
-    images: tuple[Index, ...]
+    images: tuple[list[int], ...]
     """By concept: the images of its rankings, each once."""
-    tiles: tuple[dict[tuple[int, int], npt.NDArray[np.uint8]], ...]
-    """By model: by concept and image, the map."""
-    values: dict[tuple[int, int], npt.NDArray[np.float64]]
-    """By concept and model: (point, 2) values of the anchor's unit and of the model's."""
+    models: tuple[ModelMaps, ...]
 
     def maps(self, concept: int) -> dict[str, Any]:
         """What a concept's file says under `maps`."""
-        units = self.run.first[concept].tolist()
-        grids, low, high = [], [], []
-        for model, unit in enumerate(units):
-            grid = grids_of(self.run.units[model])[unit] if unit >= 0 else None
-            grids.append(None if grid is None else list(grid_within((int(grid[0]), int(grid[1])), SIDE)))
-            start, full = self.run.scale(model, np.array(unit)) if unit >= 0 else (np.nan, np.nan)
-            low.append(number(float(start)))
-            high.append(number(float(full)))
+        wishes = [int(maps.wish[concept]) for maps in self.models]
+        held = list(zip((maps.tiles for maps in self.models), wishes, strict=True))
         rows = {
-            str(image): [
-                encode(self.tiles[model][concept, image].tobytes()) if unit >= 0 else None
-                for model, unit in enumerate(units)
-            ]
-            for image in self.images[concept].tolist()
+            str(image): [encode(tiles.tile(wish + row).tobytes()) if wish >= 0 else None for tiles, wish in held]
+            for row, image in enumerate(self.images[concept])
         }
-        return {"grid": grids, "low": low, "high": high, **rows}
+        return {
+            "grid": [tiles.grid[wish].tolist() if wish >= 0 else None for tiles, wish in held],
+            "low": numbers(np.array([tiles.low[wish] if wish >= 0 else np.nan for tiles, wish in held])),
+            "high": numbers(np.array([tiles.high[wish] if wish >= 0 else np.nan for tiles, wish in held])),
+            **rows,
+        }
 
     def scatter(self, concept: int) -> dict[str, Any]:
         """What a concept's file says under `scatter`."""
-        models = range(len(self.run.models))
-        return {str(model): numbers(self.values[concept, model]) for model in models if (concept, model) in self.values}
-
-
-@dataclass(frozen=True)
-class ImageMaps:
-    """Maps of the concepts that are strongest in each image."""
-
-    order: Index
-    """(shown, concept) concepts by falling strength."""
-    tiles: dict[int, npt.NDArray[np.uint8]]
-    """By place in `order`, cut to MAPPED columns and ravelled: the map of the concept's best anchor unit."""
+        found = {}
+        for model, maps in enumerate(self.models):
+            if maps.wish[concept] >= 0 and maps.own and maps.anchor and maps.pair is not None:
+                pair = int(maps.pair[concept])
+                both = [values.found[pair * POINTS : (pair + 1) * POINTS] for values in (maps.anchor, maps.own)]
+                found[str(model)] = numbers(np.stack(both, axis=1))
+        return found
 
 
 @dataclass(frozen=True)
@@ -74,93 +77,79 @@ class Gathered:
     """All that activation stores have to tell."""
 
     concepts: ConceptMaps
-    images: ImageMaps
-    cards: dict[int, npt.NDArray[np.uint8]]
-    """By concept: the map on its card."""
+    order: Index
+    """(shown, concept) concepts by falling strength in each image that is shown."""
+    images: Tiles
+    """A map of the concept's best anchor unit for each place of `order`, cut to MAPPED columns and ravelled."""
+    cards: Tiles
+    """(concept,) the map on each card."""
 
 
 def gather(run: AtlasRun, rankings: Rankings) -> Gathered:
     """Walk through all stores, one model after another; each chunk is read once.
 
-    Holds a byte a position of every map, at most SIDE² of them for each concept, model and image of its rankings.
+    Holds a byte a position of every map, at most SIDE² of them for each concept, model and image of its rankings, and
+    about 40 bytes for each sampled point.
     """
     images = tuple(
-        np.array(list(dict.fromkeys(both)), dtype=np.int32)
-        for both in np.concatenate([rankings.activation, rankings.agreement], axis=1).tolist()
+        list(dict.fromkeys(both)) for both in np.concatenate([rankings.activation, rankings.agreement], axis=1).tolist()
     )
     order = np.argsort(-rankings.strength, axis=1, kind="stable").astype(np.int32)
-    best, anchor = run.first[:, run.anchor], run.anchor
-    own = _Wishes(run, anchor)
-    of_images = own.tiles(np.repeat(rankings.shown, min(MAPPED, run.concepts)), best[order[:, :MAPPED].ravel()], SMALL)
-    of_cards = own.tiles(rankings.activation[:, 0], best, THUMB // 2)
-    points = {
-        (concept, model): draw(
-            (concept, model), run.pictures.count, _grid(run, anchor, best[concept]), _grid(run, model, unit)
-        )
-        for (concept, model), unit in np.ndenumerate(run.first)
-        if unit >= 0 and model != anchor
-    }
-    anchored = Values.of(np.array([best[concept] for concept, _ in points], dtype=np.int32), list(points.values()))
-    tiles, values = [], {}
+    best, mapped = run.first[:, run.anchor], min(MAPPED, run.concepts)
+    of_images = _tiles(run, run.anchor, np.repeat(rankings.shown, mapped), best[order[:, :mapped].ravel()], SMALL)
+    of_cards = _tiles(run, run.anchor, rankings.activation[:, 0], best, THUMB // 2)
+    models = tuple(_wishes(run, model, images) for model in range(len(run.models)))
     with track("maps", len(run.models)) as advance:
-        for model, store in enumerate(run.stores):
-            concepts = np.nonzero(run.first[:, model] >= 0)[0].tolist()
-            counts = [len(images[concept]) for concept in concepts]
-            units = np.repeat(run.first[concepts, model], counts)
-            maps = _Wishes(run, model).tiles(_joined([images[concept] for concept in concepts]), units, SIDE)
-            pairs = [pair for pair in points if pair[1] == model]
-            others = Values.of(run.first[[pair[0] for pair in pairs], model], [points[pair] for pair in pairs])
-            looks: list[Look] = [maps, others]
-            if model == anchor:
-                looks += [of_images, of_cards, anchored]
+        for model, (store, maps) in enumerate(zip(run.stores, models, strict=True)):
+            looks: list[Look] = [maps.tiles]
+            if maps.own:
+                looks.append(maps.own)
+            if model == run.anchor:
+                looks += [of_images, of_cards, *(other.anchor for other in models if other.anchor)]
             show(store, looks)
-            keys = zip(np.repeat(concepts, counts).tolist(), maps.image.tolist(), strict=True)
-            tiles.append({key: maps.found[wish] for wish, key in enumerate(keys)})
-            for pair, found in zip(
-                pairs, _split(others.found, [len(points[pair].image) for pair in pairs]), strict=True
-            ):
-                values[pair] = found
             advance(1)
-    of_anchor = dict(zip(points, _split(anchored.found, [len(of.image) for of in points.values()]), strict=True))
-    both = {pair: np.stack([of_anchor[pair], found], axis=1) for pair, found in values.items()}
-    return Gathered(ConceptMaps(run, images, tuple(tiles), both), ImageMaps(order, of_images.found), of_cards.found)
+    return Gathered(ConceptMaps(run, images, models), order, of_images, of_cards)
 
 
-def image_files(run: AtlasRun, rankings: Rankings, maps: ImageMaps) -> Iterator[tuple[str, bytes]]:
+def _wishes(run: AtlasRun, model: int, images: tuple[list[int], ...]) -> ModelMaps:
+    """What is wanted of a model for the files of concepts."""
+    units = run.first[:, model]
+    concepts = np.nonzero(units >= 0)[0]
+    counts = np.array([len(images[concept]) for concept in concepts], dtype=np.int32)
+    wanted = np.array([image for concept in concepts for image in images[concept]], dtype=np.int32)
+    tiles = _tiles(run, model, wanted, np.repeat(units[concepts], counts), SIDE)
+    wish, pair = np.full((2, run.concepts), -1, dtype=np.int32)
+    wish[concepts] = np.cumsum(counts) - counts
+    if model == run.anchor:
+        return ModelMaps(tiles, wish)
+    pair[concepts] = np.arange(len(concepts))
+    anchors = run.first[concepts, run.anchor]
+    points = _points(run, model, anchors, units[concepts])
+    return ModelMaps(tiles, wish, Values.of(units[concepts], points), Values.of(anchors, points), pair)
+
+
+def _points(run: AtlasRun, model: int, anchors: Index, units: Index) -> Points:
+    return draw(model, run.pictures.count, run.grid(run.anchor, anchors), run.grid(model, units))
+
+
+def _tiles(run: AtlasRun, model: int, image: Index, unit: Index, most: int) -> Tiles:
+    return Tiles.of(image, unit, run.scale(model, unit), run.grid(model, unit), most)
+
+
+def image_files(run: AtlasRun, rankings: Rankings, gathered: Gathered) -> Iterator[tuple[str, bytes]]:
     """`data/image/<i>.js` of the images that are shown."""
     mapped = min(MAPPED, run.concepts)
     sources = run.pictures.sources()
     classes = run.pictures.classes(slice(None))
     for row, image in enumerate(rankings.shown.tolist()):
-        tiles = [maps.tiles[row * mapped + column] for column in range(mapped)]
+        order = gathered.order[row]
+        tiles = [gathered.images.tile(row * mapped + column) for column in range(mapped)]
         value = {
-            "concept": maps.order[row].tolist(),
-            "strength": numbers(rankings.strength[row, maps.order[row]]),
+            "concept": order.tolist(),
+            "strength": numbers(rankings.strength[row, order]),
             "grid": [list(tile.shape) for tile in tiles],
             "maps": [encode(tile.tobytes()) for tile in tiles],
             "source": None if sources is None else sources[image].rpartition("/")[2],
             "class": None if classes is None else int(classes[image]),
         }
         yield f"data/image/{image}.js", put(f"image/{image}", value)
-
-
-@dataclass(frozen=True)
-class _Wishes:
-    run: AtlasRun
-    model: int
-
-    def tiles(self, image: Index, unit: Index, most: int) -> Tiles:
-        return Tiles(image, unit, *self.run.scale(self.model, unit), most)
-
-
-def _grid(run: AtlasRun, model: int, unit: Any) -> tuple[int, int]:
-    height, width = grids_of(run.units[model])[unit]
-    return int(height), int(width)
-
-
-def _joined(parts: list[Index]) -> Index:
-    return np.concatenate([np.empty(0, dtype=np.int32), *parts])
-
-
-def _split(values: npt.NDArray[np.float64], counts: list[int]) -> list[npt.NDArray[np.float64]]:
-    return np.split(values, np.cumsum(counts)[:-1]) if counts else []

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from rosetta.view.atlas.sheets import PER_SHEET, card, sheet, thumbnail
 from storage.blocks import block_count, block_slice
 from storage.images import ImageStore
-from tasks.atlas_gather import pieces
+from tasks.atlas_gather import Tiles, pieces
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -34,9 +34,7 @@ def thumbnail_files(pictures: ImageStore, wanted: set[int], kept: dict[int, Pixe
                 waiting, written = [], written + 1
 
 
-def card_files(
-    images: npt.NDArray[np.int32], thumbs: dict[int, Pixels], maps: dict[int, Pixels]
-) -> Iterator[tuple[str, bytes]]:
+def card_files(images: npt.NDArray[np.int32], thumbs: dict[int, Pixels], maps: Tiles) -> Iterator[tuple[str, bytes]]:
     """`cards/<b>.webp`.
 
     Parameters
@@ -46,8 +44,8 @@ def card_files(
     thumbs
         By image.
     maps
-        By concept: the map that is laid over it.
+        (concept,) the map that is laid over each.
     """
     for number, part in enumerate(pieces(len(images), PER_SHEET)):
         concepts = range(part.start, part.stop)
-        yield f"cards/{number}.webp", sheet([card(thumbs[int(images[of])], maps[of]) for of in concepts])
+        yield f"cards/{number}.webp", sheet([card(thumbs[int(images[of])], maps.tile(of)) for of in concepts])

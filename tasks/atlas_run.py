@@ -112,6 +112,17 @@ class AtlasRun:
         found = self._scales[model][units]
         return found[..., 0], found[..., 1]
 
+    @cached_property
+    def _grids(self) -> tuple[Index, ...]:
+        return tuple(
+            np.array([layer.grid for layer in units.layers], dtype=np.int32)[units.layer_index()]
+            for units in self.units
+        )
+
+    def grid(self, model: int, units: npt.NDArray[Any]) -> Index:
+        """(unit, 2) native grids."""
+        return self._grids[model][units]
+
     def pairs(self, frame: pd.DataFrame, model: str) -> pd.DataFrame:
         """The rows of a table of pairs between the anchor and a model."""
         anchor = self.models[self.anchor].name

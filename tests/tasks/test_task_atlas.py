@@ -13,6 +13,7 @@ from rosetta.view.atlas.script import json_text
 from storage import tables
 from storage.activations import ActivationStore
 from storage.correlations import CorrelationStore
+from storage.fingerprint import fingerprint
 from storage.images import PATH, ImageStore
 from storage.location import Root
 from storage.zarrs import open_complete
@@ -313,3 +314,30 @@ def test_a_run_that_keeps_neighbours_only(made, tmp_path):
     # Other columns of the tables differ in the last digit: trust is judged from other sums.
     for path in sorted({*folder.rglob("*.js")} - {folder / "data" / "tables.js"}):
         assert (tmp_path / "report" / path.relative_to(folder)).read_bytes() == path.read_bytes()
+
+
+def test_a_run_that_found_nothing(tmp_path):
+    root = Root(str(tmp_path))
+    finished_run(root)
+    for table in ("rosetta", "clusters"):
+        tables.write(root, table, tables.read(root, table).iloc[:0], fingerprint("nothing"))
+    run = write_atlas(root, RECIPE, "g", RECIPE.models, "a digest")
+    folder = root.local / "report"
+    assert (run["concepts"], run["rosetta"], run["trusted"]) == (0, 0, 0)
+    assert json_text(run)
+    assert set(map(len, read(folder, "concepts").values())) == {0}
+    assert read(folder, "search")["offset"] == [0]
+    assert read(folder, "image/3")["maps"] == []
+    assert len(read(folder, "unit/0.1")["top"]) == 9
+    assert not (folder / "cards").exists()
+    assert not (folder / "data" / "concept").exists()
+
+
+def test_images_with_a_name_and_a_class(made, tmp_path, monkeypatch):
+    root, _, _, _ = made
+    names = [f"memory://photos/{HOSTILE} {image}.png" for image in range(IMAGES)]
+    monkeypatch.setattr(ImageStore, "sources", lambda self: names)
+    monkeypatch.setattr(ImageStore, "classes", lambda self, span: np.arange(IMAGES))
+    write_atlas(root, RECIPE, "g", RECIPE.models, "a digest", Root(str(tmp_path)))
+    value = read(tmp_path, "image/7")
+    assert (value["source"], value["class"]) == (f"{HOSTILE} 7.png", 7)

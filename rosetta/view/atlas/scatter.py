@@ -6,10 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.mining.grid import common_grid
-from rosetta.units import Grid
-
-POINTS = 160
+POINTS = 128
 """Points of a pair."""
 IMAGES = 64
 """Images that points come from, at most."""
@@ -19,19 +16,19 @@ Index = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Points:
-    """Where a pair of units is looked at."""
+    """Where pairs of units are looked at."""
 
     image: Index
-    """(point,)"""
+    """(pair, point)"""
     y: Index
-    """(point,) row on the pair's common grid."""
+    """(pair, point) row on the pair's common grid."""
     x: Index
-    """(point,) column on it."""
-    grid: Grid
-    """The common grid."""
+    """(pair, point) column on it."""
+    grid: Index
+    """(pair, 2) the common grid."""
 
 
-def draw(seed: tuple[int, ...], images: int, a: Grid, b: Grid, count: int = POINTS) -> Points:
+def draw(seed: int, images: int, a: Index, b: Index, count: int = POINTS) -> Points:
     """Draw positions, evenly over the common grid and over some images that are spread evenly over the run.
 
     Parameters
@@ -41,16 +38,19 @@ def draw(seed: tuple[int, ...], images: int, a: Grid, b: Grid, count: int = POIN
     images
         Images of the run.
     a, b
-        Native grids of the two units.
+        (pair, 2) native grids of the two units.
     """
     random = np.random.default_rng(seed)
     spread = np.linspace(0, images - 1, min(images, IMAGES)).round().astype(np.int32)
-    grid = common_grid(a, b)
-    y, x = (random.integers(0, size, count, dtype=np.int32) for size in grid)
-    return Points(random.choice(spread, count), y, x, grid)
+    # Per axis the finer of the two, as :func:`rosetta.mining.grid.common_grid` has it.
+    grid = np.maximum(a, b)
+    shape = (len(grid), count)
+    image = random.choice(spread, shape)
+    y, x = ((random.random(shape) * grid[:, axis, None]).astype(np.int32) for axis in (0, 1))
+    return Points(image, y, x, grid)
 
 
-def _corners(place: Index, positions: int, common: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Any]:
+def _corners(place: Index, positions: int, common: Index) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Any]:
     """Lower and upper neighbour on the native axis, and the upper one's share: a row of `U`."""
     source = np.maximum((place + 0.5) * (positions / common) - 0.5, 0.0)
     lower = np.minimum(source.astype(np.intp), positions - 1)
@@ -58,7 +58,7 @@ def _corners(place: Index, positions: int, common: int) -> tuple[npt.NDArray[np.
 
 
 def values_at(
-    maps: npt.NDArray[Any], image: npt.NDArray[Any], channel: npt.NDArray[Any], y: Index, x: Index, grid: Grid
+    maps: npt.NDArray[Any], image: Index, channel: Index, y: Index, x: Index, grid: Index
 ) -> npt.NDArray[np.float64]:
     """Values of maps that are brought to a common grid, without bringing them there.
 
@@ -67,14 +67,16 @@ def values_at(
     maps
         (image, channel, grid_y, grid_x).
     image, channel, y, x
-        (point,) which map, and which position of `grid`.
+        (point,) which map, and which position of the grid.
+    grid
+        (point, 2) the common grid.
 
     Returns
     -------
     (point,) what ``interpolate(mode="bilinear", align_corners=False)`` puts there.
     """
-    top, bottom, down = _corners(y, maps.shape[2], grid[0])
-    left, right, across = _corners(x, maps.shape[3], grid[1])
+    top, bottom, down = _corners(y, maps.shape[2], grid[:, 0])
+    left, right, across = _corners(x, maps.shape[3], grid[:, 1])
 
     def row(at: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
         first, last = (maps[image, channel, at, side].astype(np.float64) for side in (left, right))

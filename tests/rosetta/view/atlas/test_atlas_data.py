@@ -157,27 +157,30 @@ def test_concepts_are_near_where_their_best_units_are() -> None:
     assert concept_neighbours(found, concepts, 1) == [[[2, 0.9]], [[1, 0.8]]]
 
 
-@pytest.mark.parametrize(("a", "b"), [((4, 4), (16, 16)), ((5, 12), (7, 3)), ((1, 1), (2, 9))])
-def test_samples_are_values_on_the_common_grid(a: tuple[int, int], b: tuple[int, int]) -> None:
-    points = draw((3, 1), 9, a, b, 200)
-    again = draw((3, 1), 9, a, b, 200)
+def test_samples_are_values_on_the_common_grid() -> None:
+    a, b = np.array([(4, 4), (5, 12), (1, 1)]), np.array([(16, 16), (7, 3), (2, 9)])
+    points, again = draw(3, 9, a, b, 200), draw(3, 9, a, b, 200)
     assert (points.image == again.image).all()
     assert (points.x == again.x).all()
-    assert set(points.image.tolist()) == set(range(9))
-    assert points.grid == (max(a[0], b[0]), max(a[1], b[1]))
+    assert set(points.image.ravel().tolist()) == set(range(9))
+    assert points.grid.tolist() == [[16, 16], [7, 12], [2, 9]]
     random = np.random.default_rng(0)
-    for grid in (a, b):
-        maps = random.normal(size=(9, 2, *grid)).astype(np.float16)
-        up = torch.nn.functional.interpolate(
-            torch.from_numpy(maps.astype(np.float64)), size=points.grid, mode="bilinear", align_corners=False
-        ).numpy()
-        channel = random.integers(0, 2, 200)
-        found = values_at(maps, points.image, channel, points.y, points.x, points.grid)
-        np.testing.assert_allclose(found, up[points.image, channel, points.y, points.x], atol=1e-9)
+    for pair, grid in enumerate(points.grid.tolist()):
+        for axis, place in enumerate((points.y[pair], points.x[pair])):
+            assert set(place.tolist()) == set(range(grid[axis]))
+        for native in (a[pair], b[pair]):
+            maps = random.normal(size=(9, 2, *native)).astype(np.float16)
+            up = torch.nn.functional.interpolate(
+                torch.from_numpy(maps.astype(np.float64)), size=grid, mode="bilinear", align_corners=False
+            ).numpy()
+            channel = random.integers(0, 2, 200)
+            place = points.image[pair], channel, points.y[pair], points.x[pair]
+            found = values_at(maps, *place, np.tile(points.grid[pair], (200, 1)))
+            np.testing.assert_allclose(found, up[place], atol=1e-9)
 
 
 def test_samples_come_from_few_images_spread_over_the_run() -> None:
-    images = np.unique(draw((0,), 10_000, (8, 8), (8, 8), 5000).image)
+    images = np.unique(draw(0, 10_000, np.array([(8, 8)]), np.array([(8, 8)]), 5000).image)
     assert len(images) == 64
     assert images[[0, -1]].tolist() == [0, 9999]
     assert np.diff(images).max() < 200
