@@ -1,12 +1,13 @@
 """Files of the atlas about concepts: one row of each, one list for the search, and a file for each."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rosetta.view.atlas.script import number, numbers, put
+from rosetta.view.atlas.script import numbers, put
 from tasks.atlas_maps import ConceptMaps
 from tasks.atlas_ranks import Rankings
 from tasks.atlas_run import AtlasRun
@@ -57,12 +58,11 @@ def concept_files(
 ) -> Iterator[tuple[str, bytes]]:
     """`data/concept/<c>.js` of every concept."""
     members, others = _members(run)
-    neurons = dict(iter(members.groupby("cluster")))
-    beyond = dict(iter(others.groupby("cluster")))
-    for concept in range(run.concepts):
+    beyond = dict(_buddies(others))
+    for concept, neurons in _neurons(members):
         value = {
-            "neurons": _neurons(neurons[concept]),
-            "buddies": _buddies(beyond.get(concept)),
+            "neurons": neurons,
+            "buddies": beyond.get(concept, []),
             "rankings": {
                 "activation": rankings.activation[concept].tolist(),
                 "agreement": rankings.agreement[concept].tolist(),
@@ -91,39 +91,46 @@ def _members(run: AtlasRun) -> tuple[pd.DataFrame, pd.DataFrame]:
     return members, others.sort_values(["cluster", "place", "pearson"], ascending=[True, True, False], kind="stable")
 
 
-def _neurons(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    neurons: list[dict[str, Any]] = []
-    for row in rows.itertuples():
-        held: Any = row
-        trust = {
-            "q": number(held.q_value),
-            "replicates": bool(held.replicates),
-            "lift": number(held.lift),
-            "partial": number(held.pearson_partial),
-            "trusted": bool(held.trusted),
-        }
-        if not held.other:
-            mean = number(held.mean_pearson)
-            neurons.append({"rosetta": held.rosetta, "mean": mean, "trusted": trust["trusted"], "members": []})
-        neurons[-1]["members"].append(
-            {
-                "model": held.place,
-                "unit": held.unit,
-                "pearson": number(held.pearson),
-                "rank_ab": _rank(held.rank_ab),
-                "rank_ba": _rank(held.rank_ba),
-                **trust,
-            }
-        )
-    return neurons
+_MEMBER = {
+    "place": "model",
+    "unit": "unit",
+    "pearson": "pearson",
+    "rank_ab": "rank_ab",
+    "rank_ba": "rank_ba",
+    "q_value": "q",
+    "replicates": "replicates",
+    "lift": "lift",
+    "pearson_partial": "partial",
+    "trusted": "trusted",
+}
+"""Columns of a member, and what the atlas calls them."""
 
 
-def _rank(value: float) -> int | None:
-    return None if np.isnan(value) else int(value)
+def _neurons(members: pd.DataFrame) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Concept by concept its neurons, each with its members."""
+    columns = (numbers(members[name].to_numpy()) for name in _MEMBER)
+    told = (dict(zip(_MEMBER.values(), row, strict=True)) for row in zip(*columns, strict=True))
+    keys = zip(members["cluster"].tolist(), members["rosetta"].tolist(), strict=True)
+    means = numbers(members["mean_pearson"].to_numpy())
+    for concept, rows in groupby(zip(keys, means, told, strict=True), key=lambda row: row[0][0]):
+        neurons = []
+        for (_, rosetta), held in groupby(rows, key=lambda row: row[0]):
+            listed = list(held)
+            own = listed[0][2]
+            mine = {"rosetta": rosetta, "mean": listed[0][1], "trusted": own["trusted"]}
+            neurons.append({**mine, "members": [{**row[2], **_ranks(row[2])} for row in listed]})
+        yield concept, neurons
 
 
-def _buddies(rows: pd.DataFrame | None) -> list[list[Any]]:
-    if rows is None:
-        return []
+def _ranks(member: dict[str, Any]) -> dict[str, int | None]:
+    """Ranks are whole numbers; a table with gaps has made them floats."""
+    return {name: None if member[name] is None else int(member[name]) for name in ("rank_ab", "rank_ba")}
+
+
+def _buddies(rows: pd.DataFrame) -> Iterator[tuple[int, list[list[Any]]]]:
+    """Concept by concept the further buddies."""
     names = ("place", "unit", "pearson", "rank_ab", "rank_ba", "anchor_unit")
-    return [list(row) for row in zip(*(numbers(rows[name].to_numpy()) for name in names), strict=True)]
+    listed = zip(*(numbers(rows[name].to_numpy()) for name in names), strict=True)
+    pairs = zip(rows["cluster"].tolist(), listed, strict=True)
+    for concept, held in groupby(pairs, key=lambda pair: pair[0]):
+        yield concept, [list(row) for _, row in held]

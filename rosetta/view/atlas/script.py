@@ -39,13 +39,22 @@ def numbers(values: npt.NDArray[Any], digits: int = 4) -> list[Any]:
     """An array as nested lists: integers and booleans as they are, all others as :func:`number` has them."""
     if values.dtype.kind in "iub":
         return list(values.tolist())
-    flat = [number(value, digits) for value in values.ravel().tolist()]
-    return nested(flat, values.shape)
+    exact = values.astype(np.float64)
+    size = np.abs(exact)
+    finite = np.isfinite(exact)
+    # A whole number over a power of ten is the double nearest to the decimal that is meant, as long as both are exact:
+    # it prints with no more digits than it has. What is beyond that range is put into words and read again.
+    plain = finite & (size >= _SMALLEST) & (size < _LARGEST)
+    places = np.floor(np.log10(size, where=plain, out=np.zeros_like(exact))) - (digits - 1)
+    up, down = 10.0 ** np.maximum(-places, 0), 10.0 ** np.maximum(places, 0)
+    rounded = np.where(plain, np.rint(np.where(plain, exact, 0.0) * up / down) * down / up, exact)
+    odd = ~plain & (size != 0.0)
+    if not odd.any():
+        return list(rounded.tolist())
+    listed = rounded.astype(object)
+    listed[odd] = [number(value, digits) for value in exact[odd].tolist()]
+    return list(listed.tolist())
 
 
-def nested(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
-    """A flat list in rows, as an array of this shape has them."""
-    if len(shape) < 2:
-        return flat
-    size = int(np.prod(shape[1:]))
-    return [nested(flat[row * size : (row + 1) * size], shape[1:]) for row in range(shape[0])]
+_SMALLEST, _LARGEST = 1e-9, 1e15
+"""Between them numbers are rounded as arrays."""

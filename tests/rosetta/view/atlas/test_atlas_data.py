@@ -67,6 +67,15 @@ def test_numbers_keep_their_shape_and_few_digits() -> None:
     assert numbers(np.empty((0, 2))) == []
 
 
+@given(arrays(np.float64, (5,), elements=st.floats()), st.sampled_from([2, 4, 7]))
+def test_numbers_of_an_array_are_each_what_number_says(values: np.ndarray, digits: int) -> None:
+    found = numbers(values, digits)
+    for value, one in zip(values.tolist(), found, strict=True):
+        expected = number(value, digits)
+        assert one == (None if expected is None else pytest.approx(expected, rel=1.01 * 10.0 ** (1 - digits), abs=0))
+        assert one is None or float(f"{one:.{digits}g}") == one, "no more digits than asked for"
+
+
 def test_columns_of_a_table() -> None:
     value = columns(
         {
