@@ -341,3 +341,14 @@ def test_images_with_a_name_and_a_class(made, tmp_path, monkeypatch):
     write_atlas(root, RECIPE, "g", RECIPE.models, "a digest", Root(str(tmp_path)))
     value = read(tmp_path, "image/7")
     assert (value["source"], value["class"]) == (f"{HOSTILE} 7.png", 7)
+
+
+def test_a_run_with_more_images_than_are_shown(made, tmp_path, monkeypatch):
+    root, _, folder, _ = made
+    monkeypatch.setattr("tasks.atlas_ranks.choose_images", lambda rankings, images: np.array([3, 20], dtype=np.int32))
+    run = write_atlas(root, RECIPE, "g", RECIPE.models, "a digest", Root(str(tmp_path)))
+    assert run["shown"] == [3, 20]
+    names = sorted(path.name for path in (tmp_path / "data" / "image").iterdir())
+    assert names == ["20.js", "3.js"]
+    for path in tmp_path.rglob("*.*"):
+        assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes()

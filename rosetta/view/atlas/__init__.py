@@ -40,9 +40,11 @@ keys that are models or images are their places as text.
     buddies: [[model, unit, pearson, rank_ab, rank_ba, anchor_unit]…]    all of them beyond the strongest, with controls
              and with the anchor itself as well
     rankings: {activation: [image…], agreement: [image…]}
+              of the first neuron: by the peak of the anchor's unit, and by the mean over its members of the share of
+              the images whose peak is lower
     maps: {grid: [y, x] by model, low: [], high: [] by model, image → [base64 or null by model]}
               of the first neuron's members, null where a model has none
-    scatter: {model → [[g, d]…]}   values at sampled positions, on the pair's common grid
+    scatter: {model → [[g, d]…]}   values at sampled positions of at most 64 images, on the pair's common grid
     near: [[concept, similarity]…]
 `image/<i>`
     concept: [], strength: [], grid: [[y, x]…], maps: [base64…], source, class
