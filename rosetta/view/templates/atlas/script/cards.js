@@ -2,7 +2,7 @@
 (() => {
   const { h, text, run, parts } = atlas;
   /** Pixels under the square of a card. */
-  const BELOW = 86;
+  const BELOW = 78;
 
   /** @param {any} concepts the columns @param {number} id @param {any} [similarity] said in place of the correlation */
   function card(concepts, id, similarity) {

@@ -81,7 +81,7 @@
       run.judged ? h("label", {}, trusted, h("span", {}, "trusted only")) : null));
     filters.open = innerWidth > 760;
     const element = h("section.controls", { role: "search", "aria-label": "Search and filter concepts" }, h("div.wide", {},
-      h("div.first", {}, q, h("label", {}, h("span", {}, "Sort"), sort), order), filters, shown));
+      h("div.first", {}, q, h("label", {}, h("span", {}, "Sort"), sort), order, shown), filters));
 
     /** @param {number} count @param {boolean} asked */
     function report(count, asked) {

@@ -85,7 +85,7 @@
         return h("li", { "data-concept": entry.id, "aria-current": chosen ? "true" : null },
           h("button.pick", { type: "button", disabled: !entry.field, onclick: () => state.patch({ concept: entry.id }), "aria-label": `Draw concept ${entry.id} over the image` },
             parts.picture("cards", entry.id, ""), h("span.about", {}, h("b", {}, `Concept ${entry.id}`), parts.bar(strength ?? 0),
-              h("small", {}, strength === null ? "its map is not kept" : `${text.percent(strength)} of its highest${asked ? " here" : ""}`))),
+              h("small", {}, strength === null ? "its map is not kept" : `${text.percent(strength)} of its scale${asked ? " here" : ""}`))),
           h("a", { href: state.href(`concept/${entry.id}`), "aria-label": `Open concept ${entry.id}` }, "Open"));
       }
 

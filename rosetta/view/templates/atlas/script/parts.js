@@ -27,7 +27,7 @@
       seen.unobserve(target);
       painters.get(target)?.();
     }
-  }, { rootMargin: "200px" });
+  }, { rootMargin: "800px" });
 
   /**
    * An image with a map over it, drawn when it comes into sight.

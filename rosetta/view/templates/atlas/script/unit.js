@@ -48,7 +48,7 @@
       const near = Object.keys(value.near).map(Number).sort((a, b) => Number(run.models[a].control) - Number(run.models[b].control) || a - b);
 
       root.append(h("div.wide.one-unit", {},
-        h("header.title", {}, h("div", {}, h("p.eyebrow", {}, "Unit"), h("h1", { tabindex: -1 }, names.name(layers[layer].name, "bdi.clip"), h("span.channel", {}, `·${channel}`))), parts.steps("channel", before, after)),
+        h("header.title", {}, h("div", {}, h("p.eyebrow", {}, "Unit of ", names.name(run.models[model].name)), h("h1", { tabindex: -1 }, names.name(layers[layer].name, "bdi.clip"), h("span.channel", {}, `·${channel}`))), parts.steps("channel", before, after)),
         h("div.options.selects", {}, h("label", {}, h("span", {}, "Model"), models), h("label", {}, h("span", {}, "Layer"), chosen), h("label", {}, h("span", {}, "Channel"), number)),
         facts(value, model, layer, channel),
         h("section", { "aria-labelledby": "top-title" }, h("h2", { id: "top-title" }, "Top images"),
