@@ -16,7 +16,10 @@
     return `${lines.join("\r\n")}\r\n`;
   }
 
-  /** @param {string} name @param {string} content */
+  /**
+   * @param {string} name
+   * @param {string} content
+   */
   function download(name, content) {
     const address = URL.createObjectURL(new Blob([content], { type: "text/csv;charset=utf-8" }));
     const link = atlas.h("a", { href: address, download: name });

@@ -8,26 +8,38 @@
     let found = asked.get(key);
     if (!found) {
       let resolve = /** @type {any} */ (null);
-      const promise = new Promise((done) => { resolve = done; });
+      const promise = new Promise((done) => {
+        resolve = done;
+      });
       found = { promise, resolve };
       asked.set(key, found);
     }
     return found;
   }
 
-  /** Called by the data. @param {string} key @param {any} value */
+  /**
+   * Called by the data.
+   * @param {string} key
+   * @param {any} value
+   */
   function put(key, value) {
     slot(key).resolve(value);
   }
 
-  /** @param {string} key such as `concept/3` @returns {Promise<any>} rejected where there is no such file */
+  /**
+   * @param {string} key such as `concept/3`
+   * @returns {Promise<any>} rejected where there is no such file
+   */
   function load(key) {
     if (asked.has(key)) return slot(key).promise;
     const { promise } = slot(key);
     return new Promise((done, fail) => {
       const script = document.createElement("script");
       script.src = `data/${key}.js`;
-      script.onload = () => { script.remove(); promise.then(done); };
+      script.onload = () => {
+        script.remove();
+        promise.then(done);
+      };
       script.onerror = () => {
         script.remove();
         asked.delete(key);

@@ -2,12 +2,17 @@
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
 
-  /** @param {Element} element @param {Object<string, any>} attributes @param {any[]} children */
+  /**
+   * @param {Element} element
+   * @param {Object<string, any>} attributes
+   * @param {any[]} children
+   */
   function fill(element, attributes, children) {
     for (const [name, value] of Object.entries(attributes)) {
       if (value === null || value === undefined || value === false) continue;
       if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-      else if (name === "style") for (const [key, text] of Object.entries(value)) /** @type {any} */ (element).style.setProperty(key, text);
+      else if (name === "style")
+        for (const [key, text] of Object.entries(value)) /** @type {any} */ (element).style.setProperty(key, text);
       else element.setAttribute(name, value === true ? "" : String(value));
     }
     element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
@@ -26,7 +31,12 @@
     return fill(element, attributes, children);
   }
 
-  /** The same for SVG. @param {string} tag @param {Object<string, any>} [attributes] @param {...any} children */
+  /**
+   * The same for SVG.
+   * @param {string} tag
+   * @param {Object<string, any>} [attributes]
+   * @param {...any} children
+   */
   function s(tag, attributes = {}, ...children) {
     return fill(document.createElementNS(SVG, tag), attributes, children);
   }

@@ -93,9 +93,15 @@
     function onScroll() {
       if (waiting) return;
       waiting = true;
-      requestAnimationFrame(() => { waiting = false; if (room.isConnected) draw(); });
+      requestAnimationFrame(() => {
+        waiting = false;
+        if (room.isConnected) draw();
+      });
     }
-    const sized = new ResizeObserver(() => { measure(); draw(); });
+    const sized = new ResizeObserver(() => {
+      measure();
+      draw();
+    });
     room.addEventListener("keydown", onKey);
     addEventListener("scroll", onScroll, { passive: true });
     sized.observe(room);

@@ -3,10 +3,19 @@
   const help = /** @type {HTMLDialogElement} */ (document.getElementById("keys"));
 
   /** Whether keys belong to what is focused. @param {Element|null} element */
-  const typing = (element) => element instanceof HTMLElement && (element.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(element.tagName));
+  const typing = (element) =>
+    element instanceof HTMLElement && (element.isContentEditable || /^(INPUT|SELECT|TEXTAREA)$/.test(element.tagName));
 
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || help.open || typing(document.activeElement)) return;
+    if (
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      event.defaultPrevented ||
+      help.open ||
+      typing(document.activeElement)
+    )
+      return;
     if (event.key === "?") help.showModal();
     else if (event.key === "/") {
       if (atlas.state.read().view !== "concepts") location.hash = "#/concepts";
@@ -32,15 +41,21 @@
   };
 
   document.getElementById("help").addEventListener("click", () => help.showModal());
-  help.addEventListener("click", (event) => { if (event.target === help) help.close(); });
+  help.addEventListener("click", (event) => {
+    if (event.target === help) help.close();
+  });
 
   document.getElementById("theme").addEventListener("click", () => {
     const root = document.documentElement;
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    const dark = root.dataset.theme
+      ? root.dataset.theme === "dark"
+      : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
     atlas.say(`${root.dataset.theme} theme`);
     try {
       localStorage.setItem("rosetta-theme", root.dataset.theme);
-    } catch { /* it holds for this visit */ }
+    } catch {
+      /* it holds for this visit */
+    }
   });
 })();

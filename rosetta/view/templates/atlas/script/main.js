@@ -11,7 +11,13 @@
 
   /** @param {unknown} error */
   function failed(error) {
-    return h("section.wide.failed", {}, h("h1", { tabindex: -1 }, "Not here"), h("p", {}, error instanceof Error ? error.message : String(error)), h("p", {}, h("a", { href: "#/overview" }, "To the overview")));
+    return h(
+      "section.wide.failed",
+      {},
+      h("h1", { tabindex: -1 }, "Not here"),
+      h("p", {}, error instanceof Error ? error.message : String(error)),
+      h("p", {}, h("a", { href: "#/overview" }, "To the overview")),
+    );
   }
 
   async function route() {
@@ -25,7 +31,7 @@
     place = next;
     turn += 1;
     const mine = turn;
-    const restore = clicked ? 0 : depths.get(location.hash) ?? 0;
+    const restore = clicked ? 0 : (depths.get(location.hash) ?? 0);
     const held = document.activeElement?.id ?? "";
     clicked = false;
     atlas.current?.leave?.();
@@ -67,11 +73,29 @@
 
   atlas.refresh = () => atlas.current?.update?.(state.read());
   if ("scrollRestoration" in history) history.scrollRestoration = "manual";
-  addEventListener("click", (event) => { if (event.target instanceof Element && event.target.closest("a[href^='#/']")) clicked = true; });
-  addEventListener("scroll", () => { if (!main.hasAttribute("aria-busy")) depths.set(location.hash, scrollY); }, { passive: true });
-  addEventListener("hashchange", () => { route(); });
+  addEventListener("click", (event) => {
+    if (event.target instanceof Element && event.target.closest("a[href^='#/']")) clicked = true;
+  });
+  addEventListener(
+    "scroll",
+    () => {
+      if (!main.hasAttribute("aria-busy")) depths.set(location.hash, scrollY);
+    },
+    { passive: true },
+  );
+  addEventListener("hashchange", () => {
+    route();
+  });
   // The one link that is no place of the atlas: its address would be taken for one.
-  document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
-  document.querySelector("footer").append(h("p", {}, "Made with ", h("code", {}, run.command)), h("p", {}, "Fingerprint ", h("code", {}, run.fingerprint)));
+  document.getElementById("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    main.focus();
+  });
+  document
+    .querySelector("footer")
+    .append(
+      h("p", {}, "Made with ", h("code", {}, run.command)),
+      h("p", {}, "Fingerprint ", h("code", {}, run.fingerprint)),
+    );
   route();
 })();

@@ -13,7 +13,11 @@
   /** Cells of a side of the lattice that contours are followed on. */
   const LATTICE = 64;
 
-  /** @param {string} text base64, one byte a position, row by row @param {number[]} grid [y, x] @returns {Field} */
+  /**
+   * @param {string} text base64, one byte a position, row by row
+   * @param {number[]} grid [y, x]
+   * @returns {Field}
+   */
   function decode(text, [height, width]) {
     const raw = atob(text);
     const values = new Uint8Array(height * width);
@@ -21,7 +25,11 @@
     return { values, height, width };
   }
 
-  /** Lower neighbour, upper neighbour and the upper one's share. @param {number} at 0…1 @param {number} size */
+  /**
+   * Lower neighbour, upper neighbour and the upper one's share.
+   * @param {number} at 0…1
+   * @param {number} size
+   */
   function between(at, size) {
     const place = Math.min(Math.max(at * size - 0.5, 0), size - 1);
     const lower = Math.floor(place);
@@ -41,21 +49,33 @@
       const top = lower * field.width;
       const bottom = upper * field.width;
       columns.forEach((column, place) => {
-        const a = field.values[top + column.lower] * (1 - column.share) + field.values[top + column.upper] * column.share;
-        const b = field.values[bottom + column.lower] * (1 - column.share) + field.values[bottom + column.upper] * column.share;
+        const a =
+          field.values[top + column.lower] * (1 - column.share) + field.values[top + column.upper] * column.share;
+        const b =
+          field.values[bottom + column.lower] * (1 - column.share) + field.values[bottom + column.upper] * column.share;
         found[row * xs.length + place] = a + share * (b - a);
       });
     });
     return found;
   }
 
-  /** The field at one place. @param {Field} field @param {number} y @param {number} x @returns {number} 0…1 */
+  /**
+   * The field at one place.
+   * @param {Field} field
+   * @param {number} y
+   * @param {number} x
+   * @returns {number} 0…1
+   */
   const at = (field, y, x) => sample(field, [y], [x])[0] / 255;
 
   const centres = (/** @type {number} */ size) => Array.from({ length: size }, (_, place) => (place + 0.5) / size);
   const corners = (/** @type {number} */ cells) => Array.from({ length: cells + 1 }, (_, place) => place / cells);
 
-  /** @param {HTMLCanvasElement} canvas @param {Field} field @param {boolean} solid cover the image wholly */
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {Field} field
+   * @param {boolean} solid cover the image wholly
+   */
   function heat(canvas, field, solid) {
     const context = canvas.getContext("2d");
     const { width, height } = canvas;
@@ -88,18 +108,40 @@
           const [a, b] = [corner[k], corner[(k + 1) % 4]];
           if (a >= level === b >= level) continue;
           const share = (level - a) / (b - a);
-          crossed.push([[y, x + share], [y + share, x + 1], [y + 1, x + 1 - share], [y + 1 - share, x]][k]);
+          crossed.push(
+            [
+              [y, x + share],
+              [y + share, x + 1],
+              [y + 1, x + 1 - share],
+              [y + 1 - share, x],
+            ][k],
+          );
         }
         // Four crossings are a saddle: what its middle is decides which two corners hang together.
-        const turned = crossed.length === 4 && (corner[0] >= level) === (corner[0] + corner[1] + corner[2] + corner[3] >= 4 * level);
-        const joined = crossed.length < 4 ? [[0, 1]] : turned ? [[0, 1], [2, 3]] : [[3, 0], [1, 2]];
+        const turned =
+          crossed.length === 4 && corner[0] >= level === corner[0] + corner[1] + corner[2] + corner[3] >= 4 * level;
+        const joined =
+          crossed.length < 4
+            ? [[0, 1]]
+            : turned
+              ? [
+                  [0, 1],
+                  [2, 3],
+                ]
+              : [
+                  [3, 0],
+                  [1, 2],
+                ];
         if (crossed.length) for (const [a, b] of joined) pieces.push([...crossed[a], ...crossed[b]]);
       }
     }
     return pieces;
   }
 
-  /** @param {HTMLCanvasElement} canvas @param {Field} field */
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {Field} field
+   */
   function lines(canvas, field) {
     const context = canvas.getContext("2d");
     const lattice = sample(field, corners(LATTICE), corners(LATTICE));
@@ -127,7 +169,9 @@
    */
   function draw(canvas, field, show) {
     const lined = show === "contour";
-    const size = lined ? Math.round((canvas.clientWidth || 128) * Math.min(devicePixelRatio || 1, 2)) : Math.min(256, Math.max(128, canvas.clientWidth));
+    const size = lined
+      ? Math.round((canvas.clientWidth || 128) * Math.min(devicePixelRatio || 1, 2))
+      : Math.min(256, Math.max(128, canvas.clientWidth));
     canvas.width = size;
     canvas.height = size;
     if (!field) return;

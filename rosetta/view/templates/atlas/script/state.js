@@ -15,11 +15,15 @@
     return { view: view || "overview", path, query: new URLSearchParams(query) };
   }
 
-  /** @param {string} place such as `concept/3` @param {Object<string, any>|URLSearchParams} [query] */
+  /**
+   * @param {string} place such as `concept/3`
+   * @param {Object<string, any>|URLSearchParams} [query]
+   */
   function href(place, query = {}) {
     const given = query instanceof URLSearchParams ? query : new URLSearchParams();
     if (!(query instanceof URLSearchParams)) {
-      for (const [key, value] of Object.entries(query)) if (value !== null && value !== undefined && value !== "") given.set(key, String(value));
+      for (const [key, value] of Object.entries(query))
+        if (value !== null && value !== undefined && value !== "") given.set(key, String(value));
     }
     const text = String(given);
     return `#/${place}${text ? `?${text}` : ""}`;
@@ -39,18 +43,31 @@
     atlas.refresh();
   }
 
-  /** A whole number out of an address, or a default where it is none or out of range. @param {string|null|undefined} text @param {number} otherwise @param {number} end one past the last */
+  /**
+   * A whole number out of an address, or a default where it is none or out of range.
+   * @param {string|null|undefined} text
+   * @param {number} otherwise
+   * @param {number} end one past the last
+   */
   function whole(text, otherwise, end) {
     return text && /^\d+$/.test(text) && Number(text) < end ? Number(text) : otherwise;
   }
 
-  /** A number in 0…1, or a default. @param {string|null} text @param {any} otherwise */
+  /**
+   * A number in 0…1, or a default.
+   * @param {string|null} text
+   * @param {any} otherwise
+   */
   function share(text, otherwise) {
     const value = text === null || text === "" ? NaN : Number(text);
     return value >= 0 && value <= 1 ? value : otherwise;
   }
 
-  /** One of some words, the first by default. @param {string|null} text @param {string[]} words */
+  /**
+   * One of some words, the first by default.
+   * @param {string|null} text
+   * @param {string[]} words
+   */
   function word(text, words) {
     return text !== null && words.includes(text) ? text : words[0];
   }

@@ -18,7 +18,12 @@
     count(value) {
       return value.toLocaleString("en");
     },
-    /** `1 concept`, `2 concepts`. @param {number} value @param {string} one @param {string} [many] */
+    /**
+     * `1 concept`, `2 concepts`.
+     * @param {number} value
+     * @param {string} one
+     * @param {string} [many]
+     */
     counted(value, one, many = `${one}s`) {
       return `${value.toLocaleString("en")} ${value === 1 ? one : many}`;
     },
@@ -30,7 +35,11 @@
     shell(word) {
       return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
     },
-    /** @param {number} value @param {number} low @param {number} high */
+    /**
+     * @param {number} value
+     * @param {number} low
+     * @param {number} high
+     */
     clamp(value, low, high) {
       return Math.min(high, Math.max(low, value));
     },
