@@ -165,7 +165,7 @@ def tables() -> dict:
         "buddies": {
             "model_a": [MODELS[row % len(MODELS)] for row in range(count)],
             "layer_a": ["a,b" if row % 2 else 'say "yes"\nor no' for row in range(count)],
-            "pearson": [None if row == 7 else float(f"{value:.7g}") for row, value in enumerate(random.uniform(-1, 1, count))],
+            "pearson": [None, *(float(f"{value:.7g}") for value in random.uniform(-1, 1, count - 1))],
             "q_value": [float(f"{value:.7g}") for value in 10.0 ** random.uniform(-300, 0, count)],
             "rank_ab": [row % 5 + 1 for row in range(count)], "trusted": [row % 2 == 0 for row in range(count)],
         },
@@ -180,14 +180,16 @@ def shade(number: int) -> tuple[int, int, int]:
 def sheet(count: int) -> Image.Image:
     picture = Image.new("RGB", (8 * 128, 8 * 128))
     for number in range(count):
-        picture.paste(shade(number), (number % 8 * 128, number // 8 * 128, number % 8 * 128 + 128, number // 8 * 128 + 128))
+        left, top = number % 8 * 128, number // 8 * 128
+        picture.paste(shade(number), (left, top, left + 128, top + 128))
     return picture
 
 
 def shell(described: dict) -> str:
     """The page's text."""
-    plots = [(f"A plot {HOSTILE}", "Its caption", Markup('<svg class="plot" viewBox="0 0 10 10" style="--natural: 99px"></svg>'))]
+    drawn = Markup('<svg class="plot" viewBox="0 0 10 10" style="--natural: 99px"></svg>')
     template = environment().get_template("atlas/index.html")
+    plots = [(f"A plot {HOSTILE}", "Its caption", drawn)]
     return template.render(name=described["name"], run=Markup(json_text(described)), plots=plots)
 
 

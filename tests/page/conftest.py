@@ -50,7 +50,7 @@ def atlas(browser, address):
     page.set_default_timeout(15000)
     requests, complaints = [], []
     page.on("request", lambda request: requests.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield Opened(page, address)
     hacked = page.evaluate("window.hacked")

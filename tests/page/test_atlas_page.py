@@ -2,13 +2,30 @@
 
 import csv
 import re
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import numpy as np
 import pytest
 from atlas_page import (
-    CHANNELS, CONCEPTS, HOSTILE, IMAGES, LONG, MODELS, SOURCE, columns, members, place, run, shade, shell, strength, tables,
-)  # fmt: skip
+    CHANNELS,
+    CONCEPTS,
+    HOSTILE,
+    IMAGES,
+    LONG,
+    MODELS,
+    SOURCE,
+    columns,
+    members,
+    place,
+    run,
+    shade,
+    shell,
+    strength,
+    tables,
+)
+from PIL import Image
 from playwright.sync_api import expect
 
 
@@ -157,7 +174,9 @@ def test_the_overlay_is_where_the_map_is_high(atlas, number):
           for (let place = 0; place < width * height; place += 1) {
             const cover = data[place * 4 + 3];
             best = Math.max(best, cover);
-            sum += cover; down += cover * (Math.floor(place / width) + .5) / height; across += cover * (place % width + .5) / width;
+            sum += cover;
+            down += cover * (Math.floor(place / width) + .5) / height;
+            across += cover * (place % width + .5) / width;
           }
           const corner = data[3 + 4 * (width * (height - 1) + width - 1)];
           return { y: down / sum, x: across / sum, best, corner };
@@ -169,24 +188,28 @@ def test_the_overlay_is_where_the_map_is_high(atlas, number):
     assert found["corner"] == 0, "where the map is low the image shows"
 
 
-def test_what_the_eye_gets_is_the_image_under_the_heat(atlas, tmp_path):
+def looked_at(tile):
+    """The colour on the screen at a position of a tile's 16 × 16."""
+    tile.scroll_into_view_if_needed()
+    tile.page.wait_for_timeout(300)
+    picture = Image.open(BytesIO(tile.screenshot())).convert("RGB")
+
+    def at(row: int, column: int) -> tuple[int, int, int]:
+        return picture.getpixel((int((column + 0.5) / 16 * picture.width), int((row + 0.5) / 16 * picture.height)))
+
+    return at
+
+
+def test_what_the_eye_gets_is_the_image_under_the_heat(atlas):
     """Pixels of the screen: heat at the spot, the image's own colour away from it."""
-    from io import BytesIO
-
-    from PIL import Image
-
     page = atlas.go("concept/12")
     y, x = place(12)
     tile = page.locator('[data-image="3"][data-model="2"] .tile')
-    tile.scroll_into_view_if_needed()
-    page.wait_for_timeout(300)
-    picture = Image.open(BytesIO(tile.screenshot())).convert("RGB")
-    at = lambda row, column: picture.getpixel((int((column + 0.5) / 16 * picture.width), int((row + 0.5) / 16 * picture.height)))  # noqa: E731
+    at = looked_at(tile)
     assert at(14, 1) == pytest.approx(shade(3), abs=3)
     assert at(y, x)[0] > 150
     page.get_by_role("button", name="Map", exact=True).click()
-    page.wait_for_timeout(300)
-    picture = Image.open(BytesIO(tile.screenshot())).convert("RGB")
+    at = looked_at(tile)
     assert at(14, 1) == pytest.approx((66, 10, 104), abs=3), "a plain map covers the image"
 
 
@@ -196,21 +219,20 @@ def test_contours_run_round_the_spot(atlas):
     pieces, values = page.evaluate(
         """() => {
           const cells = 32, lattice = new Float32Array(33 * 33);
+          const spot = (y, x, wide) => Math.exp(-(y * y + x * x) / wide);
           for (let y = 0; y <= cells; y += 1) for (let x = 0; x <= cells; x += 1)
-            lattice[y * 33 + x] = 255 * Math.exp(-((y - 10) ** 2 + (x - 20) ** 2) / 40) + 200 * Math.exp(-((y - 18) ** 2 + (x - 12) ** 2) / 30);
+            lattice[y * 33 + x] = 255 * spot(y - 10, x - 20, 40) + 200 * spot(y - 18, x - 12, 30);
           return [atlas.maps.contour(lattice, cells, 100), Array.from(lattice)];
         }"""
     )
-    import numpy as np
-
     lattice = np.array(values).reshape(33, 33)
     ends: dict[tuple[float, float], int] = {}
     for y0, x0, y1, x1 in pieces:
         for y, x in ((y0, x0), (y1, x1)):
             ends[round(y, 4), round(x, 4)] = ends.get((round(y, 4), round(x, 4)), 0) + 1
-            low, share = (int(y), y % 1) if y % 1 else (int(x), x % 1)
-            a, b = (lattice[low, int(x)], lattice[min(low + 1, 32), int(x)]) if y % 1 else (lattice[int(y), low], lattice[int(y), min(low + 1, 32)])
-            assert a + share * (b - a) == pytest.approx(100, abs=0.1)
+            a = lattice[int(y), int(x)]
+            b = lattice[min(int(np.ceil(y)), 32), min(int(np.ceil(x)), 32)]
+            assert a + (y % 1 or x % 1) * (b - a) == pytest.approx(100, abs=0.1), "an end lies on one side of a cell"
     assert set(ends.values()) == {2}
     assert len(pieces) > 40
 
@@ -319,7 +341,10 @@ def test_keyboard(atlas):
     expect(page.locator(f'[data-concept="{here}"]')).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("view", ["overview", "concepts", "concept/3", "image/3", "images", "unit/2/0/0", "unit/3/0/1", "tables/buddies"])
+VIEWS = ["overview", "concepts", "concept/3", "image/3", "images", "unit/2/0/0", "unit/3/0/1", "tables/buddies"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("width", [900, 360])
 def test_nothing_sticks_out_sideways(atlas, view, width):
     atlas.page.set_viewport_size({"width": width, "height": 800})
@@ -328,9 +353,9 @@ def test_nothing_sticks_out_sideways(atlas, view, width):
 
 
 def test_names_are_text(atlas):
-    """Hostile names stand on the page letter for letter; that nothing of them runs, the fixture asks at every test's end."""
+    """Letter for letter; that nothing of them runs, the fixture asks at the end of every test."""
     page = atlas.go("overview")
-    assert page.title() == f"Overview · spots {HOSTILE}".replace("\u202e", "\u202e").strip()
+    assert page.title() == f"Overview · spots {HOSTILE}".strip()
     assert page.locator("table.models tbody tr").nth(2).locator("bdi").first.text_content() == HOSTILE
     assert page.locator("table.models tbody tr").nth(3).locator("bdi").first.text_content() == LONG
     assert HOSTILE in page.locator(".notice").text_content()
