@@ -141,6 +141,7 @@ def test_concept(atlas):
     tiles = page.locator(".dictionary [data-image]")
     expect(tiles).to_have_count(8 * 4)
     assert tiles.first.get_attribute("data-image") == "0"
+    expect(page.locator(".dictionary a.thumb").first).to_have_attribute("href", "#/image/0")
     page.get_by_role("button", name="By agreement").click()
     expect(tiles.first).to_have_attribute("data-image", str(IMAGES - 1))
     page.get_by_role("button", name="Contours").click()

@@ -31,16 +31,7 @@
       h(
         "div.row",
         { role: "row" },
-        h(
-          "span.col",
-          { role: "cell" },
-          h(
-            "a",
-            { href: state.href(`image/${image}`), "aria-label": `Image ${image}` },
-            parts.picture("images", image, ""),
-            h("small", {}, `image ${image}`),
-          ),
-        ),
+        h("span.col", { role: "cell" }, parts.thumb(image)),
         columns.map((model) => {
           const map = value.maps[image]?.[model];
           const field = map ? atlas.maps.decode(map, value.maps.grid[model]) : null;

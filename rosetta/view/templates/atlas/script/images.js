@@ -24,18 +24,7 @@
           room,
         ),
       );
-      const grid = atlas.grid(room, 104, 24, (image) =>
-        h(
-          "div.cell",
-          {},
-          h(
-            "a.thumb",
-            { href: state.href(`image/${image}`) },
-            parts.picture("images", image, ""),
-            h("small", {}, `image ${image}`),
-          ),
-        ),
-      );
+      const grid = atlas.grid(room, 104, 24, (image) => h("div.cell", {}, parts.thumb(image)));
       grid.set(run.shown);
       const start = () => grid.focus(0);
       return { leave: grid.leave, keys: { ArrowDown: start, ArrowRight: start } };

@@ -29,6 +29,19 @@
     return h("span.picture", { ...told, style: background(folder, place) });
   }
 
+  const shown = new Set(run.shown);
+
+  /**
+   * An image with its number, a link where it has a file of its own.
+   * @param {number} image
+   */
+  function thumb(image) {
+    const inside = [picture("images", image, ""), h("small", {}, `image ${image}`)];
+    return shown.has(image)
+      ? h("a.thumb", { href: atlas.state.href(`image/${image}`) }, inside)
+      : h("span.thumb", {}, inside);
+  }
+
   const painters = new WeakMap();
   const seen = new IntersectionObserver(
     (entries) => {
@@ -240,6 +253,7 @@
   atlas.parts = {
     background,
     picture,
+    thumb,
     tile,
     choice,
     choose,

@@ -162,10 +162,7 @@
               "div.tops",
               {},
               value.top[channel].map((/** @type {number} */ image) => {
-                const inner = [parts.picture("images", image, ""), h("small", {}, `image ${image}`)];
-                return run.shown.includes(image)
-                  ? h("a.thumb", { href: state.href(`image/${image}`) }, inner)
-                  : h("span.thumb", {}, inner);
+                return parts.thumb(image);
               }),
             ),
           ),
