@@ -161,7 +161,7 @@ def test_concept(atlas):
     expect(page.get_by_role("heading", name="Concept 4")).to_be_visible()
 
 
-@pytest.mark.parametrize("number", [8, 12])
+@pytest.mark.parametrize("number", [8, 16])
 def test_the_overlay_is_where_the_map_is_high(atlas, number):
     page = atlas.go(f"concept/{number}")
     y, x = place(number)
@@ -203,15 +203,15 @@ def looked_at(tile):
 
 def test_what_the_eye_gets_is_the_image_under_the_heat(atlas):
     """Pixels of the screen: heat at the spot, the image's own colour away from it."""
-    page = atlas.go("concept/12")
-    y, x = place(12)
+    page = atlas.go("concept/8")
+    y, x = place(8)
     tile = page.locator('[data-image="3"][data-model="2"] .tile')
     at = looked_at(tile)
-    assert at(14, 1) == pytest.approx(shade(3), abs=3)
+    assert at(1, 14) == pytest.approx(shade(3), abs=3)
     assert at(y, x)[0] > 150
     page.get_by_role("button", name="Map", exact=True).click()
     at = looked_at(tile)
-    assert at(14, 1) == pytest.approx((66, 10, 104), abs=3), "a plain map covers the image"
+    assert at(1, 14) == pytest.approx((66, 10, 104), abs=3), "a plain map covers the image"
 
 
 def test_contours_run_round_the_spot(atlas):
