@@ -135,6 +135,10 @@ class ImageStore:
         """(image,) of some images of a conditional generator, else None."""
         return np.asarray(self._array("class")[images]) if "class" in self.group else None
 
+    def sources(self) -> list[str] | None:
+        """Where each image was read from, in their place; None for images that were made."""
+        return [str(source) for source in np.asarray(self._array("source")[:])] if "source" in self.group else None
+
     def write(self, block: int, pixels: npt.NDArray[np.uint8]) -> None:
         """Write a block of pixels, then its marker."""
         self._array("pixels")[block_slice(block, self.block, self.count)] = pixels

@@ -1,0 +1,60 @@
+"""The atlas: the dictionary as a static folder that opens from disk and from any host, and fetches nothing.
+
+    report/index.html            the shell: markup, style, script, and `run`; less than 200 kB
+    report/data/concepts.js      one row for each concept, as columns: what cards, sorting and filters need
+    report/data/search.js        the units of every concept, as columns: what the search needs
+    report/data/concept/<c>.js   one concept: neurons, buddies, rankings, maps, scatter, neighbours
+    report/data/image/<i>.js     one image: where each concept is strong in it
+    report/data/unit/<m>.<l>.js  the units of one layer: top images, nearest neighbours in other models
+    report/data/tables.js        every table as columns, for the CSVs
+    report/images/<b>.webp       thumbnails, PER_SHEET to a sheet
+    report/cards/<b>.webp        pictures of concepts, PER_SHEET to a sheet
+
+From disk a browser may load scripts but not read files, so data are scripts: each is one call
+`atlas.put("<key>", <JSON>)`, its key the path below `data/` without `.js`; what is needed is loaded when it is. Pixels
+of an image cannot be read back there either, so maps come as numbers: rows of base64, one byte a position, 0 the least
+of the unit's scale and 255 the most. Sheets are 8 × 8 squares of `thumb` pixels without gaps, row by row; the last one
+too, its left-over places black.
+
+Models, layers, images and concepts are known by their places (integers) everywhere. Names may hold any character: they
+are JSON strings, all beyond ASCII escaped and `<`, `>` and `&` too, and the page puts them in as text only. An object's
+keys that are models or images are their places as text.
+
+`run` (in the shell, `<script type="application/json" id="run">`)
+    name, anchor (model), images, thumb (pixels of a side), per_sheet, neighbours (K), concepts, rosetta, judged,
+    trusted, q, partial, judgement, fingerprint, command, root,
+    shown: [image…]   the images that have a file of their own, rising: all, or the SHOWN that concepts are strongest in
+    models: [{name, model, kind, control, units, matched, buddies, rosetta, median,
+              survives: {chance, replicates, lift, partial, trusted} or null, each a count of buddies, lift null without
+                        another control,
+              layers: [{name, channels, first, grid_y, grid_x}]}]
+`concepts`
+    id, size, mean, min, trusted (neurons), layer (of the anchor's best unit), depth (0..1 in the anchor), unit, q,
+    lift, partial, replicates (0 or 1), image (shown on the card): arrays, one entry a concept, by id
+`search`
+    offset (concept → first neuron, one more at the end), rosetta, mean, unit: arrays; unit has one entry a neuron and
+    model (row-major, models as in run, -1 where a model is not asked)
+`concept/<c>`
+    neurons: [{rosetta, mean, trusted, members: [{model, unit, pearson, rank_ab, rank_ba, q, replicates, lift, partial,
+              trusted}]}]         best first; the first member is the anchor's unit
+    buddies: [[model, unit, pearson, rank_ab, rank_ba, anchor_unit]…]    all of them beyond the strongest, with controls
+             and with the anchor itself as well
+    rankings: {activation: [image…], agreement: [image…]}
+              of the first neuron: by the peak of the anchor's unit, and by the mean over its members of the share of
+              the images whose peak is lower
+    maps: {grid: [y, x] by model, low: [], high: [] by model, image → [base64 or null by model]}
+              of the first neuron's members, null where a model has none
+    scatter: {model → [[g, d]…]}   values at sampled positions of at most 64 images, on the pair's common grid
+    near: [[concept, similarity]…]
+`image/<i>`
+    concept: [], strength: [], grid: [[y, x]…], maps: [base64…], source, class
+              strongest first, of each concept's best unit, low and high as in its scale; strength is 0 at low and 1
+              at high; grid and maps have an entry for each of the strongest MAPPED only, and no two grids need be the
+              same. source is the name of the file that the image came from, class what a generator was told, or null
+`unit/<m>.<l>`
+    first, top: [[image…]…], mean, std, maximum, kurtosis, half_share: arrays by channel,
+    near: {model → [[unit, pearson, mutual]…] by channel}; concept: by channel, -1 where there is none
+              mutual is 0 or 1; a model is there if the layer's model was correlated with it
+`tables`
+    table → {column → [value…]}: units, buddies, rosetta, clusters, trust; null for what is not a number
+"""

@@ -1,0 +1,52 @@
+/** A concept as a card. */
+(() => {
+  const { h, text, run, parts } = atlas;
+  /** Pixels under the square of a card. */
+  const BELOW = 78;
+
+  /**
+   * @param {any} concepts the columns
+   * @param {number} id
+   * @param {any} [similarity] said in place of the correlation
+   */
+  function card(concepts, id, similarity) {
+    const anchor = run.models[run.anchor];
+    const layer = anchor.layers[concepts.layer[id]];
+    const trusted = concepts.trusted[id];
+    return h(
+      "div.cell",
+      {},
+      h(
+        "a.card",
+        { href: atlas.state.href(`concept/${id}`), "data-concept": id },
+        parts.picture("cards", id, ""),
+        h(
+          "span.about",
+          {},
+          h(
+            "span.line",
+            {},
+            h("b", {}, `Concept ${id}`),
+            trusted
+              ? parts.chip("trusted", "good", `${text.counted(trusted, "trusted neuron")} of ${concepts.size[id]}`)
+              : null,
+          ),
+          h(
+            "span.line",
+            {},
+            h("span.number", {}, similarity === undefined ? "r " : "near ", text.r(similarity ?? concepts.mean[id])),
+            parts.bar(similarity ?? concepts.mean[id] ?? 0),
+          ),
+          h(
+            "span.line.quiet",
+            {},
+            h("span", {}, text.counted(concepts.size[id], "neuron")),
+            h("bdi.clip", { title: layer.name }, layer.name),
+          ),
+        ),
+      ),
+    );
+  }
+
+  atlas.cards = { card, BELOW };
+})();

@@ -1,0 +1,33 @@
+/** All images that can be opened. */
+(() => {
+  const { h, text, run, state, parts } = atlas;
+
+  atlas.views.images = {
+    title: () => "Images",
+    /** @param {HTMLElement} root */
+    async show(root) {
+      const room = h("div", { "aria-label": "Images" });
+      const all = run.shown.length === run.images;
+      root.append(
+        h(
+          "section.wide",
+          {},
+          h("h1", { tabindex: -1 }, "Images"),
+          h(
+            "p.intro",
+            {},
+            all
+              ? `All ${text.counted(run.images, "image")} of the run. `
+              : `The ${text.count(run.shown.length)} of ${text.counted(run.images, "image")} on which concepts are strongest. `,
+            "Open one to see which concepts are strong where.",
+          ),
+          room,
+        ),
+      );
+      const grid = atlas.grid(room, 104, 24, (image) => h("div.cell", {}, parts.thumb(image)));
+      grid.set(run.shown);
+      const start = () => grid.focus(0);
+      return { leave: grid.leave, keys: { ArrowDown: start, ArrowRight: start } };
+    },
+  };
+})();

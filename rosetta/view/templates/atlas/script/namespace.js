@@ -1,0 +1,51 @@
+"use strict";
+/**
+ * The atlas. Scripts are classic ones, each an idea that adds its part to this one object: a page opened from disk
+ * can load scripts but neither modules nor data.
+ *
+ * @typedef {object} Layer
+ * @property {string} name
+ * @property {number} channels
+ * @property {number} first the unit that its first channel is
+ * @property {number} grid_y
+ * @property {number} grid_x
+ *
+ * @typedef {object} Model
+ * @property {string} name short, unique in the run
+ * @property {string} model family and name
+ * @property {string} kind
+ * @property {boolean} control
+ * @property {number} units
+ * @property {number} matched
+ * @property {number} buddies
+ * @property {number} rosetta
+ * @property {number|null} median
+ * @property {Object<string, number|null>|null} survives buddies that pass each test
+ * @property {Layer[]} layers
+ *
+ * @typedef {object} Run
+ * @property {string} name
+ * @property {number} anchor
+ * @property {number} images
+ * @property {number} thumb
+ * @property {number} per_sheet
+ * @property {number} neighbours
+ * @property {number} concepts
+ * @property {number} rosetta
+ * @property {boolean} judged
+ * @property {number} trusted
+ * @property {number|null} q
+ * @property {number|null} partial
+ * @property {string} judgement
+ * @property {string} fingerprint
+ * @property {string} command
+ * @property {string} root
+ * @property {number[]} shown
+ * @property {Model[]} models
+ */
+const atlas = {
+  /** @type {Run} */
+  run: JSON.parse(document.getElementById("run").textContent),
+  /** Each view by its name: `show(root, state)` builds it and may return `update(state)`, `leave()` and `keys`. */
+  views: {},
+};

@@ -1,0 +1,191 @@
+/** The run in one glance. */
+(() => {
+  const { h, text, run, parts, names } = atlas;
+
+  /**
+   * @param {string} name
+   * @param {number|string} value
+   * @param {string} [href]
+   */
+  const figure = (name, value, href) =>
+    h("div", {}, h("dt", {}, name), h("dd", {}, href ? h("a", { href }, value) : value));
+
+  function head() {
+    const anchor = run.models[run.anchor];
+    const controls = run.models.filter((model) => model.control).length;
+    return h(
+      "section.wide.opening",
+      {},
+      h("p.eyebrow", {}, "Run ", h("bdi", {}, run.name)),
+      h(
+        "h1",
+        { tabindex: -1 },
+        run.concepts
+          ? `${text.counted(run.concepts, "concept")} that ${text.counted(run.models.length - controls, "model")} share`
+          : "No concept is shared by all models yet",
+      ),
+      h(
+        "p.lede",
+        {},
+        "A ",
+        h("em", {}, "Rosetta neuron"),
+        " is a unit of ",
+        h("bdi.name", { title: anchor.name }, anchor.name),
+        ` that lights up at the same places of the same images as a unit of every other model, each among the other’s ${run.neighbours} most correlated. Neurons whose units also match one another form one concept.`,
+      ),
+      h(
+        "dl.figures",
+        {},
+        figure("concepts", text.count(run.concepts), "#/concepts"),
+        figure("Rosetta neurons", text.count(run.rosetta)),
+        run.judged
+          ? figure("of them trusted", text.count(run.trusted), run.trusted ? "#/concepts?trusted=1" : undefined)
+          : null,
+        figure("images", text.count(run.images), "#/images"),
+        figure(
+          "models",
+          controls ? `${run.models.length - controls} + ${text.counted(controls, "control")}` : run.models.length,
+        ),
+        figure("units", text.count(run.models.reduce((sum, model) => sum + model.units, 0)), "#/unit"),
+      ),
+      run.judgement ? h("p.notice", { role: "note" }, run.judgement) : null,
+    );
+  }
+
+  /**
+   * @param {any} model
+   * @param {number} place
+   */
+  function modelRow(model, place) {
+    const share = model.units ? model.matched / model.units : 0;
+    const survives = model.survives ?? {};
+    const number = (/** @type {number|null|undefined} */ value) =>
+      h("td.n", {}, typeof value === "number" ? text.count(value) : "–");
+    return h(
+      model.control ? "tr.control" : "tr",
+      {},
+      h(
+        "th",
+        { scope: "row" },
+        h("a", { href: `#/unit/${place}/0/0` }, names.name(model.name, "bdi.clip.strong")),
+        place === run.anchor ? parts.chip("anchor") : null,
+        model.control ? parts.chip("control", "control") : null,
+        h("small", { title: model.model }, h("bdi.clip", {}, model.model)),
+      ),
+      h("td.n", {}, text.count(model.layers.length)),
+      number(model.units),
+      h(
+        "td.n.wide-cell",
+        {},
+        text.count(model.matched),
+        h("small", {}, ` ${text.percent(share)}`),
+        parts.bar(share, model.control ? "control" : ""),
+      ),
+      number(model.buddies),
+      model.control ? h("td.n", {}, "–") : number(model.rosetta),
+      h("td.n", {}, text.r(model.median)),
+      run.judged ? ["chance", "replicates", "lift", "partial", "trusted"].map((test) => number(survives[test])) : null,
+    );
+  }
+
+  function models() {
+    const column = (/** @type {string} */ name, /** @type {string} */ title = "") =>
+      h("th.n", { scope: "col", title: title || null }, name);
+    return h(
+      "section.wide",
+      { "aria-labelledby": "models-title" },
+      h("h2", { id: "models-title" }, "Models"),
+      h(
+        "p.intro",
+        {},
+        "How many units each model brought, how many of them are matched, and how strongly.",
+        run.models.some((model) => model.control)
+          ? " A control is an untrained network or plain features of the pixels: what it reaches, too, says how much chance and architecture alone explain."
+          : "",
+        run.judged ? " On the right, how many of its buddies survive each test of trust, and all of them." : "",
+      ),
+      h(
+        "div.scroll",
+        { tabindex: 0, role: "region", "aria-label": "Table of models" },
+        h(
+          "table.data.models",
+          {},
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              h("th", { scope: "col" }, "Model"),
+              column("Layers"),
+              column("Units"),
+              column("Matched", "Units with a buddy in another model"),
+              column("Buddies"),
+              column("In Rosetta neurons"),
+              column("Median r", "Of its buddies with the anchor"),
+              run.judged
+                ? [
+                    column("chance", "Survive: beyond chance"),
+                    column("halves", "Survive: found in both halves of the images"),
+                    column("control", "Survive: better than any control"),
+                    column("pixels", "Survive: not explained by pixels"),
+                    column("all four"),
+                  ]
+                : null,
+            ),
+          ),
+          h("tbody", {}, run.models.map(modelRow)),
+        ),
+      ),
+    );
+  }
+
+  function plots() {
+    const drawn = /** @type {HTMLTemplateElement} */ (document.getElementById("plots")).content.cloneNode(true);
+    return drawn.childNodes.length && /** @type {DocumentFragment} */ (drawn).querySelector("figure")
+      ? h(
+          "section.wide",
+          { "aria-labelledby": "plots-title" },
+          h("h2", { id: "plots-title" }, "The matches at large"),
+          h("div.plates", {}, drawn),
+        )
+      : null;
+  }
+
+  /** @param {HTMLElement} room */
+  async function strongest(room) {
+    const concepts = await atlas.load("concepts");
+    const order = concepts.id
+      .slice()
+      .sort((/** @type {number} */ a, /** @type {number} */ b) => (concepts.mean[b] ?? -2) - (concepts.mean[a] ?? -2));
+    room.append(...order.slice(0, 12).map((/** @type {number} */ id) => atlas.cards.card(concepts, id)));
+  }
+
+  atlas.views.overview = {
+    title: () => "Overview",
+    /** @param {HTMLElement} root */
+    async show(root) {
+      const room = h("div.shelf");
+      root.append(
+        head(),
+        run.concepts
+          ? h(
+              "section.wide",
+              { "aria-labelledby": "strong-title" },
+              h(
+                "div.heading",
+                {},
+                h("h2", { id: "strong-title" }, "Strongest concepts"),
+                h("a", { href: "#/concepts" }, "All concepts →"),
+              ),
+              room,
+            )
+          : "",
+        models(),
+        plots() ?? "",
+      );
+      if (run.concepts) await strongest(room);
+      return {};
+    },
+  };
+})();

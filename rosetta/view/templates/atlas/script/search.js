@@ -1,0 +1,159 @@
+/**
+ * What is asked for is a place in a structure (a unit of a layer of a model), so words are compared with names and
+ * numbers rather than ranked as text: a text index would find `blocks.3` in `blocks.31`, and could not say that
+ * `lite0 blocks.3` means one and the same unit.
+ *
+ * Words form clauses, each to be met by one unit; a model's name opens the next clause. A concept is found if one of
+ * its Rosetta neurons meets all clauses.
+ *
+ * @typedef {object} Word
+ * @property {"name"|"unit"|"channel"|"neuron"|"concept"|"number"} kind
+ * @property {string} text
+ * @property {number} number
+ *
+ * @typedef {object} Index
+ * @property {number[]} offset
+ * @property {number[]} rosetta
+ * @property {number[]} mean
+ * @property {number[]} unit
+ */
+(() => {
+  const { models } = atlas.run;
+  /** @type {Object<string, Word["kind"]>} */
+  const KINDS = {
+    unit: "unit",
+    channel: "channel",
+    neuron: "neuron",
+    rosetta: "neuron",
+    concept: "concept",
+    cluster: "concept",
+  };
+
+  /**
+   * @param {string} query
+   * @returns {Word[]}
+   */
+  function words(query) {
+    const found = [...query.matchAll(/"([^"]*)"?|(\S+)/g)].map((match) => ({
+      text: (match[1] ?? match[2]).toLowerCase(),
+      quoted: match[1] !== undefined,
+    }));
+    const made = [];
+    for (let place = 0; place < found.length; place += 1) {
+      const { text, quoted } = found[place];
+      const next = found[place + 1];
+      const glued = quoted ? null : /^(unit|channel|neuron|rosetta|concept|cluster)[:=#]?(\d+)$/.exec(text);
+      if (glued) made.push({ kind: KINDS[glued[1]], text, number: Number(glued[2]) });
+      else if (!quoted && KINDS[text] && next && /^#?\d+$/.test(next.text)) {
+        made.push({ kind: KINDS[text], text, number: Number(next.text.replace("#", "")) });
+        place += 1;
+      } else if (!quoted && /^#?\d+$/.test(text))
+        made.push({ kind: /** @type {const} */ ("number"), text, number: Number(text.replace("#", "")) });
+      else if (text) made.push({ kind: /** @type {const} */ ("name"), text, number: -1 });
+    }
+    return made;
+  }
+
+  /**
+   * Whether a name holds a word and does not go on with more digits.
+   * @param {string} name
+   * @param {string} word
+   */
+  function holds(name, word) {
+    for (let at = name.indexOf(word); at >= 0; at = name.indexOf(word, at + 1)) {
+      const before = name[at - 1] ?? "";
+      const after = name[at + word.length] ?? "";
+      if (!(/\d/.test(word[0]) && /\d/.test(before)) && !(/\d/.test(word[word.length - 1]) && /\d/.test(after)))
+        return true;
+    }
+    return false;
+  }
+
+  const lower = models.map((model) => ({
+    name: model.name.toLowerCase(),
+    layers: model.layers.map((layer) => layer.name.toLowerCase()),
+  }));
+
+  /** @param {string} text */
+  const opens = (text) =>
+    lower.some((model) => model.name === text) ||
+    (lower.some((model) => model.name.startsWith(text)) &&
+      !lower.some((model) => model.layers.some((layer) => holds(layer, text))));
+
+  /**
+   * @param {Word[]} all
+   * @returns {Word[][]}
+   */
+  function clauses(all) {
+    /** @type {Word[][]} */
+    const found = [[]];
+    for (const word of all) {
+      if (word.kind === "concept" || word.kind === "neuron") continue;
+      if (word.kind === "name" && opens(word.text) && found[found.length - 1].length) found.push([]);
+      found[found.length - 1].push(word);
+    }
+    return found.filter((clause) => clause.length);
+  }
+
+  /** What does not depend on the unit is asked once for each layer. @param {Word[]} clause */
+  function prepared(clause) {
+    const names = clause.filter((word) => word.kind === "name");
+    const numbers = clause.filter((word) => word.kind !== "name");
+    const layers = lower.map((model) =>
+      model.layers.map((layer) => names.every((word) => holds(model.name, word.text) || holds(layer, word.text))),
+    );
+    return (/** @type {number} */ model, /** @type {number} */ unit, /** @type {number} */ concept) => {
+      const layer = atlas.names.layerOf(model, unit);
+      return (
+        layers[model][layer] &&
+        numbers.every((word) => {
+          if (word.kind === "channel") return unit - models[model].layers[layer].first === word.number;
+          return unit === word.number || (word.kind === "number" && concept === word.number);
+        })
+      );
+    };
+  }
+
+  /**
+   * @param {string} query @param {Index} index
+   * @returns {(concept: number) => boolean}
+   */
+  function matcher(query, index) {
+    const all = words(query);
+    const asks = clauses(all).map(prepared);
+    const concepts = all.filter((word) => word.kind === "concept").map((word) => word.number);
+    const neurons = all.filter((word) => word.kind === "neuron").map((word) => word.number);
+    return (concept) => {
+      if (!concepts.every((wanted) => wanted === concept)) return false;
+      for (let neuron = index.offset[concept]; neuron < index.offset[concept + 1]; neuron += 1) {
+        if (!neurons.every((wanted) => wanted === index.rosetta[neuron])) continue;
+        const met = asks.every((ask) =>
+          models.some((_, model) => {
+            const unit = index.unit[neuron * models.length + model];
+            return unit >= 0 && ask(model, unit, concept);
+          }),
+        );
+        if (met) return true;
+      }
+      return false;
+    };
+  }
+
+  /**
+   * Concepts with a unit in a layer of a model; any layer where it is −1.
+   * @param {Index} index
+   * @param {number} model
+   * @param {number} layer
+   */
+  function inLayer(index, model, layer) {
+    return (/** @type {number} */ concept) => {
+      for (let neuron = index.offset[concept]; neuron < index.offset[concept + 1]; neuron += 1) {
+        const unit = index.unit[neuron * models.length + model];
+        if (unit >= 0 && (layer < 0 || atlas.names.layerOf(model, unit) === layer)) return true;
+      }
+      return false;
+    };
+  }
+
+  atlas.search = { matcher, inLayer, words };
+})();

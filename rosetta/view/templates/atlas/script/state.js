@@ -1,0 +1,76 @@
+/**
+ * The state of the page is its address: `#/concepts?sort=size&q=lite0+blocks.3`. What is left at its default is left
+ * out, so that addresses stay short enough to send.
+ *
+ * @typedef {object} State
+ * @property {string} view
+ * @property {string[]} path
+ * @property {URLSearchParams} query
+ */
+(() => {
+  /** @returns {State} */
+  function read(hash = location.hash) {
+    const [place, query = ""] = hash.replace(/^#\/?/, "").split(/\?(.*)/s);
+    const [view, ...path] = place.split("/").filter(Boolean);
+    return { view: view || "overview", path, query: new URLSearchParams(query) };
+  }
+
+  /**
+   * @param {string} place such as `concept/3`
+   * @param {Object<string, any>|URLSearchParams} [query]
+   */
+  function href(place, query = {}) {
+    const given = query instanceof URLSearchParams ? query : new URLSearchParams();
+    if (!(query instanceof URLSearchParams)) {
+      for (const [key, value] of Object.entries(query))
+        if (value !== null && value !== undefined && value !== "") given.set(key, String(value));
+    }
+    const text = String(given);
+    return `#/${place}${text ? `?${text}` : ""}`;
+  }
+
+  /**
+   * Change some of the query where we are, without a step in the history: nobody wants to walk back through a slider.
+   * @param {Object<string, any>} changes null or "" takes a key out
+   */
+  function patch(changes) {
+    const state = read();
+    for (const [key, value] of Object.entries(changes)) {
+      if (value === null || value === undefined || value === "") state.query.delete(key);
+      else state.query.set(key, String(value));
+    }
+    history.replaceState(history.state, "", href([state.view, ...state.path].join("/"), state.query));
+    atlas.refresh();
+  }
+
+  /**
+   * A whole number out of an address, or a default where it is none or out of range.
+   * @param {string|null|undefined} text
+   * @param {number} otherwise
+   * @param {number} end one past the last
+   */
+  function whole(text, otherwise, end) {
+    return text && /^\d+$/.test(text) && Number(text) < end ? Number(text) : otherwise;
+  }
+
+  /**
+   * A number in 0…1, or a default.
+   * @param {string|null} text
+   * @param {any} otherwise
+   */
+  function share(text, otherwise) {
+    const value = text === null || text === "" ? NaN : Number(text);
+    return value >= 0 && value <= 1 ? value : otherwise;
+  }
+
+  /**
+   * One of some words, the first by default.
+   * @param {string|null} text
+   * @param {string[]} words
+   */
+  function word(text, words) {
+    return text !== null && words.includes(text) ? text : words[0];
+  }
+
+  atlas.state = { read, href, patch, whole, share, word };
+})();

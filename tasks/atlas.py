@@ -1,0 +1,148 @@
+"""The atlas of a finished run: everything that its page loads, and what the page itself must know."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rosetta.recipe import ModelSpec, Recipe
+from rosetta.view.atlas.columns import columns
+from rosetta.view.atlas.script import number, put
+from rosetta.view.atlas.sheets import PER_SHEET, THUMB
+from storage.location import Root
+from storage.provenance import RECIPE
+from tasks.atlas_concepts import concept_files, concepts_file, search_file
+from tasks.atlas_maps import gather, image_files
+from tasks.atlas_pictures import card_files, thumbnail_files
+from tasks.atlas_ranks import Rankings, rank
+from tasks.atlas_run import AtlasRun, write_files
+from tasks.atlas_units import near_concepts, nearest, unit_files
+from tasks.survival import passes
+
+
+def write_atlas(
+    root: Root,
+    recipe: Recipe,
+    anchor: str,
+    models: Sequence[ModelSpec],
+    fingerprint: str,
+    out: Root | None = None,
+) -> dict[str, Any]:
+    """Write `data/`, `images/` and `cards/`; what was there before and has another name stays.
+
+    Parameters
+    ----------
+    fingerprint
+        Digest of what the page is made from.
+    out
+        The folder that they go into; `report/` of the run, if left out.
+
+    Returns
+    -------
+    dict
+        `run`, as the page's shell holds it (:mod:`rosetta.view.atlas`).
+
+    Raises
+    ------
+    FileNotFoundError
+        A table or a store is not there or not finished.
+    """
+    run = AtlasRun.read(root, recipe, anchor, models)
+    target = out or Root(f"{root.url}/report")
+    rankings = rank(run)
+    write_files(target, _files(run, rankings))
+    return summary(run, rankings, fingerprint)
+
+
+def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
+    """All files, what is shown first before the rest; computed as they are asked for."""
+    yield concepts_file(run, rankings)
+    yield search_file(run)
+    yield "data/tables.js", put("tables", {name: _columns(frame) for name, frame in run.tables.items()})
+    yield from unit_files(run, rankings, nearest(run))
+    gathered = gather(run, rankings)
+    on_cards = rankings.activation[:, 0]
+    thumbs: dict[int, Any] = {}
+    yield from thumbnail_files(run.pictures, set(on_cards.tolist()), thumbs)
+    yield from chain(
+        card_files(on_cards, thumbs, gathered.cards),
+        image_files(run, rankings, gathered),
+        concept_files(run, rankings, gathered.concepts, near_concepts(run) if run.concepts else []),
+    )
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    return columns({str(name): frame[name].to_numpy() for name in frame.columns})
+
+
+def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, Any]:
+    """What the page's shell says of the run."""
+    rosetta = run.rosetta
+    judged = bool(run.tables["trust"]["p_value"].notna().any())
+    return {
+        "name": run.recipe.name,
+        "anchor": run.anchor,
+        "images": run.pictures.count,
+        "thumb": THUMB,
+        "per_sheet": PER_SHEET,
+        "neighbours": run.k,
+        "concepts": run.concepts,
+        "rosetta": int(rosetta["rosetta"].nunique()),
+        "judged": judged,
+        "trusted": int(rosetta.loc[~rosetta["other"], "trusted"].sum()),
+        "q": run.recipe.trust.q,
+        "partial": run.recipe.trust.partial,
+        "judgement": ". ".join(note[0].upper() + note[1:] for note in run.notes),
+        "fingerprint": fingerprint,
+        "command": f"rosetta mine {RECIPE}",
+        "root": run.root.shown,
+        "shown": rankings.shown.tolist(),
+        "models": [_model(run, place, judged) for place in range(len(run.models))],
+    }
+
+
+def _model(run: AtlasRun, place: int, judged: bool) -> dict[str, Any]:
+    spec, store, units = run.models[place], run.stores[place], run.units[place]
+    buddies, anchor = run.tables["buddies"], run.models[run.anchor].name
+    if place == run.anchor:
+        controls = [spec.name for spec in run.models if spec.control]
+        pairs = buddies[(buddies["model_a"] == anchor) & ~buddies["model_b"].isin([anchor, *controls])]
+        matched = pairs["unit_a"].nunique()
+    else:
+        pairs = run.pairs(buddies, spec.name)
+        matched = pairs["unit_b"].nunique()
+    members = run.rosetta.loc[run.rosetta["place"] == place, "unit"]
+    layers = [
+        {
+            "name": layer.name,
+            "channels": layer.channels,
+            "first": span.start,
+            "grid_y": layer.grid[0],
+            "grid_x": layer.grid[1],
+        }
+        for layer, span in units.spans()
+    ]
+    return {
+        "name": spec.name,
+        "model": spec.model,
+        "kind": "generator" if store.group.attrs.get("generator") else "discriminative",
+        "control": spec.control,
+        "units": len(units),
+        "matched": int(matched),
+        "buddies": len(pairs),
+        "rosetta": int(members.nunique()),
+        "median": number(float(np.median(pairs["pearson"]))) if len(pairs) else None,
+        "survives": _survival(run, spec.name) if judged and place != run.anchor else None,
+        "layers": layers,
+    }
+
+
+def _survival(run: AtlasRun, model: str) -> dict[str, int | None]:
+    """How many buddies of a model with the anchor pass each test."""
+    rows = run.pairs(run.tables["trust"], model)
+    counts: dict[str, int | None] = {
+        str(test): int(count) for test, count in passes(rows, run.recipe.trust).sum().items()
+    }
+    return counts if rows["lift"].notna().any() else {**counts, "lift": None}

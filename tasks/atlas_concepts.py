@@ -1,0 +1,136 @@
+"""Files of the atlas about concepts: one row of each, one list for the search, and a file for each."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rosetta.view.atlas.script import numbers, put
+from tasks.atlas_maps import ConceptMaps
+from tasks.atlas_ranks import Rankings
+from tasks.atlas_run import AtlasRun
+
+
+def concepts_file(run: AtlasRun, rankings: Rankings) -> tuple[str, bytes]:
+    """`data/concepts.js`: what cards, sorting and filters need."""
+    frame = run.tables["clusters"]
+    units = run.units[run.anchor]
+    best = frame["anchor_unit"].to_numpy()
+    layer = units.layer_index()[best]
+    value = {
+        "id": frame["cluster"].tolist(),
+        "size": frame["size"].tolist(),
+        "mean": numbers(frame["mean_pearson"].to_numpy()),
+        "min": numbers(frame["min_pearson"].to_numpy()),
+        "trusted": frame["trusted_neurons"].tolist(),
+        "layer": layer.tolist(),
+        "depth": numbers(layer / max(1, len(units.layers) - 1), 3),
+        "unit": best.tolist(),
+        "q": numbers(frame["q_value"].to_numpy(), 2),
+        "lift": numbers(frame["lift"].to_numpy()),
+        "partial": numbers(frame["pearson_partial"].to_numpy()),
+        "replicates": frame["replicates"].astype(int).tolist(),
+        "image": rankings.activation[:, 0].tolist(),
+    }
+    return "data/concepts.js", put("concepts", value)
+
+
+def search_file(run: AtlasRun) -> tuple[str, bytes]:
+    """`data/search.js`: the units of every concept."""
+    frame = run.rosetta
+    own = frame[~frame["other"]]
+    offset = np.concatenate([[0], np.cumsum(np.bincount(own["cluster"], minlength=run.concepts))])
+    units = np.full((len(own), len(run.models)), -1, dtype=np.int32)
+    units[(~frame["other"]).cumsum() - 1, frame["place"]] = frame["unit"]
+    value = {
+        "offset": offset.tolist(),
+        "rosetta": own["rosetta"].tolist(),
+        "mean": numbers(own["mean_pearson"].to_numpy()),
+        "unit": units.ravel().tolist(),
+    }
+    return "data/search.js", put("search", value)
+
+
+def concept_files(
+    run: AtlasRun, rankings: Rankings, maps: ConceptMaps, near: list[list[list[Any]]]
+) -> Iterator[tuple[str, bytes]]:
+    """`data/concept/<c>.js` of every concept."""
+    members, others = _members(run)
+    beyond = dict(_buddies(others))
+    for concept, neurons in _neurons(members):
+        value = {
+            "neurons": neurons,
+            "buddies": beyond.get(concept, []),
+            "rankings": {
+                "activation": rankings.activation[concept].tolist(),
+                "agreement": rankings.agreement[concept].tolist(),
+            },
+            "maps": maps.maps(concept),
+            "scatter": maps.scatter(concept),
+            "near": near[concept],
+        }
+        yield f"data/concept/{concept}.js", put(f"concept/{concept}", value)
+
+
+def _members(run: AtlasRun) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of all neurons with their ranks, and all further buddies of their anchor units, strongest first."""
+    anchor = run.models[run.anchor].name
+    buddies = run.tables["buddies"]
+    buddies = buddies[buddies["model_a"] == anchor].rename(
+        columns={"unit_a": "anchor_unit", "model_b": "model", "unit_b": "unit"}
+    )
+    key = ["anchor_unit", "model", "unit"]
+    # The anchor's own row is no buddy of itself: it finds nothing, and has no ranks.
+    members = run.rosetta.merge(buddies[[*key, "rank_ab", "rank_ba"]], on=key, how="left")
+    own = run.rosetta.loc[~run.rosetta["other"], ["anchor_unit", "cluster"]]
+    others = buddies[[*key, "pearson", "rank_ab", "rank_ba"]].merge(own, on="anchor_unit")
+    others = others.merge(run.rosetta[key], on=key, how="left", indicator=True)
+    others = others[others["_merge"] == "left_only"].assign(place=lambda rows: rows["model"].map(run.places))
+    return members, others.sort_values(["cluster", "place", "pearson"], ascending=[True, True, False], kind="stable")
+
+
+_MEMBER = {
+    "place": "model",
+    "unit": "unit",
+    "pearson": "pearson",
+    "rank_ab": "rank_ab",
+    "rank_ba": "rank_ba",
+    "q_value": "q",
+    "replicates": "replicates",
+    "lift": "lift",
+    "pearson_partial": "partial",
+    "trusted": "trusted",
+}
+"""Columns of a member, and what the atlas calls them."""
+
+
+def _neurons(members: pd.DataFrame) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Concept by concept its neurons, each with its members."""
+    columns = (numbers(members[name].to_numpy()) for name in _MEMBER)
+    told = (dict(zip(_MEMBER.values(), row, strict=True)) for row in zip(*columns, strict=True))
+    keys = zip(members["cluster"].tolist(), members["rosetta"].tolist(), strict=True)
+    means = numbers(members["mean_pearson"].to_numpy())
+    for concept, rows in groupby(zip(keys, means, told, strict=True), key=lambda row: row[0][0]):
+        neurons = []
+        for (_, rosetta), held in groupby(rows, key=lambda row: row[0]):
+            listed = list(held)
+            own = listed[0][2]
+            mine = {"rosetta": rosetta, "mean": listed[0][1], "trusted": own["trusted"]}
+            neurons.append({**mine, "members": [{**row[2], **_ranks(row[2])} for row in listed]})
+        yield concept, neurons
+
+
+def _ranks(member: dict[str, Any]) -> dict[str, int | None]:
+    """Ranks are whole numbers; a table with gaps has made them floats."""
+    return {name: None if member[name] is None else int(member[name]) for name in ("rank_ab", "rank_ba")}
+
+
+def _buddies(rows: pd.DataFrame) -> Iterator[tuple[int, list[list[Any]]]]:
+    """Concept by concept the further buddies."""
+    names = ("place", "unit", "pearson", "rank_ab", "rank_ba", "anchor_unit")
+    listed = zip(*(numbers(rows[name].to_numpy()) for name in names), strict=True)
+    pairs = zip(rows["cluster"].tolist(), listed, strict=True)
+    for concept, held in groupby(pairs, key=lambda pair: pair[0]):
+        yield concept, [list(row) for _, row in held]

@@ -1,0 +1,51 @@
+"""Pictures of the atlas: thumbnails of all images, and a card for each concept, in sheets."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from rosetta.view.atlas.sheets import PER_SHEET, card, sheet, thumbnail
+from storage.blocks import block_count, block_slice
+from storage.images import ImageStore
+from tasks.atlas_gather import Tiles, pieces
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def thumbnail_files(pictures: ImageStore, wanted: set[int], kept: dict[int, Pixels]) -> Iterator[tuple[str, bytes]]:
+    """`images/<b>.webp`, each block of images read once.
+
+    Parameters
+    ----------
+    wanted
+        Images whose thumbnails are put into `kept` on the way.
+    """
+    waiting: list[Pixels] = []
+    written = 0
+    for block in range(block_count(pictures.count, pictures.block)):
+        span = block_slice(block, pictures.block, pictures.count)
+        for image, pixels in enumerate(pictures.pixels(span), start=span.start):
+            waiting.append(thumbnail(pixels))
+            if image in wanted:
+                kept[image] = waiting[-1]
+            if len(waiting) == PER_SHEET or image == pictures.count - 1:
+                yield f"images/{written}.webp", sheet(waiting)
+                waiting, written = [], written + 1
+
+
+def card_files(images: npt.NDArray[np.int32], thumbs: dict[int, Pixels], maps: Tiles) -> Iterator[tuple[str, bytes]]:
+    """`cards/<b>.webp`.
+
+    Parameters
+    ----------
+    images
+        (concept,) the image on each card.
+    thumbs
+        By image.
+    maps
+        (concept,) the map that is laid over each.
+    """
+    for number, part in enumerate(pieces(len(images), PER_SHEET)):
+        concepts = range(part.start, part.stop)
+        yield f"cards/{number}.webp", sheet([card(thumbs[int(images[of])], maps.tile(of)) for of in concepts])

@@ -1,0 +1,215 @@
+"""A made-up atlas whose every number is known: four models, 40 images, 120 concepts, names that want to be markup.
+
+Concept `c` is high at one place of every image, :func:`place`, and nowhere else: what the page shows can be told from
+what it should show.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from rosetta.view.atlas.maps import encode
+from rosetta.view.atlas.script import json_text, put
+from rosetta.view.environment import environment
+
+HOSTILE = '<script>window.hacked=1</script>"\'&amp;</script><img src=x onerror="window.hacked=1"> {{7*7}} 🦄 \u202e'
+LONG = "long/" + "name-" * 59
+CONCEPTS, IMAGES, GRID, TOP, NEIGHBOURS = 120, 40, 16, 8, 5
+LAYERS = {
+    "g": ["main.2", "main.5", HOSTILE],
+    "lite0": ["blocks.3", "blocks.31", "blocks.4"],
+    HOSTILE: ["a", "b"],
+    LONG: [LONG, "x"],
+    "untrained": ["blocks.3"],
+}
+MODELS = list(LAYERS)
+CHANNELS = 48
+SOURCE = "photos/" + HOSTILE + ".jpg"
+
+
+def place(concept: int) -> tuple[int, int]:
+    """Row and column of 16 × 16 where a concept is high."""
+    return 1 + 3 * (concept % 5), 1 + 3 * (concept // 5 % 5)
+
+
+def strength(concept: int, image: int) -> float:
+    """In 0…1, how high it is there."""
+    return round(0.4 + 0.6 * ((concept * 7 + image * 3) % 11) / 10, 4)
+
+
+def unit(concept: int, model: int) -> int:
+    """A unit of a model that takes part in a concept."""
+    return (concept * (model + 1)) % (CHANNELS * len(LAYERS[MODELS[model]]))
+
+
+def spot(concept: int, image: int) -> np.ndarray:
+    """(16, 16) uint8, one round spot."""
+    y, x = place(concept)
+    down, across = np.arange(GRID)[:, None] - y, np.arange(GRID) - x
+    return np.rint(255 * strength(concept, image) * np.exp(-(down**2 + across**2) / 3)).astype(np.uint8)
+
+
+def run() -> dict:
+    models = []
+    for name, layers in LAYERS.items():
+        control = name == "untrained"
+        models.append(
+            {
+                "name": name, "model": f"family/{name}", "kind": "generator" if name == "g" else "discriminative",
+                "control": control, "units": CHANNELS * len(layers), "matched": 40, "buddies": 120,
+                "rosetta": 0 if control else 60, "median": 0.31,
+                "survives": None
+                if name == "g" else {"chance": 90, "replicates": 80, "lift": None, "partial": 70, "trusted": 60},
+                "layers": [
+                    {"name": layer, "channels": CHANNELS, "first": CHANNELS * number, "grid_y": 16, "grid_x": 16}
+                    for number, layer in enumerate(layers)
+                ],
+            }
+        )  # fmt: skip
+    return {
+        "name": f"spots {HOSTILE}", "anchor": 0, "images": IMAGES, "thumb": 128, "per_sheet": 64,
+        "neighbours": NEIGHBOURS, "concepts": CONCEPTS, "rosetta": 2 * CONCEPTS, "judged": True, "trusted": 40,
+        "q": 0.05, "partial": 0.1, "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64, "command": HOSTILE,
+        "root": "runs/it's here", "shown": list(range(IMAGES)), "models": models,
+    }  # fmt: skip
+
+
+def columns() -> dict:
+    """`concepts`: the mean falls with the number, the size runs through 1…6."""
+    ids = range(CONCEPTS)
+    units = [unit(concept, 0) for concept in ids]
+    return {
+        "id": list(ids), "size": [1 + concept % 6 for concept in ids],
+        "mean": [round(0.9 - 0.006 * concept, 4) for concept in ids], "min": [0.1] * CONCEPTS,
+        "trusted": [int(concept % 3 == 0) for concept in ids], "layer": [one // CHANNELS for one in units],
+        "depth": [round(one // CHANNELS / 2, 3) for one in units], "unit": units, "q": [1e-9] * CONCEPTS,
+        "lift": [None] * CONCEPTS, "partial": [-0.2] * CONCEPTS, "replicates": [1] * CONCEPTS,
+        "image": [concept % IMAGES for concept in ids],
+    }  # fmt: skip
+
+
+def members(concept: int) -> list[int]:
+    """By model, −1 for the control."""
+    return [unit(concept, model) if MODELS[model] != "untrained" else -1 for model in range(len(MODELS))]
+
+
+def search() -> dict:
+    return {
+        "offset": list(range(CONCEPTS + 1)), "rosetta": [1000 + concept for concept in range(CONCEPTS)],
+        "mean": [0.5] * CONCEPTS, "unit": [one for concept in range(CONCEPTS) for one in members(concept)],
+    }  # fmt: skip
+
+
+def concept(number: int) -> dict:
+    neurons = [
+        {
+            "rosetta": 1000 + number, "mean": 0.5, "trusted": False,
+            "members": [
+                {
+                    "model": model, "unit": one, "pearson": None if model == 0 else 0.4 + model / 10,
+                    "rank_ab": None if model == 0 else 1, "rank_ba": None if model == 0 else 2, "q": 1e-9,
+                    "replicates": True, "lift": 0.2, "partial": -0.2, "trusted": False,
+                }
+                for model, one in enumerate(members(number)) if one >= 0
+            ],
+        }
+    ]  # fmt: skip
+    rankings = {"activation": list(range(TOP)), "agreement": list(range(IMAGES - 1, IMAGES - 1 - TOP, -1))}
+    maps: dict = {
+        "grid": [[GRID, GRID]] * 4 + [None], "low": [0.0] * 4 + [None], "high": [1.0, 2.5, 3.0, 1234.5, None],
+    }  # fmt: skip
+    for image in {image for ranking in rankings.values() for image in ranking}:
+        maps[str(image)] = [encode(spot(number, image).tobytes())] * 4 + [None]
+    random = np.random.default_rng(number)
+    return {
+        "neurons": neurons, "buddies": [[4, 3, 0.2, 2, 3, unit(number, 0)], [1, 5, 0.19, 3, 1, unit(number, 0)]],
+        "rankings": rankings, "maps": maps,
+        "scatter": {str(model): random.normal(size=(40, 2)).round(3).tolist() for model in (1, 2, 3)},
+        "near": [[(number + 1) % CONCEPTS, 0.44]],
+    }  # fmt: skip
+
+
+def image(number: int) -> dict:
+    order = sorted(range(CONCEPTS), key=lambda one: (-strength(one, number), one))
+    return {
+        "concept": order, "strength": [strength(one, number) for one in order], "grid": [[GRID, GRID]] * len(order),
+        "maps": [encode(spot(one, number).tobytes()) for one in order], "source": SOURCE, "class": None,
+    }  # fmt: skip
+
+
+def unit_layer(model: int, layer: int) -> dict:
+    others = range(1, len(MODELS)) if model == 0 else [0]
+    first = CHANNELS * layer
+    return {
+        "first": first, "top": [[(channel + step) % IMAGES for step in range(TOP)] for channel in range(CHANNELS)],
+        **{name: [0.5] * CHANNELS for name in ("mean", "std", "maximum", "kurtosis", "half_share")},
+        "near": {
+            str(other): [[[k, round(0.5 - k / 20, 3), int(k < 2)] for k in range(NEIGHBOURS)]] * CHANNELS
+            for other in others
+        },
+        "concept": [
+            next((c for c in range(CONCEPTS) if members(c)[model] == first + channel), -1)
+            for channel in range(CHANNELS)
+        ],
+    }  # fmt: skip
+
+
+def tables() -> dict:
+    random = np.random.default_rng(5)
+    count = 300
+    return {
+        "clusters": {"cluster": list(range(CONCEPTS)), "mean_pearson": columns()["mean"]},
+        "buddies": {
+            "model_a": [MODELS[row % len(MODELS)] for row in range(count)],
+            "layer_a": ["a,b" if row % 2 else 'say "yes"\nor no' for row in range(count)],
+            "pearson": [None, *(float(f"{value:.7g}") for value in random.uniform(-1, 1, count - 1))],
+            "q_value": [float(f"{value:.7g}") for value in 10.0 ** random.uniform(-300, 0, count)],
+            "rank_ab": [row % 5 + 1 for row in range(count)], "trusted": [row % 2 == 0 for row in range(count)],
+        },
+    }  # fmt: skip
+
+
+def shade(number: int) -> tuple[int, int, int]:
+    """The colour of an image, dark and its own."""
+    return number % 40, 20 + number // 2, 60 - number
+
+
+def sheet(count: int) -> Image.Image:
+    picture = Image.new("RGB", (8 * 128, 8 * 128))
+    for number in range(count):
+        left, top = number % 8 * 128, number // 8 * 128
+        picture.paste(shade(number), (left, top, left + 128, top + 128))
+    return picture
+
+
+def shell(described: dict) -> str:
+    """The page's text."""
+    drawn = Markup('<svg class="plot" viewBox="0 0 10 10" style="--natural: 99px"></svg>')
+    template = environment().get_template("atlas/index.html")
+    plots = [(f"A plot {HOSTILE}", "Its caption", drawn)]
+    return template.render(name=described["name"], run=Markup(json_text(described)), plots=plots)
+
+
+def write(folder: Path) -> Path:
+    """The whole atlas; returns its page."""
+    values = {"concepts": columns(), "search": search(), "tables": tables()}
+    values |= {f"concept/{number}": concept(number) for number in range(CONCEPTS)}
+    values |= {f"image/{number}": image(number) for number in range(IMAGES)}
+    values |= {
+        f"unit/{model}.{layer}": unit_layer(model, layer)
+        for model, name in enumerate(MODELS) for layer in range(len(LAYERS[name]))
+    }  # fmt: skip
+    for key, value in values.items():
+        path = folder / "data" / f"{key}.js"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(put(key, json.loads(json.dumps(value))))
+    for name, counts in {"images": [IMAGES], "cards": [64, CONCEPTS - 64]}.items():
+        (folder / name).mkdir()
+        for number, count in enumerate(counts):
+            sheet(count).save(folder / name / f"{number}.webp", lossless=True)
+    page = folder / "index.html"
+    page.write_text(shell(run()), encoding="utf-8")
+    return page

@@ -1,0 +1,62 @@
+"""A browser, and the made-up atlas in it."""
+
+import shutil
+from dataclasses import dataclass
+
+import pytest
+from atlas_page import write
+from playwright.sync_api import Error, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+
+@dataclass
+class Opened:
+    """A page of the atlas, watched: whatever a test does there may neither complain nor leave the folder."""
+
+    page: Page
+    address: str
+
+    def go(self, place: str) -> Page:
+        """To a place of the atlas, as one who was sent its address."""
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.address}#/{place}")
+        self.page.wait_for_selector("main:not([aria-busy]) .view > *")
+        return self.page
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed, so the page is not opened")
+    with sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        except Error as error:
+            pytest.skip(f"Chromium does not start here: {error}")
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("atlas")).as_uri()
+
+
+@pytest.fixture
+def atlas(browser, address):
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page.set_default_timeout(15000)
+    requests, complaints = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield Opened(page, address)
+    hacked = page.evaluate("window.hacked")
+    page.close()
+    assert complaints == []
+    assert hacked is None, "a name was executed"
+    folder = address.rpartition("/")[0]
+    strangers = [url for url in requests if not url.startswith((folder, "data:", "blob:", "about:"))]
+    assert strangers == []

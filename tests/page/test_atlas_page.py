@@ -1,0 +1,379 @@
+"""The atlas in a real browser, opened from disk."""
+
+import csv
+import re
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+from atlas_page import (
+    CHANNELS,
+    CONCEPTS,
+    HOSTILE,
+    IMAGES,
+    LONG,
+    MODELS,
+    SOURCE,
+    columns,
+    members,
+    place,
+    run,
+    shade,
+    shell,
+    strength,
+    tables,
+)
+from PIL import Image
+from playwright.sync_api import expect
+
+
+def ids(page) -> list[int]:
+    """The concepts whose cards are there, in reading order."""
+    return page.eval_on_selector_all(".grid .card", "cards => cards.map((card) => Number(card.dataset.concept))")
+
+
+def query(page) -> dict:
+    return {key: values[0] for key, values in parse_qs(page.url.partition("?")[2]).items()}
+
+
+def layer(model: int, concept: int) -> int:
+    return members(concept)[model] // CHANNELS
+
+
+def test_the_shell_is_small():
+    few = run() | {"models": [], "judgement": "", "name": "", "command": ""}
+    assert len(shell(few).encode()) < 120_000
+
+
+def test_overview(atlas):
+    page = atlas.go("overview")
+    assert "120 concepts" in page.inner_text("h1")
+    rows = page.locator("table.models tbody tr")
+    expect(rows).to_have_count(len(MODELS))
+    assert "28 %" in rows.nth(0).inner_text(), "40 of 144 units are matched"
+    expect(page.locator("svg.plot")).to_have_count(1)
+    expect(page.locator(".shelf .card")).to_have_count(12)
+    page.get_by_role("link", name="All concepts").click()
+    expect(page).to_have_url(re.compile("#/concepts$"))
+
+
+def test_only_cards_in_sight_exist_and_all_can_be_reached(atlas):
+    page = atlas.go("concepts")
+    assert ids(page)[:3] == [0, 1, 2]
+    assert len(ids(page)) < 70
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(page.locator(f'[data-concept="{CONCEPTS - 1}"]')).to_be_visible()
+    assert len(ids(page)) < 70
+
+
+def test_sort(atlas):
+    page = atlas.go("concepts")
+    page.get_by_label("Sort by").select_option("size")
+    assert query(page) == {"sort": "size"}
+    expect(page.locator(".grid .card").first).to_have_attribute("data-concept", "5")
+    page.get_by_label("Turn the order").click()
+    expect(page.locator(".grid .card").first).to_have_attribute("data-concept", "0")
+    page.get_by_label("Sort by").select_option("depth")
+    assert query(page) == {"sort": "depth", "order": "turned"}
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ("lite0 blocks.3", lambda c: layer(1, c) == 0),
+        ("LITE0 Blocks.31", lambda c: layer(1, c) == 1),
+        ("unit 41", lambda c: 41 in members(c)),
+        ("cluster 17", lambda c: c == 17),
+        ("neuron 1003", lambda c: c == 3),
+        ("lite0 unit 41", lambda c: members(c)[1] == 41),
+        ("g main.5 lite0 blocks.4", lambda c: layer(0, c) == 1 and layer(1, c) == 2),
+        ("channel 7 lite0", lambda c: any(u % CHANNELS == 7 for u in members(c) if u >= 0)),
+        ("untrained", lambda c: False),
+        ("(((", lambda c: False),
+        ('"<script>window"', lambda c: True),
+    ],
+)
+def test_search(atlas, words, kept):
+    page = atlas.go("concepts")
+    page.get_by_role("searchbox").fill(words)
+    expect(page).to_have_url(re.compile("q="))
+    wanted = [c for c in range(CONCEPTS) if kept(c)]
+    assert wanted != list(range(CONCEPTS)) or words.startswith('"')
+    expect(page.locator(".shown")).to_contain_text(f"{len(wanted)} of 120")
+    assert ids(page) == wanted[: len(ids(page))]
+    assert query(page)["q"] == words
+    if not wanted:
+        expect(page.get_by_text("No concept meets this")).to_be_visible()
+
+
+def test_filters_and_the_address_that_keeps_them(atlas):
+    page = atlas.go("concepts")
+    page.get_by_label("Model whose layer").select_option("1")
+    page.get_by_label("Layer", exact=True).select_option("1")
+    page.get_by_label("Least mean correlation").fill("0.5")
+    page.get_by_label("Least number of neurons").fill("2")
+    page.get_by_label("trusted only").check()
+    page.get_by_label("Sort by").select_option("size")
+    told = columns()
+    wanted = [
+        c for c in range(CONCEPTS)
+        if layer(1, c) == 1 and told["mean"][c] >= 0.5 and told["size"][c] >= 2 and told["trusted"][c]
+    ]  # fmt: skip
+    wanted.sort(key=lambda c: (-told["size"][c], c))
+    assert wanted
+    assert ids(page) == wanted
+    shared = page.url
+    atlas.go("overview")
+    atlas.go(shared.partition("#/")[2])
+    assert ids(page) == wanted
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("1")
+    expect(page.get_by_label("trusted only")).to_be_checked()
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".shown")).to_contain_text("120 concepts")
+
+
+def test_concept(atlas):
+    page = atlas.go("concepts")
+    page.locator('[data-concept="4"]').click()
+    expect(page.get_by_role("heading", name="Concept 4")).to_be_focused()
+    tiles = page.locator(".dictionary [data-image]")
+    expect(tiles).to_have_count(8 * 4)
+    assert tiles.first.get_attribute("data-image") == "0"
+    expect(page.locator(".dictionary a.thumb").first).to_have_attribute("href", "#/image/0")
+    page.get_by_role("button", name="By agreement").click()
+    expect(tiles.first).to_have_attribute("data-image", str(IMAGES - 1))
+    page.get_by_role("button", name="Contours").click()
+    page.get_by_label("Opacity of the map").fill("0.6")
+    assert query(page) == {"rank": "agreement", "show": "contour", "opacity": "0.6"}
+    assert page.locator("canvas").first.evaluate("canvas => getComputedStyle(canvas).opacity") == "0.6"
+    expect(page.locator(".head .ends").nth(3)).to_have_text("01230")
+    page.get_by_text("All further buddies (2)").click()
+    expect(page.locator(".fold tbody tr")).to_have_count(2)
+    expect(page.locator("svg.scatter")).to_have_count(3)
+    expect(page.locator("svg.scatter").first.locator("circle")).to_have_count(40)
+    expect(page.get_by_text(f"rosetta edit 'runs/it'\\''s here' --image {IMAGES - 1} --remove 4")).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("heading", name="Concept 5")).to_be_visible()
+    assert query(page) == {"rank": "agreement", "show": "contour", "opacity": "0.6"}, "shown as the one before"
+    page.go_back()
+    expect(page.get_by_role("heading", name="Concept 4")).to_be_visible()
+
+
+@pytest.mark.parametrize("number", [8, 16])
+def test_the_overlay_is_where_the_map_is_high(atlas, number):
+    page = atlas.go(f"concept/{number}")
+    y, x = place(number)
+    tile = page.locator('[data-image="3"][data-model="1"] .tile')
+    tile.scroll_into_view_if_needed()
+    found = tile.locator("canvas").evaluate(
+        """canvas => {
+          const { width, height } = canvas;
+          const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+          let [best, sum, down, across] = [-1, 0, 0, 0];
+          for (let place = 0; place < width * height; place += 1) {
+            const cover = data[place * 4 + 3];
+            best = Math.max(best, cover);
+            sum += cover;
+            down += cover * (Math.floor(place / width) + .5) / height;
+            across += cover * (place % width + .5) / width;
+          }
+          const corner = data[3 + 4 * (width * (height - 1) + width - 1)];
+          return { y: down / sum, x: across / sum, best, corner };
+        }"""
+    )
+    assert found["y"] == pytest.approx((y + 0.5) / 16, abs=0.02)
+    assert found["x"] == pytest.approx((x + 0.5) / 16, abs=0.02)
+    assert found["best"] == pytest.approx(255 * strength(number, 3) ** 0.8, abs=8), "as strong as the map says"
+    assert found["corner"] == 0, "where the map is low the image shows"
+
+
+def looked_at(tile):
+    """The colour on the screen at a position of a tile's 16 × 16."""
+    tile.scroll_into_view_if_needed()
+    tile.page.wait_for_timeout(300)
+    picture = Image.open(BytesIO(tile.screenshot())).convert("RGB")
+
+    def at(row: int, column: int) -> tuple[int, int, int]:
+        return picture.getpixel((int((column + 0.5) / 16 * picture.width), int((row + 0.5) / 16 * picture.height)))
+
+    return at
+
+
+def test_what_the_eye_gets_is_the_image_under_the_heat(atlas):
+    """Pixels of the screen: heat at the spot, the image's own colour away from it."""
+    page = atlas.go("concept/8")
+    y, x = place(8)
+    tile = page.locator('[data-image="3"][data-model="2"] .tile')
+    at = looked_at(tile)
+    assert at(1, 14) == pytest.approx(shade(3), abs=3)
+    assert at(y, x)[0] > 150
+    page.get_by_role("button", name="Map", exact=True).click()
+    at = looked_at(tile)
+    assert at(1, 14) == pytest.approx((66, 10, 104), abs=3), "a plain map covers the image"
+
+
+def test_contours_run_round_the_spot(atlas):
+    """Every piece of a line lies where the field is at its level, and lines close."""
+    page = atlas.go("overview")
+    pieces, values = page.evaluate(
+        """() => {
+          const cells = 32, lattice = new Float32Array(33 * 33);
+          const spot = (y, x, wide) => Math.exp(-(y * y + x * x) / wide);
+          for (let y = 0; y <= cells; y += 1) for (let x = 0; x <= cells; x += 1)
+            lattice[y * 33 + x] = 255 * spot(y - 10, x - 20, 40) + 200 * spot(y - 18, x - 12, 30);
+          return [atlas.maps.contour(lattice, cells, 100), Array.from(lattice)];
+        }"""
+    )
+    lattice = np.array(values).reshape(33, 33)
+    ends: dict[tuple[float, float], int] = {}
+    for y0, x0, y1, x1 in pieces:
+        for y, x in ((y0, x0), (y1, x1)):
+            ends[round(y, 4), round(x, 4)] = ends.get((round(y, 4), round(x, 4)), 0) + 1
+            a = lattice[int(y), int(x)]
+            b = lattice[min(int(np.ceil(y)), 32), min(int(np.ceil(x)), 32)]
+            assert a + (y % 1 or x % 1) * (b - a) == pytest.approx(100, abs=0.1), "an end lies on one side of a cell"
+    assert set(ends.values()) == {2}
+    assert len(pieces) > 40
+
+
+def test_a_place_in_an_image(atlas):
+    page = atlas.go("image/12")
+    target = page.locator(".target")
+    box = target.bounding_box()
+    y, x = place(7)
+    target.click(position={"x": (x + 0.5) / 16 * box["width"], "y": (y + 0.5) / 16 * box["height"]})
+    expect(page.get_by_role("heading", name="Strong at this place")).to_be_visible()
+    there = [c for c in range(CONCEPTS) if place(c) == place(7)]
+    best = max(there, key=lambda c: strength(c, 12))
+    listed = page.eval_on_selector_all(".ranking li", "items => items.map((item) => Number(item.dataset.concept))")
+    assert strength(listed[0], 12) == strength(best, 12)
+    assert set(listed[: len(there)]) == set(there)
+    assert set(query(page)) == {"x", "y"}
+    page.get_by_label(f"Draw concept {listed[2]} over").click()
+    assert query(page)["concept"] == str(listed[2])
+    shared = page.url.partition("#/")[2]
+    atlas.go("overview")
+    atlas.go(shared)
+    assert page.get_attribute(".ranking li[aria-current]", "data-concept") == str(listed[2])
+    expect(page.get_by_text(f"Drawn: concept {listed[2]}")).to_be_visible()
+    target.focus()
+    page.keyboard.press("ArrowUp")
+    assert float(query(page)["y"]) == pytest.approx((y + 0.5) / 16 - 0.04, abs=0.01)
+    assert page.locator(".facts bdi").text_content() == SOURCE
+
+
+def test_unit(atlas):
+    page = atlas.go("unit/2/1/9")
+    expect(page.get_by_label("Channel", exact=True)).to_have_value("9")
+    expect(page.locator(".tops .thumb")).to_have_count(8)
+    assert page.locator(".near li").count() == 5
+    expect(page.get_by_label("mutual", exact=True)).to_have_count(2)
+    page.get_by_label("Model", exact=True).focus()
+    page.get_by_label("Model", exact=True).select_option("0")
+    expect(page).to_have_url(re.compile("#/unit/0/0/0$"))
+    expect(page.locator(".near")).to_have_count(4)
+    expect(page.get_by_label("Model", exact=True)).to_be_focused()
+    page.get_by_label("Layer", exact=True).select_option("1")
+    expect(page).to_have_url(re.compile("#/unit/0/1/0$"))
+    page.get_by_label("Channel", exact=True).select_option("7")
+    page.get_by_role("link", name="in concept 55").click()
+    expect(page.get_by_role("heading", name="Concept 55")).to_be_visible()
+
+
+def test_every_table_as_csv(atlas):
+    page = atlas.go("tables/buddies")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download buddies.csv").click()
+    assert waiting.value.suggested_filename == "buddies.csv"
+    with Path(waiting.value.path()).open(encoding="utf-8", newline="") as file:
+        head, *rows = csv.reader(file)
+    table = tables()["buddies"]
+    assert head == list(table)
+    read = {"pearson": float, "q_value": float, "rank_ab": int, "trusted": {"true": True, "false": False}.get}
+    for name, values in zip(head, zip(*rows, strict=True), strict=True):
+        convert = read.get(name, str)
+        assert [convert(value) if value else None for value in values] == table[name]
+    page.get_by_role("button", name="rank_ab").click()
+    page.get_by_role("button", name="rank_ab").click()
+    assert page.locator(".preview tbody tr").count() == 200
+    expect(page.locator("th[aria-sort=descending]")).to_have_text("rank_ab↓")
+    assert page.locator(".preview tbody tr").first.locator("td").nth(4).inner_text() == "5"
+
+
+def test_theme(atlas):
+    page = atlas.go("overview")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(paper)
+    page.get_by_label("Switch between light and dark").click()
+    dark = page.evaluate(paper)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(paper) == dark, "it is remembered"
+    page.get_by_label("Switch between light and dark").click()
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(paper) == light, "what was chosen wins"
+
+
+def test_keyboard(atlas):
+    page = atlas.go("overview")
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.locator("h1").focus()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator('[data-concept="0"]')).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    for _ in range(30):
+        page.keyboard.press("ArrowDown")
+    here = page.evaluate("Number(document.activeElement.dataset.concept)")
+    assert here > 100, "the focus takes the scroll along"
+    expect(page.locator(f'[data-concept="{here}"]')).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"Concept {here}")).to_be_visible()
+    page.keyboard.press("3")
+    assert query(page) == {"show": "plain"}
+    page.go_back()
+    expect(page.locator(f'[data-concept="{here}"]')).to_be_in_viewport()
+
+
+VIEWS = ["overview", "concepts", "concept/3", "image/3", "images", "unit/2/0/0", "unit/3/0/1", "tables/buddies"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("width", [900, 360])
+def test_nothing_sticks_out_sideways(atlas, view, width):
+    atlas.page.set_viewport_size({"width": width, "height": 800})
+    page = atlas.go(view)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_names_are_text(atlas):
+    """Letter for letter; that nothing of them runs, the fixture asks at the end of every test."""
+    page = atlas.go("overview")
+    assert page.title() == f"Overview · spots {HOSTILE}".strip()
+    assert page.locator("table.models tbody tr").nth(2).locator("bdi").first.text_content() == HOSTILE
+    assert page.locator("table.models tbody tr").nth(3).locator("bdi").first.text_content() == LONG
+    assert HOSTILE in page.locator(".notice").text_content()
+    page = atlas.go("concept/3")
+    assert page.locator(".dictionary .head bdi", has_text="window.hacked").first.text_content() == HOSTILE
+    page.locator(".dictionary .head .col").nth(3).locator("a.unit").click()
+    expect(page).to_have_url(re.compile("#/unit/2/"))
+    assert page.locator(".eyebrow bdi").text_content() == HOSTILE
+    page = atlas.go("unit/0/2/0")
+    assert page.locator("h1 bdi").text_content() == HOSTILE
+    assert HOSTILE in page.locator("#unit-layer").text_content()
+    assert page.evaluate("document.querySelectorAll('main script, main img').length") == 0
+
+
+@pytest.mark.parametrize("wrong", ["nowhere", "concept/999", "concept/x", "image/4000", "constructor", "concept"])
+def test_a_wrong_address_says_so(atlas, wrong):
+    page = atlas.go(wrong)
+    expect(page.get_by_role("heading", name="Not here")).to_be_visible()
+    page.get_by_role("link", name="To the overview").click()
+    expect(page.get_by_text("Strongest concepts")).to_be_visible()
