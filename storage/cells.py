@@ -1,4 +1,4 @@
-"""What a notebook is told of a run, a concept and a unit: stores into the plain values that :mod:`rosetta.view` draws."""
+"""What a notebook is told of a run, a concept and a unit: stores into plain values for :mod:`rosetta.view.cells`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

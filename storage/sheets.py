@@ -48,8 +48,8 @@ def concept_sheet(concept: "Concept", images: int) -> Captioned:
     caption = (
         f"Concept {concept.cluster} of {run.name}: {counted(concept.size, 'Rosetta neuron', 'Rosetta neurons')}, mean "
         f"correlation {correlation(concept.mean_pearson)}. Shown is the strongest, {', '.join(told)}, where r is the "
-        f"Pearson correlation with the unit of {run.anchor} over all {run.pictures.count:,} images and positions. Rows: "
-        f"the {counted(len(shown), 'image', 'images')} where that unit peaks highest."
+        f"Pearson correlation with the unit of {run.anchor} over all {run.pictures.count:,} images and positions. "
+        f"Rows: the {counted(len(shown), 'image', 'images')} where that unit peaks highest."
     )
     sheet = Sheet(np.stack(columns, axis=1), tuple(str(image) for image in shown), tuple(headings), "image")
     return Captioned(sheet, caption)
@@ -93,8 +93,10 @@ def dictionary_sheet(run: "Run", image: int, concepts: Sequence[int] | None, cou
 
 
 def strongest_on(run: "Run", image: int) -> list[int]:
-    """Concepts by how strong they are on an image: the anchor unit's peak there, from 0 at its mean to 1 at its maximum,
-    times the mean correlation of the neuron: what the models see alike comes first."""
+    """Concepts by how strong they are on an image, and how alike the models see them, strongest first.
+
+    That is the anchor unit's peak there, 0 at its mean and 1 at its maximum, times its neuron's mean correlation.
+    """
     peaks: dict[str, npt.NDArray[np.float32]] = {}
     strengths = []
     for cluster in run.clusters["cluster"]:

@@ -96,8 +96,8 @@ class Unit:
         Returns
         -------
         DataFrame
-            model, rank, unit, layer, channel, pearson, and `mutual`: whether the two are buddies, each among the other's
-            nearest as many as the recipe takes.
+            model, rank, unit, layer, channel, pearson, and `mutual`: whether the two are buddies, each among as many
+            of the other's nearest as the recipe takes.
 
         Raises
         ------

@@ -47,13 +47,10 @@ def styles(models: Sequence[str], controls: Sequence[str]) -> dict[str, Style]:
     """A colour and a stroke for each model; controls are dotted and grey."""
     found, colours = {}, cycle(OKABE_ITO)
     shades = cycle((_GREY, "#B0B0B0"))
-    asked = 0
+    strokes = cycle(_STROKES)
     for name in models:
-        if name in controls:
-            found[name] = Style(next(shades), _CONTROL)
-        else:
-            found[name] = Style(next(colours), _STROKES[asked // len(OKABE_ITO) % len(_STROKES)] if asked else "-")
-            asked += 1
+        control = name in controls
+        found[name] = Style(next(shades), _CONTROL) if control else Style(next(colours), next(strokes))
     return found
 
 
@@ -118,9 +115,8 @@ def draw_layers(
     if counts.size <= 400:
         for (row, column), held in np.ndenumerate(counts):
             shade = "white" if norm(held) > 0.6 else "black"
-            axes.text(
-                column, row, f"{int(held):,}" if held else "·", ha="center", va="center", color=shade, size="small"
-            )
+            told = f"{int(held):,}" if held else "·"
+            axes.text(column, row, told, ha="center", va="center", color=shade, size="small")
     # A step of 0 would be none at all.
     for axis, names in ((axes.xaxis, columns), (axes.yaxis, rows)):
         places = range(0, len(names), -(-len(names) // _TICKS) or 1)
@@ -163,9 +159,8 @@ def draw_depth(
             low, high = (
                 np.array([np.percentile(part, share) if part.size else np.nan for part in held]) for share in (10, 90)
             )
-            axes.fill_between(
-                depth, low, high, color=look.colour, alpha=0.2, linewidth=0, label="10th to 90th percentile"
-            )
+            told = "tenth to ninetieth percentile"
+            axes.fill_between(depth, low, high, color=look.colour, alpha=0.2, linewidth=0, label=told)
             label = f"{label}, median"
             step = -(-len(parts) // _TICKS) or 1
             axes.set_xticks(depth[::step], [literal(layer, 20) for layer in layers[name][::step]])

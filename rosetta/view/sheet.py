@@ -138,24 +138,17 @@ def print_sheet(sheet: Sheet, caption: str, image: npt.NDArray[np.uint8] | None 
         for spine in bar.spines.values():
             spine.set_linewidth(0.4)
         _label_scale(bar, _SMALL)
-        figure.text(
-            0.1 / width, (below - 0.46) / height, literal_lines(lines), fontsize=_SMALL, va="top", linespacing=1.3
-        )
+        told = "\n".join(line.replace("$", r"\$") for line in lines)
+        figure.text(0.1 / width, (below - 0.46) / height, told, fontsize=_SMALL, va="top", linespacing=1.3)
     return figure
-
-
-def literal_lines(lines: Sequence[str]) -> str:
-    """Lines that matplotlib shows as they are."""
-    return "\n".join(line.replace("$", r"\$") for line in lines)
 
 
 def encode(figure: Figure, kind: str) -> bytes:
     """A figure as a file, `png` or `pdf`; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    # TrueType, which journals ask for, and no date.
-    settings = {"pdf.fonttype": 42}
     stamp = {"CreationDate": None} if kind == "pdf" else {}
-    with matplotlib.style.context("default"), matplotlib.rc_context(settings):
+    # Fonts as TrueType, which journals ask for.
+    with matplotlib.style.context(["default", {"pdf.fonttype": 42}]):
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=stamp, facecolor="white")
     return buffer.getvalue()
 
@@ -179,5 +172,5 @@ def _label_scale(axes: Axes, size: float | str) -> None:
     axes.set_xticks([0, 1], ["unit's mean", "its maximum over the run"], fontsize=size)
     axes.tick_params(length=2, pad=1.5)
     first, last = axes.get_xticklabels()
-    first.set_ha("left")
-    last.set_ha("right")
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
