@@ -59,6 +59,8 @@ class Run:
             stores = {spec.name: ActivationStore.read(root, spec.name) for spec in recipe.models}
         except FileNotFoundError as error:
             raise UserError(f"{error}; end the run with rosetta mine first") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{root.shown} is damaged ({error}); rosetta check {root.shown} names what") from None
         for table in TABLES:
             if not root.exists(tables.path(table)):
                 raise UserError(
