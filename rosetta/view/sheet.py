@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+import warnings
 from dataclasses import dataclass
 
 import matplotlib.style
@@ -148,7 +149,9 @@ def encode(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     stamp = {"CreationDate": None} if kind == "pdf" else {}
     # Fonts as TrueType, which journals ask for.
-    with matplotlib.style.context(["default", {"pdf.fonttype": 42}]):
+    with matplotlib.style.context(["default", {"pdf.fonttype": 42}]), warnings.catch_warnings():
+        # A sign that the font lacks is drawn as a box; the caption's reader sees it, and no one can mend it here.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=stamp, facecolor="white")
     return buffer.getvalue()
 

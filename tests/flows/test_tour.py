@@ -1,5 +1,6 @@
 """The example notebook runs from its first cell to its last, and holds the outputs that a reader sees."""
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -24,7 +25,7 @@ def test_the_tour_is_kept_executed_and_small():
 @pytest.mark.slow
 def test_the_tour_runs_on_a_fresh_run(run, monkeypatch):
     monkeypatch.setenv("ROSETTA_RUN", str(run[0]))
-    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(TOUR, 4)
     client = NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": EXAMPLES}})
     client.execute()
