@@ -39,11 +39,11 @@ def concept_sheet(concept: "Concept", images: int) -> Captioned:
     headings, told = [Heading("image")], []
     for unit in units:
         if unit.model == run.anchor:
-            headings.append(Heading(unit.model, (unit.layer, f"channel {unit.channel}", "anchor")))
+            headings.append(Heading(unit.model, (unit.layer, f"ch {unit.channel}", "anchor")))
             told.append(f"{unit.model} {place(unit)}")
         else:
             agreement = f"r {correlation(concept.pearson(unit.model))}"
-            headings.append(Heading(unit.model, (unit.layer, f"channel {unit.channel}", agreement)))
+            headings.append(Heading(unit.model, (unit.layer, f"ch {unit.channel}", agreement)))
             told.append(f"{unit.model} {place(unit)} ({agreement})")
     caption = (
         f"Concept {concept.cluster} of {run.name}: {counted(concept.size, 'Rosetta neuron', 'Rosetta neurons')}, mean "

@@ -28,7 +28,10 @@ _SMALL = 6.5
 _LINE = 0.125
 """Inches from line to line at that size."""
 _LETTER = 0.052
-"""Inches that a letter takes on the average at that size."""
+"""Inches that a letter of a sentence takes on the average at that size; a name may be all broad ones."""
+_BROAD = 0.064
+_SCALE = 2.2
+"""Inches of the colour scale, which its two labels need."""
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,14 @@ def print_sheet(sheet: Sheet, caption: str, image: npt.NDArray[np.uint8] | None 
     wide, high = (count * tile * (1 + _GAP) - tile * _GAP for count in (columns, rows))
     large = 0.0 if image is None else min(2 * tile, 1.6, high)
     left = beside + (large + 0.2 if large else 0.0)
-    width = max(left + wide + 0.1, 3.4)
+    width = max(left + max(wide, _SCALE) + 0.1, 3.4)
     lines = textwrap.wrap(" ".join(caption.split()), int((width - 0.2) / _LETTER), break_long_words=True)
     below = 0.5 + _LINE * 1.15 * len(lines)
     height = above + high + below
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(width, height), dpi=DPI)
         axes = figure.add_axes((left / width, below / height, wide / width, high / height))
-        draw_sheet(axes, sheet, _SMALL, max(int(tile / _LETTER), 6), scale=False)
+        draw_sheet(axes, sheet, _SMALL, max(int(tile / _BROAD), 6), scale=False)
         if image is not None:
             alone = figure.add_axes((0.1 / width, (below + high - large) / height, large / width, large / height))
             alone.imshow(image, interpolation="none")
@@ -133,7 +136,7 @@ def print_sheet(sheet: Sheet, caption: str, image: npt.NDArray[np.uint8] | None 
             alone.set_title(literal(image_name), fontsize=_SMALL, pad=3)
             for spine in alone.spines.values():
                 spine.set_visible(False)
-        bar = figure.add_axes((left / width, (below - 0.16) / height, min(wide, 2.2) / width, 0.08 / height))
+        bar = figure.add_axes((left / width, (below - 0.16) / height, _SCALE / width, 0.08 / height))
         bar.imshow(np.linspace(0, 1, 256)[None], cmap=_colours(), aspect="auto", extent=(0, 1, 0, 1))
         bar.set_yticks([])
         for spine in bar.spines.values():
