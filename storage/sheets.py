@@ -97,15 +97,11 @@ def strongest_on(run: "Run", image: int) -> list[int]:
 
     That is the anchor unit's peak there, 0 at its mean and 1 at its maximum, times its neuron's mean correlation.
     """
-    peaks: dict[str, npt.NDArray[np.float32]] = {}
-    strengths = []
-    for cluster in run.clusters["cluster"]:
-        concept = run.concept(int(cluster))
-        unit = concept.unit(run.anchor)
-        if unit.layer not in peaks:
-            peaks[unit.layer] = run.stores[run.anchor].peaks(unit.layer)[image]
-        low, high = unit.scale
-        shared = float(concept.strongest["mean_pearson"].iloc[0])
-        strengths.append(shared * (peaks[unit.layer][unit.channel] - low) / (high - low) if high > low else -np.inf)
-    order = np.argsort(-np.array(strengths), kind="stable")
-    return [int(run.clusters["cluster"].iloc[place]) for place in order]
+    own = run.rosetta[run.rosetta["model"] == run.anchor].sort_values("rosetta").drop_duplicates("cluster")
+    units = run.units[run.units["model"] == run.anchor].set_index("unit").loc[own["unit"]]
+    peaks = {layer: run.stores[run.anchor].peaks(layer)[image] for layer in units["layer"].unique()}
+    peak = np.array([peaks[layer][channel] for layer, channel in zip(units["layer"], units["channel"], strict=True)])
+    low, high = units["mean"].to_numpy(), units["maximum"].to_numpy()
+    span = np.where(high > low, high - low, np.inf)
+    order = np.argsort(-own["mean_pearson"].to_numpy() * (peak - low) / span, kind="stable")
+    return own["cluster"].to_numpy()[order].tolist()
