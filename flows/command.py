@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from flows import guided_command
 from flows.answer import Json, print_json
 from flows.quiet import quiet_prefect
+from flows.report_command import report
 from flows.zoo_command import zoo
 from rosetta.errors import UserError
 
@@ -119,6 +120,7 @@ def trust(
 app.command(zoo)
 app.command(guided_command.invert)
 app.command(guided_command.edit)
+app.command(report)
 
 
 @app.command

@@ -19,8 +19,8 @@ def _neighbours(
     return lower, np.minimum(lower + 1, positions - 1), (source - lower).astype(np.float32)
 
 
-def resample(maps: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.float32]:
-    """Bring maps to a square, bilinearly, with half-pixel centres.
+def resample(maps: npt.NDArray[np.generic], size: int | tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Bring maps to another grid, bilinearly, with half-pixel centres.
 
     The same as ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False, antialias=False)``: what the
     picture shows lies where the correlation was taken.
@@ -30,24 +30,25 @@ def resample(maps: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.float32
     maps
         (…, grid_y, grid_x), any real type, at least one position per axis.
     size
-        Positions per axis afterwards, at least 1.
+        Positions per axis afterwards, at least 1: of a square, or of y and x.
 
     Returns
     -------
-    (…, size, size) float32
+    (…, size_y, size_x) float32
 
     Raises
     ------
     ValueError
         When an axis is empty, or ``maps`` has fewer than two.
     """
-    if maps.ndim < 2 or 0 in maps.shape[-2:] or size < 1:
-        raise ValueError(f"cannot resample maps of shape {maps.shape} to {size} × {size}")
+    height, width = (size, size) if isinstance(size, int) else size
+    if maps.ndim < 2 or 0 in maps.shape[-2:] or min(height, width) < 1:
+        raise ValueError(f"cannot resample maps of shape {maps.shape} to {height} × {width}")
     values = maps.astype(np.float32)
-    lower, upper, share = _neighbours(values.shape[-2], size)
+    lower, upper, share = _neighbours(values.shape[-2], height)
     low, high = values[..., lower, :], values[..., upper, :]
     values = low + share[:, None] * (high - low)
-    lower, upper, share = _neighbours(values.shape[-1], size)
+    lower, upper, share = _neighbours(values.shape[-1], width)
     low, high = values[..., lower], values[..., upper]
     return low + share * (high - low)
 
@@ -62,6 +63,13 @@ def _strength(activation: npt.NDArray[np.generic], low: float, high: float, size
     scaled = (activation.astype(np.float64) - low) / span
     finite = np.clip(np.nan_to_num(scaled, nan=0.0, posinf=1.0, neginf=0.0), -1e6, 1e6)
     return np.clip(resample(finite, size), 0.0, 1.0)
+
+
+def plain(image: Pixels, size: int = TILE) -> Pixels:
+    """(size, size, 3) uint8 one tile: an image (y, x, 3) by itself, brought to a square."""
+    picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.uint8))
+    # Pillow's filter widens when it shrinks: a large photograph does not alias.
+    return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def overlay(image: Pixels, activation: npt.NDArray[np.generic], low: float, high: float, size: int = TILE) -> Pixels:
@@ -83,9 +91,7 @@ def overlay(image: Pixels, activation: npt.NDArray[np.generic], low: float, high
     -------
     (size, size, 3) uint8
     """
-    picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.uint8))
-    # Pillow's filter widens when it shrinks: a large photograph does not alias.
-    base = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC), dtype=np.float32)
+    base = plain(image, size).astype(np.float32)
     strength = _strength(activation, low, high, size)
     cover = opacity(strength)[..., None]
     blended = base * (1.0 - cover) + heat(strength) * np.float32(255.0) * cover

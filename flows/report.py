@@ -1,0 +1,37 @@
+"""The page of a run that is there, written anew from its stores: no weights are needed."""
+
+from prefect import flow
+
+from flows import judge
+from flows.stages import dictionary_stages
+from flows.survey import Survey, survey_root
+from rosetta.errors import UserError
+from rosetta.recipe import Recipe
+from storage import tables
+from storage.location import Root
+from tasks.report import PAGE
+from tasks.stage import Stage
+
+
+def prepared(root: str) -> Survey:
+    """A run whose page is to be written; nothing is written yet.
+
+    Raises
+    ------
+    UserError
+        There is no run, or it is not mined and judged to its end.
+    """
+    plan = judge.prepared(root)
+    table = tables.path("trust")
+    if not plan.root.exists(table):
+        raise UserError(f"{plan.root.shown} is not judged ({table} is not there); run rosetta trust on it first")
+    return plan
+
+
+@flow(name="report", flow_run_name="report {recipe.name}", validate_parameters=True)
+def report(recipe: Recipe) -> tuple[Stage, ...]:
+    """Write the page anew, and before it those tables of units and concepts that are not there."""
+    plan = survey_root(Root(recipe.root), recipe)
+    plan.root.require_writable()
+    plan.root.remove(PAGE)
+    return tuple(dictionary_stages(plan))
