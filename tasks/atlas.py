@@ -1,71 +1,70 @@
 """The atlas of a finished run: everything that its page loads, and what the page itself must know."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rosetta.recipe import ModelSpec, Recipe
 from rosetta.view.atlas.columns import columns
 from rosetta.view.atlas.script import number, put
 from rosetta.view.atlas.sheets import PER_SHEET, THUMB
 from storage.location import Root
 from storage.provenance import RECIPE
-from tasks.atlas_concepts import concept_files, concepts_file, search_file
+from tasks.atlas_concepts import concept_files, concepts_file, search_file, strongest_concepts
 from tasks.atlas_maps import gather, image_files
-from tasks.atlas_pictures import card_files, thumbnail_files
+from tasks.atlas_pictures import card_files, picture_files
+from tasks.atlas_plots import plots_file
 from tasks.atlas_ranks import Rankings, rank
 from tasks.atlas_run import AtlasRun, write_files
 from tasks.atlas_units import near_concepts, nearest, unit_files
+from tasks.progress import track
 from tasks.survival import passes
 
 
-def write_atlas(
-    root: Root,
-    recipe: Recipe,
-    anchor: str,
-    models: Sequence[ModelSpec],
-    fingerprint: str,
-    out: Root | None = None,
-) -> dict[str, Any]:
-    """Write `data/`, `images/` and `cards/`; what was there before and has another name stays.
+def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dict[str, Any]:
+    """Write everything but the page itself; what was there before and has another name stays.
 
     Parameters
     ----------
     fingerprint
         Digest of what the page is made from.
     out
-        The folder that they go into; `report/` of the run, if left out.
+        The folder that the files go into; `report/` of the run, if left out.
 
     Returns
     -------
     dict
         `run`, as the page's shell holds it (:mod:`rosetta.view.atlas`).
-
-    Raises
-    ------
-    FileNotFoundError
-        A table or a store is not there or not finished.
     """
-    run = AtlasRun.read(root, recipe, anchor, models)
-    target = out or Root(f"{root.url}/report")
+    target = out or Root(f"{run.root.url}/report")
     rankings = rank(run)
-    write_files(target, _files(run, rankings))
+    with track("report", _count(run, rankings)) as advance:
+        write_files(target, _files(run, rankings), advance)
     return summary(run, rankings, fingerprint)
+
+
+def _count(run: AtlasRun, rankings: Rankings) -> int:
+    """How many files there will be."""
+    sheets = -(-run.pictures.count // PER_SHEET) + -(-run.concepts // PER_SHEET)
+    layers = sum(len(units.layers) for units in run.units)
+    return 3 + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
 
 
 def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
     """All files, what is shown first before the rest; computed as they are asked for."""
     yield concepts_file(run, rankings)
     yield search_file(run)
-    yield "data/tables.js", put("tables", {name: _columns(frame) for name, frame in run.tables.items()})
-    yield from unit_files(run, rankings, nearest(run))
+    known = nearest(run)
+    yield plots_file(run, known)
+    for name, frame in run.tables.items():
+        yield f"data/table/{name}.js", put(f"table/{name}", _columns(frame))
+    yield from unit_files(run, rankings, known)
     gathered = gather(run, rankings)
     on_cards = rankings.activation[:, 0]
     thumbs: dict[int, Any] = {}
-    yield from thumbnail_files(run.pictures, set(on_cards.tolist()), thumbs)
+    yield from picture_files(run.pictures, set(rankings.shown.tolist()), set(on_cards.tolist()), thumbs)
     yield from chain(
         card_files(on_cards, thumbs, gathered.cards),
         image_files(run, rankings, gathered),
@@ -80,7 +79,6 @@ def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
 def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, Any]:
     """What the page's shell says of the run."""
     rosetta = run.rosetta
-    judged = bool(run.tables["trust"]["p_value"].notna().any())
     return {
         "name": run.recipe.name,
         "anchor": run.anchor,
@@ -90,7 +88,7 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
         "neighbours": run.k,
         "concepts": run.concepts,
         "rosetta": int(rosetta["rosetta"].nunique()),
-        "judged": judged,
+        "judged": run.judged,
         "trusted": int(rosetta.loc[~rosetta["other"], "trusted"].sum()),
         "q": run.recipe.trust.q,
         "partial": run.recipe.trust.partial,
@@ -98,17 +96,19 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
         "fingerprint": fingerprint,
         "command": f"rosetta mine {RECIPE}",
         "root": run.root.shown,
+        "trust_page": None,
+        "tables": list(run.tables),
         "shown": rankings.shown.tolist(),
-        "models": [_model(run, place, judged) for place in range(len(run.models))],
+        "strongest": strongest_concepts(run, rankings),
+        "models": [_model(run, place) for place in range(len(run.models))],
     }
 
 
-def _model(run: AtlasRun, place: int, judged: bool) -> dict[str, Any]:
+def _model(run: AtlasRun, place: int) -> dict[str, Any]:
     spec, store, units = run.models[place], run.stores[place], run.units[place]
     buddies, anchor = run.tables["buddies"], run.models[run.anchor].name
     if place == run.anchor:
-        controls = [spec.name for spec in run.models if spec.control]
-        pairs = buddies[(buddies["model_a"] == anchor) & ~buddies["model_b"].isin([anchor, *controls])]
+        pairs = buddies[(buddies["model_a"] == anchor) & ~buddies["model_b"].isin([anchor, *run.controls])]
         matched = pairs["unit_a"].nunique()
     else:
         pairs = run.pairs(buddies, spec.name)
@@ -134,7 +134,7 @@ def _model(run: AtlasRun, place: int, judged: bool) -> dict[str, Any]:
         "buddies": len(pairs),
         "rosetta": int(members.nunique()),
         "median": number(float(np.median(pairs["pearson"]))) if len(pairs) else None,
-        "survives": _survival(run, spec.name) if judged and place != run.anchor else None,
+        "survives": _survival(run, spec.name) if run.judged and place != run.anchor else None,
         "layers": layers,
     }
 

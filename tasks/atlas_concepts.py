@@ -12,14 +12,26 @@ from tasks.atlas_maps import ConceptMaps
 from tasks.atlas_ranks import Rankings
 from tasks.atlas_run import AtlasRun
 
+STRONGEST = 12
+"""Concepts that the overview shows."""
+
 
 def concepts_file(run: AtlasRun, rankings: Rankings) -> tuple[str, bytes]:
     """`data/concepts.js`: what cards, sorting and filters need."""
-    frame = run.tables["clusters"]
+    return "data/concepts.js", put("concepts", _columns(run, rankings, run.tables["clusters"]))
+
+
+def strongest_concepts(run: AtlasRun, rankings: Rankings) -> dict[str, list[Any]]:
+    """The same of those that the overview shows, so that it need not wait for all."""
+    frame = run.tables["clusters"].sort_values(["mean_pearson", "cluster"], ascending=[False, True])
+    return _columns(run, rankings, frame.iloc[:STRONGEST])
+
+
+def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str, list[Any]]:
     units = run.units[run.anchor]
     best = frame["anchor_unit"].to_numpy()
     layer = units.layer_index()[best]
-    value = {
+    return {
         "id": frame["cluster"].tolist(),
         "size": frame["size"].tolist(),
         "mean": numbers(frame["mean_pearson"].to_numpy()),
@@ -32,9 +44,8 @@ def concepts_file(run: AtlasRun, rankings: Rankings) -> tuple[str, bytes]:
         "lift": numbers(frame["lift"].to_numpy()),
         "partial": numbers(frame["pearson_partial"].to_numpy()),
         "replicates": frame["replicates"].astype(int).tolist(),
-        "image": rankings.activation[:, 0].tolist(),
+        "image": rankings.activation[frame["cluster"].to_numpy(), 0].tolist(),
     }
-    return "data/concepts.js", put("concepts", value)
 
 
 def search_file(run: AtlasRun) -> tuple[str, bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.view.atlas.maps import SIDE, SMALL, encode
+from rosetta.view.atlas.maps import encode, side
 from rosetta.view.atlas.scatter import POINTS, Points, draw
 from rosetta.view.atlas.script import numbers, put
 from rosetta.view.atlas.sheets import THUMB
@@ -88,15 +88,15 @@ class Gathered:
 def gather(run: AtlasRun, rankings: Rankings) -> Gathered:
     """Walk through all stores, one model after another; each chunk is read once.
 
-    Holds a byte a position of every map, at most SIDE² of them for each concept, model and image of its rankings, and
-    about 40 bytes for each sampled point.
+    Holds a byte a position of every map of concepts, of images and of cards, see :func:`rosetta.view.atlas.maps.side`,
+    and about 40 bytes for each sampled point.
     """
     images = tuple(
         list(dict.fromkeys(both)) for both in np.concatenate([rankings.activation, rankings.agreement], axis=1).tolist()
     )
     order = np.argsort(-rankings.strength, axis=1, kind="stable").astype(np.int32)
     best, mapped = run.first[:, run.anchor], min(MAPPED, run.concepts)
-    of_images = _tiles(run, run.anchor, np.repeat(rankings.shown, mapped), best[order[:, :mapped].ravel()], SMALL)
+    of_images = _tiles(run, run.anchor, np.repeat(rankings.shown, mapped), best[order[:, :mapped].ravel()])
     of_cards = _tiles(run, run.anchor, rankings.activation[:, 0], best, THUMB // 2)
     models = tuple(_wishes(run, model, images) for model in range(len(run.models)))
     with track("maps", len(run.models)) as advance:
@@ -117,7 +117,7 @@ def _wishes(run: AtlasRun, model: int, images: tuple[list[int], ...]) -> ModelMa
     concepts = np.nonzero(units >= 0)[0]
     counts = np.array([len(images[concept]) for concept in concepts], dtype=np.int32)
     wanted = np.array([image for concept in concepts for image in images[concept]], dtype=np.int32)
-    tiles = _tiles(run, model, wanted, np.repeat(units[concepts], counts), SIDE)
+    tiles = _tiles(run, model, wanted, np.repeat(units[concepts], counts))
     wish, pair = np.full((2, run.concepts), -1, dtype=np.int32)
     wish[concepts] = np.cumsum(counts) - counts
     if model == run.anchor:
@@ -132,8 +132,10 @@ def _points(run: AtlasRun, model: int, anchors: Index, units: Index) -> Points:
     return draw(model, run.pictures.count, run.grid(run.anchor, anchors), run.grid(model, units))
 
 
-def _tiles(run: AtlasRun, model: int, image: Index, unit: Index, most: int) -> Tiles:
-    return Tiles.of(image, unit, run.scale(model, unit), run.grid(model, unit), most)
+def _tiles(run: AtlasRun, model: int, image: Index, unit: Index, most: int | None = None) -> Tiles:
+    """Room for maps of at most so many positions a side; for as many as there is room for, if left out."""
+    native = run.grid(model, unit)
+    return Tiles.of(image, unit, run.scale(model, unit), native, most or side(native))
 
 
 def image_files(run: AtlasRun, rankings: Rankings, gathered: Gathered) -> Iterator[tuple[str, bytes]]:

@@ -1,11 +1,11 @@
-"""Pictures of the atlas: thumbnails of all images, and a card for each concept, in sheets."""
+"""Pictures of the atlas: thumbnails of all images and a card for each concept, in sheets, and single images."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.view.atlas.sheets import PER_SHEET, card, sheet, thumbnail
+from rosetta.view.atlas.sheets import PER_SHEET, card, picture, sheet, thumbnail
 from storage.blocks import block_count, block_slice
 from storage.images import ImageStore
 from tasks.atlas_gather import Tiles, pieces
@@ -13,11 +13,15 @@ from tasks.atlas_gather import Tiles, pieces
 Pixels = npt.NDArray[np.uint8]
 
 
-def thumbnail_files(pictures: ImageStore, wanted: set[int], kept: dict[int, Pixels]) -> Iterator[tuple[str, bytes]]:
-    """`images/<b>.webp`, each block of images read once.
+def picture_files(
+    pictures: ImageStore, shown: set[int], wanted: set[int], kept: dict[int, Pixels]
+) -> Iterator[tuple[str, bytes]]:
+    """`images/<b>.webp` and `pictures/<i>.webp`, each block of images read once.
 
     Parameters
     ----------
+    shown
+        Images that have a picture of their own.
     wanted
         Images whose thumbnails are put into `kept` on the way.
     """
@@ -29,6 +33,8 @@ def thumbnail_files(pictures: ImageStore, wanted: set[int], kept: dict[int, Pixe
             waiting.append(thumbnail(pixels))
             if image in wanted:
                 kept[image] = waiting[-1]
+            if image in shown:
+                yield f"pictures/{image}.webp", picture(pixels)
             if len(waiting) == PER_SHEET or image == pictures.count - 1:
                 yield f"images/{written}.webp", sheet(waiting)
                 waiting, written = [], written + 1

@@ -19,6 +19,7 @@ from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
 from storage.zarrs import open_complete
+from tasks.progress import Advance
 
 TABLES = ("units", "buddies", "rosetta", "clusters", "trust")
 _AT_ONCE = 64
@@ -72,6 +73,16 @@ class AtlasRun:
     def k(self) -> int:
         """K of the mutual nearest neighbours."""
         return self.recipe.matching.neighbours
+
+    @property
+    def judged(self) -> bool:
+        """Whether any match was put to the tests of trust."""
+        return bool(self.tables["trust"]["p_value"].notna().any())
+
+    @cached_property
+    def controls(self) -> frozenset[str]:
+        """Names of the models that are controls."""
+        return frozenset(spec.name for spec in self.models if spec.control)
 
     @property
     def concepts(self) -> int:
@@ -129,9 +140,10 @@ class AtlasRun:
         return frame[(frame["model_a"] == anchor) & (frame["model_b"] == model)]
 
 
-def write_files(out: Root, files: Iterable[tuple[str, bytes]]) -> None:
+def write_files(out: Root, files: Iterable[tuple[str, bytes]], advance: Advance) -> None:
     """Write files as they come, some side by side: each waits for its disk or its object store."""
     waiting = iter(files)
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(waiting, _AT_ONCE)):
             list(pool.map(lambda file: out.write_bytes(*file), batch))
+            advance(len(batch))

@@ -1,10 +1,12 @@
-"""The two plots of the page: how strong the matches are, and between which layers they lie."""
+"""Two plots of the overview: how strong the matches are, and between which layers they lie."""
 
 from collections.abc import Mapping, Set
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -15,6 +17,10 @@ from rosetta.view.drawing import finite, short
 BIN = 0.025
 """Width of a bin of the histogram, in correlation."""
 
+_TOLD = 600
+"""Cells of a heat map that have their numbers written into them, at most."""
+_SMALL = 0.085
+"""Inches of a cell's side where there are more."""
 _TINT = 0.28
 """Opacity of a filled histogram; what lies behind stays visible."""
 
@@ -155,41 +161,64 @@ def layer_matches(counts: npt.NDArray[np.integer], rows: list[str], columns: lis
     """
     if counts.shape != (len(rows), len(columns)):
         raise ValueError(f"{len(rows)} rows and {len(columns)} columns name counts of shape {counts.shape}")
-    below, beside = [short(name) for name in columns], [short(name) for name in rows]
     most = max(int(counts.max(initial=0)), 1)
+    # A square root lifts small counts off the ground. Even the deepest shade stays light enough for the page's ink.
+    shades = np.where(counts > 0, 0.06 + 0.52 * np.sqrt(np.maximum(counts, 0) / most), 0.0)
+    told = counts.size <= _TOLD
     # Inches; a digit is set 0.07 wide. Whatever stands around the cells is added by the crop.
-    cell_x, cell_y = max(0.37, 0.07 * (len(f"{most:,}") + 1.5)), 0.3
+    cell_x, cell_y = (max(0.37, 0.07 * (len(f"{most:,}") + 1.5)), 0.3) if told else (_SMALL, _SMALL)
     wide, high = max(len(columns), 1) * cell_x, max(len(rows), 1) * cell_y
     with svg.style():
         figure = Figure(figsize=(wide, high))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        for (row, column), count in np.ndenumerate(counts):
-            # A square root lifts small counts off the ground; the number says the rest. Even the deepest shade stays
-            # light enough for the page's ink.
-            shade = 0.06 + 0.52 * float(np.sqrt(max(int(count), 0) / most))
-            axes.add_patch(
-                Rectangle(
-                    (column - 0.47, row - 0.46), 0.94, 0.92, linewidth=0,
-                    facecolor=svg.ACCENT if count else svg.FAINT, alpha=shade if count else 0.35,
-                )
-            )  # fmt: skip
-            axes.text(
-                column, row, f"{int(count):,}" if count else "·",
-                ha="center", va="center", color=svg.INK if count else svg.QUIET, size=7.5,
-            )  # fmt: skip
+        if told:
+            _told_cells(axes, counts, shades)
+        else:
+            _small_cells(axes, shades)
+            title = f"{title}, darkest: {most:,}"
         axes.set_xlim(-0.5, max(len(columns), 1) - 0.5)
         axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-        axes.set_xticks(range(len(below)), below, size=7.5)
+        # A name needs a line's height; where cells are lower, only some have one.
+        step_x, step_y = (ceil(0.15 / cell) for cell in (cell_x, cell_y))
+        _ticks(axes.xaxis, columns, step_x)
+        _ticks(axes.yaxis, rows, step_y)
         # Slanted where two neighbours would touch.
-        if len(below) > 1 and max(len(name) for name in below) * 0.06 > cell_x:
+        if len(columns) > 1 and max(len(short(name)) for name in columns) * 0.06 > cell_x * step_x:
             for tick in axes.get_xticklabels():
                 tick.set(rotation=45, ha="right", va="top", rotation_mode="anchor")
-        axes.set_yticks(range(len(beside)), beside, size=7.5)
         axes.tick_params(length=0, pad=3)
         for spine in axes.spines.values():
             spine.set_visible(False)
         axes.set_xlabel("layer of the model", size=7.5)
         axes.set_ylabel("layer of the anchor", size=7.5)
         # Wide layer names push the cells to the right; the title starts where they do.
-        axes.set_title(short(title), loc="left", size=9, weight="bold", pad=6)
+        axes.set_title(short(title, 60), loc="left", size=9, weight="bold", pad=6)
         return svg.text(figure, title, crop=True)
+
+
+def _ticks(axis: Axis, names: list[str], step: int) -> None:
+    """Names at an axis, or every so many of them."""
+    axis.set_ticks(list(range(0, len(names), step)), [short(name) for name in names[::step]], size=7.5)
+
+
+def _told_cells(axes: Axes, counts: npt.NDArray[np.integer], shades: npt.NDArray[np.float64]) -> None:
+    """Each cell with its number."""
+    for (row, column), count in np.ndenumerate(counts):
+        axes.add_patch(
+            Rectangle(
+                (column - 0.47, row - 0.46), 0.94, 0.92, linewidth=0,
+                facecolor=svg.ACCENT if count else svg.FAINT, alpha=float(shades[row, column]) if count else 0.35,
+            )
+        )  # fmt: skip
+        axes.text(
+            column, row, f"{int(count):,}" if count else "·",
+            ha="center", va="center", color=svg.INK if count else svg.QUIET, size=7.5,
+        )  # fmt: skip
+
+
+def _small_cells(axes: Axes, shades: npt.NDArray[np.float64]) -> None:
+    """All cells as one picture: thousands of shapes would make a page slow, and their numbers could not be read."""
+    # A picture cannot take the theme's accent; this blue is seen on light and dark alike.
+    cells = np.concatenate([np.broadcast_to([0.18, 0.53, 0.72], (*shades.shape, 3)), shades[..., None] / 0.58], axis=2)
+    axes.imshow(cells, aspect="auto", interpolation="none")
+    axes.set_facecolor((0.5, 0.5, 0.5, 0.08))

@@ -6,9 +6,11 @@
     report/data/concept/<c>.js   one concept: neurons, buddies, rankings, maps, scatter, neighbours
     report/data/image/<i>.js     one image: where each concept is strong in it
     report/data/unit/<m>.<l>.js  the units of one layer: top images, nearest neighbours in other models
-    report/data/tables.js        every table as columns, for the CSVs
+    report/data/table/<t>.js     a table as columns, for its CSV
+    report/data/plots.js         the plots of the overview
     report/images/<b>.webp       thumbnails, PER_SHEET to a sheet
     report/cards/<b>.webp        pictures of concepts, PER_SHEET to a sheet
+    report/pictures/<i>.webp     an image alone, of those that have a file of their own
 
 From disk a browser may load scripts but not read files, so data are scripts: each is one call
 `atlas.put("<key>", <JSON>)`, its key the path below `data/` without `.js`; what is needed is loaded when it is. Pixels
@@ -23,7 +25,10 @@ keys that are models or images are their places as text.
 `run` (in the shell, `<script type="application/json" id="run">`)
     name, anchor (model), images, thumb (pixels of a side), per_sheet, neighbours (K), concepts, rosetta, judged,
     trusted, q, partial, judgement, fingerprint, command, root,
+    trust_page: the address of the page that explains trust, or null
+    tables: [name…]   each has a file
     shown: [image…]   the images that have a file of their own, rising: all, or the SHOWN that concepts are strongest in
+    strongest: the concepts that the overview shows, strongest first, with the columns of `concepts`
     models: [{name, model, kind, control, units, matched, buddies, rosetta, median,
               survives: {chance, replicates, lift, partial, trusted} or null, each a count of buddies, lift null without
                         another control,
@@ -55,6 +60,8 @@ keys that are models or images are their places as text.
     first, top: [[image…]…], mean, std, maximum, kurtosis, half_share: arrays by channel,
     near: {model → [[unit, pearson, mutual]…] by channel}; concept: by channel, -1 where there is none
               mutual is 0 or 1; a model is there if the layer's model was correlated with it
-`tables`
-    table → {column → [value…]}: units, buddies, rosetta, clusters, trust; null for what is not a number
+`table/<t>`
+    {column → [value…]} of units, buddies, rosetta, clusters or trust; null for what is not a number
+`plots`
+    [{title, caption, svg}…]
 """

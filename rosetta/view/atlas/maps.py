@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from rosetta.units import Grid
 
-SIDE = 16
-"""Most positions a side of a concept's maps."""
-SMALL = 12
-"""Most positions a side of an image's maps."""
+SIDES = (32, 16)
+"""Most positions a side of a map: the first, where all maps of a set fit into ROOM, else the last."""
+ROOM = 16 * 2**20
+"""Bytes of a set: one model's maps in all concepts, or those over all images."""
 
 Float32 = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -37,6 +37,17 @@ def _averaging(positions: int, size: int) -> Float32:
     matrix = (np.clip(covered, 0.0, 1.0) * (size / positions)).astype(np.float32)
     matrix.flags.writeable = False
     return matrix
+
+
+def side(native: npt.NDArray[np.integer]) -> int:
+    """The most positions a side of some maps, one of SIDES.
+
+    Parameters
+    ----------
+    native
+        (map, 2) their own grids.
+    """
+    return next((most for most in SIDES if np.minimum(native, most).prod(axis=1).sum() <= ROOM), SIDES[-1])
 
 
 def shrink(maps: npt.NDArray[Any], most: int) -> Float32:

@@ -1,6 +1,7 @@
 """Sheets of pictures: many small ones in one WebP file, so that a page asks for few."""
 
 from collections.abc import Sequence
+from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ from rosetta.view.sprite import webp
 
 THUMB = 128
 """Pixels of a side of a picture."""
+LARGE = 512
+"""Pixels of a side of an image that is shown alone, at most."""
 PER_SHEET = 64
 """Pictures to a sheet."""
 ACROSS = 8
@@ -23,6 +26,15 @@ def thumbnail(image: Pixels) -> Pixels:
     """(THUMB, THUMB, 3) an image (y, x, rgb) brought to a square, as heat maps are laid over it."""
     picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.uint8))
     return np.asarray(picture.resize((THUMB, THUMB), Image.Resampling.BICUBIC))
+
+
+def picture(image: Pixels) -> bytes:
+    """A WebP file of an image (y, x, rgb), a square of its own size and of at most LARGE pixels."""
+    side = min(LARGE, max(image.shape[:2]))
+    whole = Image.fromarray(np.ascontiguousarray(image, dtype=np.uint8))
+    file = BytesIO()
+    whole.resize((side, side), Image.Resampling.BICUBIC).save(file, "WEBP", quality=85, method=2)
+    return file.getvalue()
 
 
 def card(thumb: Pixels, activation: Pixels) -> Pixels:

@@ -6,13 +6,14 @@
 
   /**
    * @param {any} concepts the columns
-   * @param {number} id
+   * @param {number} row
    * @param {any} [similarity] said in place of the correlation
    */
-  function card(concepts, id, similarity) {
+  function card(concepts, row, similarity) {
     const anchor = run.models[run.anchor];
-    const layer = anchor.layers[concepts.layer[id]];
-    const trusted = concepts.trusted[id];
+    const id = concepts.id[row];
+    const layer = anchor.layers[concepts.layer[row]];
+    const trusted = concepts.trusted[row];
     return h(
       "div.cell",
       {},
@@ -28,19 +29,19 @@
             {},
             h("b", {}, `Concept ${id}`),
             trusted
-              ? parts.chip("trusted", "good", `${text.counted(trusted, "trusted neuron")} of ${concepts.size[id]}`)
+              ? parts.chip("trusted", "good", `${text.counted(trusted, "trusted neuron")} of ${concepts.size[row]}`)
               : null,
           ),
           h(
             "span.line",
             {},
-            h("span.number", {}, similarity === undefined ? "r " : "near ", text.r(similarity ?? concepts.mean[id])),
-            parts.bar(similarity ?? concepts.mean[id] ?? 0),
+            h("span.number", {}, similarity === undefined ? "r " : "near ", text.r(similarity ?? concepts.mean[row])),
+            parts.bar(similarity ?? concepts.mean[row] ?? 0),
           ),
           h(
             "span.line.quiet",
             {},
-            h("span", {}, text.counted(concepts.size[id], "neuron")),
+            h("span", {}, text.counted(concepts.size[row], "neuron")),
             h("bdi.clip", { title: layer.name }, layer.name),
           ),
         ),

@@ -131,6 +131,8 @@
       "section",
       { "aria-labelledby": "use-title" },
       h("h2", { id: "use-title" }, "Use it"),
+      h("p.intro", {}, "This concept as a figure in print quality."),
+      parts.command(`rosetta report ${root} --figure ${id}`, "draws a figure of this concept"),
       generator
         ? [
             h(

@@ -19,10 +19,12 @@
     };
   }
 
+  const asksForUnits = (/** @type {URLSearchParams} */ query) => Boolean(query.get("q") || query.get("model"));
+
   /**
    * The concepts that an address asks for, in its order.
    * @param {any} concepts
-   * @param {any} index
+   * @param {any} index null where nothing is asked of units
    * @param {URLSearchParams} query
    * @returns {number[]}
    */
@@ -178,7 +180,9 @@
      * @param {any} first
      */
     async show(root, first) {
-      const [concepts, index] = await Promise.all([atlas.load("concepts"), atlas.load("search")]);
+      const concepts = await atlas.load("concepts");
+      // The units of all concepts: large, and needed only by who asks for some.
+      let index = asksForUnits(first.query) ? await atlas.load("search") : null;
       const bar = controls(concepts);
       const room = h("div", { "aria-label": "Concepts" });
       const none = h(
@@ -194,10 +198,21 @@
       root.append(h("h1.unseen", { tabindex: -1 }, "Concepts"), bar.element, h("section.wide.cards", {}, room, none));
       const grid = atlas.grid(room, 168, atlas.cards.BELOW, (id) => atlas.cards.card(concepts, id));
       let before = "";
+      const failed = (/** @type {Error} */ error) => {
+        none.textContent = error.message;
+        none.hidden = false;
+      };
       /** @param {any} now */
       function update({ query }) {
         bar.read(query);
         if (before === `?${query}`) return;
+        if (!index && asksForUnits(query)) {
+          atlas.load("search").then((units) => {
+            index = units;
+            atlas.refresh();
+          }, failed);
+          return;
+        }
         before = `?${query}`;
         const found = select(concepts, index, query);
         bar.report(

@@ -97,6 +97,10 @@
       const list = h("ol.ranking", { "aria-label": "Concepts, strongest first" });
       const more = h("button.small.more", { type: "button" }, "Show more");
       const heading = h("h2");
+      const figure = parts.command(
+        `rosetta report ${text.shell(run.root)} --dictionary ${image}`,
+        "draws a figure of the concepts over this image",
+      );
       root.append(
         h(
           "div.wide.image",
@@ -105,7 +109,7 @@
           h(
             "div.split",
             {},
-            h("div.figure", {}, target, caption, h("div.options", {}, drawing.element)),
+            h("div.figure", {}, target, caption, h("div.options", {}, drawing.element), figure),
             h(
               "section",
               { "aria-label": "Concepts" },
@@ -215,7 +219,7 @@
         const chosen = fill(query);
         if (drawn === `${show} ${chosen?.id}`) return;
         drawn = `${show} ${chosen?.id}`;
-        room.replaceChildren(parts.tile(image, chosen?.field ?? null, show, ""));
+        room.replaceChildren(parts.tile(image, chosen?.field ?? null, show, "", parts.large(image)));
         caption.replaceChildren(
           chosen
             ? `Drawn: concept ${chosen.id}, mean r ${text.r(concepts.mean[chosen.id])}. `

@@ -40,7 +40,10 @@
  * @property {string} fingerprint
  * @property {string} command
  * @property {string} root
+ * @property {string|null} trust_page
+ * @property {string[]} tables
  * @property {number[]} shown
+ * @property {any} strongest
  * @property {Model[]} models
  */
 const atlas = {

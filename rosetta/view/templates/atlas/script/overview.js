@@ -102,7 +102,8 @@
         run.models.some((model) => model.control)
           ? " A control is an untrained network or plain features of the pixels: what it reaches, too, says how much chance and architecture alone explain."
           : "",
-        run.judged ? " On the right, how many of its buddies survive each test of trust, and all of them." : "",
+        run.judged ? " On the right, how many of its buddies survive each test of trust, and all of them. " : "",
+        run.trust_page ? h("a", { href: run.trust_page }, "What the tests ask, on this run →") : null,
       ),
       h(
         "div.scroll",
@@ -140,32 +141,27 @@
     );
   }
 
-  function plots() {
-    const drawn = /** @type {HTMLTemplateElement} */ (document.getElementById("plots")).content.cloneNode(true);
-    return drawn.childNodes.length && /** @type {DocumentFragment} */ (drawn).querySelector("figure")
-      ? h(
-          "section.wide",
-          { "aria-labelledby": "plots-title" },
-          h("h2", { id: "plots-title" }, "The matches at large"),
-          h("div.plates", {}, drawn),
-        )
-      : null;
-  }
-
-  /** @param {HTMLElement} room */
-  async function strongest(room) {
-    const concepts = await atlas.load("concepts");
-    const order = concepts.id
-      .slice()
-      .sort((/** @type {number} */ a, /** @type {number} */ b) => (concepts.mean[b] ?? -2) - (concepts.mean[a] ?? -2));
-    room.append(...order.slice(0, 12).map((/** @type {number} */ id) => atlas.cards.card(concepts, id)));
+  /**
+   * Plots are SVG that came as text; a parser of XML makes nodes of it and runs nothing.
+   * @param {{title: string, caption: string, svg: string}} plot
+   */
+  function plate({ title, caption, svg }) {
+    const drawn = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+    return h(
+      "figure.plate",
+      {},
+      h("h3", {}, title),
+      h("div.scroll", { tabindex: 0, role: "region", "aria-label": title }, document.importNode(drawn, true)),
+      h("figcaption", {}, caption),
+    );
   }
 
   atlas.views.overview = {
     title: () => "Overview",
     /** @param {HTMLElement} root */
     async show(root) {
-      const room = h("div.shelf");
+      const strongest = run.strongest;
+      const plates = h("div.plates");
       root.append(
         head(),
         run.concepts
@@ -178,13 +174,28 @@
                 h("h2", { id: "strong-title" }, "Strongest concepts"),
                 h("a", { href: "#/concepts" }, "All concepts →"),
               ),
-              room,
+              h(
+                "div.shelf",
+                {},
+                strongest.id.map((/** @type {number} */ _, /** @type {number} */ row) =>
+                  atlas.cards.card(strongest, row),
+                ),
+              ),
             )
           : "",
         models(),
-        plots() ?? "",
+        h(
+          "section.wide",
+          { "aria-labelledby": "plots-title" },
+          h("h2", { id: "plots-title" }, "The matches at large"),
+          plates,
+        ),
       );
-      if (run.concepts) await strongest(room);
+      // Below the fold and large: nobody waits for them.
+      atlas.load("plots").then(
+        (plots) => plates.append(...plots.map(plate)),
+        (error) => plates.append(h("p.quiet", {}, error.message)),
+      );
       return {};
     },
   };

@@ -29,6 +29,10 @@
     return h("span.picture", { ...told, style: background(folder, place) });
   }
 
+  /** An image that has a picture of its own, in a square. @param {number} image */
+  const large = (image) =>
+    h("span.picture.large", { "aria-hidden": "true", style: { "background-image": `url("pictures/${image}.webp")` } });
+
   const shown = new Set(run.shown);
 
   /**
@@ -57,12 +61,13 @@
   /**
    * An image with a map over it, drawn when it comes into sight.
    * @param {number} image @param {any} field @param {string} show @param {string} label
+   * @param {HTMLElement} [below] the image; out of its sheet by default
    */
-  function tile(image, field, show, label) {
+  function tile(image, field, show, label, below = picture("images", image, "")) {
     const canvas = h("canvas", { "aria-hidden": "true" });
     painters.set(canvas, () => atlas.maps.draw(canvas, field, show));
     seen.observe(canvas);
-    return h(`span.tile.${show}`, { role: "img", "aria-label": label }, picture("images", image, ""), canvas);
+    return h(`span.tile.${show}`, { role: "img", "aria-label": label }, below, canvas);
   }
 
   /**
@@ -253,6 +258,7 @@
   atlas.parts = {
     background,
     picture,
+    large,
     thumb,
     tile,
     choice,

@@ -1,6 +1,6 @@
 /** Every table of the run: a look at it, and all of it as CSV. */
 (() => {
-  const { h, text, state, parts } = atlas;
+  const { h, text, run, state, parts } = atlas;
   const PREVIEW = 200;
   const ABOUT = {
     units: "Every unit of every model, with its statistics over the run.",
@@ -50,10 +50,9 @@
      * @param {any} first
      */
     async show(root, first) {
-      const tables = await atlas.load("tables");
-      const names = Object.keys(tables);
+      const names = run.tables;
       const name = names.includes(first.path[0]) ? first.path[0] : names[0];
-      const columns = tables[name];
+      const columns = await atlas.load(`table/${name}`);
       const keys = Object.keys(columns);
       const rows = keys.length ? columns[keys[0]].length : 0;
       const numeric = new Set(

@@ -1,0 +1,47 @@
+"""The shell of the atlas: one HTML page that loads all else from its own folder."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from markupsafe import Markup
+
+from rosetta.view.atlas.script import json_text
+from rosetta.view.environment import environment
+
+_PARTS = (
+    "namespace", "dom", "text", "state", "data", "names", "search", "colour", "maps", "grid", "parts", "cards", "trust",
+    "plot", "keys", "overview", "concepts", "concept", "concept_neurons", "images", "image", "unit", "csv", "tables",
+    "main",
+)  # fmt: skip
+"""The script's sources, each of which may use those before it."""
+
+
+@cache
+def script() -> str:
+    """All sources as one script.
+
+    They are no templates: braces in them are their own. Indentation is for those who read the sources, and no string of
+    theirs runs over a line.
+    """
+    folder = files("rosetta.view") / "templates" / "atlas" / "script"
+    sources = ((folder / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS)
+    return "\n".join(line.strip() for source in sources for line in source.splitlines())
+
+
+def render(run: Mapping[str, Any]) -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    run
+        What it must know of its run, see :mod:`rosetta.view.atlas`. Names may hold any character.
+
+    Returns
+    -------
+    str
+        A whole HTML document; it loads `data/`, `images/`, `cards/` and `pictures/` beside it, and nothing else.
+    """
+    template = environment().get_template("atlas/index.html")
+    return template.render(name=run["name"], run=Markup(json_text(run)), script=Markup(script()))
