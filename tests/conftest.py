@@ -1,10 +1,13 @@
 """Shared settings: deterministic property tests, and the tests' own helpers on the path."""
 
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser, Error, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -15,3 +18,21 @@ settings.load_profile("repeatable")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first: a slip shows within seconds."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; no longer than a module, as Playwright keeps an event loop running that flows would meet."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed, so the page is not opened")
+    with sync_playwright() as playwright:
+        try:
+            opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        except Error as error:
+            pytest.skip(f"Chromium does not start here: {error}")
+        yield opened
+        opened.close()

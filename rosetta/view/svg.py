@@ -1,6 +1,7 @@
 """A matplotlib figure as SVG text that lives inside a page and wears the page's colours."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2s
@@ -87,10 +88,13 @@ def text(figure: Figure, label: str, crop: bool = False) -> str:
         that no other plot of the page has. The same figure gives the same text.
     """
     buffer = StringIO()
-    figure.savefig(
-        buffer, format="svg", transparent=True, metadata={"Date": None},
-        bbox_inches="tight" if crop else None, pad_inches=0.03,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        # Text stays text: the reader's fonts may have what the measuring one lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure.savefig(
+            buffer, format="svg", transparent=True, metadata={"Date": None},
+            bbox_inches="tight" if crop else None, pad_inches=0.03,
+        )  # fmt: skip
     whole = buffer.getvalue()
     # The prologue and the metadata are for files; within a page they are noise.
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", whole[whole.index("<svg") :], count=1, flags=re.DOTALL)

@@ -8,12 +8,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
 from PIL import Image
 
 from rosetta.view.atlas.maps import encode
-from rosetta.view.atlas.script import json_text, put
-from rosetta.view.environment import environment
+from rosetta.view.atlas.page import render
+from rosetta.view.atlas.script import put
+from rosetta.view.plots import correlation_histogram
 
 HOSTILE = '<script>window.hacked=1</script>"\'&amp;</script><img src=x onerror="window.hacked=1"> {{7*7}} 🦄 \u202e'
 LONG = "long/" + "name-" * 59
@@ -73,7 +73,8 @@ def run() -> dict:
         "name": f"spots {HOSTILE}", "anchor": 0, "images": IMAGES, "thumb": 128, "per_sheet": 64,
         "neighbours": NEIGHBOURS, "concepts": CONCEPTS, "rosetta": 2 * CONCEPTS, "judged": True, "trusted": 40,
         "q": 0.05, "partial": 0.1, "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64, "command": HOSTILE,
-        "root": "runs/it's here", "shown": list(range(IMAGES)), "models": models,
+        "root": "runs/it's here", "trust_page": "trust.html", "tables": list(tables()), "shown": list(range(IMAGES)),
+        "strongest": {name: values[:12] for name, values in columns().items()}, "models": models,
     }  # fmt: skip
 
 
@@ -185,18 +186,16 @@ def sheet(count: int) -> Image.Image:
     return picture
 
 
-def shell(described: dict) -> str:
-    """The page's text."""
-    drawn = Markup('<svg class="plot" viewBox="0 0 10 10" style="--natural: 99px"></svg>')
-    template = environment().get_template("atlas/index.html")
-    plots = [(f"A plot {HOSTILE}", "Its caption", drawn)]
-    return template.render(name=described["name"], run=Markup(json_text(described)), plots=plots)
+def plots() -> list[dict]:
+    drawn = correlation_histogram({HOSTILE: np.array([0.5])}, {HOSTILE: np.array([0.5])}, frozenset())
+    return [{"title": f"A plot {HOSTILE}", "caption": "Its caption", "svg": drawn}]
 
 
 def write(folder: Path) -> Path:
     """The whole atlas; returns its page."""
-    values = {"concepts": columns(), "search": search(), "tables": tables()}
+    values = {"concepts": columns(), "search": search(), "plots": plots()}
     values |= {f"concept/{number}": concept(number) for number in range(CONCEPTS)}
+    values |= {f"table/{name}": table for name, table in tables().items()}
     values |= {f"image/{number}": image(number) for number in range(IMAGES)}
     values |= {
         f"unit/{model}.{layer}": unit_layer(model, layer)
@@ -210,6 +209,9 @@ def write(folder: Path) -> Path:
         (folder / name).mkdir()
         for number, count in enumerate(counts):
             sheet(count).save(folder / name / f"{number}.webp", lossless=True)
+    (folder / "pictures").mkdir()
+    for number in range(IMAGES):
+        Image.new("RGB", (300, 300), shade(number)).save(folder / "pictures" / f"{number}.webp", lossless=True)
     page = folder / "index.html"
-    page.write_text(shell(run()), encoding="utf-8")
+    page.write_text(render(run()), encoding="utf-8")
     return page

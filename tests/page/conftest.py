@@ -1,14 +1,10 @@
-"""A browser, and the made-up atlas in it."""
+"""The made-up atlas in a browser."""
 
-import shutil
 from dataclasses import dataclass
 
 import pytest
 from atlas_page import write
-from playwright.sync_api import Error, Page, sync_playwright
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+from playwright.sync_api import Page
 
 
 @dataclass
@@ -17,6 +13,8 @@ class Opened:
 
     page: Page
     address: str
+    requests: list[str]
+    """What was asked for, in order."""
 
     def go(self, place: str) -> Page:
         """To a place of the atlas, as one who was sent its address."""
@@ -24,19 +22,6 @@ class Opened:
         self.page.goto(f"{self.address}#/{place}")
         self.page.wait_for_selector("main:not([aria-busy]) .view > *")
         return self.page
-
-
-@pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed, so the page is not opened")
-    with sync_playwright() as playwright:
-        try:
-            opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        except Error as error:
-            pytest.skip(f"Chromium does not start here: {error}")
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +37,7 @@ def atlas(browser, address):
     page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield Opened(page, address)
+    yield Opened(page, address, requests)
     hacked = page.evaluate("window.hacked")
     page.close()
     assert complaints == []

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -19,14 +20,16 @@ from atlas_page import (
     columns,
     members,
     place,
-    run,
     shade,
-    shell,
     strength,
     tables,
 )
 from PIL import Image
 from playwright.sync_api import expect
+
+from rosetta.view.atlas.page import script
+
+pytestmark = pytest.mark.slow
 
 
 def ids(page) -> list[int]:
@@ -42,9 +45,20 @@ def layer(model: int, concept: int) -> int:
     return members(concept)[model] // CHANNELS
 
 
-def test_the_shell_is_small():
-    few = run() | {"models": [], "judgement": "", "name": "", "command": ""}
-    assert len(shell(few).encode()) < 120_000
+def test_the_script_can_stand_in_a_page():
+    """It goes in as it is: nothing in it may end it early, and no source is forgotten."""
+    assert not re.search(r"</script|<!--|<script", script(), re.IGNORECASE)
+    sources = (files("rosetta.view") / "templates" / "atlas" / "script").iterdir()
+    longest = {source.name: max(source.read_text().splitlines(), key=len).strip() for source in sources}
+    assert [name for name, line in longest.items() if line not in script()] == ["theme.js"], "it stands in the head"
+
+
+def test_little_comes_before_the_first_picture(atlas):
+    atlas.go("overview").wait_for_timeout(500)
+    first = next(place for place, url in enumerate(atlas.requests) if url.endswith(".webp"))
+    before = {Path(url.partition("#")[0].removeprefix("file://")) for url in atlas.requests[:first] if "file:" in url}
+    assert {path.name for path in before} == {"index.html"}
+    assert sum(path.stat().st_size for path in before) < 200_000
 
 
 def test_overview(atlas):
@@ -53,7 +67,11 @@ def test_overview(atlas):
     rows = page.locator("table.models tbody tr")
     expect(rows).to_have_count(len(MODELS))
     assert "28 %" in rows.nth(0).inner_text(), "40 of 144 units are matched"
+    expect(page.locator("svg.plot")).to_have_count(0)
+    page.get_by_role("heading", name="The matches at large").scroll_into_view_if_needed()
     expect(page.locator("svg.plot")).to_have_count(1)
+    assert HOSTILE[:8] in page.locator("svg.plot").text_content(), "names in plots are text, too"
+    expect(page.get_by_role("link", name="What the tests ask")).to_have_attribute("href", "trust.html")
     expect(page.locator(".shelf .card")).to_have_count(12)
     page.get_by_role("link", name="All concepts").click()
     expect(page).to_have_url(re.compile("#/concepts$"))
@@ -241,6 +259,8 @@ def test_contours_run_round_the_spot(atlas):
 def test_a_place_in_an_image(atlas):
     page = atlas.go("image/12")
     target = page.locator(".target")
+    expect(target.locator(".large")).to_be_visible()
+    assert any(url.endswith("pictures/12.webp") for url in atlas.requests), "larger than in its sheet"
     box = target.bounding_box()
     y, x = place(7)
     target.click(position={"x": (x + 0.5) / 16 * box["width"], "y": (y + 0.5) / 16 * box["height"]})
@@ -300,6 +320,25 @@ def test_every_table_as_csv(atlas):
     assert page.locator(".preview tbody tr").count() == 200
     expect(page.locator("th[aria-sort=descending]")).to_have_text("rank_ab↓")
     assert page.locator(".preview tbody tr").first.locator("td").nth(4).inner_text() == "5"
+
+
+def test_commands_can_be_copied(atlas):
+    page = atlas.go("concept/4")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the command that draws a figure of this concept").click()
+    expect(page.get_by_role("button", name="Copy the command that draws a figure")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "rosetta report 'runs/it'\\''s here' --figure 4"
+    page = atlas.go("image/4")
+    expect(page.get_by_text("rosetta report 'runs/it'\\''s here' --dictionary 4")).to_be_visible()
+
+
+def test_who_wants_no_motion_gets_none(atlas):
+    atlas.page.emulate_media(reduced_motion="reduce")
+    page = atlas.go("concepts")
+    moving = "[...document.querySelectorAll('*')].some((one) => parseFloat(getComputedStyle(one).transitionDuration))"
+    assert not page.evaluate(moving)
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(moving)
 
 
 def test_theme(atlas):

@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from contextlib import contextmanager
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -18,9 +20,15 @@ from storage.images import PATH, ImageStore
 from storage.location import Root
 from storage.zarrs import open_complete
 from tasks.atlas import write_atlas
+from tasks.atlas_run import AtlasRun
+from tasks.progress import tracker
 
 MODELS = list(GRIDS)
 STORES = {"g": ["g", "d", "e", "untrained"], "d": ["g"], "e": ["g"], "untrained": ["g"]}
+
+
+def opened(root: Root) -> AtlasRun:
+    return AtlasRun.read(root, RECIPE, "g", RECIPE.models)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +36,7 @@ def made(tmp_path_factory):
     """The run's root, its maps, the atlas's folder and what the shell gets."""
     root = Root(str(tmp_path_factory.mktemp("run")))
     maps = finished_run(root)
-    run = write_atlas(root, RECIPE, "g", RECIPE.models, "a digest")
+    run = write_atlas(opened(root), "a digest")
     return root, maps, root.local / "report", run
 
 
@@ -65,7 +73,9 @@ def test_what_is_written(made):
     assert run["models"][0]["layers"][1] == {"name": "fine", "channels": 9, "first": 9, "grid_y": 40, "grid_x": 24}
     assert run["shown"] == list(range(IMAGES))
     files = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
-    expected = {"data/concepts.js", "data/search.js", "data/tables.js", "images/0.webp", "cards/0.webp"}
+    expected = {"data/concepts.js", "data/search.js", "data/plots.js", "images/0.webp", "cards/0.webp"}
+    expected |= {f"data/table/{table}.js" for table in run["tables"]}
+    expected |= {f"pictures/{image}.webp" for image in range(IMAGES)}
     expected |= {f"data/concept/{concept}.js" for concept in range(run["concepts"])}
     expected |= {f"data/image/{image}.js" for image in range(IMAGES)}
     expected |= {
@@ -90,12 +100,12 @@ def test_maps_of_a_concept_are_where_the_run_has_them(made):
                     assert grid is None
                     continue
                 sizes.add(tuple(grid))
-                expected = expected_bytes(root, maps, model, members[model], image, 16)
+                expected = expected_bytes(root, maps, model, members[model], image, 32)
                 np.testing.assert_allclose(decoded(text, grid), expected, atol=0.51)
                 assert np.array(scale(root, model, members[model])) == pytest.approx(
                     [value["maps"]["low"][model], value["maps"]["high"][model]], rel=1e-3
                 )
-    assert {(4, 4), (7, 9), (12, 12), (16, 16)} <= sizes
+    assert {(4, 4), (7, 9), (12, 12), (32, 20), (32, 24)} <= sizes
 
 
 def test_maps_of_an_image(made):
@@ -111,7 +121,7 @@ def test_maps_of_an_image(made):
             low, high = scale(root, 0, units[concept])
             peak = unit_map(maps, 0, units[concept], image).max()
             assert strength == pytest.approx(np.clip((peak - low) / (high - low), 0, 1), abs=1e-3)
-            expected = expected_bytes(root, maps, 0, units[concept], image, 12)
+            expected = expected_bytes(root, maps, 0, units[concept], image, 32)
             np.testing.assert_allclose(decoded(text, grid), expected, atol=0.51)
         assert (value["source"], value["class"]) == (None, None)
 
@@ -237,15 +247,71 @@ def test_concepts_and_their_neighbours(made):
 
 
 def test_tables_are_the_parquet_files(made):
-    root, _, folder, _ = made
-    value = read(folder, "tables")
-    assert list(value) == ["units", "buddies", "rosetta", "clusters", "trust"]
+    root, _, folder, run = made
+    assert run["tables"] == ["units", "buddies", "rosetta", "clusters", "trust"]
+    value = {table: read(folder, f"table/{table}") for table in run["tables"]}
     for table, columns in value.items():
         frame = tables.read(root, table)
         pd.testing.assert_frame_equal(
             pd.DataFrame(columns).astype(frame.dtypes.to_dict()), frame, check_exact=False, rtol=1e-6, atol=0
         )
     assert any(None in values for values in value["rosetta"].values()), "the anchor's own rows have no correlation"
+
+
+def test_the_strongest_are_those_with_the_highest_mean(made):
+    _, _, folder, run = made
+    concepts, strongest = read(folder, "concepts"), run["strongest"]
+    order = sorted(range(run["concepts"]), key=lambda one: (-concepts["mean"][one], one))[:12]
+    assert strongest == {name: [values[one] for one in order] for name, values in concepts.items()}
+
+
+def test_plots(made):
+    root, _, folder, _ = made
+    plots = read(folder, "plots")
+    for plot in plots:
+        assert ElementTree.fromstring(plot["svg"]).tag == "{http://www.w3.org/2000/svg}svg"
+    told = {plot["title"]: " ".join(ElementTree.fromstring(plot["svg"]).itertext()).split() for plot in plots}
+    assert list(told) == [
+        "How strong the matches are", "How deep they lie", "How large the concepts are", "How selective the units are",
+        "Where they lie: g × d", "Where they lie: g × e", "Where they lie: g × untrained",
+    ]  # fmt: skip
+    assert "(control)" in told["How strong the matches are"]
+    assert {"(anchor)", "(control)", "depth"} <= set(told["How deep they lie"])
+    buddies = tables.read(root, "buddies")
+    rows = buddies[(buddies["model_a"] == "g") & (buddies["model_b"] == "e")]
+    for (layer, other), held in rows.groupby(["layer_a", "layer_b"]):
+        assert {str(len(held)), layer, other} <= set(told["Where they lie: g × e"])
+    assert f"{len(rows)} buddies, layer by layer." == plots[5]["caption"]
+
+
+def test_progress_ends_where_it_said(made, tmp_path):
+    told = []
+
+    @contextmanager
+    def listen(title, total):
+        done = []
+        yield lambda more, note="": done.append(more)
+        told.append((title, total, sum(done)))
+
+    token = tracker.set(listen)
+    try:
+        write_atlas(opened(made[0]), "a digest", Root(str(tmp_path)))
+    finally:
+        tracker.reset(token)
+    assert [title for title, _, _ in told] == ["maps", "report"]
+    assert all(total == done for _, total, done in told)
+
+
+def test_maps_are_coarser_where_there_is_no_room(made, tmp_path, monkeypatch):
+    root, maps, _, _ = made
+    monkeypatch.setattr("rosetta.view.atlas.maps.ROOM", 1000)
+    write_atlas(opened(root), "a digest", Root(str(tmp_path)))
+    value = read(tmp_path, "concept/0")
+    unit, image = value["neurons"][0]["members"][0]["unit"], value["rankings"]["activation"][0]
+    grid = value["maps"]["grid"][0]
+    assert max(grid) <= 16
+    found = decoded(value["maps"][str(image)][0], grid)
+    np.testing.assert_allclose(found, expected_bytes(root, maps, 0, unit, image, 16), atol=0.51)
 
 
 def test_pictures(made):
@@ -255,6 +321,9 @@ def test_pictures(made):
     pixels = ImageStore(open_complete(root, PATH)).pixels(slice(0, 12))
     expected = np.asarray(Image.fromarray(pixels[11]).resize((128, 128), Image.Resampling.BICUBIC), dtype=float)
     assert np.abs(thumbs[128:256, 3 * 128 : 4 * 128] - expected).mean() < 12
+    alone = np.asarray(Image.open(folder / "pictures" / "11.webp").convert("RGB"), dtype=float)
+    assert alone.shape == pixels[11].shape
+    assert np.abs(alone - pixels[11]).mean() < 12
     cards = np.asarray(Image.open(folder / "cards" / "0.webp").convert("RGB"), dtype=float)
     concepts = read(folder, "concepts")
     for concept in range(run["concepts"]):
@@ -294,7 +363,7 @@ def test_every_chunk_is_read_once(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ActivationStore, "maps", counted)
     monkeypatch.setattr(ImageStore, "pixels", counted_pixels)
-    write_atlas(root, RECIPE, "g", RECIPE.models, "a digest", Root(str(tmp_path)))
+    write_atlas(opened(root), "a digest", Root(str(tmp_path)))
     assert set(reads.values()) == {1}
     neurons = [read(folder, f"concept/{concept}")["neurons"][0] for concept in range(run["concepts"])]
     units = {(member["model"], member["unit"]) for neuron in neurons for member in neuron["members"]}
@@ -310,9 +379,9 @@ def test_a_run_that_keeps_neighbours_only(made, tmp_path):
     _, _, folder, _ = made
     root = Root(str(tmp_path))
     finished_run(root, "neighbours")
-    write_atlas(root, RECIPE, "g", RECIPE.models, "a digest")
+    write_atlas(opened(root), "a digest")
     # Other columns of the tables differ in the last digit: trust is judged from other sums.
-    for path in sorted({*folder.rglob("*.js")} - {folder / "data" / "tables.js"}):
+    for path in sorted({*folder.rglob("*.js")} - {*(folder / "data" / "table").iterdir()}):
         assert (tmp_path / "report" / path.relative_to(folder)).read_bytes() == path.read_bytes()
 
 
@@ -321,7 +390,7 @@ def test_a_run_that_found_nothing(tmp_path):
     finished_run(root)
     for table in ("rosetta", "clusters"):
         tables.write(root, table, tables.read(root, table).iloc[:0], fingerprint("nothing"))
-    run = write_atlas(root, RECIPE, "g", RECIPE.models, "a digest")
+    run = write_atlas(opened(root), "a digest")
     folder = root.local / "report"
     assert (run["concepts"], run["rosetta"], run["trusted"]) == (0, 0, 0)
     assert json_text(run)
@@ -338,7 +407,7 @@ def test_images_with_a_name_and_a_class(made, tmp_path, monkeypatch):
     names = [f"memory://photos/{HOSTILE} {image}.png" for image in range(IMAGES)]
     monkeypatch.setattr(ImageStore, "sources", lambda self: names)
     monkeypatch.setattr(ImageStore, "classes", lambda self, span: np.arange(IMAGES))
-    write_atlas(root, RECIPE, "g", RECIPE.models, "a digest", Root(str(tmp_path)))
+    write_atlas(opened(root), "a digest", Root(str(tmp_path)))
     value = read(tmp_path, "image/7")
     assert (value["source"], value["class"]) == (f"{HOSTILE} 7.png", 7)
 
@@ -346,9 +415,10 @@ def test_images_with_a_name_and_a_class(made, tmp_path, monkeypatch):
 def test_a_run_with_more_images_than_are_shown(made, tmp_path, monkeypatch):
     root, _, folder, _ = made
     monkeypatch.setattr("tasks.atlas_ranks.choose_images", lambda rankings, images: np.array([3, 20], dtype=np.int32))
-    run = write_atlas(root, RECIPE, "g", RECIPE.models, "a digest", Root(str(tmp_path)))
+    run = write_atlas(opened(root), "a digest", Root(str(tmp_path)))
     assert run["shown"] == [3, 20]
     names = sorted(path.name for path in (tmp_path / "data" / "image").iterdir())
     assert names == ["20.js", "3.js"]
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["20.webp", "3.webp"]
     for path in tmp_path.rglob("*.*"):
         assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes()

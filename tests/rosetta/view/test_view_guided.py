@@ -1,9 +1,7 @@
 """The page of a guided inversion or edit: it says what there is, escapes it, and asks nobody else for anything."""
 
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser
 from reader import Reader
 
 from rosetta.view.guided_page import Film, GuidedImage, GuidedPage, MapSheet, Panel, Summary, render_guided
@@ -19,8 +17,6 @@ from rosetta.view.sprite import TILE, extent, webp
 from rosetta.view.trace import loss_traces
 
 HOSTILE = """x"><script>alert(1)</script>' onload='alert(2) {{ 7*7 }} http://evil.example/a 😀""" + "w" * 300
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 NAME_SPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 
 
@@ -235,19 +231,6 @@ def test_traces_take_gaps_infinities_and_any_number_of_panels() -> None:
         assert sum(text.startswith("term") for text in texts) == count
         assert "g13" in texts
         assert "inf" not in svg
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed, so the page is not opened")
-    with sync_playwright() as playwright:
-        try:
-            opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        except Error as error:
-            pytest.skip(f"Chromium does not start here: {error}")
-        yield opened
-        opened.close()
 
 
 def _draw(folder: Path, name: str) -> None:

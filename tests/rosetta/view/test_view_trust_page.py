@@ -1,7 +1,6 @@
 """The page about trust: what it says and counts, what it leaves out, and how large its pictures get."""
 
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Browser
 from reader import Reader
 
 from rosetta.view.trust_chance import null, p_values
@@ -20,8 +19,6 @@ from rosetta.view.trust_together import together
 from rosetta.view.verdict import passing
 
 HOSTILE = """x"><script>alert(1)</script>' onload='alert("$x_1$") {{ 7*7 }} http://evil.example/a"""
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 NAME_SPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 Q, PARTIAL = 0.05, 0.1
 
@@ -254,28 +251,21 @@ def test_columns_of_different_lengths_are_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("story", [_story(_matches(3000)), _hostile(HOSTILE + "w" * 300)], ids=["plain", "hostile"])
-def test_in_a_browser(tmp_path: Path, story: TrustStory) -> None:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed, so the page is not opened")
+def test_in_a_browser(browser: Browser, tmp_path: Path, story: TrustStory) -> None:
     (tmp_path / "trust.html").write_text(render_trust(story), encoding="utf-8")
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        except Error as error:
-            pytest.skip(f"Chromium does not start here: {error}")
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        requests: list[str] = []
-        complaints: list[str] = []
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((tmp_path / "trust.html").as_uri())
-        page.locator("#theme").click()
-        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-        assert page.locator("svg.plot").count() == 7
-        for width in (800, 390):
-            page.set_viewport_size({"width": width, "height": 900})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"
-        assert complaints == []
-        assert {url.partition(":")[0] for url in requests} <= {"file", "data"}
-        browser.close()
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto((tmp_path / "trust.html").as_uri())
+    page.locator("#theme").click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.locator("svg.plot").count() == 7
+    for width in (800, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"
+    page.close()
+    assert complaints == []
+    assert {url.partition(":")[0] for url in requests} <= {"file", "data"}

@@ -191,12 +191,20 @@
           plates,
         ),
       );
-      // Below the fold and large: nobody waits for them.
-      atlas.load("plots").then(
-        (plots) => plates.append(...plots.map(plate)),
-        (error) => plates.append(h("p.quiet", {}, error.message)),
+      // Large, and below the fold: they come when they are nearly in sight.
+      const near = new IntersectionObserver(
+        ([{ isIntersecting }]) => {
+          if (!isIntersecting) return;
+          near.disconnect();
+          atlas.load("plots").then(
+            (plots) => plates.append(...plots.map(plate)),
+            (error) => plates.append(h("p.quiet", {}, error.message)),
+          );
+        },
+        { rootMargin: "300px" },
       );
-      return {};
+      near.observe(plates);
+      return { leave: () => near.disconnect() };
     },
   };
 })();
