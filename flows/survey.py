@@ -189,7 +189,7 @@ class Survey:
     def report(self) -> Fingerprint:
         """Of the page."""
         return fingerprint(
-            "report", dictionary=self.dictionary.digest, units=self.units.digest, name=self.recipe.name, page=2
+            "report", dictionary=self.dictionary.digest, units=self.units.digest, name=self.recipe.name, page=3
         )
 
     def stores(self) -> list[tuple[str, Fingerprint]]:

@@ -23,19 +23,21 @@ _LONGEST = 26
 """Characters of a title."""
 
 
-def _panel(axes: Axes, title: str, layers: Sequence[npt.NDArray[np.float64]], colour: str, control: bool) -> None:
+def _panel(axes: Axes, name: str, role: str, layers: Sequence[npt.NDArray[np.float64]], colour: str) -> None:
     """One model: the middle half of its units as a band, the median as a line, the best as dots."""
     alive = [(place, values) for place, values in enumerate(layers) if values.size]
     depth = np.array([place / (len(layers) - 1) if len(layers) > 1 else 0.5 for place, _ in alive])
     found = np.array([np.quantile(values, _QUANTILES) for _, values in alive]).reshape(-1, len(_QUANTILES)).T
     if len(depth):
         axes.fill_between(depth, found[0], found[2], color=colour, alpha=0.22, linewidth=0)
-        axes.plot(depth, found[1], color=colour, linewidth=1.5, linestyle=(0, (3, 1.5)) if control else "solid",
-                  marker="o" if len(depth) == 1 else None, markersize=3.5)  # fmt: skip
+        stroke = (0, (3, 1.5)) if role == "control" else "solid"
+        dot = "o" if len(depth) == 1 else None
+        axes.plot(depth, found[1], color=colour, linewidth=1.5, linestyle=stroke, marker=dot, markersize=3.5)
         axes.plot(depth, found[3], color=svg.QUIET, linewidth=0, marker=".", markersize=3.5)
     else:
         axes.text(0.5, 0.5, "no correlations", transform=axes.transAxes, ha="center", color=svg.QUIET, size=7.5)
-    axes.set_title(f"{short(title, _LONGEST)}{'  (control)' if control else ''}", loc="left", size=8.5, weight="bold")
+    told = f"{short(name, _LONGEST)}  ({role})" if role else short(name, _LONGEST)
+    axes.set_title(told, loc="left", size=8.5, weight="bold")
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=svg.FAINT, linewidth=0.5, alpha=0.7)
     axes.tick_params(length=2.5, labelsize=7.5)
@@ -76,9 +78,8 @@ def correlation_over_depth(
             left = _LEFT + column * (_WIDE + _BETWEEN)
             bottom = height - _TOP - (row + 1) * (_HIGH + _ABOVE)
             axes = figure.add_axes((left / width, bottom / height, _WIDE / width, _HIGH / height))
-            control = name in controls
-            title = f"{name}  (anchor)" if name == anchor else name
-            _panel(axes, title, layers, svg.CONTROL if control else svg.ACCENT, control)
+            role = "control" if name in controls else "anchor" if name == anchor else ""
+            _panel(axes, name, role, layers, svg.CONTROL if role == "control" else svg.ACCENT)
             axes.set_xlim(-0.03, 1.03)
             axes.set_ylim(min(0.0, lowest), 1.0)
             axes.tick_params(labelleft=column == 0, labelbottom=place + across >= len(held))

@@ -2,11 +2,15 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from base64 import b64decode
+from io import BytesIO
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from PIL import Image
 
+from rosetta.view.depth import correlation_over_depth
 from rosetta.view.plots import correlation_histogram, layer_matches
 
 HOSTILE = 'a<script>alert("$x_1$")</script>&--><b>'
@@ -27,11 +31,15 @@ def _layers() -> str:
     return layer_matches(np.array([[0, 1234], [3, 70]]), ["main.2", "main.5"], ["blocks.0", "blocks.1"], "lite0")
 
 
+def _depth() -> str:
+    return correlation_over_depth({"lite0": [np.array([0.1, 0.4]), np.array([0.3])]}, frozenset(), "g")
+
+
 def _words(svg: str) -> str:
     return " ".join(ElementTree.fromstring(svg).itertext())
 
 
-@pytest.mark.parametrize("draw", [_histogram, _layers])
+@pytest.mark.parametrize("draw", [_histogram, _layers, _depth])
 def test_same_input_same_bytes(draw: object) -> None:
     assert callable(draw)
     first = draw()
@@ -41,7 +49,7 @@ def test_same_input_same_bytes(draw: object) -> None:
     assert first == second
 
 
-@pytest.mark.parametrize("draw", [_histogram, _layers])
+@pytest.mark.parametrize("draw", [_histogram, _layers, _depth])
 def test_it_is_one_inline_element_that_wears_the_theme(draw: object) -> None:
     assert callable(draw)
     svg = draw()
@@ -114,9 +122,47 @@ def test_hostile_names_stay_text() -> None:
     for svg in (
         correlation_histogram({HOSTILE: values}, {HOSTILE: values}, frozenset()),
         layer_matches(np.ones((1, 1), dtype=int), [HOSTILE], [HOSTILE], HOSTILE),
+        correlation_over_depth({HOSTILE: [values]}, frozenset({HOSTILE}), HOSTILE),
     ):
         assert "<script" not in svg
         assert "<b>" not in svg
         assert {element.tag.split("}")[1] for element in ElementTree.fromstring(svg).iter()} <= {
             "svg", "g", "path", "text", "defs", "style", "clipPath", "rect", "use", "tspan",
         }  # fmt: skip
+
+
+def test_layers_by_the_thousand_are_one_picture() -> None:
+    counts = np.zeros((40, 50), dtype=int)
+    counts[3, 20], counts[39, 49] = 400, 100
+    svg = layer_matches(counts, [f"a.{n}" for n in range(40)], [f"b.{n}" for n in range(50)], "g × d")
+    assert len(svg) < 80_000
+    assert "g × d, darkest: 400" in _words(svg)
+    assert {"a.0", "b.0"} <= set(_words(svg).split())
+    data = re.search(r'href="data:image/png;base64,\s*([^"]+)"', svg)
+    assert data
+    cells = np.asarray(Image.open(BytesIO(b64decode(data[1]))))[..., 3]
+    down, across = cells.shape[0] / 40, cells.shape[1] / 50
+    # matplotlib turns a picture over within an SVG.
+    placed = cells[::-1] if re.search(r"<image[^>]*scale\(1 -1\)", svg) else cells
+    seen = placed[(down * (np.arange(40) + 0.5)).astype(int)][:, (across * (np.arange(50) + 0.5)).astype(int)]
+    assert np.argwhere(seen).tolist() == [[3, 20], [39, 49]]
+    assert seen[39, 49] == pytest.approx(seen[3, 20] * (0.06 + 0.52 * 0.5) / 0.58, abs=2)
+
+
+def test_depth_says_what_it_shows() -> None:
+    rng = np.random.default_rng(0)
+    layers = [rng.normal(0.3 + 0.1 * place, 0.02, 50).astype(np.float32) for place in range(4)]
+    layers[1][:] = np.nan
+    svg = correlation_over_depth({"g": layers, "lite0": layers, "random": layers[:1]}, frozenset({"random"}), "g")
+    words = _words(svg)
+    for word in ("g  (anchor)", "lite0", "random  (control)", "depth of the layer", "best Pearson correlation"):
+        assert word in words
+    assert correlation_over_depth({}, frozenset(), "g") == ""
+    assert "no correlations" in _words(correlation_over_depth({"g": [np.full(3, np.nan)]}, frozenset(), "g"))
+
+
+@pytest.mark.parametrize("models", [1, 3, 20])
+def test_every_model_has_its_own_panel(models: int) -> None:
+    best = {f"model-{number}": [np.array([0.1, 0.4]), np.array([0.2, 0.9])] for number in range(models)}
+    svg = correlation_over_depth(best, frozenset(), "model-0")
+    assert len(set(re.findall(r' id="[^"]*-(axes_\d+)"', svg))) == models
