@@ -1,7 +1,7 @@
 """`make bench`: all figures of the README in one run on one machine, into runs/bench/bench.json.
 
 Timings that are compared run in turn after a warm-up, and the median of the repeats counts. `make bench ONLY=cuda` runs
-one part: faces, trust, guidance, correlation, precision or cuda.
+one part: faces, trust, guidance, page, correlation, precision or cuda.
 """
 
 import sys
@@ -10,6 +10,7 @@ import correlation
 import cuda
 import faces
 import guidance
+import page
 import precision
 import trust
 from figures import BENCH
@@ -18,6 +19,7 @@ PARTS = {
     "faces": faces,
     "trust": trust,
     "guidance": guidance,
+    "page": page,
     "correlation": correlation,
     "precision": precision,
     "cuda": cuda,

@@ -173,7 +173,7 @@
             h(
               "p.intro",
               {},
-              `The ${run.neighbours} most correlated units of each model. `,
+              `The ${run.neighbours} most correlated units of each model that it was compared with. `,
               h("span.mutual", {}, "⇄"),
               " marks a buddy: each is among the other’s nearest.",
             ),
