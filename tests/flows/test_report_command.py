@@ -41,8 +41,11 @@ def test_the_page_is_written_anew_and_nothing_else(run, place, rosetta):
     page = place / "report/index.html"
     before = page.read_text()
     page.write_text(before.replace("</body>", "spoilt</body>"))
+    stale = place / "report/data/concept/9999.js"
+    stale.write_text("of a run with more concepts")
     tables = {path: path.stat().st_mtime_ns for path in (place / "tables").rglob("*.parquet")}
     assert rosetta.json("report", place)["path"] == str(page)
+    assert not stale.exists()
     assert page.read_text() == before.replace(str(run[0]), str(place)), "the page names its run"
     assert {path: path.stat().st_mtime_ns for path in (place / "tables").rglob("*.parquet")} == tables
 

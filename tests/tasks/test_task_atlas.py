@@ -284,6 +284,46 @@ def test_plots(made):
     assert f"{len(rows)} buddies, layer by layer." == plots[5]["caption"]
 
 
+def test_what_is_plotted(made, tmp_path, monkeypatch):
+    root, _, _, _ = made
+    asked = {}
+    for name in ("correlation_histogram", "correlation_over_depth", "selectivity_plot"):
+        monkeypatch.setattr(f"tasks.atlas_plots.{name}", lambda *args, name=name: asked.setdefault(name, args) and "")
+    write_atlas(opened(root), "a digest", Root(str(tmp_path)))
+    matrices = {other: CorrelationStore.read(root, "g", other).pearson() for other in ("d", "e", "untrained")}
+    buddies, units = tables.read(root, "buddies"), tables.read(root, "units")
+
+    def best(matrix: np.ndarray, axis: int) -> np.ndarray:
+        high = np.where(np.isnan(matrix), -np.inf, matrix).max(axis=axis)
+        return np.where(high == -np.inf, np.nan, high)
+
+    highest, matched, controls = asked["correlation_histogram"]
+    assert controls == {"untrained"}
+    for other, matrix in matrices.items():
+        np.testing.assert_array_equal(highest[other], best(matrix, 1))
+        rows = buddies[(buddies["model_a"] == "g") & (buddies["model_b"] == other)]
+        assert matched[other].tolist() == rows["pearson"].tolist()
+
+    by_layer, controls, anchor = asked["correlation_over_depth"]
+    assert (list(by_layer), controls, anchor) == (["g", "d", "e", "untrained"], {"untrained"}, "g")
+    for other, matrix in matrices.items():
+        np.testing.assert_array_equal(np.concatenate(by_layer[other]), best(matrix, 0))
+        assert len(by_layer[other]) == len(GRIDS[other])
+    np.testing.assert_array_equal(
+        np.concatenate(by_layer["g"]), np.fmax(best(matrices["d"], 1), best(matrices["e"], 1))
+    )
+
+    inside, outside = asked["selectivity_plot"]
+    rosetta = tables.read(root, "rosetta")
+    for model in ("g", "d", "e"):
+        rows = units[units["model"] == model]
+        held = rows["unit"].isin(rosetta.loc[rosetta["model"] == model, "unit"])
+        for of, expected in ((inside, rows[held]), (outside, rows[~held])):
+            np.testing.assert_array_equal(of[model][0], expected["kurtosis"])
+            np.testing.assert_array_equal(of[model][1], expected["half_share"])
+    assert "untrained" not in inside
+
+
 def test_progress_ends_where_it_said(made, tmp_path):
     told = []
 

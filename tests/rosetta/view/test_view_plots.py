@@ -8,8 +8,10 @@ from io import BytesIO
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from rosetta.view import depth
 from rosetta.view.depth import correlation_over_depth
 from rosetta.view.plots import correlation_histogram, layer_matches
 
@@ -159,6 +161,17 @@ def test_depth_says_what_it_shows() -> None:
         assert word in words
     assert correlation_over_depth({}, frozenset(), "g") == ""
     assert "no correlations" in _words(correlation_over_depth({"g": [np.full(3, np.nan)]}, frozenset(), "g"))
+
+
+def test_depth_draws_the_median_the_middle_half_and_the_best() -> None:
+    axes = Figure().add_subplot()
+    values = [np.array([0.0, 0.1, 0.2, 0.5, 0.9]), np.empty(0), np.array([0.3])]
+    depth._panel(axes, "a", "", values, "#000000")
+    median, best = axes.get_lines()
+    assert median.get_xydata().tolist() == [[0.0, 0.2], [1.0, 0.3]]
+    assert best.get_xydata().tolist() == [[0.0, 0.9], [1.0, 0.3]]
+    (band,) = axes.collections
+    assert {0.1, 0.5} <= set(band.get_paths()[0].vertices[:, 1].tolist())
 
 
 @pytest.mark.parametrize("models", [1, 3, 20])
