@@ -31,6 +31,7 @@ def mine(
     root: str | None = None,
     changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     replace: Annotated[bool, Parameter(negative="")] = False,
+    mend: Annotated[bool, Parameter(negative="")] = False,
     plan: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
 ) -> None:
@@ -46,6 +47,8 @@ def mine(
         Change the recipe, like images.count=64. May be repeated.
     replace
         Make anew what another recipe made under the same root.
+    mend
+        Read the whole run first, as `rosetta check` does, and make just what is damaged again.
     plan
         Only say what it would take: bytes stored and read, operations, peak memory. Weights may be missing.
     """
@@ -67,18 +70,22 @@ def mine(
 
     server = EmbeddedServer.unless_configured()
     from flows.console import narrated
+    from flows.mend import mend_root
     from flows.mine import finished
     from flows.mine import mine as mine_flow
     from flows.prepare import prepare
 
+    mended = mend_root(wanted.root) if mend else []
     # What is wrong, or that nothing is left to do, is said without waiting for a server.
     mined = finished(prepare(wanted, replace))
     if mined is None:
         with narrated(), server.in_use() if server else nullcontext():
             mined = mine_flow(wanted, replace)
     if as_json:
-        print_json(mined.as_dict())
+        print_json({**mined.as_dict(), "mended": [finding.as_dict() for finding in mended]})
         return
+    for finding in mended:
+        print(f"Mended {finding.artifact}: {finding.problem}")
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
     print(f"{mined.rosetta} Rosetta neurons in {mined.clusters} clusters")

@@ -12,6 +12,9 @@ from rosetta.recipe import Recipe
 from storage import pairs, provenance, tables
 from storage.activations import ActivationStore
 from storage.location import Root
+from storage.lock import locked
+from storage.sealing import seal_finished, unsealed
+from storage.seals import discard
 from storage.status import TABLES
 from storage.zarrs import stored_attributes
 from tasks.correlate import correlate
@@ -68,17 +71,19 @@ def mine(recipe: Recipe, replace: bool = False) -> Mined:
     """
     plan = prepare(recipe, replace)
     plan.root.require_writable()
-    if replace:
-        _remove_what_differs(plan)
-    provenance.write_recipe(plan.root, recipe)
-    stages = tuple(_run(plan))
-    provenance.write_provenance(
-        plan.root,
-        device=plan.device,
-        weights=plan.weights,
-        fingerprints=plan.artifacts(),
-        stages=[stage.as_dict() for stage in stages],
-    )
+    with locked(plan.root):
+        if replace:
+            _remove_what_differs(plan)
+        provenance.write_recipe(plan.root, recipe)
+        stages = tuple(_run(plan))
+        provenance.write_provenance(
+            plan.root,
+            device=plan.device,
+            weights=plan.weights,
+            fingerprints=plan.artifacts(),
+            stages=[stage.as_dict() for stage in stages],
+        )
+        seal_finished(plan.root)
     mined = _counts(plan, stages)
     _link(plan.root, recipe.name, mined)
     return mined
@@ -114,7 +119,7 @@ def finished(plan: Survey) -> Mined | None:
     derived = all(
         tables.attributes(plan.root, table).get("fingerprint") == wanted.digest for table, wanted in plan.derived()
     )
-    if not (whole and derived and is_written(plan.root, plan.report)):
+    if not (whole and derived and is_written(plan.root, plan.report)) or unsealed(plan.root):
         return None
     models = [spec.name for spec in plan.models]
     names = ["images", *(f"dump {model}" for model in models), "features"]
@@ -128,7 +133,7 @@ def _remove_what_differs(plan: Survey) -> None:
     for path, wanted in plan.stores():
         found = stored_attributes(plan.root, path)
         if found is not None and found["fingerprint"] != wanted.digest:
-            plan.root.remove(path)
+            discard(plan.root, path)
 
 
 def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:

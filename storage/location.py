@@ -1,6 +1,7 @@
 """Where a run lives: one root URL and every path under it."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,14 +85,43 @@ class Root:
         if self.local is None:
             self.filesystem.pipe_file(self.path(relative), content)
             return
-        target = self.local / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        part = self._beside(relative)
         with part.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(target)
+        part.replace(self.local / relative)
+
+    def _beside(self, relative: str) -> Path:
+        """Where a file is written before it takes its name, in a folder that is there."""
+        assert self.local is not None
+        target = self.local / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+    def create(self, relative: str, content: bytes) -> bool:
+        """Write a file that is not there yet; False where it is, whoever else tries at the same moment."""
+        if self.local is None:
+            with suppress(FileExistsError):
+                self.filesystem.pipe_file(self.path(relative), content, mode="create")
+                return True
+            return False
+        part = self._beside(relative)
+        part.write_bytes(content)
+        try:
+            # A link is there with all of its content, or not at all.
+            os.link(part, self.local / relative)
+        except FileExistsError:
+            return False
+        finally:
+            part.unlink()
+        return True
+
+    def find(self, relative: str) -> list[str]:
+        """Paths under the root of all files in a folder and below, sorted; none where there is no such folder."""
+        self.filesystem.invalidate_cache()
+        start = len(self.path(relative)) - len(relative)
+        return sorted(str(file)[start:] for file in self.filesystem.find(self.path(relative)))
 
     def remove(self, relative: str) -> None:
         """Remove a file or a whole folder, if it is there."""

@@ -11,6 +11,7 @@ from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage.fingerprint import FORMAT, first_difference
 from storage.location import Root
+from storage.seals import break_seal
 
 RECIPE = "recipe.toml"
 PROVENANCE = "provenance.json"
@@ -69,6 +70,7 @@ def write_recipe(root: Root, recipe: Recipe) -> None:
     """Keep the recipe as run, unless it is there already."""
     content = recipe.to_toml().encode()
     if not root.exists(RECIPE) or root.read_bytes(RECIPE) != content:
+        break_seal(root, RECIPE)
         root.write_bytes(RECIPE, content)
 
 
@@ -99,6 +101,7 @@ def write_provenance(
             "stages": stages,
         }
     )
+    break_seal(root, PROVENANCE)
     root.write_bytes(PROVENANCE, json.dumps(record, indent=2).encode())
 
 

@@ -11,6 +11,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from rosetta.errors import UserError
 from storage.fingerprint import Fingerprint
 from storage.location import Root
+from storage.seals import break_seal
 
 # By default a chunk of nothing but zeros is not written, and then no one can tell it from a chunk that got lost.
 zarr.config.set({"array.write_empty_chunks": True})
@@ -18,6 +19,12 @@ zarr.config.set({"array.write_empty_chunks": True})
 _LEVEL = -1
 """The low bits of activations are noise to a compressor. Level -1 still takes out runs of zeros, at gigabytes a second;
 level 1 makes stores of float16 maps 8 % smaller and reads and writes them several times slower."""
+
+
+def create(root: Root, path: str) -> zarr.Group:
+    """An empty store; what was there is gone."""
+    break_seal(root, path)
+    return zarr.create_group(root.store(path), overwrite=True)
 
 
 def create_array(
