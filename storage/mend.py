@@ -9,6 +9,7 @@ import zarr
 from storage import images, seals
 from storage.check import Finding, check_root
 from storage.location import Root
+from storage.markers import marker
 from storage.sealing import chunk_file
 from storage.seals import BrokenSealError, Seal
 from storage.status import stores
@@ -78,41 +79,27 @@ def _mend_store(root: Root, store: str, seal: Seal | None, findings: Sequence[Fi
     else:
         group = zarr.open_group(root.store(store), mode="r+", use_consolidated=False)
         group.attrs["complete"] = False
-        for finding, marker in markers.items():
+        for finding, entry in markers.items():
             array = zarr.open_array(root.store(store), path=finding.artifact[len(store) + 1 :], mode="r")
             root.remove(chunk_file(finding.artifact, array, finding.chunk))
-            _unmark(root, group, store, marker or finding.chunk)
+            assert entry is not None
+            _unmark(root, group, store, entry)
     if store == images.PATH:
         _dump_pixels_again(root)
 
 
-_ALONG_IMAGES = {
-    "activations": ("activation", "peak", "moments"),
-    "images.zarr": ("pixels",),
-    "features.zarr": ("feature", "digest"),
-}
-"""Arrays whose chunks are the blocks of images that `written` is about."""
-
-
 def _marker(root: Root, finding: Finding) -> tuple[int, ...] | None:
-    """The entry of `written` that says that a chunk is in; None where there is none."""
-    kind = finding.part_of.partition("/")[0]
-    group, _, array = finding.artifact[len(finding.part_of) + 1 :].rpartition("/")
-    if array == "written" or (kind == "correlations" and array == "pearson"):
-        return finding.chunk
-    if kind == "profiles":
-        layers: Any = (stored_attributes(root, finding.part_of) or {}).get("layers", [])
-        names = [row[0] for row in layers]
-        return (names.index(group),) if group in names else None
-    return finding.chunk[:1] if array in _ALONG_IMAGES.get(kind, ()) else None
+    rows: Any = (stored_attributes(root, finding.part_of) or {}).get("layers", [])
+    array = finding.artifact[len(finding.part_of) + 1 :]
+    return marker(finding.part_of, array, finding.chunk, [row[0] for row in rows])
 
 
-def _unmark(root: Root, group: zarr.Group, store: str, marker: tuple[int, ...]) -> None:
+def _unmark(root: Root, group: zarr.Group, store: str, entry: tuple[int, ...]) -> None:
     written = group["written"]
     assert isinstance(written, zarr.Array)
     # The marker's own chunk may be what is damaged.
-    root.remove(chunk_file(f"{store}/written", written, marker))
-    written[marker] = False
+    root.remove(chunk_file(f"{store}/written", written, entry))
+    written[entry] = False
 
 
 def _dump_pixels_again(root: Root) -> None:

@@ -1,17 +1,19 @@
 """Sealing whatever of a run is finished, and the files that this is about."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import zarr
 
 from storage import provenance, tables
 from storage.location import Root
+from storage.markers import marker
 from storage.seals import FOLDER, Seal, path, sha256
 from storage.status import TABLES, stores
 
 REPORT = "report"
-_SMALL = 256 * 1024
-"""Bytes of a chunk that is kept whole, where its array has no other: labels, means, latents of a small run."""
+_SMALL = 2**20
+"""Bytes of a chunk that is kept whole, where no marker is about it: labels, means, latents."""
 
 
 def seal_finished(root: Root) -> None:
@@ -48,14 +50,17 @@ def _seal(root: Root, artifact: str) -> Seal:
 
 
 def _small_files(root: Root, store: str) -> Iterator[tuple[str, bytes]]:
-    """Metadata of a store and of all that is in it, and single chunks that are small."""
+    """Metadata of a store and of all that is in it, and small chunks that cannot be made again by themselves."""
     group = zarr.open_group(root.store(store, read_only=True), mode="r", use_consolidated=False)
     yield f"{store}/zarr.json", root.read_bytes(f"{store}/zarr.json")
+    rows: Any = group.attrs.asdict().get("layers", [])
+    layers = [row[0] for row in rows]
     for name, member in group.members(max_depth=None):
         yield f"{store}/{name}/zarr.json", root.read_bytes(f"{store}/{name}/zarr.json")
         if isinstance(member, zarr.Array) and member.nchunks == 1:
-            file = chunk_file(f"{store}/{name}", member, (0,) * member.ndim)
-            if len(content := root.read_bytes(file)) <= _SMALL:
+            first = (0,) * member.ndim
+            file = chunk_file(f"{store}/{name}", member, first)
+            if marker(store, name, first, layers) is None and len(content := root.read_bytes(file)) <= _SMALL:
                 yield file, content
 
 
