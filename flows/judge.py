@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from prefect import flow
 
+from flows.hold import holding
 from flows.stages import cluster_of, dictionary_stages, judging_stages
 from flows.survey import Survey, survey_root
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage import provenance
 from storage.location import Root
-from storage.lock import locked
 from storage.sealing import seal_finished
 from storage.status import artifacts, require_run
 from tasks.features import write_features
@@ -51,7 +51,7 @@ def trust(recipe: Recipe) -> tuple[Stage, ...]:
     """Judge every match of a mined run, and write the dictionary and its page anew."""
     plan = survey_root(Root(recipe.root), recipe)
     plan.root.require_writable()
-    with locked(plan.root):
+    with holding(plan.root):
         provenance.write_recipe(plan.root, recipe)
         stages = [write_features(plan.root, plan.features)]
         with cluster_of(plan, True) as cluster:

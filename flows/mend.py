@@ -1,8 +1,8 @@
 """Mending a run before it is mined on."""
 
+from flows.hold import holding
 from storage.check import Finding
 from storage.location import Root
-from storage.lock import locked
 from storage.mend import mend
 from storage.provenance import RECIPE
 
@@ -19,5 +19,5 @@ def mend_root(root: str) -> list[Finding]:
     if not place.exists(RECIPE):
         return []
     place.require_writable()
-    with locked(place):
+    with holding(place):
         return mend(place)

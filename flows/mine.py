@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from flows.hold import holding
 from flows.prepare import prepare
 from flows.stages import cluster_of, dictionary_stages, judging_stages
 from flows.survey import Survey
@@ -12,7 +13,6 @@ from rosetta.recipe import Recipe
 from storage import pairs, provenance, tables
 from storage.activations import ActivationStore
 from storage.location import Root
-from storage.lock import locked
 from storage.sealing import seal_finished, unsealed
 from storage.seals import discard
 from storage.status import TABLES
@@ -71,7 +71,7 @@ def mine(recipe: Recipe, replace: bool = False) -> Mined:
     """
     plan = prepare(recipe, replace)
     plan.root.require_writable()
-    with locked(plan.root):
+    with holding(plan.root):
         if replace:
             _remove_what_differs(plan)
         provenance.write_recipe(plan.root, recipe)

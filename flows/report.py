@@ -3,13 +3,13 @@
 from prefect import flow
 
 from flows import judge
+from flows.hold import holding
 from flows.stages import dictionary_stages
 from flows.survey import Survey, survey_root
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
 from storage import tables
 from storage.location import Root
-from storage.lock import locked
 from storage.sealing import seal_finished
 from tasks.report import PAGE
 from tasks.stage import Stage
@@ -35,7 +35,7 @@ def report(recipe: Recipe) -> tuple[Stage, ...]:
     """Write the page anew, and before it those tables of units and concepts that are not there."""
     plan = survey_root(Root(recipe.root), recipe)
     plan.root.require_writable()
-    with locked(plan.root):
+    with holding(plan.root):
         plan.root.remove(PAGE)
         stages = dictionary_stages(plan)
         seal_finished(plan.root)

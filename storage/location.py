@@ -1,9 +1,11 @@
 """Where a run lives: one root URL and every path under it."""
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +15,16 @@ from fsspec.implementations.local import LocalFileSystem
 from zarr.abc.store import Store
 
 from rosetta.errors import UserError
+from storage.durable import DurableStore
+
+LASTING = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "it can only be read",
+    errno.EACCES: "access is denied",
+    errno.EFBIG: "files may not grow any further",
+}
+"""What the system says of a place that will not take anything until someone mends it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class Root:
     def store(self, relative: str, *, read_only: bool = False) -> Store:
         """A Zarr store under the root."""
         if (local := self.local) is not None:
-            return zarr.storage.LocalStore(local / relative, read_only=read_only)
+            return DurableStore(local / relative, read_only=read_only)
         return zarr.storage.FsspecStore.from_url(f"{self.url}/{relative}", read_only=read_only)
 
     def exists(self, relative: str) -> bool:
@@ -97,7 +109,7 @@ class Root:
         assert self.local is not None
         target = self.local / relative
         target.parent.mkdir(parents=True, exist_ok=True)
-        return target.with_name(f".{target.name}.{os.getpid()}.part")
+        return target.with_name(f".{target.name}.{os.getpid()}-{get_ident()}.part")
 
     def create(self, relative: str, content: bytes) -> bool:
         """Write a file that is not there yet; False where it is, whoever else tries at the same moment."""
@@ -125,7 +137,8 @@ class Root:
 
     def remove(self, relative: str) -> None:
         """Remove a file or a whole folder, if it is there."""
-        if self.exists(relative):
+        # Another process may be faster.
+        with suppress(FileNotFoundError):
             self.filesystem.rm(self.path(relative), recursive=True)
 
     def list(self, relative: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`lock.json`: who works on a root. Two runs that write to one would tear each other's artifacts."""
+"""`run.lock`: who works on a root. Two runs that write to one would tear each other's artifacts."""
 
 import json
 import os
@@ -16,13 +16,14 @@ import psutil
 from rosetta.errors import UserError
 from storage.location import Root
 
-PATH = "lock.json"
+RUN = "run.lock"
+"""Of a whole run; an inversion or an edit has one of its own, beside its folder."""
 _BEAT = 30.0
 """Seconds between two signs of life."""
 _DEAD = 600.0
 """Seconds without one after which a holder on another host counts as dead."""
 _SETTLE = 0.2
-"""Seconds after which two that took over at once see which of them came last."""
+"""Seconds after which those that came at once see which of them came last."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,16 @@ class Holder:
         return json.dumps(asdict(self)).encode()
 
 
-def holder(root: Root) -> Holder | None:
-    """Who holds a root; None where no one does, or where what is written there says nothing."""
+def holder(root: Root, path: str = RUN) -> Holder | None:
+    """Who holds a lock; None where no one does, or where what is written there says nothing."""
     with suppress(FileNotFoundError, ValueError, TypeError):
-        return Holder(**json.loads(root.read_bytes(PATH)))
+        return Holder(**json.loads(root.read_bytes(path)))
     return None
 
 
 @contextmanager
-def locked(root: Root) -> Iterator[None]:
-    """Hold a root for as long as this lasts; a lock whose holder is dead is taken over.
+def locked(root: Root, path: str = RUN) -> Iterator[None]:
+    """Hold a lock for as long as this lasts; one whose holder is dead is taken over.
 
     Raises
     ------
@@ -79,9 +80,9 @@ def locked(root: Root) -> Iterator[None]:
         Another process holds it; says which.
     """
     mine = Holder.here()
-    _take(root, mine)
+    _take(root, path, mine)
     over = threading.Event()
-    pulse = threading.Thread(target=_beat, args=(root, mine, over), name="lock", daemon=True)
+    pulse = threading.Thread(target=_beat, args=(root, path, mine, over), name="lock", daemon=True)
     pulse.start()
     try:
         yield
@@ -90,26 +91,28 @@ def locked(root: Root) -> Iterator[None]:
         pulse.join()
         # A root that cannot be written any more is told of by whoever wrote to it.
         with suppress(OSError):
-            if (found := holder(root)) is not None and found.token == mine.token:
-                root.remove(PATH)
+            if (found := holder(root, path)) is not None and found.token == mine.token:
+                root.remove(path)
 
 
-def _take(root: Root, mine: Holder) -> None:
-    while not root.create(PATH, mine.encode()):
-        found = holder(root)
+def _take(root: Root, path: str, mine: Holder) -> None:
+    while True:
+        if root.create(path, mine.encode()):
+            # Another may have found a dead holder here a moment ago, and now take away what is no longer his.
+            time.sleep(_SETTLE)
+            if (found := holder(root, path)) is not None and found.token == mine.token:
+                return
+            continue
+        found = holder(root, path)
         if found is not None and found.alive:
             raise UserError(
                 f"{root.shown} is in use by process {found.pid} on {found.host} since {found.since}; wait until it is "
-                f"done, or remove {PATH} if it is not running any more"
+                f"done, or remove {path} there if it is not running any more"
             )
-        root.remove(PATH)
-        if root.create(PATH, mine.encode()):
-            time.sleep(_SETTLE)
-            if (found := holder(root)) is not None and found.token == mine.token:
-                return
+        root.remove(path)
 
 
-def _beat(root: Root, mine: Holder, over: threading.Event) -> None:
+def _beat(root: Root, path: str, mine: Holder, over: threading.Event) -> None:
     while not over.wait(_BEAT):
         with suppress(OSError):
-            root.write_bytes(PATH, Holder(**{**asdict(mine), "beat": time.time()}).encode())
+            root.write_bytes(path, Holder(**{**asdict(mine), "beat": time.time()}).encode())

@@ -12,6 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
+from storage.location import LASTING
+
 P = ParamSpec("P")
 Outcome = Literal["done", "skipped"]
 
@@ -66,4 +68,6 @@ def stage(name: str) -> Callable[[Callable[P, Outcome]], Task[P, Stage]]:
 def worth_a_retry(_task: object, _run: TaskRun, state: State) -> bool:
     """Storage and networks have bad moments; what the user must mend does not mend itself."""
     error = state.result(raise_on_failure=False)
+    if isinstance(error, OSError) and error.errno in LASTING:
+        return False
     return isinstance(error, OSError | TimeoutError) and not isinstance(error, FileNotFoundError | PermissionError)

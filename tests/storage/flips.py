@@ -1,6 +1,5 @@
 """Flipping bits of a finished run."""
 
-import os
 import random
 from pathlib import Path
 
@@ -17,5 +16,5 @@ def flip(root: Path, count: int, seed: int) -> list[str]:
         # A new file takes its name, so that hard links and readers of the old one are left alone.
         part = file.with_name(f".{file.name}.flip")
         part.write_bytes(bytes(content))
-        os.replace(part, file)
+        part.replace(file)
     return [str(file.relative_to(root)) for file in chosen]
