@@ -195,6 +195,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError as error:
         print(f"rosetta: {' '.join(str(error).split())} (rosetta --help lists what there is)", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        from storage.objects import fault_of_store
+
+        if (told := fault_of_store(error)) is None:
+            raise
+        print(f"rosetta: {told}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("rosetta: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

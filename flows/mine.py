@@ -13,6 +13,7 @@ from rosetta.recipe import Recipe
 from storage import pairs, provenance, tables
 from storage.activations import ActivationStore
 from storage.location import Root
+from storage.objects import retries
 from storage.sealing import seal_finished, unsealed
 from storage.seals import discard
 from storage.status import TABLES
@@ -44,6 +45,7 @@ class Mined:
         return {
             "root": self.root,
             "stages": [stage.as_dict() for stage in self.stages],
+            "retries": retries.count,
             "counts": {
                 "units": self.units,
                 "buddies": self.buddies,

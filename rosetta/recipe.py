@@ -68,7 +68,19 @@ def _valid_sha256(text: str) -> str:
     return text
 
 
+def _valid_url(text: str) -> str:
+    if "://" in text and "@" in text.partition("://")[2].partition("/")[0]:
+        scheme, _, rest = text.partition("://")
+        raise ValueError(
+            f"{scheme}://…@{rest.partition('/')[0].rpartition('@')[2]} holds credentials, which recipes must not; give "
+            "them in the environment or a profile"
+        )
+    return text
+
+
 Name = Annotated[str, AfterValidator(_valid_name)]
+Place = Annotated[str, AfterValidator(_valid_url)]
+"""A path or a URL; without credentials, as recipes are kept and shown."""
 
 
 class Images(Strict):
@@ -76,7 +88,7 @@ class Images(Strict):
 
     count: int | None = Field(None, ge=1, description="How many; left out: 512 from a generator, all of a source.")
     seed: int = Field(0, ge=0, description="Seed of the latents of a generator.")
-    source: str | None = Field(
+    source: Place | None = Field(
         None, description="Glob or folder of image files, any fsspec URL, instead of a generator."
     )
     size: int = Field(256, ge=1, le=4096, description="Side of the square that a source's images are cropped to.")
@@ -115,7 +127,7 @@ class ModelSpec(Strict):
 
     name: Name = Field(description="Short name, unique in the run.")
     model: str = Field(description="`<family>/<name>`, or `python:<module>:<factory>`.")
-    weights: str = Field(
+    weights: Place = Field(
         "pretrained",
         description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`.",
     )
@@ -195,7 +207,7 @@ class Recipe(Strict):
     """A whole run."""
 
     name: Name
-    root: str = Field(min_length=1, description="Where the artifacts go, any fsspec URL.")
+    root: Place = Field(min_length=1, description="Where the artifacts go, any fsspec URL.")
     images: Images = Images()
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     matching: Matching = Matching()

@@ -16,6 +16,7 @@ from zarr.abc.store import Store
 
 from rosetta.errors import UserError
 from storage.durable import DurableStore
+from storage.objects import be_patient
 
 LASTING = {
     errno.ENOSPC: "the disk is full",
@@ -35,6 +36,16 @@ class Root:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", self.url.rstrip("/") or "/")
+        if (scheme := self.url.partition("://")[0]) in ("s3", "s3a"):
+            if urlsplit(self.url).username:
+                raise UserError(
+                    f"root {self.shown}: the URL holds credentials, which would end up in files and logs; give them in "
+                    "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or a profile (AWS_PROFILE)"
+                )
+            try:
+                be_patient()
+            except ImportError:
+                raise UserError(f"root {self.url!r}: {scheme}:// needs s3fs; pip install 'rosetta-mine[s3]'") from None
 
     @property
     def filesystem(self) -> fsspec.AbstractFileSystem:
@@ -161,6 +172,6 @@ class Root:
         try:
             self.write_bytes(".rosetta", b"")
             self.filesystem.rm(self.path(".rosetta"))
-        except (OSError, PermissionError) as error:
-            reason = error.strerror or type(error).__name__
+        except OSError as error:
+            reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"root {self.shown}: cannot be written ({reason}); choose another with --root") from None

@@ -11,6 +11,7 @@ from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage.fingerprint import FORMAT, first_difference
 from storage.location import Root
+from storage.objects import retries
 from storage.seals import break_seal
 
 RECIPE = "recipe.toml"
@@ -99,6 +100,7 @@ def write_provenance(
             "device": device,
             "versions": {name: _version(name) for name in _PACKAGES},
             "stages": stages,
+            "retries": retries.count,
         }
     )
     break_seal(root, PROVENANCE)

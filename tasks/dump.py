@@ -90,7 +90,7 @@ def _lay_out(
     attributes: dict[str, Any] = {
         "name": model.spec.name,
         "model": model.spec.model,
-        "weights": model.spec.weights if not _may_hold_secrets(model.spec.weights) else "URL with credentials",
+        "weights": model.spec.weights,
         "weights_sha256": model.weights_sha256,
         "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
         "condition": model.spec.condition.model_dump(mode="json", exclude_none=True),
@@ -110,10 +110,6 @@ def _lay_out(
         dtypes=dtypes,
         attributes=attributes,
     )
-
-
-def _may_hold_secrets(weights: str) -> bool:
-    return "@" in weights and "://" in weights
 
 
 def _fill(store: ActivationStore, model: Model, images: ImageStore) -> None:
