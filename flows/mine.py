@@ -6,14 +6,13 @@ from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from flows.prepare import prepare
-from flows.stages import cluster_of, dictionary_stages, judging_stages
+from flows.stages import are_linked, cluster_of, dictionary_stages, judging_stages, share_stores
 from flows.survey import Survey
 from rosetta.recipe import Recipe
 from storage import pairs, provenance, tables
 from storage.activations import ActivationStore
 from storage.location import Root
 from storage.status import TABLES
-from storage.zarrs import stored_attributes
 from tasks.correlate import correlate
 from tasks.dump import dump
 from tasks.features import write_features
@@ -71,6 +70,7 @@ def mine(recipe: Recipe, replace: bool = False) -> Mined:
     if replace:
         _remove_what_differs(plan)
     provenance.write_recipe(plan.root, recipe)
+    share_stores(plan)
     stages = tuple(_run(plan))
     provenance.write_provenance(
         plan.root,
@@ -101,20 +101,20 @@ def _run(plan: Survey) -> list[Stage]:
 
 def _to_compare(plan: Survey) -> bool:
     """Whether there are pairs to correlate or to judge."""
-    todo = [pair for pair in plan.pairs if not (stored_attributes(plan.root, pairs.path(*pair)) or {}).get("complete")]
+    todo = [pair for pair in plan.pairs if not (plan.stored(pairs.path(*pair)) or {}).get("complete")]
     return bool(todo) or tables.attributes(plan.root, "trust").get("fingerprint") != plan.trust.digest
 
 
 def finished(plan: Survey) -> Mined | None:
     """What a run left if there is nothing to do any more; found out without starting a flow."""
-    stored = [(path, stored_attributes(plan.root, path), wanted) for path, wanted in plan.stores()]
+    stored = [(path, plan.stored(path), wanted) for path, wanted in plan.stores()]
     whole = all(
         found is not None and found["complete"] and found["fingerprint"] == wanted.digest for _, found, wanted in stored
     )
     derived = all(
         tables.attributes(plan.root, table).get("fingerprint") == wanted.digest for table, wanted in plan.derived()
     )
-    if not (whole and derived and is_written(plan.root, plan.report)):
+    if not (whole and derived and is_written(plan.root, plan.report) and are_linked(plan)):
         return None
     models = [spec.name for spec in plan.models]
     names = ["images", *(f"dump {model}" for model in models), "features"]
@@ -126,7 +126,9 @@ def finished(plan: Survey) -> Mined | None:
 
 def _remove_what_differs(plan: Survey) -> None:
     for path, wanted in plan.stores():
-        found = stored_attributes(plan.root, path)
+        if path in plan.places:
+            continue  # of another root, and the right one
+        found = plan.stored(path)
         if found is not None and found["fingerprint"] != wanted.digest:
             plan.root.remove(path)
 

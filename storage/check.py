@@ -9,6 +9,7 @@ import zarr
 from storage import tables
 from storage.location import Root
 from storage.status import TABLES, guided, require_run, stores
+from storage.zarrs import store_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def check_root(root: Root) -> list[Finding]:
 
 def _check_store(root: Root, path: str) -> Iterator[Finding]:
     try:
-        group = zarr.open_group(root.store(path, read_only=True), mode="r", use_consolidated=False)
+        group = zarr.open_group(store_of(root, path, read_only=True), mode="r", use_consolidated=False)
         members = list(group.members(max_depth=None))
     except Exception as error:  # whatever a damaged metadata file makes zarr raise
         yield Finding(path, f"its metadata cannot be read ({_short(error)})")

@@ -13,10 +13,12 @@ from rosetta.recipe import Compute, ModelSpec
 from rosetta.units import Units
 from rosetta.zoo import Model, load
 from storage.activations import ActivationStore, LayerBlock
+from storage.activations import path as activations_path
 from storage.blocks import MIB, block_size, block_slice
 from storage.fingerprint import Fingerprint
 from storage.images import ImageStore
 from storage.location import Root
+from storage.shared import turn
 from tasks.memory import keep_freed_memory
 from tasks.progress import log, track
 from tasks.stage import Outcome, stage
@@ -58,6 +60,13 @@ def dump(
     UserError
         The model gives a value that is not finite; names layer, channels and images.
     """
+    with turn(root, activations_path(spec.name)):
+        return _dump(root, wanted, images, spec, compute, device)
+
+
+def _dump(
+    root: Root, wanted: Fingerprint, images: Fingerprint, spec: ModelSpec, compute: Compute, device: str
+) -> Outcome:
     store = ActivationStore.open(root, spec.name, wanted)
     if store is not None and store.complete:
         return "skipped"

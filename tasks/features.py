@@ -7,11 +7,12 @@ import torch
 
 from rosetta.zoo.families.pixels import FEATURES, INDEPENDENT, pixel_features
 from rosetta.zoo.preprocessing import Preprocessing
-from storage.features import FeatureStore
+from storage.features import PATH, FeatureStore
 from storage.fingerprint import Fingerprint
 from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
+from storage.shared import turn
 from storage.zarrs import open_complete
 from tasks.dump import from_pixels
 from tasks.memory import keep_freed_memory
@@ -26,6 +27,11 @@ _AT_ONCE = 8
 @stage("features")
 def write_features(root: Root, wanted: Fingerprint) -> Outcome:
     """Write what is missing of `features.zarr`."""
+    with turn(root, PATH):
+        return _write(root, wanted)
+
+
+def _write(root: Root, wanted: Fingerprint) -> Outcome:
     store = FeatureStore.open(root, wanted)
     if store is not None and store.complete:
         return "skipped"

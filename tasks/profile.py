@@ -19,7 +19,8 @@ from storage.activations import ActivationStore
 from storage.features import FeatureStore
 from storage.fingerprint import Fingerprint
 from storage.location import Root
-from storage.profiles import ProfileStore
+from storage.profiles import ProfileStore, path
+from storage.shared import turn
 from tasks.correlate import Setting, plan_side
 from tasks.engine import Capacity, engine
 from tasks.features import SIDE as FEATURE_SIDE
@@ -54,7 +55,11 @@ def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcom
     UserError
         The memory is too small for a layer.
     """
-    root = root.absolute
+    with turn(root, *(path(subject.model) for subject in subjects)):
+        return _profile(root.absolute, subjects, setting)
+
+
+def _profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcome:
     stores = {subject.model: ProfileStore.open(root, subject.model, subject.wanted) for subject in subjects}
     left = [subject for subject in subjects if (store := stores[subject.model]) is None or not store.complete]
     if not left:
