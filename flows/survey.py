@@ -71,12 +71,7 @@ class Survey:
     @property
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs to correlate, the anchor with itself first."""
-        names = [spec.name for spec in self.models]
-        with_anchor = [(self.anchor, name) for name in names]
-        if self.recipe.matching.pairs == "anchor":
-            return tuple(with_anchor)
-        others = names[1:]
-        return (*with_anchor, *((a, b) for i, a in enumerate(others) for b in others[i + 1 :]))
+        return self.recipe.pairs(self.anchor)
 
     @cached_property
     def image_count(self) -> int:

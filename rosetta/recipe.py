@@ -220,6 +220,15 @@ class Recipe(Strict):
             raise ValueError("a run matches at least two models that are no controls; add a [[models]] table")
         return self
 
+    def pairs(self, anchor: str) -> tuple[tuple[str, str], ...]:
+        """The pairs of models to correlate, the anchor with itself first."""
+        names = sorted((spec.name for spec in self.models), key=lambda name: name != anchor)
+        with_anchor = [(anchor, name) for name in names]
+        if self.matching.pairs == "anchor":
+            return tuple(with_anchor)
+        others = names[1:]
+        return (*with_anchor, *((a, b) for i, a in enumerate(others) for b in others[i + 1 :]))
+
     def to_toml(self) -> str:
         """The recipe with its defaults filled in."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, by_alias=True))

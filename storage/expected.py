@@ -1,0 +1,64 @@
+"""What a run's recipe names: the artifacts that belong under its root, whether or not they are there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rosetta.recipe import Recipe
+from storage import activations, images, pairs, profiles, tables
+from storage.features import PATH as FEATURES
+from storage.location import Root
+from storage.zarrs import stored_attributes
+
+TABLES = ("units", "buddies", "trust", "rosetta", "clusters")
+PAGE = "report/index.html"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The artifacts of a recipe, by path, in the order in which a run makes them."""
+
+    models: tuple[str, ...]
+    """Activation stores."""
+    pairs: tuple[str, ...] | None
+    """Stores of pairs; None where it is not known yet which they are, as the anchor is known by its store."""
+    profiles: tuple[str, ...]
+    parts: tuple[str, ...] | None
+    """Tables of trust, one a pair; None like the pairs."""
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """All Zarr stores."""
+        return images.PATH, *self.models, FEATURES, *(self.pairs or ()), *self.profiles
+
+
+def expected(root: Root, recipe: Recipe) -> Expected:
+    """The artifacts of a run.
+
+    Raises
+    ------
+    UserError
+        A store's metadata is damaged.
+    """
+    names = [spec.name for spec in recipe.models]
+    anchor = _anchor(root, recipe)
+    found = None if anchor is None else recipe.pairs(anchor)
+    return Expected(
+        tuple(activations.path(name) for name in names),
+        None if found is None else tuple(pairs.path(*pair) for pair in found),
+        tuple(profiles.path(name) for name in names),
+        None if found is None else tuple(tables.path(f"trust/{a}~{b}") for a, b in found),
+    )
+
+
+def _anchor(root: Root, recipe: Recipe) -> str | None:
+    """The generator, else the first model; None where a model that is not there yet may be a generator."""
+    stored = {spec.name: stored_attributes(root, activations.path(spec.name)) for spec in recipe.models}
+    for name in _generators(stored):
+        return name
+    if None in stored.values() and recipe.images.source is None:
+        return None
+    return next(spec.name for spec in recipe.models if not spec.control)
+
+
+def _generators(stored: dict[str, dict[str, object] | None]) -> Iterator[str]:
+    return (name for name, attributes in stored.items() if attributes and attributes.get("generator"))
