@@ -1,8 +1,9 @@
 """What a run's recipe names: the artifacts that belong under its root, whether or not they are there."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from rosetta.errors import UserError
 from rosetta.recipe import Recipe
 from storage import activations, images, pairs, profiles, tables
 from storage.features import PATH as FEATURES
@@ -32,13 +33,7 @@ class Expected:
 
 
 def expected(root: Root, recipe: Recipe) -> Expected:
-    """The artifacts of a run.
-
-    Raises
-    ------
-    UserError
-        A store's metadata is damaged.
-    """
+    """The artifacts of a run."""
     names = [spec.name for spec in recipe.models]
     anchor = _anchor(root, recipe)
     found = None if anchor is None else recipe.pairs(anchor)
@@ -52,13 +47,16 @@ def expected(root: Root, recipe: Recipe) -> Expected:
 
 def _anchor(root: Root, recipe: Recipe) -> str | None:
     """The generator, else the first model; None where a model that is not there yet may be a generator."""
-    stored = {spec.name: stored_attributes(root, activations.path(spec.name)) for spec in recipe.models}
-    for name in _generators(stored):
-        return name
-    if None in stored.values() and recipe.images.source is None:
+    stored = {spec.name: _attributes(root, spec.name) for spec in recipe.models}
+    generator = next((name for name, attributes in stored.items() if attributes.get("generator")), None)
+    if generator is None and {} in stored.values() and recipe.images.source is None:
         return None
-    return next(spec.name for spec in recipe.models if not spec.control)
+    return generator or next(spec.name for spec in recipe.models if not spec.control)
 
 
-def _generators(stored: dict[str, dict[str, object] | None]) -> Iterator[str]:
-    return (name for name, attributes in stored.items() if attributes and attributes.get("generator"))
+def _attributes(root: Root, model: str) -> dict[str, Any]:
+    """What a store says of itself; nothing where it is not there or damaged."""
+    try:
+        return stored_attributes(root, activations.path(model)) or {}
+    except UserError:
+        return {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from rosetta.errors import UserError
-from storage.fingerprint import FORMAT, Fingerprint, first_difference
+from storage.fingerprint import FORMAT, Fingerprint, first_difference, require_known
 from storage.location import Root
 
 FILE = "shared.json"
@@ -77,12 +77,11 @@ def shared_places(root: Root) -> dict[str, Place]:
         return {}
     try:
         told: Any = json.loads(content)
+        version = int(told["format"])
         home, stores = Root(str(told["from"])), dict(told["stores"])
-        newer = int(told["format"]) > FORMAT
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{FILE} under {root.shown} is damaged; rosetta mine with the run's recipe writes it") from None
-    if newer:
-        raise UserError(f"{root.shown} was written by a newer rosetta (format {told['format']}); install that one")
+    require_known(version, f"{FILE} under {root.shown}")
     for path in (*stores, *stores.values()):
         if not isinstance(path, str) or not _SHARABLE.fullmatch(path):
             raise UserError(f"{FILE} under {root.shown} names {path!r}, which is no store that runs share")

@@ -103,10 +103,11 @@ def require_run(root: Root) -> None:
     Raises
     ------
     UserError
-        There is no run under this root.
+        There is no run under this root, or one that a newer version of this project made.
     """
     if not root.exists(provenance.RECIPE):
         raise UserError(f"{root.shown} holds no run (it has no {provenance.RECIPE}); give the root of one")
+    provenance.require_known_root(root)
 
 
 def stores(root: Root) -> list[str]:

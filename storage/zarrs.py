@@ -10,7 +10,7 @@ from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from rosetta.errors import UserError
-from storage.fingerprint import Fingerprint
+from storage.fingerprint import Fingerprint, require_known_format
 from storage.location import Root
 from storage.shared import Place, place_of
 
@@ -95,6 +95,7 @@ def open_existing(root: Root, path: str) -> zarr.Group | None:
         place.root.remove(place.path)
         return None
     group = zarr.open_group(place.root.store(place.path), mode="r+", use_consolidated=False)
+    require_known_format(group.attrs.asdict(), place.path)
     if "fingerprint" not in group.attrs:
         place.root.remove(place.path)
         return None
@@ -118,9 +119,10 @@ def attributes_at(place: Place) -> dict[str, Any] | None:
         return None
     try:
         group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r", use_consolidated=False)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{place.path} is damaged ({error}); remove it and it is made anew") from None
     attributes = group.attrs.asdict()
+    require_known_format(attributes, place.path)
     return attributes if "fingerprint" in attributes else None
 
 
@@ -145,6 +147,7 @@ def open_at(place: Place) -> zarr.Group:
     """
     if place.root.exists(f"{place.path}/zarr.json"):
         group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r")
+        require_known_format(group.attrs.asdict(), place.path)
         if group.attrs.get("complete"):
             return group
     raise FileNotFoundError(f"{place.path} under {place.root.shown} is not there or not finished")
