@@ -7,6 +7,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from flows.prepare import prepare
 from flows.stages import are_linked, cluster_of, dictionary_stages, judging_stages, share_stores
+from flows.summary import SUMMARY_HEAD, summary_row
 from flows.survey import Survey
 from rosetta.recipe import Recipe
 from storage import pairs, provenance, tables
@@ -17,6 +18,7 @@ from tasks.correlate import correlate
 from tasks.dump import dump
 from tasks.features import write_features
 from tasks.images import draw_images
+from tasks.journal import about
 from tasks.match import write_buddies
 from tasks.report import PAGE, is_written
 from tasks.stage import Stage
@@ -71,7 +73,8 @@ def mine(recipe: Recipe, replace: bool = False) -> Mined:
         _remove_what_differs(plan)
     provenance.write_recipe(plan.root, recipe)
     share_stores(plan)
-    stages = tuple(_run(plan))
+    with about(run=recipe.name, root=plan.root.shown):
+        stages = tuple(_run(plan))
     provenance.write_provenance(
         plan.root,
         device=plan.device,
@@ -152,9 +155,8 @@ def _link(root: Root, name: str, mined: Mined) -> None:
     create_link_artifact(f"{where}/{PAGE}", link_text="the dictionary", key=f"{key}-report")
     for table in TABLES:
         create_link_artifact(f"{where}/{tables.path(table)}", link_text=table, key=f"{key}-{table}")
-    rows = "\n".join(f"| {stage.name} | {stage.seconds:.1f} | {stage.outcome} |" for stage in mined.stages)
+    rows = "\n".join(map(summary_row, mined.stages))
     create_markdown_artifact(
-        f"**{mined.rosetta} Rosetta neurons in {mined.clusters} clusters**\n\n"
-        f"| stage | seconds | |\n|---|---:|---|\n{rows}\n",
+        f"**{mined.rosetta} Rosetta neurons in {mined.clusters} clusters**\n\n{SUMMARY_HEAD}\n{rows}\n",
         key=f"{key}-summary",
     )

@@ -16,6 +16,7 @@ from storage.shared import turn
 from storage.zarrs import open_complete
 from tasks.dump import from_pixels
 from tasks.memory import keep_freed_memory
+from tasks.meter import saw_images
 from tasks.progress import track
 from tasks.stage import Outcome, stage
 
@@ -52,6 +53,7 @@ def _write(root: Root, wanted: Fingerprint) -> Outcome:
                     int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "little") for image in pixels
                 ]
                 advance(len(pixels))
+            saw_images(span.stop - span.start)
             store.write(block, np.concatenate(parts), np.array(digests, dtype=np.uint64))
     store.finish()
     return "done"

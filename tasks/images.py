@@ -19,6 +19,7 @@ from storage.images import PATH, ImageStore
 from storage.location import Root
 from storage.shared import turn
 from tasks.dump import model_block
+from tasks.meter import saw_images
 from tasks.progress import track
 from tasks.stage import Outcome, stage
 
@@ -143,6 +144,7 @@ def _read_source(
             images = block_slice(block, store.block, len(files))
             squares = list(pool.map(lambda file: square(file, size), files[images]))
             store.write(block, np.stack(squares))
+            saw_images(len(squares))
             advance(len(squares))
     store.finish()
     return "done"

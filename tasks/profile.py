@@ -26,6 +26,7 @@ from tasks.engine import Capacity, engine
 from tasks.features import SIDE as FEATURE_SIDE
 from tasks.graphs import part
 from tasks.memory import keep_freed_memory
+from tasks.meter import saw_images
 from tasks.profile_layers import Piece, profile_layers
 from tasks.progress import track
 from tasks.stage import Outcome, stage
@@ -79,6 +80,7 @@ def _profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outco
         groups, at_once = in_groups(todo, images, setting.memory, where.capacity)
         with track("profile", len(groups)) as advance:
             where.run([part(profile_layers, root, group) for group in groups], advance, at_once)
+        saw_images(images)
     for subject in left:
         ProfileStore.read_begun(root, subject.model).finish()
     return "done"
