@@ -5,7 +5,7 @@ from typing import Any
 
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
-from storage import activations, images, pairs, profiles, tables
+from storage import activations, images, tables
 from storage.features import PATH as FEATURES
 from storage.location import Root
 from storage.zarrs import stored_attributes
@@ -39,8 +39,8 @@ def expected(root: Root, recipe: Recipe) -> Expected:
     found = None if anchor is None else recipe.pairs(anchor)
     return Expected(
         tuple(activations.path(name) for name in names),
-        None if found is None else tuple(pairs.path(*pair) for pair in found),
-        tuple(profiles.path(name) for name in names),
+        None if found is None else tuple(f"correlations/{a}~{b}.zarr" for a, b in found),
+        tuple(f"profiles/{name}.zarr" for name in names),
         None if found is None else tuple(tables.path(f"trust/{a}~{b}") for a, b in found),
     )
 
