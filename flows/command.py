@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from flows import guided_command
+from flows import guided_command, upkeep_command
 from flows.answer import Json, print_json
 from flows.quiet import quiet_prefect
 from flows.report_command import report
@@ -85,7 +85,7 @@ def mine(
         print_json({**mined.as_dict(), "mended": [finding.as_dict() for finding in mended]})
         return
     for finding in mended:
-        print(f"Mended {finding.artifact}: {finding.problem}")
+        print(f"Mended {finding.shown}: {finding.problem}")
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
     print(f"{mined.rosetta} Rosetta neurons in {mined.clusters} clusters")
@@ -147,31 +147,15 @@ def check(root: str, /, *, as_json: Json = False) -> None:
         print_json({"root": root, "damaged": [finding.as_dict() for finding in findings]})
     else:
         for finding in findings:
-            print(f"{finding.artifact}: {finding.problem}")
+            print(f"{finding.shown}: {finding.problem}")
         if not findings:
             print("Everything is whole.")
     if findings:
         sys.exit(2)
 
 
-@app.command
-def status(root: str, /, *, as_json: Json = False) -> None:
-    """Show what of a run is complete, begun or missing, from its stores alone.
-
-    Parameters
-    ----------
-    root
-        The root of a run, any fsspec URL.
-    """
-    from storage.location import Root
-    from storage.status import artifacts
-
-    found = artifacts(Root(root))
-    if as_json:
-        print_json({"root": root, "artifacts": [entry.as_dict() for entry in found]})
-        return
-    for entry in found:
-        print(f"{entry.artifact:40} {entry.state}")
+app.command(upkeep_command.status)
+app.command(upkeep_command.prune)
 
 
 @app.command

@@ -72,7 +72,7 @@ class ActivationStore:
         attributes
             What the root says of the model.
         """
-        group = zarrs.create(root, path(model))
+        group = zarrs.create_store(root, path(model))
         blocks = block_count(images, block)
         zarrs.create_array(
             group, "written", shape=(blocks,), chunks=(1,), dtype="bool", dimensions=("block",), fill=False

@@ -7,7 +7,7 @@ written.
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Literal
@@ -18,7 +18,9 @@ from storage import provenance, seals, tables
 from storage.location import Root
 from storage.sealing import REPORT, chunk_file
 from storage.seals import BrokenSealError, Seal
+from storage.shared import Place, place_of
 from storage.status import TABLES, guided, require_run, stores
+from storage.zarrs import store_of
 
 Kind = Literal["file", "chunk", "seal", "unfinished", "missing"]
 _AT_ONCE = 8
@@ -37,10 +39,17 @@ class Finding:
     kind: Kind
     chunk: tuple[int, ...] = ()
     """Of an array, which chunk."""
+    elsewhere: Root | None = None
+    """The root that it lies under, where that is not the run's own."""
 
     def as_dict(self) -> dict[str, str]:
         """For JSON."""
-        return {"artifact": self.artifact, "problem": self.problem}
+        return {"artifact": self.shown, "problem": self.problem}
+
+    @property
+    def shown(self) -> str:
+        """Its path, with the root where that is not the run's own."""
+        return f"{self.elsewhere.shown}/{self.artifact}" if self.elsewhere else self.artifact
 
 
 def check_root(root: Root) -> list[Finding]:
@@ -63,7 +72,11 @@ def check_root(root: Root) -> list[Finding]:
         else:
             sealed[seal.artifact] = seal
     for path in stores(root):
-        found += _check_store(root, path, sealed.get(path))
+        place = place_of(root, path)
+        if place.root == root:
+            found += _check_store(root, path, sealed.get(path))
+        else:
+            found += [replace(finding, elsewhere=place.root) for finding in _check_shared(place)]
     parts = [f"trust/{name.removesuffix('.parquet')}" for name in root.list("tables/trust")]
     for table in (*TABLES, *parts):
         found += _check_table(root, tables.path(table), sealed.get(tables.path(table)))
@@ -89,9 +102,19 @@ def _check_store(root: Root, path: str, seal: Seal | None) -> Iterator[Finding]:
                 yield from _check_array(root, path, folder, array)
 
 
+def _check_shared(place: Place) -> Iterator[Finding]:
+    try:
+        seal = seals.read(place.root, place.path)
+    except BrokenSealError:
+        file = seals.path(place.path)
+        yield Finding(file, "is no seal as it was written; the artifact is sealed anew", file, "seal")
+        seal = None
+    yield from _check_store(place.root, place.path, seal)
+
+
 def _check_unsealed(root: Root, path: str) -> Iterator[Finding]:
     try:
-        group = zarr.open_group(root.store(path, read_only=True), mode="r", use_consolidated=False)
+        group = zarr.open_group(store_of(root, path, read_only=True), mode="r", use_consolidated=False)
         members = list(group.members(max_depth=None))
     except Exception as error:  # whatever a damaged metadata file makes zarr raise
         yield Finding(path, f"its metadata cannot be read ({_short(error)})", path, "file")

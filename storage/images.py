@@ -48,7 +48,7 @@ class ImageStore:
         sources
             Where each image was read from, in their place.
         """
-        group = zarrs.create(root, PATH)
+        group = zarrs.create_store(root, PATH)
         zarrs.create_array(
             group,
             "pixels",

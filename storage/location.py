@@ -17,6 +17,7 @@ from zarr.abc.store import Store
 from rosetta.errors import UserError
 from storage.durable import DurableStore
 from storage.objects import be_patient
+from storage.traffic import CountedStore, reading, writing
 
 LASTING = {
     errno.ENOSPC: "the disk is full",
@@ -88,8 +89,8 @@ class Root:
     def store(self, relative: str, *, read_only: bool = False) -> Store:
         """A Zarr store under the root."""
         if (local := self.local) is not None:
-            return DurableStore(local / relative, read_only=read_only)
-        return zarr.storage.FsspecStore.from_url(f"{self.url}/{relative}", read_only=read_only)
+            return CountedStore(DurableStore(local / relative, read_only=read_only))
+        return CountedStore(zarr.storage.FsspecStore.from_url(f"{self.url}/{relative}", read_only=read_only))
 
     def exists(self, relative: str) -> bool:
         """Whether a file or folder is there."""
@@ -97,7 +98,10 @@ class Root:
 
     def read_bytes(self, relative: str) -> bytes:
         """A whole file."""
-        return bytes(self.filesystem.cat_file(self.path(relative)))
+        with reading() as channel:
+            content = bytes(self.filesystem.cat_file(self.path(relative)))
+        channel.add(len(content))
+        return content
 
     def write_bytes(self, relative: str, content: bytes) -> None:
         """Write a whole file: a reader sees the old one or the new one, never a part.
@@ -105,6 +109,11 @@ class Root:
         Object stores put whole objects anyway; on a local disk the bytes go to a neighbour first, reach the disk and
         then take the name.
         """
+        with writing() as channel:
+            self._write(relative, content)
+        channel.add(len(content))
+
+    def _write(self, relative: str, content: bytes) -> None:
         if self.local is None:
             self.filesystem.pipe_file(self.path(relative), content)
             return

@@ -22,6 +22,8 @@ _BEAT = 30.0
 """Seconds between two signs of life."""
 _DEAD = 600.0
 """Seconds without one after which a holder on another host counts as dead."""
+_AGAIN = 2.0
+"""Seconds after which one who waits looks again."""
 _SETTLE = 0.2
 """Seconds after which those that came at once see which of them came last."""
 
@@ -71,16 +73,21 @@ def holder(root: Root, path: str = RUN) -> Holder | None:
 
 
 @contextmanager
-def locked(root: Root, path: str = RUN) -> Iterator[None]:
+def locked(root: Root, path: str = RUN, wait: bool = False) -> Iterator[None]:
     """Hold a lock for as long as this lasts; one whose holder is dead is taken over.
+
+    Parameters
+    ----------
+    wait
+        Whether to wait for another holder, however long that takes.
 
     Raises
     ------
     UserError
-        Another process holds it; says which.
+        Another process holds it, and this is not to wait; says which.
     """
     mine = Holder.here()
-    _take(root, path, mine)
+    _take(root, path, mine, wait)
     over = threading.Event()
     pulse = threading.Thread(target=_beat, args=(root, path, mine, over), name="lock", daemon=True)
     pulse.start()
@@ -95,7 +102,7 @@ def locked(root: Root, path: str = RUN) -> Iterator[None]:
                 root.remove(path)
 
 
-def _take(root: Root, path: str, mine: Holder) -> None:
+def _take(root: Root, path: str, mine: Holder, wait: bool) -> None:
     while True:
         if root.create(path, mine.encode()):
             # Another may have found a dead holder here a moment ago, and now take away what is no longer his.
@@ -104,6 +111,9 @@ def _take(root: Root, path: str, mine: Holder) -> None:
                 return
             continue
         found = holder(root, path)
+        if found is not None and found.alive and wait:
+            time.sleep(_AGAIN)
+            continue
         if found is not None and found.alive:
             raise UserError(
                 f"{root.shown} is in use by process {found.pid} on {found.host} since {found.since}; wait until it is "

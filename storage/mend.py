@@ -12,6 +12,7 @@ from storage.location import Root
 from storage.markers import marker
 from storage.sealing import chunk_file
 from storage.seals import BrokenSealError, Seal
+from storage.shared import place_of
 from storage.status import stores
 from storage.zarrs import stored_attributes
 
@@ -41,10 +42,17 @@ def mend(root: Root) -> list[Finding]:
         found = [finding for finding in check_root(root) if _is_mendable(finding)]
         if not found:
             break
-        for artifact, findings in groupby(sorted(found, key=lambda one: one.part_of), key=lambda one: one.part_of):
-            _mend(root, artifact, list(findings))
+        for (_, artifact), findings in groupby(sorted(found, key=_whose), key=_whose):
+            group = list(findings)
+            _mend(group[0].elsewhere or root, artifact, group)
+        if any(finding.artifact.startswith(f"{images.PATH}/") for finding in found):
+            _dump_pixels_again(root)
         mended += found
     return mended
+
+
+def _whose(finding: Finding) -> tuple[str, str]:
+    return finding.elsewhere.url if finding.elsewhere else "", finding.part_of
 
 
 def _is_mendable(finding: Finding) -> bool:
@@ -84,8 +92,6 @@ def _mend_store(root: Root, store: str, seal: Seal | None, findings: Sequence[Fi
             root.remove(chunk_file(finding.artifact, array, finding.chunk))
             assert entry is not None
             _unmark(root, group, store, entry)
-    if store == images.PATH:
-        _dump_pixels_again(root)
 
 
 def _marker(root: Root, finding: Finding) -> tuple[int, ...] | None:
@@ -103,8 +109,13 @@ def _unmark(root: Root, group: zarr.Group, store: str, entry: tuple[int, ...]) -
 
 
 def _dump_pixels_again(root: Root) -> None:
-    """A generator's pixels come with its dump, which must not count as finished."""
+    """A generator's pixels come with its dump, which must not count as finished while any are missing."""
+    pixels = stored_attributes(root, images.PATH)
+    if pixels is not None and pixels.get("complete"):
+        return
     for store in stores(root):
         if store.startswith("activations/") and (stored_attributes(root, store) or {}).get("generator"):
-            seals.break_seal(root, store)
-            zarr.open_group(root.store(store), mode="r+", use_consolidated=False).attrs["complete"] = False
+            place = place_of(root, store)
+            seals.break_seal(place.root, place.path)
+            group = zarr.open_group(place.root.store(place.path), mode="r+", use_consolidated=False)
+            group.attrs["complete"] = False

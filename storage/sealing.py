@@ -9,7 +9,9 @@ from storage import provenance, tables
 from storage.location import Root
 from storage.markers import marker
 from storage.seals import FOLDER, Seal, path, sha256
+from storage.shared import Place, place_of
 from storage.status import TABLES, stores
+from storage.zarrs import stored_attributes
 
 REPORT = "report"
 _SMALL = 2**20
@@ -17,27 +19,40 @@ _SMALL = 2**20
 
 
 def seal_finished(root: Root) -> None:
-    """Seal every finished artifact that has no seal."""
-    for artifact in unsealed(root):
-        root.write_bytes(path(artifact), _seal(root, artifact).encode())
+    """Seal every finished artifact of a run that has no seal, those that it shares included."""
+    for place in _unsealed(root):
+        try:
+            place.root.write_bytes(path(place.path), _seal(place.root, place.path).encode())
+        except OSError:
+            if place.root == root:
+                raise  # a shared root may be there to be read only
 
 
 def unsealed(root: Root) -> list[str]:
-    """Finished artifacts that have no seal."""
-    there = {f"{FOLDER}/{name}" for name in root.list(FOLDER)}
-    return [artifact for artifact in _finished(root) if path(artifact) not in there]
+    """Finished artifacts of a run's own that have no seal."""
+    return [place.path for place in _unsealed(root) if place.root == root]
 
 
-def _finished(root: Root) -> Iterator[str]:
+def _unsealed(root: Root) -> list[Place]:
+    there: dict[Root, set[str]] = {}
+    found = []
+    for place in _finished(root):
+        if place.root not in there:
+            there[place.root] = {f"{FOLDER}/{name}" for name in place.root.list(FOLDER)}
+        if path(place.path) not in there[place.root]:
+            found.append(place)
+    return found
+
+
+def _finished(root: Root) -> Iterator[Place]:
     for store in stores(root):
-        group = zarr.open_group(root.store(store, read_only=True), mode="r", use_consolidated=False)
-        if group.attrs.get("complete"):
-            yield store
+        if (stored_attributes(root, store) or {}).get("complete"):
+            yield place_of(root, store)
     parts = [f"trust/{name.removesuffix('.parquet')}" for name in root.list("tables/trust")]
     files = [*(tables.path(table) for table in (*TABLES, *parts)), provenance.RECIPE, provenance.PROVENANCE]
-    yield from (file for file in files if root.exists(file))
+    yield from (Place(root, file) for file in files if root.exists(file))
     if root.exists(f"{REPORT}/index.html"):
-        yield REPORT
+        yield Place(root, REPORT)
 
 
 def _seal(root: Root, artifact: str) -> Seal:

@@ -1,0 +1,177 @@
+"""A zoo that many runs share: each model is dumped once, and every command finds what lies elsewhere."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from tinyzoo import recipe_text
+
+from storage import open_run
+from storage.location import Root
+from storage.shared import shared_places, users
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def tiny(environment):
+    """The command, which finds the tiny models."""
+    from conftest import Command
+
+    tests = Path(__file__).parents[1]
+    return Command({**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tests}"})
+
+
+def mine(tiny, folder, name, models, images="", count=20):
+    recipe = folder / f"{name}.toml"
+    recipe.write_text(recipe_text(folder / name, models, images, count))
+    return tiny.json("mine", recipe)
+
+
+def done(mined):
+    return [stage["name"] for stage in mined["stages"] if stage["outcome"] == "done"]
+
+
+@pytest.fixture(scope="module")
+def sweep(tiny, tmp_path_factory):
+    """Three runs over one shared root, and what each printed; to be read, not changed."""
+    folder = tmp_path_factory.mktemp("sweep")
+    shared = f'from = "{folder / "zoo"}"'
+    runs = {
+        "one": mine(tiny, folder, "one", ("painter", "ada", "bob"), shared),
+        "two": mine(tiny, folder, "two", ("painter", "bob", "cyd"), shared),
+        "three": mine(tiny, folder, "three", ("ada", "cyd", "dan"), shared, count=0),
+    }
+    return folder, runs
+
+
+def test_three_recipes_dump_each_model_once(sweep):
+    folder, runs = sweep
+    dumps = [stage for mined in runs.values() for stage in done(mined) if stage.startswith("dump")]
+    assert sorted(dumps) == ["dump ada", "dump bob", "dump cyd", "dump dan", "dump painter"]
+    assert [stage for mined in runs.values() for stage in done(mined) if stage in ("images", "features")] == [
+        "images",
+        "features",
+    ]
+    assert sorted(path.name for path in (folder / "zoo/activations").iterdir()) == [
+        f"{name}.zarr" for name in ("ada", "bob", "cyd", "dan", "painter")
+    ]
+    for name in runs:
+        assert not {"images.zarr", "activations", "features.zarr", "profiles"} & {
+            path.name for path in (folder / name).iterdir()
+        }
+
+
+def test_a_shared_run_gives_what_a_run_of_its_own_gives(sweep, tiny, tmp_path):
+    folder, _ = sweep
+    mine(tiny, tmp_path, "alone", ("painter", "bob", "cyd"))
+    for table in ("units", "buddies", "trust", "rosetta", "clusters"):
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(tmp_path / f"alone/tables/{table}.parquet"),
+            pd.read_parquet(folder / f"two/tables/{table}.parquet"),
+        )
+
+
+def test_every_reader_finds_what_lies_elsewhere(sweep, tiny):
+    folder, _ = sweep
+    run = open_run(folder / "three")
+    assert run.images.sizes["image"] == 20
+    assert run.activations("dan")["body.1"].activation.shape == (20, 10, 8, 8)
+    assert run.unit("dan", 3).layer == "body.1"
+    direct = xr.open_zarr(folder / "zoo/images.zarr").pixels.values
+    np.testing.assert_array_equal(run.pixels(slice(None)), direct)
+    assert tiny.json("check", folder / "three")["damaged"] == []
+    assert tiny("report", folder / "three").returncode == 0
+    assert tiny("trust", folder / "three").returncode == 0
+    inverted = tiny("invert", folder / "two", "3:4", "--steps", "2", "--json")
+    assert inverted.returncode == 0, inverted.stderr
+
+
+def test_nothing_is_left_to_do_a_second_time(sweep, tiny):
+    folder, _ = sweep
+    again = tiny("mine", folder / "two.toml")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("Nothing to do")
+
+
+def test_the_shared_root_knows_its_users(sweep):
+    folder, _ = sweep
+    found = {user.root.url: user.stores for user in users(Root(str(folder / "zoo")))}
+    assert set(found) == {str(folder / name) for name in ("one", "two", "three")}
+    for url, stores in found.items():
+        assert sorted(place.path for place in shared_places(Root(url)).values()) == sorted(stores)
+
+
+def test_a_model_of_another_name_is_found_and_one_of_another_kind_gets_a_name_of_its_own(sweep, tiny, tmp_path):
+    folder, _ = sweep
+    zoo = tmp_path / "zoo"
+    shutil.copytree(folder / "zoo", zoo)
+    text = recipe_text(tmp_path / "run", ("painter", "ada", "bob"), f'from = "{zoo}"')
+    text = text.replace('name = "ada"', 'name = "eve"')  # ada's maps under another name
+    text = text.replace('weights = "random:2"', 'weights = "random:9"')  # bob is not the bob that lies there
+    recipe = tmp_path / "run.toml"
+    recipe.write_text(text)
+    before = {path: path.stat().st_mtime_ns for path in (zoo / "activations").rglob("*") if path.is_file()}
+    assert [name for name in done(tiny.json("mine", recipe)) if name.startswith("dump")] == ["dump bob"]
+    places = {path: place.path for path, place in shared_places(Root(str(tmp_path / "run"))).items()}
+    assert places["activations/eve.zarr"] == "activations/ada.zarr"
+    assert places["activations/bob.zarr"].startswith("activations/bob-")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert set(open_run(tmp_path / "run").buddies["model_b"]) == {"painter", "eve", "bob"}
+
+
+@pytest.mark.parametrize(
+    ("models", "images", "count", "says"),
+    [
+        (("painter", "ada"), 'from = "ZOO"', 21, "has other images (count: 20 → 21)"),
+        (("ada", "bob"), 'from = "ZOO"', 7, "asks for 7 images but"),
+        (("ada", "bob"), 'from = "NOWHERE"', 0, "has no images yet"),
+        (("painter", "ada"), 'from = "ROOT"', 20, "is the run's own root"),
+        (("painter", "ada"), 'from = "ONE"', 20, "has its stores from"),
+    ],
+)
+def test_what_cannot_be_shared_is_one_line(sweep, tmp_path, here, models, images, count, says):
+    folder, _ = sweep
+    for word, path in (
+        ("ZOO", folder / "zoo"),
+        ("NOWHERE", tmp_path / "no"),
+        ("ROOT", tmp_path),
+        ("ONE", folder / "one"),
+    ):
+        images = images.replace(word, str(path))
+    recipe = tmp_path / "run.toml"
+    recipe.write_text(recipe_text(tmp_path, models, images, count))
+    refused = here("mine", recipe)
+    assert refused.returncode == 2
+    assert says in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.toml"]
+
+
+def test_a_run_that_stops_sharing_makes_its_own(sweep, tiny, tmp_path):
+    folder, _ = sweep
+    zoo = tmp_path / "zoo"
+    shutil.copytree(folder / "zoo", zoo)
+    mine(tiny, tmp_path, "run", ("painter", "ada", "bob"), f'from = "{zoo}"')
+    assert str(tmp_path / "run") in {user.root.url for user in users(Root(str(zoo)))}
+    own = mine(tiny, tmp_path, "run", ("painter", "ada", "bob"))
+    assert {"images", "dump painter", "dump ada", "dump bob"} <= set(done(own))
+    assert not (tmp_path / "run/shared.json").exists()
+    assert str(tmp_path / "run") not in {user.root.url for user in users(Root(str(zoo)))}
+
+
+def test_a_tampered_list_of_shared_stores_opens_nothing_else(sweep, here, tmp_path):
+    folder, _ = sweep
+    root = tmp_path / "run"
+    shutil.copytree(folder / "one", root)
+    told = json.loads((root / "shared.json").read_text())
+    for bad in ("../../etc", "/etc/passwd", "tables/units.parquet"):
+        told["stores"]["images.zarr"] = bad
+        (root / "shared.json").write_text(json.dumps(told))
+        refused = here("check", root)
+        assert refused.returncode == 2
+        assert "is no store that runs share" in refused.stderr
