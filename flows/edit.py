@@ -57,10 +57,13 @@ def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, 
 def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
     """Edit images of the generator, or files that are inverted first.
 
-    Raises
-    ------
-    UserError
-        Something that was asked for is not to be had; nothing has been written then.
+    Args:
+        root: Root of a mined run, any fsspec URL.
+        wanted: Which images, and what is asked of them.
+        replace: Take the name from another edit, instead of refusing.
+
+    Raises:
+        UserError: Something that was asked for is not to be had; nothing has been written then.
     """
     plan, others = plan_edit(root, wanted, replace)
     assert plan.images is not None

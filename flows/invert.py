@@ -10,6 +10,7 @@ import torch
 from prefect import flow
 
 from flows.hold import holding
+from flows.links import link_guided
 from flows.survey import resolve_device
 from rosetta.errors import UserError
 from rosetta.guidance.edit_text import box_of
@@ -125,10 +126,13 @@ def plan_table(root: str, wanted: Table, replace: bool = False) -> Plan:
 def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
     """Find the latents of images, guided by matches.
 
-    Raises
-    ------
-    UserError
-        Something that was asked for is not to be had; nothing has been written then.
+    Args:
+        root: Root of a mined run, any fsspec URL.
+        wanted: Which images, and how their latents are searched.
+        replace: Take the name from another search, instead of refusing.
+
+    Raises:
+        UserError: Something that was asked for is not to be had; nothing has been written then.
     """
     plan = plan_inversion(root, wanted, replace)
     models = wanted.models if wanted.models is not None else plan.steering.models
@@ -166,10 +170,13 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
 def table(root: str, wanted: Table, replace: bool = False) -> Guided:
     """Table 1 of the paper on the models of a run.
 
-    Raises
-    ------
-    UserError
-        As :func:`invert`.
+    Args:
+        root: Root of a mined run, any fsspec URL.
+        wanted: Which images, and among which coefficients the best are chosen.
+        replace: Take the name from another search, instead of refusing.
+
+    Raises:
+        UserError: As :func:`invert`.
     """
     plan = plan_table(root, wanted, replace)
     assert plan.images is not None
@@ -242,10 +249,12 @@ def claim(plan: Plan, replace: bool) -> None:
 
 
 def guided_of(plan: Plan, stages: list[Stage]) -> Guided:
-    """What there is to tell of a search: means, spreads and paired differences of its metrics."""
+    """What there is to tell of a search: means, spreads and paired differences of its metrics; links to it are left."""
     metrics = read_table(plan.root, plan.where, "metrics", plan.mark)
     assert metrics is not None
-    return Guided(plan.root.shown, plan.where, tuple(stages), summarised(metrics))
+    summary = summarised(metrics)
+    link_guided(plan.root, plan.where, plan.steering.recipe.name, summary)
+    return Guided(plan.root.shown, plan.where, tuple(stages), summary)
 
 
 def laid_out(

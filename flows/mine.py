@@ -1,11 +1,14 @@
 """The flow `mine`: a recipe into activation stores, correlations, tables and the page."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from prefect import flow
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 
 from flows.hold import holding
+from flows.links import key_of, link
+from flows.parameters import recipe_of
 from flows.prepare import prepare
 from flows.stages import are_linked, cluster_of, dictionary_stages, judging_stages, share_stores
 from flows.summary import SUMMARY_HEAD, summary_row
@@ -57,27 +60,25 @@ class Mined:
 
 
 @flow(name="mine", flow_run_name="mine {recipe.name}", validate_parameters=True)
-def mine(recipe: Recipe, replace: bool = False) -> Mined:
+def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, changes: tuple[str, ...] = ()) -> Mined:
     """Mine the dictionary of a recipe, going on wherever an earlier run stopped.
 
-    Parameters
-    ----------
-    recipe
-        What to mine.
-    replace
-        Make anew what another recipe made under the same root, instead of refusing.
+    Args:
+        recipe: What to mine: the path of a recipe file where the run works, or a whole recipe.
+        replace: Make anew what another recipe made under the same root, instead of refusing.
+        root: Where the artifacts go, any fsspec URL; left out: where the recipe says.
+        changes: Changes of the recipe like `images.count=64`, as `rosetta mine --set` takes them.
 
-    Raises
-    ------
-    UserError
-        Something that the recipe names is not right; nothing has been changed then.
+    Raises:
+        UserError: Something that the recipe names is not right; nothing has been changed then.
     """
-    plan = prepare(recipe, replace)
+    wanted = recipe_of(recipe, root, changes)
+    plan = prepare(wanted, replace)
     plan.root.require_writable()
-    with holding(plan.root), about(run=recipe.name, root=plan.root.shown):
+    with holding(plan.root), about(run=wanted.name, root=plan.root.shown):
         if replace:
             _remove_what_differs(plan)
-        provenance.write_recipe(plan.root, recipe)
+        provenance.write_recipe(plan.root, wanted)
         share_stores(plan)
         stages = tuple(_run(plan))
         provenance.write_provenance(
@@ -89,7 +90,7 @@ def mine(recipe: Recipe, replace: bool = False) -> Mined:
         )
         seal_finished(plan.root)
     mined = _counts(plan, stages)
-    _link(plan.root, recipe.name, mined)
+    _link(plan.root, wanted.name, mined)
     return mined
 
 
@@ -157,11 +158,10 @@ def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:
 
 def _link(root: Root, name: str, mined: Mined) -> None:
     """Leave links and a summary where Prefect's page shows them."""
-    key = "".join(letter if letter.isalnum() else "-" for letter in name)
-    where = root.local.resolve().as_uri() if root.local else root.shown
-    create_link_artifact(f"{where}/{PAGE}", link_text="the dictionary", key=f"{key}-report")
+    key = key_of(name)
+    link(root, PAGE, "the dictionary", f"{key}-report")
     for table in TABLES:
-        create_link_artifact(f"{where}/{tables.path(table)}", link_text=table, key=f"{key}-{table}")
+        link(root, tables.path(table), table, f"{key}-{table}")
     rows = "\n".join(map(summary_row, mined.stages))
     create_markdown_artifact(
         f"**{mined.rosetta} Rosetta neurons in {mined.clusters} clusters**\n\n{SUMMARY_HEAD}\n{rows}\n",
