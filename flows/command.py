@@ -67,8 +67,11 @@ def mine(
             planned.print()
         return
     from flows.server import EmbeddedServer
+    from storage.provenance import ended_with
 
-    server = EmbeddedServer.unless_configured()
+    # Started first, it comes up beside the imports and the checks. A run that once came to its end with this very recipe
+    # has most often nothing to do, so that one waits.
+    server = None if ended_with(wanted) and not mend else EmbeddedServer.unless_configured()
     from flows.console import narrated
     from flows.mend import mend_root
     from flows.mine import finished
@@ -79,6 +82,7 @@ def mine(
     # What is wrong, or that nothing is left to do, is said without waiting for a server.
     mined = finished(prepare(wanted, replace))
     if mined is None:
+        server = server or EmbeddedServer.unless_configured()
         with narrated(), server.in_use() if server else nullcontext():
             mined = mine_flow(wanted, replace)
     if as_json:

@@ -34,6 +34,20 @@ def stored_recipe(root: Root) -> Recipe | None:
     return parse_recipe(text, f"{root.shown}/{RECIPE}")
 
 
+def ended_with(recipe: Recipe) -> bool:
+    """Whether a run with this very recipe once came to its end on this machine, as far as a cheap look can tell.
+
+    It reads one small file: that its stores are still whole is not looked at. A root elsewhere is not asked.
+    """
+    root = Root(recipe.root)
+    if (local := root.local) is None or not (local / PROVENANCE).exists():
+        return False
+    try:
+        return root.read_bytes(RECIPE).decode() == recipe.to_toml()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def require_known_root(root: Root) -> None:
     """
     Raises

@@ -213,11 +213,34 @@ def _connected(address: str) -> Iterator[Any]:
             f"compute.cluster: {reason} at {address}; start a scheduler there, or use threads or local"
         ) from None
     try:
+        _require_same_versions(address, client)
         if not _workers(client):
             raise UserError(f"compute.cluster: {address} has no workers; start some with dask worker {address}")
         yield client
     finally:
         client.close()
+
+
+def _require_same_versions(address: str, client: Any) -> None:
+    """Versions of Dask that differ fail later, in the middle of the work and in words that name neither.
+
+    Raises
+    ------
+    UserError
+        The scheduler or a worker has another version of Dask than this process.
+    """
+    found = client.get_versions()
+    here = found["client"]["packages"]
+    places = {"the scheduler": found["scheduler"]}
+    places |= {f"worker {worker}": told for worker, told in found["workers"].items()}
+    for place, told in places.items():
+        for package in ("dask", "distributed"):
+            there = (told or {}).get("packages", {}).get(package)
+            if there != here[package]:
+                raise UserError(
+                    f"compute.cluster: {place} of {address} has {package} {there or 'of an unknown version'} and this"
+                    f" process has {here[package]}; install the same version of dask and distributed on both"
+                )
 
 
 def _require_able_workers(cluster: str, workers: Mapping[str, Any]) -> None:

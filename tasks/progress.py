@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
+from tasks.run_page import shown
+
 
 class Advance(Protocol):
     """Takes how many more are done, and what there is to say of it."""
@@ -20,6 +22,7 @@ Tracker = Callable[[str, int], AbstractContextManager[Advance]]
 """Takes what is being done and how many there are of it."""
 
 log = logging.getLogger("rosetta")
+log.setLevel(logging.INFO)  # Who listens sets handlers; Prefect's are set by a variable that cannot say a level.
 
 _EVERY = 10.0
 """Seconds between two lines of a stage that is under way."""
@@ -46,6 +49,16 @@ tracker: ContextVar[Tracker] = ContextVar("tracker", default=plain_lines)
 """Who listens; the command puts a progress bar here."""
 
 
-def track(title: str, total: int) -> AbstractContextManager[Advance]:
-    """Report on `total` pieces of work under a title."""
-    return tracker.get()(title, total)
+@contextmanager
+def track(title: str, total: int) -> Iterator[Advance]:
+    """Report on `total` pieces of work under a title: to who listens, and on the page of the Prefect run, if any.
+
+    The advance that it yields may be called from any thread.
+    """
+    with tracker.get()(title, total) as tell, shown(title, total) as show:
+
+        def advance(more: int, note: str = "") -> None:
+            tell(more, note) if note else tell(more)
+            show(more)
+
+        yield advance
