@@ -69,8 +69,8 @@ def mine(
     from flows.server import EmbeddedServer
     from storage.provenance import ended_with
 
-    # Started first, it comes up beside the imports and the checks. A run that once came to its end with this very recipe
-    # has most often nothing to do, so that one waits.
+    # Started first, it comes up beside imports and checks. Where a run with this very recipe has come to its end there
+    # is most often nothing left to do, and it waits.
     server = None if ended_with(wanted) and not mend else EmbeddedServer.unless_configured()
     from flows.console import narrated
     from flows.mend import mend_root
