@@ -4,6 +4,7 @@ The graph is the same on each, and so are the bytes that come out (:mod:`rosetta
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -202,9 +203,11 @@ def _capacity(workers: Sequence[Mapping[str, Any]]) -> Capacity:
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
     from distributed import Client
+    from distributed.versions import VersionMismatchWarning
 
-    # A scheduler that is not there is one line of ours, not pages of theirs.
+    # A scheduler that is not there, or not the right one, is one line of ours, not pages of theirs.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", category=VersionMismatchWarning)
     try:
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from typing import cast
 from uuid import UUID
 
 EVERY = 3.0
@@ -71,7 +72,8 @@ class _Progress:
         try:
             if self._artifact is None:
                 # Without a key: it belongs to the page of its run, not to the list of what runs have left.
-                self._artifact = create_progress_artifact(percent, description=self.title)
+                # A thread without an event loop gets the artifact, not something to await.
+                self._artifact = cast(UUID, create_progress_artifact(percent, description=self.title))
             else:
                 update_progress_artifact(self._artifact, percent)
             self._told = percent

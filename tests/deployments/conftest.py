@@ -68,10 +68,13 @@ class Prefect:
         states = [run["state_name"] for run in self.runs(deployment, flow)]
         raise AssertionError(f"no run of {flow}/{deployment} ended: {states}")
 
-    def artifacts(self, run: dict) -> dict[str | None, dict]:
+    def artifacts(self, run: dict) -> dict[str, dict]:
         """What a run left on its page, by key."""
-        found = self.ask("artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
-        return {artifact["key"]: artifact for artifact in found}
+        return {artifact["key"]: artifact for artifact in self.artifacts_of(run) if artifact["key"]}
+
+    def artifacts_of(self, run: dict) -> list[dict]:
+        """The same, those without a key among them."""
+        return self.ask("artifacts/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}})
 
 
 @pytest.fixture(scope="session")
