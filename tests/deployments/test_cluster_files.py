@@ -1,17 +1,24 @@
 """What a cluster gets, read by those who will read it: Prefect's Kubernetes worker, and a parser of Dockerfiles."""
 
+import asyncio
+import io
 import json
+import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
-from prefect.cli.deploy._models import PrefectYamlModel
+from kubernetes_asyncio.client import ApiClient
+from prefect.client.schemas import FlowRun
 from prefect.flows import load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
-from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration, KubernetesWorkerVariables
+from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 from prefect_server import REPOSITORY
 
 from rosetta.recipe import read_recipe
@@ -25,18 +32,95 @@ DEPLOYMENTS = {
 }
 
 
-async def job(**values: object) -> dict:
-    """The manifest of a run's job."""
-    configuration = await KubernetesWorkerJobConfiguration.from_template_and_values(TEMPLATE, values)
-    return configuration.job_manifest
+@pytest.fixture
+def job(prefect):
+    """Makes the manifest of a run's job, as Prefect's worker makes it of the template."""
+
+    def make(**values: object) -> dict:
+        configuration = asyncio.run(KubernetesWorkerJobConfiguration.from_template_and_values(TEMPLATE, values))
+        configuration.prepare_for_flow_run(FlowRun(flow_id=uuid4(), name="mine faces"))
+        return configuration.job_manifest
+
+    # The worker looks the blocks up that values may refer to.
+    with temporary_settings({PREFECT_API_URL: prefect.environment["PREFECT_API_URL"]}):
+        yield make
 
 
-async def test_of_defaults() -> None: ...
+def as_kubernetes_reads_it(manifest: dict) -> dict:
+    """The same with nothing but the fields that Kubernetes knows there."""
+
+    async def read() -> dict:
+        async with ApiClient() as client:
+            answer = SimpleNamespace(data=json.dumps(manifest))
+            return client.sanitize_for_serialization(client.deserialize(answer, "V1Job"))
+
+    return asyncio.run(read())
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_prefect_reads_the_file(file):
-    PrefectYamlModel.model_validate(yaml.safe_load((REPOSITORY / file).read_text()))
+@pytest.mark.slow
+@pytest.mark.parametrize("values", [{}, {"gpus": "2", "secret": "keys", "memory_limit": "64Gi", "namespace": "vision"}])
+def test_the_job_is_one_that_kubernetes_knows(job, values):
+    manifest = job(**values)
+    known = as_kubernetes_reads_it(manifest)
+    pod = manifest["spec"]["template"]["spec"]
+    # Prefect's worker puts these into every pod, where Kubernetes drops them.
+    assert (pod.pop("parallelism"), pod.pop("completions")) == (1, 1)
+    assert known == manifest
+    (container,) = pod["containers"]
+    assert {"name": "PREFECT_LOGGING_EXTRA_LOGGERS", "value": "rosetta"} in container["env"]
+    assert container["image"] == "rosetta:latest"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == values.get("gpus", "0")
+    assert container["envFrom"] == [{"secretRef": {"name": values.get("secret", "rosetta-store"), "optional": True}}]
+    assert pod["volumes"][0]["name"] == container["volumeMounts"][0]["name"]
+    assert pod["restartPolicy"] == "Never"
+    assert manifest["spec"]["backoffLimit"] == 0
+
+
+def test_the_template_says_all_that_the_worker_asks_for():
+    of_prefect = KubernetesWorker.get_default_base_job_template()
+    ours, theirs = (template["variables"]["properties"] for template in (TEMPLATE, of_prefect))
+    assert set(ours) - set(theirs) == {"gpus", "secret"}
+    assert set(theirs) <= set(ours)
+    assert set(TEMPLATE["job_configuration"]) == set(of_prefect["job_configuration"])
+    defaults = {name: told["default"] for name, told in ours.items() if "default" in told}
+    assert validate(defaults, TEMPLATE["variables"]) == []
+    named = {name.strip() for name in re.findall(r"{{(.*?)}}", json.dumps(TEMPLATE["job_configuration"]))}
+    assert named == set(ours)
+
+
+def test_the_image_copies_what_is_there_and_runs_as_no_root():
+    content = (REPOSITORY / "deployments/Dockerfile").read_bytes()
+    parser = DockerfileParser(fileobj=io.BytesIO(content))
+    steps = [step for step in parser.structure if step["instruction"] != "COMMENT"]
+    assert [step["instruction"] for step in steps][:2] == ["FROM", "WORKDIR"]
+    assert {step["instruction"] for step in steps} <= {"FROM", "WORKDIR", "COPY", "RUN", "USER", "CMD"}
+    copied = {name for step in steps if step["instruction"] == "COPY" for name in step["value"].split()[:-1]}
+    for name in copied:
+        assert (REPOSITORY / name).exists(), name
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    packages = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert packages | {"deployments"} <= copied
+    assert {project["project"]["readme"], *project["project"]["license-files"], "constraints.txt"} <= copied
+    installs = " ".join(step["value"] for step in steps if step["instruction"] == "RUN")
+    extras = re.search(r"\.\[([a-z0-9,]+)\]", installs)
+    assert extras is not None
+    assert set(extras[1].split(",")) <= set(project["project"]["optional-dependencies"])
+    users = [step["value"] for step in steps if step["instruction"] == "USER"]
+    pod = TEMPLATE["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
+    assert users == [str(pod["securityContext"]["runAsUser"])]
+    (folder,) = (step["value"] for step in steps if step["instruction"] == "WORKDIR")
+    (pull,) = yaml.safe_load((REPOSITORY / FILES[1]).read_text())["pull"]
+    assert pull["prefect.deployments.steps.set_working_directory"]["directory"] == folder
+
+
+@pytest.mark.slow
+def test_a_server_takes_the_pool_and_its_deployments(prefect):
+    template = "deployments/kubernetes/base-job.json"
+    prefect.must("work-pool", "create", "rosetta-kubernetes", "--type", "kubernetes", "--base-job-template", template)
+    prefect.must("deploy", "--prefect-file", FILES[1], "--all")
+    listed = prefect.must("deployment", "ls")
+    assert "mine/faces-on-cluster" in listed
+    assert "sweep/nightly-on-cluster" in listed
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
