@@ -16,8 +16,10 @@ LITE0 = PACKAGED["lite0"]
 
 
 @pytest.fixture
-def refused(capsys, tmp_path):
+def refused(capsys, tmp_path, monkeypatch):
     """Run the command on a recipe; returns the one line that it must answer with."""
+    # Each would start a server for a run that never comes, and leave it to the end of this process.
+    monkeypatch.setattr("flows.server.EmbeddedServer.unless_configured", lambda: None)
 
     def run(*args: object) -> str:
         before = snapshot(tmp_path)
