@@ -175,3 +175,37 @@ def test_a_tampered_list_of_shared_stores_opens_nothing_else(sweep, here, tmp_pa
         refused = here("check", root)
         assert refused.returncode == 2
         assert "is no store that runs share" in refused.stderr
+
+
+def test_a_model_that_left_every_recipe_is_shown_and_pruned(sweep, tiny, tmp_path):
+    folder, _ = sweep
+    zoo, root = tmp_path / "zoo", tmp_path / "run"
+    shutil.copytree(folder / "zoo", zoo)
+    shutil.rmtree(zoo / "users")
+    mine(tiny, tmp_path, "run", ("painter", "ada", "bob"), f'from = "{zoo}"')
+    mine(tiny, tmp_path, "run", ("painter", "ada"), f'from = "{zoo}"')
+    stale = ["correlations/painter~bob.zarr", "tables/trust/painter~bob.parquet"]
+    shown = tiny("prune", root)
+    assert shown.returncode == 0
+    assert [line.split()[0] for line in shown.stdout.splitlines()[:-1]] == stale
+    assert shown.stdout.splitlines()[-1].endswith("nothing was removed. Give --yes to remove it.")
+    printed = tiny.json("prune", root)
+    assert [entry["path"] for entry in printed["leftovers"]] == stale
+    assert (printed["removed"], all((root / path).exists() for path in stale)) == (False, True)
+    assert tiny.json("prune", root, "--yes")["removed"]
+    assert not any((root / path).exists() for path in stale)
+    assert tiny("prune", root).stdout == "Nothing to remove.\n"
+    assert tiny("prune", zoo, "--yes").returncode == 0
+    assert sorted(path.name for path in (zoo / "activations").iterdir()) == ["ada.zarr", "painter.zarr"]
+    assert tiny.json("check", root)["damaged"] == []
+    assert tiny("mine", tmp_path / "run.toml").stdout.startswith("Nothing to do")
+
+
+def test_status_names_what_is_shared(sweep, tiny):
+    folder, _ = sweep
+    found = tiny.json("status", folder / "two")
+    assert (found["root"], found["run"], found["state"]) == (str(folder / "two"), "tiny", "complete")
+    where = {entry["artifact"]: entry["shared"] for entry in found["artifacts"]}
+    assert where["activations/cyd.zarr"] == f"{folder / 'zoo'}/activations/cyd.zarr"
+    assert where["correlations/painter~cyd.zarr"] is None
+    assert sorted(tiny.json("status", folder / "zoo")["users"]) == sorted(str(folder / name) for name in sweep[1])
