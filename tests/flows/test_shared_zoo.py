@@ -209,3 +209,34 @@ def test_status_names_what_is_shared(sweep, tiny):
     assert where["activations/cyd.zarr"] == f"{folder / 'zoo'}/activations/cyd.zarr"
     assert where["correlations/painter~cyd.zarr"] is None
     assert sorted(tiny.json("status", folder / "zoo")["users"]) == sorted(str(folder / name) for name in sweep[1])
+
+
+def test_what_is_damaged_under_the_shared_root_is_mended_there(tiny, tmp_path):
+    shared = f'from = "{tmp_path / "zoo"}"'
+    mine(tiny, tmp_path, "one", ("painter", "ada", "bob"), shared)
+    tables = {path.name: path.read_bytes() for path in (tmp_path / "one/tables").glob("*.parquet")}
+    chunk = next(path for path in (tmp_path / "zoo/activations/bob.zarr").rglob("activation/c/0/*/*/0"))
+    before = chunk.read_bytes()
+    chunk.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    told = tiny("check", tmp_path / "one")
+    assert told.returncode == 2
+    assert told.stdout.startswith(f"{tmp_path}/zoo/activations/bob.zarr/")
+    mended = tiny.json("mine", tmp_path / "one.toml", "--mend")
+    assert [stage["name"] for stage in mended["stages"] if stage["outcome"] == "done"] == ["dump bob"]
+    assert chunk.read_bytes() == before
+    assert {path.name: path.read_bytes() for path in (tmp_path / "one/tables").glob("*.parquet")} == tables
+    assert tiny("check", tmp_path / "one").stdout == "Everything is whole.\n"
+
+
+def test_two_runs_that_want_the_same_model_dump_it_once(tiny, tmp_path):
+    shared = f'from = "{tmp_path / "zoo"}"'
+    mine(tiny, tmp_path, "first", ("painter", "ada"), shared)
+    started = []
+    for name in ("left", "right"):
+        recipe = tmp_path / f"{name}.toml"
+        recipe.write_text(recipe_text(tmp_path / name, ("painter", "ada", "bob"), shared, 20))
+        started.append(tiny.start("mine", recipe, "--json"))
+    said = [json.loads(process.communicate(timeout=240)[0]) for process in started]
+    outcomes = sorted(stage["outcome"] for mined in said for stage in mined["stages"] if stage["name"] == "dump bob")
+    assert outcomes == ["done", "skipped"]
+    assert not list((tmp_path / "zoo").rglob("*.lock"))
