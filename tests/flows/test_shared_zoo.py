@@ -18,12 +18,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def tiny(environment):
+def tiny(rosetta, environment):
     """The command, which finds the tiny models."""
-    from conftest import Command
-
     tests = Path(__file__).parents[1]
-    return Command({**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tests}"})
+    return type(rosetta)({**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tests}"})
 
 
 def mine(tiny, folder, name, models, images="", count=20):
@@ -236,7 +234,9 @@ def test_two_runs_that_want_the_same_model_dump_it_once(tiny, tmp_path):
         recipe = tmp_path / f"{name}.toml"
         recipe.write_text(recipe_text(tmp_path / name, ("painter", "ada", "bob"), shared, 20))
         started.append(tiny.start("mine", recipe, "--json"))
-    said = [json.loads(process.communicate(timeout=240)[0]) for process in started]
+    ended = [(*process.communicate(timeout=240), process.returncode) for process in started]
+    assert [code for _, _, code in ended] == [0, 0], [errors for _, errors, _ in ended]
+    said = [json.loads(out) for out, _, _ in ended]
     outcomes = sorted(stage["outcome"] for mined in said for stage in mined["stages"] if stage["name"] == "dump bob")
     assert outcomes == ["done", "skipped"]
     assert not list((tmp_path / "zoo").rglob("*.lock"))
