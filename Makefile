@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: mine test bench lint format browser clean
+.PHONY: mine test soak bench lint format browser clean
 
 mine: $(READY)
 	$(BIN)/rosetta mine deployments/recipes/faces.toml
 
 test: lint browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not soak"
+
+# What takes minutes: many seeds, many kills, many runs in a row.
+soak: $(READY) browser
+	$(BIN)/python -m pytest -m soak
 
 # The figures of the README, measured on this machine in one run, into runs/bench/bench.json.
 bench: $(READY)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from flows import guided_command
+from flows import guided_command, upkeep_command
 from flows.answer import Json, print_json
 from flows.quiet import quiet_prefect
 from flows.report_command import report
@@ -31,6 +31,7 @@ def mine(
     root: str | None = None,
     changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
     replace: Annotated[bool, Parameter(negative="")] = False,
+    mend: Annotated[bool, Parameter(negative="")] = False,
     plan: Annotated[bool, Parameter(negative="")] = False,
     as_json: Json = False,
 ) -> None:
@@ -46,6 +47,8 @@ def mine(
         Change the recipe, like images.count=64. May be repeated.
     replace
         Make anew what another recipe made under the same root.
+    mend
+        Read the whole run first, as `rosetta check` does, and make just what is damaged again.
     plan
         Only say what it would take: bytes stored and read, operations, peak memory. Weights may be missing.
     """
@@ -67,18 +70,22 @@ def mine(
 
     server = EmbeddedServer.unless_configured()
     from flows.console import narrated
+    from flows.mend import mend_root
     from flows.mine import finished
     from flows.mine import mine as mine_flow
     from flows.prepare import prepare
 
+    mended = mend_root(wanted.root) if mend else []
     # What is wrong, or that nothing is left to do, is said without waiting for a server.
     mined = finished(prepare(wanted, replace))
     if mined is None:
         with narrated(), server.in_use() if server else nullcontext():
             mined = mine_flow(wanted, replace)
     if as_json:
-        print_json(mined.as_dict())
+        print_json({**mined.as_dict(), "mended": [finding.as_dict() for finding in mended]})
         return
+    for finding in mended:
+        print(f"Mended {finding.shown}: {finding.problem}")
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
     print(f"{mined.rosetta} Rosetta neurons in {mined.clusters} clusters")
@@ -140,31 +147,15 @@ def check(root: str, /, *, as_json: Json = False) -> None:
         print_json({"root": root, "damaged": [finding.as_dict() for finding in findings]})
     else:
         for finding in findings:
-            print(f"{finding.artifact}: {finding.problem}")
+            print(f"{finding.shown}: {finding.problem}")
         if not findings:
             print("Everything is whole.")
     if findings:
         sys.exit(2)
 
 
-@app.command
-def status(root: str, /, *, as_json: Json = False) -> None:
-    """Show what of a run is complete, begun or missing, from its stores alone.
-
-    Parameters
-    ----------
-    root
-        The root of a run, any fsspec URL.
-    """
-    from storage.location import Root
-    from storage.status import artifacts
-
-    found = artifacts(Root(root))
-    if as_json:
-        print_json({"root": root, "artifacts": [entry.as_dict() for entry in found]})
-        return
-    for entry in found:
-        print(f"{entry.artifact:40} {entry.state}")
+app.command(upkeep_command.status)
+app.command(upkeep_command.prune)
 
 
 @app.command
@@ -187,6 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except CycloptsError as error:
         print(f"rosetta: {' '.join(str(error).split())} (rosetta --help lists what there is)", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        from storage.objects import fault_of_store
+
+        if (told := fault_of_store(error)) is None:
+            raise
+        print(f"rosetta: {told}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("rosetta: stopped; the same command goes on from here", file=sys.stderr)

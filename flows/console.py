@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tasks.journal import AboutFilter, formatter, wants_json
 from tasks.progress import Advance, log, tracker
 
 
@@ -22,13 +23,14 @@ from tasks.progress import Advance, log, tracker
 def narrated() -> Iterator[None]:
     """Show progress on standard error for as long as this lasts."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(formatter())
+    handler.addFilter(AboutFilter())
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
     console = Console(stderr=True)
     try:
-        if console.is_terminal:
+        if console.is_terminal and not wants_json():
             with _bars(console):
                 yield
         else:

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.hold import holding
 from flows.invert import NAMED, Guided, Plan, claim, guided_of, laid_out, opened, plan_of
 from rosetta.guidance.edits import Join, clusters_of
 from rosetta.guidance.optimise import Descent
@@ -67,17 +68,18 @@ def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
     descent = Descent(wanted.steps, wanted.rate)
     wish = Wish(wanted.parsed, wanted.rest, wanted.near, descent, wanted.seed)
     place, where, mark, device = plan.root, plan.where, plan.mark, plan.device
-    claim(plan, replace)
-    store = laid_out(plan, (GUIDANCE,), {"z": plan.generator.latent}, wanted.steps, TERMS, wanted.batch)
-    stages = [
-        edit_batch(place, mark, where, wish, plan.images, others, first, device)
-        for first in range(0, len(plan.images), store.batch)
-    ]
-    stages.append(judge_edits(place, mark, where, wish, others, device))
-    words = ", then ".join(f"{word} {value}" for word, value in wanted.edits)
-    knobs = ("rest", "near", "steps", "rate", "batch", "seed")
-    settings = (("edits", words), *((name, f"{getattr(wanted, name):g}") for name in knobs))
-    story = Story("edit", plan.steering.recipe.name, f"Asked for: {words}.", settings)
-    named = clusters_of(wish.edits) or None
-    stages.append(write_page(place, mark, where, story, plan.steering.models, named, wish, others, device))
+    with holding(plan.root, plan.lock):
+        claim(plan, replace)
+        store = laid_out(plan, (GUIDANCE,), {"z": plan.generator.latent}, wanted.steps, TERMS, wanted.batch)
+        stages = [
+            edit_batch(place, mark, where, wish, plan.images, others, first, device)
+            for first in range(0, len(plan.images), store.batch)
+        ]
+        stages.append(judge_edits(place, mark, where, wish, others, device))
+        words = ", then ".join(f"{word} {value}" for word, value in wanted.edits)
+        knobs = ("rest", "near", "steps", "rate", "batch", "seed")
+        settings = (("edits", words), *((name, f"{getattr(wanted, name):g}") for name in knobs))
+        story = Story("edit", plan.steering.recipe.name, f"Asked for: {words}.", settings)
+        named = clusters_of(wish.edits) or None
+        stages.append(write_page(place, mark, where, story, plan.steering.models, named, wish, others, device))
     return guided_of(plan, stages)

@@ -14,11 +14,10 @@ from rosetta.recipe import ModelSpec
 from rosetta.units import Units
 from storage import activations
 from storage.activations import ActivationStore
-from storage.zarrs import stored_attributes
+from storage.zarrs import open_at
 from tasks.correlate import plan_for, plan_side
 from tasks.dump import model_block
 from tasks.engine import capacity
-from tasks.images import DEFAULT_COUNT
 from tasks.profile import in_groups, pieces_of
 
 _ITEMSIZE = {"float16": 2, "float32": 4}
@@ -171,11 +170,11 @@ def _store(spec: ModelSpec, side: Side) -> ModelForecast:
 
 def _side(plan: Survey, spec: ModelSpec) -> Side:
     """A model's store, or what it will be."""
-    found = stored_attributes(plan.root, activations.path(spec.name))
+    path = activations.path(spec.name)
+    found = plan.stored(path)
     if found and found["complete"] and found["fingerprint"] == plan.activations(spec).digest:
-        return plan_side(ActivationStore.read(plan.root, spec.name))
-    compute, images = plan.recipe.compute, plan.recipe.images
-    count = len(plan.files) or images.count or DEFAULT_COUNT
+        return plan_side(ActivationStore(spec.name, open_at(plan.place(path))))
+    compute, count = plan.recipe.compute, plan.image_count
     units = zoo.structure(spec) if spec.name in plan.unseen else units_of(spec)
     block = model_block(units, count, compute.dtype, compute.chunk_mib)
     return Side(units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in units.layers})

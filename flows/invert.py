@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from prefect import flow
 
+from flows.hold import holding
 from flows.survey import resolve_device
 from rosetta.errors import UserError
 from rosetta.guidance.edit_text import box_of
@@ -70,6 +71,11 @@ class Plan:
     """(image,) of a conditional generator, else None; one class where no image is behind it."""
     where: str
     mark: Fingerprint
+
+    @property
+    def lock(self) -> str:
+        """Who writes it holds this; others may search under the same root at the same time."""
+        return f"{self.where}.lock"
 
 
 def plan_inversion(root: str, wanted: Inversion, replace: bool = False) -> Plan:
@@ -142,14 +148,17 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
         seed=wanted.seed,
         lpips=wanted.lpips,
     )
-    claim(plan, replace)
-    stages = _search(plan, (row,), search, wanted.batch)
-    stages.append(write_metrics(plan.root, plan.mark, plan.where, wanted.lpips))
-    lede = _lede(label, wanted, len(_pairs(plan.steering, wanted)))
-    story = Story(
-        "inversion", plan.steering.recipe.name, lede, _settings(wanted.model_dump(mode="json", by_alias=True))
-    )
-    stages.append(write_page(plan.root, plan.mark, plan.where, story, models, wanted.clusters, None, {}, plan.device))
+    with holding(plan.root, plan.lock):
+        claim(plan, replace)
+        stages = _search(plan, (row,), search, wanted.batch)
+        stages.append(write_metrics(plan.root, plan.mark, plan.where, wanted.lpips))
+        lede = _lede(label, wanted, len(_pairs(plan.steering, wanted)))
+        story = Story(
+            "inversion", plan.steering.recipe.name, lede, _settings(wanted.model_dump(mode="json", by_alias=True))
+        )
+        stages.append(
+            write_page(plan.root, plan.mark, plan.where, story, models, wanted.clusters, None, {}, plan.device)
+        )
     return guided_of(plan, stages)
 
 
@@ -166,21 +175,23 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
     assert plan.images is not None
     steering, place, where = plan.steering, plan.root, plan.where
     tuning = new_images(plan.generator, wanted.tuning, steering.recipe.images.seed + TUNING)
-    claim(plan, replace)
-    search = Search(steps=wanted.steps, seed=wanted.seed)
-    grid = {"rates": wanted.rates, "alphas": wanted.alphas, "betas": wanted.betas}
-    stages = [choose_coefficients(place, plan.mark, where, tuning, grid, search, plan.device)]
-    rows = chosen_rows(place, plan.mark, where, steering)
-    stages += _search(plan, rows, search, wanted.batch)
-    stages.append(write_metrics(place, plan.mark, where, wanted.lpips))
-    lede = (
-        f"Reconstruction alone against reconstruction with the matches of each model: {len(plan.images)} images, the "
-        f"same starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other images."
-    )
-    chosen = [(row.guidance, f"rate {row.rate:g}, α {row.alpha:g}, β {row.beta:g}") for row in rows]
-    settings = (*_settings(wanted.model_dump(mode="json", by_alias=True)), *chosen)
-    story = Story("inversion", steering.recipe.name, lede, settings)
-    stages.append(write_page(place, plan.mark, where, story, steering.models, None, None, {}, plan.device))
+    with holding(plan.root, plan.lock):
+        claim(plan, replace)
+        search = Search(steps=wanted.steps, seed=wanted.seed)
+        grid = {"rates": wanted.rates, "alphas": wanted.alphas, "betas": wanted.betas}
+        stages = [choose_coefficients(place, plan.mark, where, tuning, grid, search, plan.device)]
+        rows = chosen_rows(place, plan.mark, where, steering)
+        stages += _search(plan, rows, search, wanted.batch)
+        stages.append(write_metrics(place, plan.mark, where, wanted.lpips))
+        lede = (
+            f"Reconstruction alone against reconstruction with the matches of each model: {len(plan.images)} images, "
+            f"the same starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other "
+            "images."
+        )
+        chosen = [(row.guidance, f"rate {row.rate:g}, α {row.alpha:g}, β {row.beta:g}") for row in rows]
+        settings = (*_settings(wanted.model_dump(mode="json", by_alias=True)), *chosen)
+        story = Story("inversion", steering.recipe.name, lede, settings)
+        stages.append(write_page(place, plan.mark, where, story, steering.models, None, None, {}, plan.device))
     return guided_of(plan, stages)
 
 

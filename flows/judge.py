@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from prefect import flow
 
+from flows.hold import holding
 from flows.stages import cluster_of, dictionary_stages, judging_stages
 from flows.survey import Survey, survey_root
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage import provenance
 from storage.location import Root
+from storage.sealing import seal_finished
 from storage.status import artifacts, require_run
 from tasks.features import write_features
 from tasks.stage import Stage
@@ -49,8 +51,11 @@ def trust(recipe: Recipe) -> tuple[Stage, ...]:
     """Judge every match of a mined run, and write the dictionary and its page anew."""
     plan = survey_root(Root(recipe.root), recipe)
     plan.root.require_writable()
-    provenance.write_recipe(plan.root, recipe)
-    stages = [write_features(plan.root, plan.features)]
-    with cluster_of(plan, True) as cluster:
-        stages += judging_stages(plan, plan.setting(cluster))
-    return (*stages, *dictionary_stages(plan))
+    with holding(plan.root):
+        provenance.write_recipe(plan.root, recipe)
+        stages = [write_features(plan.root, plan.features)]
+        with cluster_of(plan, True) as cluster:
+            stages += judging_stages(plan, plan.setting(cluster))
+        stages += dictionary_stages(plan)
+        seal_finished(plan.root)
+    return tuple(stages)

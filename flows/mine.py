@@ -5,19 +5,24 @@ from dataclasses import dataclass
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from flows.hold import holding
 from flows.prepare import prepare
-from flows.stages import cluster_of, dictionary_stages, judging_stages
+from flows.stages import are_linked, cluster_of, dictionary_stages, judging_stages, share_stores
+from flows.summary import SUMMARY_HEAD, summary_row
 from flows.survey import Survey
 from rosetta.recipe import Recipe
 from storage import pairs, provenance, tables
 from storage.activations import ActivationStore
 from storage.location import Root
+from storage.objects import retries
+from storage.sealing import seal_finished, unsealed
+from storage.seals import discard
 from storage.status import TABLES
-from storage.zarrs import stored_attributes
 from tasks.correlate import correlate
 from tasks.dump import dump
 from tasks.features import write_features
 from tasks.images import draw_images
+from tasks.journal import about
 from tasks.match import write_buddies
 from tasks.report import PAGE, is_written
 from tasks.stage import Stage
@@ -41,6 +46,7 @@ class Mined:
         return {
             "root": self.root,
             "stages": [stage.as_dict() for stage in self.stages],
+            "retries": retries.count,
             "counts": {
                 "units": self.units,
                 "buddies": self.buddies,
@@ -68,17 +74,20 @@ def mine(recipe: Recipe, replace: bool = False) -> Mined:
     """
     plan = prepare(recipe, replace)
     plan.root.require_writable()
-    if replace:
-        _remove_what_differs(plan)
-    provenance.write_recipe(plan.root, recipe)
-    stages = tuple(_run(plan))
-    provenance.write_provenance(
-        plan.root,
-        device=plan.device,
-        weights=plan.weights,
-        fingerprints=plan.artifacts(),
-        stages=[stage.as_dict() for stage in stages],
-    )
+    with holding(plan.root), about(run=recipe.name, root=plan.root.shown):
+        if replace:
+            _remove_what_differs(plan)
+        provenance.write_recipe(plan.root, recipe)
+        share_stores(plan)
+        stages = tuple(_run(plan))
+        provenance.write_provenance(
+            plan.root,
+            device=plan.device,
+            weights=plan.weights,
+            fingerprints=plan.artifacts(),
+            stages=[stage.as_dict() for stage in stages],
+        )
+        seal_finished(plan.root)
     mined = _counts(plan, stages)
     _link(plan.root, recipe.name, mined)
     return mined
@@ -101,20 +110,21 @@ def _run(plan: Survey) -> list[Stage]:
 
 def _to_compare(plan: Survey) -> bool:
     """Whether there are pairs to correlate or to judge."""
-    todo = [pair for pair in plan.pairs if not (stored_attributes(plan.root, pairs.path(*pair)) or {}).get("complete")]
+    todo = [pair for pair in plan.pairs if not (plan.stored(pairs.path(*pair)) or {}).get("complete")]
     return bool(todo) or tables.attributes(plan.root, "trust").get("fingerprint") != plan.trust.digest
 
 
 def finished(plan: Survey) -> Mined | None:
     """What a run left if there is nothing to do any more; found out without starting a flow."""
-    stored = [(path, stored_attributes(plan.root, path), wanted) for path, wanted in plan.stores()]
+    stored = [(path, plan.stored(path), wanted) for path, wanted in plan.stores()]
     whole = all(
         found is not None and found["complete"] and found["fingerprint"] == wanted.digest for _, found, wanted in stored
     )
     derived = all(
         tables.attributes(plan.root, table).get("fingerprint") == wanted.digest for table, wanted in plan.derived()
     )
-    if not (whole and derived and is_written(plan.root, plan.report)):
+    there = whole and derived and is_written(plan.root, plan.report) and are_linked(plan)
+    if not there or unsealed(plan.root):
         return None
     models = [spec.name for spec in plan.models]
     names = ["images", *(f"dump {model}" for model in models), "features"]
@@ -126,9 +136,11 @@ def finished(plan: Survey) -> Mined | None:
 
 def _remove_what_differs(plan: Survey) -> None:
     for path, wanted in plan.stores():
-        found = stored_attributes(plan.root, path)
+        if path in plan.places:
+            continue  # of another root, and the right one
+        found = plan.stored(path)
         if found is not None and found["fingerprint"] != wanted.digest:
-            plan.root.remove(path)
+            discard(plan.root, path)
 
 
 def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:
@@ -150,9 +162,8 @@ def _link(root: Root, name: str, mined: Mined) -> None:
     create_link_artifact(f"{where}/{PAGE}", link_text="the dictionary", key=f"{key}-report")
     for table in TABLES:
         create_link_artifact(f"{where}/{tables.path(table)}", link_text=table, key=f"{key}-{table}")
-    rows = "\n".join(f"| {stage.name} | {stage.seconds:.1f} | {stage.outcome} |" for stage in mined.stages)
+    rows = "\n".join(map(summary_row, mined.stages))
     create_markdown_artifact(
-        f"**{mined.rosetta} Rosetta neurons in {mined.clusters} clusters**\n\n"
-        f"| stage | seconds | |\n|---|---:|---|\n{rows}\n",
+        f"**{mined.rosetta} Rosetta neurons in {mined.clusters} clusters**\n\n{SUMMARY_HEAD}\n{rows}\n",
         key=f"{key}-summary",
     )

@@ -5,7 +5,6 @@ from flows.survey import Survey, survey
 from rosetta.recipe import Recipe
 from storage import activations, provenance
 from storage.images import PATH as IMAGES
-from storage.zarrs import stored_attributes
 from tasks.images import check_source
 
 
@@ -22,12 +21,12 @@ def prepare(recipe: Recipe, replace: bool = False) -> Survey:
     if not replace:
         provenance.require_same_run(plan.root, recipe)
         for path, wanted in plan.stores():
-            if (found := stored_attributes(plan.root, path)) is not None:
+            if (found := plan.stored(path)) is not None:
                 wanted.require_match(path, found)
     for spec in plan.models:
-        if stored_attributes(plan.root, activations.path(spec.name)) is None:
+        if plan.stored(activations.path(spec.name)) is None:
             units_of(spec)
-    if plan.files and stored_attributes(plan.root, IMAGES) is None:
+    if plan.files and plan.stored(IMAGES) is None:
         check_source(plan.files)
     forecast(plan)
     return plan

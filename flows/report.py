@@ -3,12 +3,14 @@
 from prefect import flow
 
 from flows import judge
+from flows.hold import holding
 from flows.stages import dictionary_stages
 from flows.survey import Survey, survey_root
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
 from storage import tables
 from storage.location import Root
+from storage.sealing import seal_finished
 from tasks.report import PAGE
 from tasks.stage import Stage
 
@@ -33,5 +35,8 @@ def report(recipe: Recipe) -> tuple[Stage, ...]:
     """Write the page anew, and before it those tables of units and concepts that are not there."""
     plan = survey_root(Root(recipe.root), recipe)
     plan.root.require_writable()
-    plan.root.remove(PAGE)
-    return tuple(dictionary_stages(plan))
+    with holding(plan.root):
+        plan.root.remove(PAGE)
+        stages = dictionary_stages(plan)
+        seal_finished(plan.root)
+    return tuple(stages)

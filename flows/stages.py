@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flows.survey import Survey
+from storage import profiles, shared
 from storage.features import FeatureStore
+from storage.location import Root
+from storage.shared import Place
 from tasks.correlate import Setting
 from tasks.dictionary import write_dictionary
 from tasks.engine import local_processes
@@ -16,9 +19,33 @@ from tasks.trust import judge_pair
 from tasks.trust_table import join_trust, reason_not_to, reservations
 
 
+def share_stores(plan: Survey) -> None:
+    """Write down which images, activations and features lie under the root that the recipe shares."""
+    of_models = [profiles.path(spec.name) for spec in plan.models]
+    shared.link(plan.root, plan.places, kept=of_models if plan.recipe.images.from_ else ())
+
+
+def are_linked(plan: Survey) -> bool:
+    """Whether that is written down."""
+    before = shared.shared_places(plan.root)
+    linked = all(before.get(path) == Place(place.root.absolute, place.path) for path, place in plan.places.items())
+    return linked and (plan.recipe.images.from_ is not None or not before)
+
+
+def _share_profiles(plan: Survey) -> None:
+    """The same of the profiles, whose fingerprints follow from the activations of all models."""
+    if (home := plan.recipe.images.from_) is None:
+        return
+    before = shared.shared_places(plan.root)
+    wanted = {profiles.path(spec.name): plan.profile(spec) for spec in plan.models}
+    chosen = shared.choose(plan.root, Root(home), wanted)
+    shared.link(plan.root, chosen, kept=[path for path in before if path not in wanted])
+
+
 def judging_stages(plan: Survey, setting: Setting) -> list[Stage]:
     """Say which matches mean something, where buddies and pixel features are there."""
     root, matching = plan.root, plan.recipe.matching
+    _share_profiles(plan)
     subjects = [Subject(spec.name, plan.profile(spec), plan.partners(spec.name)) for spec in plan.models]
     stages = [profile(root, subjects, setting)]
     features = FeatureStore.read(root)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,10 +14,13 @@ from rosetta.recipe import ModelSpec, Recipe
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage import activations, pairs, tables
 from storage.activations import ActivationStore
+from storage.features import PATH as FEATURES
 from storage.fingerprint import Fingerprint, fingerprint
 from storage.images import PATH as IMAGES
+from storage.images import ImageStore
 from storage.location import Root
-from storage.zarrs import open_complete
+from storage.shared import Place, choose, shared_places
+from storage.zarrs import attributes_at, open_at, open_complete
 from tasks.correlate import Setting
 from tasks.engine import check_cluster
 from tasks.features import SIDE
@@ -45,6 +48,8 @@ class Survey:
     None where their library fetches them."""
     stored_images: Fingerprint | None = None
     """Of images that are there, where nothing else is known of where they come from."""
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """By path: the images, activations and features that lie, or will lie, under the root that `images.from` names."""
 
     @property
     def anchor(self) -> str:
@@ -66,12 +71,28 @@ class Survey:
     @property
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs to correlate, the anchor with itself first."""
-        names = [spec.name for spec in self.models]
-        with_anchor = [(self.anchor, name) for name in names]
-        if self.recipe.matching.pairs == "anchor":
-            return tuple(with_anchor)
-        others = names[1:]
-        return (*with_anchor, *((a, b) for i, a in enumerate(others) for b in others[i + 1 :]))
+        return self.recipe.pairs(self.anchor)
+
+    @cached_property
+    def image_count(self) -> int:
+        """Images of the run."""
+        if self.stored_images is not None:
+            return ImageStore(open_at(self.place(IMAGES))).count
+        return len(self.files) or self.recipe.images.count or DEFAULT_COUNT
+
+    def place(self, path: str) -> Place:
+        """Where a store lies or will lie."""
+        return self.places.get(path, Place(self.root, path))
+
+    def stored(self, path: str) -> dict[str, Any] | None:
+        """What a store says of itself, or None where it has not been laid out.
+
+        Raises
+        ------
+        UserError
+            Its metadata is damaged.
+        """
+        return attributes_at(self.place(path))
 
     @property
     def threads(self) -> int:
@@ -95,7 +116,7 @@ class Survey:
             return fingerprint("images", files=source_stamp(self.files), size=images.size)
         return fingerprint(
             "images",
-            count=images.count or DEFAULT_COUNT,
+            count=self.image_count,
             seed=images.seed,
             generator=self._model(self.generator),
             **self._layout(),
@@ -261,14 +282,47 @@ def survey(recipe: Recipe, plan_only: bool = False) -> Survey:
         raise UserError(
             f"images.source and the generator {generator.name!r} both give the images; leave one of them out"
         )
-    if generator is None and recipe.images.source is None:
-        raise UserError("no model is a generator and there is no images.source; add one of them to get images from")
+    if generator is None and recipe.images.source is None and recipe.images.from_ is None:
+        raise UserError(
+            "no model is a generator and there is no images.source and no images.from; add one of them to get images"
+        )
     device = resolve_device(recipe.compute.device)
     if "://" in recipe.compute.cluster:
         check_cluster(recipe.compute.cluster, recipe.compute.device)
     weights, unseen = _look(recipe.models, plan_only)
-    files = tuple(list_source(recipe.images)) if generator is None else ()
-    return Survey(recipe, Root(recipe.root), device, generator, files, weights, unseen)
+    files = tuple(list_source(recipe.images)) if recipe.images.source is not None else ()
+    plan = Survey(recipe, Root(recipe.root), device, generator, files, weights, unseen)
+    return plan if recipe.images.from_ is None else _shared(plan, Root(recipe.images.from_))
+
+
+def _shared(plan: Survey, home: Root) -> Survey:
+    """The same with the images and the stores of another root, where they are those that are wanted.
+
+    Raises
+    ------
+    UserError
+        It has other images, or none yet where the recipe does not say how to make them.
+    """
+    if plan.generator is None and not plan.files:
+        plan = replace(plan, stored_images=_images_of(home, plan.recipe.images.count))
+        plan = replace(plan, places={IMAGES: Place(home, IMAGES)})
+    wanted = {IMAGES: plan.images, FEATURES: plan.features}
+    wanted |= {activations.path(spec.name): plan.activations(spec) for spec in plan.models}
+    return replace(plan, places=choose(plan.root, home, wanted))
+
+
+def _images_of(home: Root, count: int | None) -> Fingerprint:
+    try:
+        store = ImageStore(open_at(Place(home, IMAGES)))
+    except FileNotFoundError:
+        raise UserError(
+            f"images.from: {home.shown} has no images yet, or not all of them; mine the run that makes them first, or"
+            " add its generator or its images.source to this recipe"
+        ) from None
+    if count not in (None, store.count):
+        raise UserError(f"images.count asks for {count} images but {home.shown} has {store.count}; leave it out")
+    depends: Any = store.group.attrs["depends"]
+    return Fingerprint(depends)
 
 
 def _look(models: Sequence[ModelSpec], plan_only: bool) -> tuple[dict[str, str], dict[str, str | None]]:
@@ -302,7 +356,7 @@ def survey_root(root: Root, recipe: Recipe) -> Survey:
     generator = next((spec for spec in recipe.models if stores[spec.name]["generator"]), None)
     weights = {name: str(attributes["weights_sha256"]) for name, attributes in stores.items()}
     device = resolve_device(recipe.compute.device)
-    return Survey(recipe, root, device, generator, (), weights, stored_images=images)
+    return Survey(recipe, root, device, generator, (), weights, stored_images=images, places=shared_places(root))
 
 
 def resolve_device(device: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from rosetta.errors import UserError
 from rosetta.strict import Strict, validated
@@ -68,18 +68,39 @@ def _valid_sha256(text: str) -> str:
     return text
 
 
+def _valid_url(text: str) -> str:
+    if "://" in text and "@" in text.partition("://")[2].partition("/")[0]:
+        scheme, _, rest = text.partition("://")
+        raise ValueError(
+            f"{scheme}://…@{rest.partition('/')[0].rpartition('@')[2]} holds credentials, which recipes must not; give "
+            "them in the environment or a profile"
+        )
+    return text
+
+
 Name = Annotated[str, AfterValidator(_valid_name)]
+Place = Annotated[str, AfterValidator(_valid_url)]
+"""A path or a URL; without credentials, as recipes are kept and shown."""
 
 
 class Images(Strict):
     """Which images a run is about."""
 
+    # `from` is a word of Python's: engines that hand a recipe on as plain data call it by its field's name.
+    model_config = ConfigDict(populate_by_name=True)
+
     count: int | None = Field(None, ge=1, description="How many; left out: 512 from a generator, all of a source.")
     seed: int = Field(0, ge=0, description="Seed of the latents of a generator.")
-    source: str | None = Field(
+    source: Place | None = Field(
         None, description="Glob or folder of image files, any fsspec URL, instead of a generator."
     )
     size: int = Field(256, ge=1, le=4096, description="Side of the square that a source's images are cropped to.")
+    from_: str | None = Field(
+        None,
+        alias="from",
+        min_length=1,
+        description="Root whose images, activation stores and profiles are used in place; what it lacks is made there.",
+    )
 
 
 class Condition(Strict):
@@ -115,7 +136,7 @@ class ModelSpec(Strict):
 
     name: Name = Field(description="Short name, unique in the run.")
     model: str = Field(description="`<family>/<name>`, or `python:<module>:<factory>`.")
-    weights: str = Field(
+    weights: Place = Field(
         "pretrained",
         description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`.",
     )
@@ -195,7 +216,7 @@ class Recipe(Strict):
     """A whole run."""
 
     name: Name
-    root: str = Field(min_length=1, description="Where the artifacts go, any fsspec URL.")
+    root: Place = Field(min_length=1, description="Where the artifacts go, any fsspec URL.")
     images: Images = Images()
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     matching: Matching = Matching()
@@ -211,9 +232,18 @@ class Recipe(Strict):
             raise ValueError("a run matches at least two models that are no controls; add a [[models]] table")
         return self
 
+    def pairs(self, anchor: str) -> tuple[tuple[str, str], ...]:
+        """The pairs of models to correlate, the anchor with itself first."""
+        names = sorted((spec.name for spec in self.models), key=lambda name: name != anchor)
+        with_anchor = [(anchor, name) for name in names]
+        if self.matching.pairs == "anchor":
+            return tuple(with_anchor)
+        others = names[1:]
+        return (*with_anchor, *((a, b) for i, a in enumerate(others) for b in others[i + 1 :]))
+
     def to_toml(self) -> str:
         """The recipe with its defaults filled in."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, by_alias=True))
 
 
 def read_recipe(path: str | Path, root: str | None = None, changes: Sequence[str] = ()) -> Recipe:

@@ -63,7 +63,7 @@ def _known_keys(location: tuple[int | str, ...], kind: type[Strict]) -> list[str
     for part in location[:-1]:
         if isinstance(part, str) and part in table.model_fields:
             table = _table(table.model_fields[part].annotation) or table
-    return list(table.model_fields)
+    return [field.alias or name for name, field in table.model_fields.items()]
 
 
 def _table(annotation: Any) -> type[Strict] | None:

@@ -72,7 +72,7 @@ class ActivationStore:
         attributes
             What the root says of the model.
         """
-        group = zarr.create_group(root.store(path(model)), overwrite=True)
+        group = zarrs.create_store(root, path(model))
         blocks = block_count(images, block)
         zarrs.create_array(
             group, "written", shape=(blocks,), chunks=(1,), dtype="bool", dimensions=("block",), fill=False

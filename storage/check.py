@@ -1,14 +1,30 @@
-"""Read a whole run and name what is damaged. Every chunk carries a checksum, so reading it checks it."""
+"""Read a whole run and name what is damaged.
 
+Every chunk carries a checksum, so reading it checks it; all other files are compared with their seals. Nothing is
+written.
+"""
+
+import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from typing import Literal
 
 import zarr
 
-from storage import tables
+from storage import provenance, seals, tables
 from storage.location import Root
+from storage.sealing import REPORT, chunk_file
+from storage.seals import BrokenSealError, Seal
+from storage.shared import Place, place_of
 from storage.status import TABLES, guided, require_run, stores
+from storage.zarrs import store_of
+
+Kind = Literal["file", "chunk", "seal", "unfinished", "missing"]
+_AT_ONCE = 8
+"""Chunks that are read side by side: each waits for its disk or its object store."""
 
 
 @dataclass(frozen=True)
@@ -16,15 +32,28 @@ class Finding:
     """Something that is not as it was written."""
 
     artifact: str
+    """Its path under the root."""
     problem: str
+    part_of: str
+    """The artifact that is made again, or put right, where this is mended."""
+    kind: Kind
+    chunk: tuple[int, ...] = ()
+    """Of an array, which chunk."""
+    elsewhere: Root | None = None
+    """The root that it lies under, where that is not the run's own."""
 
     def as_dict(self) -> dict[str, str]:
         """For JSON."""
-        return asdict(self)
+        return {"artifact": self.shown, "problem": self.problem}
+
+    @property
+    def shown(self) -> str:
+        """Its path, with the root where that is not the run's own."""
+        return f"{self.elsewhere.shown}/{self.artifact}" if self.elsewhere else self.artifact
 
 
 def check_root(root: Root) -> list[Finding]:
-    """Read every chunk of every store and every table of a run.
+    """Read every chunk of every store, every table and every sealed file of a run.
 
     Raises
     ------
@@ -32,74 +61,139 @@ def check_root(root: Root) -> list[Finding]:
         There is no run under this root.
     """
     require_run(root)
-    found = [finding for path in stores(root) for finding in _check_store(root, path)]
-    return [*found, *_check_tables(root), *_check_parts(root), *_check_guided(root)]
+    found: list[Finding] = []
+    sealed: dict[str, Seal] = {}
+    for name in root.list(seals.FOLDER):
+        file = f"{seals.FOLDER}/{name}"
+        try:
+            seal = Seal.decode(root.read_bytes(file))
+        except BrokenSealError:
+            found.append(Finding(file, "is no seal as it was written; the artifact is sealed anew", file, "seal"))
+        else:
+            sealed[seal.artifact] = seal
+    for path in stores(root):
+        place = place_of(root, path)
+        if place.root == root:
+            found += _check_store(root, path, sealed.get(path))
+        else:
+            found += [replace(finding, elsewhere=place.root) for finding in _check_shared(place)]
+    parts = [f"trust/{name.removesuffix('.parquet')}" for name in root.list("tables/trust")]
+    for table in (*TABLES, *parts):
+        found += _check_table(root, tables.path(table), sealed.get(tables.path(table)))
+    for artifact in (provenance.RECIPE, provenance.PROVENANCE, REPORT):
+        if artifact in sealed:
+            found += _check_files(root, sealed[artifact])
+    return [*found, *_check_guided(root)]
 
 
-def _check_store(root: Root, path: str) -> Iterator[Finding]:
+def _check_store(root: Root, path: str, seal: Seal | None) -> Iterator[Finding]:
+    if seal is None:
+        yield from _check_unsealed(root, path)
+        return
+    damaged = list(_check_files(root, seal))
+    yield from damaged
+    wrong = {finding.artifact for finding in damaged}
+    store = root.store(path, read_only=True)
+    for file, content in seal.kept.items():
+        folder, _, name = file.rpartition("/")
+        if name == "zarr.json" and file not in wrong and json.loads(content)["node_type"] == "array":
+            array = zarr.open_array(store, path=folder.removeprefix(path).strip("/"), mode="r")
+            if chunk_file(folder, array, (0,) * array.ndim) not in seal.kept:
+                yield from _check_array(root, path, folder, array)
+
+
+def _check_shared(place: Place) -> Iterator[Finding]:
     try:
-        group = zarr.open_group(root.store(path, read_only=True), mode="r", use_consolidated=False)
+        seal = seals.read(place.root, place.path)
+    except BrokenSealError:
+        file = seals.path(place.path)
+        yield Finding(file, "is no seal as it was written; the artifact is sealed anew", file, "seal")
+        seal = None
+    yield from _check_store(place.root, place.path, seal)
+
+
+def _check_unsealed(root: Root, path: str) -> Iterator[Finding]:
+    try:
+        group = zarr.open_group(store_of(root, path, read_only=True), mode="r", use_consolidated=False)
         members = list(group.members(max_depth=None))
     except Exception as error:  # whatever a damaged metadata file makes zarr raise
-        yield Finding(path, f"its metadata cannot be read ({_short(error)})")
+        yield Finding(path, f"its metadata cannot be read ({_short(error)})", path, "file")
         return
     if not group.attrs.get("complete"):
-        yield Finding(path, "is not finished; the command that began it goes on with it")
+        yield Finding(path, "is not finished; the command that began it goes on with it", path, "unfinished")
         return
     for name, member in members:
         if isinstance(member, zarr.Array):
-            yield from _check_array(f"{path}/{name}", member)
+            yield from _check_array(root, path, f"{path}/{name}", member)
 
 
-def _check_array(path: str, array: zarr.Array) -> Iterator[Finding]:
-    chunk, length = array.chunks[0], array.shape[0]
-    for start in range(0, length, chunk):
-        span = slice(start, min(start + chunk, length))
+def _check_array(root: Root, store: str, path: str, array: zarr.Array) -> Iterator[Finding]:
+    counts = [-(-length // size) for length, size in zip(array.shape, array.chunks, strict=True)]
+    places = list(product(*map(range, counts)))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for place, problem in zip(places, pool.map(partial(_chunk_problem, root, path, array), places), strict=True):
+            if problem:
+                yield Finding(path, f"{_entries(array, place)} {problem}", store, "chunk", place)
+
+
+def _chunk_problem(root: Root, path: str, array: zarr.Array, place: tuple[int, ...]) -> str:
+    if not root.exists(chunk_file(path, array, place)):
+        return "are missing"
+    try:
+        array[tuple(slice(at * size, (at + 1) * size) for at, size in zip(place, array.chunks, strict=True))]
+    except Exception as error:  # a checksum, a codec, a shape: any way in which bytes can be wrong
+        return f"are damaged ({_short(error)})"
+    return ""
+
+
+def _entries(array: zarr.Array, place: tuple[int, ...]) -> str:
+    """`entries 32 to 63 of image`; along each axis that is cut into chunks."""
+    names = getattr(array.metadata, "dimension_names", None) or [f"axis {axis}" for axis in range(array.ndim)]
+    told = [
+        f"{at * size} to {min((at + 1) * size, length) - 1} of {name}"
+        for at, size, length, name in zip(place, array.chunks, array.shape, names, strict=True)
+        if size < length
+    ]
+    return f"entries {', '.join(told)}" if told else "its entries"
+
+
+def _check_files(root: Root, seal: Seal) -> Iterator[Finding]:
+    for file in (*seal.kept, *seal.digests):
         try:
-            array[span]
-        except Exception as error:  # a checksum, a codec, a shape: any way in which bytes can be wrong
-            yield Finding(
-                path,
-                f"entries {span.start} to {span.stop - 1} of {_first(array)} are damaged ({_short(error)})",
-            )
-    if missing := array.nchunks - array.nchunks_initialized:
-        yield Finding(path, f"{missing} of {array.nchunks} chunks are missing")
-
-
-def _check_tables(root: Root) -> Iterator[Finding]:
-    for table in TABLES:
-        if not root.exists(tables.path(table)):
-            yield Finding(tables.path(table), "is missing; rosetta mine writes it")
+            content = root.read_bytes(file)
+        except FileNotFoundError:
+            yield Finding(file, "is missing", seal.artifact, "file")
             continue
-        try:
-            tables.read(root, table)
-        except Exception as error:  # pyarrow raises many kinds
-            yield Finding(tables.path(table), f"cannot be read ({_short(error)})")
+        whole = content == seal.kept[file] if file in seal.kept else seals.sha256(content) == seal.digests[file]
+        if not whole:
+            yield Finding(file, "is damaged: it is not what was written", seal.artifact, "file")
 
 
-def _check_parts(root: Root) -> Iterator[Finding]:
-    """The tables that `tables/trust.parquet` is joined from."""
-    for name in root.list("tables/trust"):
-        try:
-            tables.read(root, f"trust/{name.removesuffix('.parquet')}")
-        except Exception as error:  # pyarrow raises many kinds
-            yield Finding(f"tables/trust/{name}", f"cannot be read ({_short(error)})")
+def _check_table(root: Root, file: str, seal: Seal | None) -> Iterator[Finding]:
+    if not root.exists(file):
+        yield Finding(file, "is missing; rosetta mine writes it", file, "missing")
+        return
+    if seal is not None:
+        yield from _check_files(root, seal)
+        return
+    if problem := _unreadable(root, file):
+        yield Finding(file, problem, file, "file")
 
 
 def _check_guided(root: Root) -> Iterator[Finding]:
     """The tables beside inversions and edits; one that is not there yet belongs to a search that is not finished."""
     for place in guided(root):
         for name in root.list(place):
-            if name.endswith(".parquet"):
-                try:
-                    tables.decode(root.read_bytes(f"{place}/{name}"))
-                except Exception as error:  # pyarrow raises many kinds
-                    yield Finding(f"{place}/{name}", f"cannot be read ({_short(error)})")
+            if name.endswith(".parquet") and (problem := _unreadable(root, f"{place}/{name}")):
+                yield Finding(f"{place}/{name}", problem, place, "file")
 
 
-def _first(array: zarr.Array) -> str:
-    names: Any = getattr(array.metadata, "dimension_names", None)
-    return str(names[0]) if names else "the first axis"
+def _unreadable(root: Root, file: str) -> str:
+    try:
+        tables.decode(root.read_bytes(file))
+    except Exception as error:  # pyarrow raises many kinds
+        return f"cannot be read ({_short(error)})"
+    return ""
 
 
 def _short(error: Exception) -> str:

@@ -23,7 +23,7 @@ class FeatureStore:
     @classmethod
     def create(cls, root: Root, wanted: Fingerprint, names: tuple[str, ...], side: int, images: int) -> "FeatureStore":
         """Lay the store out."""
-        group = zarr.create_group(root.store(PATH), overwrite=True)
+        group = zarrs.create_store(root, PATH)
         block = block_size(2 * len(names) * side * side, 4 * MIB, images)
         zarrs.create_array(
             group,

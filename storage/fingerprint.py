@@ -50,6 +50,30 @@ def fingerprint(stage: str, **depends: Any) -> Fingerprint:
     return Fingerprint({"stage": stage, "format": FORMAT, **depends})
 
 
+def require_known_format(attributes: Mapping[str, Any], artifact: str) -> None:
+    """
+    Raises
+    ------
+    UserError
+        An artifact with these attributes was written by a newer version of this project.
+    """
+    depends = attributes.get("depends")
+    require_known(depends.get("format") if isinstance(depends, Mapping) else None, artifact)
+
+
+def require_known(version: object, what: str) -> None:
+    """
+    Raises
+    ------
+    UserError
+        A version of the layout is newer than this one.
+    """
+    if isinstance(version, int) and version > FORMAT:
+        raise UserError(
+            f"{what} was written by a newer rosetta (format {version}, and this one knows {FORMAT}); install that one"
+        )
+
+
 def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
     """The first thing in which two nested mappings differ, as `key: old → new`; empty where they agree."""
     for key in dict.fromkeys([*old, *new]):

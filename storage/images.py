@@ -48,7 +48,7 @@ class ImageStore:
         sources
             Where each image was read from, in their place.
         """
-        group = zarr.create_group(root.store(PATH), overwrite=True)
+        group = zarrs.create_store(root, PATH)
         zarrs.create_array(
             group,
             "pixels",

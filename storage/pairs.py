@@ -40,7 +40,7 @@ class PairStore:
         k
             Neighbours of each unit, where only these are kept.
         """
-        group = zarr.create_group(root.store(path(a, b)), overwrite=True)
+        group = zarrs.create_store(root, path(a, b))
         for side, units in (("a", units_a), ("b", units_b)):
             zarrs.create_labels(group, f"layer_{side}", units.layer_names(), f"unit_{side}")
             zarrs.create_labels(group, f"channel_{side}", units.channels(), f"unit_{side}")

@@ -57,7 +57,7 @@ class ProfileStore:
         features
             Moments of the pixel features on every common grid of the model's units with their partners.
         """
-        group = zarr.create_group(root.store(path(model)), overwrite=True)
+        group = zarrs.create_store(root, path(model))
         layers = len(units.layers)
         zarrs.create_array(
             group, "written", shape=(layers,), chunks=(1,), dtype="bool", dimensions=("layer",), fill=False

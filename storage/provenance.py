@@ -9,8 +9,10 @@ from typing import Any
 
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
-from storage.fingerprint import FORMAT, first_difference
+from storage.fingerprint import FORMAT, first_difference, require_known
 from storage.location import Root
+from storage.objects import retries
+from storage.seals import break_seal
 
 RECIPE = "recipe.toml"
 PROVENANCE = "provenance.json"
@@ -23,12 +25,24 @@ def stored_recipe(root: Root) -> Recipe | None:
     Raises
     ------
     UserError
-        It cannot be read.
+        It cannot be read, or a newer version of this project made the root.
     """
     if not root.exists(RECIPE):
         return None
+    require_known_root(root)
     text = root.read_bytes(RECIPE).decode("utf-8", errors="replace")
     return parse_recipe(text, f"{root.shown}/{RECIPE}")
+
+
+def require_known_root(root: Root) -> None:
+    """
+    Raises
+    ------
+    UserError
+        A newer version of this project made the root.
+    """
+    if root.exists(PROVENANCE):
+        require_known(_record(root).get("format"), root.shown)
 
 
 def require_same_run(root: Root, recipe: Recipe) -> None:
@@ -57,6 +71,7 @@ def require_same_run(root: Root, recipe: Recipe) -> None:
 def _identity(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe decides about the numbers."""
     data = recipe.model_dump(mode="json")
+    del data["images"]["from_"]  # where images lie, not which they are
     return {
         "images": data["images"],
         "models": {spec.pop("name"): spec for spec in data["models"]},
@@ -69,6 +84,7 @@ def write_recipe(root: Root, recipe: Recipe) -> None:
     """Keep the recipe as run, unless it is there already."""
     content = recipe.to_toml().encode()
     if not root.exists(RECIPE) or root.read_bytes(RECIPE) != content:
+        break_seal(root, RECIPE)
         root.write_bytes(RECIPE, content)
 
 
@@ -81,12 +97,8 @@ def write_provenance(
     stages: list[dict[str, object]],
 ) -> None:
     """Add this run to the root's provenance."""
-    record: dict[str, Any] = {"format": FORMAT, "runs": []}
-    if root.exists(PROVENANCE):
-        try:
-            record["runs"] = json.loads(root.read_bytes(PROVENANCE))["runs"]
-        except (ValueError, KeyError, TypeError):
-            record["runs"] = []
+    before = _record(root).get("runs") if root.exists(PROVENANCE) else None
+    record: dict[str, Any] = {"format": FORMAT, "runs": before if isinstance(before, list) else []}
     record["fingerprints"] = dict(fingerprints)
     record["weights_sha256"] = dict(weights)
     record["runs"].append(
@@ -97,9 +109,19 @@ def write_provenance(
             "device": device,
             "versions": {name: _version(name) for name in _PACKAGES},
             "stages": stages,
+            "retries": retries.count,
         }
     )
+    break_seal(root, PROVENANCE)
     root.write_bytes(PROVENANCE, json.dumps(record, indent=2).encode())
+
+
+def _record(root: Root) -> dict[str, Any]:
+    """What the file says; nothing where it is damaged."""
+    try:
+        return dict(json.loads(root.read_bytes(PROVENANCE)))
+    except (ValueError, TypeError):
+        return {}
 
 
 def _version(package: str) -> str | None:

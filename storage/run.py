@@ -22,7 +22,7 @@ from storage.location import Root
 from storage.provenance import stored_recipe
 from storage.status import TABLES, require_run
 from storage.unit import Unit
-from storage.zarrs import open_complete
+from storage.zarrs import open_complete, store_of
 
 if TYPE_CHECKING:
     from storage.run_plots import Plots
@@ -150,7 +150,7 @@ class Run:
             There is no such model.
         """
         self.require_model(model)
-        store = self.root.store(activations.path(model), read_only=True)
+        store = store_of(self.root, activations.path(model), read_only=True)
         tree = xr.open_datatree(store, engine="zarr", chunks={})  # type: ignore[arg-type]
         # What a run that was cut short goes on from says nothing to a reader.
         tree.dataset = tree.to_dataset(inherit=False).drop_vars(["written", "moments"])
@@ -267,7 +267,7 @@ class Run:
 
     def _dataset(self, path: str) -> xr.Dataset:
         open_complete(self.root, path)
-        found = xr.open_zarr(self.root.store(path, read_only=True), chunks={}).drop_vars("written")
+        found = xr.open_zarr(store_of(self.root, path, read_only=True), chunks={}).drop_vars("written")
         return found.assign_coords({name: labels.compute() for name, labels in found.coords.items()})
 
     def _summed(self, model: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from storage.fingerprint import Fingerprint
 from storage.location import Root
+from storage.seals import break_seal
 
 _KEY = b"rosetta"
 
@@ -27,6 +28,7 @@ def write(root: Root, table: str, frame: pd.DataFrame, fingerprint: Fingerprint,
     more
         Plain values that it carries beside its fingerprint (:func:`attributes`).
     """
+    break_seal(root, path(table))
     root.write_bytes(path(table), encode(frame, fingerprint, **more))
 
 

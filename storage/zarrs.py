@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from rosetta.errors import UserError
-from storage.fingerprint import Fingerprint
+from storage.fingerprint import Fingerprint, require_known_format
 from storage.location import Root
+from storage.seals import break_seal
+from storage.shared import Place, place_of
 
 # By default a chunk of nothing but zeros is not written, and then no one can tell it from a chunk that got lost.
 zarr.config.set({"array.write_empty_chunks": True})
@@ -72,52 +75,85 @@ def create_labels(group: zarr.Group, name: str, values: Sequence[str] | np.ndarr
     created[:] = array.astype(object) if text else array
 
 
+def store_of(root: Root, path: str, *, read_only: bool = False) -> Store:
+    """The Zarr store of a run, wherever it lies."""
+    place = place_of(root, path)
+    return place.root.store(place.path, read_only=read_only)
+
+
+def create_store(root: Root, path: str) -> zarr.Group:
+    """A new empty store of a run, in the place of one that may be there."""
+    place = place_of(root, path)
+    break_seal(place.root, place.path)
+    return zarr.create_group(place.root.store(place.path), overwrite=True)
+
+
 def open_existing(root: Root, path: str) -> zarr.Group | None:
     """The group of a store that has been laid out, to go on with; None where there is none.
 
     A store whose layout was cut short has no fingerprint yet and holds no data: it is removed.
     """
-    if not root.exists(f"{path}/zarr.json"):
-        root.remove(path)
+    place = place_of(root, path)
+    if not place.root.exists(f"{place.path}/zarr.json"):
+        place.root.remove(place.path)
         return None
-    group = zarr.open_group(root.store(path), mode="r+", use_consolidated=False)
+    group = zarr.open_group(place.root.store(place.path), mode="r+", use_consolidated=False)
+    require_known_format(group.attrs.asdict(), place.path)
     if "fingerprint" not in group.attrs:
-        root.remove(path)
+        place.root.remove(place.path)
         return None
     return group
 
 
 def stored_attributes(root: Root, path: str) -> dict[str, Any] | None:
-    """What a store that has been laid out says of itself, or None; changes nothing.
+    """What a store of a run that has been laid out says of itself, or None; changes nothing.
 
     Raises
     ------
     UserError
         Its metadata is damaged.
     """
-    if not root.exists(f"{path}/zarr.json"):
+    return attributes_at(place_of(root, path))
+
+
+def attributes_at(place: Place) -> dict[str, Any] | None:
+    """The same of a store in its place."""
+    if not place.root.exists(f"{place.path}/zarr.json"):
         return None
     try:
-        group = zarr.open_group(root.store(path, read_only=True), mode="r", use_consolidated=False)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); remove it and it is made anew") from None
+        group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r", use_consolidated=False)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{place.path} is damaged ({error}); remove it and it is made anew") from None
     attributes = group.attrs.asdict()
+    require_known_format(attributes, place.path)
     return attributes if "fingerprint" in attributes else None
 
 
 def open_complete(root: Root, path: str) -> zarr.Group:
-    """The group of a finished store, to read.
+    """The group of a finished store of a run, to read.
 
     Raises
     ------
     FileNotFoundError
         There is none, or it is not finished.
     """
-    if root.exists(f"{path}/zarr.json"):
-        group = zarr.open_group(root.store(path, read_only=True), mode="r")
+    return open_at(place_of(root, path))
+
+
+def open_at(place: Place) -> zarr.Group:
+    """The group of a finished store in its place.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none, or it is not finished.
+    """
+    if place.root.exists(f"{place.path}/zarr.json"):
+        group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r")
+        require_known_format(group.attrs.asdict(), place.path)
         if group.attrs.get("complete"):
             return group
-    raise FileNotFoundError(f"{path} under {root.shown} is not there or not finished")
+    raise FileNotFoundError(f"{place.path} under {place.root.shown} is not there or not finished")
 
 
 def seal_layout(group: zarr.Group, fingerprint: Fingerprint, attributes: Mapping[str, Any]) -> None:

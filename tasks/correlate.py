@@ -22,6 +22,7 @@ from storage.location import Root
 from storage.pairs import PairStore
 from tasks.engine import Capacity, Engine, engine
 from tasks.graphs import TileGraph, part, summed
+from tasks.meter import saw_images
 from tasks.neighbours import STORES
 from tasks.progress import track
 from tasks.ranks import rank_tile
@@ -90,6 +91,7 @@ def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting)
             store = kind.create(root, a, b, wanted, sides[0].units, sides[1].units, setting.keep_neighbours)
         job = Job(root, a, b, (sides[0].digest, sides[1].digest), plan.step_images, setting.device, setting.precision)
         _fill(store, job, plan, where)
+        saw_images(plan.images)
     store.finish()
     return "done"
 

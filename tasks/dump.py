@@ -13,11 +13,15 @@ from rosetta.recipe import Compute, ModelSpec
 from rosetta.units import Units
 from rosetta.zoo import Model, load
 from storage.activations import ActivationStore, LayerBlock
+from storage.activations import path as activations_path
 from storage.blocks import MIB, block_size, block_slice
 from storage.fingerprint import Fingerprint
 from storage.images import ImageStore
 from storage.location import Root
+from storage.shared import turn
+from tasks.journal import about
 from tasks.memory import keep_freed_memory
+from tasks.meter import forward, saw_images
 from tasks.progress import log, track
 from tasks.stage import Outcome, stage
 
@@ -58,6 +62,13 @@ def dump(
     UserError
         The model gives a value that is not finite; names layer, channels and images.
     """
+    with turn(root, activations_path(spec.name)):
+        return _dump(root, wanted, images, spec, compute, device)
+
+
+def _dump(
+    root: Root, wanted: Fingerprint, images: Fingerprint, spec: ModelSpec, compute: Compute, device: str
+) -> Outcome:
     store = ActivationStore.open(root, spec.name, wanted)
     if store is not None and store.complete:
         return "skipped"
@@ -90,7 +101,7 @@ def _lay_out(
     attributes: dict[str, Any] = {
         "name": model.spec.name,
         "model": model.spec.model,
-        "weights": model.spec.weights if not _may_hold_secrets(model.spec.weights) else "URL with credentials",
+        "weights": model.spec.weights,
         "weights_sha256": model.weights_sha256,
         "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
         "condition": model.spec.condition.model_dump(mode="json", exclude_none=True),
@@ -112,10 +123,6 @@ def _lay_out(
     )
 
 
-def _may_hold_secrets(weights: str) -> bool:
-    return "@" in weights and "://" in weights
-
-
 def _fill(store: ActivationStore, model: Model, images: ImageStore) -> None:
     written = store.written()
     if model.is_generator and not images.complete:
@@ -125,9 +132,11 @@ def _fill(store: ActivationStore, model: Model, images: ImageStore) -> None:
     with track(f"dump {model.spec.name}", images.count) as advance:
         for block in range(len(written)):
             span = block_slice(block, store.block, images.count)
-            if not written[block]:
-                _dump_block(store, block, span, model, images, dtypes)
-            advance(span.stop - span.start)
+            with about(images=f"{span.start}-{span.stop - 1}"):
+                if not written[block]:
+                    _dump_block(store, block, span, model, images, dtypes)
+                    saw_images(span.stop - span.start)
+                advance(span.stop - span.start)
 
 
 def _dump_block(
@@ -164,10 +173,14 @@ def _forward(span: slice, model: Model, images: ImageStore) -> Iterator[tuple[sl
         batch = slice(start, min(start + size, count))
         if latents is not None:
             told = None if classes is None else torch.from_numpy(classes[batch])
-            yield batch, *model.generate(torch.from_numpy(latents[batch]), told)
+            with forward():
+                seen = model.generate(torch.from_numpy(latents[batch]), told)
+            yield batch, *seen
         elif pixels is not None:
             indices = range(span.start + batch.start, span.start + batch.stop)
-            yield batch, None, model.observe(from_pixels(pixels[batch], model.device), indices)
+            with forward():
+                maps = model.observe(from_pixels(pixels[batch], model.device), indices)
+            yield batch, None, maps
 
 
 def _explain(span: slice, model: Model, images: ImageStore, dtypes: Mapping[str, str]) -> NoReturn:

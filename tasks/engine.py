@@ -17,8 +17,9 @@ from dask.delayed import Delayed
 
 from rosetta.errors import UserError
 from storage.location import Root
+from tasks.meter import ContextThreads
 from tasks.probe import probe
-from tasks.progress import Advance
+from tasks.progress import Advance, log
 
 _PATIENCE = "10s"
 """How long a scheduler may take to answer."""
@@ -50,8 +51,8 @@ class Threads:
         """Run them all; what each gave, in their order."""
         parts = {key for task in tasks for key in task.__dask_graph__() if str(key).startswith(f"{PART}-")}
         done = Callback(posttask=lambda key, *_: advance(1) if key in parts else None)
-        with done, _all_torch_threads():
-            return list(dask.compute(*tasks, scheduler="threads", num_workers=at_once, optimize_graph=False))
+        with done, _all_torch_threads(), ContextThreads(at_once) as pool:
+            return list(dask.compute(*tasks, scheduler="threads", pool=pool, optimize_graph=False))
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def local_processes(workers: int) -> Iterator[str]:
         dashboard_address="127.0.0.1:0",
         host="127.0.0.1",
     ) as cluster:
+        log.info("the Dask dashboard of %d workers is at %s", workers, cluster.dashboard_link)
         yield str(cluster.scheduler_address)
 
 

@@ -7,14 +7,16 @@ import torch
 
 from rosetta.zoo.families.pixels import FEATURES, INDEPENDENT, pixel_features
 from rosetta.zoo.preprocessing import Preprocessing
-from storage.features import FeatureStore
+from storage.features import PATH, FeatureStore
 from storage.fingerprint import Fingerprint
 from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
+from storage.shared import turn
 from storage.zarrs import open_complete
 from tasks.dump import from_pixels
 from tasks.memory import keep_freed_memory
+from tasks.meter import saw_images
 from tasks.progress import track
 from tasks.stage import Outcome, stage
 
@@ -26,6 +28,11 @@ _AT_ONCE = 8
 @stage("features")
 def write_features(root: Root, wanted: Fingerprint) -> Outcome:
     """Write what is missing of `features.zarr`."""
+    with turn(root, PATH):
+        return _write(root, wanted)
+
+
+def _write(root: Root, wanted: Fingerprint) -> Outcome:
     store = FeatureStore.open(root, wanted)
     if store is not None and store.complete:
         return "skipped"
@@ -46,6 +53,7 @@ def write_features(root: Root, wanted: Fingerprint) -> Outcome:
                     int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "little") for image in pixels
                 ]
                 advance(len(pixels))
+            saw_images(span.stop - span.start)
             store.write(block, np.concatenate(parts), np.array(digests, dtype=np.uint64))
     store.finish()
     return "done"

@@ -15,9 +15,11 @@ from rosetta.recipe import Images, ModelSpec, Recipe
 from rosetta.zoo import load
 from storage.blocks import MIB, block_size, block_slice
 from storage.fingerprint import Fingerprint
-from storage.images import ImageStore
+from storage.images import PATH, ImageStore
 from storage.location import Root
+from storage.shared import turn
 from tasks.dump import model_block
+from tasks.meter import saw_images
 from tasks.progress import track
 from tasks.stage import Outcome, stage
 
@@ -87,6 +89,18 @@ def draw_images(
 
     A generator's pixels come with its own dump, since an image goes through it only once.
     """
+    with turn(root, PATH):
+        return _draw(root, wanted, recipe, generator, files, device)
+
+
+def _draw(
+    root: Root,
+    wanted: Fingerprint,
+    recipe: Recipe,
+    generator: ModelSpec | None,
+    files: Sequence[str],
+    device: str,
+) -> Outcome:
     store = ImageStore.open(root, wanted)
     if generator is None:
         return _read_source(root, wanted, store, files, recipe.images.size, recipe.compute.chunk_mib)
@@ -130,6 +144,7 @@ def _read_source(
             images = block_slice(block, store.block, len(files))
             squares = list(pool.map(lambda file: square(file, size), files[images]))
             store.write(block, np.stack(squares))
+            saw_images(len(squares))
             advance(len(squares))
     store.finish()
     return "done"

@@ -19,12 +19,14 @@ from storage.activations import ActivationStore
 from storage.features import FeatureStore
 from storage.fingerprint import Fingerprint
 from storage.location import Root
-from storage.profiles import ProfileStore
+from storage.profiles import ProfileStore, path
+from storage.shared import turn
 from tasks.correlate import Setting, plan_side
 from tasks.engine import Capacity, engine
 from tasks.features import SIDE as FEATURE_SIDE
 from tasks.graphs import part
 from tasks.memory import keep_freed_memory
+from tasks.meter import saw_images
 from tasks.profile_layers import Piece, profile_layers
 from tasks.progress import track
 from tasks.stage import Outcome, stage
@@ -54,7 +56,11 @@ def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcom
     UserError
         The memory is too small for a layer.
     """
-    root = root.absolute
+    with turn(root, *(path(subject.model) for subject in subjects)):
+        return _profile(root.absolute, subjects, setting)
+
+
+def _profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcome:
     stores = {subject.model: ProfileStore.open(root, subject.model, subject.wanted) for subject in subjects}
     left = [subject for subject in subjects if (store := stores[subject.model]) is None or not store.complete]
     if not left:
@@ -74,6 +80,7 @@ def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcom
         groups, at_once = in_groups(todo, images, setting.memory, where.capacity)
         with track("profile", len(groups)) as advance:
             where.run([part(profile_layers, root, group) for group in groups], advance, at_once)
+        saw_images(images)
     for subject in left:
         ProfileStore.read_begun(root, subject.model).finish()
     return "done"

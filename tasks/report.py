@@ -7,12 +7,14 @@ from rosetta.view.atlas.page import render
 from rosetta.view.trust_page import render_trust
 from storage.fingerprint import Fingerprint
 from storage.location import Root
+from storage.sealing import REPORT
+from storage.seals import discard
 from tasks.atlas import write_atlas
 from tasks.atlas_run import AtlasRun
 from tasks.stage import Outcome, stage
 from tasks.trust_page import TRUST_PAGE, trust_story
 
-PAGE = "report/index.html"
+PAGE = f"{REPORT}/index.html"
 
 
 @stage("report")
@@ -20,7 +22,7 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
     """Write the atlas, and the page that explains trust; the shell last, so that it never shows what is not there."""
     if is_written(root, wanted):
         return "skipped"
-    root.remove("report")
+    discard(root, REPORT)
     run = AtlasRun.read(root, recipe, anchor, models)
     told = write_atlas(run, wanted.digest)
     if run.judged:

@@ -12,6 +12,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
+from storage.location import LASTING
+from tasks.journal import about
+from tasks.meter import Metrics, metered
+
 P = ParamSpec("P")
 Outcome = Literal["done", "skipped"]
 
@@ -23,6 +27,8 @@ class Stage:
     name: str
     seconds: float
     outcome: Outcome
+    metrics: Metrics | None = None
+    """What it took; None where there was nothing to do."""
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -45,9 +51,12 @@ def stage(name: str) -> Callable[[Callable[P, Outcome]], Task[P, Stage]]:
         @functools.wraps(work)
         def run(*args: P.args, **kwargs: P.kwargs) -> Stage:
             began = time.perf_counter()
-            outcome = work(*args, **kwargs)
             title = name.format(**signature.bind(*args, **kwargs).arguments)
-            return Stage(title, round(time.perf_counter() - began, 3), outcome)
+            kind, _, model = title.partition(" ")
+            with metered() as meter, about(stage=kind, **({"model": model} if model else {})):
+                outcome = work(*args, **kwargs)
+                metrics = meter.metrics() if outcome == "done" else None
+            return Stage(title, round(time.perf_counter() - began, 3), outcome, metrics)
 
         return task(
             name=name.partition(" ")[0],
@@ -66,4 +75,6 @@ def stage(name: str) -> Callable[[Callable[P, Outcome]], Task[P, Stage]]:
 def worth_a_retry(_task: object, _run: TaskRun, state: State) -> bool:
     """Storage and networks have bad moments; what the user must mend does not mend itself."""
     error = state.result(raise_on_failure=False)
+    if isinstance(error, OSError) and error.errno in LASTING:
+        return False
     return isinstance(error, OSError | TimeoutError) and not isinstance(error, FileNotFoundError | PermissionError)

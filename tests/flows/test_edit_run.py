@@ -22,11 +22,11 @@ def place(run, tmp_path_factory):
     "words",
     [
         ("--shift", "-0.25,0"),
-        ("--zoom", "1.3@0.5,0.4"),
-        ("--copy", "0.1,0.1,0.4,0.4", "--paste", "0.5,0.5"),
-        ("--join", "7@x=0.5"),
-        ("--remove", "0"),
-        ("--add", "0@0.25,0.25,0.75,0.75"),
+        pytest.param(("--zoom", "1.3@0.5,0.4"), marks=pytest.mark.soak),
+        pytest.param(("--copy", "0.1,0.1,0.4,0.4", "--paste", "0.5,0.5"), marks=pytest.mark.soak),
+        pytest.param(("--join", "7@x=0.5"), marks=pytest.mark.soak),
+        pytest.param(("--remove", "0"), marks=pytest.mark.soak),
+        pytest.param(("--add", "0@0.25,0.25,0.75,0.75"), marks=pytest.mark.soak),
         ("--remove", "0@0,0,0.5,1", "--add", "1@0.5,0,1,1", "--shift", "0.1,0"),
     ],
 )

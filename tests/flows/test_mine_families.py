@@ -128,7 +128,12 @@ def _recipe(small: Small, folder: Path) -> str:
     )
 
 
-@pytest.fixture(scope="module", params=SMALL, ids=str)
+# One of each kind in every run of the suite: style-based, by class, diffusion.
+LONG = ("dcgan", "stylegan3", "styleganxl", "unet")
+PARAMS = [pytest.param(name, marks=pytest.mark.soak if name in LONG else ()) for name in SMALL]
+
+
+@pytest.fixture(scope="module", params=PARAMS, ids=str)
 def mined(request, rosetta, tmp_path_factory) -> tuple[Small, Recipe, Path, dict]:
     small, folder = SMALL[request.param], tmp_path_factory.mktemp(request.param)
     recipe = folder / "small.toml"

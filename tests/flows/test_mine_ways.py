@@ -95,7 +95,7 @@ def test_the_same_tables_from_threads_local_and_an_address_from_matrix_and_neigh
             xr.testing.assert_identical(whole["pearson"].load(), pair["pearson"].load())
 
 
-@pytest.mark.parametrize("memory", ["2 GiB", "200 MiB"])
+@pytest.mark.parametrize("memory", [pytest.param("2 GiB", marks=pytest.mark.soak), "200 MiB"])
 def test_ranks(rosetta, tmp_path, memory):
     recipe = tmp_path / "ranks.toml"
     recipe.write_text(recipe_text(tmp_path / "root", models=("dcgan", "lite0"), images="count = 96"))

@@ -85,5 +85,8 @@ def test_files_and_tables_at_any_url(tmp_path, url):
     assert not root.exists("tables/units.parquet")
 
 
-def test_credentials_are_not_shown():
-    assert Root("s3://key:secret@bucket/run").shown == "s3://bucket/run"
+def test_credentials_in_a_url_are_refused_and_not_shown():
+    with pytest.raises(UserError, match=r"root s3://bucket/run: the URL holds credentials.*AWS_PROFILE") as told:
+        Root("s3://key:secret@bucket/run")
+    assert "secret" not in str(told.value).replace("AWS_SECRET_ACCESS_KEY", "")
+    assert Root("ftp://me:secret@host/run").shown == "ftp://host/run"

@@ -1,0 +1,63 @@
+"""Object stores: patience with their bad moments, a count of them, and words for what only the user can mend."""
+
+import threading
+from functools import cache
+from typing import Any
+
+import fsspec
+
+_ATTEMPTS = 10
+_CONNECT, _READ = 10, 60
+"""Seconds."""
+
+
+class Retries:
+    """How many requests of this process had to be made again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def saw(self, response: Any = None, caught_exception: Exception | None = None, **_: Any) -> None:
+        """Called by botocore after every attempt; says nothing, so that botocore decides."""
+        status = 0 if response is None else response[0].status_code
+        if caught_exception is not None or status >= 500 or status == 429:
+            with self._lock:
+                self.count += 1
+
+
+retries = Retries()
+
+
+@cache
+def be_patient() -> None:
+    """Have s3fs try again longer than it would by itself, and count; what the user has configured stays.
+
+    Keys, profile, endpoint and region come from the environment or from the user's files, as boto knows them; none of
+    them passes through here.
+    """
+    given = fsspec.config.conf.setdefault("s3", {})
+    policy = {"retries": {"mode": "standard", "max_attempts": _ATTEMPTS}}
+    given.setdefault("config_kwargs", {**policy, "connect_timeout": _CONNECT, "read_timeout": _READ})
+    if "session" not in given:
+        from aiobotocore.session import AioSession
+
+        session = AioSession()
+        session.register("needs-retry.s3", retries.saw)
+        given["session"] = session
+
+
+def fault_of_store(error: BaseException) -> str | None:
+    """What to tell of an error that comes from an object store, with its remedy; None for any other.
+
+    Keys never stand in it: boto's messages name requests, not what signed them.
+    """
+    if not type(error).__module__.startswith("botocore."):
+        return None
+    remedies = {
+        "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        "EndpointConnectionError": "look at AWS_ENDPOINT_URL and the network",
+        "ProfileNotFound": "look at AWS_PROFILE",
+    }
+    told = " ".join(str(error).split())[:300]
+    return f"object store: {told}; {remedies.get(type(error).__name__, 'look at the URL and at what AWS_… is set to')}"

@@ -1,0 +1,103 @@
+"""Bytes that pass between this process and its stores, counted for whoever asks."""
+
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import WrapperStore
+
+
+@dataclass
+class Channel:
+    """One direction."""
+
+    bytes: int = 0
+    """As stored, compressed."""
+    seconds: float = 0.0
+    """In which at least one transfer was under way."""
+    _busy: int = 0
+    _since: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @contextmanager
+    def transfer(self) -> Iterator[None]:
+        """One transfer, from any thread."""
+        with self._lock:
+            if self._busy == 0:
+                self._since = time.perf_counter()
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy -= 1
+                if self._busy == 0:
+                    self.seconds += time.perf_counter() - self._since
+
+    def add(self, count: int) -> None:
+        """So many bytes more."""
+        with self._lock:
+            self.bytes += count
+
+
+@dataclass
+class Traffic:
+    """Both directions."""
+
+    read: Channel = field(default_factory=Channel)
+    written: Channel = field(default_factory=Channel)
+
+
+counted: ContextVar[Traffic] = ContextVar("counted")
+"""What counts what this context transfers; where it is not set nothing is counted."""
+
+
+@contextmanager
+def reading() -> Iterator[Channel]:
+    """A read under way; the channel to add its bytes to."""
+    channel = counted.get(_NOBODY).read
+    with channel.transfer():
+        yield channel
+
+
+@contextmanager
+def writing() -> Iterator[Channel]:
+    """The same of a write."""
+    channel = counted.get(_NOBODY).written
+    with channel.transfer():
+        yield channel
+
+
+_NOBODY = Traffic()
+
+
+class CountedStore(WrapperStore[Store]):
+    """A Zarr store whose transfers are counted.
+
+    Zarr works in a thread of its own but in the context of whoever asked.
+    """
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """See :meth:`zarr.abc.store.Store.get`."""
+        with reading() as channel:
+            found = await self._store.get(key, prototype, byte_range)
+        channel.add(0 if found is None else len(found))
+        return found
+
+    async def _get_many(
+        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
+    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
+        async for key, found in self._store._get_many(requests):
+            counted.get(_NOBODY).read.add(0 if found is None else len(found))
+            yield key, found
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """See :meth:`zarr.abc.store.Store.set`."""
+        with writing() as channel:
+            await self._store.set(key, value)
+        channel.add(len(value))

@@ -1,0 +1,124 @@
+"""A run in an object store: a real S3 server on loopback, with and without bad moments."""
+
+import fsspec
+import pytest
+from faulty_s3 import BUCKET, KEYS, S3, Faulty, client, environment
+from packaged import recipe_text
+
+pytestmark = pytest.mark.slow
+
+TABLES = ("units", "buddies", "trust", "rosetta", "clusters")
+
+
+@pytest.fixture(scope="module")
+def s3():
+    started = S3.start()
+    yield started
+    started.server.stop()
+
+
+@pytest.fixture(scope="module")
+def store(rosetta, s3):
+    """The command, with the server's address and keys in its environment."""
+    return type(rosetta)({**rosetta.environment, **s3.environment})
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(recipe_text("elsewhere"))
+    return path
+
+
+def files(s3: S3, folder: str) -> dict[str, bytes]:
+    found = {}
+    for page in client(s3.url).get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=folder):
+        for entry in page.get("Contents", ()):
+            found[entry["Key"]] = client(s3.url).get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
+    return found
+
+
+def same_tables(found: dict[str, bytes], folder: str, run) -> bool:
+    return all(
+        found[f"{folder}/tables/{table}.parquet"] == (run[0] / f"tables/{table}.parquet").read_bytes()
+        for table in TABLES
+    )
+
+
+@pytest.fixture(scope="module")
+def mined(store, tmp_path_factory):
+    recipe = tmp_path_factory.mktemp("s3") / "small.toml"
+    recipe.write_text(recipe_text(f"s3://{BUCKET}/whole"))
+    return store.json("mine", recipe)
+
+
+def test_the_same_bytes_as_on_disk(mined, run, s3):
+    found = files(s3, "whole")
+    assert same_tables(found, "whole", run)
+    assert mined["counts"] == run[1]["counts"]
+    assert not [name for name in found if name.endswith((".part", ".lock"))]
+
+
+def test_what_reads_a_run_reads_it_there(mined, store):
+    place = f"s3://{BUCKET}/whole"
+    assert store("check", place).stdout == "Everything is whole.\n"
+    assert {entry["state"] for entry in store.json("status", place)["artifacts"]} == {"complete"}
+    assert store.json("report", place, "--figure", 0)["path"] == f"{place}/figures/concept-0.png"
+    done = store.json("invert", place, 3, "--name", "one", "--steps", 4)
+    assert {stage["outcome"] for stage in done["stages"]} == {"done"}
+
+
+def test_no_key_is_kept_or_told(mined, s3, store):
+    found = files(s3, "whole")
+    told = store("status", f"s3://{BUCKET}/whole")
+    for secret in KEYS.values():
+        assert not [name for name, content in found.items() if secret.encode() in content]
+        assert secret not in told.stdout + told.stderr
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_bad_moments_change_nothing(rosetta, run, s3, recipe):
+    faulty = Faulty(s3.url, share=0.05, seed=3).start()
+    store = type(rosetta)({**rosetta.environment, **environment(faulty.url)})
+    done = store.start("mine", recipe, "--root", f"s3://{BUCKET}/faulty", "--json")
+    said, errors = done.communicate(timeout=800)
+    assert done.returncode == 0, errors
+    assert set(faulty.faults) == {"503", "reset", "stall", "short"}
+    found = files(s3, "faulty")
+    assert same_tables(found, "faulty", run)
+    import json
+
+    assert json.loads(said)["retries"] >= faulty.faults["503"] + faulty.faults["reset"]
+    assert json.loads(found["faulty/provenance.json"])["runs"][-1]["retries"] == json.loads(said)["retries"]
+
+
+@pytest.mark.parametrize(
+    ("root", "changes", "told"),
+    [
+        ("s3://not-there/run", {}, ("root s3://not-there/run: cannot be written", "bucket does not exist")),
+        (f"s3://{BUCKET}/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, ("127.0.0.1:9", "AWS_ENDPOINT_URL")),
+        (f"s3://{BUCKET}/x", {"AWS_PROFILE": "nobody"}, ("nobody", "AWS_PROFILE")),
+        ("s3://key:hidden@zoo/x", {}, ("s3://…@zoo holds credentials", "environment or a profile")),
+    ],
+)
+def test_what_can_be_wrong_is_one_line(rosetta, s3, recipe, root, changes, told):
+    store = type(rosetta)({**rosetta.environment, **s3.environment, **changes})
+    done = store("mine", recipe, "--root", root)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "hidden" not in done.stderr
+    for word in told:
+        assert word in done.stderr.splitlines()[-1]
+
+
+def test_memory_is_a_store_too(monkeypatch, recipe, run):
+    from storage.check import check_root
+    from storage.location import Root
+
+    # What is on the disk, moved; the run's own process is gone with its memory.
+    place = fsspec.filesystem("memory")
+    for path in run[0].rglob("*"):
+        if path.is_file():
+            place.pipe_file(f"/copied/{path.relative_to(run[0])}", path.read_bytes())
+    assert check_root(Root("memory://copied")) == []

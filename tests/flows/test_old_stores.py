@@ -1,0 +1,78 @@
+"""What older versions of the layout left is still read, to the same numbers; what a newer one left is refused."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+from stores_of_versions.make import PLACE, numbers
+
+from rosetta.errors import UserError
+from storage import open_run
+from storage.check import check_root
+from storage.fingerprint import FORMAT
+from storage.location import Root
+from storage.status import status
+
+VERSIONS = sorted(path.parent.name for path in PLACE.glob("*/root.zip"))
+
+
+def unpack(version: str, folder: Path) -> Path:
+    with zipfile.ZipFile(PLACE / version / "root.zip") as packed:
+        packed.extractall(folder / "root")
+    return folder / "root"
+
+
+def test_the_present_version_is_kept():
+    assert str(FORMAT) in VERSIONS, "run tests/stores_of_versions/make.py and commit what it leaves"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_opens_with_the_same_numbers(version, tmp_path):
+    root = unpack(version, tmp_path)
+    told = json.loads((PLACE / version / "expected.json").read_text())
+    found = numbers(open_run(root))
+    assert found.keys() == told.keys()
+    for key, value in told.items():
+        same = found[key] if key == "models" else pytest.approx(found[key], rel=1e-12, nan_ok=True)
+        assert same == value, key
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_is_whole_and_complete(version, tmp_path):
+    root = Root(str(unpack(version, tmp_path)))
+    assert check_root(root) == []
+    assert status(root).state == "complete"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_page_of_every_version_is_written_anew(version, rosetta, tmp_path):
+    root = unpack(version, tmp_path)
+    shutil.rmtree(root / "report")
+    done = rosetta("report", root)
+    assert done.returncode == 0, done.stderr
+    assert (root / "report/index.html").exists()
+
+
+def test_a_newer_root_is_refused_in_one_line(tmp_path, here):
+    root = unpack(VERSIONS[-1], tmp_path)
+    record = json.loads((root / "provenance.json").read_text())
+    (root / "provenance.json").write_text(json.dumps({**record, "format": FORMAT + 1}))
+    with pytest.raises(UserError, match=f"written by a newer rosetta .format {FORMAT + 1}"):
+        open_run(root)
+    for command in ("status", "check", "report", "prune", "trust"):
+        refused = here(command, root)
+        assert refused.returncode == 2
+        assert "newer rosetta" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_newer_store_is_refused_too(tmp_path):
+    root = unpack(VERSIONS[-1], tmp_path)
+    for name in ("images.zarr", "activations/ada.zarr"):
+        about = root / name / "zarr.json"
+        about.write_text(about.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
+    with pytest.raises(UserError, match=r"images\.zarr was written by a newer rosetta"):
+        open_run(root)
