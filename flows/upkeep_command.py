@@ -69,7 +69,7 @@ def prune(
     agreed = yes or (something and not as_json and _asked(found.bytes))
     if agreed:
         with holding(place):
-            remove(place, found)
+            remove(place, found.still(find_leftovers(place, forget)))
     if as_json:
         answer: dict[str, Any] = {"root": root, **found.as_dict(), "removed": agreed and something}
         print_json(answer)

@@ -125,4 +125,6 @@ def _take(root: Root, path: str, mine: Holder, wait: bool) -> None:
 def _beat(root: Root, path: str, mine: Holder, over: threading.Event) -> None:
     while not over.wait(_BEAT):
         with suppress(OSError):
+            if (found := holder(root, path)) is None or found.token != mine.token:
+                return  # taken over, while this process was not given any time
             root.write_bytes(path, Holder(**{**asdict(mine), "beat": time.time()}).encode())

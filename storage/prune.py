@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ class Pruning:
     def bytes(self) -> int:
         """All that is freed."""
         return sum(leftover.bytes for leftover in self.leftovers)
+
+    def still(self, now: "Pruning") -> "Pruning":
+        """What of this is true now as well: a run may have begun to use some of it."""
+        there = {leftover.path for leftover in now.leftovers}
+        return replace(self, leftovers=tuple(leftover for leftover in self.leftovers if leftover.path in there))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

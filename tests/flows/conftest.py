@@ -1,42 +1,14 @@
 """A real Prefect server on loopback, and one small real run that many tests look at."""
 
-import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import Command
 from packaged import recipe_text
 from prefect_server import prefect_server
 
 from flows.command import main
-
-
-class Command:
-    """The command `rosetta` in a process of its own."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
-
-    def start(self, *args: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.command", *map(str, args)],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, *args: object) -> subprocess.CompletedProcess[str]:
-        process = self.start(*args)
-        out, err = process.communicate(timeout=240)
-        return subprocess.CompletedProcess(args, process.returncode, out, err)
-
-    def json(self, *args: object) -> dict:
-        """What it prints with --json; fails the test where it fails."""
-        done = self(*args, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -32,6 +33,13 @@ def left(process: psutil.Process, folder: Path) -> dict[str, object]:
     }
 
 
+def settle(process: psutil.Process, before: int) -> None:
+    """Give a thread that is just ending a moment: its end is the kernel's, after Python's."""
+    deadline = time.monotonic() + 10
+    while process.num_threads() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def called(child: psutil.Process) -> str:
     """What runs there."""
     command = " ".join(child.cmdline())
@@ -49,12 +57,15 @@ def main(folder: Path, count: int) -> None:
     from rosetta.recipe import parse_recipe
 
     process = psutil.Process()
+    threads = process.num_threads()
     for number in range(count):
         root = folder / f"run{number}"
         way = "local" if number % 3 == 2 else "threads"
         recipe = parse_recipe(recipe_text(root) + f'cluster = "{way}"\nworkers = 1\n', "soak")
         mined = mine(recipe)
         assert all(stage.outcome == "done" for stage in mined.stages)
+        settle(process, threads)
+        threads = process.num_threads()
         print(json.dumps(left(process, root)), flush=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
-from conftest import Command
+from command import Command
 from planted import write_maps
 from tinyzoo import recipe_text
 

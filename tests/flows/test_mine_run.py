@@ -182,7 +182,7 @@ def test_check_and_status(run, rosetta, tmp_path):
     done = rosetta("check", tmp_path / "root")
     assert done.returncode == 2
     assert "activations/lite0.zarr/blocks.2/activation" in done.stdout
-    assert "activations/dcgan.zarr/main.5/activation: 1 of" in done.stdout
+    assert "activations/dcgan.zarr/main.5/activation: entries 8 to 15 of image are missing" in done.stdout
     assert "tables/buddies.parquet" in done.stdout
     assert len(done.stdout.splitlines()) == 3
 

@@ -18,12 +18,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def tiny(environment):
+def tiny(rosetta, environment):
     """The command, which finds the tiny models."""
-    from conftest import Command
-
     tests = Path(__file__).parents[1]
-    return Command({**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tests}"})
+    return type(rosetta)({**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tests}"})
 
 
 def mine(tiny, folder, name, models, images="", count=20):
@@ -175,3 +173,70 @@ def test_a_tampered_list_of_shared_stores_opens_nothing_else(sweep, here, tmp_pa
         refused = here("check", root)
         assert refused.returncode == 2
         assert "is no store that runs share" in refused.stderr
+
+
+def test_a_model_that_left_every_recipe_is_shown_and_pruned(sweep, tiny, tmp_path):
+    folder, _ = sweep
+    zoo, root = tmp_path / "zoo", tmp_path / "run"
+    shutil.copytree(folder / "zoo", zoo)
+    shutil.rmtree(zoo / "users")
+    mine(tiny, tmp_path, "run", ("painter", "ada", "bob"), f'from = "{zoo}"')
+    mine(tiny, tmp_path, "run", ("painter", "ada"), f'from = "{zoo}"')
+    stale = ["correlations/painter~bob.zarr", "tables/trust/painter~bob.parquet"]
+    shown = tiny("prune", root)
+    assert shown.returncode == 0
+    assert [line.split()[0] for line in shown.stdout.splitlines()[:-1]] == stale
+    assert shown.stdout.splitlines()[-1].endswith("nothing was removed. Give --yes to remove it.")
+    printed = tiny.json("prune", root)
+    assert [entry["path"] for entry in printed["leftovers"]] == stale
+    assert (printed["removed"], all((root / path).exists() for path in stale)) == (False, True)
+    assert tiny.json("prune", root, "--yes")["removed"]
+    assert not any((root / path).exists() for path in stale)
+    assert tiny("prune", root).stdout == "Nothing to remove.\n"
+    assert tiny("prune", zoo, "--yes").returncode == 0
+    assert sorted(path.name for path in (zoo / "activations").iterdir()) == ["ada.zarr", "painter.zarr"]
+    assert tiny.json("check", root)["damaged"] == []
+    assert tiny("mine", tmp_path / "run.toml").stdout.startswith("Nothing to do")
+
+
+def test_status_names_what_is_shared(sweep, tiny):
+    folder, _ = sweep
+    found = tiny.json("status", folder / "two")
+    assert (found["root"], found["run"], found["state"]) == (str(folder / "two"), "tiny", "complete")
+    where = {entry["artifact"]: entry["shared"] for entry in found["artifacts"]}
+    assert where["activations/cyd.zarr"] == f"{folder / 'zoo'}/activations/cyd.zarr"
+    assert where["correlations/painter~cyd.zarr"] is None
+    assert sorted(tiny.json("status", folder / "zoo")["users"]) == sorted(str(folder / name) for name in sweep[1])
+
+
+def test_what_is_damaged_under_the_shared_root_is_mended_there(tiny, tmp_path):
+    shared = f'from = "{tmp_path / "zoo"}"'
+    mine(tiny, tmp_path, "one", ("painter", "ada", "bob"), shared)
+    tables = {path.name: path.read_bytes() for path in (tmp_path / "one/tables").glob("*.parquet")}
+    chunk = next(path for path in (tmp_path / "zoo/activations/bob.zarr").rglob("activation/c/0/*/*/0"))
+    before = chunk.read_bytes()
+    chunk.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    told = tiny("check", tmp_path / "one")
+    assert told.returncode == 2
+    assert told.stdout.startswith(f"{tmp_path}/zoo/activations/bob.zarr/")
+    mended = tiny.json("mine", tmp_path / "one.toml", "--mend")
+    assert [stage["name"] for stage in mended["stages"] if stage["outcome"] == "done"] == ["dump bob"]
+    assert chunk.read_bytes() == before
+    assert {path.name: path.read_bytes() for path in (tmp_path / "one/tables").glob("*.parquet")} == tables
+    assert tiny("check", tmp_path / "one").stdout == "Everything is whole.\n"
+
+
+def test_two_runs_that_want_the_same_model_dump_it_once(tiny, tmp_path):
+    shared = f'from = "{tmp_path / "zoo"}"'
+    mine(tiny, tmp_path, "first", ("painter", "ada"), shared)
+    started = []
+    for name in ("left", "right"):
+        recipe = tmp_path / f"{name}.toml"
+        recipe.write_text(recipe_text(tmp_path / name, ("painter", "ada", "bob"), shared, 20))
+        started.append(tiny.start("mine", recipe, "--json"))
+    ended = [(*process.communicate(timeout=240), process.returncode) for process in started]
+    assert [code for _, _, code in ended] == [0, 0], [errors for _, errors, _ in ended]
+    said = [json.loads(out) for out, _, _ in ended]
+    outcomes = sorted(stage["outcome"] for mined in said for stage in mined["stages"] if stage["name"] == "dump bob")
+    assert outcomes == ["done", "skipped"]
+    assert not list((tmp_path / "zoo").rglob("*.lock"))

@@ -62,6 +62,7 @@ def test_blocks_and_bytes_are_counted(root):
     begin(root, "b")
     entry = listed(root)["activations/b.zarr"]
     assert (entry.state, entry.done, entry.total) == ("2 of 4 blocks", 2, 4)
+    assert entry.bytes == (8 * 3 * 4 * 4 + 8 * 3 * 4 + 2 * 3 * 8 + 4 * 2 * 3 * 8 + 3 * 4 + 4) // 2
     assert status(root).without_store == ("c",)
     whole = listed(root)["activations/a.zarr"]
     assert (whole.done, whole.total) == (2, 2)

@@ -82,6 +82,16 @@ def test_signs_of_life(root, monkeypatch):
     assert "lock" not in [thread.name for thread in threading.enumerate()]
 
 
+def test_who_was_taken_over_does_not_take_it_back(root, monkeypatch):
+    monkeypatch.setattr(lock, "_BEAT", 0.05)
+    with locked(root):
+        another = replace(Holder.here(), token="another")
+        root.write_bytes(RUN, another.encode())
+        time.sleep(0.3)
+        assert holder(root) == another
+    assert holder(root) == another
+
+
 def test_of_many_that_come_at_once_one_gets_it(root, monkeypatch):
     root.write_bytes(RUN, gone().encode())
     inside, refused, most = [], [], []
