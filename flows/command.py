@@ -89,7 +89,8 @@ def mine(
         print_json({**mined.as_dict(), "mended": [finding.as_dict() for finding in mended]})
         return
     for finding in mended:
-        print(f"Mended {finding.shown}: {finding.problem}")
+        again = f"; give the same {finding.again} again, which makes just that" if finding.again else ""
+        print(f"{'Removed' if again else 'Mended'} {finding.shown}: {finding.problem}{again}")
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
     print(f"{mined.rosetta} Rosetta neurons in {mined.clusters} clusters")
@@ -184,9 +185,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"rosetta: {' '.join(str(error).split())} (rosetta --help lists what there is)", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
+        from storage.check import is_damage
         from storage.objects import fault_of_store
 
-        if (told := fault_of_store(error)) is None:
+        told = fault_of_store(error)
+        if told is None and is_damage(error):
+            told = "what was written is damaged; rosetta check ROOT names it, rosetta mine with --mend makes it again"
+        if told is None:
             raise
         print(f"rosetta: {told}", file=sys.stderr)
         sys.exit(2)

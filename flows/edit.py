@@ -7,6 +7,7 @@ from flows.invert import NAMED, Guided, Plan, claim, guided_of, laid_out, opened
 from rosetta.guidance.edits import Join, clusters_of
 from rosetta.guidance.optimise import Descent
 from rosetta.guidance.settings import Editing
+from storage.sealing import seal_guided
 from tasks.classes import require_class
 from tasks.edit import GUIDANCE, TERMS, Wish, edit_batch, judge_edits
 from tasks.guided_page import Story, write_page
@@ -85,4 +86,5 @@ def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
         story = Story("edit", plan.steering.recipe.name, f"Asked for: {words}.", settings)
         named = clusters_of(wish.edits) or None
         stages.append(write_page(place, mark, where, story, plan.steering.models, named, wish, others, device))
+        seal_guided(place, where)
     return guided_of(plan, stages)

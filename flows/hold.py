@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rosetta.errors import UserError
+from storage.check import is_damage
 from storage.location import LASTING, Root
 from storage.lock import RUN, locked
 
@@ -15,14 +16,20 @@ def holding(root: Root, lock: str = RUN) -> Iterator[None]:
     Raises
     ------
     UserError
-        Another process holds it; or the disk is full, say, or lets nothing more be written.
+        Another process holds it; or the disk is full, say, or lets nothing more be written; or what was written there
+        is damaged.
     """
     try:
         with locked(root, lock):
             yield
-    except OSError as error:
-        if error.errno not in LASTING:
+    except (OSError, ValueError) as error:
+        if is_damage(error):
+            told = (
+                f"what was written is damaged; rosetta check {root.shown} names it, and rosetta mine with --mend"
+                " makes just that again"
+            )
+        elif isinstance(error, OSError) and error.errno in LASTING:
+            told = f"{LASTING[error.errno]}; mend that, and the same command goes on where it stopped"
+        else:
             raise
-        raise UserError(
-            f"{root.shown}: {LASTING[error.errno]}; mend that, and the same command goes on where it stopped"
-        ) from error
+        raise UserError(f"{root.shown}: {told}") from error

@@ -22,8 +22,9 @@ from rosetta.guidance.settings import Inversion, Table
 from rosetta.zoo.model import Model
 from storage import tables
 from storage.fingerprint import Fingerprint, fingerprint
-from storage.guided import GuidedStore, read_table, require_free
+from storage.guided import GuidedStore, break_seals, read_table, require_free
 from storage.location import Root
+from storage.sealing import seal_guided
 from storage.zarrs import stored_attributes
 from tasks.classes import Classes, class_of, require_class, told
 from tasks.guided_page import Story, write_page
@@ -163,6 +164,7 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
         stages.append(
             write_page(plan.root, plan.mark, plan.where, story, models, wanted.clusters, None, {}, plan.device)
         )
+        seal_guided(plan.root, plan.where)
     return guided_of(plan, stages)
 
 
@@ -199,6 +201,7 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
         settings = (*_settings(wanted.model_dump(mode="json", by_alias=True)), *chosen)
         story = Story("inversion", steering.recipe.name, lede, settings)
         stages.append(write_page(place, plan.mark, where, story, steering.models, None, None, {}, plan.device))
+        seal_guided(place, where)
     return guided_of(plan, stages)
 
 
@@ -245,6 +248,7 @@ def claim(plan: Plan, replace: bool) -> None:
     if replace:
         found = stored_attributes(plan.root, f"{plan.where}/result.zarr")
         if found is not None and found["fingerprint"] != plan.mark.digest:
+            break_seals(plan.root, plan.where)
             plan.root.remove(plan.where)
 
 

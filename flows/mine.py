@@ -43,13 +43,15 @@ class Mined:
     """By pair, `a~b`."""
     rosetta: int
     clusters: int
+    retries: int = 0
+    """Requests to object stores that were made again."""
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {
             "root": self.root,
             "stages": [stage.as_dict() for stage in self.stages],
-            "retries": retries.count,
+            "retries": self.retries,
             "counts": {
                 "units": self.units,
                 "buddies": self.buddies,
@@ -73,6 +75,7 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
         UserError: Something that the recipe names is not right; nothing has been changed then.
     """
     wanted = recipe_of(recipe, root, changes)
+    before = retries.count
     plan = prepare(wanted, replace)
     plan.root.require_writable()
     with holding(plan.root), about(run=wanted.name, root=plan.root.shown):
@@ -87,9 +90,10 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
             weights=plan.weights,
             fingerprints=plan.artifacts(),
             stages=[stage.as_dict() for stage in stages],
+            retries=retries.count - before,
         )
         seal_finished(plan.root)
-    mined = _counts(plan, stages)
+    mined = _counts(plan, stages, retries.count - before)
     _link(plan.root, wanted.name, mined)
     return mined
 
@@ -144,7 +148,7 @@ def _remove_what_differs(plan: Survey) -> None:
             discard(plan.root, path)
 
 
-def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:
+def _counts(plan: Survey, stages: tuple[Stage, ...], retried: int = 0) -> Mined:
     buddies = tables.read(plan.root, "buddies").groupby(["model_a", "model_b"]).size()
     return Mined(
         plan.root.shown,
@@ -153,6 +157,7 @@ def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:
         {f"{a}~{b}": int(buddies.get((a, b), 0)) for a, b in plan.pairs},
         int(tables.read(plan.root, "rosetta")["rosetta"].nunique()),
         len(tables.read(plan.root, "clusters")),
+        retried,
     )
 
 

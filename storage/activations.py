@@ -145,7 +145,7 @@ class ActivationStore:
 
     def written(self) -> npt.NDArray[np.bool_]:
         """(block,) which blocks are in."""
-        return np.asarray(self._array("written")[:])
+        return zarrs.markers(self.group)
 
     def dtypes(self) -> dict[str, str]:
         """By layer name: how its activations are stored."""

@@ -5,22 +5,24 @@ written.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import zarr
 
-from storage import provenance, seals, tables
+from storage import provenance, seals, shared, tables
+from storage.guided import RESULT
 from storage.location import Root
-from storage.sealing import REPORT, chunk_file
+from storage.markers import marker
+from storage.sealing import FIGURES, REPORT, chunk_file
 from storage.seals import BrokenSealError, Seal
 from storage.shared import Place, place_of
-from storage.status import TABLES, guided, require_run, stores
-from storage.zarrs import store_of
+from storage.status import TABLES, guided, own_stores, require_run
+from storage.zarrs import markers, store_of
 
 Kind = Literal["file", "chunk", "seal", "unfinished", "missing"]
 _AT_ONCE = 8
@@ -41,6 +43,8 @@ class Finding:
     """Of an array, which chunk."""
     elsewhere: Root | None = None
     """The root that it lies under, where that is not the run's own."""
+    again: str = ""
+    """Of what mending took away and no mining makes: the command that does."""
 
     def as_dict(self) -> dict[str, str]:
         """For JSON."""
@@ -52,8 +56,24 @@ class Finding:
         return f"{self.elsewhere.shown}/{self.artifact}" if self.elsewhere else self.artifact
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether an error is that of bytes that do not fit their checksum: of a chunk, or of a table's page."""
+    return isinstance(error, ValueError | OSError) and "checksum" in str(error).lower()
+
+
 def check_root(root: Root) -> list[Finding]:
-    """Read every chunk of every store, every table and every sealed file of a run.
+    """Read every chunk of every store, every table and every sealed file under a root.
+
+    Raises
+    ------
+    UserError
+        There is no run under this root.
+    """
+    return [*check_run(root), *(finding for place in guided(root) for finding in check_guided(root, place))]
+
+
+def check_run(root: Root) -> list[Finding]:
+    """The same without inversions and edits, which are no part of a run.
 
     Raises
     ------
@@ -65,13 +85,17 @@ def check_root(root: Root) -> list[Finding]:
     sealed: dict[str, Seal] = {}
     for name in root.list(seals.FOLDER):
         file = f"{seals.FOLDER}/{name}"
+        if seals.is_guided(file):
+            continue
         try:
             seal = Seal.decode(root.read_bytes(file))
         except BrokenSealError:
-            found.append(Finding(file, "is no seal as it was written; the artifact is sealed anew", file, "seal"))
+            found.append(_broken(file))
         else:
             sealed[seal.artifact] = seal
-    for path in stores(root):
+    if shared.FILE in sealed and (wrong := list(_check_files(root, sealed[shared.FILE]))):
+        return [*found, *wrong]  # it says where stores lie
+    for path in own_stores(root):
         place = place_of(root, path)
         if place.root == root:
             found += _check_store(root, path, sealed.get(path))
@@ -83,7 +107,44 @@ def check_root(root: Root) -> list[Finding]:
     for artifact in (provenance.RECIPE, provenance.PROVENANCE, REPORT):
         if artifact in sealed:
             found += _check_files(root, sealed[artifact])
-    return [*found, *_check_guided(root)]
+    for name in root.list(FIGURES):
+        if (file := f"{FIGURES}/{name}") in sealed:
+            found += _check_files(root, sealed[file])
+    return found
+
+
+def check_guided(root: Root, place: str) -> list[Finding]:
+    """Everything of one inversion or edit: its store, its tables, its page.
+
+    Parameters
+    ----------
+    place
+        `inversions/<name>` or `edits/<name>`.
+    """
+    found: list[Finding] = []
+    sealed: dict[str, Seal] = {}
+    store = f"{place}/{RESULT}"
+    for artifact in (store, place):
+        try:
+            seal = seals.read(root, artifact)
+        except BrokenSealError:
+            found.append(_broken(seals.path(artifact)))
+        else:
+            if seal is not None:
+                sealed[artifact] = seal
+    found += _check_store(root, store, sealed.get(store))
+    if place in sealed:
+        return [*found, *_check_files(root, sealed[place])]
+    for name in root.list(place):
+        if name.endswith(".parquet") and (problem := _unreadable(root, f"{place}/{name}")):
+            found.append(Finding(f"{place}/{name}", problem, place, "file"))
+    if not found and not (root.exists(f"{place}/metrics.parquet") and root.exists(f"{place}/index.html")):
+        found.append(Finding(place, "has no metrics or no page; the command that began it goes on", place, "missing"))
+    return found
+
+
+def _broken(seal: str) -> Finding:
+    return Finding(seal, "is no seal as it was written; the artifact is sealed anew", seal, "seal")
 
 
 def _check_store(root: Root, path: str, seal: Seal | None) -> Iterator[Finding]:
@@ -106,8 +167,7 @@ def _check_shared(place: Place) -> Iterator[Finding]:
     try:
         seal = seals.read(place.root, place.path)
     except BrokenSealError:
-        file = seals.path(place.path)
-        yield Finding(file, "is no seal as it was written; the artifact is sealed anew", file, "seal")
+        yield _broken(seals.path(place.path))
         seal = None
     yield from _check_store(place.root, place.path, seal)
 
@@ -121,15 +181,41 @@ def _check_unsealed(root: Root, path: str) -> Iterator[Finding]:
         return
     if not group.attrs.get("complete"):
         yield Finding(path, "is not finished; the command that began it goes on with it", path, "unfinished")
+        if "fingerprint" in group.attrs:
+            yield from _check_begun(root, path, group, members)
         return
     for name, member in members:
         if isinstance(member, zarr.Array):
             yield from _check_array(root, path, f"{path}/{name}", member)
 
 
-def _check_array(root: Root, store: str, path: str, array: zarr.Array) -> Iterator[Finding]:
+def _check_begun(root: Root, path: str, group: zarr.Group, members: Sequence[tuple[str, Any]]) -> Iterator[Finding]:
+    """What is there of a store that is not finished: what markers say is in, and what no marker is about."""
+    written = markers(group)
+    rows: Any = group.attrs.asdict().get("layers", [])
+    layers = [str(row[0]) for row in rows]
+    for name, member in members:
+        if not isinstance(member, zarr.Array):
+            continue
+
+        def is_wanted(chunk: tuple[int, ...], name: str = name, array: zarr.Array = member) -> bool:
+            entry = None if name == "written" else marker(path, name, chunk, layers)
+            if entry is None:
+                return root.exists(chunk_file(f"{path}/{name}", array, chunk))
+            return bool(written[entry])
+
+        yield from _check_array(root, path, f"{path}/{name}", member, is_wanted)
+
+
+def _check_array(
+    root: Root,
+    store: str,
+    path: str,
+    array: zarr.Array,
+    is_wanted: Callable[[tuple[int, ...]], bool] = lambda chunk: True,
+) -> Iterator[Finding]:
     counts = [-(-length // size) for length, size in zip(array.shape, array.chunks, strict=True)]
-    places = list(product(*map(range, counts)))
+    places = [place for place in product(*map(range, counts)) if is_wanted(place)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for place, problem in zip(places, pool.map(partial(_chunk_problem, root, path, array), places), strict=True):
             if problem:
@@ -178,14 +264,6 @@ def _check_table(root: Root, file: str, seal: Seal | None) -> Iterator[Finding]:
         return
     if problem := _unreadable(root, file):
         yield Finding(file, problem, file, "file")
-
-
-def _check_guided(root: Root) -> Iterator[Finding]:
-    """The tables beside inversions and edits; one that is not there yet belongs to a search that is not finished."""
-    for place in guided(root):
-        for name in root.list(place):
-            if name.endswith(".parquet") and (problem := _unreadable(root, f"{place}/{name}")):
-                yield Finding(f"{place}/{name}", problem, place, "file")
 
 
 def _unreadable(root: Root, file: str) -> str:

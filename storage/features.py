@@ -95,7 +95,7 @@ class FeatureStore:
 
     def missing(self) -> list[tuple[int, slice]]:
         """Blocks that are not in yet, with their images."""
-        written = np.asarray(zarrs.array_of(self.group, "written")[:])
+        written = zarrs.markers(self.group)
         blocks = map(int, np.flatnonzero(~written))
         return [(block, block_slice(block, self.block, self.shape[0])) for block in blocks]
 

@@ -18,8 +18,12 @@ from storage import tables, zarrs
 from storage.blocks import block_count, block_slice
 from storage.fingerprint import Fingerprint, first_difference
 from storage.location import Root
+from storage.seals import break_seal
 
 Kind = Literal["inversions", "edits"]
+KINDS: tuple[Kind, ...] = ("inversions", "edits")
+RESULT = "result.zarr"
+"""Its store, in the folder of an inversion or an edit."""
 Pixels = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
@@ -80,7 +84,8 @@ class GuidedStore:
         latent
             Axes of one image's latents.
         """
-        path = f"{where}/result.zarr"
+        path = f"{where}/{RESULT}"
+        break_seals(root, where)
         group = zarr.create_group(root.store(path), overwrite=True)
         kinds, images = len(guidance), len(sources)
         zarrs.create_labels(group, "guidance", list(guidance), "guidance")
@@ -139,7 +144,7 @@ class GuidedStore:
             The name is in use by a search for something else.
         """
         require_free(root, where, fingerprint)
-        group = zarrs.open_existing(root, f"{where}/result.zarr")
+        group = zarrs.open_existing(root, f"{where}/{RESULT}")
         return None if group is None else cls(group)
 
     @classmethod
@@ -151,7 +156,7 @@ class GuidedStore:
         FileNotFoundError
             There is none, or it is not finished.
         """
-        return cls(zarrs.open_complete(root, f"{where}/result.zarr"))
+        return cls(zarrs.open_complete(root, f"{where}/{RESULT}"))
 
     @property
     def sources(self) -> list[str]:
@@ -181,7 +186,7 @@ class GuidedStore:
     def missing(self) -> list[tuple[int, slice]]:
         """Guidance and images of each batch that is not there yet."""
         images = len(self.sources)
-        written = np.asarray(self._array("written")[:])
+        written = zarrs.markers(self.group)
         return [(int(kind), block_slice(int(block), self.batch, images)) for kind, block in np.argwhere(~written)]
 
     def targets(self, images: slice = slice(None)) -> Pixels | None:
@@ -206,11 +211,18 @@ class GuidedStore:
         self._array("written")[kind, images.start // self.batch] = True
 
     def finish(self) -> None:
-        """Say that everything is in."""
-        zarrs.complete(self.group)
+        """Say that everything is in, unless that has been said."""
+        if not self.group.attrs.get("complete"):
+            zarrs.complete(self.group)
 
     def _array(self, name: str) -> zarr.Array:
         return zarrs.array_of(self.group, name)
+
+
+def break_seals(root: Root, where: str) -> None:
+    """To be called before anything of an inversion or an edit is changed."""
+    break_seal(root, where)
+    break_seal(root, f"{where}/{RESULT}")
 
 
 def require_free(root: Root, where: str, fingerprint: Fingerprint) -> None:
@@ -221,7 +233,7 @@ def require_free(root: Root, where: str, fingerprint: Fingerprint) -> None:
     UserError
         It is in use by a search for something else; says what differs.
     """
-    found = zarrs.stored_attributes(root, f"{where}/result.zarr")
+    found = zarrs.stored_attributes(root, f"{where}/{RESULT}")
     if found is not None and found["fingerprint"] != fingerprint.digest:
         difference = first_difference(found["depends"], json.loads(json.dumps(fingerprint.depends)))
         raise UserError(f"{where} is in use by another search ({difference}); give another --name, or --replace")
@@ -229,6 +241,7 @@ def require_free(root: Root, where: str, fingerprint: Fingerprint) -> None:
 
 def write_table(root: Root, where: str, table: str, frame: pd.DataFrame, fingerprint: Fingerprint) -> None:
     """Write a table beside a search's store: `metrics`, `coefficients`."""
+    break_seal(root, where)
     root.write_bytes(f"{where}/{table}.parquet", tables.encode(frame, fingerprint))
 
 

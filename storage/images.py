@@ -146,7 +146,7 @@ class ImageStore:
 
     def written(self) -> npt.NDArray[np.bool_]:
         """(block,) which blocks are in."""
-        return np.asarray(self._array("written")[:])
+        return zarrs.markers(self.group)
 
     def finish(self) -> None:
         """Say that all pixels are in."""

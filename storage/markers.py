@@ -8,6 +8,8 @@ _ALONG_IMAGES = {
     "features.zarr": ("feature", "digest"),
 }
 """Arrays whose chunks are the blocks of images that `written` is about."""
+_OF_A_BATCH = ("frames", "result", "start", "latent", "loss")
+"""Of an inversion or an edit: arrays over (guidance, image, …)."""
 
 
 def marker(store: str, array: str, chunk: tuple[int, ...], layers: Sequence[str] = ()) -> tuple[int, ...] | None:
@@ -30,6 +32,8 @@ def marker(store: str, array: str, chunk: tuple[int, ...], layers: Sequence[str]
         None where no marker is about the chunk: labels, say, which are written with the layout.
     """
     kind = store.partition("/")[0]
+    if kind in ("inversions", "edits"):
+        return chunk[:2] if array in _OF_A_BATCH or array == "written" else None
     group, _, name = array.rpartition("/")
     if array == "written" or (kind == "correlations" and array == "pearson"):
         return chunk

@@ -1,19 +1,23 @@
 """Put right what :mod:`storage.check` finds, or take away just so much that mining makes it again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import zarr
 
 from storage import images, seals
-from storage.check import Finding, check_root
+from storage.check import Finding, check_guided, check_run
+from storage.guided import KINDS
 from storage.location import Root
+from storage.lock import locked
 from storage.markers import marker
-from storage.sealing import chunk_file
+from storage.sealing import FIGURES, chunk_file, seal_guided
 from storage.seals import BrokenSealError, Seal
 from storage.shared import place_of
-from storage.status import stores
+from storage.status import guided, own_stores
 from storage.zarrs import stored_attributes
 
 _ROUNDS = 5
@@ -21,11 +25,11 @@ _ROUNDS = 5
 
 
 def mend(root: Root) -> list[Finding]:
-    """Mend a run as far as its own stages made it.
+    """Mend what lies under a root; for whoever holds it.
 
     Small files are put back from their seals. A damaged chunk goes, with the marker that it is in, and its store is
-    unfinished again; tables and the page go. What cannot be told apart goes as a whole store. Inversions and edits stay
-    as they are.
+    unfinished again; tables, pages and figures go. What cannot be told apart goes as a whole store. Mining makes again
+    what is the run's own; of inversions, edits and figures what is found says which command does.
 
     Returns
     -------
@@ -35,20 +39,37 @@ def mend(root: Root) -> list[Finding]:
     Raises
     ------
     UserError
-        There is no run under this root.
+        There is no run under this root, or another process is at work on an inversion or an edit that is damaged.
     """
-    mended: list[Finding] = []
+    mended = list(_mended(root, partial(check_run, root)))
+    if any(finding.artifact.startswith(f"{images.PATH}/") for finding in mended):
+        _dump_pixels_again(root)
+    for place in guided(root):
+        check = partial(check_guided, root, place)
+        if any(map(_is_mendable, check())):
+            with locked(root, f"{place}.lock"):
+                mended += _mended(root, check)
+                if not check():
+                    seal_guided(root, place)
+    return mended
+
+
+def _mended(root: Root, check: Callable[[], list[Finding]]) -> Iterator[Finding]:
     for _ in range(_ROUNDS):
-        found = [finding for finding in check_root(root) if _is_mendable(finding)]
+        found = [finding for finding in check() if _is_mendable(finding)]
         if not found:
             break
         for (_, artifact), findings in groupby(sorted(found, key=_whose), key=_whose):
             group = list(findings)
-            _mend(group[0].elsewhere or root, artifact, group)
-        if any(finding.artifact.startswith(f"{images.PATH}/") for finding in found):
-            _dump_pixels_again(root)
-        mended += found
-    return mended
+            put_back = _mend(group[0].elsewhere or root, artifact, group)
+            again = "" if put_back else _maker(artifact)
+            yield from (replace(finding, again=again) for finding in group)
+
+
+def _maker(artifact: str) -> str:
+    """Which command makes an artifact again that is no part of a run."""
+    commands = {"inversions": "rosetta invert", "edits": "rosetta edit", FIGURES: "rosetta report"}
+    return commands.get(artifact.partition("/")[0], "")
 
 
 def _whose(finding: Finding) -> tuple[str, str]:
@@ -56,24 +77,37 @@ def _whose(finding: Finding) -> tuple[str, str]:
 
 
 def _is_mendable(finding: Finding) -> bool:
-    return finding.kind in ("file", "chunk", "seal") and not finding.part_of.startswith(("inversions/", "edits/"))
+    return finding.kind in ("file", "chunk", "seal")
 
 
-def _mend(root: Root, artifact: str, findings: Sequence[Finding]) -> None:
+def _mend(root: Root, artifact: str, findings: Sequence[Finding]) -> bool:
+    """Whether all of it is as it was; if not, it has been taken away."""
     if artifact.startswith(f"{seals.FOLDER}/"):
         root.remove(artifact)
-        return
+        return True
     try:
         seal = seals.read(root, artifact)
     except BrokenSealError:
-        return  # another finding; the artifact is looked at again once that one is gone
+        return True  # another finding; the artifact is looked at again once that one is gone
     if seal is not None and all(finding.artifact in seal.kept for finding in findings):
         for finding in findings:
             root.write_bytes(finding.artifact, seal.kept[finding.artifact])
-    elif artifact.endswith(".zarr"):
+        return True
+    if artifact.endswith(".zarr"):
         _mend_store(root, artifact, seal, findings)
+    elif artifact.startswith(KINDS):
+        _mend_beside(root, artifact, findings)
     else:
         seals.discard(root, artifact)
+    return False
+
+
+def _mend_beside(root: Root, place: str, findings: Sequence[Finding]) -> None:
+    """Of an inversion or an edit, what lies beside its store; the page goes with any of its pictures."""
+    seals.break_seal(root, place)
+    for finding in findings:
+        root.remove(finding.artifact)
+    root.remove(f"{place}/index.html")
 
 
 def _mend_store(root: Root, store: str, seal: Seal | None, findings: Sequence[Finding]) -> None:
@@ -113,7 +147,7 @@ def _dump_pixels_again(root: Root) -> None:
     pixels = stored_attributes(root, images.PATH)
     if pixels is not None and pixels.get("complete"):
         return
-    for store in stores(root):
+    for store in own_stores(root):
         if store.startswith("activations/") and (stored_attributes(root, store) or {}).get("generator"):
             place = place_of(root, store)
             seals.break_seal(place.root, place.path)

@@ -6,7 +6,8 @@ from typing import Any
 
 import fsspec
 
-_ATTEMPTS = 10
+_ATTEMPTS, _ATTEMPTS_AT_FIRST = 10, 3
+"""Of a request; and of one to a server that has never answered, which is more likely not there than busy."""
 _CONNECT, _READ = 10, 60
 """Seconds."""
 
@@ -17,13 +18,27 @@ class Retries:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.count = 0
+        self._answered = False
 
-    def saw(self, response: Any = None, caught_exception: Exception | None = None, **_: Any) -> None:
-        """Called by botocore after every attempt; says nothing, so that botocore decides."""
+    def add(self, more: int) -> None:
+        """Count those of another process."""
+        with self._lock:
+            self.count += more
+
+    def saw(self, response: Any = None, caught_exception: Exception | None = None, attempts: int = 0, **_: Any) -> None:
+        """Called by botocore after every attempt; returns nothing, so that botocore decides.
+
+        Raises
+        ------
+        Exception
+            The one that was caught, where there has been no answer yet and there is no point in waiting for one.
+        """
+        self._answered = self._answered or response is not None
+        if caught_exception is not None and not self._answered and attempts >= _ATTEMPTS_AT_FIRST:
+            raise caught_exception
         status = 0 if response is None else response[0].status_code
         if caught_exception is not None or status >= 500 or status == 429:
-            with self._lock:
-                self.count += 1
+            self.add(1)
 
 
 retries = Retries()

@@ -96,7 +96,7 @@ class PairStore:
 
     def missing(self) -> npt.NDArray[np.bool_]:
         """(panel_a, panel_b) which panels are not in yet."""
-        return ~np.asarray(self._array("written")[:])
+        return ~zarrs.markers(self.group)
 
     def _mark(self, panel: Panel) -> None:
         self._array("written")[panel] = True

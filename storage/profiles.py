@@ -123,7 +123,7 @@ class ProfileStore:
 
     def written(self) -> npt.NDArray[np.bool_]:
         """(layer,) which layers are in."""
-        return np.asarray(zarrs.array_of(self.group, "written")[:])
+        return zarrs.markers(self.group)
 
     def write(
         self,

@@ -11,7 +11,6 @@ from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage.fingerprint import FORMAT, first_difference, require_known
 from storage.location import Root
-from storage.objects import retries
 from storage.seals import break_seal
 
 RECIPE = "recipe.toml"
@@ -109,6 +108,7 @@ def write_provenance(
     weights: Mapping[str, str],
     fingerprints: Mapping[str, str],
     stages: list[dict[str, object]],
+    retries: int,
 ) -> None:
     """Add this run to the root's provenance."""
     before = _record(root).get("runs") if root.exists(PROVENANCE) else None
@@ -123,7 +123,7 @@ def write_provenance(
             "device": device,
             "versions": {name: _version(name) for name in _PACKAGES},
             "stages": stages,
-            "retries": retries.count,
+            "retries": retries,
         }
     )
     break_seal(root, PROVENANCE)

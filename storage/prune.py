@@ -1,6 +1,7 @@
 """What lies under a root and belongs to nothing any more: found and sized first, removed when asked."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -17,8 +18,9 @@ from storage.shared import User
 from storage.status import is_being_written, require_run
 
 _FOLDERS = ("activations", "profiles", "correlations")
+_PART = re.compile(r"^\..*\.part$|\.[0-9a-f]{32}\.partial$")
 _OLD = 60.0
-"""Seconds after which a `.part` file has no writer any more; writing one takes a moment."""
+"""Seconds after which such a file has no writer any more; writing one takes a moment."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +149,14 @@ def _candidates(root: Root, named: _Named) -> Iterator[tuple[str, str]]:
 
 
 def _parts(root: Root) -> Iterator[str]:
-    """Files that were to take another's name; only a local disk has them (:meth:`Root.write_bytes`)."""
+    """Files that were to take another's name, ours and Zarr's; only a local disk has them."""
     if (local := root.local) is None:
         return
     for folder, folders, files in os.walk(local):
-        folders[:] = sorted(name for name in folders if not name.endswith(".zarr"))
+        folders.sort()
         for name in sorted(files):
             path = Path(folder) / name
-            if name.startswith(".") and name.endswith(".part") and time.time() - path.lstat().st_mtime > _OLD:
+            if _PART.search(name) and time.time() - path.lstat().st_mtime > _OLD:
                 yield path.relative_to(local).as_posix()
 
 

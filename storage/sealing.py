@@ -5,15 +5,17 @@ from typing import Any
 
 import zarr
 
-from storage import provenance, tables
+from storage import provenance, shared, tables
+from storage.guided import RESULT
 from storage.location import Root
 from storage.markers import marker
 from storage.seals import FOLDER, Seal, path, sha256
 from storage.shared import Place, place_of
-from storage.status import TABLES, stores
+from storage.status import TABLES, own_stores
 from storage.zarrs import stored_attributes
 
-REPORT = "report"
+REPORT, FIGURES = "report", "figures"
+_KEPT = (provenance.RECIPE, provenance.PROVENANCE, shared.FILE)
 _SMALL = 2**20
 """Bytes of a chunk that is kept whole, where no marker is about it: labels, means, latents."""
 
@@ -26,6 +28,24 @@ def seal_finished(root: Root) -> None:
         except OSError:
             if place.root == root:
                 raise  # a shared root may be there to be read only
+
+
+def seal(root: Root, artifact: str) -> None:
+    """Seal one finished artifact, if it has no seal."""
+    if not root.exists(path(artifact)):
+        root.write_bytes(path(artifact), _seal(root, artifact).encode())
+
+
+def seal_guided(root: Root, place: str) -> None:
+    """Seal a finished inversion or edit; for whoever holds it.
+
+    Parameters
+    ----------
+    place
+        `inversions/<name>` or `edits/<name>`.
+    """
+    seal(root, f"{place}/{RESULT}")
+    seal(root, place)
 
 
 def unsealed(root: Root) -> list[str]:
@@ -45,11 +65,11 @@ def _unsealed(root: Root) -> list[Place]:
 
 
 def _finished(root: Root) -> Iterator[Place]:
-    for store in stores(root):
+    for store in own_stores(root):
         if (stored_attributes(root, store) or {}).get("complete"):
             yield place_of(root, store)
     parts = [f"trust/{name.removesuffix('.parquet')}" for name in root.list("tables/trust")]
-    files = [*(tables.path(table) for table in (*TABLES, *parts)), provenance.RECIPE, provenance.PROVENANCE]
+    files = [*(tables.path(table) for table in (*TABLES, *parts)), *_KEPT]
     yield from (Place(root, file) for file in files if root.exists(file))
     if root.exists(f"{REPORT}/index.html"):
         yield Place(root, REPORT)
@@ -58,9 +78,10 @@ def _finished(root: Root) -> Iterator[Place]:
 def _seal(root: Root, artifact: str) -> Seal:
     if artifact.endswith(".zarr"):
         return Seal(artifact, dict(_small_files(root, artifact)), {})
-    if artifact in (provenance.RECIPE, provenance.PROVENANCE):
+    if artifact in _KEPT:
         return Seal(artifact, {artifact: root.read_bytes(artifact)}, {})
-    files = root.find(artifact) if artifact == REPORT else [artifact]
+    # Of a folder all that lies in it; the store in it has a seal of its own.
+    files = [file for file in root.find(artifact) if not file.startswith(f"{artifact}/{RESULT}/")]
     return Seal(artifact, {}, {file: sha256(root.read_bytes(file)) for file in files})
 
 

@@ -80,6 +80,11 @@ def read(root: Root, artifact: str) -> Seal | None:
     return Seal.decode(root.read_bytes(path(artifact)))
 
 
+def is_guided(seal: str) -> bool:
+    """Whether the path of a seal is that of an inversion's or of an edit's."""
+    return seal.startswith((f"{FOLDER}/inversions~", f"{FOLDER}/edits~"))
+
+
 def break_seal(root: Root, artifact: str) -> None:
     """To be called before an artifact is changed."""
     root.remove(path(artifact))

@@ -17,6 +17,7 @@ from rosetta.errors import UserError
 from storage.fingerprint import FORMAT, Fingerprint, first_difference, require_known
 from storage.location import Root
 from storage.lock import locked
+from storage.seals import break_seal, discard, sha256
 
 FILE = "shared.json"
 USERS = "users"
@@ -180,17 +181,19 @@ def link(root: Root, places: Mapping[str, Place], kept: Iterable[str] = ()) -> N
     for home in {place.root for place in before.values()} - {home.absolute for home in homes}:
         home.remove(_entry(root))
     if not now:
-        root.remove(FILE)
+        discard(root, FILE)
         return
     (home,) = homes
     if before != (absolute := {path: Place(home.absolute, place.path) for path, place in now.items()}):
         stores = {path: place.path for path, place in sorted(absolute.items())}
+        break_seal(root, FILE)
         _write(root, FILE, {"format": FORMAT, "from": home.absolute.url, "stores": stores})
     _register(home, root, sorted(place.path for place in now.values()))
 
 
 def _register(home: Root, root: Root, stores: list[str]) -> None:
-    told = {"format": FORMAT, "root": root.absolute.shown, "stores": stores}
+    told: dict[str, Any] = {"format": FORMAT, "root": root.absolute.shown, "stores": stores}
+    told["sha256"] = sha256(_content(told))
     entry = _entry(root)
     if home.exists(entry) and home.read_bytes(entry) == _content(told):
         return
@@ -228,6 +231,8 @@ def users(home: Root) -> list[User]:
             continue
         try:
             told: Any = json.loads(home.read_bytes(f"{USERS}/{name}"))
+            if (digest := told.pop("sha256", None)) is not None and digest != sha256(_content(told)):
+                raise ValueError
             stores = tuple(str(path) for path in told["stores"])
             found.append(User(Root(str(told["root"])), stores, f"{USERS}/{name}"))
         except (ValueError, KeyError, TypeError):

@@ -5,16 +5,16 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import zarr
 
 from rosetta.errors import UserError
 from storage import provenance, shared, tables
 from storage.expected import PAGE, TABLES, expected
+from storage.guided import KINDS, RESULT
 from storage.location import Root
 from storage.lock import holder
 from storage.shared import Place, place_of
-from storage.zarrs import array_of
+from storage.zarrs import markers
 
 _RECENT = 120.0
 """Seconds since something was last written to an artifact, within which it counts as being worked on."""
@@ -113,6 +113,11 @@ def require_run(root: Root) -> None:
 
 
 def stores(root: Root) -> list[str]:
+    """Paths of all Zarr stores that have been begun: those of a run, and of its inversions and edits."""
+    return [*own_stores(root), *(f"{place}/{RESULT}" for place in guided(root))]
+
+
+def own_stores(root: Root) -> list[str]:
     """Paths of all Zarr stores of a run that have been begun, those that lie under another root included."""
     found = [path for path in ("images.zarr", "features.zarr") if root.exists(f"{path}/zarr.json")]
     for folder in ("activations", "profiles", "correlations"):
@@ -120,13 +125,13 @@ def stores(root: Root) -> list[str]:
     elsewhere = [
         path for path, place in shared.shared_places(root).items() if place.root.exists(f"{place.path}/zarr.json")
     ]
-    return [*dict.fromkeys([*found, *elsewhere]), *(f"{place}/result.zarr" for place in guided(root))]
+    return list(dict.fromkeys([*found, *elsewhere]))
 
 
 def guided(root: Root) -> list[str]:
     """Where inversions and edits lie that have been begun."""
-    places = [f"{kind}/{name}" for kind in ("inversions", "edits") for name in root.list(kind)]
-    return [place for place in places if root.exists(f"{place}/result.zarr/zarr.json")]
+    places = [f"{kind}/{name}" for kind in KINDS for name in root.list(kind)]
+    return [place for place in places if root.exists(f"{place}/{RESULT}/zarr.json")]
 
 
 def artifacts(root: Root) -> list[Artifact]:
@@ -168,10 +173,10 @@ def _store_at(place: Place, found: Artifact) -> Artifact:
         size = sum(array.size * array.dtype.itemsize for array in arrays)
         if "written" not in group:
             return replace(found, state="complete" if complete else "begun", bytes=size if complete else None)
-        written = array_of(group, "written")
+        written = markers(group)
         if complete:
             return replace(found, state="complete", done=written.size, total=written.size, bytes=size)
-        done = int(np.asarray(written[:]).sum())
+        done = int(written.sum())
     except Exception:  # whatever damaged metadata makes zarr raise
         return replace(found, state="damaged")
     return replace(

@@ -2,9 +2,11 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
@@ -57,6 +59,19 @@ def array_of(group: zarr.Group, *path: str) -> zarr.Array:
     array = group["/".join(path)]
     assert isinstance(array, zarr.Array)
     return array
+
+
+def markers(group: zarr.Group) -> npt.NDArray[np.bool_]:
+    """(…,) which blocks of a store are in. A marker that cannot be read says nothing: its block is to be made."""
+    array = array_of(group, "written")
+    try:
+        return np.asarray(array[...])
+    except ValueError:  # its checksum
+        found = np.zeros(array.shape, dtype=np.bool_)
+        for place in np.ndindex(array.shape):
+            with suppress(ValueError):
+                found[place] = array[place]
+        return found
 
 
 def create_labels(group: zarr.Group, name: str, values: Sequence[str] | np.ndarray[Any, Any], dimension: str) -> None:

@@ -92,12 +92,11 @@ def judge_edits(
     root: Root, wanted: Fingerprint, where: str, wish: Wish, others: Mapping[str, Subjects], device: str
 ) -> Outcome:
     """`metrics.parquet`: what each discriminative model sees of every edit, and all of them together."""
-    if read_table(root, where, "metrics", wanted) is not None:
-        return "skipped"
     store = GuidedStore.open(root, where, wanted)
     assert store is not None
-    if not store.group.attrs.get("complete"):
-        store.finish()
+    store.finish()
+    if read_table(root, where, "metrics", wanted) is not None:
+        return "skipped"
     steering = read_steering(root)
     frames, after = store.found("frames")[0], store.found("result")[0]
     before = frames[:, 0]

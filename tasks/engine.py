@@ -18,8 +18,9 @@ from dask.delayed import Delayed
 
 from rosetta.errors import UserError
 from storage.location import Root
+from storage.objects import retries
 from tasks.meter import ContextThreads
-from tasks.probe import probe
+from tasks.probe import probe, retried
 from tasks.progress import Advance, log
 
 _PATIENCE = "10s"
@@ -123,7 +124,10 @@ def engine(cluster: str, threads: int, root: Root) -> Iterator[Engine]:
     with _connected(cluster) as client:
         _require_able_workers(cluster, client.run(probe, root.url, on_error="return"))
         workers = _workers(client)
+        before = client.run(retried)
         yield Cluster(client, _capacity(workers), any(map(_has_gpu, workers)))
+        for worker, count in client.run(retried, on_error="ignore").items():
+            retries.add(count - before.get(worker, 0))
 
 
 @contextmanager
@@ -180,6 +184,7 @@ def check_cluster(address: str, device: str) -> Capacity:
     with _connected(address) as client:
         _require_able_workers(address, client.run(probe, None, on_error="return"))
         workers = _workers(client)
+        log.info("the Dask dashboard of %s is at %s", address, client.dashboard_link)
         if device.startswith("cuda") and not any(map(_has_gpu, workers)):
             raise UserError(
                 f"compute.device: no worker of {address} has a GPU; start some with"

@@ -7,6 +7,8 @@ from rosetta.errors import UserError
 from rosetta.view.sheet import FORMATS, encode, print_sheet
 from storage.location import Root
 from storage.run import Run
+from storage.sealing import FIGURES, seal
+from storage.seals import break_seal
 from storage.sheets import Captioned, concept_sheet, dictionary_sheet
 
 
@@ -58,9 +60,13 @@ def _kind(out: Path | None) -> str:
 
 def _write(run: Run, drawn: Captioned, name: str, kind: str, out: Path | None) -> str:
     content = encode(print_sheet(drawn.sheet, drawn.caption, drawn.image, drawn.image_name), kind)
-    place, relative = (Root(str(out.parent)), out.name) if out else (run.root, f"figures/{name}.{kind}")
+    place, relative = (Root(str(out.parent)), out.name) if out else (run.root, f"{FIGURES}/{name}.{kind}")
     try:
+        if not out:
+            break_seal(place, relative)
         place.write_bytes(relative, content)
+        if not out:
+            seal(place, relative)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UserError(f"{place.shown}/{relative} cannot be written ({reason}); choose another with --out") from None

@@ -145,12 +145,11 @@ def shown_span(images: slice) -> str:
 @stage("metrics {where}")
 def write_metrics(root: Root, wanted: Fingerprint, where: str, lpips: str | None) -> Outcome:
     """`metrics.parquet`: PSNR, SSIM and, where its backbone is at hand, LPIPS of every result."""
-    if read_table(root, where, "metrics", wanted) is not None:
-        return "skipped"
     store = GuidedStore.open(root, where, wanted)
     assert store is not None
-    if not store.group.attrs.get("complete"):
-        store.finish()
+    store.finish()
+    if read_table(root, where, "metrics", wanted) is not None:
+        return "skipped"
     targets, results = store.targets(), store.found("result")
     loss = store.found("loss")[:, :, -1]
     frames = []

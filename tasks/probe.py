@@ -31,3 +31,10 @@ def probe(root: str | None) -> Probe:
     from storage.location import Root
 
     return {"lacks": None, "sees_root": root is None or Root(root).exists("recipe.toml")}
+
+
+def retried() -> int:
+    """How many requests to object stores this worker has made again so far."""
+    from storage.objects import retries
+
+    return retries.count
