@@ -10,6 +10,7 @@ _ATTEMPTS, _ATTEMPTS_AT_FIRST = 10, 3
 """Of a request; and of one to a server that has never answered, which is more likely not there than busy."""
 _CONNECT, _READ = 10, 60
 """Seconds."""
+_KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
 class Retries:
@@ -67,12 +68,20 @@ def fault_of_store(error: BaseException) -> str | None:
 
     Keys never stand in it: boto's messages name requests, not what signed them.
     """
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__  # s3fs says it in the words of a disk
     if not type(error).__module__.startswith("botocore."):
         return None
+    if "(403)" in str(error) or "AccessKeyId" in str(error) or "Signature" in str(error):
+        return f"object store: {_line(error)}; it does not know the keys, or they may not do this: look at {_KEYS}"
     remedies = {
-        "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        "NoCredentialsError": f"set {_KEYS}",
         "EndpointConnectionError": "look at AWS_ENDPOINT_URL and the network",
         "ProfileNotFound": "look at AWS_PROFILE",
     }
-    told = " ".join(str(error).split())[:300]
-    return f"object store: {told}; {remedies.get(type(error).__name__, 'look at the URL and at what AWS_… is set to')}"
+    remedy = remedies.get(type(error).__name__, "look at the URL and at what AWS_… is set to")
+    return f"object store: {_line(error)}; {remedy}"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,14 +1,21 @@
 """A real S3 server on loopback, and a proxy before it that has bad moments."""
 
 import asyncio
+import os
 import random
+import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
 from aiohttp import ClientSession, web
+from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 KEYS = {"aws_access_key_id": "AKIALOOPBACK", "aws_secret_access_key": "a-key-that-must-not-be-seen"}
@@ -34,6 +41,29 @@ class S3:
     @property
     def environment(self) -> dict[str, str]:
         return environment(self.url)
+
+
+@contextmanager
+def strict() -> Iterator[str]:
+    """A server with that bucket which knows no keys, by its URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    # The first request that needs keys makes the bucket; from then on they are looked at.
+    server = subprocess.Popen(
+        command, env={**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "1"}, stderr=subprocess.DEVNULL
+    )
+    try:
+        # It tries again until there is a server.
+        retries = Config(retries={"mode": "standard", "max_attempts": 10})
+        boto3.client(
+            "s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1", config=retries, **KEYS
+        ).create_bucket(Bucket=BUCKET)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
 
 
 def client(url: str) -> Any:

@@ -187,3 +187,26 @@ def test_mending_does_again_just_what_was_damaged(run, rosetta, tmp_path):
     assert {name for name, outcome in outcomes.items() if outcome == "done"} == {"correlate dcgan~lite0", "dictionary"}
     assert (root / "correlations/dcgan~mobilenet.zarr/pearson/c/0/0").stat().st_mtime_ns == whole
     assert same_tables(root, run[0])
+
+
+def test_damage_that_is_met_is_one_line(run, rosetta, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(run[0], root)
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(recipe_text(root))
+    shutil.rmtree(root / "correlations/dcgan~lite0.zarr")
+    chunk = next(path for path in (root / "activations/lite0.zarr").rglob("activation/c/*/*/*/*"))
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(bytes(content))
+    met = rosetta("mine", recipe)
+    assert met.returncode == 2
+    assert met.stderr.splitlines()[-1] == (
+        f"rosetta: {root}: what was written is damaged; rosetta check {root} names it, and rosetta mine with --mend makes"
+        " just that again"
+    )
+    assert "Traceback" not in met.stderr
+    outcomes = {stage["name"]: stage["outcome"] for stage in rosetta.json("mine", recipe, "--mend")["stages"]}
+    assert {outcomes[stage] for stage in ("dump lite0", "correlate dcgan~lite0")} == {"done"}
+    assert outcomes["dump dcgan"] == "skipped"
+    assert same_tables(root, run[0])

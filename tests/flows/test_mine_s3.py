@@ -2,7 +2,7 @@
 
 import fsspec
 import pytest
-from faulty_s3 import BUCKET, KEYS, S3, Faulty, client, environment
+from faulty_s3 import BUCKET, KEYS, S3, Faulty, client, environment, strict
 from packaged import recipe_text
 
 pytestmark = pytest.mark.slow
@@ -110,6 +110,19 @@ def test_what_can_be_wrong_is_one_line(rosetta, s3, recipe, root, changes, told)
     assert "hidden" not in done.stderr
     for word in told:
         assert word in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", ["mine", "status"])
+def test_keys_that_are_not_known_there(rosetta, recipe, command):
+    place = f"s3://{BUCKET}/x"
+    with strict() as url:
+        store = type(rosetta)({**rosetta.environment, **environment(url)})
+        done = store("mine", recipe, "--root", place) if command == "mine" else store("status", place)
+    assert done.returncode == 2
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("rosetta: object store: ")
+    assert "it does not know the keys, or they may not do this: look at AWS_ACCESS_KEY_ID" in line
+    assert not [secret for secret in KEYS.values() if secret in done.stderr]
 
 
 def test_memory_is_a_store_too(monkeypatch, recipe, run):
