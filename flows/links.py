@@ -16,7 +16,7 @@ def key_of(*words: str) -> str:
 def link(root: Root, path: str, text: str, key: str) -> None:
     """A link to something under a root."""
     where = root.local.resolve().as_uri() if root.local else root.shown
-    create_link_artifact(f"{where}/{path}", link_text=text, key=key)
+    create_link_artifact(f"{where}/{path}", link_text=text, key=key, description=f"{text}: {root.shown}/{path}")
 
 
 def link_guided(root: Root, where: str, run: str, summary: Sequence[Mapping[str, Any]]) -> None:
@@ -32,4 +32,4 @@ def link_guided(root: Root, where: str, run: str, summary: Sequence[Mapping[str,
     key = key_of(run, where)
     link(root, f"{where}/index.html", where, f"{key}-page")
     link(root, f"{where}/metrics.parquet", f"{where}, metrics", f"{key}-metrics")
-    create_table_artifact([dict(row) for row in summary], key=f"{key}-summary")
+    create_table_artifact([dict(row) for row in summary], key=f"{key}-summary", description=f"what {where} came to")

@@ -171,4 +171,5 @@ def _link(root: Root, name: str, mined: Mined) -> None:
     create_markdown_artifact(
         f"**{mined.rosetta} Rosetta neurons in {mined.clusters} clusters**\n\n{SUMMARY_HEAD}\n{rows}\n",
         key=f"{key}-summary",
+        description="what the run found, and how long each stage took",
     )
