@@ -9,9 +9,8 @@ READY := $(VENV)/.ready
 mine: $(READY)
 	$(BIN)/rosetta mine deployments/recipes/faces.toml
 
-# Two files of tests at a time; what runs is mostly the command, in processes of its own.
 test: lint browser
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not soak"
 
 # What takes minutes: many seeds, many kills, many runs in a row.
 soak: $(READY) browser

@@ -4,20 +4,24 @@ import json
 import subprocess
 import sys
 
+from preloaded import Forked
+
 
 class Command:
     """The command `rosetta` in a process of its own."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], *, fresh: bool = False) -> None:
         self.environment = environment
+        self.fresh = fresh
+        """Whether a process imports all by itself, like the user's, and is not forked from one that has (faster)."""
 
     def start(self, *args: object) -> subprocess.Popen[str]:
+        words = list(map(str, args))
+        if not self.fresh:
+            return Forked(words, self.environment)
+        command = [sys.executable, "-m", "flows.command", *words]
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.command", *map(str, args)],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def __call__(self, *args: object) -> subprocess.CompletedProcess[str]:

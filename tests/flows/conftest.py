@@ -25,12 +25,19 @@ def rosetta(environment) -> Command:
 
 
 @pytest.fixture(scope="session")
-def run(rosetta, tmp_path_factory) -> tuple[Path, dict]:
+def tiny(environment) -> Command:
+    """The same, which finds the tiny models."""
+    tests = Path(__file__).parents[1]
+    return Command({**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tests}"})
+
+
+@pytest.fixture(scope="session")
+def run(environment, tmp_path_factory) -> tuple[Path, dict]:
     """Root of a small real run, and what the command printed of it. To be read, not changed."""
     folder = tmp_path_factory.mktemp("run")
     recipe = folder / "small.toml"
     recipe.write_text(recipe_text(folder / "root"))
-    return folder / "root", rosetta.json("mine", recipe)
+    return folder / "root", Command(environment, fresh=True).json("mine", recipe)
 
 
 @pytest.fixture

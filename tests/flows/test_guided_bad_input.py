@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from packaged import PACKAGED
+import tinyzoo
 from PIL import Image
 from refusals import refused
 
@@ -74,16 +74,15 @@ def test_no_run(here, tmp_path):
     refused(here("invert", tmp_path, "0"), "holds no run")
 
 
-def test_a_run_without_a_generator(rosetta, tmp_path):
+def test_a_run_without_a_generator(tiny, tmp_path):
     for index in range(4):
         pixels = np.random.default_rng(index).integers(0, 256, (40, 40, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-    models = "\n".join(f'[[models]]\nname = "{name}"\n{PACKAGED[name]}' for name in ("lite0", "mobilenet"))
     recipe = tmp_path / "photos.toml"
-    recipe.write_text(f'name = "photos"\nroot = "{tmp_path}/root"\n[images]\nsource = "{tmp_path}/*.png"\n{models}\n')
-    rosetta.json("mine", recipe)
-    refused(rosetta("invert", tmp_path / "root", "0"), "has no generator")
-    refused(rosetta("edit", tmp_path / "root", "--image", "0", "--shift", "0.1,0"), "has no generator")
+    recipe.write_text(tinyzoo.recipe_text(tmp_path / "root", ("ada", "bob"), f'source = "{tmp_path}/*.png"', count=0))
+    tiny.json("mine", recipe)
+    refused(tiny("invert", tmp_path / "root", "0"), "has no generator")
+    refused(tiny("edit", tmp_path / "root", "--image", "0", "--shift", "0.1,0"), "has no generator")
 
 
 def test_a_name_in_use(run, rosetta, tmp_path):

@@ -1,7 +1,12 @@
 """A run in an object store: a real S3 server on loopback, with and without bad moments."""
 
+from pathlib import Path
+from typing import NamedTuple
+
 import fsspec
 import pytest
+import tinyzoo
+from command import Command
 from faulty_s3 import BUCKET, KEYS, S3, Faulty, client, environment, strict
 from packaged import recipe_text
 
@@ -20,7 +25,7 @@ def s3():
 @pytest.fixture(scope="module")
 def store(rosetta, s3):
     """The command, with the server's address and keys in its environment."""
-    return type(rosetta)({**rosetta.environment, **s3.environment})
+    return Command({**rosetta.environment, **s3.environment})
 
 
 @pytest.fixture
@@ -45,32 +50,54 @@ def same_tables(found: dict[str, bytes], folder: str, run) -> bool:
     )
 
 
-@pytest.fixture(scope="module")
-def mined(store, tmp_path_factory):
-    recipe = tmp_path_factory.mktemp("s3") / "small.toml"
-    recipe.write_text(recipe_text(f"s3://{BUCKET}/whole"))
-    return store.json("mine", recipe)
+class Mined(NamedTuple):
+    """A run in the store, and the same on disk."""
+
+    name: str
+    store: Command
+    counts: dict
+    on_disk: tuple[Path, dict]
+
+    @property
+    def root(self) -> str:
+        return f"s3://{BUCKET}/{self.name}"
 
 
-def test_the_same_bytes_as_on_disk(mined, run, s3):
-    found = files(s3, "whole")
-    assert same_tables(found, "whole", run)
-    assert mined["counts"] == run[1]["counts"]
+@pytest.fixture(scope="module", params=["tiny", pytest.param("small", marks=pytest.mark.soak)])
+def mined(request, tiny, store, s3, tmp_path_factory) -> Mined:
+    name, folder = request.param, tmp_path_factory.mktemp("s3")
+    recipe = folder / "recipe.toml"
+    if name == "tiny":
+        recipe.write_text(tinyzoo.recipe_text(folder / "root"))
+        on_disk = folder / "root", tiny.json("mine", recipe)
+        store = Command({**tiny.environment, **s3.environment})
+    else:
+        recipe.write_text(recipe_text(folder / "root"))
+        on_disk = request.getfixturevalue("run")
+    printed = store.json("mine", recipe, "--root", f"s3://{BUCKET}/{name}")
+    return Mined(name, store, printed["counts"], on_disk)
+
+
+def test_the_same_bytes_as_on_disk(mined, s3):
+    found = files(s3, mined.name)
+    assert same_tables(found, mined.name, mined.on_disk)
+    assert mined.counts == mined.on_disk[1]["counts"]
     assert not [name for name in found if name.endswith((".part", ".lock"))]
 
 
-def test_what_reads_a_run_reads_it_there(mined, store):
-    place = f"s3://{BUCKET}/whole"
-    assert store("check", place).stdout == "Everything is whole.\n"
-    assert {entry["state"] for entry in store.json("status", place)["artifacts"]} == {"complete"}
-    assert store.json("report", place, "--figure", 0)["path"] == f"{place}/figures/concept-0.png"
-    done = store.json("invert", place, 3, "--name", "one", "--steps", 4)
+def test_what_reads_a_run_reads_it_there(mined):
+    store = mined.store
+    assert store("check", mined.root).stdout == "Everything is whole.\n"
+    assert {entry["state"] for entry in store.json("status", mined.root)["artifacts"]} == {"complete"}
+    assert store.json("report", mined.root, "--figure", 0)["path"] == f"{mined.root}/figures/concept-0.png"
+    done = store.json("invert", mined.root, 3, "--name", "one", "--steps", 4)
     assert {stage["outcome"] for stage in done["stages"]} == {"done"}
+    assert store("check", mined.root).stdout == "Everything is whole.\n"
 
 
-def test_no_key_is_kept_or_told(mined, s3, store):
-    found = files(s3, "whole")
-    told = store("status", f"s3://{BUCKET}/whole")
+def test_no_key_is_kept_or_told(mined, s3):
+    found = files(s3, mined.name)
+    told = mined.store("status", mined.root)
     for secret in KEYS.values():
         assert not [name for name, content in found.items() if secret.encode() in content]
         assert secret not in told.stdout + told.stderr
@@ -80,7 +107,7 @@ def test_no_key_is_kept_or_told(mined, s3, store):
 @pytest.mark.timeout(900)
 def test_bad_moments_change_nothing(rosetta, run, s3, recipe):
     faulty = Faulty(s3.url, share=0.05, seed=3).start()
-    store = type(rosetta)({**rosetta.environment, **environment(faulty.url)})
+    store = Command({**rosetta.environment, **environment(faulty.url)})
     done = store.start("mine", recipe, "--root", f"s3://{BUCKET}/faulty", "--json")
     said, errors = done.communicate(timeout=800)
     assert done.returncode == 0, errors
@@ -103,7 +130,7 @@ def test_bad_moments_change_nothing(rosetta, run, s3, recipe):
     ],
 )
 def test_what_can_be_wrong_is_one_line(rosetta, s3, recipe, root, changes, told):
-    store = type(rosetta)({**rosetta.environment, **s3.environment, **changes})
+    store = Command({**rosetta.environment, **s3.environment, **changes})
     done = store("mine", recipe, "--root", root)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -116,7 +143,7 @@ def test_what_can_be_wrong_is_one_line(rosetta, s3, recipe, root, changes, told)
 def test_keys_that_are_not_known_there(rosetta, recipe, command):
     place = f"s3://{BUCKET}/x"
     with strict() as url:
-        store = type(rosetta)({**rosetta.environment, **environment(url)})
+        store = Command({**rosetta.environment, **environment(url)})
         done = store("mine", recipe, "--root", place) if command == "mine" else store("status", place)
     assert done.returncode == 2
     line = done.stderr.splitlines()[-1]

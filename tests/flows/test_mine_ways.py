@@ -68,6 +68,7 @@ def scheduler():
             workers.wait(30)
 
 
+@pytest.mark.soak  # of small models test_one_server.py and test_task_correlate_cluster.py say the same
 def test_the_same_tables_from_threads_local_and_an_address_from_matrix_and_neighbours(mined, scheduler):
     expected, printed = mined("first")
     ways = {

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,13 +14,6 @@ from storage.location import Root
 from storage.shared import shared_places, users
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def tiny(rosetta, environment):
-    """The command, which finds the tiny models."""
-    tests = Path(__file__).parents[1]
-    return type(rosetta)({**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tests}"})
 
 
 def mine(tiny, folder, name, models, images="", count=20):
@@ -167,6 +159,9 @@ def test_a_tampered_list_of_shared_stores_opens_nothing_else(sweep, here, tmp_pa
     root = tmp_path / "run"
     shutil.copytree(folder / "one", root)
     told = json.loads((root / "shared.json").read_text())
+    (root / "shared.json").write_text(json.dumps(told))
+    assert here("check", root).stdout == "shared.json: is damaged: it is not what was written\n"
+    (root / "seals/shared.json.json").unlink()
     for bad in ("../../etc", "/etc/passwd", "tables/units.parquet"):
         told["stores"]["images.zarr"] = bad
         (root / "shared.json").write_text(json.dumps(told))
