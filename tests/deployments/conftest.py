@@ -123,7 +123,11 @@ def started(prefect: Prefect, *words: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:  # a worker that waits for a server's answer may take a minute to stop
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_other_wishes(place, rosetta, name, words):
 
 
 def test_table_one(place, rosetta):
-    words = ("invert", place, "new:3", "--table", "--steps", "10", "--tuning", "4")
+    words = ("invert", place, "new:3", "--table", "--steps", "6")
     done = rosetta.json(*words)
     rows = {entry["guidance"]: entry for entry in done["summary"]}
     assert list(rows) == ["none", "lite0", "mobilenet", "all"]

@@ -4,11 +4,19 @@ import os
 import random
 import signal
 import time
+from itertools import product
 from pathlib import Path
 
 import psutil
 import pytest
+import zarr
 from packaged import recipe_text
+
+from storage.location import Root
+from storage.markers import marker
+from storage.sealing import chunk_file
+from storage.status import own_stores
+from storage.zarrs import markers
 
 pytestmark = pytest.mark.slow
 
@@ -16,6 +24,30 @@ pytestmark = pytest.mark.slow
 def files(root: Path) -> int:
     # os.walk takes it in its stride that folders come and go.
     return sum(len(names) for _, _, names in os.walk(root))
+
+
+def in_place(root: Path) -> dict[str, int]:
+    """When each chunk was written whose marker says that it is in; of stores that are finished, all of them."""
+    place, found = Root(str(root)), {}
+    for store in own_stores(place):
+        try:
+            group = zarr.open_group(place.store(store, read_only=True), mode="r", use_consolidated=False)
+        except (ValueError, FileNotFoundError):
+            continue  # killed while it was laid out
+        if "fingerprint" not in group.attrs:
+            continue
+        written, complete = markers(group), group.attrs["complete"]
+        layers = [row[0] for row in group.attrs.asdict().get("layers", [])]
+        for name, array in group.members(max_depth=None):
+            if not isinstance(array, zarr.Array):
+                continue
+            counts = [-(-length // size) for length, size in zip(array.shape, array.chunks, strict=True)]
+            for chunk in product(*map(range, counts)):
+                entry = marker(store, name, chunk, layers)
+                file = chunk_file(f"{store}/{name}", array, chunk)
+                if complete or (entry is not None and written[entry]):
+                    found[file] = (root / file).stat().st_mtime_ns
+    return found
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(24, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])])
@@ -27,7 +59,7 @@ def test_kill_and_go_on(run, rosetta, tmp_path, kills):
     dice = random.Random(0)
     # Spread over the run: one kill in each stretch of the files that a run writes, at a random place in it.
     targets = [int(whole * (kill + dice.random()) / kills) for kill in range(kills)]
-    killed = 0
+    killed, seen = 0, {}
     for target in targets:
         process = rosetta.start("mine", recipe)
         while process.poll() is None:
@@ -38,9 +70,17 @@ def test_kill_and_go_on(run, rosetta, tmp_path, kills):
                 break
             time.sleep(0.002)
         process.communicate()
+        now = in_place(tmp_path / "root")
+        again = [file for file, written in seen.items() if now.get(file) != written]
+        assert again == [], f"made twice up to kill {killed}"
+        seen = now
     assert killed >= kills - max(1, kills // 8), "most kills must meet a run that is under way"
 
     last = rosetta.json("mine", recipe)
+    now = in_place(tmp_path / "root")
+    assert [file for file, written in seen.items() if now[file] != written] == []
+    dumped = [file for file in now if file.startswith("activations/") and "/activation/" in file]
+    assert len(dumped) > 20, "there was something to make twice"
     for table in ("units", "buddies", "trust", "rosetta", "clusters"):
         path = f"tables/{table}.parquet"
         assert (tmp_path / "root" / path).read_bytes() == (undisturbed / path).read_bytes(), table
