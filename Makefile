@@ -9,9 +9,9 @@ READY := $(VENV)/.ready
 mine: $(READY)
 	$(BIN)/rosetta mine deployments/recipes/faces.toml
 
-# Two files of tests at a time: most of them wait for one thread of some process.
+# Three files of tests at a time: most of them wait for one thread of some process, or for a server.
 test: lint browser
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile
 
 # What takes minutes: many seeds, many kills, many runs in a row.
 soak: $(READY) browser

@@ -16,8 +16,8 @@ settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first: a slip shows within seconds."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Fast tests first: a slip shows within seconds. Flows last: their files are many, and the last ones small."""
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, "flows" in item.path.parts))
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

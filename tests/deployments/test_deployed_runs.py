@@ -18,9 +18,10 @@ pytestmark = pytest.mark.slow
 
 def test_a_run_of_a_deployment_with_parameters_of_its_own(worked, recipe, tmp_path):
     root = tmp_path / "elsewhere"
+    seen = len(worked.runs("faces", "mine"))
     given = [f"recipe={recipe}", f"root={root}", 'changes=["images.count=12"]']
     worked.must("deployment", "run", "mine/faces", *(word for one in given for word in ("--param", one)))
-    run = worked.ended("faces", "mine")
+    run = worked.ended("faces", "mine", seen=seen)
     assert run["state_name"] == "Completed", run["state"]["message"]
     assert run["tags"] == ["rosetta"]
     assert {entry.state for entry in artifacts(Root(str(root)))} == {"complete"}

@@ -47,6 +47,7 @@ def test_every_edit_comes_nearer_to_what_is_asked(place, rosetta, words):
     placed = set(words[::2]) <= {"--remove", "--add"}
     assert table["level_after"].notna().all() == placed
     assert (place / f"edits/{name}/index.html").exists()
+    assert (place / f"seals/edits~{name}.json").exists()
     again = rosetta.json("edit", place, "--image", "0:3", *words, "--name", name, "--steps", "40")
     assert {stage["outcome"] for stage in again["stages"]} == {"skipped"}
 

@@ -10,6 +10,9 @@ import pytest
 import xarray as xr
 from skimage import data, metrics, transform
 
+from storage.location import Root
+from storage.mend import mend
+
 pytestmark = pytest.mark.slow
 
 
@@ -73,6 +76,24 @@ def test_a_second_call_does_nothing(place, inverted, rosetta):
     assert {stage["outcome"] for stage in again["stages"]} == {"skipped"}
     assert again["summary"] == inverted["summary"]
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_damaged_is_named_and_made_again_as_it_was(place, inverted, rosetta):
+    folder = place / "inversions/inversion"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    damaged = [folder / "result.zarr/latent/c/0/1/0", folder / "pictures/001-way-0.webp", folder / "metrics.parquet"]
+    for file in damaged:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    said = rosetta("check", place)
+    assert said.returncode == 2
+    assert len(said.stdout.splitlines()) == 3
+    assert {finding.again for finding in mend(Root(str(place)))} == {"rosetta invert"}
+    again = rosetta.json("invert", place, "3:5", "new:3", "--steps", "40", "--batch", "2", "--restarts", "2")
+    assert [stage["outcome"] for stage in again["stages"]] == ["skipped", "done", "skipped", "done", "done"]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert rosetta("check", place).stdout == "Everything is whole.\n"
 
 
 def test_a_killed_inversion_goes_on_with_the_missing_batches(place, inverted, rosetta):

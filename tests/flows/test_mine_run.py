@@ -16,20 +16,22 @@ from scipy.stats import kurtosis
 pytestmark = pytest.mark.slow
 
 
-def test_pearson_is_the_textbooks_for_every_pair_of_layers(run):
+@pytest.mark.parametrize(
+    "name", ["dcgan", "lite0", *(pytest.param(name, marks=pytest.mark.soak) for name in ("mobilenet", "untrained"))]
+)
+def test_pearson_is_the_textbooks_for_every_pair_of_layers(run, name):
     root, _ = run
     dcgan = xr.open_datatree(root / "activations/dcgan.zarr", engine="zarr")
-    for name in ("dcgan", "lite0", "mobilenet", "untrained"):
-        other = xr.open_datatree(root / f"activations/{name}.zarr", engine="zarr")
-        stored = xr.open_zarr(root / f"correlations/dcgan~{name}.zarr")
-        seen = 0
-        for layer_a in dcgan.children.values():
-            for layer_b in other.children.values():
-                maps = layer_a["activation"].values, layer_b["activation"].values
-                found = stored["pearson"].values[np.ix_(layer_a["unit"].values, layer_b["unit"].values)]
-                np.testing.assert_allclose(found, oracle.textbook_pearson(*maps), atol=1e-5, rtol=0)
-                seen += found.size
-        assert seen == stored["pearson"].size
+    other = xr.open_datatree(root / f"activations/{name}.zarr", engine="zarr")
+    stored = xr.open_zarr(root / f"correlations/dcgan~{name}.zarr")
+    seen = 0
+    for layer_a in dcgan.children.values():
+        for layer_b in other.children.values():
+            maps = layer_a["activation"].values, layer_b["activation"].values
+            found = stored["pearson"].values[np.ix_(layer_a["unit"].values, layer_b["unit"].values)]
+            np.testing.assert_allclose(found, oracle.textbook_pearson(*maps), atol=1e-5, rtol=0)
+            seen += found.size
+    assert seen == stored["pearson"].size
 
 
 def test_tables_follow_from_the_matrices_by_definition(run):
