@@ -13,9 +13,9 @@ mine: $(READY)
 test: lint browser
 	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile
 
-# What takes minutes: many seeds, many kills, many runs in a row.
+# What takes minutes: many seeds, many kills, many runs in a row. What it counted goes into runs/soak/soak.xml.
 soak: $(READY) browser
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak --junitxml runs/soak/soak.xml
 
 # The figures of the README, measured on this machine in one run, into runs/bench/bench.json.
 bench: $(READY)

@@ -137,7 +137,7 @@ def test_a_disk_that_can_only_be_read_any_more(run, rosetta, write, small_disk):
 
 
 @pytest.mark.parametrize(("rounds", "flips"), [(1, 25), pytest.param(8, 25, marks=pytest.mark.soak)])
-def test_any_flipped_bit_is_named_and_mended(run, rosetta, tmp_path, rounds, flips):
+def test_any_flipped_bit_is_named_and_mended(run, rosetta, tmp_path, rounds, flips, record_property):
     root = tmp_path / "root"
     shutil.copytree(run[0], root)
     search = ("3:6", "--steps", 4, "--batch", 2)
@@ -149,6 +149,7 @@ def test_any_flipped_bit_is_named_and_mended(run, rosetta, tmp_path, rounds, fli
     rosetta.json("report", root, "--figure", 0)
     rosetta.json("invert", root, *search)
     before = content(root)
+    counted = 0
     for seed in range(rounds):
         # The seal of a file that is damaged as well could not say so.
         flipped = [file for file in flip(root, flips, seed) if not file.startswith("seals/")]
@@ -156,6 +157,7 @@ def test_any_flipped_bit_is_named_and_mended(run, rosetta, tmp_path, rounds, fli
         named = {finding.artifact for finding in found if finding.kind != "seal"}
         missed = [file for file in flipped if not any(file == one or file.startswith(f"{one}/") for one in named)]
         assert missed == []
+        counted += len(flipped)
         assert rosetta("check", root).returncode == 2
         mended = rosetta.json("mine", recipe, "--root", root, "--mend")["mended"]
         assert len(mended) >= len(found)
@@ -167,6 +169,8 @@ def test_any_flipped_bit_is_named_and_mended(run, rosetta, tmp_path, rounds, fli
         assert {file for file in before | after if before.get(file) != after.get(file)} <= {
             "provenance.json", "seals/provenance.json.json",
         }  # fmt: skip
+    record_property("flips that were named and mended", counted)
+    record_property("files", len(before))
 
 
 def content(root: Path) -> dict[str, bytes]:

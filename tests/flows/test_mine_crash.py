@@ -51,7 +51,7 @@ def in_place(root: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(24, marks=[pytest.mark.soak, pytest.mark.timeout(1200)])])
-def test_kill_and_go_on(run, rosetta, tmp_path, kills):
+def test_kill_and_go_on(run, rosetta, tmp_path, kills, record_property):
     undisturbed, _ = run
     whole = files(undisturbed)
     recipe = tmp_path / "small.toml"
@@ -80,6 +80,8 @@ def test_kill_and_go_on(run, rosetta, tmp_path, kills):
     now = in_place(tmp_path / "root")
     assert [file for file, written in seen.items() if now[file] != written] == []
     dumped = [file for file in now if file.startswith("activations/") and "/activation/" in file]
+    record_property("kills", killed)
+    record_property("chunks in place before a kill", len(seen))
     assert len(dumped) > 20, "there was something to make twice"
     for table in ("units", "buddies", "trust", "rosetta", "clusters"):
         path = f"tables/{table}.parquet"

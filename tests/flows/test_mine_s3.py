@@ -1,5 +1,6 @@
 """A run in an object store: a real S3 server on loopback, with and without bad moments."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,7 +106,7 @@ def test_no_key_is_kept_or_told(mined, s3):
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
-def test_bad_moments_change_nothing(rosetta, run, s3, recipe):
+def test_bad_moments_change_nothing(rosetta, run, s3, recipe, record_property):
     faulty = Faulty(s3.url, share=0.05, seed=3).start()
     store = Command({**rosetta.environment, **environment(faulty.url)})
     done = store.start("mine", recipe, "--root", f"s3://{BUCKET}/faulty", "--json")
@@ -114,8 +115,8 @@ def test_bad_moments_change_nothing(rosetta, run, s3, recipe):
     assert set(faulty.faults) == {"503", "reset", "stall", "short"}
     found = files(s3, "faulty")
     assert same_tables(found, "faulty", run)
-    import json
-
+    record_property("faults", sum(faulty.faults.values()))
+    record_property("retries", json.loads(said)["retries"])
     assert json.loads(said)["retries"] >= faulty.faults["503"] + faulty.faults["reset"]
     assert json.loads(found["faulty/provenance.json"])["runs"][-1]["retries"] == json.loads(said)["retries"]
 

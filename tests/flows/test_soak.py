@@ -34,10 +34,11 @@ def left(environment, tmp_path_factory):
 pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(1800)]
 
 
-def test_memory_is_flat(left):
+def test_memory_is_flat(left, record_property):
     memory = [entry["memory"] for entry in left]
     # Runs on worker processes and runs on threads take turns; a few of both are compared with a few of both.
     early, late = max(memory[WARM - 3 : WARM]), max(memory[-3:])
+    record_property("memory, late over early", round(late / early, 3))
     assert late <= 1.05 * early, [value >> 20 for value in memory]
 
 
