@@ -77,6 +77,15 @@ def test_a_lost_file_is_named(root):
     }
 
 
+def test_damaged_metadata_hide_no_damaged_chunk(root):
+    files = ["activations/d.zarr/early/activation/zarr.json", "activations/d.zarr/early/activation/c/1/0/0/0"]
+    for file in files:
+        damage(root, file)
+    assert [finding.artifact for finding in check_root(root)] == [files[0], "activations/d.zarr/early/activation"]
+    mend(root)
+    assert written(root, "activations/d.zarr").tolist() == [True, False, True]
+
+
 def damage(root: Root, file: str) -> None:
     content = bytearray(root.read_bytes(file))
     content[len(content) // 2] ^= 4
