@@ -1,6 +1,7 @@
 """The flow `mine`: a recipe into activation stores, correlations, tables and the page."""
 
 from dataclasses import dataclass
+from dataclasses import replace as replace_in
 from pathlib import Path
 
 from prefect import flow
@@ -75,7 +76,6 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
         UserError: Something that the recipe names is not right; nothing has been changed then.
     """
     wanted = recipe_of(recipe, root, changes)
-    before = retries.count
     plan = prepare(wanted, replace)
     plan.root.require_writable()
     with holding(plan.root), about(run=wanted.name, root=plan.root.shown):
@@ -90,12 +90,12 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
             weights=plan.weights,
             fingerprints=plan.artifacts(),
             stages=[stage.as_dict() for stage in stages],
-            retries=retries.count - before,
+            retries=retries.so_far(),
         )
         seal_finished(plan.root)
-    mined = _counts(plan, stages, retries.count - before)
+    mined = _counts(plan, stages)
     _link(plan.root, wanted.name, mined)
-    return mined
+    return replace_in(mined, retries=retries.take())
 
 
 def _run(plan: Survey) -> list[Stage]:
@@ -148,7 +148,7 @@ def _remove_what_differs(plan: Survey) -> None:
             discard(plan.root, path)
 
 
-def _counts(plan: Survey, stages: tuple[Stage, ...], retried: int = 0) -> Mined:
+def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:
     buddies = tables.read(plan.root, "buddies").groupby(["model_a", "model_b"]).size()
     return Mined(
         plan.root.shown,
@@ -157,7 +157,6 @@ def _counts(plan: Survey, stages: tuple[Stage, ...], retried: int = 0) -> Mined:
         {f"{a}~{b}": int(buddies.get((a, b), 0)) for a, b in plan.pairs},
         int(tables.read(plan.root, "rosetta")["rosetta"].nunique()),
         len(tables.read(plan.root, "clusters")),
-        retried,
     )
 
 

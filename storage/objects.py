@@ -19,7 +19,18 @@ class Retries:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.count = 0
+        self._taken = 0
         self._answered = False
+
+    def so_far(self) -> int:
+        """Of the run that this process is at: since it began, or since the run before it."""
+        return self.count - self._taken
+
+    def take(self) -> int:
+        """The same, at the end of a run."""
+        with self._lock:
+            found, self._taken = self.count - self._taken, self.count
+        return found
 
     def add(self, more: int) -> None:
         """Count those of another process."""

@@ -42,6 +42,13 @@ def same_tables(root: Path, undisturbed: Path) -> bool:
     return [(root / file).read_bytes() for file in files] == [(undisturbed / file).read_bytes() for file in files]
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
+
+
 def wait_for(there: Callable[[], object], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while not there():
@@ -83,7 +90,7 @@ def test_a_killed_worker_costs_what_it_was_at(run, rosetta, write, tmp_path):
         workers[:] = [
             child
             for child in psutil.Process(process.pid).children(recursive=True)
-            if any("spawn_main" in word for word in child.cmdline())
+            if any("spawn_main" in word for word in words_of(child))
         ]
         return len(workers) >= 2 and (tmp_path / "root/correlations").exists()
 
