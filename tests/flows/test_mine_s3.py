@@ -105,12 +105,12 @@ def test_no_key_is_kept_or_told(mined, s3):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_bad_moments_change_nothing(rosetta, run, s3, recipe, record_property):
     faulty = Faulty(s3.url, share=0.05, seed=3).start()
     store = Command({**rosetta.environment, **environment(faulty.url)})
     done = store.start("mine", recipe, "--root", f"s3://{BUCKET}/faulty", "--json")
-    said, errors = done.communicate(timeout=800)
+    said, errors = done.communicate(timeout=2000)
     assert done.returncode == 0, errors
     assert set(faulty.faults) == {"503", "reset", "stall", "short"}
     found = files(s3, "faulty")
