@@ -9,10 +9,10 @@ READY := $(VENV)/.ready
 mine: $(READY)
 	$(BIN)/rosetta mine deployments/recipes/faces.toml
 
-# Three files of tests at a time: most of them wait for one thread of some process, or for a server. Their order is ours,
+# Two files of tests at a time: most of them wait for one thread of some process, or for a server. Their order is ours,
 # as those with few tests, which would come last, take longest.
 test: lint browser
-	$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
 
 # What takes minutes: many seeds, many kills, many runs in a row. What it counted goes into runs/soak/soak.xml.
 soak: $(READY) browser
