@@ -18,7 +18,7 @@ test: lint browser
 soak: $(READY) browser
 	$(BIN)/python -m pytest -m soak --junitxml runs/soak/soak.xml
 
-# The figures of the README, measured on this machine in one run, into runs/bench/bench.json.
+# The figures of docs/results.md, measured on this machine in one run, into runs/bench/bench.json.
 bench: $(READY)
 	$(BIN)/python tests/benchmarks $(ONLY)
 

@@ -1,4 +1,4 @@
-"""`make bench`: all figures of the README in one run on one machine, into runs/bench/bench.json.
+"""`make bench`: all figures of docs/results.md in one run on one machine, into runs/bench/bench.json.
 
 Timings that are compared run in turn after a warm-up, and the median of the repeats counts. `make bench ONLY=cuda` runs
 one part: faces, trust, guidance, page, correlation, precision or cuda.

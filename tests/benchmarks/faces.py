@@ -1,4 +1,4 @@
-"""`make bench`: the figures of the README, all in one run on one machine, into runs/bench/bench.json.
+"""`make bench`: the figures of docs/results.md, all in one run on one machine, into runs/bench/bench.json.
 
 Timings that are compared run in turn after a warm-up, and the median of the repeats counts.
 """
