@@ -35,7 +35,7 @@ def _other(folder: Path) -> Path:
     [
         ("stylegan2/lsun-cat", _other, ["resnet.pth", "do not fit stylegan2/lsun-cat", "no StyleGAN2 generator's"]),
         ("stylegan3/t-ffhqu-256", _stylegan3, ["net.pkl", "16 × 16, not 256 × 256", "stylegan3/custom"]),
-        ("styleganxl/imagenet-64", _stylegan3, ["net.pkl", "no StyleGAN-XL's with classes"]),
+        ("styleganxl/imagenet-64", _stylegan3, ["net.pkl", "no StyleGAN-XL's: it has an embedding of classes"]),
         ("biggan/deep-128", _other, ["resnet.pth", "do not fit biggan/deep-128", "first difference"]),
         ("diffusers/ddpm-cat-256", _other, ["resnet.pth", "model_index.json"]),
         ("diffusers/ddpm-cat-256", lambda folder: save_unet(folder / "unet"), ["not of diffusers/ddpm-cat-256"]),

@@ -19,6 +19,7 @@ _REMEDY = "build the network in a factory of your own, model = 'python:<module>:
 _FILTER_TOLERANCE = 1e-3
 """Of a filter's largest tap; half precision rounds by half of that."""
 _LONGEST = 60
+_GREATEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Kind:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) < _GREATEST
 
 
 COUNT = Kind("a whole number above 0", lambda value: type(value) is int and value > 0)

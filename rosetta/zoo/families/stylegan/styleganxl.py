@@ -30,6 +30,8 @@ from rosetta.zoo.families.stylegan.stylegan3 import GENERATOR, MAPPING, SYNTHESI
 from rosetta.zoo.families.stylegan.synthesis import OUTPUT_SCALE, Filtering, Synthesis, filters_of
 from rosetta.zoo.weights.statedict import MisfitError
 
+_IMAGENET = 1000
+"""Its classes."""
 Stage = tuple[int, int]
 """Side of its images in pixels, and layers before to-RGB."""
 
@@ -78,7 +80,7 @@ class StyleGANXL(nn.Module):
     z_dim, w_dim, c_dim
         Length of latents and of styles, and number of classes; 0 where there are none.
     embeddings, embedding_dim
-        How many classes have an embedding, at least `c_dim`, and its length: mean features of a class's photographs in
+        How many classes have an embedding, `c_dim` if left out, and its length: mean features of a class's photographs in
         a classifier (EfficientNet-lite0), taken before training and kept with the weights. Those of ImageNet's thousand
         classes are there even in networks of fewer classes or none.
     mapping_layers, mapping_rate
@@ -103,7 +105,7 @@ class StyleGANXL(nn.Module):
         z_dim: int = 64,
         w_dim: int = 512,
         c_dim: int = 1000,
-        embeddings: int = 1000,
+        embeddings: int | None = None,
         embedding_dim: int = 320,
         mapping_layers: int = 2,
         mapping_rate: float = MAPPING_RATE,
@@ -126,7 +128,7 @@ class StyleGANXL(nn.Module):
             z_dim,
             w_dim,
             c_dim,
-            max(embeddings, c_dim),
+            embeddings,
             embedding_dim,
             1 + len(steps),
             mapping_layers,
@@ -159,7 +161,7 @@ class ClassMapping(nn.Module):
         z_dim: int,
         w_dim: int,
         c_dim: int,
-        embeddings: int,
+        embeddings: int | None,
         embedding_dim: int,
         styles: int,
         layers: int,
@@ -168,7 +170,7 @@ class ClassMapping(nn.Module):
     ) -> None:
         super().__init__()
         self.styles, self.classes, self.layers, self.psi = styles, c_dim, layers, psi
-        self.embed = nn.Embedding(max(embeddings, c_dim), embedding_dim)
+        self.embed = nn.Embedding(embeddings or c_dim or _IMAGENET, embedding_dim)
         self.embed_proj = Dense(embedding_dim, z_dim, activation="lrelu") if c_dim else None
         for layer in range(layers):
             inputs = w_dim if layer else z_dim * (2 if c_dim else 1)
@@ -260,7 +262,8 @@ def recognise(state: Mapping[str, Tensor]) -> Arguments:
     root = given(state, "", SUPERRES if grown else STEM)
     stem = agreeing({} if grown else root, given(state, "synthesis", SYNTHESIS))
     mapping = agreeing({} if grown else root, given(state, "mapping", MAPPING_OF_CLASSES))
-    require_shapes(stem | mapping, **seen)
+    require_shapes(stem, **seen)
+    require_shapes(mapping, **seen)
     filtering = told_filtering(state, stem, layers[0].name)
     arguments = Arguments(
         **seen,  # type: ignore[typeddict-item]

@@ -247,7 +247,11 @@ def _cut_short(folder: Path) -> Path:
         ("styleganxl/custom", _resnet, "do not fit styleganxl/custom: they are no StyleGAN-XL generator's"),
         ("stylegan2/custom", lambda folder: _pkl("stylegan3-t", folder), "there is .*; they are|StyleGAN3's or"),
         ("stylegan3/custom", lambda folder: _pkl("styleganxl", folder), "they are StyleGAN-XL's, not StyleGAN3's"),
-        ("styleganxl/custom", lambda folder: _pkl("stylegan3-t", folder), "no StyleGAN-XL's with classes"),
+        (
+            "styleganxl/custom",
+            lambda folder: _pkl("stylegan3-t", folder),
+            "no StyleGAN-XL's: it has an embedding of classes",
+        ),
         ("stylegan2/lsun-cat", lambda folder: _pt("stylegan2-rosinality", folder), r"they make images of 32 × 32, not"),
         ("stylegan3/t-ffhqu-256", lambda folder: _pkl("stylegan3-t", folder), r"not 256 × 256; name it stylegan3/c"),
         ("styleganxl/imagenet-64", lambda folder: _pkl("styleganxl", folder), r"not 64 × 64; name it styleganxl/c"),
@@ -280,7 +284,7 @@ def test_what_cannot_be_loaded(
 @pytest.mark.parametrize(
     ("toy", "condition", "message"),
     [
-        ("stylegan2-nvidia", {"classes": (1,)}, "takes no condition.classes; remove it"),
+        ("stylegan2-nvidia", {"classes": (1,)}, "its weights know no classes; remove condition.classes"),
         ("stylegan3-t", {"classes": (1,)}, "its weights know no classes; remove condition.classes"),
         ("styleganxl", {"classes": (3, 10)}, "has 10, but its classes are 0 to 9"),
         ("styleganxl", {"steps": 10}, "takes no condition.steps"),

@@ -21,9 +21,10 @@ from torch import Tensor
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.zoo.families.stylegan import stylegan3
-from rosetta.zoo.families.stylegan.kaiser import extend, schedule
+from rosetta.zoo.families.stylegan.kaiser import Bands, extend, schedule
 from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
 from rosetta.zoo.families.stylegan.styleganxl import PUBLISHED, StyleGANXL, recognise
+from rosetta.zoo.families.stylegan.synthesis import Filtering
 
 Spec = Callable[..., ModelSpec]
 
@@ -96,6 +97,9 @@ def test_published_networks_are_recognised(name: str) -> None:
     }
     # Where no layer is narrower than the most, a lower base gives the same network.
     assert found.pop("channel_base") == min(65536, 1024 * PUBLISHED[name]["resolution"])
+    sides = [2**power for power in range(5, 11) if 2**power <= PUBLISHED[name]["resolution"]]
+    assert found.pop("head_layers") == tuple((side, 7) for side in sides)
+    assert found.pop("embeddings") == 1000
     assert found == {key: wanted[key] for key in found}
 
 
@@ -118,10 +122,16 @@ def test_filters_are_those_of_the_checkpoint() -> None:
         "resolution": 32,
         "stem_resolution": 16,
         "stem_layers": config["stem"]["num_layers"],
-        "head_layers": config["superres"]["head_layers"],
+        "head_layers": ((32, config["superres"]["head_layers"]),),
         "channel_base": config["stem"]["channel_base"],
         "channel_max": config["stem"]["channel_max"],
         **{name: config[name] for name in ("z_dim", "w_dim", "c_dim", "embedding_dim")},
+        "embeddings": CLASSES,
+        "mapping_layers": 2,
+        "mapping_rate": 0.01,
+        "output_scale": 0.25,
+        "bands": Bands(),
+        "filtering": Filtering(),
     }
     fresh = StyleGANXL(**found).state_dict()
     filters = [name for name in fresh if name.endswith("_filter")]
@@ -161,10 +171,11 @@ def missing(*names: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         (lambda _: {"main.0.weight": torch.ones(1)}, r"no StyleGAN-XL generator's.*there is 'main.0.weight'"),
         (
             missing("mapping.embed_proj.weight", "mapping.embed_proj.bias"),
-            r"with classes: .*missing; it was trained without",
+            r"'mapping.w_avg' is \(10, 16\) in the file and \(16,\) in the network",
         ),
+        (missing("mapping.embed_proj.bias"), r"'mapping.embed_proj.bias' is nothing in the file"),
         (missing("mapping.embed.weight", "mapping.embed_proj.weight"), r"are they StyleGAN3's\?"),
-        (missing("mapping.embed.weight"), r"'mapping.embed.weight' is missing"),
+        (missing("mapping.embed.weight"), r"an embedding of classes"),
         (
             lambda state: {**state, "mapping.embed.weight": torch.ones(8)},
             r"'mapping.embed.weight' is \(8,\), not of 2 axes",
@@ -172,11 +183,11 @@ def missing(*names: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         (missing("synthesis.L6_52_13.affine.bias"), r"'synthesis.L6_52_13.affine.bias' is nothing in the file"),
         (
             lambda state: {**state, "mapping.w_avg": state["mapping.w_avg"][0]},
-            r"'mapping.w_avg' is \(16,\) in the file and \(10, 16\) in the network",
+            r"'mapping.w_avg' is \(16,\), not of 2 axes",
         ),
         (
             lambda state: {name.replace("L5_36_16", "L4_36_16"): tensor for name, tensor in state.items()},
-            r"'synthesis.L\d_36_16.weight' is nothing in the file and \(16, 16, 3, 3\) in the network that fits best",
+            r"no stem and stages have layers of these names and filters",
         ),
         (lambda state: {name.replace("_32", "_16"): state[name] for name in state}, r"no StyleGAN-XL generator"),
         (lambda _: StyleGAN3(16, channel_base=128, channel_max=8, layers=4).state_dict(), r"are they StyleGAN3's\?"),
