@@ -90,13 +90,22 @@ IN_FILE = Irrelevant("about values that are among the tensors")
 FOLLOWS = Irrelevant("follows from the other arguments")
 
 
+class Told(dict[str, Any]):
+    """Arguments by the keywords of our networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: dict[str, str] = {}
+        """What NVIDIA's code calls each."""
+
+
 def recorded(state: Mapping[str, Tensor], path: str) -> Recorded:
     """What is told of a module; nothing where the state dict is from a file that tells nothing."""
     return state.modules.get(path, Recorded()) if isinstance(state, NetworkState) else Recorded()
 
 
-def given(state: Mapping[str, Tensor], path: str, table: Table) -> dict[str, Any]:
-    """What a module's constructor was given, by our keywords; what was left out is left out.
+def given(state: Mapping[str, Tensor], path: str, table: Table) -> Told:
+    """What a module's constructor was given; what was left out is left out.
 
     Raises
     ------
@@ -109,7 +118,7 @@ def given(state: Mapping[str, Tensor], path: str, table: Table) -> dict[str, Any
     return _honoured(dict(zip(table, record.positional, strict=False)) | dict(record.named), table, path)
 
 
-def agreeing(*found: Mapping[str, Any]) -> dict[str, Any]:
+def agreeing(*found: Told) -> Told:
     """Arguments told in several places, once.
 
     Raises
@@ -117,16 +126,17 @@ def agreeing(*found: Mapping[str, Any]) -> dict[str, Any]:
     MisfitError
         Two places differ.
     """
-    together: dict[str, Any] = {}
+    together = Told()
     for each in found:
+        together.names = each.names | together.names
         for keyword, value in each.items():
             if not _same(together.setdefault(keyword, value), value):
-                told = f"{_shown(together[keyword])} and {_shown(value)}"
-                raise MisfitError(f"its constructors' arguments say both {told} of {keyword}; {_REMEDY}")
+                both = f"{_shown(together[keyword])} and {_shown(value)}"
+                raise MisfitError(f"its constructors were given {each.names[keyword]} = {both}; {_REMEDY}")
     return together
 
 
-def require_shapes(told: Mapping[str, Any], **seen: Any) -> None:
+def require_shapes(told: Told, **seen: Any) -> None:
     """Hold arguments against what shapes of tensors show.
 
     Raises
@@ -137,8 +147,8 @@ def require_shapes(told: Mapping[str, Any], **seen: Any) -> None:
     for keyword, value in seen.items():
         if keyword in told and told[keyword] != value:
             raise MisfitError(
-                f"its constructor's arguments say {keyword} = {_shown(told[keyword])}, and its tensors {value}; "
-                "download the file again from where it was published"
+                f"its constructor was given {told.names[keyword]} = {_shown(told[keyword])}, and its tensors are of "
+                f"{_shown(value)}; download the file again from where it was published"
             )
 
 
@@ -188,8 +198,8 @@ def near(found: Tensor, wanted: Tensor) -> bool:
     return bool((found.float() - wanted).abs().max() <= _FILTER_TOLERANCE * wanted.abs().max())
 
 
-def _honoured(arguments: Mapping[str, Any], table: Table, path: str, prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _honoured(arguments: Mapping[str, Any], table: Table, path: str, prefix: str = "") -> Told:
+    found = Told()
     for name, value in arguments.items():
         rule = table.get(name)
         told = f"its constructor{_of(path)} was given {prefix}{_named(name)} = {_shown(value)}"
@@ -205,7 +215,9 @@ def _honoured(arguments: Mapping[str, Any], table: Table, path: str, prefix: str
             if not rule.kind.fits(value):
                 raise MisfitError(f"{told}, which is not {rule.kind.what}; {_REMEDY}")
             if (taken := rule.kind.value(value)) is not None:
-                found = agreeing(found, {rule.keyword: taken})
+                one = Told()
+                one[rule.keyword], one.names[rule.keyword] = taken, prefix + name
+                found = agreeing(found, one)
     return found
 
 

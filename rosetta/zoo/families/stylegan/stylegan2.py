@@ -217,7 +217,11 @@ def _nvidia(state: Mapping[str, Tensor]) -> dict[str, Any]:
     )
     if "channel_base" in told or "channel_max" in told:
         asked = widths_of(max(widths), told.get("channel_base", CHANNEL_BASE), told.get("channel_max", CHANNEL_MAX))
-        require_shapes({"widths": asked}, widths=widths)
+        if asked != widths:
+            raise MisfitError(
+                f"its constructor's channel_base and channel_max ask for widths {list(asked.values())}, and its "
+                f"tensors are of {list(widths.values())}; download the file again from where it was published"
+            )
     options = {"taps": _taps(state), **clamp_of_layers(state), **told}
     taken = {name: options[name] for name in ("clamp", "activation", "taps") if name in options}
     return seen | {

@@ -6,7 +6,7 @@ and tensors have the names that they have in the published checkpoints (`G_ema`)
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from rosetta.zoo.families.stylegan.arguments import (
     Honoured,
     Only,
     Table,
+    Told,
     agreeing,
     clamp_of_layers,
     given,
@@ -225,12 +226,12 @@ def recognise(state: Mapping[str, Tensor]) -> Arguments:
     return arguments
 
 
-def told_bands(told: Mapping[str, Any]) -> Bands:
+def told_bands(told: Told) -> Bands:
     """Those that arguments of a constructor ask for."""
     return replace(PUBLISHED_BANDS, **{each.name: told[each.name] for each in fields(Bands) if each.name in told})
 
 
-def told_filtering(state: Mapping[str, Tensor], told: Mapping[str, Any], first: str) -> Filtering:
+def told_filtering(state: Mapping[str, Tensor], told: Told, first: str) -> Filtering:
     """How layers filter: as arguments of a constructor ask for, or as shapes of the first layer's tensors show."""
     kernel = shape_of(state, f"synthesis.{first}.weight", 4, "StyleGAN3")[3]
     radial = state.get(f"synthesis.{first}.down_filter", torch.empty(0)).ndim == 2

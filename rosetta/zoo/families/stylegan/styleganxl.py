@@ -17,6 +17,7 @@ from rosetta.zoo.families.stylegan.arguments import (
     Honoured,
     Irrelevant,
     Table,
+    Told,
     agreeing,
     given,
     near,
@@ -80,9 +81,9 @@ class StyleGANXL(nn.Module):
     z_dim, w_dim, c_dim
         Length of latents and of styles, and number of classes; 0 where there are none.
     embeddings, embedding_dim
-        How many classes have an embedding, `c_dim` if left out, and its length: mean features of a class's photographs in
-        a classifier (EfficientNet-lite0), taken before training and kept with the weights. Those of ImageNet's thousand
-        classes are there even in networks of fewer classes or none.
+        How many classes have an embedding, `c_dim` if left out, and its length: mean features of a class's photographs
+        in a classifier (EfficientNet-lite0), taken before training and kept with the weights. Those of ImageNet's
+        thousand classes are there even in networks of fewer classes or none.
     mapping_layers, mapping_rate
         How many layers the mapping has, and their learning rate relative to the rest.
     output_scale
@@ -260,8 +261,8 @@ def recognise(state: Mapping[str, Tensor]) -> Arguments:
     }
     grown = _gap(layers) is not None
     root = given(state, "", SUPERRES if grown else STEM)
-    stem = agreeing({} if grown else root, given(state, "synthesis", SYNTHESIS))
-    mapping = agreeing({} if grown else root, given(state, "mapping", MAPPING_OF_CLASSES))
+    stem = agreeing(Told() if grown else root, given(state, "synthesis", SYNTHESIS))
+    mapping = agreeing(Told() if grown else root, given(state, "mapping", MAPPING_OF_CLASSES))
     require_shapes(stem, **seen)
     require_shapes(mapping, **seen)
     filtering = told_filtering(state, stem, layers[0].name)

@@ -66,16 +66,16 @@ MAPPING_2: dict[str, Case] = {
     "c_dim": (4, "c_dim = 4"),
     "w_dim": (17, "w_dim = 17"),
     "num_ws": (3, SAME),
-    "num_layers": (3, "mapping_layers = 3, and its tensors 2"),
-    "embed_features": (15, "embedding = 15"),
-    "layer_features": (15, "mapping_width = 15"),
+    "num_layers": (3, "num_layers = 3, and its tensors are of 2"),
+    "embed_features": (15, "embed_features = 15, and its tensors are of 16"),
+    "layer_features": (15, "layer_features = 15, and its tensors are of 16"),
     "activation": ("relu", CHANGED),
     "lr_multiplier": (0.02, CHANGED),
     "w_avg_beta": (0.5, SAME),
 }
 SYNTHESIS_2: dict[str, Case] = {
     "w_dim": (17, "w_dim = 17"),
-    "img_resolution": (32, "resolution = 32, and its tensors 16"),
+    "img_resolution": (32, "img_resolution = 32, and its tensors are of 16"),
     "img_channels": (4, "was given .*img_channels = 4, and only 3 is supported"),
     "channel_base": (64, "widths"),
     "channel_max": (8, "widths"),
@@ -86,24 +86,24 @@ SYNTHESIS_2: dict[str, Case] = {
     "fp16_channels_last": (True, SAME),
     "fused_modconv_default": ("inference_only", SAME),
     "kernel_size": (5, "kernel_size = 5, and only 3 is supported"),
-    "use_noise": (False, "noise = False"),
+    "use_noise": (False, "use_noise = False, and its tensors are of True"),
     "activation": ("swish", CHANGED),
 }
 MAPPING_3 = {name: MAPPING_2[name] for name in stylegan3.MAPPING}
 FILTERS = "_filter' is no filter that its constructor|'synthesis.* is .* in the file and .* in the network"
 SYNTHESIS_3: dict[str, Case] = {
     **{name: SYNTHESIS_2[name] for name in ("w_dim", "img_channels", "num_fp16_res")},
-    "img_resolution": (64, "resolution = 64, and its tensors 32"),
+    "img_resolution": (64, "img_resolution = 64, and its tensors are of 32"),
     "channel_base": (256, "'synthesis.L3_52_13.weight' is nothing in the file"),
     "channel_max": (8, "'synthesis.L0_36_8.weight' is nothing in the file|'synthesis.input.weight' is"),
-    "num_layers": (7, "layers = 7, and its tensors 6"),
+    "num_layers": (7, "num_layers = 7, and its tensors are of 6"),
     "num_critical": (1, FILTERS),
     "first_cutoff": (2.2, FILTERS),
     "first_stopband": (9, FILTERS),
     "last_stopband_rel": (1.3, FILTERS),
     "margin_size": (8, "'synthesis.L0_32_.*' is nothing in the file"),
     "output_scale": (1, CHANGED),
-    "conv_kernel": (1, "kernel = 1, and its tensors 3"),
+    "conv_kernel": (1, "conv_kernel = 1, and its tensors are of 3"),
     "filter_size": (4, FILTERS),
     "lrelu_upsampling": (4, FILTERS),
     "use_radial_filters": (True, FILTERS),
@@ -111,18 +111,18 @@ SYNTHESIS_3: dict[str, Case] = {
     "magnitude_ema_beta": (0.5, SAME),
 }
 STAGE: dict[str, Case] = {
-    "img_resolution": (64, "resolution = 64, and its tensors 32"),
+    "img_resolution": (64, "img_resolution = 64, and its tensors are of 32"),
     "path_stem": ("other.pkl", SAME),
-    "head_layers": (5, "head_layers = 5, and its tensors 4"),
-    "up_factor": (4, "up_factor = 4, and its tensors 2"),
+    "head_layers": (5, "head_layers = 5, and its tensors are of 4"),
+    "up_factor": (4, "up_factor = 4, and its tensors are of 2"),
     **{name: (3, SAME) for name in styleganxl.SUPERRES if name in stylegan3.GENERATOR and name != "img_resolution"},
 }
 BANDS = ("num_critical", "first_cutoff", "first_stopband", "last_stopband_rel", "margin_size")
 STEM: dict[str, Case] = SYNTHESIS_3 | {
-    "img_resolution": (32, "resolution = 32, and its tensors 16"),
+    "img_resolution": (32, "img_resolution = 32, and its tensors are of 16"),
     "channel_base": (128, "no stem and stages have layers of these names"),
     "channel_max": (8, "no stem and stages have layers of these names"),
-    "num_layers": (7, "layers = 7, and its tensors 6"),
+    "num_layers": (7, "num_layers = 7, and its tensors are of 6"),
     **{
         name: (
             SYNTHESIS_3[name][0],
@@ -273,8 +273,8 @@ def test_values_that_an_argument_cannot_have(family: str, tmp_path: Path) -> Non
         ),
         ("synthesis", {"foo": None}, r"its constructor of 'synthesis' was given foo = None"),
         ("mapping", {"activation": "relu"}, r"its constructor of 'mapping' was given activation = 'relu'"),
-        ("synthesis", {"conv_clamp": 3}, r"constructors' arguments say both 0\.5 and 3\.0 of clamp"),
-        ("synthesis", {"img_resolution": 16}, r"say both 32 and 16 of resolution"),
+        ("synthesis", {"conv_clamp": 3}, r"its constructors were given conv_clamp = 0\.5 and 3\.0; build the network"),
+        ("synthesis", {"img_resolution": 16}, r"its constructors were given img_resolution = 32 and 16"),
     ],
 )
 def test_other_arguments_are_refused_by_name(
