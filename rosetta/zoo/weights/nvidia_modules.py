@@ -189,16 +189,12 @@ def _recorded(module: Made, path: str, deeper: int, meter: Meter) -> Iterator[tu
     if deeper < 0:
         raise ExcessError
     held = _attributes(module)
-    positional, named = (_plain(held.get(name), meter) for name in ("_init_args", "_init_kwargs"))
+    positional, named = _plain(held.get("_init_args", ()), meter), _plain(held.get("_init_kwargs", {}), meter)
+    if not (isinstance(positional, tuple) and isinstance(named, dict)):
+        raise TypeError("no arguments")
     own = {name: _plain(value, meter) for name, value in held.items() if isinstance(name, str) and name[:1] != "_"}
-    yield (
-        path,
-        Recorded(
-            positional if isinstance(positional, tuple) else (),
-            named if isinstance(named, dict) else {},
-            {name: value for name, value in own.items() if not isinstance(value, Opaque | dict)},
-        ),
-    )
+    attributes = {name: value for name, value in own.items() if not isinstance(value, Opaque | dict)}
+    yield path, Recorded(positional, named, attributes)
     for inner, each in _inside(module, f"{path}." if path else ""):
         yield from _recorded(each, inner, deeper - 1, meter)
 

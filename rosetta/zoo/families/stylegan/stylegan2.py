@@ -210,11 +210,10 @@ def _nvidia(state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
     told = agreeing(given(state, "", GENERATOR), given(state, "synthesis", SYNTHESIS), given(state, "mapping", MAPPING))
     noise = "synthesis.b4.conv1.noise_const" in state
-    require_shapes(told, **seen, noise=noise)
     # A network without a condition has no embedding, and one of a single layer no width inside.
-    require_shapes(
-        told, **({"embedding": embedding} if c_dim else {}), **({"mapping_width": width} if layers > 1 else {})
-    )
+    inside = {"embedding": embedding} if c_dim else {}
+    inside |= {"mapping_width": width} if layers > 1 else {}
+    require_shapes(told, **seen, **inside, noise=noise)
     if "channel_base" in told or "channel_max" in told:
         asked = widths_of(max(widths), told.get("channel_base", CHANNEL_BASE), told.get("channel_max", CHANNEL_MAX))
         if asked != widths:

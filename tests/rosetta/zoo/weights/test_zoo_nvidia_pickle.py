@@ -116,6 +116,15 @@ def test_numbers_of_numpy_that_are_none(scalar: Any) -> None:
     assert isinstance(found, Opaque | float)
 
 
+@pytest.mark.parametrize("name", ["_init_args", "_init_kwargs"])
+@pytest.mark.parametrize("value", [None, 3, "text", torch.zeros(1), np.zeros(2), slice(3)])
+def test_arguments_that_are_none(name: str, value: Any) -> None:
+    net = _asking(1)
+    net.call[1][0]["state"][name] = value
+    with pytest.raises(UserError, match="damaged, truncated or no pickle"):
+        parse_nvidia(pickled(net), "net.pkl")
+
+
 def _nested(depth: int) -> Any:
     value: Any = 1
     for _ in range(depth):
