@@ -81,8 +81,16 @@ class Network(Persistent):
         self._init_kwargs = EasyDict(z_dim=8, synthesis_kwargs=EasyDict(channel_base=1024, names={"a", "b"}))
 
 
-def persistent(state: dict[str, Tensor]) -> Persistent:
-    """A module whose state dict this is, as NVIDIA's scripts pickle one: no class of its own has to exist."""
+def persistent(state: dict[str, Tensor], arguments: dict[str, Any] | None = None, *by_place: Any) -> Persistent:
+    """A module whose state dict this is, as NVIDIA's scripts pickle one: no class of its own has to exist.
+
+    Parameters
+    ----------
+    arguments
+        What its constructor was called with, by name; None for a file that does not tell.
+    by_place
+        And by place.
+    """
     module = Persistent()
     inner: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state.items():
@@ -93,7 +101,18 @@ def persistent(state: dict[str, Tensor]) -> Persistent:
             module.register_buffer(name, tensor)
     for name, tensors in inner.items():
         module.add_module(name, persistent(tensors))
+    if arguments is not None:
+        called(module, arguments, *by_place)
     return module
+
+
+def called(module: nn.Module, arguments: dict[str, Any], *by_place: Any) -> None:
+    """Note in a module what its constructor was called with, as persistence does."""
+    module._init_args, module._init_kwargs = by_place, _easy(arguments)
+
+
+def _easy(value: Any) -> Any:
+    return EasyDict({name: _easy(each) for name, each in value.items()}) if isinstance(value, dict) else value
 
 
 def snapshot() -> dict[str, Any]:

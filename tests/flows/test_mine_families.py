@@ -21,7 +21,8 @@ from nvidia_files import persistent, pickled
 from rosetta import zoo
 from rosetta.recipe import Recipe, read_recipe
 from rosetta.zoo.families.biggan import PLANS, BigGAN
-from rosetta.zoo.families.stylegan import stylegan2_rosinality
+from rosetta.zoo.families.stylegan import stylegan2_nvidia, stylegan2_rosinality
+from rosetta.zoo.families.stylegan.modulation import widths
 from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
 from rosetta.zoo.families.stylegan.styleganxl import StyleGANXL
 from tasks.dump import from_pixels, to_pixels
@@ -79,6 +80,16 @@ def _stylegan2(folder: Path) -> str:
     return str(folder / "stylegan2.pt")
 
 
+def _stylegan2_of_classes(folder: Path) -> str:
+    torch.manual_seed(0)
+    sizes = {"z_dim": 8, "w_dim": 16, "c_dim": 9}
+    net = stylegan2_nvidia.Generator(16, widths(16, 256, 16), **sizes, mapping_layers=2)
+    told = {"img_resolution": 16, "img_channels": 3, "mapping_kwargs": {"num_layers": 2}}
+    told |= {"synthesis_kwargs": {"channel_base": 256, "channel_max": 16, "num_fp16_res": 4, "conv_clamp": 256}}
+    (folder / "stylegan2.pkl").write_bytes(pickled({"G_ema": persistent(net.state_dict(), {**sizes, **told})}))
+    return str(folder / "stylegan2.pkl")
+
+
 def _stylegan3(folder: Path) -> str:
     torch.manual_seed(0)
     net = StyleGAN3(16, channel_base=512, channel_max=32, layers=6, z_dim=16, w_dim=16)
@@ -97,6 +108,9 @@ def _styleganxl(folder: Path) -> str:
 SMALL = {
     "dcgan": Small("dcgan/digiface", lambda _: "random:0"),
     "stylegan2": Small("stylegan2/custom", _stylegan2, {"truncation": 0.7}),
+    "stylegan2 of classes": Small(
+        "stylegan2/custom", _stylegan2_of_classes, {"truncation": 0.7, "classes": [7, 3]}, classes=9
+    ),
     "stylegan3": Small("stylegan3/custom", _stylegan3, {"truncation": 0.7, "bound": 1.0}),
     "styleganxl": Small("styleganxl/custom", _styleganxl, {"truncation": 0.7, "bound": 1.0}, classes=5),
     "unet": Small(

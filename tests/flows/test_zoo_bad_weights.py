@@ -19,6 +19,14 @@ def _stylegan3(folder: Path) -> Path:
     return folder / "net.pkl"
 
 
+def _odd(folder: Path) -> Path:
+    net = StyleGAN3(16, channel_base=256, channel_max=8, layers=6, z_dim=4, w_dim=4)
+    (folder / "odd.pkl").write_bytes(
+        pickled({"G_ema": persistent(net.state_dict(), {"num_layers": 6, "attention": 3})})
+    )
+    return folder / "odd.pkl"
+
+
 def _short(folder: Path) -> Path:
     content = _stylegan3(folder).read_bytes()
     (folder / "short.pkl").write_bytes(content[: len(content) // 2])
@@ -35,7 +43,8 @@ def _other(folder: Path) -> Path:
     [
         ("stylegan2/lsun-cat", _other, ["resnet.pth", "do not fit stylegan2/lsun-cat", "no StyleGAN2 generator's"]),
         ("stylegan3/t-ffhqu-256", _stylegan3, ["net.pkl", "16 × 16, not 256 × 256", "stylegan3/custom"]),
-        ("styleganxl/imagenet-64", _stylegan3, ["net.pkl", "no StyleGAN-XL's with classes"]),
+        ("stylegan3/custom", _odd, ["odd.pkl", "given attention = 3, an argument that is not known here", "python:"]),
+        ("styleganxl/imagenet-64", _stylegan3, ["net.pkl", "no StyleGAN-XL's: it has an embedding of classes"]),
         ("biggan/deep-128", _other, ["resnet.pth", "do not fit biggan/deep-128", "first difference"]),
         ("diffusers/ddpm-cat-256", _other, ["resnet.pth", "model_index.json"]),
         ("diffusers/ddpm-cat-256", lambda folder: save_unet(folder / "unet"), ["not of diffusers/ddpm-cat-256"]),

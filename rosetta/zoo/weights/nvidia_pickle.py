@@ -3,31 +3,36 @@
 Such a `.pkl` is a pickle of a dict with the entries `G`, `D` and `G_ema`. Each is a module that NVIDIA's
 `torch_utils.persistence` wrote as a call of `_reconstruct_persistent_obj` with the source of the module's class and the
 module's `__dict__`; to load one as it was meant is to execute that source. All that is wanted here lies in the
-`__dict__`: `_parameters`, `_buffers` and `_modules`. So the file is read as data (:mod:`rosetta.zoo.weights.inert`),
-and the state dict is put together from what the calls would have been called with.
+`__dict__`: `_parameters`, `_buffers`, `_modules`, and the arguments of the constructor, `_init_args` and
+`_init_kwargs`. So the file is read as data (:mod:`rosetta.zoo.weights.inert`), and the network put together from what
+the calls would have been called with (:mod:`rosetta.zoo.weights.nvidia_modules`).
 """
 
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.zoo.weights.inert import ExcessError, Global, Made, Meter, RefusedError, Rules, read
+from rosetta.zoo.weights.nvidia_modules import (
+    MODULE,
+    PACKAGES,
+    PARAMETER,
+    TENSORS,
+    NetworkState,
+    Storage,
+    modules_of,
+    networks_in,
+    tensors_of,
+    whole,
+)
 
-_MODULE = "torch_utils.persistence._reconstruct_persistent_obj"
-_PACKAGES = ("torch.nn.", "torch_utils.", "training.", "pg_modules.", "feature_networks.", "timm.", "torchvision.")
-"""Where classes of modules come from, those of StyleGAN-XL's discriminator too, which are pickled without NVIDIA's
-persistence."""
 _IN_BAND = "torch.storage._load_from_bytes"
-_TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
-_PARAMETER = "torch._utils._rebuild_parameter"
 _DTYPES = {
     "Float": torch.float32,
     "Half": torch.float16,
@@ -56,29 +61,10 @@ _MOST_INSTRUCTIONS = 1 << 21
 """A few seconds of work, and over twenty times what three networks of StyleGAN3 at 1024 px take, bytes included."""
 _MOST_INFLATION = 4
 """Bytes of tensors for each byte of the file. Tied weights are stored once and given twice."""
-_GREATEST = 1 << 48
-_DEEPEST = 64
 _BLOCK = 4096
 
 
-@dataclass(slots=True, eq=False)
-class _Storage:
-    """Numbers of one type, one after the other."""
-
-    dtype: torch.dtype
-    count: int
-    content: memoryview | None = None
-    """Their bytes, little-endian; None until the file's end has been read."""
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return self.count * self.dtype.itemsize
-
-
-def parse_nvidia(
-    content: bytes, text: str, which: str | Sequence[str] = "G_ema", settings: Sequence[str] = ()
-) -> dict[str, Tensor]:
+def parse_nvidia(content: bytes, text: str, which: str | Sequence[str] = "G_ema") -> NetworkState:
     """The state dict of one network in a pickle of NVIDIA's; nothing in the file runs.
 
     Parameters
@@ -90,14 +76,12 @@ def parse_nvidia(
         What errors call the file.
     which
         The network's name there; the first that is there, where several are given.
-    settings
-        Attributes of modules to look for: of each the first that is a number.
 
     Returns
     -------
-    dict
+    NetworkState
         Parameters and persistent buffers by dotted name, in the order of `Module.state_dict()`, on the CPU, contiguous
-        and sharing no memory; before them the settings that were found, by their plain name, ().
+        and sharing no memory, and what is told of the modules.
 
     Raises
     ------
@@ -108,16 +92,10 @@ def parse_nvidia(
     meter = Meter(_MOST_INSTRUCTIONS)
     try:
         value = _unpickled(content, meter)
-        networks = _networks(value, wanted[0], meter)
+        networks = networks_in(value, wanted[0], meter)
         name = next((name for name in wanted if name in networks), None)
-        if name is not None and (tensors := _tensors(networks[name], Meter(_MOST_INFLATION * len(content)), meter)):
-            for setting in settings:
-                if (
-                    setting not in tensors
-                    and (number := _setting(networks[name], setting, _DEEPEST, meter)) is not None
-                ):
-                    tensors[setting] = torch.tensor(number)
-            return tensors
+        if name is not None and (tensors := tensors_of(networks[name], Meter(_MOST_INFLATION * len(content)), meter)):
+            return NetworkState(tensors, modules_of(networks[name], meter))
     except RefusedError as refused:
         raise UserError(f"weights {text!r} are refused: {_why(str(refused))}") from None
     except ExcessError:
@@ -172,8 +150,8 @@ def _unpickled(content: bytes, meter: Meter) -> Any:
 
 def _known(name: str) -> bool:
     return bool(
-        name in (_MODULE, _IN_BAND, _PARAMETER, *_TENSORS)
-        or name.startswith(_PACKAGES)
+        name in (MODULE, _IN_BAND, PARAMETER, *TENSORS)
+        or name.startswith(PACKAGES)
         or _INERT.fullmatch(name)
         or _STORAGE.fullmatch(name)
     )
@@ -187,14 +165,14 @@ def _called(name: str, arguments: tuple[Any, ...], meter: Meter) -> Any:
         content = content.arguments[0].encode("latin1")
     meter.spend(len(content) // _BLOCK)
     storage = _legacy(content, Rules(lambda name: bool(_STORAGE.fullmatch(name))), meter)
-    if not isinstance(storage, _Storage):
+    if not isinstance(storage, Storage):
         raise TypeError(type(storage))
     return storage
 
 
 def _legacy(content: bytes | memoryview, rules: Rules, meter: Meter) -> Any:
     """What `torch.save` wrote without a zip: four pickles, the keys of the storages, the storages."""
-    storages: dict[str, _Storage] = {}
+    storages: dict[str, Storage] = {}
     magic, at = read(content, 0, rules, meter)
     protocol, at = read(content, at, rules, meter)
     system, at = read(content, at, rules, meter)
@@ -216,7 +194,7 @@ def _legacy(content: bytes | memoryview, rules: Rules, meter: Meter) -> Any:
 
 def _zipped(content: bytes, rules: Rules, meter: Meter) -> Any:
     """What `torch.save` writes: a zip of `data.pkl` and `data/<key>`, nothing compressed."""
-    storages: dict[str, _Storage] = {}
+    storages: dict[str, Storage] = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
 
@@ -236,7 +214,7 @@ def _zipped(content: bytes, rules: Rules, meter: Meter) -> Any:
     return value
 
 
-def _stored(storages: dict[str, _Storage], number: Any) -> _Storage | Global:
+def _stored(storages: dict[str, Storage], number: Any) -> Storage | Global:
     """What a persistent id of torch's stands for: a storage (kind, class, key, device, count[, view]) or a class."""
     if not (isinstance(number, tuple) and 4 <= len(number) <= 6):
         raise TypeError(type(number))
@@ -247,156 +225,7 @@ def _stored(storages: dict[str, _Storage], number: Any) -> _Storage | Global:
         raise ValueError("another persistent id")
     if not (isinstance(type_, Global) and (name := _STORAGE.fullmatch(type_.name))):
         raise TypeError(type(type_))
-    storage = storages.setdefault(key, _Storage(_DTYPES[name[1]], _whole(count)))
+    storage = storages.setdefault(key, Storage(_DTYPES[name[1]], whole(count)))
     if (storage.dtype, storage.count) != (_DTYPES[name[1]], count):
         raise ValueError("two storages of one key")
     return storage
-
-
-# From records to tensors
-
-
-def _networks(value: Any, alone: str, meter: Meter, deeper: int = 1) -> dict[str, Any]:
-    """The networks in a file by name; a single one is called `alone`."""
-    if _is_network(value, meter):
-        return {alone: value}
-    if isinstance(value, list | tuple):
-        value = dict(zip(("G", "D", "G_ema"), value, strict=True)) if len(value) == 3 else {}
-    entries = {name: entry for name, entry in (_mapping(value) or {}).items() if isinstance(name, str)}
-    found = {name: entry for name, entry in entries.items() if _is_network(entry, meter)}
-    if found or not deeper:
-        return found
-    inner = [networks for entry in entries.values() if (networks := _networks(entry, alone, meter, deeper - 1))]
-    return inner[0] if len(inner) == 1 else {}
-
-
-def _is_network(value: Any, meter: Meter) -> bool:
-    """Whether it is a module, or a state dict."""
-    if _is_module(value):
-        return True
-    entries = _mapping(value) or {}
-    meter.spend(1 + len(entries))
-    return bool(entries) and all(map(_is_tensor, entries.values()))
-
-
-def _is_module(value: Any) -> bool:
-    return isinstance(value, Made) and (value.maker == _MODULE or value.maker.startswith(_PACKAGES))
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Made) and value.maker in (_PARAMETER, *_TENSORS)
-
-
-def _attributes(module: Made) -> Mapping[Any, Any] | None:
-    """The `__dict__` of a module."""
-    if module.maker != _MODULE:
-        return _mapping(module.state)
-    meta = _mapping(module.arguments[0]) or {}
-    return _mapping(meta.get("state"))
-
-
-def _mapping(value: Any) -> Mapping[Any, Any] | None:
-    """A dict, or what stands for one of another class."""
-    if isinstance(value, Made) and not (_is_module(value) or _is_tensor(value)):
-        return value.pairs
-    return value if isinstance(value, dict) else None
-
-
-def _tensors(network: Any, room: Meter, meter: Meter) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for name, value in _named(network, "", _DEEPEST, meter):
-        if name in found:
-            raise ValueError("two tensors of one name")
-        found[name] = _tensor(value, room)
-    return found
-
-
-def _named(network: Any, prefix: str, deeper: int, meter: Meter) -> Iterator[tuple[str, Made]]:
-    """Each tensor of a module with its dotted name; a module may lie in several others, so each visit is paid for."""
-    meter.spend()
-    if deeper < 0:
-        raise ExcessError
-    if not _is_module(network):
-        yield from ((_name(name), tensor) for name, tensor in (_mapping(network) or {}).items())
-        return
-    attributes = _attributes(network) or {}
-    transient = _texts(attributes.get("_non_persistent_buffers_set"))
-    meter.spend(len(transient))
-    for table in ("_parameters", "_buffers"):
-        for name, tensor in (_mapping(attributes.get(table)) or {}).items():
-            meter.spend(1 + len(prefix) // 16)
-            if tensor is not None and not (table == "_buffers" and name in transient):
-                yield prefix + _name(name), tensor
-    for name, module in (_mapping(attributes.get("_modules")) or {}).items():
-        if module is not None:
-            if not _is_module(module):
-                raise TypeError(type(module))
-            yield from _named(module, f"{prefix}{_name(name)}.", deeper - 1, meter)
-
-
-def _setting(network: Any, name: str, deeper: int, meter: Meter) -> float | None:
-    """The first number of this name among the attributes of a module and of those inside it."""
-    meter.spend()
-    attributes = (_attributes(network) if _is_module(network) else None) or {}
-    value: Any = attributes.get(name)
-    if type(value) in (int, float):
-        return float(value)
-    inside = (_mapping(attributes.get("_modules")) or {}).values() if deeper else ()
-    found = (_setting(module, name, deeper - 1, meter) for module in inside)
-    return next((number for number in found if number is not None), None)
-
-
-def _name(name: Any) -> str:
-    if not (isinstance(name, str) and name and name.isprintable()):
-        raise ValueError("no name")
-    return name
-
-
-def _texts(value: Any) -> set[Any]:
-    """A set, or the call by which protocols before 4 make one."""
-    if isinstance(value, Made) and value.arguments:
-        value = value.arguments[0]
-    return {text for text in value if isinstance(text, str)} if isinstance(value, set | list) else set()
-
-
-def _tensor(value: Any, room: Meter) -> Tensor:
-    while isinstance(value, Made) and value.maker == _PARAMETER:
-        value = value.arguments[0]
-    if not (isinstance(value, Made) and value.maker in _TENSORS):
-        raise TypeError(type(value))
-    storage, offset, size, stride = value.arguments[:4]
-    offset, size, stride = _whole(offset), _wholes(size), _wholes(stride)
-    if not isinstance(storage, _Storage) or storage.content is None or len(storage.content) != storage.size:
-        raise ValueError("a storage without its bytes")
-    if len(size) != len(stride):
-        raise ValueError("as many strides as sizes")
-    count, span = 1, 1
-    for length, step in zip(size, stride, strict=True):
-        count *= length
-        span += (length - 1) * step
-    if count == 0:
-        return torch.empty(size, dtype=storage.dtype)
-    if offset + span > storage.count:
-        raise ValueError("beyond the storage")
-    width = storage.dtype.itemsize
-    room.spend(max(count, span) * width)
-    content = bytearray(storage.content[offset * width : (offset + span) * width])
-    if storage.dtype == torch.bool:  # whose bytes may only be 0 and 1
-        flat = torch.frombuffer(content, dtype=torch.uint8) != 0
-    else:
-        flat = torch.frombuffer(content, dtype=storage.dtype)
-    return flat.as_strided(size, stride).contiguous()
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < _GREATEST:
-        raise ValueError("no length")
-    return value
-
-
-def _wholes(value: Any) -> tuple[int, ...]:
-    if isinstance(value, Made) and value.maker == "torch.Size":
-        (value,) = value.arguments
-    if not (isinstance(value, tuple) and len(value) <= _DEEPEST):
-        raise TypeError(type(value))
-    return tuple(map(_whole, value))

@@ -4,7 +4,6 @@ Noise, where there is any, is constant: an image is a function of its latent, an
 `custom` is a network of a user's own, read off its weights.
 """
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,25 +13,26 @@ from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.families.stylegan import stylegan2, stylegan2_nvidia, stylegan2_rosinality, stylegan3, styleganxl
+from rosetta.zoo.families.stylegan.arguments import require_settings
 from rosetta.zoo.weights.statedict import MisfitError
 
 CUSTOM = "custom"
 """The name of a network that is none of the published ones."""
 _MEAN = "latent_avg"
 """The mean style, beside the state dict in files of rosinality's layout."""
-_CLAMP = "conv_clamp"
-"""What NVIDIA's networks that were trained in half precision clamp at: a setting, which no tensor tells."""
 
 
 class StyleGAN2(Family):
     """The family `stylegan2`."""
 
-    description = "StyleGAN2, config F: LSUN, FFHQ, AFHQ and more, from NVIDIA's .pkl or rosinality's .pt, defined here"
+    description = (
+        "StyleGAN2, config F: LSUN, FFHQ, AFHQ, CIFAR-10, from NVIDIA's .pkl or rosinality's .pt, defined here"
+    )
     generators = True
-    conditions = frozenset({"truncation", "bound"})
+    conditions = frozenset({"classes", "truncation", "bound"})
     channels_last = False  # weights in rosinality's layout have five axes
     state_key = "g_ema"
-    beside = (_MEAN, _CLAMP)
+    beside = (_MEAN,)
 
     def names(self) -> list[str]:
         """The published generators, and `custom`."""
@@ -51,17 +51,23 @@ class StyleGAN2(Family):
         if state is None:
             _require_file("stylegan2", name, pretrained, "the .pkl of NVIDIA's release, or a .pt with g_ema,")
             found = stylegan2.PUBLISHED[name]
-            layout = stylegan2_rosinality if found.converted else stylegan2_nvidia
-            net = layout.Generator(found.resolution, psi=psi)
+            if found.converted:
+                net = stylegan2_rosinality.Generator(found.resolution, psi=psi)
+            else:
+                net = stylegan2_nvidia.Generator(
+                    found.resolution, c_dim=found.classes, mapping_layers=found.mapping_layers, psi=psi
+                )
         else:
-            weights = {key: tensor for key, tensor in state.items() if key not in self.beside}
-            layout_name, side = stylegan2.layout_of_state(weights)
+            mean = _mean(state)
+            weights = state if _MEAN not in state else {key: state[key] for key in state if key not in self.beside}
+            layout, side = stylegan2.layout_of_state(weights)
             if name != CUSTOM:
                 _require_size("stylegan2", name, side, stylegan2.PUBLISHED[name].resolution)
             # NVIDIA's layout holds the mean among its weights.
-            options = _mean(state) if layout_name == "rosinality" else _clamp(state)
-            net = stylegan2.generator_for(weights, psi=psi, **options)
-        return _describe(net, net.z_dim, net.resolution, net.layer_names)
+            net = stylegan2.generator_for(weights, psi=psi, **(mean if layout == "rosinality" else {}))
+            require_settings(net, weights)
+        classes = net.classes if isinstance(net, stylegan2_nvidia.Generator) else None
+        return _describe(net, net.z_dim, net.resolution, net.layer_names, classes)
 
 
 class StyleGAN3(Family):
@@ -87,8 +93,10 @@ class StyleGAN3(Family):
             found = stylegan3.recognise(state)
             if name != CUSTOM:
                 _require_size("stylegan3", name, found["resolution"], stylegan3.PUBLISHED[name]["resolution"])
-                _require_configuration(name, found.get("rotation", False))
+                _require_configuration(name, found["filtering"].kernel == 1)
         net = stylegan3.StyleGAN3(**found, psi=condition.truncation or 1.0)
+        if state is not None:
+            require_settings(net, state)
         # What a condition of several numbers means is not known here; one of classes has a one at the class's place.
         return _describe(net, net.z_dim, net.resolution, net.layer_names, classes=found.get("c_dim", 0) or None)
 
@@ -96,7 +104,7 @@ class StyleGAN3(Family):
 class StyleGANXL(Family):
     """The family `styleganxl`."""
 
-    description = "StyleGAN-XL: ImageNet by class, 16 to 512 pixels, from its authors' .pkl, defined here"
+    description = "StyleGAN-XL: ImageNet by class, 16 to 1024 pixels, from its authors' .pkl, defined here"
     generators = True
     conditions = frozenset({"classes", "truncation", "bound"})
 
@@ -117,6 +125,8 @@ class StyleGANXL(Family):
             if name != CUSTOM:
                 _require_size("styleganxl", name, found["resolution"], styleganxl.PUBLISHED[name]["resolution"])
         net = styleganxl.StyleGANXL(**found, psi=condition.truncation or 1.0)
+        if state is not None:
+            require_settings(net, state)
         return _describe(net, net.z_dim, net.resolution, net.layer_names, classes=net.classes)
 
 
@@ -132,12 +142,6 @@ def _mean(state: Mapping[str, Tensor]) -> dict[str, Any]:
     if mean is not None and bias is not None and mean.numel() != bias.numel():
         raise MisfitError(f"{_MEAN!r} beside them is {tuple(mean.shape)}, not one style of {bias.numel()} numbers")
     return {} if mean is None else {"truncation_latent": mean.float()}
-
-
-def _clamp(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the layers clamp at, if their file says so."""
-    clamp = float(state.get(_CLAMP, math.inf))
-    return {"clamp": clamp} if clamp > 0 else {}
 
 
 def _pickle(name: str) -> str:

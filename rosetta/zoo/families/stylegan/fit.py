@@ -24,6 +24,11 @@ class FoundLayer:
     channels: int
     """What it puts out."""
 
+    @property
+    def name(self) -> str:
+        """Of its module."""
+        return f"L{self.index}_{self.size}_{self.channels}"
+
 
 def layers_in(state: Mapping[str, Tensor], architecture: str) -> list[FoundLayer]:
     """The synthesis layers of a state dict of StyleGAN3's kind, by index, to-RGB last.
@@ -59,6 +64,11 @@ def shape_of(state: Mapping[str, Tensor], name: str, axes: int, architecture: st
     return shape
 
 
+def mapping_layers(state: Mapping[str, Tensor]) -> int:
+    """How many layers the mapping has."""
+    return sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in state)
+
+
 def channel_base(layers: list[FoundLayer]) -> int:
     """The least that gives the last layer before to-RGB, whose cutoff is half the resolution, its width."""
     return layers[-2].channels * layers[-1].size
@@ -75,7 +85,7 @@ def compare(build: Callable[[], nn.Module], state: Mapping[str, Tensor], archite
     try:
         with torch.device("meta"):
             wanted = {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
-    except (ValueError, RuntimeError) as error:  # the latter is how torch refuses a size below 0
+    except (ValueError, ArithmeticError, RuntimeError) as error:  # the last is how torch refuses a size below 0
         raise MisfitError(f"they are of no {architecture} generator that exists: {error}") from None
     held = {name: tuple(tensor.shape) for name, tensor in state.items()}
     for name in (*wanted, *held):

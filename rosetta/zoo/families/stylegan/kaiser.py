@@ -13,16 +13,27 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import j1
 
-CRITICAL = 2
-"""Layers before to-RGB that are sampled critically: their cutoff is half their rate."""
-MARGIN = 10
-"""Samples by which a grid reaches beyond the image on each side."""
-_FIRST_CUTOFF = 2.0
-"""Of the Fourier features; they are drawn from the disc of this radius."""
-_FIRST_STOPBAND = 2.0**2.1
-_LAST_STOPBAND = 2.0**0.3
-"""As a multiple of the last cutoff, half the resolution."""
 _COLOURS = 3
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Where the progression of frequencies begins and ends; as published by default."""
+
+    first_cutoff: float = 2.0
+    """Of the Fourier features; they are drawn from the disc of this radius."""
+    first_stopband: float = 2.0**2.1
+    """Of the Fourier features."""
+    last_stopband: float = 2.0**0.3
+    """Of the last layers, as a multiple of their cutoff, which is half the resolution."""
+    critical: int = 2
+    """Layers before to-RGB that are sampled critically: their cutoff is half their rate."""
+    margin: int = 10
+    """Samples by which a grid reaches beyond the image on each side."""
+
+
+PUBLISHED = Bands()
+"""Those of every released network."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,9 @@ class Step:
         return f"L{self.index}_{self.after.size}_{self.after.channels}"
 
 
-def schedule(resolution: int, layers: int, channel_base: int, channel_max: int) -> tuple[Step, ...]:
+def schedule(
+    resolution: int, layers: int, channel_base: int, channel_max: int, bands: Bands = PUBLISHED
+) -> tuple[Step, ...]:
     """The layers of a whole network (section 3.2): cutoffs and stopbands grow geometrically from layer to layer.
 
     Parameters
@@ -78,6 +91,8 @@ def schedule(resolution: int, layers: int, channel_base: int, channel_max: int) 
         How many there are before to-RGB.
     channel_base, channel_max
         A layer has `channel_base / (2 · cutoff)` channels, but never more than `channel_max`.
+    bands
+        Its first and last frequencies.
 
     Returns
     -------
@@ -87,14 +102,19 @@ def schedule(resolution: int, layers: int, channel_base: int, channel_max: int) 
     Raises
     ------
     ValueError
-        The resolution is no power of two from 16 on, or the layers are too few to grow to it.
+        The resolution is no power of two from 16 on, the layers are too few to grow to it, or a band is empty.
     """
-    first = _signal(_FIRST_CUTOFF, _FIRST_STOPBAND, resolution, channel_base, channel_max)
-    return _steps(first, 0, resolution, layers, channel_base, channel_max)
+    first = _signal(bands.first_cutoff, bands.first_stopband, resolution, channel_base, channel_max, bands)
+    return _steps(first, 0, resolution, layers, channel_base, channel_max, bands, bands.critical)
 
 
 def extend(
-    steps: tuple[Step, ...], resolution: int, layers: int, channel_base: int, channel_max: int
+    steps: tuple[Step, ...],
+    resolution: int,
+    layers: int,
+    channel_base: int,
+    channel_max: int,
+    bands: Bands = PUBLISHED,
 ) -> tuple[Step, ...]:
     """A network grown to a higher resolution, as StyleGAN-XL grows (Sauer et al., 2022, arXiv 2202.00273).
 
@@ -105,8 +125,9 @@ def extend(
     ----------
     steps
         The network so far.
-    resolution, layers, channel_base, channel_max
-        As in :func:`schedule`, of what is put on.
+    resolution, layers, channel_base, channel_max, bands
+        As in :func:`schedule`, of what is put on; only the last stopband of the bands counts there, and the margin.
+        Frequencies reach their last two layers before to-RGB, however many of them count as critical.
 
     Raises
     ------
@@ -116,7 +137,7 @@ def extend(
     kept = tuple(step for step in steps if not step.critical)
     last = kept[-1].after
     first = replace(last, stopband=last.cutoff + last.half_width)
-    return kept + _steps(first, len(kept) + 1, resolution, layers, channel_base, channel_max)
+    return kept + _steps(first, len(kept) + 1, resolution, layers, channel_base, channel_max, bands, PUBLISHED.critical)
 
 
 def attenuation(taps: int, half_width: float, rate: float) -> float:
@@ -184,35 +205,50 @@ def radial_lowpass(taps: int, cutoff: float, half_width: float, rate: float) -> 
     return kernel / kernel.sum()
 
 
-def _signal(cutoff: float, stopband: float, resolution: int, channel_base: int, channel_max: int) -> Signal:
+def _signal(
+    cutoff: float, stopband: float, resolution: int, channel_base: int, channel_max: int, bands: Bands
+) -> Signal:
     rate = 2 ** math.ceil(math.log2(min(2 * stopband, resolution)))
     channels = round(min(channel_base / 2 / cutoff, channel_max))
-    return Signal(cutoff, stopband, rate, rate + 2 * MARGIN, channels)
+    return Signal(cutoff, stopband, rate, rate + 2 * bands.margin, channels)
 
 
 def _steps(
-    first: Signal, index: int, resolution: int, layers: int, channel_base: int, channel_max: int
+    first: Signal,
+    index: int,
+    resolution: int,
+    layers: int,
+    channel_base: int,
+    channel_max: int,
+    bands: Bands,
+    last: int,
 ) -> tuple[Step, ...]:
+    """Steps from a first signal on; the frequencies of the `last` layers before to-RGB are the highest."""
     if resolution < 16 or resolution & (resolution - 1):
         raise ValueError(f"resolution is {resolution}, not a power of two from 16 on")
-    if layers <= CRITICAL:
-        raise ValueError(f"{layers} layers before to-RGB, not at least {CRITICAL + 1}")
-    cutoffs, stopbands = resolution / 2 / first.cutoff, resolution / 2 * _LAST_STOPBAND / first.stopband
+    if layers <= last:
+        raise ValueError(f"{layers} layers before to-RGB, not at least {last + 1}")
+    cutoffs, stopbands = resolution / 2 / first.cutoff, resolution / 2 * bands.last_stopband / first.stopband
     signals = [first]
     for layer in range(1, layers + 1):
-        done = min(layer / (layers - CRITICAL), 1)
+        done = min(layer / (layers - last), 1)
         signal = _signal(
-            first.cutoff * cutoffs**done, first.stopband * stopbands**done, resolution, channel_base, channel_max
+            first.cutoff * cutoffs**done, first.stopband * stopbands**done, resolution, channel_base, channel_max, bands
         )
         # The last layer and to-RGB look at the image alone.
         signals.append(replace(signal, size=resolution) if layer >= layers - 1 else signal)
     signals[-1] = replace(signals[-1], channels=_COLOURS)
+    for signal in signals:
+        if signal.rate < 1 or not signal.half_width > 0:
+            raise ValueError(
+                f"a layer of cutoff {signal.cutoff:g} and rate {signal.rate} leaves filters no room to fall"
+            )
     return tuple(
         Step(
             index + layer,
             before=signals[max(layer - 1, 0)],
             after=signal,
-            critical=layer >= layers - CRITICAL,
+            critical=layer >= layers - bands.critical,
             to_rgb=layer == layers,
         )
         for layer, signal in enumerate(signals)

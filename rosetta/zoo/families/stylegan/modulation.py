@@ -5,6 +5,9 @@ Weights are stored at unit scale and scaled when they are used, which gives all 
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +21,29 @@ CHANNEL_MAX = 512
 _SLOPE = 0.2
 """Of the leaky ReLU below 0."""
 _EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A nonlinearity."""
+
+    function: Callable[[Tensor], Tensor]
+    gain: float = 1.0
+    """Factor after it, which keeps the variance where it has a meaning."""
+
+
+ACTIVATIONS = {
+    "linear": Activation(lambda maps: maps),
+    "relu": Activation(F.relu, math.sqrt(2)),
+    "lrelu": Activation(lambda maps: F.leaky_relu(maps, _SLOPE), math.sqrt(2)),
+    "tanh": Activation(torch.tanh),
+    "sigmoid": Activation(torch.sigmoid),
+    "elu": Activation(F.elu),
+    "selu": Activation(F.selu),
+    "softplus": Activation(F.softplus),
+    "swish": Activation(F.silu, math.sqrt(2)),
+}
+"""By the names that NVIDIA's constructors take."""
 
 
 def widths(resolution: int, channel_base: int = CHANNEL_BASE, channel_max: int = CHANNEL_MAX) -> dict[int, int]:
@@ -39,17 +65,24 @@ def widths(resolution: int, channel_base: int = CHANNEL_BASE, channel_max: int =
 class Dense(nn.Module):
     """A linear layer whose stored weights have unit scale; `weight` (out, in), `bias` (out)."""
 
-    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, lrelu: bool = False, rate: float = 1.0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, bias: float = 0.0, activation: str = "linear", rate: float = 1.0
+    ) -> None:
         super().__init__()
-        self.lrelu, self.rate = lrelu, rate
+        self.activation, self.rate = activation, rate
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
         self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a layer of NVIDIA's that does the same holds, by its attributes' names."""
+        gain = self.rate / math.sqrt(self.weight.shape[1])
+        return {"weight_gain": gain, "bias_gain": self.rate, "activation": self.activation}
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(image, in) → (image, out)."""
         outputs = F.linear(inputs, self.weight * (self.rate / math.sqrt(inputs.shape[1])))
-        bias = self.bias * self.rate
-        return activate(outputs, bias) if self.lrelu else outputs + bias
+        return activate(outputs, self.bias * self.rate, self.activation)
 
 
 def modulated(maps: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool = True, up: bool = False) -> Tensor:
@@ -92,11 +125,16 @@ def with_noise(maps: Tensor, noise: Tensor, strength: Tensor) -> Tensor:
     return maps + noise * strength
 
 
-def activate(maps: Tensor, bias: Tensor) -> Tensor:
-    """Leaky ReLU of maps (image, channel, …) plus bias (channel,), times √2 to keep the variance."""
-    # The factor passes through a leaky ReLU, and before it everything but the sum can be done in place.
-    raised = (maps + bias.view(-1, *[1] * (maps.ndim - 2))).mul_(math.sqrt(2))
-    return F.leaky_relu(raised, _SLOPE, inplace=True)
+def activate(maps: Tensor, bias: Tensor, activation: str = "lrelu") -> Tensor:
+    """A nonlinearity of maps (image, channel, …) plus bias (channel,), times its gain."""
+    biased = maps + bias.view(-1, *[1] * (maps.ndim - 2))
+    if activation == "linear":
+        return biased
+    known = ACTIVATIONS[activation]
+    if activation == "lrelu":
+        # The factor passes through a leaky ReLU, and after the sum everything can be done in place.
+        return F.leaky_relu(biased.mul_(known.gain), _SLOPE, inplace=True)
+    return known.function(biased) * known.gain
 
 
 def normalise(vectors: Tensor) -> Tensor:

@@ -8,7 +8,31 @@ from typing import Any, Literal
 from torch import Tensor
 
 from rosetta.zoo.families.stylegan import stylegan2_nvidia, stylegan2_rosinality
-from rosetta.zoo.families.stylegan.fit import compare, shape_of
+from rosetta.zoo.families.stylegan.arguments import (
+    ACTIVATION,
+    AS_FAST,
+    CLAMP,
+    COUNT,
+    COUNT_OR_NONE,
+    FLAG,
+    FOLLOWS,
+    FOUR_TAPS,
+    IN_FLOAT32,
+    IN_TRAINING,
+    NUMBER,
+    SIZE,
+    Honoured,
+    Only,
+    Table,
+    agreeing,
+    clamp_of_layers,
+    given,
+    require_shapes,
+)
+from rosetta.zoo.families.stylegan.filters import BINOMIAL
+from rosetta.zoo.families.stylegan.fit import compare, mapping_layers, shape_of
+from rosetta.zoo.families.stylegan.modulation import CHANNEL_BASE, CHANNEL_MAX, MAPPING_RATE
+from rosetta.zoo.families.stylegan.modulation import widths as widths_of
 from rosetta.zoo.weights.statedict import MisfitError
 
 LayoutName = Literal["nvidia", "rosinality"]
@@ -34,6 +58,10 @@ class Published:
     """Side in pixels of its images, which are always square."""
     converted: bool = False
     """Released for TensorFlow, and converted to rosinality's layout; else first released in NVIDIA's."""
+    classes: int = 0
+    """How many it knows."""
+    mapping_layers: int = 8
+    """Of its mapping."""
 
 
 PUBLISHED: dict[str, Published] = {
@@ -50,6 +78,7 @@ PUBLISHED: dict[str, Published] = {
     "afhqwild-512": Published(512),
     "brecahad-512": Published(512),
     "celebahq-256": Published(256),
+    "cifar10-32": Published(32, classes=10, mapping_layers=2),
     "ffhq-256": Published(256),
     "ffhq-512": Published(512),
     "ffhqu-1024": Published(1024),
@@ -66,7 +95,8 @@ def layout_of_state(state: Mapping[str, Tensor]) -> tuple[LayoutName, int]:
     Raises
     ------
     MisfitError
-        It is not a generator's of this architecture without a condition; the message names what differs first.
+        It is not a generator's of this architecture, or its constructor was given what is not known; the message names
+        what differs first.
     """
     layout, arguments = _recognise(state)
     return layout, arguments["resolution"]
@@ -82,7 +112,7 @@ def generator_for(state: Mapping[str, Tensor], *, psi: float = 1.0, **options: A
     psi
         Truncation, see the generators.
     options
-        What else only one of the layouts takes: `clamp`, or `truncation_latent`.
+        What else only rosinality's layout takes, `truncation_latent`.
 
     Raises
     ------
@@ -115,16 +145,98 @@ def _recognise(state: Mapping[str, Tensor]) -> tuple[LayoutName, dict[str, Any]]
     return layout, arguments
 
 
+MAPPING: Table = {
+    "z_dim": Honoured("z_dim", COUNT),
+    "c_dim": Honoured("c_dim", SIZE),
+    "w_dim": Honoured("w_dim", COUNT),
+    "num_ws": FOLLOWS,
+    "num_layers": Honoured("mapping_layers", COUNT),
+    "embed_features": Honoured("embedding", COUNT_OR_NONE),
+    "layer_features": Honoured("mapping_width", COUNT_OR_NONE),
+    "activation": Honoured("mapping_activation", ACTIVATION),
+    "lr_multiplier": Honoured("mapping_rate", NUMBER),
+    "w_avg_beta": IN_TRAINING,
+}
+"""What becomes of the arguments of NVIDIA's `MappingNetwork`."""
+SYNTHESIS: Table = {
+    "w_dim": Honoured("w_dim", COUNT),
+    "img_resolution": Honoured("resolution", COUNT),
+    "img_channels": Only(3),
+    "channel_base": Honoured("channel_base", COUNT),
+    "channel_max": Honoured("channel_max", COUNT),
+    "num_fp16_res": IN_FLOAT32,
+    # Handed on to each block.
+    "architecture": Only("skip"),
+    "resample_filter": Honoured("taps", FOUR_TAPS),
+    "conv_clamp": Honoured("clamp", CLAMP),
+    "fp16_channels_last": IN_FLOAT32,
+    "fused_modconv_default": AS_FAST,
+    # Handed on to each layer.
+    "kernel_size": Only(3),
+    "use_noise": Honoured("noise", FLAG),
+    "activation": Honoured("activation", ACTIVATION),
+}
+"""And of its `SynthesisNetwork`."""
+GENERATOR: Table = {
+    "z_dim": Honoured("z_dim", COUNT),
+    "c_dim": Honoured("c_dim", SIZE),
+    "w_dim": Honoured("w_dim", COUNT),
+    "img_resolution": Honoured("resolution", COUNT),
+    "img_channels": Only(3),
+    "mapping_kwargs": MAPPING,
+    "synthesis_kwargs": SYNTHESIS,
+    **SYNTHESIS,
+}
+"""And of its `Generator`: in the code of StyleGAN2-ADA those of the synthesis are inside `synthesis_kwargs`."""
+
+
 def _nvidia(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    for name, what in (("mapping.embed.weight", "have a condition"), ("synthesis.b8.skip.weight", "are residual")):
-        if name in state:
-            raise MisfitError(f"they {what}, which no known {_ARCHITECTURE} generator is: there is {name!r}")
+    if "synthesis.b8.skip.weight" in state:
+        raise MisfitError(
+            f"they are residual, which no known {_ARCHITECTURE} generator is: there is 'synthesis.b8.skip.weight'"
+        )
     sides = _doubled(_count(state, r"synthesis\.b\d+\.conv1\.weight"))
     widths = {4: _shape(state, "synthesis.b4.const", 3)[0]}
     widths |= {side: _shape(state, f"synthesis.b{side}.conv1.weight", 4)[0] for side in sides}
-    w_dim, z_dim = _shape(state, "mapping.fc0.weight", 2)
-    layers = _count(state, r"mapping\.fc\d+\.weight")
-    return _built(widths, w_dim, layers) | {"z_dim": z_dim}
+    layers = mapping_layers(state)
+    width, inputs = _shape(state, "mapping.fc0.weight", 2)
+    embedding, c_dim = _shape(state, "mapping.embed.weight", 2) if "mapping.embed.weight" in state else (0, 0)
+    seen = {
+        "resolution": max(widths),
+        "z_dim": inputs - embedding,
+        "c_dim": c_dim,
+        "w_dim": _shape(state, f"mapping.fc{layers - 1}.weight", 2)[0],
+        "mapping_layers": layers,
+    }
+    told = agreeing(given(state, "", GENERATOR), given(state, "synthesis", SYNTHESIS), given(state, "mapping", MAPPING))
+    noise = "synthesis.b4.conv1.noise_const" in state
+    # A network without a condition has no embedding, and one of a single layer no width inside.
+    inside = {"embedding": embedding} if c_dim else {}
+    inside |= {"mapping_width": width} if layers > 1 else {}
+    require_shapes(told, **seen, **inside, noise=noise)
+    if "channel_base" in told or "channel_max" in told:
+        asked = widths_of(max(widths), told.get("channel_base", CHANNEL_BASE), told.get("channel_max", CHANNEL_MAX))
+        if asked != widths:
+            raise MisfitError(
+                f"its constructor's channel_base and channel_max ask for widths {list(asked.values())}, and its "
+                f"tensors are of {list(widths.values())}; download the file again from where it was published"
+            )
+    options = {"taps": _taps(state), **clamp_of_layers(state), **told}
+    taken = {name: options[name] for name in ("clamp", "activation", "taps") if name in options}
+    return seen | {
+        "widths": widths,
+        "embedding": embedding,
+        "mapping_width": width,
+        "mapping_rate": told.get("mapping_rate", MAPPING_RATE),
+        "mapping_activation": told.get("mapping_activation", "lrelu"),
+        "options": stylegan2_nvidia.Options(**taken, noise=noise),
+    }
+
+
+def _taps(state: Mapping[str, Tensor]) -> tuple[float, ...]:
+    """What the filters among the tensors are products of."""
+    filter_ = state.get("synthesis.b4.resample_filter")
+    return BINOMIAL if filter_ is None or filter_.is_meta or filter_.ndim != 2 else tuple(filter_.sum(1).tolist())
 
 
 def _rosinality(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -132,10 +244,7 @@ def _rosinality(state: Mapping[str, Tensor]) -> dict[str, Any]:
     widths = {4: _shape(state, "input.input", 4)[1]}
     widths |= {side: _shape(state, f"convs.{2 * place + 1}.conv.weight", 5)[1] for place, side in enumerate(sides)}
     layers = _count(state, r"style\.\d+\.weight")
-    return _built(widths, _shape(state, "style.1.weight", 2)[0], layers)
-
-
-def _built(widths: dict[int, int], w_dim: int, layers: int) -> dict[str, Any]:
+    w_dim = _shape(state, "style.1.weight", 2)[0]
     return {"resolution": max(widths), "widths": widths, "w_dim": w_dim, "mapping_layers": layers}
 
 

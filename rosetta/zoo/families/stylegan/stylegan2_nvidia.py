@@ -6,26 +6,44 @@ Modules and tensors have the names that they have there. The two parts of the ne
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rosetta.zoo.families.stylegan.filters import lowpass, upfirdn
+from rosetta.zoo.families.stylegan.filters import BINOMIAL, lowpass, upfirdn
+from rosetta.zoo.families.stylegan.mapping import StyleMapping
 from rosetta.zoo.families.stylegan.modulation import (
+    ACTIVATIONS,
     MAPPING_RATE,
     Dense,
     activate,
     each_style,
     modulated,
-    normalise,
     spread,
     with_noise,
 )
 from rosetta.zoo.families.stylegan.modulation import widths as config_f
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the layers of a network have in common; as published by default."""
+
+    clamp: float = math.inf
+    """Largest magnitude of what a convolution gives in the end. Infinite in networks converted from TensorFlow's
+    config F; 256 in those trained in half precision by NVIDIA's PyTorch code. Weights do not tell."""
+    activation: str = "lrelu"
+    """Of convolutions."""
+    taps: tuple[float, ...] = BINOMIAL
+    """Four, of the filter after a change of grids, before it is scaled."""
+    noise: bool = True
+    """Whether there is any."""
+
+
 class Generator(nn.Module):
-    """A generator without a condition, of the skip architecture (section 4.1), with constant noise.
+    """A generator of the skip architecture (section 4.1), with constant noise.
 
     Parameters
     ----------
@@ -33,15 +51,14 @@ class Generator(nn.Module):
         Side of its images in pixels, a power of two.
     widths
         Channels by the side of the grid, from 4 to the resolution; left out, those of config F.
-    z_dim, w_dim
-        Lengths of latents and of styles.
-    mapping_layers
-        How many layers the mapping has.
+    z_dim, w_dim, c_dim
+        Lengths of latents and of styles, and number of classes; `c_dim` is 0 where there are none.
+    mapping_layers, mapping_rate, mapping_activation, mapping_width, embedding
+        Of the mapping, see :class:`StyleMapping`.
     psi
         Truncation: styles go from the stored mean (0) to what the mapping makes of the latents (1).
-    clamp
-        Largest magnitude of what a convolution gives in the end. Infinite in networks converted from TensorFlow's
-        config F; 256 in those trained in half precision by NVIDIA's PyTorch code. Weights do not tell.
+    options
+        Of all layers.
     """
 
     def __init__(
@@ -51,14 +68,30 @@ class Generator(nn.Module):
         *,
         z_dim: int = 512,
         w_dim: int = 512,
+        c_dim: int = 0,
         mapping_layers: int = 8,
+        mapping_rate: float = MAPPING_RATE,
+        mapping_activation: str = "lrelu",
+        mapping_width: int | None = None,
+        embedding: int | None = None,
         psi: float = 1.0,
-        clamp: float = math.inf,
+        options: Options = Options(),
     ) -> None:
         super().__init__()
-        self.resolution, self.z_dim = resolution, z_dim
-        self.synthesis = Synthesis(widths or config_f(resolution), w_dim, clamp)
-        self.mapping = StyleMapping(z_dim, w_dim, mapping_layers, self.synthesis.styles, psi)
+        self.resolution, self.z_dim, self.classes = resolution, z_dim, c_dim or None
+        self.synthesis = Synthesis(widths or config_f(resolution), w_dim, options)
+        self.mapping = StyleMapping(
+            z_dim,
+            w_dim,
+            self.synthesis.styles,
+            mapping_layers,
+            c_dim=c_dim,
+            embedding=embedding,
+            width=mapping_width,
+            activation=mapping_activation,
+            rate=mapping_rate,
+            psi=psi,
+        )
 
     @property
     def layer_names(self) -> tuple[str, ...]:
@@ -70,42 +103,22 @@ class Generator(nn.Module):
         sides = (side for side in self.synthesis.sides if side > 4)
         return tuple(f"synthesis.b{side}.{part}" for side in sides for part in ("conv0", "conv1", "torgb"))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(image, z) standard normal → (image, rgb, y, x) in −1..1, not clamped."""
-        images: Tensor = self.synthesis(self.mapping(z))
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """(image, z) standard normal, and classes if there are any → (image, rgb, y, x) in −1..1, not clamped."""
+        images: Tensor = self.synthesis(self.mapping(z, c))
         return images
-
-
-class StyleMapping(nn.Module):
-    """From latents to styles: normalisation, layers `fc0`, `fc1`, …, truncation."""
-
-    w_avg: Tensor
-
-    def __init__(self, z_dim: int, w_dim: int, layers: int, styles: int, psi: float) -> None:
-        super().__init__()
-        self.styles, self.layers, self.psi = styles, layers, psi
-        self.register_buffer("w_avg", torch.zeros(w_dim))
-        for layer in range(layers):
-            self.add_module(f"fc{layer}", Dense(w_dim if layer else z_dim, w_dim, lrelu=True, rate=MAPPING_RATE))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """(image, z) → (image, style, w), the same for every style."""
-        w = normalise(z)
-        for layer in range(self.layers):
-            w = self.get_submodule(f"fc{layer}")(w)
-        return self.w_avg.lerp(w, self.psi)[:, None].repeat(1, self.styles, 1)
 
 
 class Synthesis(nn.Module):
     """From styles to images, block after block."""
 
-    def __init__(self, widths: Mapping[int, int], w_dim: int, clamp: float) -> None:
+    def __init__(self, widths: Mapping[int, int], w_dim: int, options: Options) -> None:
         super().__init__()
         self.sides, self.w_dim = tuple(widths), w_dim
         self.styles = 2 * len(widths)
         """One for each convolution, and one for the last to-RGB layer; each other one has that of the next block."""
         for side, channels in widths.items():
-            self.add_module(f"b{side}", Block(side, widths.get(side // 2), channels, w_dim, clamp))
+            self.add_module(f"b{side}", Block(side, widths.get(side // 2), channels, w_dim, options))
 
     def forward(self, styles: Tensor) -> Tensor:
         """(image, style, w) → (image, rgb, y, x) in −1..1, not clamped.
@@ -130,14 +143,19 @@ class Block(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, side: int, before: int | None, channels: int, w_dim: int, clamp: float) -> None:
+    def __init__(self, side: int, before: int | None, channels: int, w_dim: int, options: Options) -> None:
         super().__init__()
         if before is None:
             self.const = nn.Parameter(torch.randn(channels, side, side))
-        self.register_buffer("resample_filter", lowpass())
-        self.conv0 = None if before is None else Layer(side, before, channels, w_dim, clamp, up=True)
-        self.conv1 = Layer(side, channels, channels, w_dim, clamp)
-        self.torgb = ToRGB(channels, w_dim, clamp)
+        self.register_buffer("resample_filter", lowpass(options.taps))
+        self.conv0 = None if before is None else Layer(side, before, channels, w_dim, options, up=True)
+        self.conv1 = Layer(side, channels, channels, w_dim, options)
+        self.torgb = ToRGB(channels, w_dim, options.clamp)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What NVIDIA's module that does the same holds, by its attributes' names."""
+        return {"architecture": "skip"}
 
     def forward(
         self, maps: Tensor | None, images: Tensor | None, w0: Tensor, w1: Tensor, w_rgb: Tensor
@@ -157,22 +175,33 @@ class Layer(nn.Module):
     resample_filter: Tensor
     noise_const: Tensor
 
-    def __init__(self, side: int, inputs: int, outputs: int, w_dim: int, clamp: float, up: bool = False) -> None:
+    def __init__(self, side: int, inputs: int, outputs: int, w_dim: int, options: Options, up: bool = False) -> None:
         super().__init__()
-        self.up, self.clamp = up, clamp
+        self.up, self.options = up, options
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
-        self.noise_strength = nn.Parameter(torch.zeros(()))
+        if options.noise:
+            self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("resample_filter", lowpass())
-        self.register_buffer("noise_const", torch.randn(side, side))
+        self.register_buffer("resample_filter", lowpass(options.taps))
+        if options.noise:
+            self.register_buffer("noise_const", torch.randn(side, side))
         self.affine = Dense(w_dim, inputs, bias=1.0)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What NVIDIA's module that does the same holds, by its attributes' names."""
+        activation = self.options.activation
+        bent = {"activation": activation, "act_gain": ACTIVATIONS[activation].gain, "conv_clamp": self.options.clamp}
+        return {"up": 1 + self.up, "padding": 1, "use_noise": self.options.noise, **bent}
 
     def forward(self, maps: Tensor, w: Tensor) -> Tensor:
         """(image, in, y, x) and (image, w) → (image, out, y, x), on the finer grid where the layer goes up."""
         maps = modulated(maps, self.weight, self.affine(w), up=self.up)
         if self.up:
             maps = upfirdn(maps, self.resample_filter, padding=(1, 1), gain=4.0)
-        return _clamped(activate(with_noise(maps, self.noise_const, self.noise_strength), self.bias), self.clamp)
+        if self.options.noise:
+            maps = with_noise(maps, self.noise_const, self.noise_strength)
+        return _clamped(activate(maps, self.bias, self.options.activation), self.options.clamp)
 
 
 class ToRGB(nn.Module):
@@ -184,6 +213,11 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
         self.affine = Dense(w_dim, inputs, bias=1.0)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What NVIDIA's module that does the same holds, by its attributes' names."""
+        return {"conv_clamp": self.clamp, "weight_gain": 1 / math.sqrt(self.weight.shape[1])}
 
     def forward(self, maps: Tensor, w: Tensor) -> Tensor:
         """(image, channel, y, x) and (image, w) → (image, rgb, y, x)."""

@@ -64,7 +64,7 @@ class Generator(nn.Module):
         self.resolution, self.z_dim, self.w_dim, self.psi = resolution, w_dim, w_dim, psi
         self.styles = 2 * len(widths)
         """One for each convolution, and one for the last to-RGB layer; each other one has the next convolution's."""
-        denses = (Dense(w_dim, w_dim, lrelu=True, rate=MAPPING_RATE) for _ in range(mapping_layers))
+        denses = (Dense(w_dim, w_dim, activation="lrelu", rate=MAPPING_RATE) for _ in range(mapping_layers))
         self.style = nn.Sequential(_PixelNorm(), *denses)
         sides = tuple(widths)
         self.input = _Constant(widths[4])

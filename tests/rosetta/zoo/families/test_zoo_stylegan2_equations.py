@@ -1,6 +1,7 @@
 """The parts of StyleGAN2 against plain loops, in float64, over the equations of arXiv 1912.04958."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from rosetta.zoo.families.stylegan import stylegan2_nvidia
 from rosetta.zoo.families.stylegan.filters import lowpass, upfirdn
-from rosetta.zoo.families.stylegan.modulation import modulated
+from rosetta.zoo.families.stylegan.mapping import StyleMapping
+from rosetta.zoo.families.stylegan.modulation import ACTIVATIONS, activate, modulated
 from rosetta.zoo.families.stylegan.stylegan2 import generator_for
+from rosetta.zoo.families.stylegan.stylegan2_nvidia import Options
 
 Array = npt.NDArray[np.float64]
 
@@ -151,3 +155,66 @@ def test_a_layer_is_its_equations(layout: str, up: bool) -> None:
     given_noise = [] if layout == "nvidia" else [torch.tensor(noise)[None, None].float()]
     found = net.get_submodule(name)(torch.tensor(maps).float(), torch.tensor(w).float(), *given_noise)
     np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+NONLINEARITIES: dict[str, Callable[[Array], Array]] = {
+    "linear": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0) * math.sqrt(2),
+    "lrelu": lambda x: np.where(x < 0, 0.2 * x, x) * math.sqrt(2),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "elu": lambda x: np.where(x < 0, np.expm1(x), x),
+    "selu": lambda x: 1.0507009873554805 * np.where(x < 0, 1.6732632423543772 * np.expm1(x), x),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+    "swish": lambda x: x / (1 + np.exp(-x)) * math.sqrt(2),
+}
+"""Of NVIDIA's constructors, with the factors that they put behind them."""
+
+
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
+def test_a_nonlinearity_is_its_definition(name: str) -> None:
+    random = np.random.default_rng(0)
+    maps, bias = random.normal(0, 2, (2, 3, 4, 4)), random.normal(size=3)
+    found = activate(torch.tensor(maps), torch.tensor(bias), name)
+    np.testing.assert_allclose(found.numpy(), NONLINEARITIES[name](maps + bias[:, None, None]), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("c_dim", [0, 4])
+@pytest.mark.parametrize("embedding", [None, 5])
+@pytest.mark.parametrize(("layers", "width"), [(1, None), (3, None), (3, 7)])
+def test_a_mapping_is_its_definition(c_dim: int, embedding: int | None, layers: int, width: int | None) -> None:
+    torch.manual_seed(0)
+    options = {"embedding": embedding, "width": width, "activation": "tanh", "rate": 0.3, "psi": 0.6}
+    net = StyleMapping(6, 8, 2, layers, c_dim=c_dim, **options).double().requires_grad_(False)
+    net.w_avg.normal_()
+    for layer in range(layers):
+        net.get_submodule(f"fc{layer}").bias.normal_()
+    state = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+    unit = lambda x: x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-8)  # noqa: E731
+    z, classes = np.random.default_rng(1).normal(size=(3, 6)), np.array([3, 0, 1])
+    w = unit(z)
+    if c_dim:
+        condition = state["embed.weight"].T[classes] / math.sqrt(c_dim) + state["embed.bias"]
+        assert condition.shape == (3, embedding or 8)
+        w = np.concatenate([w, unit(condition)], 1)
+    for layer in range(layers):
+        weight, bias = (0.3 * state[f"fc{layer}.{kind}"] for kind in ("weight", "bias"))
+        assert weight.shape[0] == (width or 8 if layer < layers - 1 else 8)
+        w = np.tanh(w @ weight.T / math.sqrt(w.shape[1]) + bias)
+    wanted = state["w_avg"] + 0.6 * (w - state["w_avg"])
+    found = net(torch.tensor(z), torch.tensor(classes) if c_dim else None)
+    np.testing.assert_allclose(found.numpy(), np.stack([wanted, wanted], 1), rtol=1e-10, atol=1e-12)
+    if c_dim:
+        with pytest.raises(ValueError, match=r"the network is conditional; give it c, \(image, 4\)"):
+            net(torch.tensor(z))
+
+
+def test_a_network_without_noise_is_one_whose_noise_has_no_strength() -> None:
+    torch.manual_seed(0)
+    quiet = stylegan2_nvidia.Generator(16, {4: 3, 8: 3, 16: 2}, z_dim=4, w_dim=4, options=Options(noise=False))
+    loud = stylegan2_nvidia.Generator(16, {4: 3, 8: 3, 16: 2}, z_dim=4, w_dim=4)
+    assert not [name for name in quiet.state_dict() if "noise" in name]
+    loud.load_state_dict(quiet.state_dict(), strict=False)
+    z = torch.randn(2, 4)
+    assert torch.equal(quiet(z), loud(z))
+    assert generator_for(quiet.state_dict()).synthesis.get_submodule("b8.conv1").options.noise is False

@@ -23,7 +23,8 @@ from torch import Tensor
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.zoo.families.stylegan.kaiser import schedule
-from rosetta.zoo.families.stylegan.stylegan3 import PUBLISHED, FourierFeatures, StyleGAN3, recognise
+from rosetta.zoo.families.stylegan.stylegan3 import PUBLISHED, StyleGAN3, recognise
+from rosetta.zoo.families.stylegan.synthesis import Filtering, FourierFeatures
 
 Spec = Callable[..., ModelSpec]
 
@@ -46,7 +47,7 @@ def toy(configuration: str, dtype: torch.dtype = torch.float32, **arguments: Any
     config = options["config"]
     net = StyleGAN3(
         config["img_resolution"],
-        rotation=config.get("use_radial_filters", False),
+        filtering=Filtering(kernel=config.get("conv_kernel", 3), radial=config.get("use_radial_filters", False)),
         channel_base=config["channel_base"],
         channel_max=config["channel_max"],
         layers=config["num_layers"],
@@ -95,7 +96,7 @@ def test_published_networks_are_recognised(name: str) -> None:
     defaults = {key: parameters[key].default for key in found if key not in PUBLISHED[name]}
     assert found == {**defaults, **PUBLISHED[name]}
     configuration, _, resolution = name.split("-")
-    assert (found["rotation"], found["resolution"]) == (configuration == "r", int(resolution))
+    assert (found["filtering"].radial, found["resolution"]) == (configuration == "r", int(resolution))
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
@@ -135,7 +136,7 @@ def missing(*names: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         (missing("synthesis.L0_36_16.weight"), r"'synthesis.L0_36_16.weight' is nothing in the file"),
         (
             lambda state: {**state, "mapping.fc2.weight": torch.ones(16, 16)},
-            r"'mapping.fc2.weight' is \(16, 16\) in the file and nothing in the network",
+            r"'mapping.fc2.bias' is nothing in the file and \(16,\) in the network",
         ),
         (
             lambda state: {**state, "synthesis.L2_52_16.up_filter": torch.ones(12)},

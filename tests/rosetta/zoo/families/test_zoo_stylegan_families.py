@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import toys
 from evil import evil_file
 from nvidia_files import persistent, pickled
 from safetensors import safe_open
@@ -143,16 +144,29 @@ def test_what_lies_beside_takes_no_place_in_the_order(spec: Spec, tmp_path: Path
     assert torch.equal(by_order.synthesise(z)[0], by_name.synthesise(z)[0])
 
 
-def test_a_clamp_is_the_files(spec: Spec, tmp_path: Path) -> None:
-    """A setting of the layers that no tensor tells."""
-    net = persistent(weights("stylegan2-nvidia"))
-    z = facts("stylegan2-nvidia")["z"]
-    for clamp, most in ((None, None), (256, None), (0.5, 0.5)):
-        net.get_submodule("synthesis.b8.conv0").conv_clamp = clamp
-        (tmp_path / "net.pkl").write_bytes(pickled({"G_ema": net}))
-        _, maps = _loaded(spec, "stylegan2-nvidia", tmp_path / "net.pkl").synthesise(z)
-        highest = max(float(values.abs().max()) for values in maps.values())
-        assert highest == most if most else highest > 0.5
+def test_classes_of_stylegan2(spec: Spec, tmp_path: Path) -> None:
+    """By index through the zoo, as a vector of ones and zeros through the published definition."""
+    toy = toys.toy("stylegan2-nvidia-conditional")
+    model = toys.load("stylegan2", toys.network(toy.state, toy.arguments), tmp_path)
+    assert model.classes == 5
+    classes = toy.tensors["c"].argmax(1)
+    images, maps = model.synthesise(toy.tensors["z"], classes)
+    _assert_near(images * 2 - 1, toy.maps["image"])
+    assert set(maps) == {name for name in toy.maps if "b4" not in name and name != "image"}
+    for name, values in maps.items():
+        _assert_near(values, toy.maps[name])
+    assert (model.synthesise(toy.tensors["z"], classes.flip(0))[0] - images).abs().max() > 0.01
+    assert model.draw_classes(9, 0).max() < 5
+
+
+def test_the_published_network_of_cifar() -> None:
+    net = _meta("stylegan2", "cifar10-32")
+    assert net.classes == 10
+    shapes = {name: tuple(tensor.shape) for name, tensor in net.module.state_dict().items()}
+    assert shapes["mapping.embed.weight"] == (512, 10)
+    assert shapes["mapping.fc0.weight"] == (512, 1024)
+    assert "mapping.fc2.weight" not in shapes
+    assert shapes["synthesis.b32.torgb.weight"] == (3, 512, 1, 1)
 
 
 @pytest.mark.parametrize("toy", ["stylegan2-rosinality", "stylegan3-t", "styleganxl"])
@@ -185,6 +199,7 @@ def _meta(family: Any, name: str) -> zoo.Model:
         ("stylegan2", "lsun-car", 5013, 21),
         ("stylegan2", "ffhq-1024", 5080, 24),
         ("stylegan2", "afhqv2-512", 5013, 21),
+        ("stylegan2", "cifar10-32", 6 * 512 + 3 * 3, 9),
     ],
 )
 def test_units_of_stylegan2(family: str, name: str, units: int, layers: int) -> None:
@@ -247,7 +262,11 @@ def _cut_short(folder: Path) -> Path:
         ("styleganxl/custom", _resnet, "do not fit styleganxl/custom: they are no StyleGAN-XL generator's"),
         ("stylegan2/custom", lambda folder: _pkl("stylegan3-t", folder), "there is .*; they are|StyleGAN3's or"),
         ("stylegan3/custom", lambda folder: _pkl("styleganxl", folder), "they are StyleGAN-XL's, not StyleGAN3's"),
-        ("styleganxl/custom", lambda folder: _pkl("stylegan3-t", folder), "no StyleGAN-XL's with classes"),
+        (
+            "styleganxl/custom",
+            lambda folder: _pkl("stylegan3-t", folder),
+            "no StyleGAN-XL's: it has an embedding of classes",
+        ),
         ("stylegan2/lsun-cat", lambda folder: _pt("stylegan2-rosinality", folder), r"they make images of 32 × 32, not"),
         ("stylegan3/t-ffhqu-256", lambda folder: _pkl("stylegan3-t", folder), r"not 256 × 256; name it stylegan3/c"),
         ("styleganxl/imagenet-64", lambda folder: _pkl("styleganxl", folder), r"not 64 × 64; name it styleganxl/c"),
@@ -280,7 +299,7 @@ def test_what_cannot_be_loaded(
 @pytest.mark.parametrize(
     ("toy", "condition", "message"),
     [
-        ("stylegan2-nvidia", {"classes": (1,)}, "takes no condition.classes; remove it"),
+        ("stylegan2-nvidia", {"classes": (1,)}, "its weights know no classes; remove condition.classes"),
         ("stylegan3-t", {"classes": (1,)}, "its weights know no classes; remove condition.classes"),
         ("styleganxl", {"classes": (3, 10)}, "has 10, but its classes are 0 to 9"),
         ("styleganxl", {"steps": 10}, "takes no condition.steps"),

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rosetta.zoo.families.stylegan import filtered
 from rosetta.zoo.families.stylegan.filtered import filtered_lrelu
-from rosetta.zoo.families.stylegan.kaiser import attenuation, lowpass, radial_lowpass, schedule
+from rosetta.zoo.families.stylegan.kaiser import Bands, attenuation, lowpass, radial_lowpass, schedule
+from rosetta.zoo.families.stylegan.synthesis import Filtering, Layer
 
 
 @given(
@@ -100,6 +101,67 @@ def test_a_schedule_that_cannot_be(resolution: int, layers: int, message: str) -
 
 
 # The filtered nonlinearity
+
+
+@given(
+    power=st.integers(4, 8),
+    layers=st.integers(3, 16),
+    critical=st.integers(0, 2),
+    first_cutoff=st.floats(1, 4),
+    first_stopband=st.floats(4.1, 12),
+    last_stopband=st.floats(1.05, 2),
+    margin=st.integers(0, 12),
+)
+def test_a_schedule_is_the_papers_progression(
+    power: int, layers: int, critical: int, margin: int, **bands: float
+) -> None:
+    """Section 3.2 and appendix C, for all layers at once."""
+    resolution, base, most = 2**power, 700, 40
+    done = np.minimum(np.arange(layers + 1) / (layers - critical), 1)
+    cutoffs, stopbands = (
+        first * (last / first) ** done
+        for first, last in (
+            (bands["first_cutoff"], resolution / 2),
+            (bands["first_stopband"], resolution / 2 * bands["last_stopband"]),
+        )
+    )
+    rates = 2 ** np.ceil(np.log2(np.minimum(2 * stopbands, resolution)))
+    half_widths = np.maximum(stopbands, rates / 2) - cutoffs
+    build = lambda: schedule(resolution, layers, base, most, Bands(critical=critical, margin=margin, **bands))  # noqa: E731
+    if (half_widths <= 0).any():
+        with pytest.raises(ValueError, match="leaves filters no room to fall"):
+            build()
+        return
+    steps = build()
+    sizes, channels = rates + 2 * margin, np.rint(np.minimum(base / 2 / cutoffs, most))
+    sizes[-2:], channels[-1] = resolution, 3
+    for wanted, name in ((cutoffs, "cutoff"), (rates, "rate"), (half_widths, "half_width"), (sizes, "size")):
+        np.testing.assert_allclose([getattr(step.after, name) for step in steps], wanted, rtol=1e-9)
+    assert [step.after.channels for step in steps] == channels.tolist()
+    assert [step.critical for step in steps] == [layer >= layers - critical for layer in range(layers + 1)]
+    assert [step.before for step in steps[1:]] == [step.after for step in steps[:-1]]
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+@pytest.mark.parametrize("clamp", [math.inf, 0.3])
+def test_a_layer_that_never_leaves_its_grid_is_a_convolution(kernel: int, clamp: float) -> None:
+    """Where the nonlinearity works on the grid itself, there is nothing to filter."""
+    torch.manual_seed(0)
+    step = schedule(16, 4, 64, 5)[1]
+    assert step.before.rate == step.after.rate
+    layer = Layer(step, 6, Filtering(kernel=kernel, oversampling=1, clamp=clamp)).requires_grad_(False)
+    assert layer.up_filter is None
+    assert layer.down_filter is None
+    layer.bias.copy_(torch.randn(5))
+    maps, w = torch.randn(2, 5, 36, 36), torch.randn(2, 6)
+    styles = layer.affine(w)
+    own = layer.weight * styles[:, None, :, None, None]
+    own = own / own.square().sum((2, 3, 4), keepdim=True).sqrt()
+    before, after = kernel // 2, (kernel - 1) // 2
+    padded = torch.nn.functional.pad(maps, (before, after, before, after))
+    wanted = torch.cat([torch.nn.functional.conv2d(padded[i : i + 1], own[i]) for i in range(2)])
+    wanted = torch.nn.functional.leaky_relu(wanted + layer.bias[:, None, None], 0.2) * math.sqrt(2)
+    torch.testing.assert_close(layer(maps, w), wanted.clamp(-clamp, clamp), rtol=1e-4, atol=1e-4)
 
 
 def slow(maps: Array, bias: Array, up_filter: Array, down_filter: Array, options: dict[str, Any]) -> Array:

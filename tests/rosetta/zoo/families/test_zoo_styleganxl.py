@@ -7,6 +7,7 @@ and shapes of the networks of ImageNet at full size.
 import gzip
 import inspect
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from module_maps import maps_of
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.recipe import Condition, ModelSpec
 from rosetta.zoo.families.stylegan import stylegan3
-from rosetta.zoo.families.stylegan.kaiser import extend, schedule
+from rosetta.zoo.families.stylegan.kaiser import Bands, extend, schedule
 from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
 from rosetta.zoo.families.stylegan.styleganxl import PUBLISHED, StyleGANXL, recognise
+from rosetta.zoo.families.stylegan.synthesis import Filtering
 
 Spec = Callable[..., ModelSpec]
 
@@ -73,7 +79,23 @@ def meta(**arguments: Any) -> StyleGANXL:
         return StyleGANXL(**arguments)
 
 
-@pytest.mark.parametrize("name", list(PUBLISHED))
+def test_the_largest_goes_on_where_the_one_below_it_was_cut() -> None:
+    """No facts are at hand of `imagenet-1024`: it is one more stage of the same kind."""
+    assert set(PUBLISHED) - set(NETWORKS) == {"imagenet-1024"}
+    below, found = NETWORKS["imagenet-512"], meta(**PUBLISHED["imagenet-1024"])
+    names = [layer["name"] for layer in below["layers"]]
+    kept, cut = names[:-3], names[-3:]
+    steps = schedule(16, 10, 65536, 1024)
+    for side in (32, 64, 128, 256, 512, 1024):
+        steps = extend(steps, side, 7, 65536, 1024)
+    assert list(found.layer_names) == [*kept, *(f"synthesis.{step.name}" for step in steps[len(kept) :])]
+    assert [step.index for step in steps[len(kept) :]] == list(range(len(kept) + 1, len(kept) + 9))
+    state = {key: list(tensor.shape) for key, tensor in found.state_dict().items()}
+    for key, shape in below["state_dict"].items():
+        assert state.get(key) == (None if key.startswith(tuple(f"{layer}." for layer in cut)) else shape)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_names_and_shapes_at_full_size(name: str) -> None:
     net = meta(**PUBLISHED[name])
     assert {key: list(tensor.shape) for key, tensor in net.state_dict().items()} == NETWORKS[name]["state_dict"]
@@ -96,6 +118,9 @@ def test_published_networks_are_recognised(name: str) -> None:
     }
     # Where no layer is narrower than the most, a lower base gives the same network.
     assert found.pop("channel_base") == min(65536, 1024 * PUBLISHED[name]["resolution"])
+    sides = [2**power for power in range(5, 11) if 2**power <= PUBLISHED[name]["resolution"]]
+    assert found.pop("head_layers") == tuple((side, 7) for side in sides)
+    assert found.pop("embeddings") == 1000
     assert found == {key: wanted[key] for key in found}
 
 
@@ -118,16 +143,98 @@ def test_filters_are_those_of_the_checkpoint() -> None:
         "resolution": 32,
         "stem_resolution": 16,
         "stem_layers": config["stem"]["num_layers"],
-        "head_layers": config["superres"]["head_layers"],
+        "head_layers": ((32, config["superres"]["head_layers"]),),
         "channel_base": config["stem"]["channel_base"],
         "channel_max": config["stem"]["channel_max"],
         **{name: config[name] for name in ("z_dim", "w_dim", "c_dim", "embedding_dim")},
+        "embeddings": CLASSES,
+        "mapping_layers": 2,
+        "mapping_rate": 0.01,
+        "output_scale": 0.25,
+        "bands": Bands(),
+        "filtering": Filtering(),
     }
     fresh = StyleGANXL(**found).state_dict()
     filters = [name for name in fresh if name.endswith("_filter")]
     assert len(filters) == 2 * (len(toy().layer_names) - 1)
     for name in filters:
         torch.testing.assert_close(fresh[name], state[name], rtol=0, atol=1e-7)
+
+
+stages = st.lists(st.tuples(st.sampled_from([2, 2, 4]), st.integers(3, 6)), max_size=2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(stem_layers=st.integers(3, 7), later=stages, radial=st.booleans())
+def test_stages_are_read_off_names_and_filters(stem_layers: int, later: list[tuple[int, int]], radial: bool) -> None:
+    """Each stage may have layers of its own number and may more than double the resolution."""
+    side, heads = 16, []
+    for factor, layers in later:
+        side *= factor
+        heads.append((side, layers))
+    filtering = Filtering(kernel=1 if radial else 3, radial=radial)
+    small = {"channel_base": 4 * side, "channel_max": 4, "z_dim": 4, "w_dim": 3, "c_dim": 2, "embedding_dim": 3}
+    torch.manual_seed(0)
+    net = StyleGANXL(side, stem_layers=stem_layers, head_layers=tuple(heads), filtering=filtering, **small)
+    state = net.state_dict()
+    twin = StyleGANXL(**recognise(state))
+    twin.load_state_dict(state)
+    z, c = latents(2)[:, :4].float(), torch.tensor([1, 0])
+    with torch.inference_mode():
+        assert torch.equal(twin(z, c), net(z, c))
+
+
+def test_filters_of_other_stages_are_none() -> None:
+    state = weights()
+    name = "synthesis.L6_52_13.up_filter"
+    with pytest.raises(UserError, match="no stem and stages have layers of these names and filters"):
+        recognise({**state, name: state[name].roll(1)})
+
+
+def without_classes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As of FFHQ and Pokémon: the embeddings of ImageNet's classes are there, but nothing that takes them."""
+    rest = {name: tensor for name, tensor in state.items() if not name.startswith("mapping.embed_proj")}
+    rest["mapping.fc0.weight"] = rest["mapping.fc0.weight"][:, :16].contiguous()
+    rest["mapping.w_avg"] = rest["mapping.w_avg"][3]
+    return rest
+
+
+def test_a_network_without_classes(spec: Spec, tmp_path: Path) -> None:
+    state = without_classes(weights())
+    save_file(state, tmp_path / "net.safetensors")
+    told = Condition(truncation=0.7)
+    model = zoo.load(spec("styleganxl/custom", weights=str(tmp_path / "net.safetensors"), condition=told))
+    assert model.classes is None
+    z = latents(3).float()
+    # What the mapping does, step by step.
+    w = z / (z.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    for layer in ("fc0", "fc1"):
+        weight, bias = (state[f"mapping.{layer}.{kind}"] * 0.01 for kind in ("weight", "bias"))
+        w = torch.nn.functional.leaky_relu(w @ weight.T / math.sqrt(16) + bias, 0.2) * math.sqrt(2)
+    wanted = state["mapping.w_avg"] + 0.7 * (w - state["mapping.w_avg"])
+    torch.testing.assert_close(model.styles(z), wanted[:, None].expand(-1, 10, -1))
+    images, _ = model.synthesise(z)
+    torch.testing.assert_close(images * 2 - 1, toy().synthesis(wanted[:, None].expand(-1, 10, -1)))
+    told = Condition(classes=(1,))
+    with pytest.raises(UserError, match=r"its weights know no classes; remove condition\.classes"):
+        zoo.load(spec("styleganxl/custom", weights=str(tmp_path / "net.safetensors"), condition=told))
+
+
+def test_more_embeddings_than_classes(spec: Spec, tmp_path: Path) -> None:
+    """As of CIFAR-10: a thousand embeddings, and ten classes that have a mean style."""
+    state = weights()
+    state["mapping.w_avg"] = state["mapping.w_avg"][:4].contiguous()
+    save_file(state, tmp_path / "net.safetensors")
+    told = Condition(truncation=0.7)
+    model = zoo.load(spec("styleganxl/custom", weights=str(tmp_path / "net.safetensors"), condition=told))
+    assert model.classes == 4
+    z, c = latents(3).float(), torch.tensor([3, 0, 2])
+    torch.testing.assert_close(model.synthesise(z, c)[0] * 2 - 1, toy()(z, c))
+    hot = torch.nn.functional.one_hot(c, 4)
+    torch.testing.assert_close(model.module(z, hot), toy()(z, c))
+    told = Condition(classes=(4,))
+    with pytest.raises(UserError, match="has 4, but its classes are 0 to 3"):
+        zoo.load(spec("styleganxl/custom", weights=str(tmp_path / "net.safetensors"), condition=told))
 
 
 def test_a_stage_goes_on_where_the_one_below_it_was_cut() -> None:
@@ -161,10 +268,11 @@ def missing(*names: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         (lambda _: {"main.0.weight": torch.ones(1)}, r"no StyleGAN-XL generator's.*there is 'main.0.weight'"),
         (
             missing("mapping.embed_proj.weight", "mapping.embed_proj.bias"),
-            r"with classes: .*missing; it was trained without",
+            r"'mapping.w_avg' is \(10, 16\) in the file and \(16,\) in the network",
         ),
+        (missing("mapping.embed_proj.bias"), r"'mapping.embed_proj.bias' is nothing in the file"),
         (missing("mapping.embed.weight", "mapping.embed_proj.weight"), r"are they StyleGAN3's\?"),
-        (missing("mapping.embed.weight"), r"'mapping.embed.weight' is missing"),
+        (missing("mapping.embed.weight"), r"an embedding of classes"),
         (
             lambda state: {**state, "mapping.embed.weight": torch.ones(8)},
             r"'mapping.embed.weight' is \(8,\), not of 2 axes",
@@ -172,11 +280,11 @@ def missing(*names: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         (missing("synthesis.L6_52_13.affine.bias"), r"'synthesis.L6_52_13.affine.bias' is nothing in the file"),
         (
             lambda state: {**state, "mapping.w_avg": state["mapping.w_avg"][0]},
-            r"'mapping.w_avg' is \(16,\) in the file and \(10, 16\) in the network",
+            r"'mapping.w_avg' is \(16,\), not of 2 axes",
         ),
         (
             lambda state: {name.replace("L5_36_16", "L4_36_16"): tensor for name, tensor in state.items()},
-            r"'synthesis.L\d_36_16.weight' is nothing in the file and \(16, 16, 3, 3\) in the network that fits best",
+            r"no stem and stages have layers of these names and filters",
         ),
         (lambda state: {name.replace("_32", "_16"): state[name] for name in state}, r"no StyleGAN-XL generator"),
         (lambda _: StyleGAN3(16, channel_base=128, channel_max=8, layers=4).state_dict(), r"are they StyleGAN3's\?"),
