@@ -67,6 +67,35 @@ class Timm(Family):
             return state
         return converted if isinstance(converted, Mapping) else state
 
+    def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.prepare`; position embeddings are resized where timm does so."""
+        module = architecture.module
+        resize = getattr(module, "set_input_size", None)
+        if "size" in stated and resize is not None:
+            try:
+                resize(img_size=stated["size"])
+            except Exception as error:  # patches that do not fit into it, say
+                height, width = stated["size"]
+                raise UserError(f"cannot take images of {height} × {width}: {error}; state another size") from None
+            architecture = describe(module)
+        return super().prepare(architecture, stated)
+
+    def unsure(self, name: str) -> tuple[str, ...]:
+        """See :meth:`rosetta.zoo.architecture.Family.unsure`; a tag settles it."""
+        import timm
+
+        if "." in name:
+            return ()
+        configs = (timm.get_pretrained_cfg(tagged) for tagged in timm.list_pretrained(f"{name}.*"))
+        found = [config for config in configs if config is not None]
+        values: dict[str, set[Any]] = {
+            "size": {each.input_size[1:] for each in found},
+            "interpolation": {known_interpolation(each.interpolation) for each in found},
+            "mean": {as_rgb(each.mean) for each in found},
+            "std": {as_rgb(each.std) for each in found},
+        }
+        return tuple(field for field, several in values.items() if len(several) > 1)
+
 
 def describe(module: nn.Module) -> Architecture:
     """A timm module with its preprocessing and its default layers."""
