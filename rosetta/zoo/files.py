@@ -192,7 +192,7 @@ def warn_unsure(spec: ModelSpec, family: Family, name: str, architecture: Archit
     used = ", ".join(f"{field} = {values[field]}" for field in unsure)
     say(
         f"{spec.name}: published weights of {spec.model} differ in {_listed(unsure)}, and a file does not tell; used "
-        f"here: {used}; if {spec.weights!r} was trained with others, state them beside weights, or name the tag",
+        f"here: {used}; if {spec.weights!r} was trained with others, state them beside weights",
         logging.WARNING,
     )
 

@@ -10,7 +10,7 @@ from rosetta.recipe import Condition
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.families.timm import RESNET_STAGES, describe
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import RGB, Interpolation, Preprocessing, as_rgb, known_interpolation
+from rosetta.zoo.preprocessing import RGB, Interpolation, Preprocessing, as_rgb, differing, known_interpolation
 
 _MLP_ACTIVATIONS = ("transformer.resblocks.*.mlp.gelu",)
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
@@ -61,8 +61,7 @@ class OpenCLIP(Family):
         library = _library()
         tags = [] if tag else library.list_pretrained_tags_by_model(base)
         found = _colours([library.get_pretrained_cfg(base, each) for each in tags])
-        fields = zip(("mean", "std", "interpolation"), zip(*found, strict=True), strict=False)
-        return tuple(field for field, several in fields if len(set(several)) > 1)
+        return differing(Preprocessing((1, 1), interpolation, mean, std) for mean, std, interpolation in found)
 
 
 def _library() -> Any:

@@ -13,7 +13,7 @@ from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.families.timm import RESNET_STAGES
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.notes import say
-from rosetta.zoo.preprocessing import RGB, Preprocessing, as_rgb, known_interpolation
+from rosetta.zoo.preprocessing import RGB, Preprocessing, as_rgb, differing, known_interpolation
 
 _MLP_ACTIVATIONS = ("encoder.layers.*.mlp.1",)
 _GOOGLE = ("googlenet", "inception_v3")
@@ -66,7 +66,7 @@ class Torchvision(Family):
         vit = isinstance(module, models.VisionTransformer)
         return Architecture(
             module,
-            _preprocessing(name),
+            _preprocessing(models.get_model_weights(name).DEFAULT),
             preferred=(RESNET_STAGES,) if isinstance(module, models.ResNet) else (_MLP_ACTIVATIONS,),
             traits=Traits(prefix_tokens=1, token_grid=_grid(module)) if vit else Traits(),
         )
@@ -80,11 +80,16 @@ class Torchvision(Family):
             architecture = replace(architecture, preprocessing=plain)
         return super().prepare(architecture, stated)
 
+    def unsure(self, name: str) -> tuple[str, ...]:
+        """See :meth:`rosetta.zoo.architecture.Family.unsure`."""
+        from torchvision import models
 
-def _preprocessing(name: str) -> Preprocessing:
-    from torchvision import models
+        return differing(map(_preprocessing, models.get_model_weights(name)))
 
-    transforms = models.get_model_weights(name).DEFAULT.transforms()
+
+def _preprocessing(weights: Any) -> Preprocessing:
+    """Of published weights, without the crop."""
+    transforms = weights.transforms()
     (side,) = transforms.crop_size
     return Preprocessing(
         (side, side),

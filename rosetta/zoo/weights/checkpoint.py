@@ -159,7 +159,7 @@ def _merged(file: FromFile | Shards, keys: Sequence[str], beside: Sequence[str])
         if not isinstance(held, Mapping):
             raise UserError(f"weights {part.text!r} hold no state dict ({_held(held)}); give the folder's own shards")
         whole |= held
-    return whole
+    return dict(sorted(whole.items()))
 
 
 def _content(file: FromFile, keys: Sequence[str], beside: Sequence[str]) -> Any:

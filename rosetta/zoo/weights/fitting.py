@@ -50,12 +50,12 @@ class Fit:
 
     @property
     def count(self) -> tuple[int, int]:
-        """How many of the module's tensors fit, and how many there are, less the batch counters."""
-        return sum(not name.endswith(COUNTER) for name in self.taken), len(_names(self.wanted))
+        """How many of the module's tensors fit, and how many there are; of real numbers."""
+        return len(_names(self.taken)), len(_names(self.wanted))
 
     @property
     def lacking(self) -> dict[str, str]:
-        """The module's tensors that do not, batch counters aside, and how they are instead."""
+        """The module's tensors of real numbers that do not, and how they are instead."""
         return {
             name: self._instead(name)
             for name in _names(self.wanted)
@@ -64,8 +64,8 @@ class Fit:
 
     @property
     def left(self) -> list[str]:
-        """Names under the prefix that the module does not have, in their order."""
-        return [name for name in self.given if name not in self.wanted and not name.endswith(COUNTER)]
+        """Names of real numbers under the prefix that the module does not have, in their order."""
+        return [name for name in _names(self.given) if name not in self.wanted]
 
     @property
     def outside(self) -> list[str]:
@@ -84,10 +84,10 @@ class Fit:
 
     def _instead(self, name: str) -> str:
         if name in self.given:
-            return f"{name!r} {tuple(self.wanted[name].shape)}, which is {tuple(self.given[name].shape)} in the file"
+            return f"{name!r} {_shown(self.wanted[name])}, which is {_shown(self.given[name])} in the file"
         kind = self.entry.objects.get(self.prefix + name)
         absent = f"of which the file has an object of the class {kind}" if kind else "which the file lacks"
-        return f"{name!r} {tuple(self.wanted[name].shape)}, {absent}"
+        return f"{name!r} {_shown(self.wanted[name])}, {absent}"
 
 
 def best_fit(module: nn.Module, entries: Sequence[Entry], translate: Translate, weights: str) -> Fit:
@@ -109,7 +109,7 @@ def best_fit(module: nn.Module, entries: Sequence[Entry], translate: Translate, 
     UserError
         Two places fit equally well, hold other values, and nothing tells which is meant.
     """
-    wanted = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+    wanted = _tensors(module.state_dict())
     names = _names(wanted)
     found: list[tuple[int, Fit]] = []
     for entry in entries:
@@ -118,9 +118,10 @@ def best_fit(module: nn.Module, entries: Sequence[Entry], translate: Translate, 
                 name.removeprefix(prefix): tensor for name, tensor in entry.tensors.items() if name.startswith(prefix)
             }
             score = _score(wanted, names, given)
-            if score < len(names):
-                translated = dict(translate(module, given))
-                if (other := _score(wanted, names, translated)) > score:
+            if score < len(names) or given.keys() - wanted:
+                translated = _tensors(translate(module, given))
+                other = _score(wanted, names, translated)
+                if (other, -len(translated.keys() - wanted)) > (score, -len(given.keys() - wanted)):
                     given, score = translated, other
             found.append((score, Fit(entry, prefix, given, wanted)))
     most = max(count for count, _ in found)
@@ -129,7 +130,7 @@ def best_fit(module: nn.Module, entries: Sequence[Entry], translate: Translate, 
     best = equal[0]
     others = [fit for fit in equal[1:] if most and not _same(best, fit)]
     for fit in others:
-        if _rank(fit) == _rank(best):
+        if _rank(fit) == _rank(best) and 2 * most >= len(names):
             raise UserError(
                 f"weights {weights!r} hold two networks that fit equally well, {best.place} and {fit.place}; "
                 "save the state dict of the one you mean alone"
@@ -141,9 +142,7 @@ def _prefixes(entry: Entry, wanted: Mapping[str, Tensor]) -> list[str]:
     """Those under which the most tensors fit, none, and the words that all names begin with."""
     scores: Counter[str] = Counter()
     for name, tensor in entry.tensors.items():
-        scores.update(
-            name[:at] for at in _starts(name) if not name.endswith(COUNTER) and _fits(wanted.get(name[at:]), tensor)
-        )
+        scores.update(name[:at] for at in _starts(name) if _is_real(tensor) and _fits(wanted.get(name[at:]), tensor))
     most = max(scores.values(), default=0)
     best = sorted((prefix for prefix, score in scores.items() if score == most), key=_words_rank)[:_MOST_PREFIXES]
     return list(dict.fromkeys([*best, "", _agreed(entry.tensors)]))
@@ -166,12 +165,22 @@ def _agreed(names: Mapping[str, Tensor]) -> str:
     return "".join(f"{word}." for word in words)
 
 
-def _names(wanted: Mapping[str, Tensor]) -> list[str]:
-    return [name for name in wanted if not name.endswith(COUNTER)]
+def _tensors(state: Mapping[str, object]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _names(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Of those that training could have made; counters and indices are as good as new."""
+    return [name for name, tensor in tensors.items() if _is_real(tensor) and not name.endswith(COUNTER)]
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _fits(mine: Tensor | None, given: Tensor | None) -> bool:
-    return mine is not None and given is not None and mine.shape == given.shape
+    """Whether one can be copied into the other; whole numbers that stand for real ones (quantised) cannot."""
+    return mine is not None and given is not None and mine.shape == given.shape and _is_real(mine) == _is_real(given)
 
 
 def _score(wanted: Mapping[str, Tensor], names: Sequence[str], given: Mapping[str, Tensor]) -> int:
@@ -195,6 +204,11 @@ def _words_rank(prefix: str) -> tuple[int, ...]:
 def _same(one: Fit, other: Fit) -> bool:
     mine, theirs = one.taken, other.taken
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def _shown(tensor: Tensor) -> str:
+    kind = "" if _is_real(tensor) else f"{str(tensor.dtype).removeprefix('torch.')} "
+    return f"{kind}{tuple(tensor.shape)}"
 
 
 def _place(entry: Entry, prefix: str) -> str:

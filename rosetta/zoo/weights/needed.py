@@ -29,8 +29,7 @@ _TRAINING_ONLY = re.compile(
 def missed(fit: Fit, module: nn.Module, look: Look) -> tuple[str, str] | None:
     """The first captured layer that needs a tensor which the file lacks, and the first such tensor.
 
-    What is lacking is NaN afterwards, so that whatever uses it in spite of this shows. Numbers that are no floating
-    point (indices) stay as the network was built with.
+    What is lacking is NaN afterwards, so that whatever uses it in spite of this shows.
 
     Parameters
     ----------
@@ -42,7 +41,7 @@ def missed(fit: Fit, module: nn.Module, look: Look) -> tuple[str, str] | None:
         Runs it; see :data:`Look`.
     """
     tensors = module.state_dict()
-    lacking = {name: tensors[name] for name in fit.lacking if tensors[name].is_floating_point()}
+    lacking = {name: tensors[name] for name in fit.lacking}
     if not lacking:
         return None
     _fill(lacking.values(), 0.0)
