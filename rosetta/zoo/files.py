@@ -108,19 +108,18 @@ def require_fit(
         tell(spec, fit)
         return
     fitting, total = fit.count
-    if gap is not None and 2 * fitting >= total:
-        layer, name = gap
-        raise UserError(
-            f"weights {spec.weights!r} do not fit {spec.model}: {layer} needs {fit.lacking[name]} "
-            f"({fitting} of {total} tensors fit); give a file that has it, or name layers that do without"
+    if 2 * fitting < total:
+        why = misfit(fit.wanted, fit.given, ordered=fit.entry.ordered)
+    elif extra is not None:
+        shape = tuple(fit.given[extra].shape)
+        why = f"it has no place for {extra!r} {shape} of the file; is the file of another architecture?"
+    else:
+        assert gap is not None
+        why = (
+            f"{gap[0]} needs {fit.lacking[gap[1]]} ({fitting} of {total} tensors fit); give a file that has it, "
+            "or name layers that do without"
         )
-    if extra is not None and not fit.lacking:
-        raise UserError(
-            f"weights {spec.weights!r} do not fit {spec.model}: it has no place for {extra!r} "
-            f"{tuple(fit.given[extra].shape)} of the file; is the file of another architecture?"
-        )
-    difference = misfit(fit.wanted, fit.given, ordered=fit.entry.ordered)
-    raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {difference}")
+    raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {why}")
 
 
 def prepared(spec: ModelSpec, family: Family, architecture: Architecture) -> Architecture:

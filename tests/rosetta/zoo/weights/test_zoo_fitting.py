@@ -1,7 +1,7 @@
 """Any wrapping, and any head that is missing, leaves the same network; any gap before a captured layer is told."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def _save(file: Path, tensors: dict[str, Tensor], path: list[str], beside: dict[
 
 
 @pytest.fixture
-def load(factory: Factory, tmp_path: Path) -> Iterator[Callable[..., nn.Module]]:
+def load(factory: Factory, tmp_path: Path) -> Callable[..., nn.Module]:
     """Save tensors and load them into a network."""
     model = factory(Net)
 
@@ -104,7 +104,7 @@ def load(factory: Factory, tmp_path: Path) -> Iterator[Callable[..., nn.Module]]
         file = _save(tmp_path / "net.pth", tensors, path or [], beside or {}, kind)
         return zoo.load(ModelSpec(name="net", model=model, weights=str(file), **fields)).module
 
-    yield through
+    return through
 
 
 @ANY
