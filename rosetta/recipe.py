@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from rosetta.errors import UserError
 from rosetta.strict import Strict, validated
@@ -78,6 +78,16 @@ def _valid_url(text: str) -> str:
     return text
 
 
+def _both_sides(size: Any) -> Any:
+    return (size, size) if isinstance(size, int) and not isinstance(size, bool) else size
+
+
+Colour = Annotated[float, Field(ge=-10, le=10)]
+Colours = tuple[Colour, Colour, Colour]
+Deviation = Annotated[float, Field(gt=0, le=10)]
+Deviations = tuple[Deviation, Deviation, Deviation]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
 Name = Annotated[str, AfterValidator(_valid_name)]
 Place = Annotated[str, AfterValidator(_valid_url)]
 """A path or a URL; without credentials, as recipes are kept and shown."""
@@ -150,8 +160,24 @@ class ModelSpec(Strict):
         "name",
         description="How a state dict's tensors find their places: by name, or by order where every shape agrees.",
     )
+    mean: Colours | None = Field(
+        None, description="Subtracted from red, green and blue, on the scale 0 to 1; left out: the family's."
+    )
+    std: Deviations | None = Field(None, description="Then divided by; left out: the family's.")
+    interpolation: Literal["bicubic", "bilinear", "nearest"] | None = Field(
+        None, description="How images are resized for the model; left out: the family's."
+    )
+    size: Size | None = Field(
+        None, description="Side in pixels, or [height, width], that the model sees; left out: the family's."
+    )
     condition: Condition = Field(Condition(), description="What the model is told beside its input.")
     control: bool = Field(False, description="An untrained or hand-made reference: matched, never asked for a buddy.")
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What is stated of the preprocessing, by the names of its fields."""
+        stated = {name: getattr(self, name) for name in ("size", "interpolation", "mean", "std")}
+        return {name: value for name, value in stated.items() if value is not None}
 
 
 class Matching(Strict):

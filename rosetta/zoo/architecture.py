@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -55,6 +56,8 @@ class Family(ABC):
     """Which fields of a recipe's condition its models take."""
     fetches: bool = False
     """Whether `pretrained` weights come over the network."""
+    prepares: bool = True
+    """Whether a recipe may say how images are prepared for its discriminative models."""
     channels_last: bool = True
     """Whether its modules take tensors in any memory layout; one of a user's own may not."""
     state_key: str | tuple[str, ...] | None = None
@@ -94,6 +97,21 @@ class Family(ABC):
     def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """A state dict of another release under the names of the module; unchanged where nothing is known."""
         return state
+
+    def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
+        """A discriminative model with some fields of its preprocessing as a recipe states them.
+
+        Raises
+        ------
+        UserError
+            It does not take such images.
+        """
+        assert architecture.preprocessing is not None
+        return replace(architecture, preprocessing=replace(architecture.preprocessing, **stated))
+
+    def unsure(self, name: str) -> tuple[str, ...]:
+        """Fields of the preprocessing in which published weights of this name differ among themselves."""
+        return ()
 
 
 class FolderFamily(Family):

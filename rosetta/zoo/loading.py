@@ -9,12 +9,13 @@ from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, FolderFamily
+from rosetta.zoo.files import load_file, prepared, require_fit, tell, warn_unsure
 from rosetta.zoo.latents import Prior
 from rosetta.zoo.maps.capture import Capture, choose_layers
 from rosetta.zoo.maps.probe import Probe, probe
 from rosetta.zoo.model import Model
 from rosetta.zoo.registry import find
-from rosetta.zoo.weights.checkpoint import read_tensors
+from rosetta.zoo.weights.fitting import Fit
 from rosetta.zoo.weights.published_sha256 import PUBLISHED
 from rosetta.zoo.weights.source import (
     Folder,
@@ -24,9 +25,10 @@ from rosetta.zoo.weights.source import (
     forked_rng,
     parse_weights,
     quiet_hub,
+    sharded,
     tensors_sha256,
 )
-from rosetta.zoo.weights.statedict import MisfitError, fits_by_name, load_state
+from rosetta.zoo.weights.statedict import load_state
 
 
 def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
@@ -47,7 +49,7 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
     UserError
         Anything that keeps the model from running.
     """
-    architecture, sha256 = _build(spec)
+    architecture, sha256, fit = _build(spec)
     place = _device(device)
     module = architecture.module.eval().requires_grad_(False)
     try:
@@ -57,10 +59,15 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
             module = module.to(memory_format=torch.channels_last)
     except RuntimeError as error:
         raise UserError(f"model {spec.name!r} cannot go to device {device}: {error}") from None
-    seen = _probe(spec, architecture, module, place)
+    inputs = _dummy(architecture, place)
+    seen = _probe(spec, architecture, module, inputs)
     size = _made_images(spec, architecture, seen)
     globs = spec.layers if spec.layers is not None else architecture.layers
     capture = Capture(module, choose_layers(module, seen, spec.name, globs, architecture.preferred))
+    if fit is not None and not fit.whole:
+        require_fit(spec, fit, architecture, seen, capture, inputs)
+    elif fit is not None:
+        tell(spec, fit)
     return Model(
         spec=spec,
         module=module,
@@ -93,7 +100,7 @@ def weights_sha256(spec: ModelSpec) -> str:
         folder = Folder(weights.text, weights.url)
         return _verified(spec, folder.sha256(family.files(name, folder)))
     if isinstance(weights, FromFile):
-        return _verified(spec, weights.sha256())
+        return _verified(spec, sharded(weights).sha256())
     if isinstance(weights, FromSeed):
         return _verified(spec, weights.sha256)
     return _build(spec)[1]
@@ -125,39 +132,32 @@ def is_generator(spec: ModelSpec) -> bool:
     return family.generators and spec.condition.timestep is None
 
 
-def _build(spec: ModelSpec) -> tuple[Architecture, str]:
-    """The module with its weights in, and their sha256."""
+def _build(spec: ModelSpec) -> tuple[Architecture, str, Fit | None]:
+    """The module with its weights in, their sha256, and what of a file fitted by name."""
     family, name = find(spec.model)
     _require_taken(spec, family.conditions)
     weights = parse_weights(spec.weights)
     if isinstance(weights, FromSeed):
         with forked_rng(weights.seed):
-            return family.build(name, None, False, spec.condition), _verified(spec, weights.sha256)
+            architecture = prepared(spec, family, family.build(name, None, False, spec.condition))
+        return architecture, _verified(spec, weights.sha256), None
     if isinstance(weights, FromLibrary):
         with forked_rng(None), quiet_hub():
             architecture = family.build(name, None, True, spec.condition)
-        return architecture, _verified(spec, tensors_sha256(architecture.module))
+        sha256 = _verified(spec, tensors_sha256(architecture.module))
+        return prepared(spec, family, architecture), sha256, None
     if isinstance(family, FolderFamily):
-        return _from_folder(spec, family, name, Folder(weights.text, weights.url))
-    if spec.match == "order" and not weights.keeps_order:
+        return (*_from_folder(spec, family, name, Folder(weights.text, weights.url)), None)
+    source = sharded(weights)
+    if spec.match == "order" and not source.keeps_order:
         raise UserError(
             f'weights {spec.weights!r}: match = "order" cannot be used, as .safetensors keep no order; '
             "give the file that torch.save wrote"
         )
-    sha256 = _verified(spec, weights.sha256())  # before anything in the file is read as more than bytes
-    state: dict[str, Tensor] = read_tensors(weights, family.state_key, family.beside)
-    try:
-        with forked_rng(None):
-            architecture = family.build(name, state, False, spec.condition)
-    except MisfitError as misfit:
-        raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {misfit}") from None
-    module = architecture.module
-    state = {name: tensor for name, tensor in state.items() if name not in family.beside}
-    if spec.match == "name" and not fits_by_name(module, state):
-        translated = dict(family.translate(module, state))
-        state = translated if fits_by_name(module, translated) else state
-    load_state(module, state, spec.match, spec.weights, spec.model, ordered=weights.keeps_order)
-    return architecture, sha256
+    sha256 = _verified(spec, source.sha256())  # before anything in the file is read as more than bytes
+    architecture, fit = load_file(spec, family, name, source)
+    warn_unsure(spec, family, name, architecture)
+    return architecture, sha256, fit
 
 
 def _from_folder(spec: ModelSpec, family: FolderFamily, name: str, folder: Folder) -> tuple[Architecture, str]:
@@ -168,7 +168,7 @@ def _from_folder(spec: ModelSpec, family: FolderFamily, name: str, folder: Folde
     with forked_rng(None):
         architecture, state = family.build_from(name, folder, spec.condition)
     load_state(architecture.module, state, "name", spec.weights, spec.model, ordered=False)
-    return architecture, sha256
+    return prepared(spec, family, architecture), sha256
 
 
 def _verified(spec: ModelSpec, sha256: str) -> str:
@@ -220,24 +220,27 @@ def _device(device: str | torch.device) -> torch.device:
     return place
 
 
-def _probe(spec: ModelSpec, architecture: Architecture, module: nn.Module, device: torch.device) -> Probe:
-    size: Grid | None
+def _dummy(architecture: Architecture, device: torch.device) -> tuple[Tensor, ...]:
+    """What the module takes, for a single image."""
     if architecture.latent is not None:
         inputs: tuple[Tensor, ...] = (torch.zeros(1, architecture.latent, device=device),)
-        size = architecture.image_size
         told = architecture.classes is not None
-        what = f"latents of length {architecture.latent}"
     else:
         assert architecture.preprocessing is not None
-        size = architecture.preprocessing.size
-        inputs = (architecture.preprocessing(torch.full((1, 3, *size), 0.5, device=device)),)
+        image = torch.full((1, 3, *architecture.preprocessing.size), 0.5, device=device)
+        inputs = (architecture.preprocessing(image),)
         told = architecture.indexed
-        what = f"an image of {size[0]} × {size[1]}"
-    if told:
-        inputs = (*inputs, torch.zeros(1, dtype=torch.int64, device=device))
+    return (*inputs, torch.zeros(1, dtype=torch.int64, device=device)) if told else inputs
+
+
+def _probe(spec: ModelSpec, architecture: Architecture, module: nn.Module, inputs: tuple[Tensor, ...]) -> Probe:
+    size = architecture.image_size if architecture.preprocessing is None else architecture.preprocessing.size
     try:
         return probe(module, inputs, architecture.traits, size)
     except Exception as error:  # a module may fail in any way
+        what = f"latents of length {architecture.latent}"
+        if architecture.preprocessing is not None:
+            what = "an image of {} × {}".format(*architecture.preprocessing.size)
         raise UserError(
             f"model {spec.name!r} ({spec.model}) fails on {what}: {type(error).__name__}: {error}"
         ) from None

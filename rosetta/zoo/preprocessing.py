@@ -1,7 +1,7 @@
 """What a discriminative model wants done to an image before it looks."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, cast
 
 import torch
@@ -64,7 +64,7 @@ class Preprocessing:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Preprocessing":
+    def from_dict(cls, plain: Mapping[str, Any]) -> "Preprocessing":
         """The inverse of :meth:`as_dict`.
 
         Raises
@@ -73,10 +73,10 @@ class Preprocessing:
             A field is unknown or has no sensible value.
         """
         try:
-            values: dict[str, Any] = {key: tuple(v) if isinstance(v, list | tuple) else v for key, v in fields.items()}
+            values: dict[str, Any] = {key: tuple(v) if isinstance(v, list | tuple) else v for key, v in plain.items()}
             return cls(**values)
         except (TypeError, ValueError) as error:
-            raise UserError(f"preprocessing {dict(fields)!r} is not valid: {error}") from None
+            raise UserError(f"preprocessing {dict(plain)!r} is not valid: {error}") from None
 
     def _resize(self, images: Tensor) -> Tensor:
         source = (images.shape[-2], images.shape[-1])
@@ -88,6 +88,14 @@ class Preprocessing:
         resized = F.interpolate(images, self.size, mode=self.interpolation, align_corners=False, antialias=shrinks)
         # A cubic overshoots at edges; no photograph a model was trained on has colours outside 0..1.
         return resized.clamp(0, 1) if self.interpolation == "bicubic" else resized
+
+
+def differing(several: Iterable[Preprocessing]) -> tuple[str, ...]:
+    """The fields in which they are not all the same."""
+    found = list(several)
+    return tuple(
+        field.name for field in fields(Preprocessing) if len({getattr(each, field.name) for each in found}) > 1
+    )
 
 
 def known_interpolation(name: str) -> Interpolation:

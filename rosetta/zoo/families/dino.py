@@ -17,8 +17,6 @@ from rosetta.zoo.preprocessing import Preprocessing
 _PUBLISHED = {
     "resnet50": "https://dl.fbaipublicfiles.com/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth",
 }
-_DATA_PARALLEL = "module."
-_BACKBONE = "backbone."
 
 
 class DINO(Family):
@@ -55,9 +53,3 @@ class DINO(Family):
                     "go online once, or give a local file as weights"
                 ) from None
         return Architecture(module, Preprocessing((224, 224), "bicubic"), layers=RESNET_STAGES)
-
-    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The backbone's tensors out of a full checkpoint's, which has a projection head as well."""
-        plain = {name.removeprefix(_DATA_PARALLEL): tensor for name, tensor in state.items()}
-        backbone = {name.removeprefix(_BACKBONE): plain[name] for name in plain if name.startswith(_BACKBONE)}
-        return backbone or plain

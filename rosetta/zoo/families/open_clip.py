@@ -10,10 +10,9 @@ from rosetta.recipe import Condition
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.families.timm import RESNET_STAGES, describe
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
+from rosetta.zoo.preprocessing import RGB, Interpolation, Preprocessing, as_rgb, differing, known_interpolation
 
 _MLP_ACTIVATIONS = ("transformer.resblocks.*.mlp.gelu",)
-_TOWER = "visual."
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 """The least text tower: the library builds none without, and the real ones are large or need further libraries."""
 
@@ -56,10 +55,13 @@ class OpenCLIP(Family):
         tower = _download(library, name, quick) if pretrained else _tower(library, base, quick)
         return _describe(tower, published)
 
-    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The tower's tensors out of a whole CLIP's."""
-        tower = {name.removeprefix(_TOWER): tensor for name, tensor in state.items() if name.startswith(_TOWER)}
-        return tower or state
+    def unsure(self, name: str) -> tuple[str, ...]:
+        """See :meth:`rosetta.zoo.architecture.Family.unsure`; a tag settles it."""
+        base, _, tag = name.partition(".")
+        library = _library()
+        tags = [] if tag else library.list_pretrained_tags_by_model(base)
+        found = _colours([library.get_pretrained_cfg(base, each) for each in tags])
+        return differing(Preprocessing((1, 1), interpolation, mean, std) for mean, std, interpolation in found)
 
 
 def _library() -> Any:
@@ -109,14 +111,21 @@ def _describe(tower: nn.Module, published: list[Mapping[str, Any]]) -> Architect
     return Architecture(tower, preprocessing, layers=_MLP_ACTIVATIONS, traits=traits)
 
 
-def _preprocessing(tower: nn.Module, published: list[Mapping[str, Any]]) -> Preprocessing:
+def _colours(published: list[Mapping[str, Any]]) -> set[tuple[RGB, RGB, Interpolation]]:
+    """The different means, deviations and interpolations of published weights."""
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-    # What the library does beside it, cropping and padding, is left out: see Preprocessing.
-    found = {
+    return {
         (as_rgb(config["mean"]), as_rgb(config["std"]), known_interpolation(config["interpolation"]))
         for config in (merge_preprocess_dict(PreprocessCfg(), each) for each in published)
     }
+
+
+def _preprocessing(tower: nn.Module, published: list[Mapping[str, Any]]) -> Preprocessing:
+    from open_clip.transform import PreprocessCfg
+
+    # What the library does beside it, cropping and padding, is left out: see Preprocessing.
+    found = _colours(published)
     usual = PreprocessCfg()
     if len(found) != 1:
         found = {(as_rgb(usual.mean), as_rgb(usual.std), known_interpolation(usual.interpolation))}

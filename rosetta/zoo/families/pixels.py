@@ -96,6 +96,7 @@ class Pixels(Family):
     """The family `pixels`; a model's name is the side of the images that it looks at, and of its maps."""
 
     description = "colour, gradient, variance and Gabor energy of the image itself, a control; needs no weights"
+    prepares = False
 
     def names(self) -> list[str]:
         """Sides in pixels, from small to large."""

@@ -10,10 +10,11 @@ from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
+from rosetta.zoo.preprocessing import Preprocessing, as_rgb, differing, known_interpolation
 
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _MLP_ACTIVATIONS = ("blocks.*.mlp.act",)
+_RGB = 3
 _NO_GRID = ("Hiera", "HieraDet")
 """Classes whose tokens follow mask units instead of rows: such a sequence does not fold back into a grid."""
 
@@ -67,32 +68,58 @@ class Timm(Family):
             return state
         return converted if isinstance(converted, Mapping) else state
 
+    def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.prepare`; position embeddings are resized where timm does so."""
+        module = architecture.module
+        resize = getattr(module, "set_input_size", None)
+        if "size" in stated and resize is not None:
+            try:
+                resize(img_size=stated["size"])
+            except Exception as error:  # patches that do not fit into it, say
+                height, width = stated["size"]
+                raise UserError(f"cannot take images of {height} × {width}: {error}; state another size") from None
+            architecture = describe(module)
+        return super().prepare(architecture, stated)
+
+    def unsure(self, name: str) -> tuple[str, ...]:
+        """See :meth:`rosetta.zoo.architecture.Family.unsure`; a tag settles it."""
+        import timm
+
+        if "." in name:
+            return ()
+        configs = (timm.get_pretrained_cfg(tagged) for tagged in timm.list_pretrained(f"{name}.*"))
+        return differing(
+            _preprocessing(vars(config)) for config in configs if config is not None and config.input_size[0] == _RGB
+        )
+
 
 def describe(module: nn.Module) -> Architecture:
     """A timm module with its preprocessing and its default layers."""
     from timm.data import resolve_model_data_config
 
     config = resolve_model_data_config(module)
-    channels, height, width = config["input_size"]
-    if channels != 3:
+    channels = config["input_size"][0]
+    if channels != _RGB:
         raise UserError(f"timm model takes images of {channels} channels; only RGB models can be mined")
     stages = tuple(info["module"] for info in getattr(module, "feature_info", None) or () if info.get("module"))
     resnet = all(hasattr(module, stage) for stage in RESNET_STAGES)
     grid = getattr(getattr(module, "patch_embed", None), "grid_size", None)
     return Architecture(
         module,
-        Preprocessing(
-            (height, width),
-            known_interpolation(config["interpolation"]),
-            as_rgb(config["mean"]),
-            as_rgb(config["std"]),
-        ),
+        _preprocessing(config),
         preferred=(RESNET_STAGES,) if resnet else (_MLP_ACTIVATIONS, stages),
         traits=Traits(
             channels_last=getattr(module, "output_fmt", "NCHW") == "NHWC",
             prefix_tokens=getattr(module, "num_prefix_tokens", None),
             token_grid=(grid[0], grid[1]) if isinstance(grid, tuple | list) and len(grid) == 2 else None,
         ),
+    )
+
+
+def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+    _, height, width = config["input_size"]
+    return Preprocessing(
+        (height, width), known_interpolation(config["interpolation"]), as_rgb(config["mean"]), as_rgb(config["std"])
     )
 
 

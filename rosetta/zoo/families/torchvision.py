@@ -1,6 +1,8 @@
 """Any classification model of torchvision."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,9 +12,14 @@ from rosetta.units import Grid
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.families.timm import RESNET_STAGES
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
+from rosetta.zoo.notes import say
+from rosetta.zoo.preprocessing import RGB, Preprocessing, as_rgb, differing, known_interpolation
 
 _MLP_ACTIVATIONS = ("encoder.layers.*.mlp.1",)
+_GOOGLE = ("googlenet", "inception_v3")
+"""Networks whose published weights were trained on colours of mean and deviation 0.5. Their modules bring ImageNet's
+colours there where `transform_input` is set."""
+_HALF: RGB = (0.5, 0.5, 0.5)
 
 
 class Torchvision(Family):
@@ -40,7 +47,7 @@ class Torchvision(Family):
                 name,
                 weights="DEFAULT" if pretrained else None,
                 progress=False,
-                **_quick_start(name, pretrained),
+                **_options(name, pretrained, state is not None),
             )
         except Exception as error:
             if not pretrained:
@@ -49,21 +56,40 @@ class Torchvision(Family):
                 f"torchvision/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
                 "go online once, or give a local file as weights"
             ) from None
+        if state is not None and name in _GOOGLE:
+            say(
+                f"torchvision/{name}: weights from a file are taken to be as torchvision publishes them, with "
+                "transform_input = True; if they were trained without, state mean and std beside weights"
+            )
         if state is not None and (classes := _classes(module, state)) is not None:
-            module = models.get_model(name, weights=None, num_classes=classes, **_quick_start(name, pretrained=False))
+            module = models.get_model(name, weights=None, num_classes=classes, **_options(name, False, True))
         vit = isinstance(module, models.VisionTransformer)
         return Architecture(
             module,
-            _preprocessing(name),
+            _preprocessing(models.get_model_weights(name).DEFAULT),
             preferred=(RESNET_STAGES,) if isinstance(module, models.ResNet) else (_MLP_ACTIVATIONS,),
             traits=Traits(prefix_tokens=1, token_grid=_grid(module)) if vit else Traits(),
         )
 
+    def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.prepare`; what is stated is what the network's weights see."""
+        assert architecture.preprocessing is not None
+        if {"mean", "std"} & stated.keys() and getattr(architecture.module, "transform_input", False):
+            architecture.module.transform_input = False  # type: ignore[assignment]
+            plain = replace(architecture.preprocessing, mean=_HALF, std=_HALF)
+            architecture = replace(architecture, preprocessing=plain)
+        return super().prepare(architecture, stated)
 
-def _preprocessing(name: str) -> Preprocessing:
-    from torchvision import models
+    def unsure(self, name: str) -> tuple[str, ...]:
+        """See :meth:`rosetta.zoo.architecture.Family.unsure`."""
+        from torchvision import models
 
-    transforms = models.get_model_weights(name).DEFAULT.transforms()
+        return differing(map(_preprocessing, models.get_model_weights(name)))
+
+
+def _preprocessing(weights: Any) -> Preprocessing:
+    """Of published weights, without the crop."""
+    transforms = weights.transforms()
     (side,) = transforms.crop_size
     return Preprocessing(
         (side, side),
@@ -78,9 +104,12 @@ def _grid(module: nn.Module) -> Grid:
     return side, side
 
 
-def _quick_start(name: str, pretrained: bool) -> dict[str, bool]:
-    # These two warn about their initialisation unless told that it is wanted.
-    return {"init_weights": True} if name in ("googlenet", "inception_v3") and not pretrained else {}
+def _options(name: str, pretrained: bool, from_file: bool) -> dict[str, bool]:
+    """What two networks of Google's are to be built with; with published weights, torchvision itself sees to it."""
+    if name not in _GOOGLE or pretrained:
+        return {}
+    # They warn about their initialisation unless told that it is wanted.
+    return {"init_weights": True, "transform_input": from_file}
 
 
 def _classes(module: nn.Module, state: Mapping[str, Tensor]) -> int | None:

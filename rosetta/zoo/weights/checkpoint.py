@@ -1,11 +1,9 @@
 """Tensors out of a checkpoint, and nothing but tensors."""
 
 import io
-import pickle
-import pickletools
-import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,137 +12,242 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from rosetta.errors import UserError
+from rosetta.zoo.weights.inert import ExcessError, Made, RefusedError
+from rosetta.zoo.weights.nvidia_modules import NetworkState
 from rosetta.zoo.weights.nvidia_pickle import is_nvidia, parse_nvidia
-from rosetta.zoo.weights.source import FromFile
+from rosetta.zoo.weights.source import FromFile, Shards
+from rosetta.zoo.weights.torch_save import class_of, is_torchscript, read_saved
 
-_WRAPPERS = (
+PREFERRED = (
     "g_ema",
     "netG_state_dict",
     "state_dict_ema",
     "model_ema",
     "ema_state_dict",
+    "ema_model",
+    "ema",
+    "params_ema",
+    "teacher",
     "state_dict",
     "model_state_dict",
     "generator",
     "netG",
     "model",
-    "teacher",
-    "params_ema",
     "params",
     "net",
     "module",
     "weights",
+    "_orig_mod",
+    "encoder_q",
+    "online_encoder",
+    "base_encoder",
+    "target_encoder",
+    "encoder",
+    "backbone",
+    "student",
+    "momentum_encoder",
+    "encoder_k",
 )
-"""Keys under which trainers keep the state dict, moving averages first as they are the better weights."""
-_REFUSED = re.compile(r"(?:GLOBAL|Unsupported class|function|instantiate) ([\w.]*\w)")
-"""Where torch's unpickler names what it would not run."""
+"""Words by which trainers name a network, in entries and prefixes. Where several fit equally well the first goes first:
+moving averages and teachers, as they are the better weights; of contrastive pairs the encoder that was trained."""
+_DEEPEST = 4
+_DATA_PARALLEL = "module."
 
 
-def read_tensors(
-    file: FromFile, key: str | Sequence[str] | None = None, beside: Sequence[str] = ()
-) -> dict[str, Tensor]:
-    """The state dict that a checkpoint holds, on the CPU.
+@dataclass(frozen=True)
+class Entry:
+    """Tensors that lie together in a checkpoint."""
+
+    path: tuple[str, ...]
+    """Keys that lead to them from the top."""
+    tensors: Mapping[str, Tensor]
+    """By name, in the file's order, or sorted by name where the format keeps none."""
+    objects: Mapping[str, str] = field(default_factory=dict)
+    """Names there whose value is an object of a class that is not read, and the class."""
+    ordered: bool = True
+    """Whether the order means anything."""
+
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """What goes first of entries that are otherwise equal, the lowest."""
+        return preference(self.path)
+
+
+def preference(words: Sequence[str]) -> tuple[int, ...]:
+    """A sort key of the words that lead to a network: how early :data:`PREFERRED` has them."""
+    return tuple(sorted(PREFERRED.index(word) if word in PREFERRED else len(PREFERRED) for word in words))
+
+
+def read_entries(
+    file: FromFile | Shards, key: str | Sequence[str] | None = None, beside: Sequence[str] = ()
+) -> list[Entry]:
+    """Everything in a checkpoint that may be a state dict, on the CPU.
 
     Parameters
     ----------
     file
-        `.safetensors`, a `.pkl` of NVIDIA's, or what `torch.save` wrote; pickles are read without ever running code.
+        `.safetensors`, a `.pkl` of NVIDIA's, or what `torch.save` wrote; pickles are read without ever running code,
+        and what they hold beside tensors is not looked at.
     key
-        The entry that holds the state dict, or several to try in turn; tried before the usual ones, which in NVIDIA's
-        files is `G_ema`.
-
+        The entry that goes first, or several in turn; before the usual ones, which in NVIDIA's files is `G_ema`.
     beside
-        Names of single tensors that may lie beside the state dict in what `torch.save` wrote.
+        Names of single tensors that may lie beside the state dict in what `torch.save` wrote. They are added to each
+        entry, last.
 
     Returns
     -------
-    dict
-        Tensors by name, without the `module.` that data parallel training puts before every name; in the file's
-        order, or sorted by name where the format keeps none. Those from beside come last. Of a file of NVIDIA's a
-        :class:`rosetta.zoo.weights.nvidia_modules.NetworkState`, which tells of the modules, too.
+    list
+        At least one, by preference: the given keys, :data:`PREFERRED`, then the file's order. The tensors of a file of
+        NVIDIA's are a :class:`rosetta.zoo.weights.nvidia_modules.NetworkState`, which tells of the modules, too.
 
     Raises
     ------
     UserError
-        Missing, damaged, carrying code, or no state dict inside.
+        Missing, damaged, carrying code, or no tensors inside.
     """
+    keys = (key,) if isinstance(key, str) else tuple(key or ())
+    data = _merged(file, keys, beside)
+    found = list(_entries(data, ()))
+    if not found:
+        raise UserError(f"weights {file.text!r} hold no state dict ({_held(data)}); save model.state_dict() alone")
+
+    def order(entry: Entry) -> tuple[Any, ...]:
+        asked = min((keys.index(word) for word in entry.path if word in keys), default=len(keys))
+        # Tensors that lie at the top among other things are rarely the network.
+        loose = not entry.path and len(entry.tensors) < len(data)
+        return asked, loose, entry.rank
+
+    return [_with_beside(entry, data, beside, file.keeps_order) for entry in sorted(found, key=order)]
+
+
+def read_tensors(
+    file: FromFile, key: str | Sequence[str] | None = None, beside: Sequence[str] = ()
+) -> Mapping[str, Tensor]:
+    """The one state dict that a checkpoint holds, for whom no network says which it is; see :func:`read_entries`.
+
+    Returns
+    -------
+    Mapping
+        Tensors by name, without the `module.` that data parallel training puts before every name.
+
+    Raises
+    ------
+    UserError
+        As there, or several state dicts of which none is at a usual place.
+    """
+    keys = (key,) if isinstance(key, str) else tuple(key or ())
+    entries = read_entries(file, key, beside)
+    first, *others = entries
+    if not {*keys, *PREFERRED} & {*first.path} and any(len(other.path) == len(first.path) for other in others):
+        held = ", ".join(".".join(entry.path) for entry in entries[:5])
+        raise UserError(f"weights {file.text!r} hold no state dict (keys {held}); save model.state_dict() alone")
+    return parallel_stripped(first.tensors)
+
+
+def parallel_stripped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Without the `module.` that data parallel training puts before every name; itself where there is none."""
+    if all(name.startswith(_DATA_PARALLEL) for name in tensors):
+        return {name.removeprefix(_DATA_PARALLEL): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _merged(file: FromFile | Shards, keys: Sequence[str], beside: Sequence[str]) -> Any:
+    """What the file holds, or all shards together."""
+    if isinstance(file, FromFile):
+        return _content(file, keys, beside)
+    whole: dict[str, Any] = {}
+    for part in file.files():
+        held = _content(part, keys, beside)
+        if not isinstance(held, Mapping):
+            raise UserError(f"weights {part.text!r} hold no state dict ({_held(held)}); give the folder's own shards")
+        whole |= held
+    return dict(sorted(whole.items()))
+
+
+def _content(file: FromFile, keys: Sequence[str], beside: Sequence[str]) -> Any:
     with file.open() as stream:
         try:
-            content = io.BytesIO(stream.read())  # readers seek back and forth, which is slow on a remote file
+            content = stream.read()  # readers seek back and forth, which is slow on a remote file
         except OSError as error:
             raise UserError(f"weights {file.text!r} cannot be read: {error}") from None
-    keys = (key,) if isinstance(key, str) else tuple(key or ())
-    data: Any
-    if file.suffix == ".pkl" and is_nvidia(content.getvalue()):
-        return parse_nvidia(content.getvalue(), file.text, (*keys, "G_ema"))
-    data = _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
-    state = _unwrap(data, keys)
-    if state is None:
-        held = f"keys {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__
-        raise UserError(f"weights {file.text!r} hold no state dict ({held}); save model.state_dict() alone")
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    return state | {name: data[name] for name in beside if name not in state and isinstance(data.get(name), Tensor)}
+    if file.suffix == ".pkl" and is_nvidia(content):
+        return parse_nvidia(content, file.text, (*keys, "G_ema"))
+    return _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
 
 
-def _safetensors(content: io.BytesIO, text: str) -> dict[str, Tensor]:
+def _safetensors(content: bytes, text: str) -> dict[str, Tensor]:
     try:
-        return dict(sorted(load_safetensors(content.getvalue()).items()))  # the reader's order is not fixed
+        return dict(sorted(load_safetensors(content).items()))  # the reader's order is not fixed
     except (SafetensorError, ValueError, KeyError) as error:
         raise UserError(f"weights {text!r} are damaged ({error}); copy or download the file again") from None
 
 
-def _torch(content: io.BytesIO, text: str) -> Any:
+def _torch(content: bytes, text: str) -> Any:
+    if is_torchscript(content):
+        raise UserError(
+            f"weights {text!r} are a TorchScript program, and weights are read as tensors only; where you trust it, "
+            'convert it once: torch.save(torch.jit.load("model.pt").state_dict(), "model.pth")'
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols, of files that are refused right after
-            return torch.load(content, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and tar readers each raise their own
-        what = _code(content.getvalue(), error)
-        if what:
-            raise UserError(
-                f"weights {text!r} are refused: the file carries code ({what}), and weights are read as "
-                "tensors only; save model.state_dict() alone, or as .safetensors"
-            ) from None
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # pickle, zip and tar readers each raise their own
+        pass
+    try:
+        return _plain(read_saved(content))
+    except RefusedError as code:
+        raise UserError(
+            f"weights {text!r} are refused: the file carries code ({code}), and weights are read as "
+            "tensors only; save model.state_dict() alone, or as .safetensors"
+        ) from None
+    except ExcessError:
+        raise UserError(
+            f"weights {text!r} are refused: they would take far more work than a checkpoint does; save "
+            "model.state_dict() alone"
+        ) from None
+    except Exception:  # a damaged file can be wrong in any way
         raise UserError(
             f"weights {text!r} are damaged, truncated or not what torch.save writes by default; "
             "copy, download or save the file again"
         ) from None
 
 
-def _code(content: bytes, error: Exception) -> str | None:
-    """What code a refused file would have run, if it was refused for that."""
-    if "TorchScript" in str(error):
-        return "a TorchScript program"
-    if isinstance(error, pickle.UnpicklingError) and (found := _REFUSED.search(str(error))):
-        return found[1]
-    return _called(content)
+def _plain(value: Any, deeper: int = _DEEPEST) -> Any:
+    """Records that stand for dicts of another class, as dicts."""
+    held = value.pairs if isinstance(value, Made) and value.pairs is not None else value
+    if isinstance(value, Made) and value.maker == "collections.OrderedDict":
+        held = value.pairs or {}
+    return {key: _plain(each, deeper - 1) for key, each in held.items()} if isinstance(held, dict) and deeper else held
 
 
-def _called(content: bytes) -> str | None:
-    """The first thing that a plain pickle, of a protocol that torch does not know, would import."""
-    words: list[str] = []
-    found = None
-    try:
-        for operation, argument, _ in pickletools.genops(content):
-            if isinstance(argument, str):
-                words.append(argument)
-            if operation.name in ("GLOBAL", "INST"):
-                found = found or words[-1].replace(" ", ".")
-            elif operation.name == "STACK_GLOBAL":
-                found = found or ".".join(words[-2:])
-    except Exception:  # no pickle, or only the beginning of one
-        return None
-    return found
+def _entries(data: Any, path: tuple[str, ...]) -> Iterator[Entry]:
+    if not isinstance(data, Mapping):
+        return
+    named = {key: value for key, value in data.items() if isinstance(key, str)}
+    tensors: Mapping[str, Tensor] = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    if isinstance(data, NetworkState):
+        tensors = data  # which knows of its modules
+    if tensors:
+        objects = {name: class_of(value) for name, value in named.items() if isinstance(value, Made)}
+        yield Entry(path, tensors, objects)
+    for name, value in named.items():
+        # What an optimiser keeps of a parameter has the parameter's shape, and may have its name.
+        if len(path) < _DEEPEST and not name.startswith("optim"):
+            yield from _entries(value, (*path, name))
 
 
-def _unwrap(data: Any, keys: Sequence[str]) -> dict[str, Tensor] | None:
-    if not isinstance(data, Mapping) or not data:
-        return None
-    if all(isinstance(name, str) and isinstance(value, Tensor) for name, value in data.items()):
-        return dict(data)
-    for wrapper in (*keys, *_WRAPPERS):
-        if wrapper in data and (state := _unwrap(data[wrapper], keys)):
-            return state
-    inner = [state for value in data.values() if (state := _unwrap(value, keys))]
-    return inner[0] if len(inner) == 1 else None
+def _with_beside(entry: Entry, data: Mapping[str, Any], beside: Sequence[str], ordered: bool) -> Entry:
+    more = {name: data[name] for name in beside if name not in entry.tensors and isinstance(data.get(name), Tensor)}
+    return Entry(entry.path, {**entry.tensors, **more} if more else entry.tensors, entry.objects, ordered)
+
+
+def _held(data: Any) -> str:
+    if isinstance(data, Made):
+        return f"an object of the class {class_of(data)}"
+    if not isinstance(data, Mapping):
+        return type(data).__name__
+    objects = (
+        f"{key}, an object of the class {class_of(value)}" for key, value in data.items() if isinstance(value, Made)
+    )
+    return next(objects, f"keys {', '.join(map(str, list(data)[:5]))}")

@@ -256,6 +256,8 @@ class _Machine:
         return Global(name)
 
     def _call(self, maker: Any, arguments: Any) -> Any:
+        if isinstance(maker, Made) and isinstance(arguments, tuple):  # a method, which getattr was to find
+            return Made(f"{maker.maker}()", arguments)
         if not (isinstance(maker, Global) and isinstance(arguments, tuple)):
             raise TypeError(type(maker))
         return self.rules.call(maker.name, arguments)

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,8 @@ from torch import nn
 from rosetta.errors import UserError, nearest
 
 _BLOCK = 1 << 20
+_INDEX = ".index.json"
+"""How the name of an index of shards ends."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,58 @@ class Folder:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Shards:
+    """One checkpoint in several files, with an index that says which tensor lies in which."""
+
+    text: str
+    """As the recipe names it; errors do too."""
+    folder: Folder
+    """Where they lie."""
+    index: str
+    """Name of the index there, `model.safetensors.index.json` say."""
+
+    @property
+    def keeps_order(self) -> bool:
+        """Never: an index is sorted by name."""
+        return False
+
+    def files(self) -> list[FromFile]:
+        """The shards, sorted by name.
+
+        Raises
+        ------
+        UserError
+            The index cannot be read, or names files that are not beside it.
+        """
+        with self.folder.file(self.index).open() as stream:
+            try:
+                names = set(json.load(stream)["weight_map"].values())
+            except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+                raise UserError(f"weights {self.text!r}: {self.index} is no index of shards; copy it again") from None
+        strangers = [name for name in names if not (isinstance(name, str) and re.fullmatch(r"[\w.-]+", name))]
+        if strangers or not names:
+            named = ascii(strangers[0])[:100] if strangers else "no file"
+            raise UserError(f"weights {self.text!r}: {self.index} names {named}; it must name files beside it")
+        return [self.folder.file(name) for name in sorted(names)]
+
+    def sha256(self) -> str:
+        """As :meth:`Folder.sha256`, of the index and all shards."""
+        names = [file.url.rpartition("/")[2] for file in self.files()]
+        return self.folder.sha256([self.index, *names])
+
+
 Weights = FromSeed | FromLibrary | FromFile
+
+
+def sharded(file: FromFile) -> FromFile | Shards:
+    """The shards that a file indexes, or that lie in what is a folder with one index; else the file itself."""
+    if file.url.endswith(_INDEX):
+        folder, _, name = file.url.rpartition("/")
+        return Shards(file.text, Folder(file.text.rpartition("/")[0] or ".", folder or "."), name)
+    path = Path(file.url.removeprefix("file://"))
+    indices = sorted(path.glob(f"*{_INDEX}")) if path.is_dir() else []
+    return Shards(file.text, Folder(file.text, file.url), indices[0].name) if len(indices) == 1 else file
 
 
 def parse_weights(text: str) -> Weights:

@@ -13,7 +13,7 @@ class MisfitError(UserError):
     """Tensors are of another network than they are said to be; the message says how that shows."""
 
 
-_COUNTER = "num_batches_tracked"
+COUNTER = "num_batches_tracked"
 """Buffer of batch norms that old releases did not save and that plays no part once trained."""
 
 
@@ -47,30 +47,38 @@ def load_state(
         The two do not fit; the message shows the first difference.
     """
     wanted = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
-    difference = _by_position(wanted, state) if match == "order" else _by_name(wanted, state)
+    difference = _by_position(wanted, state) if match == "order" else first_difference(wanted, state)
     if difference is not None:
-        remedy = "; is the file of another architecture?"
-        if match == "name" and ordered and _by_position(wanted, state) is None:
-            remedy = '; count and shapes agree in order, so match = "order" can load it by position'
-        raise UserError(f"weights {weights!r} do not fit {model}: {difference}{remedy}")
+        raise UserError(
+            f"weights {weights!r} do not fit {model}: {difference}{_remedy(wanted, state, match == 'name' and ordered)}"
+        )
     if match == "order":
         state = {name: state[other] for name, other in zip(*_aligned(wanted, state), strict=True)}
     module.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
 
 
-def fits_by_name(module: nn.Module, state: Mapping[str, Tensor]) -> bool:
-    """Whether `match = "name"` would load these tensors."""
-    wanted = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
-    return _by_name(wanted, state) is None
+def misfit(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], ordered: bool) -> str:
+    """How an error shows that tensors are of another network: the first difference, how many fit, what to try."""
+    names = [name for name in wanted if not name.endswith(COUNTER)]
+    fit = sum(name in state and state[name].shape == wanted[name].shape for name in names)
+    counted = f"; {fit} of {len(names)} tensors fit"
+    return f"{first_difference(wanted, state)}{counted}{_remedy(wanted, state, ordered)}"
 
 
-def _by_name(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+def _remedy(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], try_order: bool) -> str:
+    if try_order and _by_position(wanted, state) is None:
+        return '; count and shapes agree in order, so match = "order" can load it by position'
+    return "; is the file of another architecture?"
+
+
+def first_difference(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    """Between a module's tensors and those of a file by name, batch counters aside; None where there is none."""
     strangers = [name for name in state if name not in wanted]
     for name, tensor in wanted.items():
         if name in state:
             if state[name].shape != tensor.shape:
                 return _difference(_show(name, tensor), _show(name, state[name]))
-        elif not name.endswith(_COUNTER):
+        elif not name.endswith(COUNTER):
             stranger = strangers[0] if strangers else None
             return _difference(_show(name, tensor), _show(stranger, state[stranger]) if stranger else None)
     if strangers:
@@ -92,7 +100,7 @@ def _aligned(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple
     """The names of both sides, less the batch counters where only one side has them."""
     if len(wanted) == len(state):
         return list(wanted), list(state)
-    mine, theirs = ([name for name in side if not name.endswith(_COUNTER)] for side in (wanted, state))
+    mine, theirs = ([name for name in side if not name.endswith(COUNTER)] for side in (wanted, state))
     return mine, theirs
 
 

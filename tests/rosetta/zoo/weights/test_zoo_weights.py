@@ -60,11 +60,14 @@ def test_code_is_refused_and_does_not_run(tmp_path: Path, state: dict[str, torch
 
 
 def test_other_things_than_tensors_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-    torch.save({"state_dict": state, "args": argparse.Namespace(lr=1)}, tmp_path / "args.pth")
-    with pytest.raises(UserError, match=r"argparse\.Namespace"):
+    torch.save(nn.Conv2d(3, 4, 3), tmp_path / "module.pth")
+    with pytest.raises(UserError, match=r"an object of the class torch\.nn\.modules\.conv\.Conv2d\); save"):
+        _read(tmp_path / "module.pth")
+    torch.save({"args": argparse.Namespace(lr=1)}, tmp_path / "args.pth")
+    with pytest.raises(UserError, match=r"\(args, an object of the class argparse\.Namespace\)"):
         _read(tmp_path / "args.pth")
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "jit.pt")
-    with pytest.raises(UserError, match="carries code"):
+    with pytest.raises(UserError, match=r"a TorchScript program.*torch\.jit\.load\(.*\)\.state_dict\(\)"):
         _read(tmp_path / "jit.pt")
     torch.save({"step": 3}, tmp_path / "step.pth")
     with pytest.raises(UserError, match=r"hold no state dict \(keys step\)"):

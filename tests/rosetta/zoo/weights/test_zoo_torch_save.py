@@ -1,0 +1,203 @@
+"""What trainers put beside the tensors is read as data, and none of it runs."""
+
+import argparse
+import collections
+import datetime
+import enum
+import functools
+import os
+import pathlib
+import pickle
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rosetta.errors import UserError
+from rosetta.zoo.weights import torch_save
+from rosetta.zoo.weights.checkpoint import read_entries
+from rosetta.zoo.weights.source import FromFile
+
+RAN: list[object] = []
+
+
+class Phase(enum.Enum):
+    FINE = "fine"
+
+
+class Config(dict):  # type: ignore[type-arg]
+    """As configurations of detection libraries are: a dict with attributes."""
+
+    def __setitem__(self, key: object, value: object) -> None:
+        RAN.append(key)
+        super().__setitem__(key, value)
+
+
+class Meter:
+    """As a trainer's own classes are."""
+
+    def __init__(self) -> None:
+        self.value = 3.5
+
+    def __setstate__(self, state: object) -> None:
+        RAN.append(state)
+
+
+class Counted(nn.Module):
+    """A loss with a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("center", torch.zeros(3))
+
+
+BESIDE: dict[str, Callable[[], Any]] = {
+    "namespace": lambda: argparse.Namespace(lr=0.1, nested=argparse.Namespace(path=pathlib.PurePosixPath("a/b"))),
+    "numpy float": lambda: np.float64(71.2),
+    "numpy float32": lambda: np.float32(71.2),
+    "numpy array": lambda: np.arange(5),
+    "numpy dtype": lambda: np.dtype("<f4"),
+    "path": lambda: pathlib.PosixPath("a/b"),
+    "date": lambda: datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC),
+    "enum": lambda: Phase.FINE,
+    "defaultdict": lambda: collections.defaultdict(list, a=[1]),
+    "counter": lambda: collections.Counter("abca"),
+    "deque": lambda: collections.deque([1.0], maxlen=3),
+    "partial": lambda: functools.partial(torch.optim.SGD, lr=0.1),
+    "function": lambda: torch.relu,
+    "class": lambda: nn.Linear,
+    "set": lambda: {1, 2, "a"},
+    "configuration": lambda: Config(a=Config(b=1)),
+    "trainer's": Meter,
+    "module": lambda: Counted(),
+    "optimiser": lambda: torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1, momentum=0.9),
+}
+
+
+@pytest.fixture
+def state() -> dict[str, Tensor]:
+    wide = torch.arange(60.0).reshape(3, 4, 5)
+    return {
+        "weight": torch.randn(4, 3),
+        "view": wide[1:, ::2].transpose(0, 1),
+        "half": torch.randn(3).half(),
+        "brain": torch.randn(3).bfloat16(),
+        "count": torch.tensor(7),
+        "mask": torch.tensor([True, False]),
+        "empty": torch.zeros(0, 4),
+        "parameter": nn.Parameter(torch.randn(2)),
+    }
+
+
+def _same(read: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert list(read) == list(wanted)
+    for name, tensor in wanted.items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor), name
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_lies_beside_is_ignored(
+    tmp_path: Path, state: dict[str, Tensor], kind: str, zipped: bool, protocol: int
+) -> None:
+    held = {"state_dict": collections.OrderedDict(state), "epoch": 3, "beside": BESIDE[kind]()}
+    file = tmp_path / "net.pth"
+    torch.save(held, file, _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
+    RAN.clear()
+    first = read_entries(FromFile("net", str(file)))[0]
+    assert first.path == ("state_dict",)
+    _same(dict(first.tensors), state)
+    assert not RAN
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_it_reads_what_torch_reads(tmp_path: Path, state: dict[str, Tensor], zipped: bool) -> None:
+    """Tied tensors stay tied, too."""
+    torch.save({**state, "tied": state["weight"].T}, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    content = (tmp_path / "net.pth").read_bytes()
+    read = torch_save.read_saved(content)
+    _same(read, torch.load(tmp_path / "net.pth", weights_only=True))
+    assert read["tied"].data_ptr() == read["weight"].data_ptr()
+
+
+class Reaching:
+    """Unpickled as it asks to be, it does something to the machine."""
+
+    def __init__(self, call: tuple[Any, ...]) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+HOSTILE: dict[str, Callable[[Path], tuple[Any, ...]]] = {
+    "mkdir": lambda mark: (os.mkdir, (str(mark),)),
+    "system": lambda mark: (os.system, (f"mkdir {mark}",)),
+    "exec": lambda mark: (exec, (f"import os; os.mkdir({str(mark)!r})",)),
+    "eval": lambda mark: (eval, (f"__import__('os').mkdir({str(mark)!r})",)),
+    "open": lambda mark: (open, (str(mark), "w")),
+    "partial": lambda mark: (functools.partial(os.mkdir, str(mark)), ()),
+    # These need not be refused; they do not run either.
+    "numpy": lambda mark: (np.savetxt, (str(mark), [1.0])),
+    "path": lambda mark: (pathlib.Path.touch, (pathlib.PurePosixPath(mark),)),
+}
+HARMLESS = ("numpy", "path")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("where", ["beside", "among", "deep"])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_nothing_ever_runs(
+    tmp_path: Path, state: dict[str, Tensor], kind: str, where: str, zipped: bool, protocol: int
+) -> None:
+    mark = tmp_path / "ran"
+    trap = Reaching(HOSTILE[kind](mark))
+    held: dict[str, Any] = {"state_dict": dict(state), "beside": argparse.Namespace()}
+    if where == "beside":
+        held["trap"] = trap
+    elif where == "among":
+        held["state_dict"]["trap"] = trap
+    else:
+        held["beside"].inner = [{"a": (trap,)}]
+    file = tmp_path / "net.pth"
+    torch.save(held, file, _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
+    expected = nullcontext() if kind in HARMLESS else pytest.raises(UserError, match=r"are refused: .* carries code")
+    with expected:
+        _same(dict(read_entries(FromFile("net", str(file)))[0].tensors), state)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "storage", [("storage", os.system, "0", "cpu", 4), ("storage", "x", "0", "cpu", 4), ("other",), ("storage",), 3]
+)
+@pytest.mark.parametrize("beside", [None, argparse.Namespace()])
+def test_a_persistent_id_is_a_storage_or_nothing(tmp_path: Path, storage: Any, beside: object) -> None:
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value: Any) -> Any:
+            return storage if isinstance(value, Meter) else None
+
+    file = tmp_path / "net.pth"
+    with file.open("wb") as stream:
+        for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+            pickle.dump(value, stream, 2)
+        Pickler(stream, 2).dump({"a": Meter(), "beside": beside})
+        pickle.dump(["0"], stream, 2)
+        stream.write((4).to_bytes(8, "little") + bytes(16))
+    with pytest.raises(UserError, match=r"are refused: the file carries code|are damaged"):
+        read_entries(FromFile("net", str(file)))
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "offset"), [((9,), (1,), 0), ((2,), (1,), 7), ((2,), (-1,), 4), ((2, 2), (1,), 0)]
+)
+def test_a_tensor_stays_inside_its_storage(size: Any, stride: Any, offset: int) -> None:
+    with pytest.raises((RuntimeError, ValueError)):
+        torch_save._called("torch._utils._rebuild_tensor_v2", (torch.zeros(8), offset, size, stride))
