@@ -185,10 +185,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"rosetta: {' '.join(str(error).split())} (rosetta --help lists what there is)", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
+        from flows.server import fault_of_server
         from storage.check import is_damage
         from storage.objects import fault_of_store
 
-        told = fault_of_store(error)
+        told = fault_of_store(error) or fault_of_server(error)
         if told is None and is_damage(error):
             told = "what was written is damaged; rosetta check ROOT names it, rosetta mine with --mend makes it again"
         if told is None:

@@ -1,12 +1,12 @@
 """What a run will need, found out before anything is written: its anchor, its pairs, every fingerprint."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
+from dask.system import cpu_count
 
 from rosetta import zoo
 from rosetta.errors import UserError
@@ -97,7 +97,7 @@ class Survey:
     @property
     def threads(self) -> int:
         """Threads that correlate."""
-        return len(os.sched_getaffinity(0))
+        return cpu_count()
 
     def setting(self, cluster: str) -> Setting:
         """How pairs are correlated on `threads` or on the scheduler at an address."""

@@ -1,12 +1,12 @@
 """The correlation stage against the hardware: rates, memory, growth and workers, on synthetic stores."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
+from dask.system import cpu_count
 from figures import BENCH, apart, clear, figure, in_turn, report, timed
 from synthetic import WIDE, write
 
@@ -25,7 +25,7 @@ from tasks.neighbours import neighbours
 
 A, B = WIDE
 MEMORY = 2 << 30
-THREADS = len(os.sched_getaffinity(0))
+THREADS = cpu_count()
 STAGE_IMAGES = 192
 SMALL = {name: layers[: max(1, len(layers) // 8)] for name, layers in WIDE.items()}
 """3 layers and 1: 4,608 and 1,024 units, for what grows with images and workers."""

@@ -3,7 +3,6 @@
 Timings that are compared run in turn after a warm-up, and the median of the repeats counts.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from dask.system import cpu_count
 from figures import BENCH, REPOSITORY, apart, clear, figure, in_turn, report, timed
 from synthetic import MIXED, write
 from torch import Tensor
@@ -154,7 +154,7 @@ def main() -> None:
         "peak_memory_1024_over_256": figure(growth, "ratio", "≤ 1.05", growth <= 1.05),
     }
     clear("faces-512", "faces-256", "faces-1024", "stage", "mixed")
-    report(f"faces, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads", figures)
+    report(f"faces, {cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads", figures)
 
 
 if __name__ == "__main__":

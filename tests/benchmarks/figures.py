@@ -13,20 +13,24 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 BENCH = REPOSITORY / "runs" / "bench"
 
-# Work in a process of its own says what it held at most. That comes from VmHWM: ru_maxrss survives exec, so it would
-# begin with what the parent held.
+# Work in a process of its own says what it held at most. On Linux that comes from VmHWM: ru_maxrss survives exec there,
+# so it would begin with what the parent held. macOS gives ru_maxrss in bytes.
 MEASURED = """
-import re, sys
+import re, resource, sys
+import psutil
 sys.path[:0] = sys.argv[2].split(":")
-status = lambda key: int(re.search(key + r":\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+def most():
+    if sys.platform.startswith("linux"):
+        return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 idle = 0
 def begin():
     global idle
-    idle = status("VmRSS")
+    idle = psutil.Process().memory_info().rss // 1024
 try:
     {work}
 finally:
-    open(sys.argv[1], "w").write(f"{{idle}} {{status('VmHWM')}}")
+    open(sys.argv[1], "w").write(f"{{idle}} {{most()}}")
 """
 
 

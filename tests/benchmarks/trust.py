@@ -1,10 +1,10 @@
 """What judging every match costs, beside correlating: all stages of the one and of the other, store to store."""
 
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+from dask.system import cpu_count
 from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
 from synthetic import write
@@ -74,7 +74,7 @@ def wide() -> tuple[float, float]:
     clear("wide")
     folder: Path = BENCH / "wide"
     folder.mkdir(parents=True)
-    root, setting = Root(str(folder)).absolute, Setting(threads=os.cpu_count() or 1)
+    root, setting = Root(str(folder)).absolute, Setting(threads=cpu_count())
     for seed, (name, layers) in enumerate(WIDE.items()):
         write(root, name, layers, WIDE_IMAGES, seed)
     pixels = np.random.default_rng(0).integers(0, 256, (WIDE_IMAGES, 64, 64, 3), dtype=np.uint8)
@@ -118,4 +118,4 @@ def main() -> None:
     figures["trust_over_correlate_wide"] = figure(
         judging / correlating, "ratio", "<= 1.5", judging <= 1.5 * correlating
     )
-    report(f"trust, {os.cpu_count()} cores", figures)
+    report(f"trust, {cpu_count()} cores", figures)
