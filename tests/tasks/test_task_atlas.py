@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from atlas_files import GRIDS, HOSTILE, IMAGES, RECIPE, averaged, decoded, finished_run, read
+from atlas_files import GRIDS, HOSTILE, IMAGES, RECIPE, decoded, finished_run, peaks_of, read
 from PIL import Image
 
 from rosetta.view.atlas.script import json_text
@@ -60,7 +60,7 @@ def scale(root: Root, model: int, unit: int) -> tuple[float, float]:
 
 def expected_bytes(root: Root, maps, model: int, unit: int, image: int, most: int) -> np.ndarray:
     low, high = scale(root, model, unit)
-    small = averaged(unit_map(maps, model, unit, image).astype(np.float64), most)
+    small = peaks_of(unit_map(maps, model, unit, image).astype(np.float64), most)
     return np.clip((small - low) / (high - low), 0, 1) * 255
 
 
