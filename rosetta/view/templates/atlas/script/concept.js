@@ -254,10 +254,11 @@
         if (!before.startsWith(order)) use.replaceChildren(commands(id, value.rankings[order][0]));
         before = order + show;
         parts.choose(ranking, order);
-        told.textContent =
+        const which =
           order === "activation"
-            ? "The images on which the anchor’s unit is highest. Every unit keeps one colour scale, from its mean over the run to its highest value."
-            : "The images that stand highest among all for the units of every model at once. Every unit keeps one colour scale, from its mean over the run to its highest value.";
+            ? "The images on which the anchor’s unit is highest."
+            : "The images that stand highest among all for the units of every model at once.";
+        told.textContent = `${which} Every unit keeps one colour scale, from its mean over the run to its highest value; where its map is finer than the picture, each part shows its highest value.`;
         stage.replaceChildren(dictionary(value, order, show, columns));
       }
       update(first);
