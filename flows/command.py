@@ -93,7 +93,9 @@ def mine(
         print(f"{'Removed' if again else 'Mended'} {finding.shown}: {finding.problem}{again}")
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
-    print(f"{mined.rosetta} Rosetta neurons in {mined.clusters} clusters")
+    print(mined.told)
+    for note in mined.notes:
+        print(f"Note: {note}")
     print(f"Look at {mined.root}/report/index.html")
 
 

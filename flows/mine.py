@@ -15,9 +15,11 @@ from flows.stages import are_linked, cluster_of, dictionary_stages, judging_stag
 from flows.summary import SUMMARY_HEAD, summary_row
 from flows.survey import Survey
 from rosetta.recipe import Recipe
+from rosetta.view.wording import count, counted
 from storage import pairs, provenance, tables
 from storage.activations import ActivationStore
 from storage.location import Root
+from storage.neurons import neuron_rows
 from storage.objects import retries
 from storage.sealing import seal_finished, unsealed
 from storage.seals import discard
@@ -43,9 +45,22 @@ class Mined:
     buddies: dict[str, int]
     """By pair, `a~b`."""
     rosetta: int
+    trusted: int | None
+    """Rosetta neurons that are trusted (:mod:`storage.neurons`); None where no match was judged."""
     clusters: int
+    notes: tuple[str, ...] = ()
+    """What a reader must know of how the matches were judged."""
     retries: int = 0
     """Requests to object stores that were made again."""
+
+    @property
+    def told(self) -> str:
+        """What was found, and what of it is trusted."""
+        trusted = "none judged" if self.trusted is None else f"{count(self.trusted)} of the neurons trusted"
+        return (
+            f"{counted(self.rosetta, 'Rosetta neuron', 'Rosetta neurons')} in "
+            f"{counted(self.clusters, 'concept', 'concepts')}, {trusted}"
+        )
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -53,10 +68,12 @@ class Mined:
             "root": self.root,
             "stages": [stage.as_dict() for stage in self.stages],
             "retries": self.retries,
+            "notes": list(self.notes),
             "counts": {
                 "units": self.units,
                 "buddies": self.buddies,
                 "rosetta": self.rosetta,
+                "trusted": self.trusted,
                 "clusters": self.clusters,
             },
         }
@@ -150,13 +167,18 @@ def _remove_what_differs(plan: Survey) -> None:
 
 def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:
     buddies = tables.read(plan.root, "buddies").groupby(["model_a", "model_b"]).size()
+    rosetta = tables.read(plan.root, "rosetta")
+    neurons = neuron_rows(rosetta, plan.anchor)
+    judged = rosetta.empty or bool(rosetta["q_value"].notna().any())
     return Mined(
         plan.root.shown,
         stages,
         {spec.name: len(ActivationStore.read(plan.root, spec.name).units) for spec in plan.models},
         {f"{a}~{b}": int(buddies.get((a, b), 0)) for a, b in plan.pairs},
-        int(tables.read(plan.root, "rosetta")["rosetta"].nunique()),
+        len(neurons),
+        int(neurons["trusted"].sum()) if judged else None,
         len(tables.read(plan.root, "clusters")),
+        tuple(tables.attributes(plan.root, "trust").get("notes", ())),
     )
 
 
@@ -168,7 +190,7 @@ def _link(root: Root, name: str, mined: Mined) -> None:
         link(root, tables.path(table), table, f"{key}-{table}")
     rows = "\n".join(map(summary_row, mined.stages))
     create_markdown_artifact(
-        f"**{mined.rosetta} Rosetta neurons in {mined.clusters} clusters**\n\n{SUMMARY_HEAD}\n{rows}\n",
+        f"**{mined.told}**\n\n{SUMMARY_HEAD}\n{rows}\n",
         key=f"{key}-summary",
         description="what the run found, and how long each stage took",
     )

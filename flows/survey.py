@@ -210,7 +210,7 @@ class Survey:
     def report(self) -> Fingerprint:
         """Of the page."""
         return fingerprint(
-            "report", dictionary=self.dictionary.digest, units=self.units.digest, name=self.recipe.name, page=3
+            "report", dictionary=self.dictionary.digest, units=self.units.digest, name=self.recipe.name, page=4
         )
 
     def stores(self) -> list[tuple[str, Fingerprint]]:

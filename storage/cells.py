@@ -58,8 +58,8 @@ def concept_cell(concept: "Concept") -> str:
         f"mean correlation {correlation(concept.mean_pearson)}",
         f"weakest {correlation(float(row['min_pearson']))}",
     ]
-    if run.trust["p_value"].notna().any():
-        facts.append(f"{count(int(row['trusted_neurons']))} of {count(concept.size)} trusted")
+    if run.judged:
+        facts.append(f"{count(concept.trusted)} of {counted(concept.size, 'neuron', 'neurons')} trusted")
     units = [concept.unit(model) for model in concept.models]
     told = [
         (place(unit),) if unit.model == run.anchor else (place(unit), f"r {correlation(concept.pearson(unit.model))}")
@@ -101,6 +101,7 @@ def run_cell(run: "Run") -> str:
         run.root.shown,
         counted(run.pictures.count, "image", "images"),
         counted(run.rosetta["rosetta"].nunique(), "Rosetta neuron", "Rosetta neurons"),
+        *([f"{count(run.trusted)} of them trusted"] if run.judged else []),
         counted(len(run.clusters), "concept", "concepts"),
         f"{run.anchor} names them",
     )

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from rosetta.errors import UserError
+from storage.neurons import neuron_rows
 from storage.unit import Unit
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class Concept:
     def size(self) -> int:
         """How many Rosetta neurons it has."""
         return int(self.row["size"])
+
+    @property
+    def trusted(self) -> int:
+        """How many of them are trusted, see :mod:`storage.neurons`."""
+        return int(neuron_rows(self.members, self.run.anchor)["trusted"].sum())
 
     @property
     def mean_pearson(self) -> float:

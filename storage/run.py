@@ -19,6 +19,7 @@ from storage.blocks import block_slice
 from storage.concept import Concept
 from storage.images import ImageStore
 from storage.location import Root
+from storage.neurons import neuron_rows
 from storage.provenance import stored_recipe
 from storage.status import TABLES, require_run
 from storage.unit import Unit
@@ -127,6 +128,21 @@ class Run:
     def clusters(self) -> pd.DataFrame:
         """One row a concept."""
         return tables.read(self.root, "clusters")
+
+    @cached_property
+    def neurons(self) -> pd.DataFrame:
+        """One row a Rosetta neuron, that of its anchor unit: the weakest value of its matches, and `trusted`."""
+        return neuron_rows(self.rosetta, self.anchor)
+
+    @cached_property
+    def judged(self) -> bool:
+        """Whether any match was put to the tests of trust."""
+        return bool(self.trust["p_value"].notna().any())
+
+    @property
+    def trusted(self) -> int:
+        """How many Rosetta neurons are trusted."""
+        return int(self.neurons["trusted"].sum())
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -257,8 +273,9 @@ class Run:
 
     def __repr__(self) -> str:
         counts = f"{self.pictures.count:,} images, {len(self.models)} models, {len(self.units):,} units"
-        found = f"{self.rosetta['rosetta'].nunique():,} Rosetta neurons in {len(self.clusters):,} concepts"
-        return f"<Run {self.name!r} at {self.root.shown}: {counts}, {found}>"
+        found = f"{len(self.neurons):,} Rosetta neurons in {len(self.clusters):,} concepts"
+        trusted = f", {self.trusted:,} of the neurons trusted" if self.judged else ""
+        return f"<Run {self.name!r} at {self.root.shown}: {counts}, {found}{trusted}>"
 
     def _repr_html_(self) -> str:
         from storage.cells import run_cell

@@ -13,6 +13,7 @@ from rosetta.view import figures
 from rosetta.view.heatmap import resample
 from rosetta.view.sheet import Sheet, draw_sheet
 from storage.cells import place
+from storage.neurons import trusted_neurons
 from storage.sheets import concept_sheet, dictionary_sheet
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ class Plots:
     def clusters(self, ax: Axes | None = None) -> Axes:
         """How many concepts there are of which size, and how many are trusted."""
         run = self.run
-        judged = bool(run.trust["p_value"].notna().any())
-        trusted = run.clusters["trusted_neurons"].to_numpy() if judged else None
+        trusted = trusted_neurons(run.neurons, run.clusters["cluster"]) if run.judged else None
         return figures.draw_clusters(_axes(ax), run.clusters["size"].to_numpy(), trusted)
 
     def concept(self, cluster: int, images: int = 6, ax: Axes | None = None) -> Axes:

@@ -20,7 +20,7 @@ from tasks.atlas_ranks import Rankings, rank
 from tasks.atlas_run import AtlasRun, write_files
 from tasks.atlas_units import near_concepts, nearest, unit_files
 from tasks.progress import track
-from tasks.survival import passes
+from tasks.survival import in_all
 
 
 def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dict[str, Any]:
@@ -78,7 +78,6 @@ def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
 
 def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, Any]:
     """What the page's shell says of the run."""
-    rosetta = run.rosetta
     return {
         "name": run.recipe.name,
         "anchor": run.anchor,
@@ -87,9 +86,10 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
         "per_sheet": PER_SHEET,
         "neighbours": run.k,
         "concepts": run.concepts,
-        "rosetta": int(rosetta["rosetta"].nunique()),
+        "rosetta": len(run.neurons),
         "judged": run.judged,
-        "trusted": int(rosetta.loc[~rosetta["other"], "trusted"].sum()),
+        "trusted": int(run.trusted.sum()),
+        "trusted_concepts": int((run.trusted > 0).sum()),
         "q": run.recipe.trust.q,
         "partial": run.recipe.trust.partial,
         "judgement": ". ".join(note[0].upper() + note[1:] for note in run.notes),
@@ -114,6 +114,8 @@ def _model(run: AtlasRun, place: int) -> dict[str, Any]:
         pairs = run.pairs(buddies, spec.name)
         matched = pairs["unit_b"].nunique()
     members = run.rosetta.loc[run.rosetta["place"] == place, "unit"]
+    judged = run.judged and place != run.anchor
+    survives = in_all(run.pairs(run.tables["trust"], spec.name), run.recipe.trust) if judged else None
     layers = [
         {
             "name": layer.name,
@@ -134,15 +136,6 @@ def _model(run: AtlasRun, place: int) -> dict[str, Any]:
         "buddies": len(pairs),
         "rosetta": int(members.nunique()),
         "median": number(float(np.median(pairs["pearson"]))) if len(pairs) else None,
-        "survives": _survival(run, spec.name) if run.judged and place != run.anchor else None,
+        "survives": survives,
         "layers": layers,
     }
-
-
-def _survival(run: AtlasRun, model: str) -> dict[str, int | None]:
-    """How many buddies of a model with the anchor pass each test."""
-    rows = run.pairs(run.tables["trust"], model)
-    counts: dict[str, int | None] = {
-        str(test): int(count) for test, count in passes(rows, run.recipe.trust).sum().items()
-    }
-    return counts if rows["lift"].notna().any() else {**counts, "lift": None}

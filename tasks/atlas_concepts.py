@@ -11,6 +11,7 @@ from rosetta.view.atlas.script import numbers, put
 from tasks.atlas_maps import ConceptMaps
 from tasks.atlas_ranks import Rankings
 from tasks.atlas_run import AtlasRun
+from tasks.survival import TESTS, surviving
 
 STRONGEST = 12
 """Concepts that the overview shows."""
@@ -22,8 +23,9 @@ def concepts_file(run: AtlasRun, rankings: Rankings) -> tuple[str, bytes]:
 
 
 def strongest_concepts(run: AtlasRun, rankings: Rankings) -> dict[str, list[Any]]:
-    """The same of those that the overview shows, so that it need not wait for all."""
-    frame = run.tables["clusters"].sort_values(["mean_pearson", "cluster"], ascending=[False, True])
+    """The same of those that the overview shows, which need not wait for all: first those with a trusted neuron."""
+    frame = run.tables["clusters"].assign(none=run.trusted == 0)
+    frame = frame.sort_values(["none", "mean_pearson", "cluster"], ascending=[True, False, True])
     return _columns(run, rankings, frame.iloc[:STRONGEST])
 
 
@@ -31,19 +33,17 @@ def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str
     units = run.units[run.anchor]
     best = frame["anchor_unit"].to_numpy()
     layer = units.layer_index()[best]
+    passing = surviving(run.neurons, run.recipe.trust, run.neurons["cluster"]).loc[frame["cluster"]]
     return {
         "id": frame["cluster"].tolist(),
         "size": frame["size"].tolist(),
         "mean": numbers(frame["mean_pearson"].to_numpy()),
         "min": numbers(frame["min_pearson"].to_numpy()),
-        "trusted": frame["trusted_neurons"].tolist(),
+        "trusted": run.trusted[frame.index].tolist(),
         "layer": layer.tolist(),
         "depth": numbers(layer / max(1, len(units.layers) - 1), 3),
         "unit": best.tolist(),
-        "q": numbers(frame["q_value"].to_numpy(), 2),
-        "lift": numbers(frame["lift"].to_numpy()),
-        "partial": numbers(frame["pearson_partial"].to_numpy()),
-        "replicates": frame["replicates"].astype(int).tolist(),
+        **{test: passing[test].astype(object).where(passing[test].notna(), None).tolist() for test in TESTS[:-1]},
         "image": rankings.activation[frame["cluster"].to_numpy(), 0].tolist(),
     }
 
@@ -112,7 +112,6 @@ _MEMBER = {
     "replicates": "replicates",
     "lift": "lift",
     "pearson_partial": "partial",
-    "trusted": "trusted",
 }
 """Columns of a member, and what the atlas calls them."""
 
@@ -123,13 +122,14 @@ def _neurons(members: pd.DataFrame) -> Iterator[tuple[int, list[dict[str, Any]]]
     told = (dict(zip(_MEMBER.values(), row, strict=True)) for row in zip(*columns, strict=True))
     keys = zip(members["cluster"].tolist(), members["rosetta"].tolist(), strict=True)
     means = numbers(members["mean_pearson"].to_numpy())
-    for concept, rows in groupby(zip(keys, means, told, strict=True), key=lambda row: row[0][0]):
+    trusted = members["trusted"].tolist()
+    for concept, rows in groupby(zip(keys, means, trusted, told, strict=True), key=lambda row: row[0][0]):
         neurons = []
         for (_, rosetta), held in groupby(rows, key=lambda row: row[0]):
             listed = list(held)
-            own = listed[0][2]
-            mine = {"rosetta": rosetta, "mean": listed[0][1], "trusted": own["trusted"]}
-            neurons.append({**mine, "members": [{**row[2], **_ranks(row[2])} for row in listed]})
+            _, mean, verdict, _ = listed[0]  # the anchor's row is about the neuron
+            mine = {"rosetta": rosetta, "mean": mean, "trusted": verdict}
+            neurons.append({**mine, "members": [{**row[3], **_ranks(row[3])} for row in listed]})
         yield concept, neurons
 
 

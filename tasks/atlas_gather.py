@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.view.atlas.maps import quantise, shrink
+from rosetta.view.atlas.maps import quantise
 from rosetta.view.atlas.scatter import Points, values_at
+from rosetta.view.pooling import shrink
 from storage.activations import ActivationStore
 from storage.blocks import block_slice
 

@@ -92,7 +92,7 @@ def _sizes(run: AtlasRun) -> str:
     if not run.concepts:
         return ""
     clusters = run.tables["clusters"]
-    trusted = clusters["trusted_neurons"].to_numpy() if run.judged else None
+    trusted = run.trusted if run.judged else None
     with svg.style():
         figure = Figure(figsize=(4.6, 3.0), layout="constrained")
         draw_clusters(figure.add_subplot(), clusters["size"].to_numpy(), trusted)

@@ -18,6 +18,7 @@ from storage.activations import ActivationStore
 from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
+from storage.neurons import neuron_rows, trusted_neurons
 from storage.zarrs import open_complete
 from tasks.progress import Advance
 
@@ -100,6 +101,16 @@ class AtlasRun:
         frame = self.tables["rosetta"].assign(place=self.tables["rosetta"]["model"].map(self.places))
         frame = frame.assign(other=frame["place"] != self.anchor)
         return frame.sort_values(["cluster", "rosetta", "other", "place"], kind="stable").reset_index(drop=True)
+
+    @cached_property
+    def neurons(self) -> pd.DataFrame:
+        """One row a Rosetta neuron, concept by concept, best first; `trusted` as :mod:`storage.neurons` has it."""
+        return neuron_rows(self.rosetta, self.models[self.anchor].name)
+
+    @cached_property
+    def trusted(self) -> Index:
+        """(concept,) how many of its neurons are trusted, in the order of `clusters`."""
+        return trusted_neurons(self.neurons, self.tables["clusters"]["cluster"])
 
     @cached_property
     def first(self) -> Index:

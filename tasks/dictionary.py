@@ -11,6 +11,7 @@ from storage import tables
 from storage.activations import ActivationStore
 from storage.fingerprint import Fingerprint
 from storage.location import Root
+from storage.neurons import neuron_rows, trusted_neurons
 from tasks.match import buddies_of
 from tasks.stage import Outcome, stage
 
@@ -33,7 +34,7 @@ def write_dictionary(root: Root, wanted: Fingerprint, anchor: str, models: Seque
     clusters = cluster(neurons, buddies_of(buddies, anchor, anchor))
     frame = with_trust(_rosetta_frame(anchor, neurons, clusters, units), trust, anchor)
     tables.write(root, "rosetta", frame, wanted)
-    tables.write(root, "clusters", with_weakest(_cluster_frame(neurons, clusters), frame, anchor), wanted)
+    tables.write(root, "clusters", _cluster_frame(neurons, clusters, frame, anchor), wanted)
     return "done"
 
 
@@ -61,24 +62,28 @@ def _rosetta_frame(anchor: str, neurons: RosettaNeurons, clusters: Clusters, uni
     ).astype({"model": "str", "layer": "str"})
 
 
-def _cluster_frame(neurons: RosettaNeurons, clusters: Clusters) -> pd.DataFrame:
+def _cluster_frame(neurons: RosettaNeurons, clusters: Clusters, frame: pd.DataFrame, anchor: str) -> pd.DataFrame:
+    numbers = np.arange(len(clusters), dtype=np.int32)
     return pd.DataFrame(
         {
-            "cluster": np.arange(len(clusters), dtype=np.int32),
+            "cluster": numbers,
             "size": clusters.size,
             "anchor_unit": neurons.anchor_unit[clusters.best],
             "mean_pearson": clusters.mean_pearson,
             "min_pearson": clusters.min_pearson,
+            "trusted_neurons": trusted_neurons(neuron_rows(frame, anchor), numbers),
         }
     )
 
 
 WEAKEST = {"trusted": "min", "q_value": "max", "replicates": "min", "lift": "min", "pearson_partial": "min"}
-"""What of trust the dictionary carries, and which of several values is the weakest."""
+"""What of trust the dictionary carries, and which of several matches is the weakest."""
 
 
 def with_trust(frame: pd.DataFrame, trust: pd.DataFrame, anchor: str) -> pd.DataFrame:
     """The rows of Rosetta neurons with what is said of each match; on the anchor's own row, the weakest of its neuron.
+
+    `trusted` is about the neuron on all of its rows: every match that it is made of is trusted.
 
     Parameters
     ----------
@@ -87,29 +92,19 @@ def with_trust(frame: pd.DataFrame, trust: pd.DataFrame, anchor: str) -> pd.Data
     trust
         `tables/trust.parquet`.
     """
-    judged = trust[trust["model_a"] == anchor].rename(
+    matches = trust[trust["model_a"] == anchor].rename(
         columns={"unit_a": "anchor_unit", "model_b": "model", "unit_b": "unit"}
     )
     key = ["anchor_unit", "model", "unit"]
     own = frame["model"] == anchor
     # A match of the anchor with itself, of all, is no member's.
-    members = frame[~own].reset_index().merge(judged[[*key, *WEAKEST]], on=key, how="left").set_index("index")
-    weakest = _weakest(members, "rosetta").loc[frame.loc[own, "rosetta"]].set_index(frame.index[own])
-    return frame.join(pd.concat([members[list(WEAKEST)], weakest]).astype(_TYPES))
-
-
-def with_weakest(clusters: pd.DataFrame, frame: pd.DataFrame, anchor: str) -> pd.DataFrame:
-    """Clusters with the weakest of their neurons, and how many of these are trusted."""
-    neurons = frame[frame["model"] == anchor]
-    weakest = _weakest(neurons, "cluster").reindex(clusters["cluster"]).reset_index(drop=True)
-    count = neurons.groupby("cluster")["trusted"].sum().reindex(clusters["cluster"]).to_numpy(np.int32)
-    return clusters.join(weakest.astype(_TYPES)).assign(trusted_neurons=count)
+    members = frame[~own].reset_index().merge(matches[[*key, *WEAKEST]], on=key, how="left").set_index("index")
+    grouped = members.groupby("rosetta")
+    # NaN, which is not judged, is weaker than any.
+    weakest = pd.DataFrame({name: grouped[name].agg(how, skipna=False) for name, how in WEAKEST.items()})
+    rows = weakest.loc[frame.loc[own, "rosetta"]].set_index(frame.index[own])
+    told = pd.concat([members[list(WEAKEST)], rows]).astype(_TYPES)
+    return frame.join(told).assign(trusted=weakest["trusted"].loc[frame["rosetta"]].to_numpy(bool))
 
 
 _TYPES = {"trusted": bool, "q_value": float, "replicates": bool, "lift": float, "pearson_partial": float}
-
-
-def _weakest(rows: pd.DataFrame, by: str) -> pd.DataFrame:
-    """The weakest values of each group; NaN, which is not judged, is weaker than any."""
-    grouped = rows.groupby(by)
-    return pd.DataFrame({name: grouped[name].agg(how, skipna=False) for name, how in WEAKEST.items()})

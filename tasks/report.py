@@ -26,7 +26,7 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
     run = AtlasRun.read(root, recipe, anchor, models)
     told = write_atlas(run, wanted.digest)
     if run.judged:
-        story = trust_story(root, recipe, anchor, run.tables["trust"], told["judgement"], wanted.digest)
+        story = trust_story(root, recipe, anchor, run.tables["trust"], run.neurons, told["judgement"], wanted.digest)
         root.write_bytes(f"report/{TRUST_PAGE}", render_trust(story).encode())
         told["trust_page"] = TRUST_PAGE
     root.write_bytes(PAGE, render(told).encode())

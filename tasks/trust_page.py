@@ -20,7 +20,13 @@ TRUST_PAGE = "trust.html"
 
 
 def trust_story(
-    root: Root, recipe: Recipe, anchor: str, trust: pd.DataFrame, judgement: str, fingerprint: str
+    root: Root,
+    recipe: Recipe,
+    anchor: str,
+    trust: pd.DataFrame,
+    neurons: pd.DataFrame,
+    judgement: str,
+    fingerprint: str,
 ) -> TrustStory:
     """All that the page shows.
 
@@ -28,6 +34,8 @@ def trust_story(
     ----------
     trust
         `tables/trust.parquet`.
+    neurons
+        One row a Rosetta neuron, see :mod:`storage.neurons`.
     judgement
         What there is to say of how it was judged.
     """
@@ -42,6 +50,8 @@ def trust_story(
         partial=recipe.trust.partial,
         judgement=judgement,
         matches=_columns(rows, controls),
+        neurons=len(neurons),
+        trusted_neurons=int(neurons["trusted"].sum()),
         null=_example(root, rows[~rows["model_b"].isin(controls)], images),
         fingerprint=fingerprint,
         command=f"rosetta trust {root.shown}",

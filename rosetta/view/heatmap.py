@@ -5,6 +5,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from rosetta.view.colours import heat, opacity
+from rosetta.view.pooling import shrink
 from rosetta.view.sprite import TILE
 
 Pixels = npt.NDArray[np.uint8]
@@ -53,6 +54,28 @@ def resample(maps: npt.NDArray[np.generic], size: int | tuple[int, int]) -> npt.
     return low + share * (high - low)
 
 
+def enlarge(maps: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.float32]:
+    """Bring maps to a square of pixels in which every peak keeps its height.
+
+    Bilinear resampling passes by the centre of a position that has an even number of pixels, and skips positions
+    where there are more of them than pixels. So maps are resampled to an odd number of points a position, one of them
+    at its centre, and each pixel shows the highest of its points.
+
+    Parameters
+    ----------
+    maps
+        (…, grid_y, grid_x), any real type, at least one position per axis.
+    size
+        Pixels per side.
+
+    Returns
+    -------
+    (…, size, size) float32
+    """
+    height, width = (positions * (-(-size // positions) // 2 * 2 + 1) for positions in maps.shape[-2:])
+    return shrink(resample(maps, (height, width)), size)
+
+
 def _strength(activation: npt.NDArray[np.generic], low: float, high: float, size: int) -> npt.NDArray[np.float32]:
     """(size, size) float32 in 0…1: 0 at `low` and below, 1 at `high` and above."""
     span = float(high) - float(low)
@@ -62,7 +85,7 @@ def _strength(activation: npt.NDArray[np.generic], low: float, high: float, size
     # On the unit's own scale first: infinities and NaN must not spread to their neighbours in the resampling.
     scaled = (activation.astype(np.float64) - low) / span
     finite = np.clip(np.nan_to_num(scaled, nan=0.0, posinf=1.0, neginf=0.0), -1e6, 1e6)
-    return np.clip(resample(finite, size), 0.0, 1.0)
+    return np.clip(enlarge(finite, size), 0.0, 1.0)
 
 
 def plain(image: Pixels, size: int = TILE) -> Pixels:

@@ -89,6 +89,10 @@ class TrustStory:
     """Why nothing, or not everything, was judged, in a sentence; empty when there is nothing to say."""
     matches: MatchColumns
     """What the tests found."""
+    neurons: int
+    """Rosetta neurons."""
+    trusted_neurons: int
+    """Those whose matches are all trusted."""
     null: NullExample | None
     """An example for the picture of chance; None where there is none."""
     fingerprint: str

@@ -41,6 +41,7 @@ def render_trust(story: TrustStory) -> str:
             trained_trusted=int(np.sum(matches.trusted & ~matches.control)),
             controls=int(np.sum(matches.control)),
             controls_trusted=int(np.sum(matches.trusted & matches.control)),
+            controls_asked=bool(np.isfinite(matches.lift[matches.control]).any()),
             null=_inline(null(story.null)),
             p_values=_inline(p_values(matches, story.q)),
             halves=_inline(halves(matches)),

@@ -1,12 +1,18 @@
 """Trust in a real run: the tables, the command, the page."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from reader import Reader
 from refusals import refused
+
+from storage import open_run
+from storage.location import Root
+from tasks.survival import TESTS, survivors
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +50,7 @@ def test_trusted_is_all_tests_at_once(run):
     assert 0 < trust["trusted"].sum() < len(trust)
 
 
-def test_the_papers_dictionary_stays_and_carries_the_weakest(run):
+def test_the_papers_dictionary_stays_and_carries_what_was_judged(run):
     root, printed = run
     trust, rosetta, clusters = (table(root, name) for name in ("trust", "rosetta", "clusters"))
     first = ["rosetta", "cluster", "anchor_unit", "model", "unit", "layer", "channel", "pearson", "mean_pearson"]
@@ -61,18 +67,58 @@ def test_the_papers_dictionary_stays_and_carries_the_weakest(run):
                 judged["lift"],
                 judged["pearson_partial"],
             )
-            assert (member.trusted, member.replicates) == (judged["trusted"], judged["replicates"])
+            assert member.replicates == judged["replicates"]
         assert own["q_value"] == members["q_value"].max()
         assert own["lift"] == members["lift"].min()
         assert own["pearson_partial"] == members["pearson_partial"].min()
-        assert own["trusted"] == members["trusted"].all()
+        judged = [by_pair.loc[("dcgan", one.anchor_unit, one.model, one.unit)] for one in members.itertuples()]
+        assert rows["trusted"].tolist() == [all(one["trusted"] for one in judged)] * len(rows)
         assert own["replicates"] == members["replicates"].all()
     neurons = rosetta[rosetta["model"] == "dcgan"]
     for cluster in clusters.itertuples():
-        mine = neurons[neurons["cluster"] == cluster.cluster]
-        assert cluster.trusted == mine["trusted"].all()
-        assert cluster.trusted_neurons == mine["trusted"].sum()
-        assert cluster.q_value == mine["q_value"].max()
+        assert cluster.trusted_neurons == neurons.loc[neurons["cluster"] == cluster.cluster, "trusted"].sum()
+
+
+def page_of(root) -> dict:
+    """What the page's shell knows of the run."""
+    found = re.search(r'id="run">(.*?)</script>', (root / "report/index.html").read_text(), re.DOTALL)
+    return json.loads(found[1])
+
+
+def test_tables_command_page_and_notebook_tell_the_same_numbers(run, rosetta):
+    root, printed = run
+    neurons = table(root, "rosetta").query("model == 'dcgan'")
+    found, trusted = len(neurons), int(neurons["trusted"].sum())
+    concepts, some = neurons["cluster"].nunique(), neurons.loc[neurons["trusted"], "cluster"].nunique()
+    assert (printed["counts"]["rosetta"], printed["counts"]["trusted"]) == (found, trusted)
+    clusters = table(root, "clusters")
+    assert (len(clusters), (clusters["trusted_neurons"] > 0).sum()) == (concepts, some)
+    assert clusters["trusted_neurons"].sum() == trusted
+    page = page_of(root)
+    assert [page[key] for key in ("rosetta", "trusted", "concepts", "trusted_concepts")] == [
+        found, trusted, concepts, some,
+    ]  # fmt: skip
+    words = " ".join(Reader((root / "report/trust.html").read_text()).words.split())
+    assert f"{trusted} of {found} Rosetta neurons" in words
+    told = open_run(root)
+    assert (len(told.neurons), told.trusted) == (found, trusted)
+    assert f"{trusted} of them trusted" in told._repr_html_()
+    assert sum(told.concept(number).trusted for number in clusters["cluster"]) == trusted
+    again = rosetta("mine", root / "recipe.toml", "--root", root)
+    assert "Nothing to do" in again.stdout
+    assert f"{found} Rosetta neurons in {concepts} concepts, {trusted} of the neurons trusted" in again.stdout
+
+
+def test_survivors_are_counted_the_same(run):
+    root, _ = run
+    neurons = table(root, "rosetta").query("model == 'dcgan'")
+    rows = {row.of: row for row in survivors(Root(str(root)), "dcgan").rows}
+    assert rows["Rosetta neurons"].trusted == neurons["trusted"].sum()
+    assert rows["concepts"].trusted == neurons.loc[neurons["trusted"], "cluster"].nunique()
+    assert rows["untrained"].lift is None, "the only control has no other to be measured by: not asked, not 0"
+    of_page = {model["name"]: model["survives"] for model in page_of(root)["models"]}
+    for model in ("lite0", "mobilenet", "untrained"):
+        assert of_page[model] == {test: getattr(rows[model], test) for test in TESTS}
 
 
 def test_the_command_judges_again_by_other_knobs_and_only_what_follows(place, rosetta):

@@ -17,11 +17,13 @@ from rosetta.view.plots import correlation_histogram
 
 HOSTILE = '<script>window.hacked=1</script>"\'&amp;</script><img src=x onerror="window.hacked=1"> {{7*7}} 🦄 \u202e'
 LONG = "long/" + "name-" * 59
+SIGNS = "50% #1·2:3?x=1&y=%2F "
+"""All that means something in an address or to the search."""
 CONCEPTS, IMAGES, GRID, TOP, NEIGHBOURS = 120, 40, 16, 8, 5
 LAYERS = {
     "g": ["main.2", "main.5", HOSTILE],
     "lite0": ["blocks.3", "blocks.31", "blocks.4"],
-    HOSTILE: ["a", "b"],
+    HOSTILE: ["a/b", SIGNS],
     LONG: [LONG, "x"],
     "untrained": ["blocks.3"],
 }
@@ -71,11 +73,17 @@ def run() -> dict:
         )  # fmt: skip
     return {
         "name": f"spots {HOSTILE}", "anchor": 0, "images": IMAGES, "thumb": 128, "per_sheet": 64,
-        "neighbours": NEIGHBOURS, "concepts": CONCEPTS, "rosetta": 2 * CONCEPTS, "judged": True, "trusted": 40,
-        "q": 0.05, "partial": 0.1, "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64, "command": HOSTILE,
-        "root": "runs/it's here", "trust_page": "trust.html", "tables": list(tables()), "shown": list(range(IMAGES)),
+        "neighbours": NEIGHBOURS, "concepts": CONCEPTS, "rosetta": 2 * CONCEPTS, "judged": True, "trusted": 60,
+        "trusted_concepts": 40, "q": 0.05, "partial": 0.1, "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64,
+        "command": HOSTILE, "root": "runs/it's here", "trust_page": "trust.html", "tables": list(tables()),
+        "shown": list(range(IMAGES)),
         "strongest": {name: values[:12] for name, values in columns().items()}, "models": models,
     }  # fmt: skip
+
+
+def trusted(concept: int) -> int:
+    """How many neurons of a concept are trusted: one or two of every third's."""
+    return (1 if concept % 6 == 0 else 2) if concept % 3 == 0 else 0
 
 
 def columns() -> dict:
@@ -85,9 +93,10 @@ def columns() -> dict:
     return {
         "id": list(ids), "size": [1 + concept % 6 for concept in ids],
         "mean": [round(0.9 - 0.006 * concept, 4) for concept in ids], "min": [0.1] * CONCEPTS,
-        "trusted": [int(concept % 3 == 0) for concept in ids], "layer": [one // CHANNELS for one in units],
-        "depth": [round(one // CHANNELS / 2, 3) for one in units], "unit": units, "q": [1e-9] * CONCEPTS,
-        "lift": [None] * CONCEPTS, "partial": [-0.2] * CONCEPTS, "replicates": [1] * CONCEPTS,
+        "trusted": [trusted(concept) for concept in ids], "layer": [one // CHANNELS for one in units],
+        "depth": [round(one // CHANNELS / 2, 3) for one in units], "unit": units,
+        "chance": [1 + concept % 6 for concept in ids], "replicates": [1] * CONCEPTS, "lift": [None] * CONCEPTS,
+        "partial": [trusted(concept) for concept in ids],
         "image": [concept % IMAGES for concept in ids],
     }  # fmt: skip
 
@@ -112,7 +121,7 @@ def concept(number: int) -> dict:
                 {
                     "model": model, "unit": one, "pearson": None if model == 0 else 0.4 + model / 10,
                     "rank_ab": None if model == 0 else 1, "rank_ba": None if model == 0 else 2, "q": 1e-9,
-                    "replicates": True, "lift": 0.2, "partial": -0.2, "trusted": False,
+                    "replicates": True, "lift": 0.2, "partial": -0.2,
                 }
                 for model, one in enumerate(members(number)) if one >= 0
             ],

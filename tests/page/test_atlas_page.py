@@ -5,7 +5,7 @@ import re
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import numpy as np
 import pytest
@@ -14,8 +14,10 @@ from atlas_page import (
     CONCEPTS,
     HOSTILE,
     IMAGES,
+    LAYERS,
     LONG,
     MODELS,
+    SIGNS,
     SOURCE,
     columns,
     members,
@@ -41,6 +43,14 @@ def query(page) -> dict:
     return {key: values[0] for key, values in parse_qs(page.url.partition("?")[2]).items()}
 
 
+KEPT = "!'()*"
+"""What `encodeURIComponent` leaves as it is and :func:`quote` would not."""
+
+
+def unit_address(model: str, layer: str, channel: int) -> str:
+    return f"unit/{quote(model, safe=KEPT)}/{quote(layer, safe=KEPT)}/{channel}"
+
+
 def layer(model: int, concept: int) -> int:
     return members(concept)[model] // CHANNELS
 
@@ -63,10 +73,12 @@ def test_little_comes_before_the_first_picture(atlas):
 
 def test_overview(atlas):
     page = atlas.go("overview")
-    assert "120 concepts" in page.inner_text("h1")
+    headline = " ".join(page.inner_text("h1").split())
+    assert headline == "60 trusted neurons, in 40 of 120 concepts that 4 models share"
     rows = page.locator("table.models tbody tr")
     expect(rows).to_have_count(len(MODELS))
     assert "28 %" in rows.nth(0).inner_text(), "40 of 144 units are matched"
+    assert rows.nth(1).locator("td").nth(-3).inner_text() == "not asked", "no control: not 0"
     expect(page.locator("svg.plot")).to_have_count(0)
     page.get_by_role("heading", name="The matches at large").scroll_into_view_if_needed()
     expect(page.locator(".plate > .scroll > svg.plot")).to_have_count(1)
@@ -75,7 +87,7 @@ def test_overview(atlas):
     shown = page.locator(".shelf .card").evaluate_all("cards => cards.map((card) => Number(card.dataset.concept))")
     assert shown == list(range(12))
     page.get_by_role("link", name="All concepts").click()
-    expect(page).to_have_url(re.compile("#/concepts$"))
+    expect(page).to_have_url(re.compile(r"#/concepts\?sort=trusted$"))
 
 
 def test_only_cards_in_sight_exist_and_all_can_be_reached(atlas):
@@ -96,6 +108,10 @@ def test_sort(atlas):
     expect(page.locator(".grid .card").first).to_have_attribute("data-concept", "0")
     page.get_by_label("Sort by").select_option("depth")
     assert query(page) == {"sort": "depth", "order": "turned"}
+    page.get_by_label("Sort by").select_option("trusted")
+    page.get_by_label("Turn the order").click()
+    expect(page.locator(".grid .card").first).to_have_attribute("data-concept", "3")
+    expect(page.locator(".grid .card").first).to_contain_text("2 of 4 neurons trusted")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +128,15 @@ def test_sort(atlas):
         ("untrained", lambda c: False),
         ("(((", lambda c: False),
         ('"<script>window"', lambda c: True),
+        ("lite0 blocks.31·8", lambda c: members(c)[1] == CHANNELS + 8),
+        ("blocks.31:8", lambda c: members(c)[1] == CHANNELS + 8),
+        ("blocks.3·8", lambda c: members(c)[1] == 8),
+        ("lite0 · blocks.31 · channel 8", lambda c: members(c)[1] == CHANNELS + 8),
+        ("main.2:28 blocks.31·8", lambda c: c == 28),
+        ("4:16", lambda c: members(c)[1] == 2 * CHANNELS + 16),
+        (f'"{SIGNS}"·6', lambda c: members(c)[2] == CHANNELS + 6),
+        ("a/b·6", lambda c: members(c)[2] == 6),
+        ("blocks.31:48", lambda c: False),
     ],
 )
 def test_search(atlas, words, kept):
@@ -129,11 +154,11 @@ def test_search(atlas, words, kept):
 
 def test_filters_and_the_address_that_keeps_them(atlas):
     page = atlas.go("concepts")
-    page.get_by_label("Model whose layer").select_option("1")
-    page.get_by_label("Layer", exact=True).select_option("1")
+    page.get_by_label("Model whose layer").select_option("lite0")
+    page.get_by_label("Layer", exact=True).select_option("blocks.31")
     page.get_by_label("Least mean correlation").fill("0.5")
     page.get_by_label("Least number of neurons").fill("2")
-    page.get_by_label("trusted only").check()
+    page.get_by_label("with a trusted neuron").check()
     page.get_by_label("Sort by").select_option("size")
     told = columns()
     wanted = [
@@ -147,8 +172,9 @@ def test_filters_and_the_address_that_keeps_them(atlas):
     atlas.go("overview")
     atlas.go(shared.partition("#/")[2])
     assert ids(page) == wanted
-    expect(page.get_by_label("Layer", exact=True)).to_have_value("1")
-    expect(page.get_by_label("trusted only")).to_be_checked()
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("blocks.31")
+    expect(page.get_by_label("with a trusted neuron")).to_be_checked()
+    assert (query(page)["model"], query(page)["layer"]) == ("lite0", "blocks.31")
     page.get_by_role("button", name="Clear").click()
     expect(page.locator(".shown")).to_contain_text("120 concepts")
 
@@ -242,7 +268,7 @@ def test_contours_run_round_the_spot(atlas):
           const spot = (y, x, wide) => Math.exp(-(y * y + x * x) / wide);
           for (let y = 0; y <= cells; y += 1) for (let x = 0; x <= cells; x += 1)
             lattice[y * 33 + x] = 255 * spot(y - 10, x - 20, 40) + 200 * spot(y - 18, x - 12, 30);
-          return [atlas.maps.contour(lattice, cells, 100), Array.from(lattice)];
+          return [atlas.maps.contour(lattice, cells, cells, 100), Array.from(lattice)];
         }"""
     )
     lattice = np.array(values).reshape(33, 33)
@@ -286,18 +312,18 @@ def test_a_place_in_an_image(atlas):
 
 
 def test_unit(atlas):
-    page = atlas.go("unit/2/1/9")
+    page = atlas.go(unit_address(HOSTILE, SIGNS, 9))
     expect(page.get_by_label("Channel", exact=True)).to_have_value("9")
     expect(page.locator(".tops .thumb")).to_have_count(8)
     assert page.locator(".near li").count() == 5
     expect(page.get_by_label("mutual", exact=True)).to_have_count(2)
     page.get_by_label("Model", exact=True).focus()
     page.get_by_label("Model", exact=True).select_option("0")
-    expect(page).to_have_url(re.compile("#/unit/0/0/0$"))
+    expect(page).to_have_url(re.compile("#/unit/g/main.2/0$"))
     expect(page.locator(".near")).to_have_count(4)
     expect(page.get_by_label("Model", exact=True)).to_be_focused()
     page.get_by_label("Layer", exact=True).select_option("1")
-    expect(page).to_have_url(re.compile("#/unit/0/1/0$"))
+    expect(page).to_have_url(re.compile("#/unit/g/main.5/0$"))
     page.get_by_label("Channel", exact=True).select_option("7")
     page.get_by_role("link", name="in concept 55").click()
     expect(page.get_by_role("heading", name="Concept 55")).to_be_visible()
@@ -403,17 +429,128 @@ def test_names_are_text(atlas):
     page = atlas.go("concept/3")
     assert page.locator(".dictionary .head bdi", has_text="window.hacked").first.text_content() == HOSTILE
     page.locator(".dictionary .head .col").nth(3).locator("a.unit").click()
-    expect(page).to_have_url(re.compile("#/unit/2/"))
+    expect(page).to_have_url(re.compile(re.escape(f"#/unit/{quote(HOSTILE, safe=KEPT)}/")))
     assert page.locator(".eyebrow bdi").text_content() == HOSTILE
-    page = atlas.go("unit/0/2/0")
+    page = atlas.go(unit_address("g", HOSTILE, 0))
     assert page.locator("h1 bdi").text_content() == HOSTILE
     assert HOSTILE in page.locator("#unit-layer").text_content()
     assert page.evaluate("document.querySelectorAll('main script, main img').length") == 0
 
 
-@pytest.mark.parametrize("wrong", ["nowhere", "concept/999", "concept/x", "image/4000", "constructor", "concept"])
-def test_a_wrong_address_says_so(atlas, wrong):
+@pytest.mark.parametrize(("model", "layer"), [(model, layer) for model in LAYERS for layer in LAYERS[model]])
+def test_a_unit_is_addressed_by_names(atlas, model, layer):
+    """Whatever the names hold: where the address leads says the same names, and so does the address there."""
+    address = unit_address(model, layer, 7)
+    page = atlas.go(address)
+    assert page.locator(".eyebrow bdi").text_content() == model
+    assert page.locator("h1").text_content() == f"{layer}·7"
+    assert page.url.partition("#/")[2] == address
+    assert page.title().startswith(" ".join(f"{layer}·7".split()))
+    page.get_by_label("Next channel").click()
+    expect(page.locator("h1")).to_have_text(re.compile("·8$"))
+    assert page.url.partition("#/")[2] == unit_address(model, layer, 8)
+
+
+def test_links_name_their_unit(atlas):
+    page = atlas.go("concept/4")
+    links = page.locator(".dictionary .head a.unit")
+    for model in range(4):
+        name, layers, one = MODELS[model], LAYERS[MODELS[model]], members(4)[model]
+        address = unit_address(name, layers[one // CHANNELS], one % CHANNELS)
+        assert links.nth(model).get_attribute("href") == f"#/{address}"
+    page = atlas.go("overview")
+    first = page.locator("table.models tbody a").nth(1)
+    assert first.get_attribute("href") == "#/unit/lite0/blocks.3/0"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("unit/1/2/9", ("lite0", "blocks.4", 9)),
+        ("unit/lite0", ("lite0", "blocks.3", 0)),
+        ("unit/lite0/blocks.4", ("lite0", "blocks.4", 0)),
+        (f"unit/{quote(HOSTILE, safe=KEPT)}/a/b/9", (HOSTILE, "a/b", 9)),
+        (f"unit/{quote(HOSTILE, safe=KEPT)}/a%2Fb/9/", (HOSTILE, "a/b", 9)),
+    ],
+)
+def test_addresses_of_old_and_by_hand_lead_to_the_unit_by_its_names(atlas, typed, meant):
+    page = atlas.go(typed)
+    assert page.url.partition("#/")[2] == unit_address(*meant)
+    assert page.locator("h1").text_content() == f"{meant[1]}·{meant[2]}"
+
+
+def test_any_name_comes_back_from_an_address(atlas):
+    random = np.random.default_rng(3)
+    signs = list("ab01 /#%?&=+·:.\\\"'<>é🦩\u202e")
+    paths = [["x", *("".join(random.choice(signs, 1 + n % 9)) for n in range(3))] for _ in range(300)]
+    page = atlas.go("overview")
+    found = page.evaluate(
+        """paths => paths.map((path) => {
+          const { read, href, join } = atlas.state;
+          const found = read(href(join(...path), { q: path[1] }));
+          return [found.view, ...found.path, found.query.get("q")];
+        })""",
+        paths,
+    )
+    assert found == [[*path, path[1]] for path in paths]
+
+
+def test_the_examples_of_the_search_are_of_this_run(atlas):
+    page = atlas.go("concepts")
+    box = page.get_by_role("searchbox")
+    examples = box.get_attribute("placeholder").split(", ")
+    assert examples == ["g main.2", "unit 0", "concept 0"]
+    for example in examples:
+        box.fill(example)
+        expect(page.locator('.card[data-concept="0"]')).to_be_visible()
+        expect(page.locator(".shown")).to_contain_text("of 120")
+    page.get_by_label("Keyboard and search help").click()
+    expect(page.locator("#example")).to_have_text(examples[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("nowhere", "no view"),
+        ("constructor", "no view"),
+        ("concept/999", "no concept 999 in this run; they run from 0 to 119"),
+        ("concept/x", "no concept x"),
+        ("concept", "no concept"),
+        ("image/4000", "no image 4000 in this run; they run from 0 to 39"),
+        ("image/-1", "no image -1"),
+        ("tables/nothing", "no table nothing in this run; its tables are clusters, buddies"),
+        ("unit/resnet/blocks.4/6", "no model resnet in this run; its models are g, lite0, "),
+        ("unit/9/0/0", "no model 9 in this run"),
+        ("unit/lite0/blocks.5/6", "no layer blocks.5 in lite0; its layers are blocks.3, blocks.31, blocks.4"),
+        ("unit/lite0/2/6", "no layer 2 in lite0"),
+        ("unit/lite0/blocks.4/48", "no channel 48 in blocks.4 of lite0; its channels are 0 to 47"),
+        ("unit/lite0/blocks.4/x", "no channel x in blocks.4"),
+    ],
+)
+def test_a_wrong_address_says_so(atlas, wrong, told):
     page = atlas.go(wrong)
     expect(page.get_by_role("heading", name="Not here")).to_be_visible()
+    expect(page.locator(".failed")).to_contain_text(told)
+    assert page.title().startswith("Not here")
     page.get_by_role("link", name="To the overview").click()
     expect(page.get_by_text("Strongest concepts")).to_be_visible()
+
+
+def test_a_filter_that_names_nothing_says_so(atlas):
+    page = atlas.go("concepts?model=lite0&layer=blocks.5")
+    expect(page.get_by_text("no layer blocks.5 in lite0; its layers are blocks.3, blocks.31, blocks.4")).to_be_visible()
+    expect(page.locator(".shown")).to_contain_text("0 of 120")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator('.card[data-concept="0"]')).to_be_visible()
+    expect(page.get_by_text("no layer blocks.5")).to_be_hidden()
+    page = atlas.go("image/12?concept=999")
+    expect(page.get_by_text("There is no concept 999.")).to_be_visible()
+
+
+def test_a_concept_says_how_many_of_its_neurons_pass(atlas):
+    page = atlas.go("concept/3")
+    expect(page.locator(".facts")).to_contain_text("2 of 4 neurons trusted")
+    expect(page.locator(".facts")).to_contain_text(
+        "4 beyond chance, 1 in both halves of the images, above every control: not asked, 2 not explained by pixels"
+    )
+    expect(atlas.go("concept/4").locator(".facts")).to_contain_text("0 of 5 neurons trusted")

@@ -32,7 +32,7 @@ def matrix(tmp_path_factory):
 def test_what_a_run_is(run):
     assert (run.models, run.anchor, run.controls, run.asked) == (("g", "d", "c"), "g", ("c",), ("d",))
     assert repr(run).startswith("<Run 'spots' at ")
-    assert "10 images, 3 models, 8 units, 1 Rosetta neurons in 1 concepts" in repr(run)
+    assert "10 images, 3 models, 8 units, 1 Rosetta neurons in 1 concepts, 1 of the neurons trusted" in repr(run)
     assert run.summary["matched"].to_dict() == {"g": 1, "d": 1, "c": 0}
     assert run.summary["kind"].to_dict() == {"g": "generator", "d": "discriminative", "c": "control"}
 
@@ -73,6 +73,23 @@ def test_concepts_and_their_maps(run):
     assert (maps.dims, maps.image.values.tolist()) == (("image", "y", "x"), [9, 8, 7, 6, 5, 4])
     np.testing.assert_array_equal(maps, finished.maps_of("d")["early"][concept.images, 0])
     assert maps.attrs == {"model": "d", "layer": "early", "channel": 0, "unit": 0}
+
+
+def test_what_is_trusted_is_said_the_same_everywhere(run, tmp_path):
+    concept = run.concept(0)
+    assert (run.judged, run.trusted, concept.trusted, run.neurons["trusted"].tolist()) == (True, 1, 1, [True])
+    assert "1 of 1 neuron trusted" in concept._repr_html_()
+    assert "1 of them trusted" in run._repr_html_()
+    # An older table has the verdict of each match on the other rows, and concepts that count nothing.
+    old = storage.open_run(finished.write(tmp_path / "old"))
+    tables = old.root.local / "tables"
+    older = old.rosetta.assign(trusted=old.rosetta["model"] != "g")
+    older.to_parquet(tables / "rosetta.parquet")
+    old.clusters.drop(columns="trusted_neurons").to_parquet(tables / "clusters.parquet")
+    again = storage.open_run(tmp_path / "old")
+    assert (again.trusted, again.concept(0).trusted) == (0, 0)
+    assert "0 of 1 neuron trusted" in again.concept(0)._repr_html_()
+    again.plot.clusters()
 
 
 def test_units_matched_or_not(run):

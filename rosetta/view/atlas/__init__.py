@@ -18,37 +18,41 @@ of an image cannot be read back there either, so maps come as numbers: rows of b
 of the unit's scale and 255 the most. Sheets are 8 × 8 squares of `thumb` pixels without gaps, row by row; the last one
 too, its left-over places black.
 
-Models, layers, images and concepts are known by their places (integers) everywhere. Names may hold any character: they
+Models, layers, images and concepts are known by their places (integers) in all data; in the page's address models and
+layers go by their names, which stay when the recipe gets another model. Names may hold any character: they
 are JSON strings, all beyond ASCII escaped and `<`, `>` and `&` too, and the page puts them in as text only. An object's
 keys that are models or images are their places as text.
 
 `run` (in the shell, `<script type="application/json" id="run">`)
     name, anchor (model), images, thumb (pixels of a side), per_sheet, neighbours (K), concepts, rosetta, judged,
-    trusted, q, partial, judgement, fingerprint, command, root,
+    trusted (neurons), trusted_concepts (with at least one of them), q, partial, judgement, fingerprint, command, root,
     trust_page: the address of the page that explains trust, or null
     tables: [name…]   each has a file
     shown: [image…]   the images that have a file of their own, rising: all, or the SHOWN that concepts are strongest in
-    strongest: the concepts that the overview shows, strongest first, with the columns of `concepts`
+    strongest: the concepts that the overview shows, with the columns of `concepts`: those with a trusted neuron first,
+              and by falling mean
     models: [{name, model, kind, control, units, matched, buddies, rosetta, median,
-              survives: {chance, replicates, lift, partial, trusted} or null, each a count of buddies, lift null without
-                        another control,
+              survives: {chance, replicates, lift, partial, trusted} or null, each a count of buddies, null for a test
+                        that could be asked of none: lift without another control,
               layers: [{name, channels, first, grid_y, grid_x}]}]
 `concepts`
-    id, size, mean, min, trusted (neurons), layer (of the anchor's best unit), depth (0..1 in the anchor), unit, q,
-    lift, partial, replicates (0 or 1), image (shown on the card): arrays, one entry a concept, by id
+    id, size, mean, min, layer (of the anchor's best unit), depth (0..1 in the anchor), unit, image (shown on the card),
+    trusted, chance, replicates, lift, partial (how many of its neurons pass each test; null as in `survives`): arrays,
+    one entry a concept, by id
 `search`
     offset (concept → first neuron, one more at the end), rosetta, mean, unit: arrays; unit has one entry a neuron and
     model (row-major, models as in run, -1 where a model is not asked)
 `concept/<c>`
-    neurons: [{rosetta, mean, trusted, members: [{model, unit, pearson, rank_ab, rank_ba, q, replicates, lift, partial,
-              trusted}]}]         best first; the first member is the anchor's unit
+    neurons: [{rosetta, mean, trusted, members: [{model, unit, pearson, rank_ab, rank_ba, q, replicates, lift,
+              partial}]}]         best first; the first member is the anchor's unit, with the weakest values
     buddies: [[model, unit, pearson, rank_ab, rank_ba, anchor_unit]…]    all of them beyond the strongest, with controls
              and with the anchor itself as well
     rankings: {activation: [image…], agreement: [image…]}
               of the first neuron: by the peak of the anchor's unit, and by the mean over its members of the share of
               the images whose peak is lower
     maps: {grid: [y, x] by model, low: [], high: [] by model, image → [base64 or null by model]}
-              of the first neuron's members, null where a model has none
+              of the first neuron's members, null where a model has none; of a map with finer positions, the highest
+              value of each part (:mod:`rosetta.view.pooling`)
     scatter: {model → [[g, d]…]}   values at sampled positions of at most 64 images, on the pair's common grid
     near: [[concept, similarity]…]
 `image/<i>`

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rosetta.view.colours import gradient, heat, opacity
-from rosetta.view.heatmap import overlay, resample
+from rosetta.view.heatmap import enlarge, overlay, resample
 
 GREY = np.full((40, 60, 3), 128, dtype=np.uint8)
 
@@ -34,6 +36,21 @@ def test_resample_takes_one_map_and_leaves_it_alone() -> None:
 def test_resample_refuses_empty_maps(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="cannot resample"):
         resample(np.zeros(shape), 8)
+
+
+@given(st.integers(1, 150), st.integers(1, 150), st.sampled_from([32, 80, 96, 128]), st.integers(0, 2**32 - 1))
+def test_a_peak_keeps_its_height_and_its_place(height: int, width: int, size: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    maps = random.uniform(-1.0, 0.5, (height, width)).astype(np.float32)
+    place = np.array([random.integers(height), random.integers(width)])
+    maps[tuple(place)] = 1.0
+    drawn = enlarge(maps, size)
+    assert drawn.shape == (size, size)
+    assert drawn.max() == pytest.approx(1.0, abs=1e-6)
+    # The pixel that the centre of the position lies in; on an edge, the two beside it.
+    centre = (place + 0.5) / (height, width) * size
+    first, last = np.ceil(centre - 1 - 1e-6).astype(int), np.floor(centre + 1e-6).astype(int)
+    assert drawn[first[0] : last[0] + 1, first[1] : last[1] + 1].max() == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("grid", [(4, 8), (8, 4), (6, 6), (3, 11)])

@@ -50,7 +50,8 @@ def _example(label: str = "dcgan main.5:12 × lite0 blocks.3:45") -> NullExample
 def _story(matches: MatchColumns | None = None) -> TrustStory:
     return TrustStory(
         name="faces", anchor="dcgan", images=512, q=Q, partial=PARTIAL, judgement="One layer was not judged.",
-        matches=_matches() if matches is None else matches, null=_example(), fingerprint="cafe0123",
+        matches=_matches() if matches is None else matches, neurons=30, trusted_neurons=4, null=_example(),
+        fingerprint="cafe0123",
         command="rosetta trust runs/faces",
     )  # fmt: skip
 
@@ -78,7 +79,10 @@ def test_it_tells_of_every_number_and_when_it_misleads() -> None:
     html = render_trust(story)
     page, words = Reader(html), _words(html)
     kept = story.matches.trusted & ~story.matches.control
-    assert f"{kept.sum()} of 200 matches of dcgan with trained models are trusted, and 0 of 100 with controls." in words
+    assert (
+        f"{kept.sum()} of 200 matches of dcgan with trained models are trusted; for the 100 with controls there is no "
+        "second control to measure them by. So are 4 of 30 Rosetta neurons." in words
+    ), "what could not be asked is not 0"
     for told in (
         "One layer was not judged.", "Benjamini–Hochberg", "generalised Pareto", "both halves", "untrained network",
         "act linearly", "true concept of colour", "aligned faces", "near-duplicates", "q ≤ 0.05", "partial r > 0.1",
@@ -91,6 +95,15 @@ def test_it_tells_of_every_number_and_when_it_misleads() -> None:
     assert len(page.all("svg")) == 7
     assert words.count("When it misleads") == 5
     assert not re.search(r"\bnan\b", words.lower())
+
+
+def test_controls_that_have_a_second_one_are_counted() -> None:
+    matches = _matches()
+    judged = replace(matches, lift=np.where(matches.control, 0.1, matches.lift))
+    judged = replace(judged, trusted=np.all(list(passing(judged, Q, PARTIAL).values()), axis=0))
+    kept = int((judged.trusted & judged.control).sum())
+    assert kept
+    assert f", and {kept} of 100 with controls." in _words(render_trust(_story(judged)))
 
 
 def test_links_lead_to_the_sections_and_back() -> None:

@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from atlas_files import averaged, decoded
+from atlas_files import decoded, peaks_of
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -14,12 +14,13 @@ from PIL import Image
 
 from rosetta.mining.buddies import Neighbours, nearest_neighbours
 from rosetta.view.atlas.columns import columns
-from rosetta.view.atlas.maps import encode, grid_within, quantise, shrink
+from rosetta.view.atlas.maps import encode, quantise
 from rosetta.view.atlas.near import concept_neighbours, listed, mutual
 from rosetta.view.atlas.rankings import choose_images, percentiles, strengths, strongest
 from rosetta.view.atlas.scatter import draw, values_at
 from rosetta.view.atlas.script import json_text, number, numbers, put
 from rosetta.view.atlas.sheets import card, sheet, thumbnail
+from rosetta.view.pooling import shrink
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -93,16 +94,36 @@ def test_columns_of_a_table() -> None:
     }
 
 
-@pytest.mark.parametrize("grid", [(1, 1), (4, 4), (16, 16), (17, 9), (7, 50), (32, 64), (112, 112), (130, 31)])
-@pytest.mark.parametrize("most", [12, 16])
-def test_maps_are_means_over_areas(grid: tuple[int, int], most: int) -> None:
-    maps = np.random.default_rng(0).normal(size=(3, *grid)).astype(np.float16)
+GRIDS = st.tuples(st.integers(1, 70), st.integers(1, 70))
+
+
+@given(GRIDS, st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_a_small_map_has_the_highest_value_of_each_part(grid: tuple[int, int], most: int, seed: int) -> None:
+    maps = np.random.default_rng(seed).normal(size=(2, *grid)).astype(np.float16)
     small = shrink(maps, most)
     assert small.dtype == np.float32
-    assert small.shape[1:] == grid_within(grid, most)
-    for one, before in zip(small, maps.astype(np.float64), strict=True):
-        np.testing.assert_allclose(one, averaged(before, most), atol=1e-5)
-        assert one.mean() == pytest.approx(before.mean(), abs=1e-5)
+    assert small.shape[1:] == tuple(np.minimum(grid, most))
+    for one, before in zip(small, maps, strict=True):
+        np.testing.assert_array_equal(one, peaks_of(before, most))
+
+
+@given(GRIDS, st.integers(1, 40), st.integers(0, 2**32 - 1), st.floats(0.05, 1.0))
+def test_what_is_drawn_at_the_peak_is_what_is_written_beside_it(
+    grid: tuple[int, int], most: int, seed: int, height: float
+) -> None:
+    """The label is the stored peak on the unit's scale; the colour, of whatever map, is within half a step of it."""
+    random = np.random.default_rng(seed)
+    maps = np.minimum(random.normal(scale=0.3, size=(1, *grid)), 0.99 * height).astype(np.float32)
+    place = tuple(int(random.integers(size)) for size in grid)
+    maps[0, *place] = height
+    low, high = np.array([-0.5]), np.array([1.0])
+    label = strengths(maps.max(axis=(1, 2))[:, None], low, high)[0, 0]
+    levels = quantise(shrink(maps, most), low, high)[0]
+    assert abs(float(levels.max()) - 255 * label) <= 0.51
+    strongest_cell = np.argwhere(levels == levels.max()) / levels.shape
+    centre = (np.array(place) + 0.5) / grid
+    inside = (strongest_cell <= centre + 1e-9) & (centre < strongest_cell + 1 / np.array(levels.shape) + 1e-9)
+    assert inside.all(axis=1).any()
 
 
 def test_maps_keep_their_place_and_orientation() -> None:

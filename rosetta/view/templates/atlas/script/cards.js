@@ -13,7 +13,6 @@
     const anchor = run.models[run.anchor];
     const id = concepts.id[row];
     const layer = anchor.layers[concepts.layer[row]];
-    const trusted = concepts.trusted[row];
     return h(
       "div.cell",
       {},
@@ -28,9 +27,7 @@
             "span.line",
             {},
             h("b", {}, `Concept ${id}`),
-            trusted
-              ? parts.chip("trusted", "good", `${text.counted(trusted, "trusted neuron")} of ${concepts.size[row]}`)
-              : null,
+            h("bdi.clip.quiet", { title: layer.name }, layer.name),
           ),
           h(
             "span.line",
@@ -41,8 +38,9 @@
           h(
             "span.line.quiet",
             {},
-            h("span", {}, text.counted(concepts.size[row], "neuron")),
-            h("bdi.clip", { title: layer.name }, layer.name),
+            run.judged
+              ? atlas.trust.share(concepts.trusted[row], concepts.size[row])
+              : h("span", {}, text.counted(concepts.size[row], "neuron")),
           ),
         ),
       ),

@@ -152,9 +152,6 @@
    * @param {number} id
    */
   function head(concepts, id) {
-    const fails = concepts.trusted[id]
-      ? []
-      : atlas.trust.failures(concepts.q[id], concepts.replicates[id], concepts.lift[id], concepts.partial[id]);
     const before = id > 0 ? state.href(`concept/${id - 1}`) : null;
     const after = id + 1 < concepts.id.length ? state.href(`concept/${id + 1}`) : null;
     const layer = run.models[run.anchor].layers[concepts.layer[id]];
@@ -171,15 +168,17 @@
           {},
           h("span", {}, "mean r ", h("b", {}, text.r(concepts.mean[id]))),
           h("span", {}, "least ", h("b", {}, text.r(concepts.min[id]))),
-          h("span", {}, h("b", {}, text.count(concepts.size[id])), concepts.size[id] === 1 ? " neuron" : " neurons"),
+          run.judged
+            ? null
+            : h("span", {}, h("b", {}, text.count(concepts.size[id])), concepts.size[id] === 1 ? " neuron" : " neurons"),
           h("span", {}, "layer ", h("b", {}, names.name(layer.name))),
           run.judged
             ? h(
                 "span",
                 {},
-                concepts.trusted[id]
-                  ? parts.chip(`${concepts.trusted[id]} trusted`, "good")
-                  : [parts.chip("not trusted", "bad"), " ", h("small", {}, fails.map((one) => one.told).join("; "))],
+                atlas.trust.share(concepts.trusted[id], concepts.size[id]),
+                " ",
+                h("small", {}, atlas.trust.passed(concepts, id)),
               )
             : null,
         ),
@@ -205,7 +204,8 @@
      */
     async show(root, first) {
       const id = state.whole(first.path[0], -1, run.concepts);
-      if (id < 0) throw new Error(`there is no concept ${first.path[0] ?? ""}; they run from 0 to ${run.concepts - 1}`);
+      if (!run.concepts) throw new Error("this run has no concept");
+      if (id < 0) throw new Error(`no concept ${first.path[0] ?? ""} in this run; they run from 0 to ${run.concepts - 1}`);
       const [concepts, value] = await Promise.all([atlas.load("concepts"), atlas.load(`concept/${id}`)]);
       const columns = run.models
         .map((_, model) => model)
@@ -254,10 +254,11 @@
         if (!before.startsWith(order)) use.replaceChildren(commands(id, value.rankings[order][0]));
         before = order + show;
         parts.choose(ranking, order);
-        told.textContent =
+        const which =
           order === "activation"
-            ? "The images on which the anchor’s unit is highest. Every unit keeps one colour scale, from its mean over the run to its highest value."
-            : "The images that stand highest among all for the units of every model at once. Every unit keeps one colour scale, from its mean over the run to its highest value.";
+            ? "The images on which the anchor’s unit is highest."
+            : "The images that stand highest among all for the units of every model at once.";
+        told.textContent = `${which} Every unit keeps one colour scale, from its mean over the run to its highest value; where its map is finer than the picture, each part shows its highest value.`;
         stage.replaceChildren(dictionary(value, order, show, columns));
       }
       update(first);

@@ -39,7 +39,7 @@
             );
           }),
           run.judged
-            ? h("td", {}, neuron.trusted ? parts.chip("trusted", "good") : atlas.trust.badge(weakest(neuron)))
+            ? h("td", {}, atlas.trust.badge(neuron))
             : null,
         );
       },
@@ -77,14 +77,6 @@
       ),
       more,
     );
-  }
-
-  /** Of the members that are not trusted the one that fails most. @param {any} neuron */
-  function weakest(neuron) {
-    const failing = neuron.members.filter((/** @type {any} */ member) => !member.trusted && member.pearson !== null);
-    const fails = (/** @type {any} */ member) =>
-      atlas.trust.failures(member.q, member.replicates, member.lift, member.partial).length;
-    return failing.sort((/** @type {any} */ a, /** @type {any} */ b) => fails(b) - fails(a))[0] ?? neuron.members[0];
   }
 
   /** @param {any[]} buddies [model, unit, pearson, rank_ab, rank_ba, anchor_unit] */

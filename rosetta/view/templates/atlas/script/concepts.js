@@ -1,7 +1,7 @@
 /** All concepts as cards, sorted, filtered and searched; what is asked stands in the address. */
 (() => {
   const { h, text, run, state } = atlas;
-  const SORTS = { mean: "Correlation", size: "Neurons", depth: "Depth", id: "Number" };
+  const SORTS = { mean: "Correlation", trusted: "Trusted neurons", size: "Neurons", depth: "Depth", id: "Number" };
 
   /**
    * @param {any} concepts
@@ -9,7 +9,7 @@
    * @param {boolean} turned
    */
   function compare(concepts, sort, turned) {
-    const falling = (sort === "mean" || sort === "size") !== turned;
+    const falling = ["mean", "trusted", "size"].includes(sort) !== turned;
     const column = concepts[sort];
     return (/** @type {number} */ a, /** @type {number} */ b) => {
       if (column[a] === column[b]) return a - b;
@@ -19,6 +19,21 @@
     };
   }
 
+  /**
+   * The places of the model and the layer that an address asks for, −1 where it asks for none; and what is wrong with it.
+   * @param {URLSearchParams} query
+   * @returns {{model: number, layer: number, wrong?: string}}
+   */
+  function layerOf(query) {
+    const none = { model: -1, layer: -1 };
+    const [model, layer] = [query.get("model"), query.get("layer")];
+    try {
+      return model ? atlas.names.find(model, layer || undefined) : none;
+    } catch (error) {
+      return { ...none, wrong: /** @type {Error} */ (error).message };
+    }
+  }
+
   const asksForUnits = (/** @type {URLSearchParams} */ query) => Boolean(query.get("q") || query.get("model"));
 
   /**
@@ -26,11 +41,10 @@
    * @param {any} concepts
    * @param {any} index null where nothing is asked of units
    * @param {URLSearchParams} query
+   * @param {{model: number, layer: number}} place
    * @returns {number[]}
    */
-  function select(concepts, index, query) {
-    const model = state.whole(query.get("model"), -1, run.models.length);
-    const layer = model < 0 ? -1 : state.whole(query.get("layer"), -1, run.models[model].layers.length);
+  function select(concepts, index, query, { model, layer }) {
     const least = state.share(query.get("min"), -1);
     const size = Number(query.get("size")) || 1;
     const q = (query.get("q") ?? "").trim();
@@ -52,7 +66,7 @@
     let waiting = 0;
     const q = h("input", {
       type: "search",
-      placeholder: "lite0 blocks.3, unit 412, cluster 17",
+      placeholder: atlas.names.examples().join(", "),
       "aria-label": "Search concepts by model, layer, unit or number",
       spellcheck: "false",
       autocomplete: "off",
@@ -80,7 +94,7 @@
       "select",
       { "aria-label": "Model whose layer is asked for", onchange: () => patch({ model: model.value, layer: "" }) },
       h("option", { value: "" }, "Any model"),
-      atlas.names.asked.map((place) => h("option", { value: place }, run.models[place].name)),
+      atlas.names.asked.map((place) => h("option", { value: run.models[place].name }, run.models[place].name)),
     );
     const layer = h("select", { "aria-label": "Layer", onchange: () => patch({ layer: layer.value }) });
     const means = concepts.mean.filter((/** @type {number|null} */ value) => value !== null);
@@ -118,22 +132,22 @@
     const shown = h("p.shown", { "aria-live": "polite" });
 
     let layersOf = NaN;
-    /** @param {URLSearchParams} query */
-    function read(query) {
+    /** @param {URLSearchParams} query @param {{model: number, layer: number}} place */
+    function read(query, place) {
       if (document.activeElement !== q) q.value = query.get("q") ?? "";
       sort.value = state.word(query.get("sort"), Object.keys(SORTS));
       order.setAttribute("aria-pressed", String(query.get("order") === "turned"));
-      const place = state.whole(query.get("model"), -1, run.models.length);
-      model.value = place < 0 ? "" : String(place);
-      if (layersOf !== place) {
-        layersOf = place;
+      const asked = run.models[place.model];
+      model.value = asked?.name ?? "";
+      if (layersOf !== place.model) {
+        layersOf = place.model;
         layer.replaceChildren(
           h("option", { value: "" }, "Any layer"),
-          ...(place < 0 ? [] : run.models[place].layers.map((one, number) => h("option", { value: number }, one.name))),
+          ...(asked?.layers ?? []).map((one) => h("option", { value: one.name }, one.name)),
         );
       }
-      layer.disabled = place < 0;
-      layer.value = query.get("layer") ?? "";
+      layer.disabled = !asked;
+      layer.value = asked?.layers[place.layer]?.name ?? "";
       least.value = String(state.share(query.get("min"), low));
       told.textContent = text.r(Number(least.value));
       if (document.activeElement !== size) size.value = String(Number(query.get("size")) || 1);
@@ -150,7 +164,7 @@
         h("label", {}, h("span", {}, "Layer of"), model, layer),
         h("label", {}, h("span", {}, "r ≥"), least, told),
         h("label", {}, h("span", {}, "neurons ≥"), size),
-        run.judged ? h("label", {}, trusted, h("span", {}, "trusted only")) : null,
+        run.judged ? h("label", {}, trusted, h("span", {}, "with a trusted neuron")) : null,
       ),
     );
     filters.open = innerWidth > 760;
@@ -195,31 +209,41 @@
           "how search reads them",
         ),
       );
-      root.append(h("h1.unseen", { tabindex: -1 }, "Concepts"), bar.element, h("section.wide.cards", {}, room, none));
+      const wrong = h("p.none", { hidden: true });
+      root.append(
+        h("h1.unseen", { tabindex: -1 }, "Concepts"),
+        bar.element,
+        h("section.wide.cards", {}, room, none, wrong),
+      );
       const grid = atlas.grid(room, 168, atlas.cards.BELOW, (id) => atlas.cards.card(concepts, id));
       let before = "";
-      const failed = (/** @type {Error} */ error) => {
-        none.textContent = error.message;
-        none.hidden = false;
+      const say = (/** @type {string|undefined} */ text) => {
+        wrong.textContent = text ?? "";
+        wrong.hidden = !text;
       };
       /** @param {any} now */
       function update({ query }) {
-        bar.read(query);
+        const place = layerOf(query);
+        bar.read(query, place);
         if (before === `?${query}`) return;
         if (!index && asksForUnits(query)) {
-          atlas.load("search").then((units) => {
-            index = units;
-            atlas.refresh();
-          }, failed);
+          atlas.load("search").then(
+            (units) => {
+              index = units;
+              atlas.refresh();
+            },
+            (error) => say(error.message),
+          );
           return;
         }
         before = `?${query}`;
-        const found = select(concepts, index, query);
+        const found = place.wrong ? [] : select(concepts, index, query, place);
         bar.report(
           found.length,
           [...query.keys()].some((key) => key !== "sort" && key !== "order"),
         );
-        none.hidden = found.length > 0;
+        none.hidden = found.length > 0 || place.wrong !== undefined;
+        say(place.wrong);
         grid.set(found);
       }
       update(first);

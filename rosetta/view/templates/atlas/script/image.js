@@ -31,6 +31,12 @@
     return x === null || y === null ? null : { x, y };
   }
 
+  /** Whether another concept is drawn than the address asks for. @param {URLSearchParams} query @param {any} chosen */
+  function missing(query, chosen) {
+    const asked = query.get("concept");
+    return asked && asked !== String(chosen.id) ? `There is no concept ${asked}. ` : "";
+  }
+
   const short = (/** @type {number} */ value) => String(Number(text.clamp(value, 0, 1).toFixed(3)));
 
   /**
@@ -71,8 +77,11 @@
      */
     async show(root, first) {
       const image = state.whole(first.path[0], -1, run.images);
+      if (image < 0) throw new Error(`no image ${first.path[0] ?? ""} in this run; they run from 0 to ${run.images - 1}`);
       if (!run.shown.includes(image))
-        throw new Error(`there is no file of image ${first.path[0] ?? ""}; see the list of images`);
+        throw new Error(
+          `image ${image} has no page: only the ${text.count(run.shown.length)} do on which concepts are strongest`,
+        );
       const [concepts, value] = await Promise.all([atlas.load("concepts"), atlas.load(`image/${image}`)]);
       const entries = value.concept.map((/** @type {number} */ id, /** @type {number} */ number) => ({
         id,
@@ -222,7 +231,7 @@
         room.replaceChildren(parts.tile(image, chosen?.field ?? null, show, "", parts.large(image)));
         caption.replaceChildren(
           chosen
-            ? `Drawn: concept ${chosen.id}, mean r ${text.r(concepts.mean[chosen.id])}. `
+            ? `${missing(query, chosen)}Drawn: concept ${chosen.id}, mean r ${text.r(concepts.mean[chosen.id])}. `
             : "No concept is known here.",
           chosen ? parts.scale(show, null, null) : "",
         );

@@ -40,6 +40,7 @@
     field.select();
   };
 
+  document.getElementById("example").textContent = atlas.names.examples()[0];
   document.getElementById("help").addEventListener("click", () => help.showModal());
   help.addEventListener("click", (event) => {
     if (event.target === help) help.close();

@@ -22,7 +22,7 @@
 
   async function route() {
     const now = state.read();
-    const next = [now.view, ...now.path].join("/");
+    const next = state.join(now.view, ...now.path);
     if (next === place) {
       atlas.current?.update?.(now);
       return;
@@ -40,18 +40,23 @@
     main.replaceChildren(root);
     main.setAttribute("aria-busy", "true");
     const view = Object.hasOwn(atlas.views, now.view) ? atlas.views[now.view] : null;
-    const title = view?.title(now) ?? "Not here";
-    document.title = `${title} · ${run.name}`;
     for (const link of document.querySelectorAll("header [data-view]")) {
       link.toggleAttribute("aria-current", link.getAttribute("data-view").split(" ").includes(now.view));
       if (link.hasAttribute("aria-current")) link.setAttribute("aria-current", "page");
     }
     let shown = null;
+    let title = "Not here";
     try {
       if (!view) throw new Error(`the atlas has no view “${now.view}”`);
+      const called = view.title(now);
+      document.title = `${called} · ${run.name}`;
       shown = await view.show(root, now);
+      title = called;
     } catch (error) {
-      if (mine === turn) root.replaceChildren(failed(error));
+      if (mine === turn) {
+        root.replaceChildren(failed(error));
+        document.title = `${title} · ${run.name}`;
+      }
     }
     if (mine !== turn) {
       shown?.leave?.();

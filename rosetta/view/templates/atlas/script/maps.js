@@ -10,7 +10,7 @@
 (() => {
   /** Where contours run, as shares of the unit's scale. */
   const LEVELS = [0.25, 0.5, 0.75];
-  /** Cells of a side of the lattice that contours are followed on. */
+  /** Cells of a side of the lattice that contours are followed on, at least. */
   const LATTICE = 64;
 
   /**
@@ -93,14 +93,15 @@
   /**
    * Marching squares: the line on which a lattice is at a level, as pieces, one or two a cell. Corners count clockwise
    * from the top left, side k runs from corner k to the next.
-   * @param {Float32Array} lattice @param {number} cells of a side @param {number} level
+   * @param {Float32Array} lattice @param {number} rows of cells @param {number} columns of cells
+   * @param {number} level
    * @returns {number[][]} [y, x, y, x] of each piece, in cells
    */
-  function contour(lattice, cells, level) {
+  function contour(lattice, rows, columns, level) {
     const pieces = [];
-    const side = cells + 1;
-    for (let y = 0; y < cells; y += 1) {
-      for (let x = 0; x < cells; x += 1) {
+    const side = columns + 1;
+    for (let y = 0; y < rows; y += 1) {
+      for (let x = 0; x < columns; x += 1) {
         const from = y * side + x;
         const corner = [lattice[from], lattice[from + 1], lattice[from + side + 1], lattice[from + side]];
         const crossed = [];
@@ -144,13 +145,15 @@
    */
   function lines(canvas, field) {
     const context = canvas.getContext("2d");
-    const lattice = sample(field, corners(LATTICE), corners(LATTICE));
-    const [down, across] = [canvas.height / LATTICE, canvas.width / LATTICE];
+    // With an even number of cells a position, a corner lies at its centre.
+    const [rows, columns] = [field.height, field.width].map((size) => 2 * size * Math.ceil(LATTICE / 2 / size));
+    const lattice = sample(field, corners(rows), corners(columns));
+    const [down, across] = [canvas.height / rows, canvas.width / columns];
     const thin = canvas.width / (canvas.clientWidth || canvas.width);
     context.lineCap = "round";
     for (const share of LEVELS) {
       const path = new Path2D();
-      for (const [y0, x0, y1, x1] of contour(lattice, LATTICE, share * 255)) {
+      for (const [y0, x0, y1, x1] of contour(lattice, rows, columns, share * 255)) {
         path.moveTo(x0 * across, y0 * down);
         path.lineTo(x1 * across, y1 * down);
       }
@@ -172,8 +175,10 @@
     const size = lined
       ? Math.round((canvas.clientWidth || 128) * Math.min(devicePixelRatio || 1, 2))
       : Math.min(256, Math.max(128, canvas.clientWidth));
-    canvas.width = size;
-    canvas.height = size;
+    // With an odd number of pixels a position, one lies at its centre: a peak is drawn as high as it is.
+    const pixels = (/** @type {number} */ positions) => positions * (2 * Math.floor(Math.ceil(size / positions) / 2) + 1);
+    canvas.width = lined || !field ? size : pixels(field.width);
+    canvas.height = lined || !field ? size : pixels(field.height);
     if (!field) return;
     if (lined) lines(canvas, field);
     else heat(canvas, field, show === "plain");

@@ -33,7 +33,8 @@
  * @property {number} concepts
  * @property {number} rosetta
  * @property {boolean} judged
- * @property {number} trusted
+ * @property {number} trusted Rosetta neurons
+ * @property {number} trusted_concepts those with at least one of them
  * @property {number|null} q
  * @property {number|null} partial
  * @property {string} judgement

@@ -10,6 +10,16 @@
   const figure = (name, value, href) =>
     h("div", {}, h("dt", {}, name), h("dd", {}, href ? h("a", { href }, value) : value));
 
+  /** What can be trusted before what was found. @param {number} models that are no controls */
+  function headline(models) {
+    if (!run.concepts) return "No concept is shared by all models yet";
+    const found = `${text.counted(run.concepts, "concept")} that ${text.counted(models, "model")} share`;
+    if (!run.judged) return found;
+    const trusted = run.trusted ? text.counted(run.trusted, "trusted neuron") : "No trusted neuron";
+    const where = run.trusted ? text.count(run.trusted_concepts) : "any";
+    return `${trusted}, in ${where} of ${found}`;
+  }
+
   function head() {
     const anchor = run.models[run.anchor];
     const controls = run.models.filter((model) => model.control).length;
@@ -20,9 +30,7 @@
       h(
         "h1",
         { tabindex: -1 },
-        run.concepts
-          ? `${text.counted(run.concepts, "concept")} that ${text.counted(run.models.length - controls, "model")} share`
-          : "No concept is shared by all models yet",
+        headline(run.models.length - controls),
       ),
       h(
         "p.lede",
@@ -36,11 +44,11 @@
       h(
         "dl.figures",
         {},
-        figure("concepts", text.count(run.concepts), "#/concepts"),
-        figure("Rosetta neurons", text.count(run.rosetta)),
         run.judged
-          ? figure("of them trusted", text.count(run.trusted), run.trusted ? "#/concepts?trusted=1" : undefined)
+          ? figure("trusted neurons", text.count(run.trusted), run.trusted ? "#/concepts?trusted=1" : undefined)
           : null,
+        figure("Rosetta neurons", text.count(run.rosetta)),
+        figure("concepts", text.count(run.concepts), "#/concepts"),
         figure("images", text.count(run.images), "#/images"),
         figure(
           "models",
@@ -60,14 +68,14 @@
     const share = model.units ? model.matched / model.units : 0;
     const survives = model.survives ?? {};
     const number = (/** @type {number|null|undefined} */ value) =>
-      h("td.n", {}, typeof value === "number" ? text.count(value) : "–");
+      h("td.n", {}, typeof value === "number" ? text.count(value) : value === null ? "not asked" : "–");
     return h(
       model.control ? "tr.control" : "tr",
       {},
       h(
         "th",
         { scope: "row" },
-        h("a", { href: `#/unit/${place}/0/0` }, names.name(model.name, "bdi.clip.strong")),
+        h("a", { href: names.channelAddress(place, 0, 0) }, names.name(model.name, "bdi.clip.strong")),
         place === run.anchor ? parts.chip("anchor") : null,
         model.control ? parts.chip("control", "control") : null,
         h("small", { title: model.model }, h("bdi.clip", {}, model.model)),
@@ -171,8 +179,16 @@
               h(
                 "div.heading",
                 {},
-                h("h2", { id: "strong-title" }, "Strongest concepts"),
-                h("a", { href: "#/concepts" }, "All concepts →"),
+                h(
+                  "h2",
+                  { id: "strong-title" },
+                  run.trusted ? "Strongest concepts, trusted neurons first" : "Strongest concepts",
+                ),
+                h(
+                  "a",
+                  { href: run.trusted ? "#/concepts?sort=trusted" : "#/concepts" },
+                  "All concepts →",
+                ),
               ),
               h(
                 "div.shelf",

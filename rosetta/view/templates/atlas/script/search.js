@@ -3,13 +3,14 @@
  * numbers rather than ranked as text: a text index would find `blocks.3` in `blocks.31`, and could not say that
  * `lite0 blocks.3` means one and the same unit.
  *
- * Words form clauses, each to be met by one unit; a model's name opens the next clause. A concept is found if one of
- * its Rosetta neurons meets all clauses.
+ * Words form clauses, each to be met by one unit; a model's name opens the next clause, and so does a second unit as the
+ * page writes it, `blocks.4·63` or `main.8:20`. A concept is found if one of its Rosetta neurons meets all clauses.
  *
  * @typedef {object} Word
  * @property {"name"|"unit"|"channel"|"neuron"|"concept"|"number"} kind
  * @property {string} text
  * @property {number} number
+ * @property {boolean} [whole] a layer's whole name, of a unit as the page writes it
  *
  * @typedef {object} Index
  * @property {number[]} offset
@@ -29,19 +30,42 @@
     cluster: "concept",
   };
 
+  const lower = models.map((model) => ({
+    name: model.name.toLowerCase(),
+    layers: model.layers.map((layer) => layer.name.toLowerCase()),
+  }));
+
+  /**
+   * A bare word, taken apart where it is a unit, and no name holds it as it is. The dot of a copied heading says nothing.
+   * @param {string} text
+   * @returns {Array<{text: string, quoted: boolean, channel?: string}>}
+   */
+  function written(text) {
+    if (text === "·") return [];
+    const unit = /^(.+)[·:](\d+)$/.exec(text);
+    const named = lower.some((model) => [model.name, ...model.layers].some((name) => name.includes(text)));
+    if (!unit || named || KINDS[unit[1]]) return [{ text, quoted: false }];
+    return [{ text: unit[1], quoted: false, channel: unit[2] }];
+  }
+
   /**
    * @param {string} query
    * @returns {Word[]}
    */
   function words(query) {
-    const found = [...query.matchAll(/"([^"]*)"?|(\S+)/g)].map((match) => ({
-      text: (match[1] ?? match[2]).toLowerCase(),
-      quoted: match[1] !== undefined,
-    }));
+    const found = [...query.matchAll(/"([^"]*)"?(?:[·:](\d+)(?!\S))?|(\S+)/g)].flatMap(([, quote, channel, bare]) =>
+      quote === undefined ? written(bare.toLowerCase()) : { text: quote.toLowerCase(), quoted: true, channel },
+    );
     const made = [];
     for (let place = 0; place < found.length; place += 1) {
-      const { text, quoted } = found[place];
+      const { text, quoted, channel } = found[place];
       const next = found[place + 1];
+      if (channel !== undefined) {
+        const whole = lower.some((model) => model.layers.includes(text));
+        made.push({ kind: /** @type {const} */ ("name"), text, number: -1, whole });
+        made.push({ kind: /** @type {const} */ ("channel"), text, number: Number(channel) });
+        continue;
+      }
       const glued = quoted ? null : /^(unit|channel|neuron|rosetta|concept|cluster)[:=#]?(\d+)$/.exec(text);
       if (glued) made.push({ kind: KINDS[glued[1]], text, number: Number(glued[2]) });
       else if (!quoted && KINDS[text] && next && /^#?\d+$/.test(next.text)) {
@@ -69,11 +93,6 @@
     return false;
   }
 
-  const lower = models.map((model) => ({
-    name: model.name.toLowerCase(),
-    layers: model.layers.map((layer) => layer.name.toLowerCase()),
-  }));
-
   /** @param {string} text */
   const opens = (text) =>
     lower.some((model) => model.name === text) ||
@@ -89,7 +108,9 @@
     const found = [[]];
     for (const word of all) {
       if (word.kind === "concept" || word.kind === "neuron") continue;
-      if (word.kind === "name" && opens(word.text) && found[found.length - 1].length) found.push([]);
+      const clause = found[found.length - 1];
+      const second = word.whole && clause.some((one) => one.whole);
+      if (clause.length && (second || (word.kind === "name" && !word.whole && opens(word.text)))) found.push([]);
       found[found.length - 1].push(word);
     }
     return found.filter((clause) => clause.length);
@@ -100,7 +121,11 @@
     const names = clause.filter((word) => word.kind === "name");
     const numbers = clause.filter((word) => word.kind !== "name");
     const layers = lower.map((model) =>
-      model.layers.map((layer) => names.every((word) => holds(model.name, word.text) || holds(layer, word.text))),
+      model.layers.map((layer) =>
+        names.every((word) =>
+          word.whole ? layer === word.text : holds(model.name, word.text) || holds(layer, word.text),
+        ),
+      ),
     );
     return (/** @type {number} */ model, /** @type {number} */ unit, /** @type {number} */ concept) => {
       const layer = atlas.names.layerOf(model, unit);

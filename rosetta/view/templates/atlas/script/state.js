@@ -1,6 +1,7 @@
 /**
  * The state of the page is its address: `#/concepts?sort=size&q=lite0+blocks.3`. What is left at its default is left
- * out, so that addresses stay short enough to send.
+ * out, so that addresses stay short enough to send. Names stand in it as they are called, whatever they hold: each piece
+ * is encoded by itself, so a slash of a name is none of the address.
  *
  * @typedef {object} State
  * @property {string} view
@@ -8,15 +9,27 @@
  * @property {URLSearchParams} query
  */
 (() => {
+  /** A piece of an address as it is called. Who types one need not encode it. @param {string} piece */
+  function decoded(piece) {
+    try {
+      return decodeURIComponent(piece);
+    } catch {
+      return piece;
+    }
+  }
+
   /** @returns {State} */
   function read(hash = location.hash) {
     const [place, query = ""] = hash.replace(/^#\/?/, "").split(/\?(.*)/s);
-    const [view, ...path] = place.split("/").filter(Boolean);
+    const [view, ...path] = place.replace(/\/+$/, "").split("/").map(decoded);
     return { view: view || "overview", path, query: new URLSearchParams(query) };
   }
 
+  /** The pieces of a place as one. @param {...any} pieces such as `"unit", "lite0", "blocks.3", 7` */
+  const join = (...pieces) => pieces.map((piece) => encodeURIComponent(String(piece))).join("/");
+
   /**
-   * @param {string} place such as `concept/3`
+   * @param {string} place as `join` makes it, `concept/3` say
    * @param {Object<string, any>|URLSearchParams} [query]
    */
   function href(place, query = {}) {
@@ -39,7 +52,7 @@
       if (value === null || value === undefined || value === "") state.query.delete(key);
       else state.query.set(key, String(value));
     }
-    history.replaceState(history.state, "", href([state.view, ...state.path].join("/"), state.query));
+    history.replaceState(history.state, "", href(join(state.view, ...state.path), state.query));
     atlas.refresh();
   }
 
@@ -72,5 +85,5 @@
     return text !== null && words.includes(text) ? text : words[0];
   }
 
-  atlas.state = { read, href, patch, whole, share, word };
+  atlas.state = { read, join, href, patch, whole, share, word };
 })();

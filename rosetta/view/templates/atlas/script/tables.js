@@ -51,7 +51,8 @@
      */
     async show(root, first) {
       const names = run.tables;
-      const name = names.includes(first.path[0]) ? first.path[0] : names[0];
+      const name = first.path[0] ?? names[0];
+      if (!names.includes(name)) throw new Error(`no table ${name} in this run; its tables are ${names.join(", ")}`);
       const columns = await atlas.load(`table/${name}`);
       const keys = Object.keys(columns);
       const rows = keys.length ? columns[keys[0]].length : 0;

@@ -1,6 +1,6 @@
 /**
- * Why a match is not trusted, in the words of the trust page. A value that is missing was not judged: it passes
- * nothing and fails nothing.
+ * What is trusted: a Rosetta neuron or not; of a concept, so many of its neurons. And why a neuron is not, in the words of
+ * the trust page. A value that is missing was not judged: it passes nothing and fails nothing.
  */
 (() => {
   const { run, text } = atlas;
@@ -24,13 +24,14 @@
   }
 
   /**
-   * @param {any} member
+   * @param {any} neuron its first member is the anchor's, with the weakest value of its matches
    * @returns {any}
    */
-  function badge(member) {
+  function badge(neuron) {
     if (!run.judged) return null;
-    if (member.trusted) return atlas.parts.chip("trusted", "good");
-    const found = failures(member.q, member.replicates, member.lift, member.partial);
+    if (neuron.trusted) return atlas.parts.chip("trusted", "good");
+    const [own] = neuron.members;
+    const found = failures(own.q, own.replicates, own.lift, own.partial);
     return atlas.parts.chip(
       found.map((one) => one.word).join(", ") || "not trusted",
       "bad",
@@ -38,5 +39,30 @@
     );
   }
 
-  atlas.trust = { failures, badge };
+  /**
+   * @param {number} trusted
+   * @param {number} size neurons
+   */
+  function share(trusted, size) {
+    const told = `${text.count(trusted)} of ${text.counted(size, "neuron")} trusted`;
+    return trusted ? atlas.parts.chip(told, "good") : atlas.h("span.quiet", {}, told);
+  }
+
+  /**
+   * Of a concept, how many of its neurons pass each test.
+   * @param {any} concepts the columns
+   * @param {number} row
+   */
+  function passed(concepts, row) {
+    const told = (/** @type {string} */ test, /** @type {string} */ words) =>
+      concepts[test][row] === null ? `${words}: not asked` : `${text.count(concepts[test][row])} ${words}`;
+    return [
+      told("chance", "beyond chance"),
+      told("replicates", "in both halves of the images"),
+      told("lift", "above every control"),
+      told("partial", "not explained by pixels"),
+    ].join(", ");
+  }
+
+  atlas.trust = { badge, share, passed };
 })();

@@ -82,35 +82,38 @@
   }
 
   atlas.views.unit = {
-    title: (/** @type {any} */ { path }) => (path.length ? `Unit ${path.join("/")}` : "Units"),
+    title(/** @type {any} */ { path }) {
+      const { model, layer, channel } = names.locate(path);
+      return path.length ? `${run.models[model].layers[layer].name}·${channel} of ${run.models[model].name}` : "Units";
+    },
     /**
      * @param {HTMLElement} root
      * @param {any} now
      */
     async show(root, { path }) {
-      const model = state.whole(path[0], run.anchor, run.models.length);
+      const { model, layer, channel } = names.locate(path);
       const { layers } = run.models[model];
-      const layer = state.whole(path[1], 0, layers.length);
       const { channels } = layers[layer];
-      const channel = state.whole(path[2], 0, channels);
       const value = await atlas.load(`unit/${model}.${layer}`);
-      const go = (/** @type {any[]} */ ...place) => {
-        location.hash = state.href(`unit/${place.join("/")}`);
+      // What is sent on names the unit, even where it was found by its place.
+      if (path.length) history.replaceState(history.state, "", names.channelAddress(model, layer, channel));
+      const go = (/** @type {[number, number, number]} */ ...place) => {
+        location.hash = names.channelAddress(...place);
       };
 
       const models = h(
         "select",
-        { id: "unit-model", "aria-label": "Model", onchange: () => go(models.value, 0, 0) },
+        { id: "unit-model", "aria-label": "Model", onchange: () => go(Number(models.value), 0, 0) },
         run.models.map((one, place) => h("option", { value: place }, one.control ? `${one.name} (control)` : one.name)),
       );
       const chosen = h(
         "select",
-        { id: "unit-layer", "aria-label": "Layer", onchange: () => go(model, chosen.value, 0) },
+        { id: "unit-layer", "aria-label": "Layer", onchange: () => go(model, Number(chosen.value), 0) },
         layers.map((one, place) => h("option", { value: place }, one.name)),
       );
       const number = h(
         "select",
-        { id: "unit-channel", "aria-label": "Channel", onchange: () => go(model, layer, number.value) },
+        { id: "unit-channel", "aria-label": "Channel", onchange: () => go(model, layer, Number(number.value)) },
         Array.from({ length: channels }, (_, place) =>
           h(
             "option",
@@ -120,8 +123,8 @@
         ),
       );
       [models.value, chosen.value, number.value] = [String(model), String(layer), String(channel)];
-      const before = channel > 0 ? state.href(`unit/${model}/${layer}/${channel - 1}`) : null;
-      const after = channel + 1 < channels ? state.href(`unit/${model}/${layer}/${channel + 1}`) : null;
+      const before = channel > 0 ? names.channelAddress(model, layer, channel - 1) : null;
+      const after = channel + 1 < channels ? names.channelAddress(model, layer, channel + 1) : null;
       const near = Object.keys(value.near)
         .map(Number)
         .sort((a, b) => Number(run.models[a].control) - Number(run.models[b].control) || a - b);
