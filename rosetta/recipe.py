@@ -97,7 +97,7 @@ class Images(Strict):
     size: int = Field(256, ge=1, le=4096, description="Side of the square that a source's images are cropped to.")
     order: Literal["drawn", "listed"] = Field(
         "drawn",
-        description="Of a source's images: drawn by seed, evenly from every folder, or as listed, for frames of a film.",
+        description="Of a source's images: drawn by seed, evenly from every folder, or as listed, for a film's frames.",
     )
     skip_bad: bool = Field(False, description="Leave out files of a source that cannot be read as images.")
     from_: str | None = Field(

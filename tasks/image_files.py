@@ -1,29 +1,16 @@
-"""Image files: which a source has, and each as a square of pixels."""
+"""The image files of a source."""
 
-import io
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import fsspec
-import numpy as np
-import numpy.typing as npt
 from fsspec.core import url_to_fs
-from PIL import Image, ImageOps
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
 _STAMPS = ("mtime_ns", "mtime", "LastModified", "last_modified", "updated", "ETag", "created")
-
-
-class BadImageError(UserError):
-    """A file that is no image, or not all of one."""
-
-    def __init__(self, file: "ImageFile", reason: str) -> None:
-        super().__init__(f"image {file.source} is damaged ({reason}); remove it or narrow the glob")
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -74,25 +61,3 @@ def list_source(images: Images) -> list[ImageFile]:
 def _stamp(about: dict[str, Any]) -> str:
     value = next((about[key] for key in _STAMPS if about.get(key) is not None), "")
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def read_file(file: ImageFile) -> bytes:
-    """All of a file."""
-    with fsspec.open(file.url, "rb") as opened:
-        return bytes(opened.read())
-
-
-def square(file: ImageFile, content: bytes, size: int) -> npt.NDArray[np.uint8]:
-    """(size, size, rgb): the shorter side scaled to `size`, the middle of the longer.
-
-    Raises
-    ------
-    BadImageError
-        The file is no image, or not all of one.
-    """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadImageError(file, str(error)) from None
