@@ -88,7 +88,7 @@ class SourceStore(ImageStore):
 
     def records(self, block: int | None = None) -> list[FileRecord]:
         """The file of each image, of one block where it is in or of all; without names where that is not known."""
-        if block is not None and not self.written()[block]:
+        if block is not None and not self._is_in(block):
             return []
         span = slice(None) if block is None else block_slice(block, self.block, self.count)
         columns = [map(str, np.asarray(self._array(name)[span])) for name in _OF_A_FILE]
@@ -98,7 +98,7 @@ class SourceStore(ImageStore):
         """Write a block, then its marker; the last one may hold fewer images than there is room for."""
         span = block_slice(block, self.block, self.count)
         room = span.stop - span.start
-        if self.written()[block]:
+        if self._is_in(block):
             self._array("written")[block] = False
         self._array("pixels")[span] = np.pad(pixels, [(0, room - len(pixels)), *[(0, 0)] * 3])
         for name in _OF_A_FILE:
@@ -133,14 +133,20 @@ class SourceStore(ImageStore):
         self._array("pixels").attrs["coordinates"] = " ".join(["source", *labels])
         content = _digest([record.source, record.sha256] for record in records)
         told = Fingerprint({**settings.depends, "content": content}).attributes()
-        stamps = stamps_digest([*records, *(one.record for one in left_out)])
-        self.group.attrs.update({**told, "stamps": stamps, "left_out": [asdict(one) for one in left_out]})
+        stamps = stamps_digest(records, (one.record for one in left_out))
+        self.group.attrs.update({**told, "stamps": stamps, "left_out": [{**asdict(one.record), "reason": one.reason} for one in left_out]})
         zarrs.complete(self.group)
 
     def left_out(self) -> list[LeftOut]:
         """The files that are in the source but not among the images, as they are bad."""
         told: Any = self.group.attrs.get("left_out", [])
-        return [LeftOut(FileRecord(**one["record"]), one["reason"]) for one in told]
+        return [LeftOut(FileRecord(*(one[name] for name in _OF_A_FILE)), one["reason"]) for one in told]
+
+    def _is_in(self, block: int) -> bool:
+        try:
+            return bool(self._array("written")[block])
+        except ValueError:  # its checksum
+            return False
 
     def _resize(self, images: int) -> None:
         if self.count != images:
@@ -161,9 +167,9 @@ def was_never_finished(depends: Mapping[str, Any]) -> bool:
     return "order" in depends and "content" not in depends
 
 
-def stamps_digest(records: Iterable[FileRecord]) -> str:
+def stamps_digest(images: Iterable[FileRecord], left_out: Iterable[FileRecord]) -> str:
     """Of the stamps of files, in any order."""
-    return _digest(sorted([record.source, record.stamp] for record in records))
+    return _digest([[one.source, one.stamp] for one in sorted(some, key=lambda one: one.source)] for some in (images, left_out))
 
 
 def accepted_stamps(root: Root, images: str) -> str:
@@ -181,5 +187,5 @@ def accept_stamps(root: Root, images: str, stamps: str) -> None:
         root.write_bytes(_ACCEPTED, json.dumps({"images": images, "stamps": stamps}).encode())
 
 
-def _digest(rows: Iterable[list[str]]) -> str:
+def _digest(rows: Iterable[Any]) -> str:
     return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()

@@ -16,7 +16,7 @@ from storage.blocks import MIB, block_count, block_size
 from storage.fingerprint import Fingerprint
 from storage.images import PATH, ImageStore
 from storage.location import Root
-from storage.shared import turn
+from storage.shared import place_of, turn
 from storage.source_images import FileRecord, LeftOut, SourceStore
 from storage.zarrs import stored_attributes
 from tasks.dump import model_block
@@ -24,7 +24,7 @@ from tasks.image_files import ImageFile
 from tasks.image_pixels import BadImageError, content_of, square
 from tasks.meter import saw_images
 from tasks.progress import log, track
-from tasks.source_images import named, record_of, settings
+from tasks.source_images import named, recognise, record_of, settings
 from tasks.stage import Outcome, stage
 
 DEFAULT_COUNT = 512
@@ -48,6 +48,8 @@ def draw_images(
 
     Parameters
     ----------
+    wanted
+        Of a generator's images; of a source's it is known only when its files have been read.
     files
         Those of a source, see :func:`tasks.source_images.in_order`.
 
@@ -58,7 +60,7 @@ def draw_images(
     """
     with turn(root, PATH):
         if generator is None:
-            return _read_source(root, wanted, recipe.images, files, recipe.compute.chunk_mib)
+            return _read_source(root, recipe.images, files, recipe.compute.chunk_mib)
         return _lay_latents_out(root, wanted, recipe, generator, device)
 
 
@@ -80,12 +82,12 @@ def _lay_latents_out(root: Root, wanted: Fingerprint, recipe: Recipe, generator:
     return "done"
 
 
-def _read_source(
-    root: Root, wanted: Fingerprint, images: Images, files: Sequence[ImageFile], chunk_mib: int
-) -> Outcome:
+def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int) -> Outcome:
     """Scale and crop the files of a source to squares and write them, in their order and without gaps."""
-    found = stored_attributes(root, PATH)
-    if found is not None and found["fingerprint"] == wanted.digest and found["complete"]:
+    found = recognise(place_of(root, PATH), images, files)
+    if found.refusal:
+        raise UserError(found.refusal)
+    if found.fingerprint is not None and (stored_attributes(root, PATH) or {}).get("complete"):
         return "skipped"
     room = images.count or len(files)
     block = block_size(images.size**2 * 3, chunk_mib * MIB, room)
@@ -103,17 +105,15 @@ def _read_source(
                 if good:
                     reading.keep(number, good)
             advance(wanted_images)
+    bad = f"{len(reading.bad):,} of {len(candidates):,} files cannot be read: {_told(reading.bad)}"
     if reading.bad and not images.skip_bad:
-        raise UserError(
-            f"images.source: {_told(reading.bad, len(candidates))}; remove them, or leave them out with --set"
-            " images.skip_bad=true"
-        )
+        raise UserError(f"images.source: {bad}; remove them, or leave them out with --set images.skip_bad=true")
     if not reading.images:
-        raise UserError(f"images.source: {_told(reading.bad, len(candidates))}; there is nothing to mine")
+        raise UserError(f"images.source: {bad}; nothing is left to mine")
     if reading.bad:
-        log.warning("images: left out %s", _told(reading.bad, reading.at))
-    if reading.images < room:
-        log.warning("images: %d instead of %d", reading.images, room)
+        log.warning("images: left out %d files: %s", len(reading.bad), _told(reading.bad))
+    if images.count and reading.images < images.count:
+        log.warning("images: %d instead of the %d that images.count asks for", reading.images, images.count)
     listed = sorted(file.source for file in files)
     store.finish_files(
         settings(images), reading.images, {source: place for place, source in enumerate(listed)}, reading.bad
@@ -189,6 +189,5 @@ class _Reading:
             return LeftOut(record, error.reason)
 
 
-def _told(bad: Sequence[LeftOut], files: int) -> str:
-    which = named([f"{one.record.source} {one.reason}" for one in bad])
-    return f"{len(bad):,} of {files:,} files cannot be read: {which}"
+def _told(bad: Sequence[LeftOut]) -> str:
+    return named([f"{one.record.source} {one.reason}" for one in bad])

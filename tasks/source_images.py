@@ -79,6 +79,10 @@ def record_of(file: ImageFile, content: bytes | None) -> FileRecord:
     return FileRecord(file.source, f"{file.size} {file.modified}", digest)
 
 
+def _as_it_is(file: ImageFile) -> FileRecord:
+    return record_of(file, None)
+
+
 def recognise(place: Place, images: Images, files: Sequence[ImageFile]) -> Recognised:
     """Compare the images in a place with a recipe's source; nothing is written.
 
@@ -103,15 +107,17 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile]) -> Recog
     store = SourceStore.read(place)
     left = {one.record.source: one.record for one in store.left_out()} if images.skip_bad else {}
     chosen = [file for file in files if file.source not in left][: images.count]
-    both = [*chosen, *(file for file in files if file.source in left)]
-    found, stamps = Fingerprint(depends), stamps_digest(record_of(file, None) for file in both)
+    bad = [file for file in files if file.source in left]
+    found, stamps = Fingerprint(depends), stamps_digest(*(map(_as_it_is, some) for some in (chosen, bad)))
     if stamps in (attributes.get("stamps"), accepted_stamps(place.root, found.digest)):
         return Recognised(found)
     records = store.records()
     if difference := _other_files(chosen, records, attributes.get("complete") is True):
         return _refused(difference)
     then = {record.source: record for record in records} | left
-    doubtful = [file for file in both if file.source in then and record_of(file, None).stamp != then[file.source].stamp]
+    doubtful = [
+        file for file in (*chosen, *bad) if file.source in then and _as_it_is(file).stamp != then[file.source].stamp
+    ]
     if changed := [file.source for file in doubtful if str(file.size) != then[file.source].size]:
         return _refused(f"{named(changed)} changed")
     log.info("images: comparing the content of %d files that were written since", len(doubtful))
