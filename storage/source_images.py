@@ -132,9 +132,10 @@ class SourceStore(ImageStore):
                 zarrs.create_labels(self.group, name, labels[name], "image")
         self._array("pixels").attrs["coordinates"] = " ".join(["source", *labels])
         content = _digest([record.source, record.sha256] for record in records)
-        told = Fingerprint({**settings.depends, "content": content}).attributes()
+        told = Fingerprint({**settings.depends, "content": content})
         stamps = stamps_digest(records, (one.record for one in left_out))
-        self.group.attrs.update({**told, "stamps": stamps, "left_out": [{**asdict(one.record), "reason": one.reason} for one in left_out]})
+        bad = [{**asdict(one.record), "reason": one.reason} for one in left_out]
+        self.group.update_attributes({**told.attributes(), "stamps": stamps, "left_out": bad})
         zarrs.complete(self.group)
 
     def left_out(self) -> list[LeftOut]:
@@ -169,7 +170,9 @@ def was_never_finished(depends: Mapping[str, Any]) -> bool:
 
 def stamps_digest(images: Iterable[FileRecord], left_out: Iterable[FileRecord]) -> str:
     """Of the stamps of files, in any order."""
-    return _digest([[one.source, one.stamp] for one in sorted(some, key=lambda one: one.source)] for some in (images, left_out))
+    return _digest(
+        [[one.source, one.stamp] for one in sorted(some, key=lambda one: one.source)] for some in (images, left_out)
+    )
 
 
 def accepted_stamps(root: Root, images: str) -> str:
