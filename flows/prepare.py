@@ -2,7 +2,6 @@
 
 from flows.forecast import forecast, units_of
 from flows.survey import Survey, survey
-from rosetta.errors import UserError
 from rosetta.recipe import Recipe
 from storage import activations, provenance
 
@@ -19,8 +18,7 @@ def prepare(recipe: Recipe, replace: bool = False) -> Survey:
     plan = survey(recipe)
     if not replace:
         provenance.require_same_run(plan.root, recipe)
-        if plan.recognised.refusal:
-            raise UserError(plan.recognised.refusal)
+        plan.recognised.require_none_other()
         for path, wanted in plan.known_stores():
             if (found := plan.stored(path)) is not None:
                 wanted.require_match(path, found)

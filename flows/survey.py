@@ -338,6 +338,10 @@ def _shared(plan: Survey) -> Survey:
     if plan.recipe.images.from_ is None:
         return plan
     home = Root(plan.recipe.images.from_)
+    if plan.recognised.difference and images_place(plan).root == home:
+        raise UserError(
+            f"images.from: {home.shown} has other images ({plan.recognised.difference}); give another root, or none"
+        )
     if plan.generator is None and not plan.files:
         plan = replace(plan, stored_images=_images_of(home, plan.recipe.images.count))
         plan = replace(plan, places={IMAGES: Place(home, IMAGES)})

@@ -85,8 +85,7 @@ def _lay_latents_out(root: Root, wanted: Fingerprint, recipe: Recipe, generator:
 def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int) -> Outcome:
     """Scale and crop the files of a source to squares and write them, in their order and without gaps."""
     found = recognise(place_of(root, PATH), images, files)
-    if found.refusal:
-        raise UserError(found.refusal)
+    found.require_none_other()
     if found.fingerprint is not None and (stored_attributes(root, PATH) or {}).get("complete"):
         return "skipped"
     room = images.count or len(files)

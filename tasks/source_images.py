@@ -45,10 +45,23 @@ class Recognised:
 
     fingerprint: Fingerprint | None = None
     """Of images that are those of the source; None where they are yet to be read."""
-    refusal: str = ""
-    """Why they are not to be used; empty where there are none, or none that anything depends on."""
+    difference: str = ""
+    """Why they are not; empty where they are, where there are none, or none that anything depends on."""
     stamps: str = ""
     """To be kept in mind, as files were compared by content."""
+
+    def require_none_other(self) -> None:
+        """
+        Raises
+        ------
+        UserError
+            There are others.
+        """
+        if self.difference:
+            raise UserError(
+                f"{PATH} was made from something else ({self.difference}); give --replace to make it anew, or another"
+                " --root"
+            )
 
 
 def in_order(images: Images) -> tuple[ImageFile, ...]:
@@ -103,7 +116,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile]) -> Recog
     if isinstance(depends.get("files"), list):
         return _recognise_older(attributes, images, files)
     if difference := first_difference(without_content(depends), settings(images).depends):
-        return _refused(difference)
+        return Recognised(difference=difference)
     store = SourceStore.read(place)
     left = {one.record.source: one.record for one in store.left_out()} if images.skip_bad else {}
     chosen = [file for file in files if file.source not in left][: images.count]
@@ -113,16 +126,16 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile]) -> Recog
         return Recognised(found)
     records = store.records()
     if difference := _other_files(chosen, records, attributes.get("complete") is True):
-        return _refused(difference)
+        return Recognised(difference=difference)
     then = {record.source: record for record in records} | left
     doubtful = [
         file for file in (*chosen, *bad) if file.source in then and _as_it_is(file).stamp != then[file.source].stamp
     ]
     if changed := [file.source for file in doubtful if str(file.size) != then[file.source].size]:
-        return _refused(f"{named(changed)} changed")
+        return Recognised(difference=f"{named(changed)} changed")
     log.info("images: comparing the content of %d files that were written since", len(doubtful))
     if changed := [source for source, digest in _digests(doubtful) if digest != then[source].sha256]:
-        return _refused(f"{named(changed)} changed")
+        return Recognised(difference=f"{named(changed)} changed")
     return Recognised(found, stamps=stamps)
 
 
@@ -155,27 +168,20 @@ def _without(some: Iterable[str], others: Iterable[str]) -> list[str]:
 def _recognise_older(attributes: dict[str, Any], images: Images, files: Sequence[ImageFile]) -> Recognised:
     """Images of before their order was drawn and their content kept: they are known by names and sizes, as listed."""
     if not attributes.get("complete"):
-        return Recognised(
-            refusal=f"{PATH} was begun by an older rosetta, in the order of the listing; give --replace to read the"
-            " images anew, or another --root"
-        )
+        return Recognised(difference="begun by an older rosetta, in the order of the listing")
     depends = attributes["depends"]
     listed = sorted(files, key=lambda file: file.source)[: images.count]
     now = [[file.source.rpartition("/")[2], file.size] for file in listed]
     if depends["size"] != images.size:
-        return _refused(f"size: {depends['size']} → {images.size}")
+        return Recognised(difference=f"size: {depends['size']} → {images.size}")
     if now == depends["files"]:
         return Recognised(Fingerprint(depends))
     pairs = zip(now, depends["files"], strict=False)
     first = next((new[0] for new, old in pairs if new != old), None)
-    return _refused(
-        f"{first} is another file than before" if first else f"{len(depends['files'])} files → {len(now)} files"
-    )
-
-
-def _refused(difference: str) -> Recognised:
     return Recognised(
-        refusal=f"{PATH} was made from something else ({difference}); give --replace to make it anew, or another --root"
+        difference=f"{first} is another file than before"
+        if first
+        else f"{len(depends['files'])} files → {len(now)} files"
     )
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rosetta.errors import UserError
-from rosetta.recipe import Images, Recipe
+from rosetta.recipe import Recipe
 from storage import zarrs
 from storage.check import check_root
 from storage.durable import DurableStore
@@ -69,8 +68,7 @@ def mine(root: Root, folder: Path, **more) -> str:
     files = in_order(recipe.images)
     found = recognise(Place(root, PATH), recipe.images, files)
     remember(root, found)
-    if found.refusal:
-        raise UserError(found.refusal)
+    found.require_none_other()
     return draw_images.fn(root, found.fingerprint or settings_of(recipe.images), recipe, None, files, "cpu").outcome
 
 
@@ -221,7 +219,7 @@ def test_what_was_touched_is_read_once(folder, root, monkeypatch):
     assert len(read) == 2, "and remembered"
     assert bytes_of(root) == before
     repaint(folder, "cat/3.bmp")
-    with pytest.raises(UserError, match="cat/3.bmp changed"):
+    with pytest.raises(UserError, match=r"cat/3\.bmp changed"):
         mine(root, folder)
 
 
@@ -297,7 +295,7 @@ def test_bad_files_may_simply_be_removed(folder, root):
         mine(root, folder)
     (folder / "cat/2.bmp").unlink()
     (folder / "owl/x.bmp").write_text("none at all")
-    with pytest.raises(UserError, match="1 of 10 files cannot be read: owl/x.bmp is no image"):
+    with pytest.raises(UserError, match=r"1 of 10 files cannot be read: owl/x\.bmp is no image"):
         mine(root, folder)
     (folder / "owl/x.bmp").unlink()
     assert mine(root, folder) == "done"
@@ -309,17 +307,17 @@ def test_one_left_out_counts_again_when_it_changes(folder, root):
     mine(root, folder, skip_bad=True)
     (folder / "cat/2.bmp").touch()
     assert mine(root, folder, skip_bad=True) == "skipped"
-    with pytest.raises(UserError, match="cat/2.bmp new"):
+    with pytest.raises(UserError, match=r"cat/2\.bmp new"):
         mine(root, folder)
     write(folder / "cat/2.bmp", 0)
-    with pytest.raises(UserError, match="cat/2.bmp changed"):
+    with pytest.raises(UserError, match=r"cat/2\.bmp changed"):
         mine(root, folder, skip_bad=True)
 
 
 # Runs that are cut short, and damage.
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The machine goes off."""
 
 
@@ -331,7 +329,7 @@ def cut_at(patch: pytest.MonkeyPatch, writes: int) -> list[int]:
         def counting(self, *arguments, **named):
             done[0] += 1
             if done[0] > writes:
-                raise Cut
+                raise CutError
             return kept(self, *arguments, **named)
 
         return counting
@@ -358,9 +356,10 @@ def test_whatever_write_is_the_last_the_run_goes_on_to_the_same_bytes(folder, tm
     assert total[0] > 30
     for writes in range(total[0]):
         root = Root(str(tmp_path / f"cut {writes}"))
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Cut):
+        with pytest.MonkeyPatch.context() as patch:
             cut_at(patch, writes)
-            mine(root, folder, skip_bad=True)
+            with pytest.raises(CutError):
+                mine(root, folder, skip_bad=True)
         mine(root, folder, skip_bad=True)
         assert without_gathered(root) == without_gathered(whole), writes
 
@@ -384,8 +383,8 @@ def test_damage_is_mended_from_the_files(folder, root, monkeypatch, array):
     root.write_bytes("recipe.toml", recipe_of(folder).to_toml().encode())
     seal_finished(root)
     before = bytes_of(root)
-    chunk = next(file for file in root.find(f"{PATH}/{array}") if "/c/" in file and "/c/1" in file or file[-3:] == "c/0"
-                 and array in ("place", "label"))  # fmt: skip
+    labels = array in ("place", "label")
+    chunk = f"{PATH}/{array}/c/{'0' if labels else '1/0/0/0' if array == 'pixels' else '1'}"
     content = bytearray(root.read_bytes(chunk))
     content[len(content) // 2] ^= 4
     root.write_bytes(chunk, bytes(content))
@@ -395,7 +394,7 @@ def test_damage_is_mended_from_the_files(folder, root, monkeypatch, array):
     monkeypatch.setattr(stage, "content_of", lambda file: read.append(file) or counted(file))
     mine(root, folder)
     assert bytes_of(root) == before
-    assert len(read) == (0 if array in ("place", "label") else BLOCK), "only the block that was damaged"
+    assert len(read) == (0 if labels else BLOCK), "only the block that was damaged"
 
 
 def test_what_is_mended_from_other_files_is_no_longer_the_same(folder, root):
@@ -457,7 +456,7 @@ def test_older_images_are_the_same_as_long_as_their_names_and_sizes_are(folder, 
         mine(root, folder)
     (folder / "dog/zzz.bmp").unlink()
     (folder / "owl/y.bmp").unlink()
-    with pytest.raises(UserError, match="11 files → 10 files"):
+    with pytest.raises(UserError, match="11 → 10 files"):
         mine(root, folder)
 
 
