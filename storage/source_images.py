@@ -100,7 +100,8 @@ class SourceStore(ImageStore):
         room = span.stop - span.start
         if self._is_in(block):
             self._array("written")[block] = False
-        self._array("pixels")[span] = np.pad(pixels, [(0, room - len(pixels)), *[(0, 0)] * 3])
+        rest = np.zeros((room - len(pixels), *pixels.shape[1:]), np.uint8)
+        self._array("pixels")[span] = np.concatenate([pixels, rest]) if len(rest) else pixels
         for name in _OF_A_FILE:
             values = [getattr(record, name) for record in records]
             self._array(name)[span] = np.array([*values, *[""] * (room - len(values))], dtype=object)
