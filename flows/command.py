@@ -138,18 +138,24 @@ app.command(report)
 
 
 @app.command
-def check(root: str, /, *, as_json: Json = False) -> None:
+def check(root: str, /, *, images: Annotated[bool, Parameter(negative="")] = False, as_json: Json = False) -> None:
     """Read every chunk and every table of a run and name what is damaged or missing.
 
     Parameters
     ----------
     root
         The root of a run, any fsspec URL.
+    images
+        Read the image files of its source, too, and name those that are not what was mined.
     """
     from storage.check import check_root
     from storage.location import Root
 
     findings = check_root(Root(root))
+    if images:
+        from tasks.source_images import check_sources
+
+        findings += check_sources(Root(root))
     if as_json:
         print_json({"root": root, "damaged": [finding.as_dict() for finding in findings]})
     else:

@@ -13,11 +13,12 @@ from flows.parameters import recipe_of
 from flows.prepare import prepare
 from flows.stages import are_linked, cluster_of, dictionary_stages, judging_stages, share_stores
 from flows.summary import SUMMARY_HEAD, summary_row
-from flows.survey import Survey
+from flows.survey import Survey, images_place, with_images
 from rosetta.recipe import Recipe
 from rosetta.view.wording import count, counted
 from storage import pairs, provenance, tables
 from storage.activations import ActivationStore
+from storage.images import PATH as IMAGES
 from storage.location import Root
 from storage.neurons import neuron_rows
 from storage.objects import retries
@@ -31,6 +32,7 @@ from tasks.images import draw_images
 from tasks.journal import about
 from tasks.match import write_buddies
 from tasks.report import PAGE, is_written
+from tasks.source_images import remember
 from tasks.stage import Stage
 
 
@@ -100,7 +102,10 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
             _remove_what_differs(plan)
         provenance.write_recipe(plan.root, wanted)
         share_stores(plan)
-        stages = tuple(_run(plan))
+        drawn = draw_images(plan.root, plan.images, wanted, plan.generator, plan.files, plan.device)
+        if not plan.knows_images:
+            plan = _now_known(plan, replace)
+        stages = (drawn, *_run(plan))
         provenance.write_provenance(
             plan.root,
             device=plan.device,
@@ -116,8 +121,7 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
 
 
 def _run(plan: Survey) -> list[Stage]:
-    root, compute, device = plan.root, plan.recipe.compute, plan.device
-    stages = [draw_images(root, plan.images, plan.recipe, plan.generator, plan.files, device)]
+    root, compute, device, stages = plan.root, plan.recipe.compute, plan.device, []
     for spec in plan.models:
         stages.append(dump(root, plan.activations(spec), plan.images, spec, compute, device))
     stages.append(write_features(root, plan.features))
@@ -130,6 +134,15 @@ def _run(plan: Survey) -> list[Stage]:
     return [*stages, *dictionary_stages(plan)]
 
 
+def _now_known(plan: Survey, replace: bool) -> Survey:
+    """The same run once the files of its source have been read, which decides about all that follows."""
+    known = with_images(plan)
+    if replace:
+        _remove_what_differs(known)
+    share_stores(known)
+    return known
+
+
 def _to_compare(plan: Survey) -> bool:
     """Whether there are pairs to correlate or to judge."""
     todo = [pair for pair in plan.pairs if not (plan.stored(pairs.path(*pair)) or {}).get("complete")]
@@ -138,6 +151,9 @@ def _to_compare(plan: Survey) -> bool:
 
 def finished(plan: Survey) -> Mined | None:
     """What a run left if there is nothing to do any more; found out without starting a flow."""
+    remember(images_place(plan).root, plan.recognised)
+    if not plan.knows_images:
+        return None
     stored = [(path, plan.stored(path), wanted) for path, wanted in plan.stores()]
     whole = all(
         found is not None and found["complete"] and found["fingerprint"] == wanted.digest for _, found, wanted in stored
@@ -157,7 +173,7 @@ def finished(plan: Survey) -> Mined | None:
 
 
 def _remove_what_differs(plan: Survey) -> None:
-    for path, wanted in plan.stores():
+    for path, wanted in plan.known_stores() or [(IMAGES, plan.images)]:
         if path in plan.places:
             continue  # of another root, and the right one
         found = plan.stored(path)

@@ -4,8 +4,6 @@ from flows.forecast import forecast, units_of
 from flows.survey import Survey, survey
 from rosetta.recipe import Recipe
 from storage import activations, provenance
-from storage.images import PATH as IMAGES
-from tasks.images import check_source
 
 
 def prepare(recipe: Recipe, replace: bool = False) -> Survey:
@@ -20,13 +18,12 @@ def prepare(recipe: Recipe, replace: bool = False) -> Survey:
     plan = survey(recipe)
     if not replace:
         provenance.require_same_run(plan.root, recipe)
-        for path, wanted in plan.stores():
+        plan.recognised.require_none_other()
+        for path, wanted in plan.known_stores():
             if (found := plan.stored(path)) is not None:
                 wanted.require_match(path, found)
     for spec in plan.models:
         if plan.stored(activations.path(spec.name)) is None:
             units_of(spec)
-    if plan.files and plan.stored(IMAGES) is None:
-        check_source(plan.files)
     forecast(plan)
     return plan

@@ -1,6 +1,7 @@
 """What a run will need, found out before anything is written: its anchor, its pairs, every fingerprint."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -24,8 +25,10 @@ from storage.zarrs import attributes_at, open_at, open_complete
 from tasks.correlate import Setting
 from tasks.engine import check_cluster
 from tasks.features import SIDE
-from tasks.images import DEFAULT_COUNT, list_source, source_stamp
+from tasks.image_files import ImageFile
+from tasks.images import DEFAULT_COUNT
 from tasks.profile import partner_grids
+from tasks.source_images import Recognised, in_order, recognise, settings
 from tasks.trust import part_name
 
 Pair = tuple[str, str]
@@ -39,15 +42,17 @@ class Survey:
     root: Root
     device: str
     generator: ModelSpec | None
-    files: tuple[str, ...]
-    """Image files of a source."""
+    files: tuple[ImageFile, ...]
+    """All image files of a source, in the order in which they are mined."""
     weights: Mapping[str, str]
     """SHA-256 of the weights of each model."""
     unseen: Mapping[str, str | None] = field(default_factory=dict)
     """Models whose weights were not looked at, as a plan needs none: with the reason why they are not to be had, or
     None where their library fetches them."""
     stored_images: Fingerprint | None = None
-    """Of images that are there, where nothing else is known of where they come from."""
+    """Of images that are there, as far as they are those that are wanted."""
+    recognised: Recognised = field(default_factory=Recognised)
+    """What they are to the files of a source."""
     places: Mapping[str, Place] = field(default_factory=dict)
     """By path: the images, activations and features that lie, or will lie, under the root that `images.from` names."""
 
@@ -75,10 +80,11 @@ class Survey:
 
     @cached_property
     def image_count(self) -> int:
-        """Images of the run."""
+        """Images of the run; the most that it can have as long as its files have not been read."""
         if self.stored_images is not None:
-            return ImageStore(open_at(self.place(IMAGES))).count
-        return len(self.files) or self.recipe.images.count or DEFAULT_COUNT
+            with suppress(FileNotFoundError):  # one that is mended
+                return ImageStore(open_at(self.place(IMAGES))).count
+        return self.recipe.images.count or len(self.files) or DEFAULT_COUNT
 
     def place(self, path: str) -> Place:
         """Where a store lies or will lie."""
@@ -108,12 +114,12 @@ class Survey:
 
     @cached_property
     def images(self) -> Fingerprint:
-        """Of `images.zarr`."""
+        """Of `images.zarr`. Of a source it is whole only once the files have been read, see :attr:`knows_images`."""
         if self.stored_images is not None:
             return self.stored_images
         images = self.recipe.images
         if self.generator is None:
-            return fingerprint("images", files=source_stamp(self.files), size=images.size)
+            return settings(images)
         return fingerprint(
             "images",
             count=self.image_count,
@@ -121,6 +127,11 @@ class Survey:
             generator=self._model(self.generator),
             **self._layout(),
         )
+
+    @property
+    def knows_images(self) -> bool:
+        """Whether the images are known, and so the fingerprints of all that follows from them."""
+        return not self.files or self.stored_images is not None
 
     def activations(self, spec: ModelSpec) -> Fingerprint:
         """Of a model's activation store."""
@@ -221,6 +232,10 @@ class Survey:
             *((pairs.path(*pair), self.correlations(pair)) for pair in self.pairs),
         ]
 
+    def known_stores(self) -> list[tuple[str, Fingerprint]]:
+        """Those of which the fingerprint is known: none as long as it takes reading a source's files to tell."""
+        return self.stores() if self.knows_images else []
+
     def derived(self) -> list[tuple[str, Fingerprint]]:
         """Table and fingerprint of every table."""
         return [
@@ -290,12 +305,29 @@ def survey(recipe: Recipe, plan_only: bool = False) -> Survey:
     if "://" in recipe.compute.cluster:
         check_cluster(recipe.compute.cluster, recipe.compute.device)
     weights, unseen = _look(recipe.models, plan_only)
-    files = tuple(list_source(recipe.images)) if recipe.images.source is not None else ()
+    files = in_order(recipe.images) if recipe.images.source is not None else ()
     plan = Survey(recipe, Root(recipe.root), device, generator, files, weights, unseen)
-    return plan if recipe.images.from_ is None else _shared(plan, Root(recipe.images.from_))
+    if files:
+        found = recognise(images_place(plan), recipe.images, files)
+        plan = replace(plan, recognised=found, stored_images=found.fingerprint)
+    return _shared(plan)
 
 
-def _shared(plan: Survey, home: Root) -> Survey:
+def images_place(plan: Survey) -> Place:
+    """Where the images lie: under the root that the recipe names for them, unless they are under the run's own."""
+    own, home = Place(plan.root, IMAGES), plan.recipe.images.from_
+    return own if home is None or own.root.exists(f"{IMAGES}/zarr.json") else Place(Root(home), IMAGES)
+
+
+def with_images(plan: Survey) -> Survey:
+    """The same once its images are there."""
+    if not plan.files:
+        return plan
+    depends: Any = open_complete(plan.root, IMAGES).attrs["depends"]
+    return _shared(replace(plan, stored_images=Fingerprint(depends)))
+
+
+def _shared(plan: Survey) -> Survey:
     """The same with the images and the stores of another root, where they are those that are wanted.
 
     Raises
@@ -303,6 +335,13 @@ def _shared(plan: Survey, home: Root) -> Survey:
     UserError
         It has other images, or none yet where the recipe does not say how to make them.
     """
+    if plan.recipe.images.from_ is None:
+        return plan
+    home = Root(plan.recipe.images.from_)
+    if plan.recognised.difference and images_place(plan).root == home:
+        raise UserError(
+            f"images.from: {home.shown} has other images ({plan.recognised.difference}); give another root, or none"
+        )
     if plan.generator is None and not plan.files:
         plan = replace(plan, stored_images=_images_of(home, plan.recipe.images.count))
         plan = replace(plan, places={IMAGES: Place(home, IMAGES)})

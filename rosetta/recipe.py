@@ -100,11 +100,16 @@ class Images(Strict):
     model_config = ConfigDict(populate_by_name=True)
 
     count: int | None = Field(None, ge=1, description="How many; left out: 512 from a generator, all of a source.")
-    seed: int = Field(0, ge=0, description="Seed of the latents of a generator.")
+    seed: int = Field(0, ge=0, description="Seed of a generator's latents, and of the order that a source is drawn in.")
     source: Place | None = Field(
         None, description="Glob or folder of image files, any fsspec URL, instead of a generator."
     )
     size: int = Field(256, ge=1, le=4096, description="Side of the square that a source's images are cropped to.")
+    order: Literal["drawn", "listed"] = Field(
+        "drawn",
+        description="Of a source's images: drawn by seed, evenly from every folder, or as listed, for a film's frames.",
+    )
+    skip_bad: bool = Field(False, description="Leave out files of a source that cannot be read as images.")
     from_: str | None = Field(
         None,
         alias="from",

@@ -25,7 +25,7 @@ from storage.shared import Place, place_of
 from storage.status import TABLES, guided, own_stores, require_run
 from storage.zarrs import markers, store_of
 
-Kind = Literal["file", "chunk", "seal", "unfinished", "missing"]
+Kind = Literal["file", "chunk", "seal", "unfinished", "missing", "source"]
 _AT_ONCE = 8
 """Chunks that are read side by side: each waits for its disk or its object store."""
 

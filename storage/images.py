@@ -31,9 +31,8 @@ class ImageStore:
         block: int,
         latents: npt.NDArray[np.float32] | None,
         classes: npt.NDArray[np.int64] | None = None,
-        sources: list[str] | None = None,
     ) -> "ImageStore":
-        """Lay the store out.
+        """Lay the store out; that of a folder of files is :class:`storage.source_images.SourceStore`.
 
         Parameters
         ----------
@@ -45,28 +44,8 @@ class ImageStore:
             (image, z) of a generator's images.
         classes
             (image,) of a conditional generator's images.
-        sources
-            Where each image was read from, in their place.
         """
-        group = zarrs.create_store(root, PATH)
-        zarrs.create_array(
-            group,
-            "pixels",
-            shape=(images, *size, 3),
-            chunks=(block, *size, 3),
-            dtype="uint8",
-            dimensions=("image", "y", "x", "rgb"),
-            coordinates="source" if sources else None,
-        )
-        zarrs.create_array(
-            group,
-            "written",
-            shape=(block_count(images, block),),
-            chunks=(1,),
-            dtype="bool",
-            dimensions=("block",),
-            fill=False,
-        )
+        group = lay_out(root, images, size, block)
         if latents is not None:
             array = zarrs.create_array(
                 group,
@@ -82,8 +61,6 @@ class ImageStore:
                 group, "class", shape=classes.shape, chunks=classes.shape, dtype="int64", dimensions=("image",)
             )
             array[:] = classes
-        if sources:
-            zarrs.create_labels(group, "source", sources, "image")
         zarrs.seal_layout(group, fingerprint, {"block": block})
         return cls(group)
 
@@ -136,7 +113,7 @@ class ImageStore:
         return np.asarray(self._array("class")[images]) if "class" in self.group else None
 
     def sources(self) -> list[str] | None:
-        """Where each image was read from, in their place; None for images that were made."""
+        """The file of each image, its path in the source's folder; None for images that were made."""
         return [str(source) for source in np.asarray(self._array("source")[:])] if "source" in self.group else None
 
     def write(self, block: int, pixels: npt.NDArray[np.uint8]) -> None:
@@ -154,3 +131,26 @@ class ImageStore:
 
     def _array(self, name: str) -> zarr.Array:
         return zarrs.array_of(self.group, name)
+
+
+def lay_out(root: Root, images: int, size: tuple[int, int], block: int) -> zarr.Group:
+    """A new store with what all image stores have, in the place of one that may be there."""
+    group = zarrs.create_store(root, PATH)
+    zarrs.create_array(
+        group,
+        "pixels",
+        shape=(images, *size, 3),
+        chunks=(block, *size, 3),
+        dtype="uint8",
+        dimensions=("image", "y", "x", "rgb"),
+    )
+    zarrs.create_array(
+        group,
+        "written",
+        shape=(block_count(images, block),),
+        chunks=(1,),
+        dtype="bool",
+        dimensions=("block",),
+        fill=False,
+    )
+    return group

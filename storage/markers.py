@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 _ALONG_IMAGES = {
     "activations": ("activation", "peak", "moments"),
-    "images.zarr": ("pixels",),
+    "images.zarr": ("pixels", "source", "stamp", "sha256"),
     "features.zarr": ("feature", "digest"),
 }
 """Arrays whose chunks are the blocks of images that `written` is about."""

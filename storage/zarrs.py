@@ -173,7 +173,8 @@ def open_at(place: Place) -> zarr.Group:
 
 def seal_layout(group: zarr.Group, fingerprint: Fingerprint, attributes: Mapping[str, Any]) -> None:
     """Say that all arrays are laid out and what the store is made from; data may come now."""
-    group.attrs.update({**attributes, **fingerprint.attributes(), "complete": False})
+    # All at once: attributes set one by one would be written one by one.
+    group.update_attributes({**attributes, **fingerprint.attributes(), "complete": False})
 
 
 def complete(group: zarr.Group) -> None:

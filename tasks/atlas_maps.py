@@ -151,7 +151,7 @@ def image_files(run: AtlasRun, rankings: Rankings, gathered: Gathered) -> Iterat
             "strength": numbers(rankings.strength[row, order]),
             "grid": [list(tile.shape) for tile in tiles],
             "maps": [encode(tile.tobytes()) for tile in tiles],
-            "source": None if sources is None else sources[image].rpartition("/")[2],
+            "source": None if sources is None else sources[image],
             "class": None if classes is None else int(classes[image]),
         }
         yield f"data/image/{image}.js", put(f"image/{image}", value)

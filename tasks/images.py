@@ -1,79 +1,36 @@
 """Stage `images`: the latents of a generator, or the pixels of a folder, into `images.zarr`."""
 
-import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
-from fsspec.core import url_to_fs
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images, ModelSpec, Recipe
 from rosetta.zoo import load
-from storage.blocks import MIB, block_size, block_slice
+from storage.blocks import MIB, block_count, block_size
 from storage.fingerprint import Fingerprint
 from storage.images import PATH, ImageStore
 from storage.location import Root
-from storage.shared import turn
+from storage.shared import place_of, turn
+from storage.source_images import FileRecord, LeftOut, SourceStore
+from storage.zarrs import stored_attributes
 from tasks.dump import model_block
+from tasks.image_files import ImageFile
+from tasks.image_pixels import BadImageError, content_of, square
 from tasks.meter import saw_images
-from tasks.progress import track
+from tasks.progress import log, track
+from tasks.source_images import named, recognise, record_of, settings
 from tasks.stage import Outcome, stage
 
 DEFAULT_COUNT = 512
 """Images of a generator where the recipe does not say."""
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
-
-
-def list_source(images: Images) -> list[str]:
-    """The image files of a source, sorted, as many as the recipe asks for.
-
-    Raises
-    ------
-    UserError
-        There are none, or fewer than `images.count`.
-    """
-    assert images.source is not None
-    filesystem, path = url_to_fs(images.source)
-    if filesystem.isdir(path):
-        found = [file for file in filesystem.find(path) if file.lower().endswith(_SUFFIXES)]
-        other = len(filesystem.find(path)) - len(found)
-        remedy = f"it holds {other} other files" if other else "it is empty"
-    else:
-        found = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
-        remedy = "nothing matches it"
-    files = sorted(str(filesystem.unstrip_protocol(file)) for file in found)
-    if not files:
-        raise UserError(
-            f"images.source {images.source!r} has no images: {remedy}; give a folder or a glob of image files"
-        )
-    if images.count is not None and images.count > len(files):
-        raise UserError(f"images.source has {len(files)} images but images.count asks for {images.count}; lower it")
-    return files[: images.count]
-
-
-def check_source(files: Sequence[str]) -> None:
-    """Read every file's header.
-
-    Raises
-    ------
-    UserError
-        Names the first file that is no image, and how many there are.
-    """
-    with ThreadPoolExecutor(8) as pool:
-        bad = [file for file, good in zip(files, pool.map(is_image, files), strict=True) if not good]
-    if bad:
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise UserError(f"images.source: {_shown(bad[0])} is no image{more}; remove it or narrow the glob")
-
-
-def source_stamp(files: Sequence[str]) -> list[list[object]]:
-    """Name and size of each file: what a run's fingerprint knows of a folder."""
-    filesystem = url_to_fs(files[0])[0]
-    return [[file.rpartition("/")[2], int(filesystem.size(filesystem._strip_protocol(file)))] for file in files]
+_DECODERS = 4
+"""Files that are read and decoded side by side."""
 
 
 @stage("images")
@@ -82,29 +39,33 @@ def draw_images(
     wanted: Fingerprint,
     recipe: Recipe,
     generator: ModelSpec | None,
-    files: Sequence[str],
+    files: Sequence[ImageFile],
     device: str,
 ) -> Outcome:
     """Lay `images.zarr` out: latents of a generator, or the pixels of a source.
 
     A generator's pixels come with its own dump, since an image goes through it only once.
+
+    Parameters
+    ----------
+    wanted
+        Of a generator's images; of a source's it is known only when its files have been read.
+    files
+        Those of a source, see :func:`tasks.source_images.in_order`.
+
+    Raises
+    ------
+    UserError
+        Files of the source are bad and `images.skip_bad` is not set; names them once all have been read.
     """
     with turn(root, PATH):
-        return _draw(root, wanted, recipe, generator, files, device)
+        if generator is None:
+            return _read_source(root, recipe.images, files, recipe.compute.chunk_mib)
+        return _lay_latents_out(root, wanted, recipe, generator, device)
 
 
-def _draw(
-    root: Root,
-    wanted: Fingerprint,
-    recipe: Recipe,
-    generator: ModelSpec | None,
-    files: Sequence[str],
-    device: str,
-) -> Outcome:
-    store = ImageStore.open(root, wanted)
-    if generator is None:
-        return _read_source(root, wanted, store, files, recipe.images.size, recipe.compute.chunk_mib)
-    if store is not None:
+def _lay_latents_out(root: Root, wanted: Fingerprint, recipe: Recipe, generator: ModelSpec, device: str) -> Outcome:
+    if ImageStore.open(root, wanted) is not None:
         return "skipped"
     model = load(generator, device)
     count = recipe.images.count or DEFAULT_COUNT
@@ -121,54 +82,111 @@ def _draw(
     return "done"
 
 
-def _read_source(
-    root: Root, wanted: Fingerprint, store: ImageStore | None, files: Sequence[str], size: int, chunk_mib: int
-) -> Outcome:
-    """Scale and crop every file of a source to a square and write it."""
-    if store is not None and store.complete:
+def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int) -> Outcome:
+    """Scale and crop the files of a source to squares and write them, in their order and without gaps."""
+    found = recognise(place_of(root, PATH), images, files)
+    found.require_none_other()
+    if found.fingerprint is not None and (stored_attributes(root, PATH) or {}).get("complete"):
         return "skipped"
-    if store is None:
-        block = block_size(size * size * 3, chunk_mib * MIB, len(files))
-        store = ImageStore.create(
-            root,
-            wanted,
-            images=len(files),
-            size=(size, size),
-            block=block,
-            latents=None,
-            sources=[file.rpartition("/")[2] for file in files],
-        )
-    missing = np.flatnonzero(~store.written())
-    with track("images", len(files)) as advance, ThreadPoolExecutor(4) as pool:
-        for block in map(int, missing):
-            images = block_slice(block, store.block, len(files))
-            squares = list(pool.map(lambda file: square(file, size), files[images]))
-            store.write(block, np.stack(squares))
-            saw_images(len(squares))
-            advance(len(squares))
-    store.finish()
+    room = images.count or len(files)
+    block = block_size(images.size**2 * 3, chunk_mib * MIB, room)
+    store = SourceStore.begin(root, settings(images), images=room, size=images.size, block=block)
+    candidates = files if images.skip_bad else files[:room]
+    with track("images", room) as advance, ThreadPoolExecutor(_DECODERS) as pool:
+        reading = _Reading(store, candidates, images.size, pool)
+        for number in range(block_count(room, block)):
+            wanted_images = min(block, room - reading.images)
+            if not reading.pass_over(number, wanted_images):
+                good = reading.read(wanted_images)
+                # What ends the run is known when all has been read, and is not to look like all of the images.
+                if len(good) < wanted_images and reading.bad and not images.skip_bad:
+                    break
+                if good:
+                    reading.keep(number, good)
+            advance(wanted_images)
+    bad = f"{len(reading.bad):,} of {len(candidates):,} files cannot be read: {_told(reading.bad)}"
+    if reading.bad and not images.skip_bad:
+        raise UserError(f"images.source: {bad}; remove them, or leave them out with --set images.skip_bad=true")
+    if not reading.images:
+        raise UserError(f"images.source: {bad}; nothing is left to mine")
+    if reading.bad:
+        log.warning("images: left out %d files: %s", len(reading.bad), _told(reading.bad))
+    if images.count and reading.images < images.count:
+        log.warning("images: %d instead of the %d that images.count asks for", reading.images, images.count)
+    listed = sorted(file.source for file in files)
+    store.finish_files(
+        settings(images), reading.images, {source: place for place, source in enumerate(listed)}, reading.bad
+    )
     return "done"
 
 
-def is_image(file: str) -> bool:
-    try:
-        with fsspec.open(file, "rb") as opened, Image.open(opened) as image:
-            return image.width > 0
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False
+@dataclass
+class _Reading:
+    """Files on their way into a store, and how far they are."""
+
+    store: SourceStore
+    files: Sequence[ImageFile]
+    size: int
+    pool: Executor
+    at: int = 0
+    """The file that comes next."""
+    images: int = 0
+    """That are in the store."""
+    bad: list[LeftOut] = field(default_factory=list)
+
+    def read(self, count: int) -> list[tuple[FileRecord, npt.NDArray[np.uint8]]]:
+        """The next images; fewer where there are no more files."""
+        good: list[tuple[FileRecord, npt.NDArray[np.uint8]]] = []
+        while len(good) < count and self.at < len(self.files):
+            batch = self.files[self.at : self.at + count - len(good)]
+            for one in self.pool.map(self._decode, batch):
+                if isinstance(one, LeftOut):
+                    self.bad.append(one)
+                else:
+                    good.append(one)
+            self.at += len(batch)
+        return good
+
+    def keep(self, block: int, good: Sequence[tuple[FileRecord, npt.NDArray[np.uint8]]]) -> None:
+        """Write a block."""
+        self.store.keep(block, np.stack([pixels for _, pixels in good]), [record for record, _ in good])
+        self.images += len(good)
+        saw_images(len(good))
+
+    def pass_over(self, block: int, count: int) -> bool:
+        """Go on behind a block that is in already, if it holds just the images that come next, as they are now.
+
+        Files between them must be bad still, and are read to say why.
+        """
+        records = [record for record in self.store.records(block) if record.source]
+        places = [self._places.get(record.source, -1) for record in records]
+        if len(records) != count or any(after <= before for before, after in pairwise([self.at - 1, *places])):
+            return False
+        if any(record_of(self.files[at], None).stamp != one.stamp for at, one in zip(places, records, strict=True)):
+            return False
+        bad = []
+        for at in sorted(set(range(self.at, places[-1])) - set(places)):
+            if not isinstance(one := self._decode(self.files[at]), LeftOut):
+                return False
+            bad.append(one)
+        self.bad += bad
+        self.at, self.images = places[-1] + 1, self.images + count
+        return True
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {file.source: place for place, file in enumerate(self.files)}
+
+    def _decode(self, file: ImageFile) -> tuple[FileRecord, npt.NDArray[np.uint8]] | LeftOut:
+        """Read a file once, for its pixels and for its digest."""
+        record = record_of(file, None)
+        try:
+            content = content_of(file)
+            record = record_of(file, content)
+            return record, square(file, content, self.size)
+        except BadImageError as error:
+            return LeftOut(record, error.reason)
 
 
-def square(file: str, size: int) -> npt.NDArray[np.uint8]:
-    """(size, size, rgb): the shorter side scaled to `size`, the middle of the longer."""
-    try:
-        with fsspec.open(file, "rb") as opened:
-            content = opened.read()
-        with Image.open(io.BytesIO(content)) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"image {_shown(file)} is damaged ({error}); remove it or narrow the glob") from None
-
-
-def _shown(file: str) -> str:
-    return file.removeprefix("file://").removeprefix("local://")
+def _told(bad: Sequence[LeftOut]) -> str:
+    return named([f"{one.record.source} {one.reason}" for one in bad])

@@ -161,13 +161,6 @@ def test_a_folder_of_other_files(refused, write, tmp_path):
     assert "it holds 1 other files" in refused("mine", write(from_folder(tmp_path)))
 
 
-def test_a_file_that_is_no_image(refused, write, tmp_path):
-    (tmp_path / "photos").mkdir()
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "photos" / "a.png")
-    (tmp_path / "photos" / "b.png").write_text("no image")
-    assert "b.png is no image" in refused("mine", write(from_folder(tmp_path)))
-
-
 def test_more_images_than_there_are(refused, write, tmp_path):
     (tmp_path / "photos").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "photos" / "a.png")

@@ -490,12 +490,12 @@ def test_a_run_that_found_nothing(tmp_path):
 
 def test_images_with_a_name_and_a_class(made, tmp_path, monkeypatch):
     root, _, _, _ = made
-    names = [f"memory://photos/{HOSTILE} {image}.png" for image in range(IMAGES)]
+    names = [f"class {HOSTILE}/{image}.png" for image in range(IMAGES)]
     monkeypatch.setattr(ImageStore, "sources", lambda self: names)
     monkeypatch.setattr(ImageStore, "classes", lambda self, span: np.arange(IMAGES))
     write_atlas(opened(root), "a digest", Root(str(tmp_path)))
     value = read(tmp_path, "image/7")
-    assert (value["source"], value["class"]) == (f"{HOSTILE} 7.png", 7)
+    assert (value["source"], value["class"]) == (f"class {HOSTILE}/7.png", 7)
 
 
 def test_a_run_with_more_images_than_are_shown(made, tmp_path, monkeypatch):

@@ -1,0 +1,86 @@
+"""The drawn order of a folder: even along its whole length, whatever the listing and the names."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rosetta.mining.draw import drawn_order, folder_of
+from rosetta.mining.trust.halves import first_half, run_length
+
+sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
+seeds = st.integers(0, 2**70)
+
+
+def names(counts: list[int], prefix: str = "class ") -> list[str]:
+    return [f"{prefix}{folder}/{file}.png" for folder, count in enumerate(counts) for file in range(count)]
+
+
+def drawn(sources: list[str], seed: int) -> list[str]:
+    return [sources[file] for file in drawn_order(sources, seed)]
+
+
+@given(sizes, seeds, st.randoms())
+def test_the_order_of_a_listing_changes_nothing(counts, seed, random):
+    listed = names(counts)
+    order = drawn(listed, seed)
+    assert sorted(order) == sorted(listed)
+    random.shuffle(listed)
+    assert drawn(listed, seed) == order
+
+
+def shares(order: list[str]) -> dict[str, np.ndarray]:
+    """By folder: (place + 1,) how much more of it the first places hold than its share."""
+    where = np.array([folder_of(source) for source in order])
+    ahead = {}
+    for folder, count in Counter(where.tolist()).items():
+        held = np.concatenate([[0], np.cumsum(where == folder)])
+        ahead[folder] = held - np.arange(len(order) + 1) * count / len(order)
+    return ahead
+
+
+@given(sizes, seeds)
+def test_every_beginning_and_every_run_of_neighbours_holds_each_folder_by_its_share(counts, seed):
+    for ahead in shares(drawn(names(counts), seed)).values():
+        assert np.abs(ahead).max() < 1
+        assert np.ptp(ahead) < 2, "of any run it is the difference between two beginnings"
+
+
+@pytest.mark.parametrize("counts", [[500] + [1] * 300, [1] * 400, [64, 32, 16, 8, 4, 2, 1, 1], [7]])
+def test_rare_folders_do_not_gather(counts):
+    assert max(np.abs(ahead).max() for ahead in shares(drawn(names(counts), 3)).values()) < 1
+
+
+@given(st.lists(st.integers(8, 40), min_size=2, max_size=12), seeds)
+def test_both_halves_hold_each_class_alike_whatever_the_classes_are_called(counts, seed):
+    for prefix in ("class ", "z", "0"):
+        where = np.array([folder_of(source) for source in drawn(names(counts, prefix), seed)])
+        first = first_half(len(where))
+        runs = -(-len(where) // run_length(len(where)))
+        for folder, count in Counter(where.tolist()).items():
+            share = count * first.mean()
+            assert abs((where[first] == folder).sum() - share) < 2 * runs / 2 + 1
+
+
+def test_seeds_differ_and_folders_do_not_come_in_turn():
+    listed = names([20] * 10)
+    orders = [drawn(listed, seed) for seed in range(20)]
+    assert len(set(map(tuple, orders))) == 20
+    firsts = Counter(folder_of(order[0]) for order in orders)
+    assert len(firsts) > 3, "no folder is always the first"
+    rounds = {tuple(folder_of(source) for source in orders[0][start : start + 10]) for start in range(0, 200, 10)}
+    assert len(rounds) > 15, "every round has an order of its own"
+
+
+def test_a_file_more_changes_few_of_those_drawn():
+    listed = names([100] * 10)
+    before, after = (set(drawn(some, 0)[:200]) for some in (listed, [*listed, "class 3/new.png"]))
+    assert len(before - after) <= 3
+
+
+def test_odd_names_are_drawn_too():
+    odd = ["\udcff.png", "ü/ß.png", "a b/[0].png", "x.png"]
+    assert sorted(drawn(odd, 1)) == sorted(odd)
+    assert drawn_order([], 0).tolist() == []
