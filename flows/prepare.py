@@ -5,7 +5,8 @@ from flows.survey import Survey, survey
 from rosetta.recipe import Recipe
 from storage import activations, provenance
 from storage.images import PATH as IMAGES
-from tasks.images import check_source
+from tasks.image_pixels import bad_images, read_headers
+from tasks.progress import log
 
 
 def prepare(recipe: Recipe, replace: bool = False) -> Survey:
@@ -27,6 +28,14 @@ def prepare(recipe: Recipe, replace: bool = False) -> Survey:
         if plan.stored(activations.path(spec.name)) is None:
             units_of(spec)
     if plan.files and plan.stored(IMAGES) is None:
-        check_source(plan.files)
+        _check_source(plan)
     forecast(plan)
     return plan
+
+
+def _check_source(plan: Survey) -> None:
+    headers = read_headers(plan.files, plan.recipe.images)
+    if headers.bad:
+        raise bad_images(headers.bad, len(plan.files))
+    for line in headers.lines(plan.recipe.images):
+        log.warning("images.source: %s", line)

@@ -24,7 +24,8 @@ from storage.zarrs import attributes_at, open_at, open_complete
 from tasks.correlate import Setting
 from tasks.engine import check_cluster
 from tasks.features import SIDE
-from tasks.images import DEFAULT_COUNT, list_source, source_stamp
+from tasks.image_files import ImageFile, list_source
+from tasks.images import DEFAULT_COUNT, source_stamp
 from tasks.profile import partner_grids
 from tasks.trust import part_name
 
@@ -39,7 +40,7 @@ class Survey:
     root: Root
     device: str
     generator: ModelSpec | None
-    files: tuple[str, ...]
+    files: tuple[ImageFile, ...]
     """Image files of a source."""
     weights: Mapping[str, str]
     """SHA-256 of the weights of each model."""
@@ -290,9 +291,16 @@ def survey(recipe: Recipe, plan_only: bool = False) -> Survey:
     if "://" in recipe.compute.cluster:
         check_cluster(recipe.compute.cluster, recipe.compute.device)
     weights, unseen = _look(recipe.models, plan_only)
-    files = tuple(list_source(recipe.images)) if recipe.images.source is not None else ()
+    files = _drawn(recipe) if recipe.images.source is not None else ()
     plan = Survey(recipe, Root(recipe.root), device, generator, files, weights, unseen)
     return plan if recipe.images.from_ is None else _shared(plan, Root(recipe.images.from_))
+
+
+def _drawn(recipe: Recipe) -> tuple[ImageFile, ...]:
+    files, count = list_source(recipe.images), recipe.images.count
+    if count is not None and count > len(files):
+        raise UserError(f"images.source has {len(files)} images but images.count asks for {count}; lower it")
+    return tuple(files[:count])
 
 
 def _shared(plan: Survey, home: Root) -> Survey:

@@ -1,0 +1,215 @@
+"""An image file as a square of pixels; and all that is wrong with files, found from their headers in one pass."""
+
+import errno
+import io
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from rosetta.errors import UserError
+from rosetta.recipe import MAX_PIXELS, Images
+from tasks.image_files import ImageFile
+from tasks.image_formats import formats
+from tasks.image_modes import Range, UnknownRangeError, has_transparency, is_deep, is_foreign, known_range, to_srgb
+from tasks.image_places import opened, reason_of
+
+# Pillow warns at half of what it refuses, on standard error; here the recipe's limit decides.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+_OF_ONE_FILE = frozenset({None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""What the system says where one file cannot be read; else it is the disk or the network. Pillow's errors have none."""
+
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF", "TIFF", "FLI"})
+"""Formats whose further frames are images like the first, not previews or layers."""
+
+_REMOVE = "remove it or narrow the glob"
+
+
+class BadImageError(UserError):
+    """A file that is no image, or none that can be read."""
+
+    def __init__(self, source: str, reason: str, remedy: str = _REMOVE) -> None:
+        super().__init__(f"image {source} {reason}; {remedy}")
+        self.source = source
+        """Its path in its source."""
+        self.reason = reason
+        """What is wrong, as `is damaged (…)`."""
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type["BadImageError"], tuple[str, str, str]]:  # type: ignore[override]
+        return type(self), (self.source, self.reason, self.remedy)
+
+
+def bad_images(errors: Sequence[BadImageError], total: int, name: str = "images.source") -> UserError:
+    """One line for many: the first few by name with what is wrong, how many there are and what can be done."""
+    if len(errors) == 1:
+        return UserError(f"{name}: {errors[0].source} {errors[0].reason}; {errors[0].remedy}")
+    shown = ", ".join(f"{error.source} {error.reason}" for error in errors[:5])
+    more = f", and {len(errors) - 5} more" if len(errors) > 5 else ""
+    remedies = " or ".join(dict.fromkeys(error.remedy.replace("remove it", "remove them") for error in errors))
+    return UserError(f"{name}: {len(errors)} of {total} files cannot be read: {shown}{more}; {remedies}")
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What the headers of a source's files say."""
+
+    bad: tuple[BadImageError, ...]
+    """In the order of the files."""
+    sides: tuple[int, ...]
+    """Shorter side of each of the others, in pixels."""
+    traits: Counter[str]
+    """How many are transparent, have several frames or other colours than sRGB, by the words that tell of it."""
+
+    def lines(self, images: Images) -> Iterator[str]:
+        """What reading them changes."""
+        small = [side for side in self.sides if side < images.size]
+        if small:
+            yield (
+                f"{len(small)} of {len(self.sides)} images are smaller than images.size = {images.size} and are"
+                f" enlarged; with images.size = {min(small)} none would be"
+            )
+        for told, count in sorted(self.traits.items()):
+            yield f"{count} of {len(self.sides)} images: {told}"
+
+
+def read_headers(files: Sequence[ImageFile], images: Images) -> Headers:
+    """Read the header of every file.
+
+    Raises
+    ------
+    UserError
+        The disk or the network fails; what is wrong with single files is in :attr:`Headers.bad`.
+    """
+    return _headers(tuple(files), images.background, images.range, images.max_pixels)
+
+
+@lru_cache(maxsize=1)  # a command looks twice: before it begins, and when it has the root to itself
+def _headers(files: tuple[ImageFile, ...], background: str, value_range: Range | None, max_pixels: int) -> Headers:
+    def read(file: ImageFile) -> tuple[int, list[str]] | BadImageError:
+        try:
+            with opened(file.url) as content, _open(content, file, value_range, max_pixels) as image:
+                return min(image.size), list(_traits(image, background))
+        except BadImageError as error:
+            return error
+        except Exception as error:
+            return _unreadable(file, error)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(read, files))
+    good = [header for header in found if not isinstance(header, BadImageError)]
+    return Headers(
+        tuple(header for header in found if isinstance(header, BadImageError)),
+        tuple(side for side, _ in good),
+        Counter(trait for _, traits in good for trait in traits),
+    )
+
+
+def _traits(image: Image.Image, background: str) -> Iterator[str]:
+    if has_transparency(image):
+        yield f"transparency, shown over images.background = {background!r}"
+    if image.format in _ANIMATED and getattr(image, "is_animated", False):
+        yield "several frames, of which the first is taken"
+    if is_foreign(image.info.get("icc_profile"), image.mode):
+        yield "a colour profile other than sRGB, converted to it"
+
+
+def square(
+    file: ImageFile,
+    size: int,
+    background: str = "white",
+    value_range: Range | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> npt.NDArray[np.uint8]:
+    """(size, size, rgb): the shorter side scaled to `size`, the middle of the longer; upright, in sRGB.
+
+    Parameters
+    ----------
+    background, value_range, max_pixels
+        As in the recipe.
+
+    Raises
+    ------
+    BadImageError
+        The file cannot be read.
+    UserError
+        The disk or the network fails.
+    """
+    try:
+        with opened(file.url) as stream:
+            content = io.BytesIO(stream.read())
+        with _open(content, file, value_range, max_pixels) as image:
+            image.load()
+            rgb = to_srgb(image, background, value_range)
+    except UserError:
+        raise
+    except Exception as error:
+        raise _unreadable(file, error) from None
+    return np.asarray(ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC))
+
+
+@contextmanager
+def _open(content: IO[bytes], file: ImageFile, value_range: Range | None, max_pixels: int) -> Iterator[Image.Image]:
+    """An image of which the header has been read and found good.
+
+    Raises
+    ------
+    BadImageError
+        It is no image, too large, or has no range of values.
+    """
+    _allow(max_pixels)
+    try:
+        image = Image.open(content, formats=formats())
+    except UnidentifiedImageError:
+        raise BadImageError(file.source, "is no image that Pillow can read" if file.size else "is empty") from None
+    except Image.DecompressionBombError as error:
+        raise _too_large(file, re.findall(r"\d+", str(error))[0], max_pixels) from None
+    with image:
+        if image.width * image.height > max_pixels:
+            raise _too_large(file, f"{image.width} × {image.height}", max_pixels)
+        if is_deep(image):
+            try:
+                known_range(image, value_range)
+            except UnknownRangeError as error:
+                remedy = "set images.range = [black, white]"
+                raise BadImageError(file.source, str(error), remedy) from None
+        yield image
+
+
+def _allow(pixels: int) -> None:
+    """Raise Pillow's own limit, which is one for the process, to what is allowed; others may still need it as high."""
+    if Image.MAX_IMAGE_PIXELS is not None and pixels > 2 * Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = -(-pixels // 2)
+
+
+def _too_large(file: ImageFile, size: str, max_pixels: int) -> BadImageError:
+    return BadImageError(
+        file.source, f"has {size} pixels, more than images.max_pixels = {max_pixels}", "raise it or remove the file"
+    )
+
+
+def _unreadable(file: ImageFile, error: Exception) -> BadImageError:
+    """What Pillow or the filesystem stumbled over; decoders raise errors of all kinds over a damaged file.
+
+    Raises
+    ------
+    UserError
+        It is not about this one file.
+    """
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, TimeoutError | ConnectionError) or getattr(error, "errno", None) not in _OF_ONE_FILE:
+        raise UserError(f"image {file.source} cannot be read ({reason_of(error)}); try again") from None
+    if isinstance(error, OSError) and error.errno is not None:
+        return BadImageError(file.source, f"cannot be opened ({error.strerror})")
+    return BadImageError(file.source, f"is damaged ({reason_of(error)})")
