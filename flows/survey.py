@@ -25,6 +25,7 @@ from tasks.correlate import Setting
 from tasks.engine import check_cluster
 from tasks.features import SIDE
 from tasks.image_files import ImageFile, list_source
+from tasks.image_pixels import Decoding
 from tasks.images import DEFAULT_COUNT, source_stamp
 from tasks.profile import partner_grids
 from tasks.trust import part_name
@@ -114,7 +115,7 @@ class Survey:
             return self.stored_images
         images = self.recipe.images
         if self.generator is None:
-            return fingerprint("images", files=source_stamp(self.files), size=images.size)
+            return fingerprint("images", files=source_stamp(self.files), size=images.size, **Decoding.of(images).stated)
         return fingerprint(
             "images",
             count=self.image_count,

@@ -73,8 +73,8 @@ class Listing:
     def counts(self) -> str:
         """How many were not taken as no one means them."""
         rest = sum(count for suffix, count in self.others.items() if suffix not in UNREADABLE)
-        parts = [(len(self.hidden), "hidden files or folders"), (rest, "other files")]
-        return " and ".join(f"{count} {what}" for count, what in parts if count)
+        parts = [(len(self.hidden), "hidden item"), (rest, "other file")]
+        return " and ".join(f"{count} {what}{'s' * (count != 1)}" for count, what in parts if count)
 
 
 def list_source(images: Images) -> list[ImageFile]:
@@ -114,9 +114,9 @@ def find_images(source: str, name: str, wanted: str = "a folder or a glob of ima
             if listing.files:
                 return listing
     except Exception as error:  # every filesystem has errors of its own, those of a library need not be OSErrors
-        raise UserError(
-            f"{name} {source!r} cannot be listed ({reason_of(error)}); give a path or an installed fsspec protocol"
-        ) from None
+        is_address = isinstance(error, ValueError | ImportError)
+        remedy = "give a path or an installed fsspec protocol" if is_address else "check the path and your access to it"
+        raise UserError(f"{name} {source!r} cannot be listed ({reason_of(error)}); {remedy}") from None
     raise UserError(f"{name} {source!r} has no images: {_nothing(listing, pattern, source)}; give {wanted}")
 
 
@@ -287,9 +287,10 @@ def _patterns(place: Place) -> Iterator[_Pattern]:
 
 def _nothing(listing: Listing, pattern: _Pattern | None, source: str) -> str:
     """Why there are no images."""
-    found = [*listing.lines(), *([f"left out {listing.counts()}"] if listing.counts() else [])]
-    if found:
-        return found[0]
+    for line in listing.lines():
+        return line
+    if counts := listing.counts():
+        return f"it holds {counts}"
     if pattern is not None and pattern.is_folder:
         return "it is empty"
     if "[" in source:
@@ -304,4 +305,4 @@ def _text(name: str) -> str:
 
 def _few(names: Sequence[str]) -> str:
     shown = ", ".join(map(_text, sorted(names)[:3]))
-    return f"{len(names)} files ({shown}{', …' if len(names) > 3 else ''})"
+    return f"{len(names)} file{'s' * (len(names) != 1)} ({shown}{', …' if len(names) > 3 else ''})"

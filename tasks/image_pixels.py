@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import IO
 
 import numpy as np
@@ -20,7 +21,7 @@ from rosetta.errors import UserError
 from rosetta.recipe import MAX_PIXELS, Images
 from tasks.image_files import ImageFile
 from tasks.image_formats import formats
-from tasks.image_modes import Range, UnknownRangeError, has_transparency, is_deep, is_foreign, known_range, to_srgb
+from tasks.image_modes import UnknownRangeError, has_transparency, is_deep, is_foreign, known_range, to_srgb
 from tasks.image_places import opened, reason_of
 
 # Pillow warns at half of what it refuses, on standard error; here the recipe's limit decides.
@@ -31,6 +32,9 @@ _OF_ONE_FILE = frozenset({None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.E
 
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF", "TIFF", "FLI"})
 """Formats whose further frames are images like the first, not previews or layers."""
+
+_NAMED = 5
+"""Files that a message names."""
 
 _REMOVE = "remove it or narrow the glob"
 
@@ -54,10 +58,38 @@ def bad_images(errors: Sequence[BadImageError], total: int, name: str = "images.
     """One line for many: the first few by name with what is wrong, how many there are and what can be done."""
     if len(errors) == 1:
         return UserError(f"{name}: {errors[0].source} {errors[0].reason}; {errors[0].remedy}")
-    shown = ", ".join(f"{error.source} {error.reason}" for error in errors[:5])
-    more = f", and {len(errors) - 5} more" if len(errors) > 5 else ""
+    groups = groupby(errors[:_NAMED], key=lambda error: error.reason)
+    shown = ", ".join(_together([error.source for error in group], reason) for reason, group in groups)
+    more = f", and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
     remedies = " or ".join(dict.fromkeys(error.remedy.replace("remove it", "remove them") for error in errors))
     return UserError(f"{name}: {len(errors)} of {total} files cannot be read: {shown}{more}; {remedies}")
+
+
+def _together(sources: Sequence[str], reason: str) -> str:
+    return f"{', '.join(sources)} {'each ' if len(sources) > 1 else ''}{reason}"
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How files become pixels, as a recipe says it."""
+
+    background: str = "white"
+    """Colour that transparent images are shown over."""
+    range: tuple[float, float] | None = None
+    """Black and white of images of more than 8 bits; None: as the file says."""
+    max_pixels: int = MAX_PIXELS
+    """Larger images are refused."""
+
+    @classmethod
+    def of(cls, images: Images) -> "Decoding":
+        """What a recipe says."""
+        return cls(images.background, images.range, images.max_pixels)
+
+    @property
+    def stated(self) -> dict[str, object]:
+        """What pixels depend on and is not left to its default, for a fingerprint."""
+        stated: dict[str, object] = {} if self.background == "white" else {"background": self.background}
+        return stated if self.range is None else {**stated, "range": list(self.range)}
 
 
 @dataclass(frozen=True)
@@ -91,15 +123,15 @@ def read_headers(files: Sequence[ImageFile], images: Images) -> Headers:
     UserError
         The disk or the network fails; what is wrong with single files is in :attr:`Headers.bad`.
     """
-    return _headers(tuple(files), images.background, images.range, images.max_pixels)
+    return _headers(tuple(files), Decoding.of(images))
 
 
 @lru_cache(maxsize=1)  # a command looks twice: before it begins, and when it has the root to itself
-def _headers(files: tuple[ImageFile, ...], background: str, value_range: Range | None, max_pixels: int) -> Headers:
+def _headers(files: tuple[ImageFile, ...], decoding: Decoding) -> Headers:
     def read(file: ImageFile) -> tuple[int, list[str]] | BadImageError:
         try:
-            with opened(file.url) as content, _open(content, file, value_range, max_pixels) as image:
-                return min(image.size), list(_traits(image, background))
+            with opened(file.url) as content, _open(content, file, decoding) as image:
+                return min(image.size), list(_traits(image, decoding.background))
         except BadImageError as error:
             return error
         except Exception as error:
@@ -124,34 +156,36 @@ def _traits(image: Image.Image, background: str) -> Iterator[str]:
         yield "a colour profile other than sRGB, converted to it"
 
 
-def square(
-    file: ImageFile,
-    size: int,
-    background: str = "white",
-    value_range: Range | None = None,
-    max_pixels: int = MAX_PIXELS,
-) -> npt.NDArray[np.uint8]:
-    """(size, size, rgb): the shorter side scaled to `size`, the middle of the longer; upright, in sRGB.
-
-    Parameters
-    ----------
-    background, value_range, max_pixels
-        As in the recipe.
+def content_of(file: ImageFile) -> bytes:
+    """All of a file.
 
     Raises
     ------
     BadImageError
-        The file cannot be read.
+        It cannot be opened.
     UserError
         The disk or the network fails.
     """
     try:
-        with opened(file.url) as stream:
-            content = io.BytesIO(stream.read())
-        with _open(content, file, value_range, max_pixels) as image:
+        with opened(file.url) as content:
+            return content.read()
+    except Exception as error:
+        raise _unreadable(file, error) from None
+
+
+def square(file: ImageFile, content: bytes, size: int, decoding: Decoding = Decoding()) -> npt.NDArray[np.uint8]:
+    """(size, size, rgb): the shorter side scaled to `size`, the middle of the longer; upright, in sRGB.
+
+    Raises
+    ------
+    BadImageError
+        The file is no image, not all of one, or none that is decoded so.
+    """
+    try:
+        with _open(io.BytesIO(content), file, decoding) as image:
             image.load()
-            rgb = to_srgb(image, background, value_range)
-    except UserError:
+            rgb = to_srgb(image, decoding.background, decoding.range)
+    except BadImageError:
         raise
     except Exception as error:
         raise _unreadable(file, error) from None
@@ -159,7 +193,7 @@ def square(
 
 
 @contextmanager
-def _open(content: IO[bytes], file: ImageFile, value_range: Range | None, max_pixels: int) -> Iterator[Image.Image]:
+def _open(content: IO[bytes], file: ImageFile, decoding: Decoding) -> Iterator[Image.Image]:
     """An image of which the header has been read and found good.
 
     Raises
@@ -167,19 +201,19 @@ def _open(content: IO[bytes], file: ImageFile, value_range: Range | None, max_pi
     BadImageError
         It is no image, too large, or has no range of values.
     """
-    _allow(max_pixels)
+    _allow(decoding.max_pixels)
     try:
         image = Image.open(content, formats=formats())
     except UnidentifiedImageError:
         raise BadImageError(file.source, "is no image that Pillow can read" if file.size else "is empty") from None
     except Image.DecompressionBombError as error:
-        raise _too_large(file, re.findall(r"\d+", str(error))[0], max_pixels) from None
+        raise _too_large(file, re.findall(r"\d+", str(error))[0], decoding) from None
     with image:
-        if image.width * image.height > max_pixels:
-            raise _too_large(file, f"{image.width} × {image.height}", max_pixels)
+        if image.width * image.height > decoding.max_pixels:
+            raise _too_large(file, f"{image.width} × {image.height}", decoding)
         if is_deep(image):
             try:
-                known_range(image, value_range)
+                known_range(image, decoding.range)
             except UnknownRangeError as error:
                 remedy = "set images.range = [black, white]"
                 raise BadImageError(file.source, str(error), remedy) from None
@@ -192,9 +226,11 @@ def _allow(pixels: int) -> None:
         Image.MAX_IMAGE_PIXELS = -(-pixels // 2)
 
 
-def _too_large(file: ImageFile, size: str, max_pixels: int) -> BadImageError:
+def _too_large(file: ImageFile, size: str, decoding: Decoding) -> BadImageError:
     return BadImageError(
-        file.source, f"has {size} pixels, more than images.max_pixels = {max_pixels}", "raise it or remove the file"
+        file.source,
+        f"has {size} pixels, more than images.max_pixels = {decoding.max_pixels}",
+        "raise images.max_pixels or remove it",
     )
 
 

@@ -15,7 +15,7 @@ from storage.location import Root
 from storage.shared import turn
 from tasks.dump import model_block
 from tasks.image_files import ImageFile
-from tasks.image_pixels import square
+from tasks.image_pixels import Decoding, content_of, square
 from tasks.meter import saw_images
 from tasks.progress import track
 from tasks.stage import Outcome, stage
@@ -99,7 +99,7 @@ def _read_source(
         )
 
     def read(file: ImageFile) -> npt.NDArray[np.uint8]:
-        return square(file, images.size, images.background, images.range, images.max_pixels)
+        return square(file, content_of(file), images.size, Decoding.of(images))
 
     missing = np.flatnonzero(~store.written())
     with track("images", len(files)) as advance, ThreadPoolExecutor(4) as pool:

@@ -18,7 +18,7 @@ from storage.zarrs import open_complete
 from tasks.classes import Classes, class_of, told
 from tasks.dump import to_pixels
 from tasks.image_files import find_images
-from tasks.image_pixels import square
+from tasks.image_pixels import content_of, square
 
 NEW = 1_000_003
 """Added to a run's seed: images of G that mining never saw."""
@@ -129,7 +129,7 @@ def _from_files(generator: Model, text: str, file_class: int | None) -> Subjects
     assert generator.image_size is not None
     assert generator.latent is not None
     side = max(generator.image_size)
-    pixels = np.stack([square(file, side) for file in files])
+    pixels = np.stack([square(file, content_of(file), side) for file in files])
     names = tuple(file.source for file in files)
     classes = None if index is None else np.full(len(files), index, np.int64)
     return Subjects(names, pixels, np.full((len(files), generator.latent), np.nan, np.float32), classes)
