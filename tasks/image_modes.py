@@ -131,9 +131,13 @@ def _converted(colours: Image.Image, profile: bytes | None) -> Image.Image:
 @lru_cache(maxsize=64)
 def _transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
     """From a profile's colours to sRGB; None where they are the same, give or take one of 255 steps."""
+    if profile is None and mode != "LAB":
+        return None
     srgb = ImageCms.createProfile("sRGB")
     if mode == "LAB":
-        return ImageCms.buildTransform(ImageCms.createProfile("LAB"), srgb, "LAB", "RGB")
+        # What it is optimised to by default misses dark colours by up to 16 steps.
+        exact = ImageCms.Flags.NOOPTIMIZE
+        return ImageCms.buildTransform(ImageCms.createProfile("LAB"), srgb, "LAB", "RGB", flags=exact)
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
         if source.profile.xcolor_space.strip() != _SPACES[mode]:

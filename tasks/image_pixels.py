@@ -24,8 +24,8 @@ from tasks.image_formats import formats
 from tasks.image_modes import UnknownRangeError, has_transparency, is_deep, is_foreign, known_range, to_srgb
 from tasks.image_places import opened, reason_of
 
-# Pillow warns at half of what it refuses, on standard error; here the recipe's limit decides.
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# Pillow warns of half the size that it refuses and of oddities in metadata, in several lines on standard error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _OF_ONE_FILE = frozenset({None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 """What the system says where one file cannot be read; else it is the disk or the network. Pillow's errors have none."""
