@@ -91,11 +91,13 @@ def known_range(image: Image.Image, stated: Range | None = None) -> Range:
 
 def _split(image: Image.Image, limits: Range | None) -> tuple[Image.Image, Image.Image | None]:
     """Opaque colours in one of the modes L, RGB, CMYK and LAB; and alpha, if any."""
+    clear = image.info.get("transparency")
     if limits is not None:
         values = np.asarray(image)
-        clear = image.info.get("transparency")
         alpha = None if clear is None else Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
         return Image.fromarray(_scaled(values, limits)), alpha
+    if isinstance(clear, tuple) and max(clear) > 255:  # of 16 bits, of which Pillow keeps the upper 8
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
     if image.mode in ("La", "RGBa"):  # premultiplied
         image = image.convert("LA" if image.mode == "La" else "RGBA")
     if not has_transparency(image):

@@ -230,7 +230,7 @@ def _too_large(file: ImageFile, size: str, decoding: Decoding) -> BadImageError:
     return BadImageError(
         file.source,
         f"has {size} pixels, more than images.max_pixels = {decoding.max_pixels}",
-        "raise images.max_pixels or remove it",
+        "raise images.max_pixels",
     )
 
 
