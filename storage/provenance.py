@@ -84,7 +84,8 @@ def require_same_run(root: Root, recipe: Recipe) -> None:
 def _identity(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe decides about the numbers."""
     data = recipe.model_dump(mode="json")
-    del data["images"]["from_"]  # where images lie, not which they are
+    for key in ("from_", "max_pixels"):
+        del data["images"][key]  # where images lie and which files are refused, not which they are
     return {
         "images": data["images"],
         "models": {spec.pop("name"): spec for spec in data["models"]},
