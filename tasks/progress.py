@@ -22,7 +22,6 @@ Tracker = Callable[[str, int], AbstractContextManager[Advance]]
 """Takes what is being done and how many there are of it."""
 
 log = logging.getLogger("rosetta")
-log.addHandler(logging.NullHandler())  # No one listens to the checks before a command; they are done again, heard.
 log.setLevel(logging.INFO)  # Who listens sets handlers; Prefect's are set by a variable that cannot say a level.
 
 _EVERY = 10.0
