@@ -3,7 +3,10 @@
 import errno
 import io
 import re
+import tarfile
 import warnings
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +32,9 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _OF_ONE_FILE = frozenset({None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 """What the system says where one file cannot be read; else it is the disk or the network. Pillow's errors have none."""
+
+_OF_ARCHIVES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
+"""What reading a damaged member of an archive raises."""
 
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF", "TIFF", "FLI"})
 """Formats whose further frames are images like the first, not previews or layers."""
@@ -170,7 +176,10 @@ def content_of(file: ImageFile) -> bytes:
         with opened(file.url) as content:
             return content.read()
     except Exception as error:
-        raise _unreadable(file, error) from None
+        # Only what is known to be about this file makes it a bad one: networks have errors of their own.
+        if isinstance(error, _OF_ARCHIVES) or getattr(error, "errno", None) in _OF_ONE_FILE - {None}:
+            raise _unreadable(file, error) from None
+        raise _failed(file, error) from None
 
 
 def square(file: ImageFile, content: bytes, size: int, decoding: Decoding = Decoding()) -> npt.NDArray[np.uint8]:
@@ -245,7 +254,11 @@ def _unreadable(file: ImageFile, error: Exception) -> BadImageError:
     if isinstance(error, MemoryError):
         raise error
     if isinstance(error, TimeoutError | ConnectionError) or getattr(error, "errno", None) not in _OF_ONE_FILE:
-        raise UserError(f"image {file.source} cannot be read ({reason_of(error)}); try again") from None
+        raise _failed(file, error) from None
     if isinstance(error, OSError) and error.errno is not None:
         return BadImageError(file.source, f"cannot be opened ({error.strerror})")
     return BadImageError(file.source, f"is damaged ({reason_of(error)})")
+
+
+def _failed(file: ImageFile, error: Exception) -> UserError:
+    return UserError(f"image {file.source} cannot be read ({reason_of(error)}); try again")

@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+import zipfile
 from contextlib import suppress
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 import tasks.image_pixels
 from rosetta.errors import UserError
 from rosetta.recipe import Images
-from tasks.image_files import ImageFile
+from tasks.image_files import ImageFile, list_source
 from tasks.image_pixels import BadImageError, Decoding, bad_images, content_of, read_headers, square
 
 SIDE = 24
@@ -158,6 +159,33 @@ def test_a_failing_disk_makes_no_file_bad(error, monkeypatch, tmp_path):
 
     monkeypatch.setattr(tasks.image_pixels, "opened", fail)
     for read in (content_of, lambda file: read_headers([file], Images())):
-        with pytest.raises(UserError, match=r"image a.png cannot be read \(.*\); try again") as raised:
+        with pytest.raises(UserError, match=r"image a\.png cannot be read \(.*\); try again") as raised:
             read(file)
         assert not isinstance(raised.value, BadImageError)
+
+
+class LibraryError(Exception):
+    """An error as a filesystem's library has it, which says nothing of where the fault lies."""
+
+
+def test_errors_that_no_one_knows_make_no_file_bad(monkeypatch):
+    def fail(url):
+        raise LibraryError("payload is not completed")
+
+    monkeypatch.setattr(tasks.image_pixels, "opened", fail)
+    with pytest.raises(UserError, match=r"cannot be read \(payload is not completed\); try again") as raised:
+        content_of(ImageFile("s3://a/b.png", "b.png", 1, ""))
+    assert not isinstance(raised.value, BadImageError)
+
+
+def test_a_damaged_member_of_an_archive_is_a_bad_file(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        for name in ("a.png", "b.png"):
+            packed.writestr(name, encoded(Image.fromarray(RGB)))
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[300] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    first, second = list_source(Images(source=f"zip://*.png::{tmp_path}/a.zip"))
+    with pytest.raises(BadImageError, match=r"a\.png is damaged \(Bad CRC-32"):
+        content_of(first)
+    assert content_of(second) == encoded(Image.fromarray(RGB))
