@@ -72,7 +72,7 @@ def mine(
     # Started first, it comes up beside imports and checks. Where a run with this very recipe has come to its end there
     # is most often nothing left to do, and it waits.
     server = None if ended_with(wanted) and not mend else EmbeddedServer.unless_configured()
-    from flows.console import narrated
+    from flows.console import narrated, unheard
     from flows.mend import mend_root
     from flows.mine import finished
     from flows.mine import mine as mine_flow
@@ -80,7 +80,8 @@ def mine(
 
     mended = mend_root(wanted.root) if mend else []
     # What is wrong, or that nothing is left to do, is said without waiting for a server.
-    mined = finished(prepare(wanted, replace))
+    with unheard():
+        mined = finished(prepare(wanted, replace))
     if mined is None:
         server = server or EmbeddedServer.unless_configured()
         with narrated(), server.in_use() if server else nullcontext():

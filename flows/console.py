@@ -40,6 +40,16 @@ def narrated() -> Iterator[None]:
 
 
 @contextmanager
+def unheard() -> Iterator[None]:
+    """Keep the log to itself for as long as this lasts: of checks that are made again with someone listening."""
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = False
+
+
+@contextmanager
 def _bars(console: Console) -> Iterator[None]:
     progress = Progress(
         TextColumn("{task.description}"),

@@ -4,6 +4,9 @@ from flows.forecast import forecast, units_of
 from flows.survey import Survey, survey
 from rosetta.recipe import Recipe
 from storage import activations, provenance
+from storage.images import PATH as IMAGES
+from tasks.image_pixels import bad_images, read_headers
+from tasks.progress import log
 
 
 def prepare(recipe: Recipe, replace: bool = False) -> Survey:
@@ -25,5 +28,16 @@ def prepare(recipe: Recipe, replace: bool = False) -> Survey:
     for spec in plan.models:
         if plan.stored(activations.path(spec.name)) is None:
             units_of(spec)
+    if plan.files and plan.stored(IMAGES) is None:
+        _check_source(plan)
     forecast(plan)
     return plan
+
+
+def _check_source(plan: Survey) -> None:
+    images = plan.recipe.images
+    headers = read_headers(plan.files[: images.count], images)
+    if headers.bad and not images.skip_bad:
+        raise bad_images(headers.bad, len(plan.files[: images.count]))
+    for line in headers.lines(images):
+        log.warning("images.source: %s", line)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from PIL import ImageColor
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 from rosetta.errors import UserError
 from rosetta.strict import Strict, validated
@@ -21,6 +22,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _CLUSTER = re.compile(r"threads|local|[a-z]+://\S+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
+MAX_PIXELS = 178_956_970
+"""Where Pillow, too, takes an image for an attack on memory."""
 _UNITS = {
     "B": 1,
     **{f"{p}B": 1000**i for i, p in enumerate("KMGT", 1)},
@@ -68,6 +71,21 @@ def _valid_sha256(text: str) -> str:
     return text
 
 
+def _valid_colour(text: str) -> str:
+    try:
+        if len(ImageColor.getrgb(text)) == 3:
+            return text
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is no opaque colour; write a name such as 'white', or '#rrggbb'")
+
+
+def _valid_range(values: tuple[float, float]) -> tuple[float, float]:
+    if not values[0] < values[1]:
+        raise ValueError(f"{list(values)} is no range; give the value of black, then the larger one of white")
+    return values
+
+
 def _valid_url(text: str) -> str:
     if "://" in text and "@" in text.partition("://")[2].partition("/")[0]:
         scheme, _, rest = text.partition("://")
@@ -110,6 +128,15 @@ class Images(Strict):
         description="Of a source's images: drawn by seed, evenly from every folder, or as listed, for a film's frames.",
     )
     skip_bad: bool = Field(False, description="Leave out files of a source that cannot be read as images.")
+    background: Annotated[str, AfterValidator(_valid_colour)] = Field(
+        "white", description="Colour that transparent images of a source are shown over: a name or '#rrggbb'."
+    )
+    range: Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_valid_range)] | None = Field(
+        None, description="Black and white of a source's images of more than 8 bits; left out: as the file says."
+    )
+    max_pixels: int = Field(
+        MAX_PIXELS, ge=1, description="Most pixels of an image of a source; larger ones are refused before decoding."
+    )
     from_: str | None = Field(
         None,
         alias="from",

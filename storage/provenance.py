@@ -84,7 +84,7 @@ def require_same_run(root: Root, recipe: Recipe) -> None:
 def _identity(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe decides about the numbers."""
     data = recipe.model_dump(mode="json")
-    for key in ("from_", "source", "order", "skip_bad"):
+    for key in ("from_", "source", "order", "skip_bad", "max_pixels"):
         del data["images"][key]  # where images lie; which they are and in which order is told by their store
     return {
         "images": data["images"],

@@ -1,6 +1,7 @@
 """Stage `dump`: every image once through one model, its activation maps into the model's store."""
 
 from collections.abc import Iterator, Mapping
+from operator import gt
 from typing import Any, NoReturn
 
 import numpy as np
@@ -77,6 +78,9 @@ def _dump(
         raise FileNotFoundError(f"{root.shown}/images.zarr")
     keep_freed_memory()
     model = load(spec, device)
+    if model.preprocessing and any(map(gt, model.preprocessing.size, pixels.size)):
+        made, given = ("×".join(map(str, size)) for size in (model.preprocessing.size, pixels.size))
+        log.info("%s: sees images of %s enlarged from %s", spec.name, made, given)
     dtypes = store.dtypes() if store else {layer.name: compute.dtype for layer in model.units.layers}
     while True:
         if store is None:

@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.errors import UserError
 from rosetta.recipe import Images, ModelSpec, Recipe
 from rosetta.zoo import load
 from storage.blocks import MIB, block_count, block_size
@@ -21,7 +20,7 @@ from storage.source_images import FileRecord, LeftOut, SourceStore
 from storage.zarrs import stored_attributes
 from tasks.dump import model_block
 from tasks.image_files import ImageFile
-from tasks.image_pixels import BadImageError, content_of, square
+from tasks.image_pixels import BadImageError, Decoding, bad_images, content_of, square
 from tasks.meter import saw_images
 from tasks.progress import log, track
 from tasks.source_images import named, recognise, record_of, settings
@@ -93,7 +92,7 @@ def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_m
     store = SourceStore.begin(root, settings(images), images=room, size=images.size, block=block)
     candidates = files if images.skip_bad else files[:room]
     with track("images", room) as advance, ThreadPoolExecutor(_DECODERS) as pool:
-        reading = _Reading(store, candidates, images.size, pool)
+        reading = _Reading(store, candidates, images.size, Decoding.of(images), pool)
         for number in range(block_count(room, block)):
             wanted_images = min(block, room - reading.images)
             if not reading.pass_over(number, wanted_images):
@@ -104,11 +103,9 @@ def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_m
                 if good:
                     reading.keep(number, good)
             advance(wanted_images)
-    bad = f"{len(reading.bad):,} of {len(candidates):,} files cannot be read: {_told(reading.bad)}"
-    if reading.bad and not images.skip_bad:
-        raise UserError(f"images.source: {bad}; remove them, or leave them out with --set images.skip_bad=true")
-    if not reading.images:
-        raise UserError(f"images.source: {bad}; nothing is left to mine")
+    if reading.bad and not (images.skip_bad and reading.images):
+        errors = [BadImageError(one.record.source, one.reason) for one in reading.bad]
+        raise bad_images(errors, len(candidates))
     if reading.bad:
         log.warning("images: left out %d files: %s", len(reading.bad), _told(reading.bad))
     if images.count and reading.images < images.count:
@@ -127,6 +124,7 @@ class _Reading:
     store: SourceStore
     files: Sequence[ImageFile]
     size: int
+    decoding: Decoding
     pool: Executor
     at: int = 0
     """The file that comes next."""
@@ -183,7 +181,7 @@ class _Reading:
         try:
             content = content_of(file)
             record = record_of(file, content)
-            return record, square(file, content, self.size)
+            return record, square(file, content, self.size, self.decoding)
         except BadImageError as error:
             return LeftOut(record, error.reason)
 

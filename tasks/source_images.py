@@ -30,7 +30,7 @@ from storage.source_images import (
 )
 from storage.zarrs import attributes_at
 from tasks.image_files import ImageFile, list_source
-from tasks.image_pixels import BadImageError, content_of
+from tasks.image_pixels import BadImageError, Decoding, content_of
 from tasks.progress import log
 
 _AT_ONCE = 8
@@ -83,7 +83,7 @@ def in_order(images: Images) -> tuple[ImageFile, ...]:
 def settings(images: Images) -> Fingerprint:
     """What is known of a source's images before its files have been read."""
     seed = {} if images.order == "listed" else {"seed": images.seed}
-    return fingerprint("images", size=images.size, order=images.order, **seed)
+    return fingerprint("images", size=images.size, order=images.order, **seed, **Decoding.of(images).stated)
 
 
 def record_of(file: ImageFile, content: bytes | None) -> FileRecord:

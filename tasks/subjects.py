@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from fsspec.core import url_to_fs
 
 from rosetta.errors import UserError
 from rosetta.zoo.model import Model
@@ -18,8 +17,8 @@ from storage.location import Root
 from storage.zarrs import open_complete
 from tasks.classes import Classes, class_of, told
 from tasks.dump import to_pixels
-from tasks.image_files import ImageFile
-from tasks.image_pixels import BadImageError, content_of, square
+from tasks.image_files import find_images
+from tasks.image_pixels import content_of, square
 
 NEW = 1_000_003
 """Added to a run's seed: images of G that mining never saw."""
@@ -125,28 +124,12 @@ def _of_run(root: Root, indices: range, text: str) -> Subjects:
 
 
 def _from_files(generator: Model, text: str, file_class: int | None) -> Subjects:
-    try:
-        filesystem, path = url_to_fs(text)
-        files = sorted(str(filesystem.unstrip_protocol(file)) for file in filesystem.glob(path))
-    except (ValueError, ImportError, OSError) as error:
-        raise UserError(
-            f"image {text!r} cannot be read: {error}; give a path or an installed fsspec protocol"
-        ) from None
-    if not files:
-        raise UserError(f"image {text!r}: there is no such file; give an index of the run, new:N, a path or a glob")
+    files = find_images(text, "image", "an index of the run, new:N, a path or a glob").files
     index = class_of(generator, f"image {text!r}", file_class)
     assert generator.image_size is not None
     assert generator.latent is not None
     side = max(generator.image_size)
-    pixels = np.stack([_read(file, side) for file in files])
-    names = tuple(file.rpartition("/")[2] for file in files)
+    pixels = np.stack([square(file, content_of(file), side) for file in files])
+    names = tuple(file.source for file in files)
     classes = None if index is None else np.full(len(files), index, np.int64)
     return Subjects(names, pixels, np.full((len(files), generator.latent), np.nan, np.float32), classes)
-
-
-def _read(file: str, side: int) -> npt.NDArray[np.uint8]:
-    one = ImageFile(file, file.removeprefix("file://"), 0, "")
-    try:
-        return square(one, content_of(one), side)
-    except BadImageError as error:
-        raise UserError(f"image {one.source!r} {error.reason}; give a JPEG, PNG or WebP file, say") from None

@@ -25,7 +25,7 @@ def place(run, tmp_path_factory):
         (["invert"], ["no image is named"]),
         (["invert", "24"], ["'24'", "0 to 23"]),
         (["invert", "5:3"], ["'5:3'"]),
-        (["invert", "nowhere/*.png"], ["nowhere/*.png", "no such file"]),
+        (["invert", "nowhere/*.png"], ["nowhere/*.png", "No such file"]),
         (["invert", "new:0"], ["new:0", "how many"]),
         (["invert", "0", "--beta", "-1"], ["beta", "-1"]),
         (["invert", "0", "--alpha", "-0.5"], ["alpha", "-0.5"]),

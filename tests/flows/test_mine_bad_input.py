@@ -158,7 +158,7 @@ def test_an_empty_folder(refused, write, tmp_path):
 def test_a_folder_of_other_files(refused, write, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "notes.txt").write_text("no image")
-    assert "it holds 1 other files" in refused("mine", write(from_folder(tmp_path)))
+    assert "it holds 1 other file;" in refused("mine", write(from_folder(tmp_path)))
 
 
 def test_more_images_than_there_are(refused, write, tmp_path):
