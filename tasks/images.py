@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from rosetta.errors import UserError
 from rosetta.recipe import Images, ModelSpec, Recipe
 from rosetta.zoo import load
 from storage.blocks import MIB, block_count, block_size
@@ -103,9 +104,11 @@ def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_m
                 if good:
                     reading.keep(number, good)
             advance(wanted_images)
-    if reading.bad and not (images.skip_bad and reading.images):
+    if reading.bad and not images.skip_bad:
         errors = [BadImageError(one.record.source, one.reason) for one in reading.bad]
         raise bad_images(errors, len(candidates))
+    if not reading.images:
+        raise UserError(f"images.source: none of its {len(candidates):,} files can be read; give a folder of images")
     if reading.bad:
         log.warning("images: left out %d files: %s", len(reading.bad), _told(reading.bad))
     if images.count and reading.images < images.count:

@@ -120,7 +120,8 @@ def test_one_pass_names_all_bad_files(tmp_path):
         "images.source: 7 of 9 files cannot be read: b.png is no image that Pillow can read, c.png is empty, d.png has"
         " 196000000 pixels, more than images.max_pixels = 178956970, e.tiff has values of unknown range (mode F),"
         " f.tiff has values of unknown range (mode I), and 2 more; remove them or narrow the glob or raise"
-        " images.max_pixels or set images.range = [black, white]"
+        " images.max_pixels or set images.range = [black, white], or leave out what cannot be read with --set"
+        " images.skip_bad=true"
     )
     assert str(bad_images(headers.bad[:1], 2)) == (
         "images.source: b.png is no image that Pillow can read; remove it or narrow the glob, or leave out what cannot "

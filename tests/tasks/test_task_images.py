@@ -268,11 +268,11 @@ def test_every_bad_file_is_named_or_left_out(tmp_path_factory, bad, count):
         return
     with pytest.raises(UserError) as told:
         mine(root, place / "photos", **more)
-    assert f"{len(chosen_bad)} of {count or 11} files cannot be read" in str(told.value)
     assert all(source in str(told.value) for source in chosen_bad[:5])
+    assert len(chosen_bad) == 1 or f"{len(chosen_bad)} of {count or 11} files cannot be read" in str(told.value)
     assert not zarrs.attributes_at(Place(root, PATH))["complete"]
     if not good:
-        with pytest.raises(UserError, match="nothing is left to mine"):
+        with pytest.raises(UserError, match="none of its 11 files can be read"):
             mine(root, place / "photos", skip_bad=True, **more)
         return
     assert mine(root, place / "photos", skip_bad=True, **more) == "done", "with no --replace"
@@ -295,7 +295,7 @@ def test_bad_files_may_simply_be_removed(folder, root):
         mine(root, folder)
     (folder / "cat/2.bmp").unlink()
     (folder / "owl/x.bmp").write_text("none at all")
-    with pytest.raises(UserError, match=r"1 of 10 files cannot be read: owl/x\.bmp is no image"):
+    with pytest.raises(UserError, match=r"owl/x\.bmp is no image"):
         mine(root, folder)
     (folder / "owl/x.bmp").unlink()
     assert mine(root, folder) == "done"
@@ -456,7 +456,7 @@ def test_older_images_are_the_same_as_long_as_their_names_and_sizes_are(folder, 
         mine(root, folder)
     (folder / "dog/zzz.bmp").unlink()
     (folder / "owl/y.bmp").unlink()
-    with pytest.raises(UserError, match="11 → 10 files"):
+    with pytest.raises(UserError, match="11 files → 10 files"):
         mine(root, folder)
 
 
