@@ -55,6 +55,8 @@ class Family(ABC):
     """Which fields of a recipe's condition its models take."""
     fetches: bool = False
     """Whether `pretrained` weights come over the network."""
+    libraries: tuple[str, ...] = ()
+    """Distributions, beside torch, whose code computes what its models do."""
     channels_last: bool = True
     """Whether its modules take tensors in any memory layout; one of a user's own may not."""
     state_key: str | tuple[str, ...] | None = None

@@ -63,13 +63,13 @@ def test_only_missing_blocks_go_through_the_model(arguments):
     whole = maps(root)
     store = ActivationStore.open(root, "own", WANTED)
     # Marks that a second pass over a finished block would wipe out, and a block that is missing.
-    store.group["0/activation"][0, 0, 0, 0] = 77.0
+    store.group["0/activation"][1, 0, 0, 0] = 77.0
     store.group["0/activation"][BLOCK : 2 * BLOCK] = 0.0
     store.group["written"][1] = False
     store.group.attrs["complete"] = False
     assert dump.fn(*arguments).outcome == "done"
     after = maps(root)
-    assert after[0, 0, 0, 0] == 77.0
+    assert after[1, 0, 0, 0] == 77.0
     np.testing.assert_array_equal(after[BLOCK:], whole[BLOCK:])
     assert dump.fn(*arguments).outcome == "skipped"
 
