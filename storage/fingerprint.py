@@ -46,7 +46,9 @@ class Fingerprint:
         difference = first_difference(depends_of(found), self.depends)
         if MAPS in difference or IMAGE in difference:
             versions = _differences(found.get("made_with", {}), _plain(self.made_with), "")
-            difference = "; ".join([difference, *(f"{path[1:]} {_sides(*sides)}" for path, *sides in versions)])
+            difference = "; ".join(
+                [difference, *(f"{path[1:]} {_sides(*sides)}".replace('"', "") for path, *sides in versions)]
+            )
         raise UserError(
             f"{artifact} was made from something else ({difference}); give --replace to make it anew, or another --root"
         )
