@@ -122,7 +122,9 @@ def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any,
     """Path and both values of whatever differs: keys of mappings, and elements of lists too long to be shown."""
     if _text(before) == _text(after):
         return
-    if isinstance(before, dict) and isinstance(after, dict) and not _is_measured(path):
+    if _is_measured(path):
+        yield path, before, after
+    elif isinstance(before, dict) and isinstance(after, dict):
         for key in dict.fromkeys([*before, *after]):
             yield from _differences(before.get(key, _MISSING), after.get(key, _MISSING), f"{path}.{key}")
     elif isinstance(before, list) and isinstance(after, list) and max(len(_text(before)), len(_text(after))) > _LENGTH:
