@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 
 from rich.console import Console
 from rich.table import Table
 
+from flows.identity import examined
 from flows.survey import Pair, Survey
 from rosetta import zoo
 from rosetta.mining.plan import Side
 from rosetta.recipe import ModelSpec
-from rosetta.units import Units
 from storage import activations
 from storage.activations import ActivationStore
 from storage.zarrs import open_at
@@ -175,21 +174,9 @@ def _side(plan: Survey, spec: ModelSpec) -> Side:
     if found and found["complete"] and found["fingerprint"] == plan.activations(spec).digest:
         return plan_side(ActivationStore(spec.name, open_at(plan.place(path))))
     compute, count = plan.recipe.compute, plan.image_count
-    units = zoo.structure(spec) if spec.name in plan.unseen else units_of(spec)
+    units = zoo.structure(spec) if spec.name in plan.unseen else examined(spec, plan.weights[spec.name]).units
     block = model_block(units, count, compute.dtype, compute.chunk_mib)
     return Side(units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in units.layers})
-
-
-@lru_cache(maxsize=64)
-def units_of(spec: ModelSpec) -> Units:
-    """Load a model, look at its layers and let go of it; what is wrong with it is said before anything is written.
-
-    Raises
-    ------
-    UserError
-        The model, its weights or its layers are not to be had.
-    """
-    return zoo.load(spec).units
 
 
 def _table(*left: str, right: Sequence[str]) -> Table:

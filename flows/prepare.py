@@ -1,9 +1,9 @@
 """Everything that can be wrong with a run, found out before anything is written."""
 
-from flows.forecast import forecast, units_of
+from flows.forecast import forecast
 from flows.survey import Survey, survey
 from rosetta.recipe import Recipe
-from storage import activations, provenance
+from storage import provenance
 from storage.images import PATH as IMAGES
 from tasks.image_pixels import bad_images, read_headers
 from tasks.progress import log
@@ -25,9 +25,6 @@ def prepare(recipe: Recipe, replace: bool = False) -> Survey:
         for path, wanted in plan.known_stores():
             if (found := plan.stored(path)) is not None:
                 wanted.require_match(path, found)
-    for spec in plan.models:
-        if plan.stored(activations.path(spec.name)) is None:
-            units_of(spec)
     if plan.files and plan.stored(IMAGES) is None:
         _check_source(plan)
     forecast(plan)

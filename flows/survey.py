@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from dask.system import cpu_count
 
+from flows import identity
+from flows.identity import Identity
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
@@ -20,7 +22,7 @@ from storage.fingerprint import Fingerprint, fingerprint
 from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
-from storage.shared import Place, choose, shared_places
+from storage.shared import Place, choose, shared_places, store_attributes
 from storage.zarrs import attributes_at, open_at, open_complete
 from tasks.correlate import Setting
 from tasks.engine import check_cluster
@@ -53,6 +55,8 @@ class Survey:
     """Of images that are there, as far as they are those that are wanted."""
     recognised: Recognised = field(default_factory=Recognised)
     """What they are to the files of a source."""
+    stored_models: Mapping[str, Identity] = field(default_factory=dict)
+    """Of models of stores that are there, where nothing else is known of the models."""
     places: Mapping[str, Place] = field(default_factory=dict)
     """By path: the images, activations and features that lie, or will lie, under the root that `images.from` names."""
 
@@ -120,11 +124,13 @@ class Survey:
         images = self.recipe.images
         if self.generator is None:
             return settings(images)
+        made_by = self._identity(self.generator, identity.of_images, IMAGES, IMAGES)
         return fingerprint(
             "images",
+            made_by.made_with,
             count=self.image_count,
             seed=images.seed,
-            generator=self._model(self.generator),
+            generator=made_by.depends,
             **self._layout(),
         )
 
@@ -135,7 +141,8 @@ class Survey:
 
     def activations(self, spec: ModelSpec) -> Fingerprint:
         """Of a model's activation store."""
-        return fingerprint("activations", images=self.images.digest, model=self._model(spec), **self._layout())
+        images, model = self.images.digest, self._model(spec)
+        return fingerprint("activations", model.made_with, images=images, model=model.depends, **self._layout())
 
     def correlations(self, pair: Pair) -> Fingerprint:
         """Of a pair's correlations."""
@@ -258,16 +265,28 @@ class Survey:
     def _spec(self, name: str) -> ModelSpec:
         return next(spec for spec in self.recipe.models if spec.name == name)
 
-    def _model(self, spec: ModelSpec) -> dict[str, object]:
-        """What of a model decides about its maps. Its name does not, nor where its weights lie."""
-        told = spec.condition.model_dump(mode="json", exclude_none=True)
-        return {
-            "model": spec.model,
-            "weights_sha256": self.weights[spec.name],
-            "layers": list(spec.layers) if spec.layers is not None else None,
-            "match": spec.match,
-            **({"condition": told} if told else {}),
-        }
+    def _model(self, spec: ModelSpec) -> Identity:
+        if spec.name not in self._models:
+            path = activations.path(spec.name)
+            self._models[spec.name] = self._identity(spec, identity.of_maps, path, "activations/")
+        return self._models[spec.name]
+
+    @cached_property
+    def _models(self) -> dict[str, Identity]:
+        """By name, those asked for so far: to know one may take loading it."""
+        return dict(self.stored_models)
+
+    def _identity(self, spec: ModelSpec, find: identity.Finder, path: str, others: str) -> Identity:
+        """From a store of the run's own, and those of the root it shares whose paths begin with `others`."""
+        if spec.name in self.unseen:
+            return Identity(identity.of_recipe(spec, ""))
+        own = attributes_at(Place(self.root, path))
+        stores = [store for there, store in self._shared_stores.items() if there.startswith(others)]
+        return find(spec, self.weights[spec.name], [own, *stores] if own else stores)
+
+    @cached_property
+    def _shared_stores(self) -> dict[str, dict[str, Any]]:
+        return {} if (home := self.recipe.images.from_) is None else store_attributes(Root(home))
 
     def _layout(self) -> dict[str, object]:
         return {"dtype": self.recipe.compute.dtype, "chunk_mib": self.recipe.compute.chunk_mib}
@@ -391,11 +410,14 @@ def survey_root(root: Root, recipe: Recipe) -> Survey:
     """
     depends: Any = open_complete(root, IMAGES).attrs["depends"]
     images = Fingerprint(depends)
-    stores = {spec.name: ActivationStore.read(root, spec.name).group.attrs for spec in recipe.models}
+    stores: Any = {spec.name: ActivationStore.read(root, spec.name).group.attrs for spec in recipe.models}
     generator = next((spec for spec in recipe.models if stores[spec.name]["generator"]), None)
     weights = {name: str(attributes["weights_sha256"]) for name, attributes in stores.items()}
-    device = resolve_device(recipe.compute.device)
-    return Survey(recipe, root, device, generator, (), weights, stored_images=images, places=shared_places(root))
+    models = {name: Identity(attributes["depends"]["model"]) for name, attributes in stores.items()}
+    device, places = resolve_device(recipe.compute.device), shared_places(root)
+    return Survey(
+        recipe, root, device, generator, (), weights, stored_images=images, stored_models=models, places=places
+    )
 
 
 def resolve_device(device: str) -> str:

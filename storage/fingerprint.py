@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from rosetta.errors import UserError
@@ -17,6 +18,9 @@ class Fingerprint:
     """All that an artifact depends on, as plain data, and its SHA-256."""
 
     depends: Mapping[str, Any]
+    made_with: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Versions of the code that makes the artifact. They decide nothing by themselves and are no part of the digest;
+    they are kept, and named where what they compute has changed."""
 
     @property
     def digest(self) -> str:
@@ -26,7 +30,8 @@ class Fingerprint:
 
     def attributes(self) -> dict[str, Any]:
         """What an artifact carries of it."""
-        return {"fingerprint": self.digest, "depends": json.loads(json.dumps(self.depends))}
+        beside = {"made_with": dict(self.made_with)} if self.made_with else {}
+        return {"fingerprint": self.digest, "depends": _plain(self.depends), **beside}
 
     def require_match(self, artifact: str, found: Mapping[str, Any]) -> None:
         """Compare with the attributes of the artifact on disk.
@@ -38,16 +43,34 @@ class Fingerprint:
         """
         if found.get("fingerprint") == self.digest:
             return
-        was = found.get("depends")
-        difference = first_difference(was if isinstance(was, Mapping) else {}, self.depends)
+        difference = first_difference(depends_of(found), self.depends)
+        if MAPS in difference or IMAGE in difference:
+            versions = _differences(found.get("made_with", {}), _plain(self.made_with), "")
+            difference = "; ".join(
+                [difference, *(f"{path[1:]} {_sides(*sides)}".replace('"', "") for path, *sides in versions)]
+            )
         raise UserError(
             f"{artifact} was made from something else ({difference}); give --replace to make it anew, or another --root"
         )
 
 
-def fingerprint(stage: str, **depends: Any) -> Fingerprint:
+def fingerprint(stage: str, made_with: Mapping[str, str] | None = None, **depends: Any) -> Fingerprint:
     """The fingerprint of a stage's artifact."""
-    return Fingerprint({"stage": stage, "format": FORMAT, **depends})
+    return Fingerprint({"stage": stage, "format": FORMAT, **depends}, made_with or {})
+
+
+def depends_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What an artifact on disk depends on, by its attributes.
+
+    Activation stores once kept a model's layers and preprocessing as attributes only; there they are taken from.
+    """
+    found = attributes.get("depends")
+    depends = dict(found) if isinstance(found, Mapping) else {}
+    model = depends.get("model")
+    if isinstance(model, Mapping) and "units" not in model and "layers" in attributes:
+        beside = {"preprocessing": attributes.get("preprocessing"), "units": attributes["layers"]}
+        depends["model"] = {**model, **beside}
+    return depends
 
 
 def require_known_format(attributes: Mapping[str, Any], artifact: str) -> None:
@@ -74,18 +97,76 @@ def require_known(version: object, what: str) -> None:
         )
 
 
-def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:
-    """The first thing in which two nested mappings differ, as `key: old → new`; empty where they agree."""
-    for key in dict.fromkeys([*old, *new]):
-        before, after = old.get(key), new.get(key)
-        if before == after:
-            continue
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            return first_difference(before, after, f"{prefix}{key}.")
-        return f"{prefix}{key}: {_shown(before)} → {_shown(after)}"
+MAPS, IMAGE = "maps of a test image", "image of a test latent"
+"""Keys of what :mod:`rosetta.zoo.behaviour` measures of a model: by layer, and of a generator. A blank keeps them apart
+from every name in a recipe."""
+_MISSING = object()
+_LENGTH = 60
+"""Characters of one side of a difference."""
+
+
+def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The first thing in which two mappings of plain data differ, as `key.key[index]: old → new`.
+
+    Empty where the JSON of both is the same. Both sides are short, and never read the same.
+    """
+    for path, before, after in _differences(_plain(old), _plain(new), ""):
+        name = path.removeprefix(".")
+        if _is_measured(path) and _MISSING not in (before, after):
+            return f"{name} differ{_in_layers(before, after)}"
+        return f"{name}: {_sides(before, after)}"
     return ""
 
 
-def _shown(value: Any) -> str:
-    text = "nothing" if value is None else json.dumps(value, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Path and both values of whatever differs: keys of mappings, and elements of lists too long to be shown."""
+    if _text(before) == _text(after):
+        return
+    if _is_measured(path):
+        yield path, before, after
+    elif isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys([*before, *after]):
+            yield from _differences(before.get(key, _MISSING), after.get(key, _MISSING), f"{path}.{key}")
+    elif isinstance(before, list) and isinstance(after, list) and max(len(_text(before)), len(_text(after))) > _LENGTH:
+        for index, pair in enumerate(zip_longest(before, after, fillvalue=_MISSING)):
+            yield from _differences(*pair, f"{path}[{index}]")
+    else:
+        yield path, before, after
+
+
+def _is_measured(path: str) -> bool:
+    return path.endswith((f".{MAPS}", f".{IMAGE}"))
+
+
+def _in_layers(before: Any, after: Any) -> str:
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return "s"
+    layers = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
+    more = f" and {len(layers) - 2} more" if len(layers) > 2 else ""
+    return f": {', '.join(layers[:2])}{more}"
+
+
+def _sides(before: Any, after: Any) -> str:
+    """`before → after`; of long ones the part where they begin to differ."""
+    texts = _text(before), _text(after)
+    if max(map(len, texts)) > _LENGTH:
+        same = next((index for index, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
+        start = max(0, (same or min(map(len, texts))) - _LENGTH // 3)
+        texts = _part(texts[0], start), _part(texts[1], start)
+    return " → ".join(texts)
+
+
+def _part(text: str, start: int) -> str:
+    stop = start + _LENGTH - 2
+    return f"{'…' * (start > 0)}{text[start:stop]}{'…' * (len(text) > stop)}"
+
+
+def _text(value: Any) -> str:
+    """Canonical JSON, but words for what is absent."""
+    if value is _MISSING:
+        return "not given"
+    return "nothing" if value is None else json.dumps(value, sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from rosetta.errors import UserError
-from storage.fingerprint import FORMAT, Fingerprint, first_difference, require_known
+from storage.fingerprint import FORMAT, Fingerprint, depends_of, first_difference, require_known
 from storage.location import Root
 from storage.lock import locked
 from storage.seals import break_seal, discard, sha256
@@ -140,19 +140,23 @@ def _require_end(root: Root, home: Root) -> None:
 
 
 def _refuse_images(home: Root, wanted: Fingerprint) -> NoReturn:
-    found = _attributes(home, "images.zarr").get("depends")
-    difference = first_difference(found if isinstance(found, dict) else {}, wanted.depends)
+    difference = first_difference(depends_of(_attributes(home, "images.zarr")), wanted.depends)
     raise UserError(f"images.from: {home.shown} has other images ({difference}); give another root, or none")
 
 
 def fingerprints(home: Root) -> dict[str, str]:
     """By path: the fingerprint of every store under a root that runs may share and that has been laid out."""
+    return {path: str(attributes["fingerprint"]) for path, attributes in store_attributes(home).items()}
+
+
+def store_attributes(home: Root) -> dict[str, dict[str, Any]]:
+    """By path: what each of these stores says of itself."""
     paths = ["images.zarr", "features.zarr"]
     paths += [f"{folder}/{name}" for folder in ("activations", "profiles") for name in home.list(folder)]
     paths = [path for path in paths if _SHARABLE.fullmatch(path)]
     with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda path: _attributes(home, path).get("fingerprint"), paths)
-        return {path: str(digest) for path, digest in zip(paths, found, strict=True) if digest}
+        found = pool.map(lambda path: _attributes(home, path), paths)
+        return {path: attributes for path, attributes in zip(paths, found, strict=True) if "fingerprint" in attributes}
 
 
 def _attributes(home: Root, path: str) -> dict[str, Any]:

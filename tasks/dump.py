@@ -24,6 +24,7 @@ from tasks.journal import about
 from tasks.memory import keep_freed_memory
 from tasks.meter import forward, saw_images
 from tasks.progress import log, track
+from tasks.rounding import Rounding
 from tasks.stage import Outcome, stage
 
 _FLOAT16_MAX = 65504.0
@@ -33,9 +34,18 @@ _TORCH = {"float16": torch.float16, "float32": torch.float32}
 Pixels = npt.NDArray[np.uint8]
 
 
+_REASONS = "widened_because"
+"""Attribute of a store: why a layer is float32 that was to be float16."""
+_OVERFLOW = "has values beyond float16"
+_SAME = 0.03
+"""How far maps may be from those of another device, over the spread of their layer; TF32 comes to a third of it."""
+
+
 class _Float16Error(Exception):
-    def __init__(self, layer: str) -> None:
-        self.layer = layer
+    """Layers that float16 does not hold, with the reason."""
+
+    def __init__(self, layers: Mapping[str, str]) -> None:
+        self.layers = layers
 
 
 def batch_size(device: torch.device) -> int:
@@ -55,13 +65,15 @@ def dump(
 ) -> Outcome:
     """Write what is missing of a model's store.
 
-    A layer with a value that float16 cannot hold is stored as float32: the store is laid out anew with that layer
-    widened and the dump begins again, so that all of a layer has one precision wherever an earlier run stopped.
+    A layer that float16 cannot hold, as a value is too large or a unit's correlations would suffer from the rounding,
+    is stored as float32: the store is laid out anew with that layer widened and the dump begins again, so that all of a
+    layer has one precision wherever an earlier run stopped.
 
     Raises
     ------
     UserError
-        The model gives a value that is not finite; names layer, channels and images.
+        The model gives a value that is not finite; names layer, channels and images. Or it is not the model that an
+        earlier run began the store with.
     """
     with turn(root, activations_path(spec.name)):
         return _dump(root, wanted, images, spec, compute, device)
@@ -81,17 +93,19 @@ def _dump(
     if model.preprocessing and any(map(gt, model.preprocessing.size, pixels.size)):
         made, given = ("×".join(map(str, size)) for size in (model.preprocessing.size, pixels.size))
         log.info("%s: sees images of %s enlarged from %s", spec.name, made, given)
-    dtypes = store.dtypes() if store else {layer.name: compute.dtype for layer in model.units.layers}
+    if store is not None:
+        _require_same(store, model, pixels)
+    widened = _widened(store) if store else {}
     while True:
         if store is None:
-            block = model_block(model.units, pixels.count, compute.dtype, compute.chunk_mib)
-            store = _lay_out(root, wanted, model, pixels, dtypes, block)
+            store = _lay_out(root, wanted, model, pixels, compute, widened)
         try:
             _fill(store, model, pixels)
             break
         except _Float16Error as found:
-            log.warning("%s: layer %s has values beyond float16; it is stored as float32", spec.name, found.layer)
-            dtypes = {**dtypes, found.layer: "float32"}
+            for layer, reason in found.layers.items():
+                log.warning("%s: layer %s %s; it is stored as float32", spec.name, layer, reason)
+            widened |= found.layers
             store = None
     if model.is_generator and not pixels.complete:
         pixels.finish()
@@ -100,8 +114,11 @@ def _dump(
 
 
 def _lay_out(
-    root: Root, wanted: Fingerprint, model: Model, images: ImageStore, dtypes: Mapping[str, str], block: int
+    root: Root, wanted: Fingerprint, model: Model, images: ImageStore, compute: Compute, widened: Mapping[str, str]
 ) -> ActivationStore:
+    block = model_block(model.units, images.count, compute.dtype, compute.chunk_mib)
+    if model.is_generator and not images.complete:
+        block = images.block  # their pixels are written together
     attributes: dict[str, Any] = {
         "name": model.spec.name,
         "model": model.spec.model,
@@ -111,9 +128,8 @@ def _lay_out(
         "condition": model.spec.condition.model_dump(mode="json", exclude_none=True),
         "generator": model.is_generator,
         "control": model.spec.control,
-        "widened_to_float32": sorted(
-            layer for layer, dtype in dtypes.items() if dtype == "float32" and "float16" in dtypes.values()
-        ),
+        "widened_to_float32": sorted(widened),
+        _REASONS: dict(widened),
     }
     return ActivationStore.create(
         root,
@@ -122,29 +138,73 @@ def _lay_out(
         units=model.units,
         images=images.count,
         block=block,
-        dtypes=dtypes,
+        dtypes={layer.name: "float32" if layer.name in widened else compute.dtype for layer in model.units.layers},
         attributes=attributes,
     )
 
 
-def _fill(store: ActivationStore, model: Model, images: ImageStore) -> None:
+def _require_same(store: ActivationStore, model: Model, images: ImageStore) -> None:
+    """Let the model see an image again that is in its store: the two may not be mixed if the maps are others.
+
+    Raises
+    ------
+    UserError
+        They are.
+    """
+    if not (written := _written(store, model, images)).any():
+        return
+    image = block_slice(int(written.argmax()), store.block, images.count).start
+    ((_, _, maps),) = _forward(slice(image, image + 1), model, images)
+    for layer, values in maps.items():
+        stored = torch.from_numpy(store.maps(layer, slice(image, image + 1))).double()
+        now = values.to("cpu", torch.float64)
+        error = (now - stored).square().mean().sqrt()
+        if error > _SAME * stored.std(correction=0) + 2.0**-10 * stored.abs().amax():
+            raise UserError(
+                f"{activations_path(model.spec.name)} was begun with another model: layer {layer} of image {image} is"
+                " different now; give --replace to make it anew, or go back to the model as it was"
+            )
+
+
+def _widened(store: ActivationStore) -> dict[str, str]:
+    attributes: Any = store.group.attrs
+    # Overflow was once the only reason, and not said.
+    reasons = attributes.get(_REASONS, {})
+    return {layer: reasons.get(layer, _OVERFLOW) for layer in attributes["widened_to_float32"]}
+
+
+def _written(store: ActivationStore, model: Model, images: ImageStore) -> npt.NDArray[np.bool_]:
     written = store.written()
-    if model.is_generator and not images.complete:
-        written &= images.written()
+    return written & images.written() if model.is_generator and not images.complete else written
+
+
+def _fill(store: ActivationStore, model: Model, images: ImageStore) -> None:
+    written = _written(store, model, images)
     dtypes = store.dtypes()
+    roundings = {
+        layer.name: Rounding(layer.grid[0] * layer.grid[1])
+        for layer in model.units.layers
+        if dtypes[layer.name] == "float16"
+    }
     # One after the other: a thread that writes beside the forward pass was measured to slow it by more than it saves.
     with track(f"dump {model.spec.name}", images.count) as advance:
         for block in range(len(written)):
             span = block_slice(block, store.block, images.count)
             with about(images=f"{span.start}-{span.stop - 1}"):
                 if not written[block]:
-                    _dump_block(store, block, span, model, images, dtypes)
+                    _dump_block(store, block, span, model, images, dtypes, roundings)
                     saw_images(span.stop - span.start)
                 advance(span.stop - span.start)
 
 
 def _dump_block(
-    store: ActivationStore, block: int, span: slice, model: Model, images: ImageStore, dtypes: Mapping[str, str]
+    store: ActivationStore,
+    block: int,
+    span: slice,
+    model: Model,
+    images: ImageStore,
+    dtypes: Mapping[str, str],
+    roundings: Mapping[str, Rounding],
 ) -> None:
     """Write one block: a generator's pixels first, since the maps' marker must not stand before them."""
     count = span.stop - span.start
@@ -152,16 +212,21 @@ def _dump_block(
         layer.name: torch.empty((count, layer.channels, *layer.grid), dtype=_TORCH[dtypes[layer.name]])
         for layer in model.units.layers
     }
+    extremes = {layer.name: torch.empty((2, count, layer.channels)) for layer in model.units.layers}
     pixels = np.empty((count, *images.size, 3), np.uint8) if model.is_generator and not images.complete else None
     for batch, generated, maps in _forward(span, model, images):
         for name, values in maps.items():
             # Narrows, goes to host memory and puts channels first, in one pass.
             stored[name][batch].copy_(values)
+            # Over the same values while they are in the caches.
+            extremes[name][0, batch].copy_(values.amin(dim=(2, 3)))
+            extremes[name][1, batch].copy_(values.amax(dim=(2, 3)))
         if pixels is not None and generated is not None:
             pixels[batch] = to_pixels(generated)
-    layers = {name: summarise(activation) for name, activation in stored.items()}
+    layers = {name: summarise(activation, extremes[name][1]) for name, activation in stored.items()}
     if not all(np.isfinite(part.mean).all() for part in layers.values()):
         _explain(span, model, images, dtypes)
+    _require_resolved(count, layers, extremes, roundings)
     if pixels is not None:
         images.write(block, pixels)
     store.write(block, layers)
@@ -206,24 +271,43 @@ def _explain(span: slice, model: Model, images: ImageStore, dtypes: Mapping[str,
                 too_large.add(name)
     for name, parts in bad.items():
         _require_finite(torch.cat(parts), model.spec.name, name, span.start)
-    for name in bad:
-        if name in too_large:
-            raise _Float16Error(name)
+    if too_large:
+        raise _Float16Error({name: _OVERFLOW for name in bad if name in too_large})
     raise UserError(f"model {model.spec.name}: its maps are not finite, but only now and then; check its hardware")
 
 
-def summarise(activation: Tensor) -> LayerBlock:
+def _require_resolved(
+    count: int, layers: Mapping[str, LayerBlock], extremes: Mapping[str, Tensor], roundings: Mapping[str, Rounding]
+) -> None:
+    """
+    Raises
+    ------
+    _Float16Error
+        Float16 rounds units too coarsely.
+    """
+    coarse = {}
+    for name, rounding in roundings.items():
+        rounding.add(count, layers[name], *extremes[name])
+        if channels := rounding.coarse():
+            coarse[name] = f"varies too little for float16 in channels {_few(channels)}"
+    if coarse:
+        raise _Float16Error(coarse)
+
+
+def summarise(activation: Tensor, peak: Tensor) -> LayerBlock:
     """A layer's block with its statistics, taken from the values as they are stored.
 
     Parameters
     ----------
     activation : (image, channel, y, x) float16 or float32
+    peak : (image, channel) float32
+        Each map's maximum before it was rounded.
     """
-    flat = activation.flatten(2)
-    exact = flat.double()
+    exact = activation.flatten(2).double()
     mean = exact.mean(dim=(0, 2))
     square = exact.sub_(mean[:, None]).square_().sum(dim=(0, 2))
-    return LayerBlock(activation.numpy(), flat.amax(dim=2).float().numpy(), mean.numpy(), square.numpy())
+    # Rounding keeps the order: the rounded maximum is the maximum of what was rounded.
+    return LayerBlock(activation.numpy(), peak.to(activation.dtype).float().numpy(), mean.numpy(), square.numpy())
 
 
 def to_pixels(images: Tensor) -> Pixels:

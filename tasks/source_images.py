@@ -83,7 +83,7 @@ def in_order(images: Images) -> tuple[ImageFile, ...]:
 def settings(images: Images) -> Fingerprint:
     """What is known of a source's images before its files have been read."""
     seed = {} if images.order == "listed" else {"seed": images.seed}
-    return fingerprint("images", size=images.size, order=images.order, **seed, **Decoding.of(images).stated)
+    return fingerprint("images", None, size=images.size, order=images.order, **seed, **Decoding.of(images).stated)
 
 
 def record_of(file: ImageFile, content: bytes | None) -> FileRecord:

@@ -58,6 +58,8 @@ class Family(ABC):
     """Whether `pretrained` weights come over the network."""
     prepares: bool = True
     """Whether a recipe may say how images are prepared for its discriminative models."""
+    libraries: tuple[str, ...] = ()
+    """Distributions, beside torch, whose code computes what its models do."""
     channels_last: bool = True
     """Whether its modules take tensors in any memory layout; one of a user's own may not."""
     state_key: str | tuple[str, ...] | None = None

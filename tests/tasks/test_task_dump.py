@@ -1,5 +1,6 @@
 """The dump over a model of our own: what it writes, and that it goes on at the first missing block."""
 
+import importlib
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from diffusion_folders import save_unet
 
 from rosetta import zoo
+from rosetta.errors import UserError
 from rosetta.recipe import Compute, Condition, ModelSpec
 from storage.activations import ActivationStore
 from storage.fingerprint import fingerprint
@@ -63,15 +65,44 @@ def test_only_missing_blocks_go_through_the_model(arguments):
     whole = maps(root)
     store = ActivationStore.open(root, "own", WANTED)
     # Marks that a second pass over a finished block would wipe out, and a block that is missing.
-    store.group["0/activation"][0, 0, 0, 0] = 77.0
+    store.group["0/activation"][1, 0, 0, 0] = 77.0
     store.group["0/activation"][BLOCK : 2 * BLOCK] = 0.0
     store.group["written"][1] = False
     store.group.attrs["complete"] = False
     assert dump.fn(*arguments).outcome == "done"
     after = maps(root)
-    assert after[0, 0, 0, 0] == 77.0
+    assert after[1, 0, 0, 0] == 77.0
     np.testing.assert_array_equal(after[BLOCK:], whole[BLOCK:])
     assert dump.fn(*arguments).outcome == "skipped"
+
+
+def begun(root: Root) -> None:
+    """As if the dump had been stopped after its first block."""
+    store = ActivationStore.open(root, "own", WANTED)
+    store.group["written"][1:] = False
+    store.group.attrs["complete"] = False
+
+
+@pytest.mark.parametrize("change", [("stride=2)", "stride=2, bias=False)"), ("return model", "model[0].weight *= 1.2")])
+def test_another_model_does_not_go_on_with_a_store(arguments, tmp_path, change):
+    """Whatever the fingerprint knows: one of an earlier version knows nothing of what a model does."""
+    root = arguments[0]
+    dump.fn(*arguments)
+    whole = maps(root)
+    begun(root)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("root/**/*") if path.is_file()}
+    other = OWN.replace(*change).replace("model[0].weight *= 1.2", "model[0].weight.data *= 1.2\n    return model")
+    (tmp_path / "dumped_zoo.py").write_text(other)
+    sys.modules.pop("dumped_zoo")
+    importlib.invalidate_caches()
+    with pytest.raises(UserError, match=r"activations/own\.zarr was begun with another model: layer 0 of image 0 is"):
+        dump.fn(*arguments)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("root/**/*") if path.is_file()} == kept
+    (tmp_path / "dumped_zoo.py").write_text(OWN + "\n# as it was\n")
+    sys.modules.pop("dumped_zoo")
+    importlib.invalidate_caches()
+    assert dump.fn(*arguments).outcome == "done"
+    np.testing.assert_array_equal(maps(root), whole)
 
 
 def test_a_batch_is_no_part_of_the_result(arguments, monkeypatch):

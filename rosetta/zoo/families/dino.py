@@ -23,6 +23,7 @@ class DINO(Family):
     """The family `dino`."""
 
     description = "networks that DINO trained without labels: ResNet-50 (the vision transformers are in timm)"
+    libraries = ("torchvision",)
     fetches = True
     state_key = "teacher"
     """Of the two networks that a full checkpoint holds it is the teacher that the paper evaluates."""

@@ -27,6 +27,7 @@ class OpenCLIP(Family):
     """
 
     description = "image towers of OpenCLIP, by name, with or without a tag; pip install 'rosetta-mine[clip]'"
+    libraries = ("open_clip_torch", "timm")
     fetches = True
 
     def names(self) -> list[str]:

@@ -23,6 +23,7 @@ class Timm(Family):
     """The family `timm`; imports the library only when used, as that takes seconds."""
 
     description = "any image model of timm, by its name there, with or without a tag"
+    libraries = ("timm",)
     fetches = True
 
     def names(self) -> list[str]:

@@ -26,6 +26,7 @@ class Torchvision(Family):
     """The family `torchvision`; imports the library only when used."""
 
     description = "any classification model of torchvision, by its name there"
+    libraries = ("torchvision",)
     fetches = True
 
     def names(self) -> list[str]:

@@ -34,6 +34,7 @@ class Diffusers(FolderFamily):
     """
 
     description = "diffusion models of diffusers, U-Nets and DiT, in both roles; pip install 'rosetta-mine[diffusion]'"
+    libraries = ("diffusers",)
     generators = True
     conditions = frozenset({"classes", "bound", "steps", "guidance", "timestep"})
     fetches = True
