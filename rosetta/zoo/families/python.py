@@ -18,6 +18,11 @@ optional, say more:
     An int: the generator then takes the indices of its images' classes (image,) int64 beside the latents.
 `num_prefix_tokens`
     Class and register tokens at the head of its token sequences; inferred if left out.
+`token_grid`
+    (rows, columns) of its patch tokens; inferred from the image's proportions if left out.
+`frames`
+    By module path, (y0, x0, y1, x1) in fractions of the image: what the module's maps cover, where they reach beyond
+    it. They are cropped to the image.
 
 Weights are `random:<seed>` (the factory is called with that seed set), a file (loaded into what the factory
 returns), or `pretrained` (what the factory returns, as it is). The module must be importable, so its folder
@@ -26,6 +31,7 @@ belongs on PYTHONPATH.
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,6 +40,7 @@ from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.families.timm import traits_of
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
 
@@ -85,7 +92,7 @@ def _find(name: str) -> Any:
 
 def _describe(module: nn.Module, model: str) -> Architecture:
     latent = _whole(module, model, "latent", least=1)
-    size = _size(module, model)
+    size = _pair(module, model, "image_size")
     layers = getattr(module, "default_layers", None)
     if layers is not None:
         layers = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -107,8 +114,19 @@ def _describe(module: nn.Module, model: str) -> Architecture:
         classes=None if latent is None else _whole(module, model, "classes", least=1),
         image_size=size if latent is not None else None,
         layers=layers,
-        traits=Traits(prefix_tokens=_whole(module, model, "num_prefix_tokens", least=0)),
+        traits=_traits(module, model, preprocessing.size if preprocessing is not None else size),
     )
+
+
+def _traits(module: nn.Module, model: str, image: Grid | None) -> Traits:
+    """What it declares in our terms, else in timm's."""
+    prefix, grid = _whole(module, model, "num_prefix_tokens", least=0), _pair(module, model, "token_grid")
+    frames = getattr(module, "frames", {})
+    for path, frame in frames.items():
+        if len(frame) != 4 or max(frame[:2]) > 0 or min(frame[2:]) < 1:
+            raise UserError(f"{model}: frames[{path!r}] is {frame!r}; it must be (y0, x0, y1, x1) around 0, 0, 1, 1")
+    known = traits_of(module, image)
+    return replace(known, prefix_tokens=prefix, token_grid=grid or known.token_grid, frames=frames)
 
 
 def _whole(module: nn.Module, model: str, attribute: str, least: int) -> int | None:
@@ -120,12 +138,13 @@ def _whole(module: nn.Module, model: str, attribute: str, least: int) -> int | N
     return value
 
 
-def _size(module: nn.Module, model: str) -> Grid | None:
-    value = getattr(module, "image_size", None)
+def _pair(module: nn.Module, model: str, attribute: str) -> Grid | None:
+    value = getattr(module, attribute, None)
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value, value
     if isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value):
         return value[0], value[1]
-    raise UserError(f"{model}: image_size is {value!r}; it must be (height, width)")
+    names = "(height, width)" if attribute == "image_size" else "(rows, columns)"
+    raise UserError(f"{model}: {attribute} is {value!r}; it must be {names}")

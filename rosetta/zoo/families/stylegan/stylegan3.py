@@ -164,6 +164,9 @@ class Synthesis(nn.Module):
         self.input = FourierFeatures(steps[0].before, w_dim)
         for step in steps:
             self.add_module(step.name, Layer(step, w_dim, rotation))
+        self.frames = {f"synthesis.{step.name}": step.after.frame for step in steps}
+        """By path in the generator: which part of the image a layer's grid covers."""
+        self.frames["synthesis.input"] = steps[0].before.frame
 
     def forward(self, styles: Tensor) -> Tensor:
         """(image, style, w) → (image, rgb, y, x) in −1..1.

@@ -84,7 +84,7 @@ def test_a_module_on_the_import_path(spec: Spec, tmp_path: Path, monkeypatch: py
     (tmp_path / "zoo_test_needy.py").write_text("import zoo_test_absent\n")
     monkeypatch.syspath_prepend(tmp_path)
     for model, message in {
-        "python:zoo_test_mine:net": "no default layer gives maps",  # a lone module has no modules inside
+        "python:zoo_test_mine:net": "no module in it gives maps",  # a lone module has no modules inside
         "python:zoo_test_mine:nett": "has no 'nett'; did you mean 'net'",
         "python:zoo_test_mine:x": "'x' is a int, not a function",
         "python:zoo_test_mine": "incomplete",
