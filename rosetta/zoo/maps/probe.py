@@ -120,10 +120,10 @@ def _of_heads(shapes: Mapping[str, Shape], traits: Traits, image: Grid) -> dict[
     for path, shape in shapes.items():
         beside = sequences.get(_parent(path), set())
         counts = {tokens for tokens, _ in beside}
-        if len(shape) != 4 or any(
-            0 <= count - area <= MOST_PREFIX_TOKENS for count in counts for area in _areas(shape)
-        ):
-            continue  # no sequence is near, or these are its places
+        if len(shape) != 4:
+            continue
+        if any(0 <= count - area <= MOST_PREFIX_TOKENS for count in counts for area in _areas(shape)):
+            continue  # these are the places of the sequence
         axes = shape[1:]
         whole = prod(axes)
         for tokens, channels in beside:
