@@ -10,16 +10,15 @@ from rosetta.units import Grid, Units
 Box = tuple[float, float, float, float]
 """(y0, x0, y1, x1) in fractions of the image."""
 
-PATCH = 32
-"""Side in pixels of a bright patch, which lies at multiples of it: so deep that a cell is as large, it fills one."""
 
-
-def patches(image: Grid, side: int = PATCH) -> tuple[Tensor, list[Box]]:
+def patches(image: Grid) -> tuple[Tensor, list[Box]]:
     """Images (image, rgb, y, x): a grey one, then grey ones with a bright patch; and where each patch is.
 
-    The places are told apart from their mirror images and from themselves with y and x exchanged.
+    A patch lies at a multiple of its side, as cells of the deepest layers do, which have 32 pixels as a rule. The
+    places are told apart from their mirror images and from themselves with y and x exchanged.
     """
     height, width = image
+    side = 32 if min(image) >= 96 else 4
     places = [(0.2, 0.7), (0.75, 0.3), (0.3, 0.2)]
     images = torch.full((1 + len(places), 3, height, width), 0.5)
     boxes = []

@@ -10,8 +10,8 @@ from torch import Tensor
 from rosetta.units import WHOLE, Frame, Grid
 from rosetta.zoo.maps.tokens import fold, is_like
 
-_MOST_LOST = 0.4
-"""Share of an image's side that unpadded convolutions may lose."""
+_MOST_LOST = 0.5
+"""Share of an image's shorter side that unpadded convolutions may lose."""
 
 
 class NoMapError(Exception):

@@ -4,6 +4,7 @@ Default layers are to show the whole of a network, so that what is found in them
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -13,6 +14,8 @@ from rosetta.zoo.maps.probe import Probe
 
 _FEW = 8
 """Modules with maps of a network so small that any of them shows it."""
+_LONGEST = 5 / 6
+"""Share of a network's depth that may lie between two layers; the third of four stages can be so long."""
 
 
 def stage_outputs(module: nn.Module, probe: Probe) -> list[list[str]]:
@@ -38,7 +41,7 @@ def stage_outputs(module: nn.Module, probe: Probe) -> list[list[str]]:
 
 
 def cover_depth(layers: Sequence[str], probe: Probe) -> bool:
-    """Whether layers begin in the first half of a network and end in its last quarter.
+    """Whether layers begin in the first half of a network, end in its last quarter, and leave no long way between.
 
     Depth is counted in modules that give maps, in the order in which they finish.
     """
@@ -46,7 +49,12 @@ def cover_depth(layers: Sequence[str], probe: Probe) -> bool:
     places = [place for place, path in enumerate(order) if path in set(layers)]
     if len(order) < _FEW or not places:
         return bool(places)
-    return places[0] < len(order) / 2 and places[-1] >= len(order) * 3 / 4
+    longest = max((after - before for before, after in pairwise(places)), default=0)
+    return (
+        places[0] < len(order) / 2
+        and places[-1] >= len(order) * 3 / 4
+        and longest <= len(order) * _LONGEST
+    )
 
 
 def spread(probe: Probe, count: int) -> list[str]:
