@@ -11,14 +11,13 @@ Box = tuple[float, float, float, float]
 """(y0, x0, y1, x1) in fractions of the image."""
 
 
-def patches(image: Grid) -> tuple[Tensor, list[Box]]:
+def patches(image: Grid, side: int = 32) -> tuple[Tensor, list[Box]]:
     """Images (image, rgb, y, x): a grey one, then grey ones with a bright patch; and where each patch is.
 
     A patch lies at a multiple of its side, as cells of the deepest layers do, which have 32 pixels as a rule. The
     places are told apart from their mirror images and from themselves with y and x exchanged.
     """
     height, width = image
-    side = 32 if min(image) >= 96 else 4
     places = [(0.2, 0.7), (0.75, 0.3), (0.3, 0.2)]
     images = torch.full((1 + len(places), 3, height, width), 0.5)
     boxes = []
@@ -44,10 +43,13 @@ def misses(units: Units, maps: Mapping[str, Tensor], boxes: list[Box]) -> dict[s
     Returns
     -------
     dict
-        From the middle of the cell to the nearest edge of the box, the larger of y and x; infinite where nothing changes.
+        From the middle of the cell to the nearest edge of the box, the larger of y and x; infinite where nothing
+        changes.
     """
     return {
-        layer.name: max(_miss(changed - maps[layer.name][0], box) for changed, box in zip(maps[layer.name][1:], boxes, strict=True))
+        layer.name: max(
+            _miss(changed - maps[layer.name][0], box) for changed, box in zip(maps[layer.name][1:], boxes, strict=True)
+        )
         for layer in units.layers
     }
 

@@ -11,7 +11,6 @@ from torch import nn
 from rosetta.units import Grid
 from rosetta.zoo.maps.probe import Probe
 
-
 _FEW = 8
 """Modules with maps of a network so small that any of them shows it."""
 _LONGEST = 5 / 6
@@ -36,7 +35,9 @@ def stage_outputs(module: nn.Module, probe: Probe) -> list[list[str]]:
     order = [path for path in _with_maps(probe) if path in candidates]
     grids = [probe.layouts[path].grid for path in order]
     last = dict(zip(grids, order, strict=True))
-    changes = [path for path, grid, following in zip(order, grids, [*grids[1:], None], strict=False) if grid != following]
+    changes = [
+        path for path, grid, following in zip(order, grids, [*grids[1:], None], strict=False) if grid != following
+    ]
     return [[path for path in order if path in last.values()], changes]
 
 
@@ -50,11 +51,7 @@ def cover_depth(layers: Sequence[str], probe: Probe) -> bool:
     if len(order) < _FEW or not places:
         return bool(places)
     longest = max((after - before for before, after in pairwise(places)), default=0)
-    return (
-        places[0] < len(order) / 2
-        and places[-1] >= len(order) * 3 / 4
-        and longest <= len(order) * _LONGEST
-    )
+    return places[0] < len(order) / 2 and places[-1] >= len(order) * 3 / 4 and longest <= len(order) * _LONGEST
 
 
 def spread(probe: Probe, count: int) -> list[str]:

@@ -180,7 +180,8 @@ def test_a_patch_lights_its_place(spec: Spec, name: str) -> None:
     assert model.preprocessing is not None
     if prepare := NETWORKS[name]:
         prepare(model.module)
-    images, boxes = patches(model.preprocessing.size)
+    size = model.preprocessing.size
+    images, boxes = patches(size, 32 if size[0] > 64 else 4)
     found = misses(model.units, model.observe(images), boxes)
     assert {layer: miss for layer, miss in found.items() if miss > 1} == {}
 
@@ -312,4 +313,6 @@ def test_queries_and_weights_are_no_maps(spec: Spec, factory: Factory, layer: st
     """64 queries of 64 channels, and 64 × 64 weights, would else be maps of 64 × 64 places."""
     with pytest.raises(UserError, match=f"'{layer}' .*choose another module"):
         zoo.load(spec(factory(lambda: _attention(heads, width)), layers=[layer]))
-    assert zoo.load(spec(factory(lambda: _attention(heads, width)), layers=["attention.qkv"])).units.grids() == ((8, 8),)
+    assert zoo.load(spec(factory(lambda: _attention(heads, width)), layers=["attention.qkv"])).units.grids() == (
+        (8, 8),
+    )
