@@ -48,6 +48,13 @@ def test_a_generator_in_words(capsys):
     assert "s for a forward pass on cpu" in said
 
 
+def test_a_layer_that_reaches_beyond_the_image(capsys):
+    said = _printed(capsys, "styleganxl/imagenet-16", "--device", "cpu")
+    assert " 16 × 16 of 36 × 36 " in said
+    assert "cropped" in said
+    assert "cropped" not in _printed(capsys, "timm/test_vit2", "--device", "cpu")
+
+
 def test_an_entry_can_be_changed(capsys):
     found = json.loads(_printed(capsys, "timm/test_resnet", "--set", 'layers=["layer2"]', "--device", "cpu", "--json"))
     assert [layer["name"] for layer in found["layers"]] == ["layer2"]
