@@ -154,12 +154,12 @@ def test_a_generator_must_make_images(spec: Spec, factory: Factory) -> None:
 def test_a_module_says_where_its_maps_lie(spec: Spec, factory: Factory) -> None:
     class Wide(nn.Module):
         image_size = (16, 8)
-        map_frames = {"pad": (-0.25, 0, 1.5, 1)}
         default_layers = ("pad",)
 
         def __init__(self) -> None:
             super().__init__()
             self.pad = nn.ZeroPad2d((0, 0, 4, 8))
+            self.map_frames = {"pad": (-0.25, 0, 1.5, 1)}
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             result: torch.Tensor = self.pad(images)
