@@ -10,6 +10,7 @@ from rich.table import Table
 
 from flows.answer import Json, print_json
 from rosetta.recipe import ModelSpec, parse_recipe
+from rosetta.units import Grid
 
 _FLOAT32 = 4
 
@@ -73,6 +74,13 @@ class LayerPortrait:
     first_unit: int
     bytes_per_image: int
     """Of its maps in float32."""
+    raw_grid: Grid
+    """What the module puts out; maps are cropped to the image."""
+
+    @property
+    def is_cropped(self) -> bool:
+        """Whether the module's own grid reaches beyond the image."""
+        return self.raw_grid != (self.grid_y, self.grid_x)
 
 
 @dataclass(frozen=True)
@@ -113,11 +121,13 @@ class Portrait:
             table.add_row(
                 layer.name,
                 f"{layer.channels:,}",
-                f"{layer.grid_y} × {layer.grid_x}",
+                f"{layer.grid_y} × {layer.grid_x}" + (f" of {_by(layer.raw_grid)}" if layer.is_cropped else ""),
                 f"{layer.first_unit:,}",
                 _mebibytes(layer.bytes_per_image),
             )
         Console(width=None if Console().is_terminal else 140).print(table)
+        if any(layer.is_cropped for layer in self.layers):
+            print("Where a grid is of a larger one, the layer reaches beyond the image and is cropped to it.")
         print(
             f"One image: {_mebibytes(self.bytes_per_image)} of maps in float32, half of that in a store before"
             f" compression; {self.forward_seconds:.3g} s for a forward pass on {self.device}"
@@ -139,7 +149,7 @@ def portrait(spec: ModelSpec, device: str) -> Portrait:
     size = model.preprocessing.size if model.preprocessing else model.image_size
     assert size is not None
     layers = tuple(
-        LayerPortrait(layer.name, layer.channels, *layer.grid, span.start, layer.values * _FLOAT32)
+        LayerPortrait(layer.name, layer.channels, *layer.grid, span.start, layer.values * _FLOAT32, layer.raw_grid)
         for layer, span in model.units.spans()
     )
     return Portrait(
@@ -155,6 +165,10 @@ def portrait(spec: ModelSpec, device: str) -> Portrait:
         device=device,
         layers=layers,
     )
+
+
+def _by(grid: Grid) -> str:
+    return f"{grid[0]} × {grid[1]}"
 
 
 def _mebibytes(count: int) -> str:

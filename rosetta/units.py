@@ -1,7 +1,7 @@
 """Layers and units: the index that every store, matrix and table shares."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 import numpy as np
@@ -9,6 +9,10 @@ import numpy.typing as npt
 
 Grid = tuple[int, int]
 """Height and width of an activation map, in positions."""
+Frame = tuple[float, float, float, float]
+"""A part of an image `(y0, x0, y1, x1)` in fractions of its sides; below 0 and above 1 lies outside of it."""
+WHOLE: Frame = (0.0, 0.0, 1.0, 1.0)
+"""The whole image and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,15 @@ class Layer:
     channels: int
     """How many units it has."""
     grid: Grid
-    """Native grid of its maps, `(grid_y, grid_x)`."""
+    """Native grid of its maps, `(grid_y, grid_x)`, which covers the image."""
+    frame: Frame = field(default=WHOLE, compare=False)
+    """Which part of the image the module's own grid covers; maps are cropped to the image."""
+
+    @property
+    def raw_grid(self) -> Grid:
+        """What the module puts out, before it is cropped to the image."""
+        y0, x0, y1, x1 = self.frame
+        return round(self.grid[0] * (y1 - y0)), round(self.grid[1] * (x1 - x0))
 
     @property
     def values(self) -> int:
@@ -86,5 +98,5 @@ class Units:
             start, stop = max(span.start, units.start), min(span.stop, units.stop)
             if start < stop:
                 channels = slice(start - span.start, stop - span.start)
-                parts.append((Layer(layer.name, stop - start, layer.grid), channels))
+                parts.append((replace(layer, channels=stop - start), channels))
         return parts

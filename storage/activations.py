@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from rosetta.units import Layer, Units
+from rosetta.units import WHOLE, Layer, Units
 from storage import zarrs
 from storage.blocks import block_count, block_slice
 from storage.fingerprint import Fingerprint
@@ -42,7 +42,8 @@ class ActivationStore:
 
     Beside what a reader wants (`activation`, `peak`, `mean`, `std` of each layer) the root keeps `moments`, mean and
     the sum of squared deviations of every unit in every block, so that a run that was cut short ends with the same
-    statistics to the last bit.
+    statistics to the last bit. `frames` says by layer which part of the image its module's own grid covers, where
+    that is more than the image, in fractions (y0, x0, y1, x1); maps are cropped to the image.
     """
 
     model: str
@@ -88,7 +89,9 @@ class ActivationStore:
         for layer, span in units.spans():
             _create_layer(group.create_group(layer.name), layer, span, images, block, dtypes[layer.name])
         layers = [[layer.name, layer.channels, *layer.grid] for layer in units.layers]
-        zarrs.seal_layout(group, fingerprint, {**attributes, "layers": layers, "block": block, "images": images})
+        frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
+        laid_out = {"layers": layers, "frames": frames, "block": block, "images": images}
+        zarrs.seal_layout(group, fingerprint, {**attributes, **laid_out})
         return cls(model, group)
 
     @classmethod
@@ -121,7 +124,14 @@ class ActivationStore:
     def units(self) -> Units:
         """The model's units."""
         rows: Any = self.group.attrs["layers"]
-        return Units(tuple(Layer(name, channels, (height, width)) for name, channels, height, width in rows))
+        # Stores from before maps were cropped to the image state no frames.
+        frames: Any = self.group.attrs.get("frames", {})
+        return Units(
+            tuple(
+                Layer(name, channels, (height, width), tuple(frames.get(name, WHOLE)))
+                for name, channels, height, width in rows
+            )
+        )
 
     @property
     def images(self) -> int:

@@ -18,6 +18,11 @@ optional, say more:
     An int: the generator then takes the indices of its images' classes (image,) int64 beside the latents.
 `num_prefix_tokens`
     Class and register tokens at the head of its token sequences; inferred if left out.
+`token_grid`
+    (rows, columns) of its patch tokens; inferred from the image's proportions if left out.
+`map_frames`
+    By module path, (y0, x0, y1, x1) in fractions of the image: what the module's maps cover, where they reach beyond
+    it. They are cropped to the image.
 
 Weights are `random:<seed>` (the factory is called with that seed set), a file (loaded into what the factory
 returns), or `pretrained` (what the factory returns, as it is). The module must be importable, so its folder
@@ -25,15 +30,18 @@ belongs on PYTHONPATH.
 """
 
 import importlib
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.units import Grid
+from rosetta.units import Frame, Grid
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.families.timm import traits_of
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
 
@@ -85,7 +93,7 @@ def _find(name: str) -> Any:
 
 def _describe(module: nn.Module, model: str) -> Architecture:
     latent = _whole(module, model, "latent", least=1)
-    size = _size(module, model)
+    size = _pair(module, model, "image_size")
     layers = getattr(module, "default_layers", None)
     if layers is not None:
         layers = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -107,8 +115,36 @@ def _describe(module: nn.Module, model: str) -> Architecture:
         classes=None if latent is None else _whole(module, model, "classes", least=1),
         image_size=size if latent is not None else None,
         layers=layers,
-        traits=Traits(prefix_tokens=_whole(module, model, "num_prefix_tokens", least=0)),
+        traits=_traits(module, model, preprocessing.size if preprocessing is not None else size),
     )
+
+
+def _traits(module: nn.Module, model: str, image: Grid | None) -> Traits:
+    """What it declares in our terms, else in timm's."""
+    prefix, grid = _whole(module, model, "num_prefix_tokens", least=0), _pair(module, model, "token_grid")
+    known = traits_of(module, image)
+    return replace(known, prefix_tokens=prefix, token_grid=grid or known.token_grid, frames=_frames(module, model))
+
+
+def _frames(module: nn.Module, model: str) -> dict[str, Frame]:
+    frames = getattr(module, "map_frames", {})
+    if not isinstance(frames, Mapping):
+        raise UserError(f"{model}: map_frames is {frames!r}; it must be a mapping by module path")
+    paths = [path for path, _ in module.named_modules()]
+    found: dict[str, Frame] = {}
+    for path, frame in frames.items():
+        if path not in paths:
+            raise UserError(f"{model}: map_frames has {path!r}, which is no module{nearest(str(path), paths)}")
+        try:
+            y0, x0, y1, x1 = map(float, frame)
+        except (TypeError, ValueError):
+            y0 = x0 = y1 = x1 = math.nan
+        if not (y0 <= 0 and x0 <= 0 and y1 >= 1 and x1 >= 1 and math.isfinite(y1 + x1 - y0 - x0)):
+            raise UserError(
+                f"{model}: map_frames[{path!r}] is {frame!r}; it must be (y0, x0, y1, x1) around (0, 0, 1, 1)"
+            )
+        found[path] = y0, x0, y1, x1
+    return found
 
 
 def _whole(module: nn.Module, model: str, attribute: str, least: int) -> int | None:
@@ -120,12 +156,13 @@ def _whole(module: nn.Module, model: str, attribute: str, least: int) -> int | N
     return value
 
 
-def _size(module: nn.Module, model: str) -> Grid | None:
-    value = getattr(module, "image_size", None)
+def _pair(module: nn.Module, model: str, attribute: str) -> Grid | None:
+    value = getattr(module, attribute, None)
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value, value
     if isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int) and v > 0 for v in value):
         return value[0], value[1]
-    raise UserError(f"{model}: image_size is {value!r}; it must be (height, width)")
+    names = "(height, width)" if attribute == "image_size" else "(rows, columns)"
+    raise UserError(f"{model}: {attribute} is {value!r}; it must be {names}")

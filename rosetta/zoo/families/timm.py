@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
+from rosetta.units import Grid
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, as_rgb, differing, known_interpolation
@@ -15,6 +16,8 @@ from rosetta.zoo.preprocessing import Preprocessing, as_rgb, differing, known_in
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _MLP_ACTIVATIONS = ("blocks.*.mlp.act",)
 _RGB = 3
+_STATES = ("EfficientViM",)
+"""Classes whose sequences are of hidden states; their maps have two axes of places."""
 _NO_GRID = ("Hiera", "HieraDet")
 """Classes whose tokens follow mask units instead of rows: such a sequence does not fold back into a grid."""
 
@@ -104,16 +107,11 @@ def describe(module: nn.Module) -> Architecture:
         raise UserError(f"timm model takes images of {channels} channels; only RGB models can be mined")
     stages = tuple(info["module"] for info in getattr(module, "feature_info", None) or () if info.get("module"))
     resnet = all(hasattr(module, stage) for stage in RESNET_STAGES)
-    grid = getattr(getattr(module, "patch_embed", None), "grid_size", None)
     return Architecture(
         module,
         _preprocessing(config),
         preferred=(RESNET_STAGES,) if resnet else (_MLP_ACTIVATIONS, stages),
-        traits=Traits(
-            channels_last=getattr(module, "output_fmt", "NCHW") == "NHWC",
-            prefix_tokens=getattr(module, "num_prefix_tokens", None),
-            token_grid=(grid[0], grid[1]) if isinstance(grid, tuple | list) and len(grid) == 2 else None,
-        ),
+        traits=traits_of(module, (height, width)),
     )
 
 
@@ -122,6 +120,26 @@ def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing(
         (height, width), known_interpolation(config["interpolation"]), as_rgb(config["mean"]), as_rgb(config["std"])
     )
+
+
+def traits_of(module: nn.Module, image: Grid | None) -> Traits:
+    """What a module of timm's conventions says about its tensors, given images of one size."""
+    prefix = getattr(module, "num_prefix_tokens", None)
+    return Traits(
+        channels_last=getattr(module, "output_fmt", "NCHW") == "NHWC",
+        sequences=type(module).__name__ not in _STATES,
+        prefix_tokens=prefix if isinstance(prefix, int) else None,
+        token_grid=_token_grid(getattr(module, "patch_embed", None), image),
+    )
+
+
+def _token_grid(patch_embed: Any, image: Grid | None) -> Grid | None:
+    """The grid of patches, where it is stated for images of this size; networks may take others than they state."""
+    size, grid = (getattr(patch_embed, name, None) for name in ("img_size", "grid_size"))
+    stated = (size, size) if isinstance(size, int) else size
+    if not isinstance(grid, tuple | list) or len(grid) != 2 or stated is None or tuple(stated) != image:
+        return None
+    return int(grid[0]), int(grid[1])
 
 
 def _classes(name: str, state: Mapping[str, Tensor]) -> dict[str, int]:

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.units import Layer, Units
 from rosetta.zoo.maps.globs import matches, select
-from rosetta.zoo.maps.layout import Layout
+from rosetta.zoo.maps.layout import Layout, NoMapError, tensor_in
 from rosetta.zoo.maps.probe import Probe
-from rosetta.zoo.maps.stages import stage_outputs
+from rosetta.zoo.maps.stages import cover_depth, spread, stage_outputs
 from rosetta.zoo.maps.unseen import is_seen
+
+_SUGGESTIONS = 4
+"""Layers that an error names where a model has no default."""
 
 
 class Capture:
@@ -37,7 +40,7 @@ class Capture:
     @property
     def units(self) -> Units:
         """The layers in forward order."""
-        return Units(tuple(Layer(path, layout.channels, layout.grid) for path, layout in self._layouts.items()))
+        return Units(tuple(Layer(path, held.channels, held.grid, held.frame) for path, held in self._layouts.items()))
 
     def __call__(
         self, inputs: Tensor, *told: Tensor, through: Callable[..., Any] | None = None
@@ -80,10 +83,13 @@ class Capture:
         layout = self._layouts[path]
         shape = (count, layout.channels, *layout.grid)
 
-        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
             if not is_seen():
                 return
-            arranged = layout.arrange(output)
+            try:
+                arranged = layout.arrange(tensor_in(output))
+            except (NoMapError, RuntimeError) as error:  # the latter is how torch says that the tokens fill no grid
+                raise UserError(f"layer {path!r} gives something else than to the probe: {error}") from None
             if arranged.shape != shape:
                 raise UserError(
                     f"layer {path!r} gives maps of shape {tuple(arranged.shape)} where the probe promised "
@@ -113,13 +119,13 @@ def choose_layers(
     globs
         What was asked for; every module that they match must give maps.
     defaults
-        Used where `globs` is None: sets of globs in order of preference, each taken as far as its modules
-        give maps. Where none does, the stage outputs.
+        Used where `globs` is None: sets of globs in order of preference, each as far as its modules give maps, and
+        last the stage outputs. The first that covers the depth of the model is taken.
 
     Raises
     ------
     UserError
-        A glob matches nothing, a module gives no map, or no layer is left.
+        A glob matches nothing, a module gives no map, or no default covers the depth of the model.
     """
     if globs is not None:
         chosen = select(globs, seen.paths, model)
@@ -131,9 +137,14 @@ def choose_layers(
                     f"model {model!r}: layer {path!r} {seen.problems[path]}; choose another module, {other} say"
                 )
     else:
-        preferred = ([path for path in matches(some, seen.paths) if path in seen.layouts] for some in defaults)
-        chosen = next((some for some in preferred if some), []) or stage_outputs(module, seen)
+        preferred = [[path for path in matches(some, seen.paths) if path in seen.layouts] for some in defaults]
+        chosen = next((some for some in [*preferred, *stage_outputs(module, seen)] if cover_depth(some, seen)), [])
         if not chosen:
-            raise UserError(f"model {model!r}: no default layer gives maps; name layers in the recipe")
+            if not (some := spread(seen, _SUGGESTIONS)):
+                raise UserError(f"model {model!r}: no module in it gives maps")
+            raise UserError(
+                f"model {model!r}: no default layers cover its depth; name layers in the recipe, "
+                f"such as {', '.join(map(repr, some))}"
+            )
     rank = {path: place for place, path in enumerate(seen.order)}
     return {path: seen.layouts[path] for path in sorted(chosen, key=rank.__getitem__)}

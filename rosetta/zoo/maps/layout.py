@@ -1,16 +1,17 @@
 """How a module's output becomes activation maps (image, channel, y, x)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isqrt
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
 
 from torch import Tensor
 
-from rosetta.units import Grid
+from rosetta.units import WHOLE, Frame, Grid
+from rosetta.zoo.maps.tokens import fold, is_like
 
-_MOST_PREFIX_TOKENS = 8
-"""More class and register tokens than this are not inferred: the sequence is then no grid."""
+_MOST_LOST = 0.5
+"""Share of an image's shorter side that unpadded convolutions may lose."""
 
 
 class NoMapError(Exception):
@@ -23,10 +24,14 @@ class Traits:
 
     channels_last: bool = False
     """Ambiguous 4-D outputs are (image, y, x, channel)."""
+    sequences: bool = True
+    """Sequences are of places; False where they are of states, say."""
     prefix_tokens: int | None = None
     """Class and register tokens at the head of a sequence; None where it must be inferred."""
     token_grid: Grid | None = None
     """Grid of the patch tokens; None where it must be inferred."""
+    frames: Mapping[str, Frame] = field(default_factory=dict)
+    """By module path: which part of the image its grid covers, where it reaches beyond the image."""
 
 
 @dataclass(frozen=True)
@@ -37,22 +42,58 @@ class Layout:
     """Order of the axes of the raw output."""
     channels: int
     """How many maps an image has."""
-    grid: Grid
-    """Height and width of a map, in positions."""
+    raw_grid: Grid
+    """Height and width of what the module puts out, in positions."""
     prefix: int = 0
     """Tokens dropped from the head of a sequence."""
+    frame: Frame = WHOLE
+    """Which part of the image the raw grid covers; maps are cropped to the image."""
+
+    @property
+    def grid(self) -> Grid:
+        """Height and width of a map, in positions: those of the raw grid that lie in the image."""
+        (top, bottom), (left, right) = self._margins
+        return self.raw_grid[0] - top - bottom, self.raw_grid[1] - left - right
 
     def arrange(self, output: Tensor) -> Tensor:
-        """A view of a raw output as (image, channel, y, x)."""
+        """A view of a raw output as (image, channel, y, x), of what lies in the image."""
         if self.kind == "channels first":
-            return output
-        if self.kind == "channels last":
-            return output.permute(0, 3, 1, 2)
-        tokens = output[:, self.prefix :]
-        return tokens.transpose(1, 2).unflatten(2, self.grid)
+            maps = output
+        elif self.kind == "channels last":
+            maps = output.permute(0, 3, 1, 2)
+        else:
+            maps = output[:, self.prefix :].transpose(1, 2).unflatten(2, self.raw_grid)
+        # Counted from both ends, so that a grid of another size than the probe's does not pass for it.
+        rows, columns = (slice(before, -after if after else None) for before, after in self._margins)
+        return maps[:, :, rows, columns]
+
+    @cached_property
+    def _margins(self) -> tuple[Grid, Grid]:
+        """Positions before and after the image, in y and in x."""
+        y0, x0, y1, x1 = self.frame
+        return _margin(self.raw_grid[0], y0, y1), _margin(self.raw_grid[1], x0, x1)
 
 
-def layout_of(shape: Sequence[int], traits: Traits, image: Grid) -> Layout:
+def tensor_in(output: Any) -> Tensor:
+    """The tensor that a module's output stands for: of a tuple the first, as what follows is beside it by custom.
+
+    Attention weights, hidden states and grid sizes are returned so. A list holds equals, of which none stands for all.
+
+    Raises
+    ------
+    NoMapError
+        There is none.
+    """
+    found = output[0] if isinstance(output, tuple) and output else output
+    if not isinstance(found, Tensor):
+        inside = f" that begins with a {type(found).__name__}" if found is not output else ""
+        raise NoMapError(f"gives a {type(output).__name__}{inside}, not a tensor")
+    return found
+
+
+def layout_of(
+    shape: Sequence[int], traits: Traits, image: Grid, frame: Frame = WHOLE, before: Sequence[Grid] = ()
+) -> Layout:
     """Decide the layout from the output for a single image.
 
     Parameters
@@ -63,6 +104,10 @@ def layout_of(shape: Sequence[int], traits: Traits, image: Grid) -> Layout:
         What the model declares.
     image
         Height and width of that image.
+    frame
+        Which part of it the grid covers.
+    before
+        Grids of the maps that came before, which tell a sequence's where the model declares none.
 
     Raises
     ------
@@ -75,37 +120,50 @@ def layout_of(shape: Sequence[int], traits: Traits, image: Grid) -> Layout:
         raise NoMapError(f"gives {shape[0]} rows for a single image (shape {tuple(shape)})")
     if min(shape) < 1:
         raise NoMapError(f"gives an empty tensor of shape {tuple(shape)}")
-    return _tokens(shape[1], shape[2], traits) if len(shape) == 3 else _axes(shape, traits, image)
+    y0, x0, y1, x1 = frame
+    covered = round(image[0] * (y1 - y0)), round(image[1] * (x1 - x0))
+    if len(shape) == 4:
+        return _axes(shape, traits, covered, frame)
+    if not traits.sequences:
+        raise NoMapError(f"gives a sequence of shape {tuple(shape)}, which in this model is not one of places")
+    return _tokens(shape[1], shape[2], traits, covered, frame, before)
 
 
-def _axes(shape: Sequence[int], traits: Traits, image: Grid) -> Layout:
+def _axes(shape: Sequence[int], traits: Traits, image: Grid, frame: Frame) -> Layout:
     _, a, b, c = shape
-    first, last = _like(image, (b, c)), _like(image, (a, b))
-    if (last and not first) or (first == last and traits.channels_last):
-        return Layout("channels last", c, (a, b))
-    return Layout("channels first", a, (b, c))
+    first, last = _may_cover((b, c), image), _may_cover((a, b), image)
+    if not first and not last:
+        height, width = image
+        raise NoMapError(
+            f"gives a tensor of shape {tuple(shape)}, in which no two axes fit an image of {height} × {width}"
+        )
+    if last and (not first or traits.channels_last):
+        return Layout("channels last", c, (a, b), frame=frame)
+    return Layout("channels first", a, (b, c), frame=frame)
 
 
-def _like(image: Grid, grid: Grid) -> bool:
-    """Whether a grid has the image's proportions, up to the rounding of one position."""
-    return abs(grid[0] - grid[1] * image[0] / image[1]) < max(1.0, image[0] / image[1])
+def _may_cover(grid: Grid, image: Grid) -> bool:
+    """Whether a grid may cover an image.
+
+    It has the image's proportions, or those of an image that lost as much in either direction, as unpadded
+    convolutions make it.
+    """
+    (rows, columns), (height, width) = grid, image
+    if is_like(grid, image) or rows == columns or height == width:
+        return is_like(grid, image)
+    stride = (height - width) / (rows - columns)
+    return stride > 0 and 0 <= height - rows * stride <= _MOST_LOST * min(height, width)
 
 
-def _tokens(tokens: int, channels: int, traits: Traits) -> Layout:
-    declared = traits.prefix_tokens
-    prefixes = [] if declared is None else [declared]
-    # A model may add its class token halfway, or pool between stages, so what it declares is tried first and
-    # not believed blindly.
-    if traits.token_grid is not None:
-        height, width = traits.token_grid
-        extra = tokens - height * width
-        if extra in prefixes or (declared is None and 0 <= extra <= _MOST_PREFIX_TOKENS):
-            return Layout("tokens", channels, traits.token_grid, extra)
-    inferred = tokens - isqrt(tokens) ** 2
-    for prefix in [*prefixes, inferred]:
-        side = isqrt(max(tokens - prefix, 0))
-        if side and side * side == tokens - prefix and prefix <= max(_MOST_PREFIX_TOKENS, declared or 0):
-            return Layout("tokens", channels, (side, side), prefix)
-    if traits.token_grid is not None and 0 <= tokens - height * width <= _MOST_PREFIX_TOKENS:
-        return Layout("tokens", channels, traits.token_grid, tokens - height * width)
-    raise NoMapError(f"gives {tokens} tokens, which are no square grid after up to {_MOST_PREFIX_TOKENS} others")
+def _tokens(tokens: int, channels: int, traits: Traits, image: Grid, frame: Frame, before: Sequence[Grid]) -> Layout:
+    found = fold(tokens, image, prefix=traits.prefix_tokens, declared=traits.token_grid, before=before)
+    if isinstance(found, str):
+        raise NoMapError(found)
+    prefix, grid = found
+    return Layout("tokens", channels, grid, prefix, frame)
+
+
+def _margin(positions: int, start: float, end: float) -> Grid:
+    """How many positions of an axis lie before the image and after it, where it covers `start` to `end` of it."""
+    side = positions / (end - start)
+    return round(-start * side), round((end - 1) * side)

@@ -14,6 +14,7 @@ from rosetta.recipe import Condition
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.families.stylegan import stylegan2, stylegan2_nvidia, stylegan2_rosinality, stylegan3, styleganxl
 from rosetta.zoo.families.stylegan.arguments import require_settings
+from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.weights.statedict import MisfitError
 
 CUSTOM = "custom"
@@ -133,7 +134,14 @@ class StyleGANXL(Family):
 def _describe(
     net: nn.Module, latent: int, resolution: int, layers: tuple[str, ...], classes: int | None = None
 ) -> Architecture:
-    return Architecture(net, latent=latent, image_size=(resolution, resolution), layers=layers, classes=classes)
+    return Architecture(
+        net,
+        latent=latent,
+        image_size=(resolution, resolution),
+        layers=layers,
+        classes=classes,
+        traits=Traits(frames=getattr(net.synthesis, "frames", {})),
+    )
 
 
 def _mean(state: Mapping[str, Tensor]) -> dict[str, Any]:

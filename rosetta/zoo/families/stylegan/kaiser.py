@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import j1
 
+from rosetta.units import Frame
+
 _COLOURS = 3
 
 
@@ -55,6 +57,12 @@ class Signal:
     def half_width(self) -> float:
         """f_h, half the width of the band in which filters fall from passing to stopping."""
         return max(self.stopband, self.rate / 2) - self.cutoff
+
+    @property
+    def frame(self) -> Frame:
+        """Which part of the image the grid covers."""
+        beyond = (self.size - self.rate) / (2 * self.rate)
+        return -beyond, -beyond, 1 + beyond, 1 + beyond
 
 
 @dataclass(frozen=True)

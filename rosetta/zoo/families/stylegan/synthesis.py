@@ -58,6 +58,9 @@ class Synthesis(nn.Module):
         self.input = FourierFeatures(layers[0][0].before, w_dim)
         for step, filtering in layers:
             self.add_module(step.name, Layer(step, w_dim, filtering))
+        self.frames = {f"synthesis.{step.name}": step.after.frame for step, _ in layers}
+        """By path in the generator: which part of the image a layer's grid covers."""
+        self.frames["synthesis.input"] = layers[0][0].before.frame
 
     @property
     def settings(self) -> dict[str, Any]:
