@@ -54,14 +54,14 @@ def read_tensors(
         files is `G_ema`.
 
     beside
-        Names of single tensors that may lie beside the state dict in what `torch.save` wrote.
+        Names of single tensors that may lie beside the state dict in what `torch.save` wrote, and of numbers that are
+        settings of the modules in NVIDIA's files.
 
     Returns
     -------
     dict
         Tensors by name, without the `module.` that data parallel training puts before every name; in the file's
-        order, or sorted by name where the format keeps none. Those from beside come last. Of a file of NVIDIA's a
-        :class:`rosetta.zoo.weights.nvidia_modules.NetworkState`, which tells of the modules, too.
+        order, or sorted by name where the format keeps none. Those from beside come last.
 
     Raises
     ------
@@ -76,8 +76,9 @@ def read_tensors(
     keys = (key,) if isinstance(key, str) else tuple(key or ())
     data: Any
     if file.suffix == ".pkl" and is_nvidia(content.getvalue()):
-        return parse_nvidia(content.getvalue(), file.text, (*keys, "G_ema"))
-    data = _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
+        data = parse_nvidia(content.getvalue(), file.text, (*keys, "G_ema"), beside)
+    else:
+        data = _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
     state = _unwrap(data, keys)
     if state is None:
         held = f"keys {', '.join(map(str, list(data)[:5]))}" if isinstance(data, Mapping) else type(data).__name__

@@ -41,7 +41,7 @@ from rosetta.zoo.families.dcgan import DCGAN, Generator
 from rosetta.zoo.weights import nvidia_pickle
 from rosetta.zoo.weights.checkpoint import read_tensors
 from rosetta.zoo.weights.inert import Meter, Rules, read
-from rosetta.zoo.weights.nvidia_modules import Opaque
+from rosetta.zoo.weights.nvidia_modules import SETTINGS, NetworkState, Opaque, Recorded
 from rosetta.zoo.weights.nvidia_pickle import parse_nvidia
 from rosetta.zoo.weights.source import FromFile, tensors_sha256
 
@@ -63,6 +63,10 @@ def test_every_tensor_comes_out(protocol: int | str, tmp_path: Path) -> None:
     assert_equal(read_tensors(file, ("generator", "D")), held["D"].state_dict())
 
 
+def _modules(content: bytes) -> dict[str, Recorded]:
+    return NetworkState(parse_nvidia(content, "net.pkl", "G_ema", (SETTINGS,))).modules
+
+
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5, "zip", "legacy"])
 def test_what_is_told_of_modules_comes_out_as_data(protocol: int | str) -> None:
     held = snapshot()
@@ -71,7 +75,7 @@ def test_what_is_told_of_modules_comes_out_as_data(protocol: int | str) -> None:
     net._init_kwargs |= {"scalars": [np.float64(2.5), np.float32(0.5), np.int64(-3), np.bool_(True)]}
     net._init_kwargs |= {"others": [np.array([1]), 1j, b"x", torch.float32, torch.zeros(2), 2**60, {"a"}, nn.ReLU()]}
     content = pickled(held, protocol) if isinstance(protocol, int) else saved(held, protocol == "zip")
-    modules = parse_nvidia(content, "net.pkl").modules
+    modules = _modules(content)
     assert set(modules) == {name for name, _ in net.named_modules()}
     root = modules[""]
     assert root.positional == ("place", 7)
@@ -88,7 +92,7 @@ def test_what_is_told_of_modules_comes_out_as_data(protocol: int | str) -> None:
     assert modules["first"].attributes == {"training": True, "bias": None, "cutoff": 2.5, "gain": 1.0}
     assert modules["tables.0"].attributes["num_embeddings"] == 3
     assert modules["first"].named == {}
-    assert parse_nvidia(pickled(net.state_dict()), "net.pkl").modules == {}
+    assert _modules(pickled(net.state_dict())) == {}
 
 
 def _asking(value: Any) -> Call:
@@ -112,8 +116,16 @@ def _asking(value: Any) -> Call:
     ],
 )
 def test_numbers_of_numpy_that_are_none(scalar: Any) -> None:
-    found = parse_nvidia(pickled(_asking(scalar)), "net.pkl").modules[""].named["it"]
+    found = _modules(pickled(_asking(scalar)))[""].named["it"]
     assert isinstance(found, Opaque | float)
+
+
+@pytest.mark.parametrize("text", ["", "3", "[]", '{"a": 3}', '{"": [[], 3, {}]}', '{"": [[], {}, {}, {}]}', "[" * 9999])
+def test_settings_that_are_none(text: str) -> None:
+    """A tensor of that name may lie in any file."""
+    content = torch.frombuffer(bytearray(text.encode()) or bytearray(b" "), dtype=torch.uint8)
+    with pytest.raises(UserError, match="'settings of modules' beside them are none"):
+        NetworkState({"a": torch.ones(1), SETTINGS: content})
 
 
 @pytest.mark.parametrize("name", ["_init_args", "_init_kwargs"])
@@ -122,7 +134,7 @@ def test_arguments_that_are_none(name: str, value: Any) -> None:
     net = _asking(1)
     net.call[1][0]["state"][name] = value
     with pytest.raises(UserError, match="damaged, truncated or no pickle"):
-        parse_nvidia(pickled(net), "net.pkl")
+        _modules(pickled(net))
 
 
 def _nested(depth: int) -> Any:
@@ -133,7 +145,7 @@ def _nested(depth: int) -> Any:
 
 
 def test_deep_arguments_are_cut() -> None:
-    value = parse_nvidia(pickled(_asking(_nested(100))), "net.pkl").modules[""].named["it"]
+    value = _modules(pickled(_asking(_nested(100))))[""].named["it"]
     for _ in range(7):
         (value,) = value
     assert value == Opaque("list")
@@ -433,7 +445,7 @@ def _squeezed() -> bytes:
 )
 def test_bombs_do_not_go_off(bomb: Callable[[], bytes]) -> None:
     with pytest.raises(UserError, match="would take far more memory or work than a file of"):
-        parse_nvidia(bomb(), "net.pkl")
+        parse_nvidia(bomb(), "net.pkl", "G_ema", (SETTINGS,))
 
 
 def test_what_makes_other_unpicklers_slow_takes_no_time() -> None:
