@@ -102,7 +102,7 @@ def describe(module: nn.Module) -> Architecture:
     from timm.data import resolve_model_data_config
 
     config = resolve_model_data_config(module)
-    channels = config["input_size"][0]
+    channels, height, width = config["input_size"]
     if channels != _RGB:
         raise UserError(f"timm model takes images of {channels} channels; only RGB models can be mined")
     stages = tuple(info["module"] for info in getattr(module, "feature_info", None) or () if info.get("module"))

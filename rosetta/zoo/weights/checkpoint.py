@@ -13,10 +13,9 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.zoo.weights.inert import ExcessError, Made, RefusedError
-from rosetta.zoo.weights.nvidia_modules import NetworkState
 from rosetta.zoo.weights.nvidia_pickle import is_nvidia, parse_nvidia
 from rosetta.zoo.weights.source import FromFile, Shards
-from rosetta.zoo.weights.torch_save import class_of, is_torchscript, read_saved
+from rosetta.zoo.weights.torch_save import class_of, is_torchscript, printable, read_saved
 
 PREFERRED = (
     "g_ema",
@@ -91,14 +90,13 @@ def read_entries(
     key
         The entry that goes first, or several in turn; before the usual ones, which in NVIDIA's files is `G_ema`.
     beside
-        Names of single tensors that may lie beside the state dict in what `torch.save` wrote. They are added to each
-        entry, last.
+        Names of single tensors that may lie beside the state dict in what `torch.save` wrote, and of numbers that are
+        settings of the modules in NVIDIA's files. They are added to each entry, last.
 
     Returns
     -------
     list
-        At least one, by preference: the given keys, :data:`PREFERRED`, then the file's order. The tensors of a file of
-        NVIDIA's are a :class:`rosetta.zoo.weights.nvidia_modules.NetworkState`, which tells of the modules, too.
+        At least one, by preference: the given keys, :data:`PREFERRED`, then the file's order.
 
     Raises
     ------
@@ -122,12 +120,12 @@ def read_entries(
 
 def read_tensors(
     file: FromFile, key: str | Sequence[str] | None = None, beside: Sequence[str] = ()
-) -> Mapping[str, Tensor]:
+) -> dict[str, Tensor]:
     """The one state dict that a checkpoint holds, for whom no network says which it is; see :func:`read_entries`.
 
     Returns
     -------
-    Mapping
+    dict
         Tensors by name, without the `module.` that data parallel training puts before every name.
 
     Raises
@@ -144,11 +142,11 @@ def read_tensors(
     return parallel_stripped(first.tensors)
 
 
-def parallel_stripped(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Without the `module.` that data parallel training puts before every name; itself where there is none."""
+def parallel_stripped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the `module.` that data parallel training puts before every name."""
     if all(name.startswith(_DATA_PARALLEL) for name in tensors):
         return {name.removeprefix(_DATA_PARALLEL): tensor for name, tensor in tensors.items()}
-    return tensors
+    return dict(tensors)
 
 
 def _merged(file: FromFile | Shards, keys: Sequence[str], beside: Sequence[str]) -> Any:
@@ -171,7 +169,7 @@ def _content(file: FromFile, keys: Sequence[str], beside: Sequence[str]) -> Any:
         except OSError as error:
             raise UserError(f"weights {file.text!r} cannot be read: {error}") from None
     if file.suffix == ".pkl" and is_nvidia(content):
-        return parse_nvidia(content, file.text, (*keys, "G_ema"))
+        return parse_nvidia(content, file.text, (*keys, "G_ema"), beside)
     return _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
 
 
@@ -198,7 +196,7 @@ def _torch(content: bytes, text: str) -> Any:
         return _plain(read_saved(content))
     except RefusedError as code:
         raise UserError(
-            f"weights {text!r} are refused: the file carries code ({code}), and weights are read as "
+            f"weights {text!r} are refused: the file carries code ({printable(str(code))}), and weights are read as "
             "tensors only; save model.state_dict() alone, or as .safetensors"
         ) from None
     except ExcessError:
@@ -225,9 +223,7 @@ def _entries(data: Any, path: tuple[str, ...]) -> Iterator[Entry]:
     if not isinstance(data, Mapping):
         return
     named = {key: value for key, value in data.items() if isinstance(key, str)}
-    tensors: Mapping[str, Tensor] = {name: value for name, value in named.items() if isinstance(value, Tensor)}
-    if isinstance(data, NetworkState):
-        tensors = data  # which knows of its modules
+    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
     if tensors:
         objects = {name: class_of(value) for name, value in named.items() if isinstance(value, Made)}
         yield Entry(path, tensors, objects)
@@ -239,7 +235,7 @@ def _entries(data: Any, path: tuple[str, ...]) -> Iterator[Entry]:
 
 def _with_beside(entry: Entry, data: Mapping[str, Any], beside: Sequence[str], ordered: bool) -> Entry:
     more = {name: data[name] for name in beside if name not in entry.tensors and isinstance(data.get(name), Tensor)}
-    return Entry(entry.path, {**entry.tensors, **more} if more else entry.tensors, entry.objects, ordered)
+    return Entry(entry.path, {**entry.tensors, **more}, entry.objects, ordered)
 
 
 def _held(data: Any) -> str:
@@ -247,7 +243,7 @@ def _held(data: Any) -> str:
         return f"an object of the class {class_of(data)}"
     if not isinstance(data, Mapping):
         return type(data).__name__
-    objects = (
-        f"{key}, an object of the class {class_of(value)}" for key, value in data.items() if isinstance(value, Made)
-    )
-    return next(objects, f"keys {', '.join(map(str, list(data)[:5]))}")
+    for key, value in data.items():
+        if isinstance(value, Made):
+            return f"{printable(str(key))}, an object of the class {class_of(value)}"
+    return f"keys {', '.join(printable(str(key)) for key in list(data)[:5])}"

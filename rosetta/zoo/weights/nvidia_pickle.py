@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.zoo.weights.inert import ExcessError, Global, Made, Meter, RefusedError, Rules, read
@@ -23,11 +24,12 @@ from rosetta.zoo.weights.nvidia_modules import (
     MODULE,
     PACKAGES,
     PARAMETER,
+    SETTINGS,
     TENSORS,
-    NetworkState,
     Storage,
     modules_of,
     networks_in,
+    packed,
     tensors_of,
     whole,
 )
@@ -64,7 +66,9 @@ _MOST_INFLATION = 4
 _BLOCK = 4096
 
 
-def parse_nvidia(content: bytes, text: str, which: str | Sequence[str] = "G_ema") -> NetworkState:
+def parse_nvidia(
+    content: bytes, text: str, which: str | Sequence[str] = "G_ema", beside: Sequence[str] = ()
+) -> dict[str, Tensor]:
     """The state dict of one network in a pickle of NVIDIA's; nothing in the file runs.
 
     Parameters
@@ -77,11 +81,15 @@ def parse_nvidia(content: bytes, text: str, which: str | Sequence[str] = "G_ema"
     which
         The network's name there; the first that is there, where several are given.
 
+    beside
+        What is wanted beside its tensors: :data:`SETTINGS`, which
+        :class:`rosetta.zoo.weights.nvidia_modules.NetworkState` reads, or nothing.
+
     Returns
     -------
-    NetworkState
+    dict
         Parameters and persistent buffers by dotted name, in the order of `Module.state_dict()`, on the CPU, contiguous
-        and sharing no memory, and what is told of the modules.
+        and sharing no memory; last what is wanted beside them.
 
     Raises
     ------
@@ -95,7 +103,8 @@ def parse_nvidia(content: bytes, text: str, which: str | Sequence[str] = "G_ema"
         networks = networks_in(value, wanted[0], meter)
         name = next((name for name in wanted if name in networks), None)
         if name is not None and (tensors := tensors_of(networks[name], Meter(_MOST_INFLATION * len(content)), meter)):
-            return NetworkState(tensors, modules_of(networks[name], meter))
+            modules = modules_of(networks[name], meter) if SETTINGS in beside else {}
+            return tensors | ({SETTINGS: packed(modules)} if modules else {})
     except RefusedError as refused:
         raise UserError(f"weights {text!r} are refused: {_why(str(refused))}") from None
     except ExcessError:

@@ -15,6 +15,7 @@ from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.families.stylegan import stylegan2, stylegan2_nvidia, stylegan2_rosinality, stylegan3, styleganxl
 from rosetta.zoo.families.stylegan.arguments import require_settings
 from rosetta.zoo.maps.layout import Traits
+from rosetta.zoo.weights.nvidia_modules import SETTINGS, NetworkState
 from rosetta.zoo.weights.statedict import MisfitError
 
 CUSTOM = "custom"
@@ -33,7 +34,7 @@ class StyleGAN2(Family):
     conditions = frozenset({"classes", "truncation", "bound"})
     channels_last = False  # weights in rosinality's layout have five axes
     state_key = "g_ema"
-    beside = (_MEAN,)
+    beside = (_MEAN, SETTINGS)
 
     def names(self) -> list[str]:
         """The published generators, and `custom`."""
@@ -60,7 +61,7 @@ class StyleGAN2(Family):
                 )
         else:
             mean = _mean(state)
-            weights = state if _MEAN not in state else {key: state[key] for key in state if key not in self.beside}
+            weights = NetworkState({key: tensor for key, tensor in state.items() if key != _MEAN})
             layout, side = stylegan2.layout_of_state(weights)
             if name != CUSTOM:
                 _require_size("stylegan2", name, side, stylegan2.PUBLISHED[name].resolution)
@@ -74,6 +75,7 @@ class StyleGAN2(Family):
 class StyleGAN3(Family):
     """The family `stylegan3`."""
 
+    beside = (SETTINGS,)
     description = "StyleGAN3, configurations T and R: FFHQ, AFHQv2, MetFaces, from NVIDIA's .pkl, defined here"
     generators = True
     conditions = frozenset({"classes", "truncation", "bound"})
@@ -91,6 +93,7 @@ class StyleGAN3(Family):
             _require_file("stylegan3", name, pretrained, _pickle(f"stylegan3-{name}"))
             found = stylegan3.PUBLISHED[name]
         else:
+            state = NetworkState(state)
             found = stylegan3.recognise(state)
             if name != CUSTOM:
                 _require_size("stylegan3", name, found["resolution"], stylegan3.PUBLISHED[name]["resolution"])
@@ -105,6 +108,7 @@ class StyleGAN3(Family):
 class StyleGANXL(Family):
     """The family `styleganxl`."""
 
+    beside = (SETTINGS,)
     description = "StyleGAN-XL: ImageNet by class, 16 to 1024 pixels, from its authors' .pkl, defined here"
     generators = True
     conditions = frozenset({"classes", "truncation", "bound"})
@@ -122,6 +126,7 @@ class StyleGANXL(Family):
             _require_file("styleganxl", name, pretrained, f"{name.replace('-', '')}.pkl")
             found = styleganxl.PUBLISHED[name]
         else:
+            state = NetworkState(state)
             found = styleganxl.recognise(state)
             if name != CUSTOM:
                 _require_size("styleganxl", name, found["resolution"], styleganxl.PUBLISHED[name]["resolution"])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.zoo.weights import nvidia_pickle
+from rosetta.zoo.weights.nvidia_modules import SETTINGS, NetworkState
 from rosetta.zoo.weights.nvidia_pickle import parse_nvidia
 
 _WATCHED = ("exec", "compile", "import", "open", "pickle.", "os.", "subprocess.", "shutil.", "socket.", "ctypes.")
@@ -40,7 +41,9 @@ def _read_watched(content: bytes) -> None:
     events = _seen.setdefault(threading.get_ident(), [])
     try:
         with contextlib.suppress(UserError):
-            found = parse_nvidia(content, "net.pkl", ("G_ema", "g"))
+            found = parse_nvidia(content, "net.pkl", ("G_ema", "g"), (SETTINGS,))
+            NetworkState(found)
+            found.pop(SETTINGS, None)
     finally:
         _seen.clear()
         gc.enable()
