@@ -189,7 +189,8 @@ def _score(wanted: Mapping[str, Tensor], names: Sequence[str], given: Mapping[st
 
 def _untied(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Without those names of a tensor that a file leaves out where it has another of them."""
-    held = {tensor.data_ptr() for name, tensor in wanted.items() if tensor.numel() and _fits(tensor, given.get(name))}
+    held = {tensor.data_ptr() for name, tensor in wanted.items() if _fits(tensor, given.get(name))}
+    held.discard(0)  # of tensors without numbers
     return {name: tensor for name, tensor in wanted.items() if name in given or tensor.data_ptr() not in held}
 
 
