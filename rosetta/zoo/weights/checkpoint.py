@@ -15,7 +15,7 @@ from rosetta.errors import UserError
 from rosetta.zoo.weights.inert import ExcessError, Made, RefusedError
 from rosetta.zoo.weights.nvidia_pickle import is_nvidia, parse_nvidia
 from rosetta.zoo.weights.source import FromFile, Shards
-from rosetta.zoo.weights.torch_save import class_of, is_torchscript, read_saved
+from rosetta.zoo.weights.torch_save import class_of, is_torchscript, printable, read_saved
 
 PREFERRED = (
     "g_ema",
@@ -196,7 +196,7 @@ def _torch(content: bytes, text: str) -> Any:
         return _plain(read_saved(content))
     except RefusedError as code:
         raise UserError(
-            f"weights {text!r} are refused: the file carries code ({code}), and weights are read as "
+            f"weights {text!r} are refused: the file carries code ({printable(str(code))}), and weights are read as "
             "tensors only; save model.state_dict() alone, or as .safetensors"
         ) from None
     except ExcessError:
@@ -243,7 +243,7 @@ def _held(data: Any) -> str:
         return f"an object of the class {class_of(data)}"
     if not isinstance(data, Mapping):
         return type(data).__name__
-    objects = (
-        f"{key}, an object of the class {class_of(value)}" for key, value in data.items() if isinstance(value, Made)
-    )
-    return next(objects, f"keys {', '.join(map(str, list(data)[:5]))}")
+    for key, value in data.items():
+        if isinstance(value, Made):
+            return f"{printable(str(key))}, an object of the class {class_of(value)}"
+    return f"keys {', '.join(printable(str(key)) for key in list(data)[:5])}"

@@ -21,6 +21,8 @@ from rosetta.zoo.weights.statedict import COUNTER, first_difference
 Translate = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
 _MOST_PREFIXES = 8
 """More that fit equally well are of another architecture, as the blocks of a transformer are alike."""
+_LONGEST = 1024
+"""Longer names have no prefix; to try all of them takes time quadratic in the length."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def _prefixes(entry: Entry, wanted: Mapping[str, Tensor]) -> list[str]:
 def _starts(name: str) -> Iterator[int]:
     """Where a name may begin once a prefix is off."""
     yield 0
-    yield from (at + 1 for at, letter in enumerate(name) if letter == ".")
+    if len(name) <= _LONGEST:
+        yield from (at + 1 for at, letter in enumerate(name) if letter == ".")
 
 
 def _agreed(names: Mapping[str, Tensor]) -> str:
