@@ -20,6 +20,7 @@ from rosetta.zoo.weights.fitting import Fit, best_fit
 from rosetta.zoo.weights.needed import missed, surplus
 from rosetta.zoo.weights.source import FromFile, Shards, forked_rng
 from rosetta.zoo.weights.statedict import MisfitError, load_state, misfit
+from rosetta.zoo.weights.torch_save import printable
 
 _MOST_NAMES = 4
 
@@ -204,7 +205,7 @@ def _grouped(names: Sequence[str], prefix: str) -> list[str]:
         split = name.split(".")
         same = next((at for at, word in enumerate(split) if words[at : at + 1] != [word]), len(split) - 1)
         groups[".".join(split[: same + 1])] += 1
-    return [f"{group}.* ({count})" if count > 1 else group for group, count in groups.items()]
+    return [printable(f"{group}.* ({count})" if count > 1 else group) for group, count in groups.items()]
 
 
 def _named(names: Sequence[str]) -> str:

@@ -21,6 +21,8 @@ from rosetta.zoo.weights.statedict import COUNTER, first_difference
 Translate = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
 _MOST_PREFIXES = 8
 """More that fit equally well are of another architecture, as the blocks of a transformer are alike."""
+_LONGEST = 1024
+"""Longer names have no prefix; to try all of them takes time quadratic in the length."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def _prefixes(entry: Entry, wanted: Mapping[str, Tensor]) -> list[str]:
 def _starts(name: str) -> Iterator[int]:
     """Where a name may begin once a prefix is off."""
     yield 0
-    yield from (at + 1 for at, letter in enumerate(name) if letter == ".")
+    if len(name) <= _LONGEST:
+        yield from (at + 1 for at, letter in enumerate(name) if letter == ".")
 
 
 def _agreed(names: Mapping[str, Tensor]) -> str:
@@ -189,7 +192,8 @@ def _score(wanted: Mapping[str, Tensor], names: Sequence[str], given: Mapping[st
 
 def _untied(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Without those names of a tensor that a file leaves out where it has another of them."""
-    held = {tensor.data_ptr() for name, tensor in wanted.items() if tensor.numel() and _fits(tensor, given.get(name))}
+    held = {tensor.data_ptr() for name, tensor in wanted.items() if _fits(tensor, given.get(name))}
+    held.discard(0)  # of tensors without numbers
     return {name: tensor for name, tensor in wanted.items() if name in given or tensor.data_ptr() not in held}
 
 

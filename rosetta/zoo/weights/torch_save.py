@@ -41,6 +41,7 @@ _REACHES_OUT = re.compile(
 """What no training has among its results. It would not run here; but who finds it in a file does not want that file."""
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """The first two pickles of what `torch.save` wrote before PyTorch 1.6."""
+_LONGEST = 100
 _MOST_INSTRUCTIONS = 1 << 24
 """Under a minute of work; a checkpoint with the state of its optimiser takes some hundred thousand."""
 
@@ -73,10 +74,15 @@ def read_saved(content: bytes) -> Any:
 
 
 def class_of(record: Made) -> str:
-    """The name of the class that a record stands for."""
+    """The name of the class that a record stands for, fit for a terminal."""
     first = record.arguments[0] if record.arguments else None
     rebuilds = record.maker.rpartition(".")[2].startswith("_")  # copyreg._reconstructor, torch._tensor._rebuild_…
-    return first.name if rebuilds and isinstance(first, Global) else record.maker
+    return printable(first.name if rebuilds and isinstance(first, Global) else record.maker)
+
+
+def printable(name: str) -> str:
+    """A name out of a file, fit for a terminal."""
+    return name if name.isprintable() and len(name) <= _LONGEST else ascii(name[:_LONGEST])
 
 
 def _zipped(content: bytes, meter: Meter) -> Any:
@@ -145,8 +151,8 @@ def _called(name: str, arguments: tuple[Any, ...]) -> Any:
     if name not in _TENSORS:
         return Made(name, arguments)
     storage, offset, size, stride = arguments[:4]
-    if not isinstance(storage, Tensor):
-        raise TypeError(type(storage))
+    if not isinstance(storage, Tensor):  # of a type of numbers that is not read, float8 say
+        return Made(name, arguments)
     # torch holds these against the end of the storage.
     return storage.as_strided(_lengths(size), _lengths(stride), offset)
 
@@ -160,12 +166,13 @@ def _lengths(value: Any) -> tuple[int, ...]:
 
 
 def _storage(number: Any) -> tuple[str, torch.dtype, int] | Global:
-    """Key, type and count of the storage that a persistent id of torch's stands for, or the class that it does."""
+    """Key, type and count of the storage that a persistent id of torch's stands for, or the class that it is of."""
     if number[0] == "module" and isinstance(number[1], Global):  # with its source, before PyTorch 1.6
         return number[1]
     kind, type_, key, _, count, *view = number
     if kind != "storage" or not isinstance(key, str) or type(count) is not int or view not in ([], [None]):
         raise ValueError("another persistent id")
-    if not (isinstance(type_, Global) and (name := _STORAGE.fullmatch(type_.name))):
+    if not isinstance(type_, Global):
         raise TypeError(type(type_))
-    return key, _DTYPES[name[1]], count
+    name = _STORAGE.fullmatch(type_.name)
+    return (key, _DTYPES[name[1]], count) if name else type_

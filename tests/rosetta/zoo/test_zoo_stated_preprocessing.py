@@ -1,7 +1,7 @@
 """What a recipe states of the preprocessing goes before what the family knows; what a file does not tell is said."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, parse_recipe
-from rosetta.zoo.notes import say
+from rosetta.zoo import notes
 
 Spec = Callable[..., ModelSpec]
 Factory = Callable[[Callable[[], object]], str]
@@ -37,10 +37,8 @@ STATED = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "nea
 
 
 @pytest.fixture(autouse=True)
-def _said_anew() -> Iterator[None]:
-    say.cache_clear()
-    yield
-    say.cache_clear()
+def _said_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes, "_said", set())
 
 
 @pytest.mark.parametrize("model", ["timm/test_resnet", "timm/test_vit", "torchvision/squeezenet1_1", "dino/resnet50"])

@@ -19,7 +19,7 @@ from rosetta.zoo.families.biggan import PLANS, BigGAN, BigGANDeep
 from rosetta.zoo.latents import Prior, draw_classes
 from rosetta.zoo.maps.capture import Capture, choose_layers
 from rosetta.zoo.maps.probe import probe
-from rosetta.zoo.weights.statedict import fits_by_name, load_state
+from rosetta.zoo.weights.statedict import first_difference, load_state
 
 _WIDTH = 8
 """Of the small generators here: sixteen times as narrow as the published ones."""
@@ -197,7 +197,7 @@ def test_an_untrained_generator_follows_its_seed_and_does_not_saturate() -> None
 def test_weights_of_another_size_are_refused() -> None:
     with torch.device("meta"):
         small, large = BigGAN(PLANS["deep-128"]), BigGAN(PLANS["deep-256"])
-    assert fits_by_name(small, small.state_dict())
+    assert first_difference(small.state_dict(), small.state_dict()) is None
     with pytest.raises(UserError, match="do not fit biggan/deep-256: first difference") as caught:
         load_state(large, small.state_dict(), "name", "deep-128.bin", "biggan/deep-256")
     assert "\n" not in str(caught.value)

@@ -16,7 +16,8 @@ from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.families.timm import Timm
 from rosetta.zoo.maps.capture import Capture, choose_layers
 from rosetta.zoo.maps.probe import probe
-from rosetta.zoo.weights.statedict import fits_by_name
+from rosetta.zoo.weights.checkpoint import Entry
+from rosetta.zoo.weights.fitting import best_fit
 
 Spec = Callable[..., ModelSpec]
 
@@ -178,7 +179,7 @@ _DINOV3: dict[str, tuple[int, ...]] = {
 )
 def test_published_weights_fit(build: Callable[[str], Architecture], name: str, state: dict[str, Tensor]) -> None:
     module = build(name).module
-    assert fits_by_name(module, state) or fits_by_name(module, Timm().translate(module, state))
+    assert best_fit(module, [Entry((), state)], Timm().translate, "weights").whole
 
 
 def test_weights_that_dinov2_publishes_give_the_same_maps(spec: Spec, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import functools
 import os
 import pathlib
 import pickle
+import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -125,6 +126,26 @@ def test_it_reads_what_torch_reads(tmp_path: Path, state: dict[str, Tensor], zip
     read = torch_save.read_saved(content)
     _same(read, torch.load(tmp_path / "net.pth", weights_only=True))
     assert read["tied"].data_ptr() == read["weight"].data_ptr()
+
+
+def test_numbers_of_a_type_that_is_not_read_are_objects(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    held = {**state, "tiny": torch.zeros(3).to(torch.float8_e4m3fn)}
+    torch.save({"state_dict": held, "args": argparse.Namespace()}, tmp_path / "net.pth")
+    entry = read_entries(FromFile("net", str(tmp_path / "net.pth")))[0]
+    _same(dict(entry.tensors), state)
+    assert list(entry.objects) == ["tiny"]
+
+
+@pytest.mark.parametrize("name", ["os.\x1b[31m", "my.\x1b[31m", "my." + "x" * 150])
+def test_names_out_of_a_file_are_fit_for_a_terminal(tmp_path: Path, name: str) -> None:
+    module, _, last = name.partition(".")
+    words = b"".join(b"X" + len(word.encode()).to_bytes(4, "little") + word.encode() for word in (module, last))
+    with zipfile.ZipFile(tmp_path / "net.pth", "w") as archive:
+        archive.writestr("net/data.pkl", b"\x80\x04}X\x01\x00\x00\x00a" + words + b"\x93)Rs.")
+    with pytest.raises(UserError, match=r"net' (are refused|hold no state dict)") as caught:
+        read_entries(FromFile("net", str(tmp_path / "net.pth")))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
 
 
 class Reaching:
