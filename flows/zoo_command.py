@@ -35,7 +35,8 @@ def zoo(
 ) -> None:
     """List the model families, or show one model's layers: channels, grids, first units and memory per image.
 
-    No weights are needed. The model is not run unless --time is given.
+    No weights are needed, and as a rule shapes alone tell the layers: a model is run only where they do not, and with
+    --time.
 
     Parameters
     ----------
