@@ -18,8 +18,9 @@ test: lint browser
 soak: $(READY) browser
 	$(BIN)/python -m pytest -m soak --junitxml runs/soak/soak.xml
 
-# The figures of docs/results.md, measured on this machine in one run, into runs/bench/bench.json.
-bench: $(READY)
+# The figures of docs/results.md, measured on this machine in one run, into runs/bench/bench.json. Parts that cannot be
+# measured are named, and the others go on.
+bench: $(READY) browser
 	$(BIN)/python tests/benchmarks $(ONLY)
 
 lint: $(READY)
@@ -32,11 +33,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The tests look at the page in Chromium. Where none can be installed they say so and skip.
+# The tests and the benchmark look at the page in Chromium. Where none can be installed they say so and go on.
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 || \
-		echo "no Chromium here and none can be installed: the browser tests are skipped"
+		echo "no Chromium here and none can be installed: what looks at the page in a browser is skipped"
 
 # torch comes first, by itself: everything else is then resolved around the pinned pair of torch and torchvision.
 $(READY): constraints.txt pyproject.toml

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from flows import server_database
 from rosetta.errors import UserError
 from tasks.progress import log
 
@@ -83,6 +84,7 @@ class EmbeddedServer:
                 " written to"
             ) from None
         self.home = Path(self._folder.name)
+        server_database.seed(self.home)
         self._stopped = threading.Event()
         self._process = self._start()
 
@@ -173,6 +175,7 @@ class EmbeddedServer:
         from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
         self._wait()
+        server_database.keep(self.home)
         threading.Thread(target=self._keep, name="prefect server", daemon=True).start()
         os.environ |= {"PREFECT_API_URL": self.url, **without_proxy(os.environ)}
         _require_client()

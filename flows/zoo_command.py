@@ -1,7 +1,11 @@
-"""`rosetta zoo`: the families in a line each, or one model's layers, memory and time."""
+"""`rosetta zoo`: the families in a line each, or one model's layers and memory, and its time where asked."""
 
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
 from cyclopts import Parameter
@@ -9,10 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.answer import Json, print_json
+from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, parse_recipe
 from rosetta.units import Grid
 
+if TYPE_CHECKING:
+    from rosetta.zoo import Model
+
 _FLOAT32 = 4
+_SILENCE = 1.0
+"""Seconds after which the command says what takes so long."""
 
 
 def zoo(
@@ -20,47 +30,104 @@ def zoo(
     /,
     *,
     changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
-    device: str = "auto",
+    time: Annotated[bool, Parameter(negative="")] = False,
+    device: str | None = None,
     as_json: Json = False,
 ) -> None:
-    """List the families, or one model's layers with channels, grids, first units, memory and time.
+    """List the model families, or show one model's layers: channels, grids, first units and memory per image.
 
-    Needs no weights: layers, memory and time do not depend on them.
+    No weights are needed, and as a rule shapes alone tell the layers: a model is run only where they do not, and with
+    --time.
 
     Parameters
     ----------
     model
-        A model, timm/resnet50 say; left out: all families.
+        A model, for example timm/resnet50. Without it, all families are listed.
     changes
-        Change its entry in the recipe, like layers=["layer3"] or condition.timestep=100. May be repeated.
+        Change the model's entry in the recipe, for example layers=["layer3"] or condition.timestep=100. May be
+        repeated.
+    time
+        Also run the model and measure a forward pass of one image.
     device
-        Where to time it: auto, cpu, cuda, mps.
+        The device for --time: auto (the default), cpu, cuda or mps.
     """
+    if device is not None and not time:
+        raise UserError("--device says where to time the model; add --time")
+    if model is not None:
+        _show(*_entry(model, changes, device or "auto"), time, as_json)
+    elif changes or time:
+        raise UserError("--set and --time need a model; name one, for example rosetta zoo timm/resnet50 --time")
+    else:
+        _list(as_json)
+
+
+def _list(as_json: bool) -> None:
+    """Print the families."""
     from rosetta import zoo as models
 
-    if model is None:
-        families = models.families()
-        if as_json:
-            print_json({name: {"about": about, "models": models.names(name)} for name, about in families.items()})
-            return
-        for name, about in families.items():
-            print(f"{name:12} {about}")
+    families = models.families()
+    if as_json:
+        print_json({name: {"about": about, "models": models.names(name)} for name, about in families.items()})
         return
+    for name, about in families.items():
+        print(f"{name:12} {about}")
+
+
+def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
+    """Print what a model offers, and how long it takes once that is read."""
+    from rosetta import zoo as models
+
+    place = _place(device) if time else "cpu"
+    # Weights that were named may decide what the model is, so that only they tell its layers.
+    outline = models.outline(spec) if spec.weights.startswith("random:") else None
+    model = outline or _loaded(spec, place)
+    found = portrait(model)
+    if not as_json:
+        found.print()
+    timing: dict[str, Any] = {}
+    if time:
+        from rosetta.zoo.pace import forward_seconds
+
+        seconds = forward_seconds(_loaded(spec, place) if model is outline else model)
+        timing = {"forward_seconds": seconds, "device": place}
+    if as_json:
+        print_json(asdict(found) | timing)
+    elif time:
+        print(f"One image takes {seconds:.3g} s for a forward pass on {place}")
+
+
+def _place(device: str) -> str:
     from flows.survey import resolve_device
 
-    spec = _entry(model, changes)
-    found = portrait(spec, resolve_device(device))
-    if as_json:
-        print_json(asdict(found))
-    else:
-        found.print()
+    return resolve_device(device)
 
 
-def _entry(model: str, changes: tuple[str, ...]) -> ModelSpec:
-    """A recipe's entry, checked as it would be anywhere; the second model only makes the recipe whole."""
+def _entry(model: str, changes: tuple[str, ...], device: str) -> tuple[ModelSpec, str]:
+    """A recipe's entry and device, checked as anywhere; the second model only makes the recipe whole."""
     entry = {"name": "model", "model": model, "weights": "random:0"}
-    text = tomli_w.dumps({"name": "zoo", "root": ".", "models": [entry, {**entry, "name": "other"}]})
-    return parse_recipe(text, "zoo", changes=[f"models.model.{change}" for change in changes]).models[0]
+    models = [entry, {**entry, "name": "other"}]
+    text = tomli_w.dumps({"name": "zoo", "root": ".", "models": models, "compute": {"device": device}})
+    recipe = parse_recipe(text, "zoo", changes=[f"models.model.{change}" for change in changes])
+    return recipe.models[0], recipe.compute.device
+
+
+def _loaded(spec: ModelSpec, device: str) -> "Model":
+    """The model itself; what takes long is said on standard error, once."""
+    from rosetta import zoo as models
+
+    with _said_after(_SILENCE, f"building {spec.model} and running it once on {device}; large models take a minute"):
+        return models.load(spec, device)
+
+
+@contextmanager
+def _said_after(seconds: float, line: str) -> Iterator[None]:
+    """Print a line on standard error where the work inside takes longer."""
+    timer = threading.Timer(seconds, lambda: print(line, file=sys.stderr, flush=True))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @dataclass(frozen=True)
@@ -85,7 +152,7 @@ class LayerPortrait:
 
 @dataclass(frozen=True)
 class Portrait:
-    """What one model offers and costs."""
+    """What one model offers."""
 
     model: str
     role: str
@@ -98,9 +165,6 @@ class Portrait:
     preprocessing: dict[str, Any] | None
     bytes_per_image: int
     """Of all maps in float32, as a forward pass leaves them; a store holds half of that, before compression."""
-    forward_seconds: float
-    """Of one image by itself on :attr:`device`."""
-    device: str
     layers: tuple[LayerPortrait, ...]
 
     def print(self) -> None:
@@ -130,22 +194,12 @@ class Portrait:
             print("Where a grid is of a larger one, the layer reaches beyond the image and is cropped to it.")
         print(
             f"One image: {_mebibytes(self.bytes_per_image)} of maps in float32, half of that in a store before"
-            f" compression; {self.forward_seconds:.3g} s for a forward pass on {self.device}"
+            " compression"
         )
 
 
-def portrait(spec: ModelSpec, device: str) -> Portrait:
-    """Build a model, run it and measure.
-
-    Raises
-    ------
-    UserError
-        There is no such model, or it does not run.
-    """
-    from rosetta import zoo as models
-    from rosetta.zoo.pace import forward_seconds
-
-    model = models.load(spec, device)
+def portrait(model: "Model") -> Portrait:
+    """What there is to say of a model, from its shapes alone."""
     size = model.preprocessing.size if model.preprocessing else model.image_size
     assert size is not None
     layers = tuple(
@@ -153,7 +207,7 @@ def portrait(spec: ModelSpec, device: str) -> Portrait:
         for layer, span in model.units.spans()
     )
     return Portrait(
-        model=spec.model,
+        model=model.spec.model,
         role="generative" if model.is_generator else "discriminative",
         units=len(model.units),
         image_size=size,
@@ -161,8 +215,6 @@ def portrait(spec: ModelSpec, device: str) -> Portrait:
         classes=model.classes,
         preprocessing=model.preprocessing.as_dict() if model.preprocessing else None,
         bytes_per_image=sum(layer.bytes_per_image for layer in layers),
-        forward_seconds=forward_seconds(model),
-        device=device,
         layers=layers,
     )
 

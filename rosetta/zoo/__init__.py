@@ -4,7 +4,7 @@ from rosetta.zoo.loading import is_fetched, is_generator, load, weights_sha256
 from rosetta.zoo.model import Model
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.registry import families, names
-from rosetta.zoo.structure import structure
+from rosetta.zoo.structure import outline, structure
 
 __all__ = [
     "Model",
@@ -14,6 +14,7 @@ __all__ = [
     "is_generator",
     "load",
     "names",
+    "outline",
     "structure",
     "weights_sha256",
 ]

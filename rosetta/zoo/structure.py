@@ -2,26 +2,49 @@
 
 import torch
 
+from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.units import Units
 from rosetta.zoo.loading import load
+from rosetta.zoo.model import Model
 
 _ANY = "random:0"
+
+
+def outline(spec: ModelSpec) -> Model | None:
+    """A model on torch's device `meta`, where tensors have shapes and no values: all of it but what it computes.
+
+    It takes no weights, no memory and next to no time.
+
+    Returns
+    -------
+    Model or None
+        None where it cannot be built there: its code asks for values, or something is wrong with what was asked.
+
+    Raises
+    ------
+    UserError
+        There are no such layers in it.
+    """
+    try:
+        with torch.device("meta"):
+            return load(spec.model_copy(update={"weights": _ANY, "sha256": None}), "meta")
+    except Exception as problem:
+        if spec.layers is None or not isinstance(problem, UserError):
+            return None
+        if outline(spec.model_copy(update={"layers": None})) is None:
+            return None
+        raise  # without the layers that were asked for it can be built, so they are what is wrong
 
 
 def structure(spec: ModelSpec) -> Units:
     """The units that a model will have, whether or not its weights are at hand.
 
-    It is built on torch's device `meta`, where tensors have shapes and no values. What cannot be built there, or only
-    from its weights, is loaded.
+    What has no outline, or only with its weights, is loaded: that says well what is wrong, or there it works.
 
     Raises
     ------
     UserError
         There is no such model, or no such layers in it.
     """
-    try:
-        with torch.device("meta"):
-            return load(spec.model_copy(update={"weights": _ANY, "sha256": None}), "meta").units
-    except Exception:  # whatever is wrong, loading says it well, or there it works
-        return load(spec).units
+    return (outline(spec) or load(spec)).units

@@ -2,40 +2,68 @@
 
 Timings that are compared run in turn after a warm-up, and the median of the repeats counts. `make bench ONLY=cuda` runs
 one part: faces, trust, guidance, page, correlation, precision or cuda.
+
+Each part is a process of its own. One that fails, or lacks something, leaves the others alone: a line says why, and so
+does `failed` in bench.json. The exit status is 0 when all parts ran, 2 when some only lacked something that can be
+installed, else 1.
 """
 
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
-import correlation
-import cuda
-import faces
-import guidance
-import page
-import precision
-import trust
-from figures import BENCH
+from figures import BENCH, MISSING, read_bench, write_bench
 
-PARTS = {
-    "faces": faces,
-    "trust": trust,
-    "guidance": guidance,
-    "page": page,
-    "correlation": correlation,
-    "precision": precision,
-    "cuda": cuda,
-}
+PARTS = {name: name for name in ("faces", "trust", "guidance", "page", "correlation", "precision")}
+# Beside a file `cuda.py` no part would find NVIDIA's package of that name, which torch imports.
+PARTS["cuda"] = "on_cuda"
+_FAILED = "failed"
 
 
-def main(wanted: list[str]) -> None:
-    """Run some parts, or all."""
+def main(wanted: list[str]) -> int:
+    """Run some parts, or all; the exit status."""
     unknown = [name for name in wanted if name not in PARTS]
     if unknown:
-        sys.exit(f"bench: there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+        print(f"bench: there is no part {unknown[0]!r}; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    BENCH.mkdir(parents=True, exist_ok=True)
     if not wanted:
-        (BENCH / "bench.json").unlink(missing_ok=True)
-    for name in wanted or PARTS:
-        PARTS[name].main()
+        write_bench({})
+    codes = {name: _run(name) for name in wanted or PARTS}
+    if all(code in (0, MISSING) for code in codes.values()):
+        return max(codes.values())
+    return 1
+
+
+def _run(name: str) -> int:
+    """Run a part, say why where it does not end well, and give its exit status."""
+    log = BENCH / f"{name}.log"
+    with log.open("wb") as errors:
+        # Its figures are printed as they come; a traceback of it is for the log.
+        code = subprocess.run(
+            [sys.executable, str(Path(__file__).parent / f"{PARTS[name]}.py")], stderr=errors
+        ).returncode
+    known = read_bench()
+    failed = {part: why for part, why in known.pop(_FAILED, {}).items() if part != name}
+    if code:
+        failed[name] = _reason(code, log.read_text(errors="replace"))
+        more = "" if code == MISSING else f" (all of it in {log})"
+        print(f"bench: {name} is not measured: {failed[name]}{more}", file=sys.stderr, flush=True)
+    write_bench({**known, _FAILED: failed} if failed else known)
+    return code
+
+
+def _reason(code: int, said: str) -> str:
+    """Why a part ended with an exit status, in a line."""
+    if code < 0:
+        return f"it was ended by {signal.Signals(-code).name}"
+    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
+    headers = [place for place, line in enumerate(lines) if line.startswith("Traceback ")]
+    # An error is told on the first line after its frames, which are indented; its message may go on below.
+    told = [line for line in lines[headers[-1] + 1 :] if not line[0].isspace()] if headers else lines[-1:]
+    return told[0] if told else f"it ended with status {code}"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -12,6 +12,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BENCH = REPOSITORY / "runs" / "bench"
+MISSING = 2
+"""Exit status of a part that lacks something which can be installed."""
 
 # Work in a process of its own says what it held at most. On Linux that comes from VmHWM: ru_maxrss survives exec there,
 # so it would begin with what the parent held. macOS gives ru_maxrss in bytes.
@@ -76,11 +78,29 @@ def clear(*names: str) -> None:
         shutil.rmtree(BENCH / name, ignore_errors=True)
 
 
+def require(there: object, what: str) -> None:
+    """End the part with a line where something is not there."""
+    if not there:
+        print(what, file=sys.stderr)
+        sys.exit(MISSING)
+
+
+def read_bench() -> dict[str, Any]:
+    """What bench.json holds."""
+    file = BENCH / "bench.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def write_bench(content: Mapping[str, Any]) -> None:
+    """Write bench.json, whole or not at all: a part may be killed at any time."""
+    part = BENCH / "bench.json.part"
+    part.write_text(json.dumps(content, indent=2, ensure_ascii=False))
+    part.replace(BENCH / "bench.json")
+
+
 def report(heading: str, figures: Mapping[str, dict[str, Any]]) -> None:
     """Add figures to bench.json and print them."""
-    file = BENCH / "bench.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    file.write_text(json.dumps({**known, **figures}, indent=2, ensure_ascii=False))
+    write_bench({**read_bench(), **figures})
     print(heading)
     for name, entry in figures.items():
         verdict = {True: "met", False: "not met", None: ""}[entry["met"]]

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from faces import folder_bytes, mine
-from figures import BENCH, clear, figure, in_turn, report, timed
+from figures import BENCH, clear, figure, in_turn, report, require, timed
 from large_run import CONCEPTS, RECIPE, UNITS, write_run
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -19,6 +19,7 @@ from tasks.memory import keep_freed_memory
 
 REPEATS = 3
 OPENINGS = 7
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 SEEN = "() => document.querySelectorAll('.card').length >= 12"
 SCROLLED = """async () => {
@@ -78,6 +79,9 @@ def before_picture(browser: Browser, page: Path) -> int:
 
 def main() -> None:
     """Measure, write bench.json, print the table."""
+    require(
+        CHROMIUM, "there is no Chromium to open the page in; install chromium or google-chrome, as make bench tries to"
+    )
     BENCH.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     clear("page-large")
@@ -87,7 +91,7 @@ def main() -> None:
     (large_write,) = in_turn(1, lambda: timed(lambda: write_page(large, "anchor")))
     pages = [root.local / "report" / "index.html" for root in (faces, large)]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         of_faces, of_large = (open_seconds(browser, page, "overview") for page in pages)
         concepts = open_seconds(browser, pages[1], "concepts")
         before = before_picture(browser, pages[1]) / 1000

@@ -119,3 +119,7 @@ def main() -> None:
         judging / correlating, "ratio", "<= 1.5", judging <= 1.5 * correlating
     )
     report(f"trust, {cpu_count()} cores", figures)
+
+
+if __name__ == "__main__":
+    main()

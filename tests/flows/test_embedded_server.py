@@ -47,6 +47,7 @@ def started(monkeypatch, tmp_path):
     for name in [*PROXIES, *map(str.upper, PROXIES), "no_proxy", "NO_PROXY", "PREFECT_API_URL"]:
         monkeypatch.setenv(name, "")  # so that it is put back afterwards
         monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     servers: list[EmbeddedServer] = []
 
     def start(before: str = "") -> EmbeddedServer:
@@ -112,6 +113,23 @@ def test_it_has_a_home_of_its_own_and_nothing_of_the_users(started, monkeypatch,
     assert told.endswith(f"}}{server.home.resolve()}")
     server.stop()
     assert not server.home.exists()
+
+
+def test_its_tables_are_made_by_the_first_alone(started):
+    made = """
+import sqlite3
+first = not (home / "prefect.db").exists()
+(home / "first").write_text(str(first))
+if first:
+    with sqlite3.connect(home / "prefect.db") as database:
+        database.execute("CREATE TABLE alembic_version AS SELECT 1")
+"""
+    told = []
+    for _ in range(2):
+        server = started(made)
+        with server.in_use():
+            told.append((server.home / "first").read_text())
+    assert told == ["True", "False"]
 
 
 @pytest.mark.parametrize(
