@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+import re
 import zipfile
 from contextlib import suppress
 
@@ -176,6 +177,15 @@ def test_errors_that_no_one_knows_make_no_file_bad(monkeypatch):
     with pytest.raises(UserError, match=r"cannot be read \(payload is not completed\); try again") as raised:
         content_of(ImageFile("s3://a/b.png", "b.png", 1, ""))
     assert not isinstance(raised.value, BadImageError)
+
+
+def test_a_file_that_is_gone_is_a_bad_one(tmp_path):
+    for url in (f"file://{tmp_path}/a.png", "memory://nowhere/a.png"):
+        file = ImageFile(url, "a.png", 1, "")
+        (error,) = read_headers([file], Images()).bad
+        assert re.match(r"cannot be opened \(no such file", error.reason, re.IGNORECASE)
+        with pytest.raises(BadImageError, match="cannot be opened"):
+            content_of(file)
 
 
 def test_a_damaged_member_of_an_archive_is_a_bad_file(tmp_path):
