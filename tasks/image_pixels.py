@@ -67,6 +67,7 @@ def bad_images(errors: Sequence[BadImageError], total: int, name: str = "images.
     """One line for many: the first few by name with what is wrong, how many there are and what can be done."""
     if len(errors) == 1:
         return UserError(f"{name}: {errors[0].source} {errors[0].reason}; {errors[0].remedy}")
+    errors = sorted(errors, key=lambda error: error.source)
     groups = groupby(errors[:_NAMED], key=lambda error: error.reason)
     shown = ", ".join(_together([error.source for error in group], reason) for reason, group in groups)
     more = f", and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
