@@ -33,6 +33,9 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 _OF_ONE_FILE = frozenset({None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 """What the system says where one file cannot be read; else it is the disk or the network. Pillow's errors have none."""
 
+_LOST = (FileNotFoundError, PermissionError)
+"""The same from filesystems that give no number."""
+
 _OF_ARCHIVES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
 """What reading a damaged member of an archive raises."""
 
@@ -65,6 +68,7 @@ def bad_images(errors: Sequence[BadImageError], total: int, name: str = "images.
     """One line for many: the first few by name with what is wrong, how many there are and what can be done."""
     if len(errors) == 1:
         return UserError(f"{name}: {errors[0].source} {errors[0].reason}; {errors[0].remedy}{_SKIP}")
+    errors = sorted(errors, key=lambda error: error.source)
     groups = groupby(errors[:_NAMED], key=lambda error: error.reason)
     shown = ", ".join(_together([error.source for error in group], reason) for reason, group in groups)
     more = f", and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
@@ -178,7 +182,7 @@ def content_of(file: ImageFile) -> bytes:
             return content.read()
     except Exception as error:
         # Only what is known to be about this file makes it a bad one: networks have errors of their own.
-        if isinstance(error, _OF_ARCHIVES) or getattr(error, "errno", None) in _OF_ONE_FILE - {None}:
+        if isinstance(error, (*_OF_ARCHIVES, *_LOST)) or getattr(error, "errno", None) in _OF_ONE_FILE - {None}:
             raise _unreadable(file, error) from None
         raise _failed(file, error) from None
 
@@ -256,8 +260,8 @@ def _unreadable(file: ImageFile, error: Exception) -> BadImageError:
         raise error
     if isinstance(error, TimeoutError | ConnectionError) or getattr(error, "errno", None) not in _OF_ONE_FILE:
         raise _failed(file, error) from None
-    if isinstance(error, OSError) and error.errno is not None:
-        return BadImageError(file.source, f"cannot be opened ({error.strerror})")
+    if isinstance(error, _LOST) or getattr(error, "errno", None) is not None:
+        return BadImageError(file.source, f"cannot be opened ({getattr(error, 'strerror', None) or reason_of(error)})")
     return BadImageError(file.source, f"is damaged ({reason_of(error)})")
 
 

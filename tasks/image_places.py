@@ -95,6 +95,8 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        text = f"no such file: {text}"
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+import re
 import zipfile
 from contextlib import suppress
 
@@ -116,7 +117,7 @@ def test_one_pass_names_all_bad_files(tmp_path):
         ("i.png", "cannot be opened (No such file or directory)"),
     ]
     assert len(headers.sides) == 2
-    assert str(bad_images(headers.bad, len(files))) == (
+    assert str(bad_images(headers.bad[::-1], len(files))) == (
         "images.source: 7 of 9 files cannot be read: b.png is no image that Pillow can read, c.png is empty, d.png has"
         " 196000000 pixels, more than images.max_pixels = 178956970, e.tiff has values of unknown range (mode F),"
         " f.tiff has values of unknown range (mode I), and 2 more; remove them or narrow the glob or raise"
@@ -178,6 +179,15 @@ def test_errors_that_no_one_knows_make_no_file_bad(monkeypatch):
     with pytest.raises(UserError, match=r"cannot be read \(payload is not completed\); try again") as raised:
         content_of(ImageFile("s3://a/b.png", "b.png", 1, ""))
     assert not isinstance(raised.value, BadImageError)
+
+
+def test_a_file_that_is_gone_is_a_bad_one(tmp_path):
+    for url in (f"file://{tmp_path}/a.png", "memory://nowhere/a.png"):
+        file = ImageFile(url, "a.png", 1, "")
+        (error,) = read_headers([file], Images()).bad
+        assert re.match(r"cannot be opened \(no such file", error.reason, re.IGNORECASE)
+        with pytest.raises(BadImageError, match="cannot be opened"):
+            content_of(file)
 
 
 def test_a_damaged_member_of_an_archive_is_a_bad_file(tmp_path):
