@@ -25,6 +25,7 @@ from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.units import Units
 from rosetta.zoo.loading import load
+from rosetta.zoo.maps.unseen import rehearsal
 from rosetta.zoo.model import Model
 from rosetta.zoo.registry import find
 from rosetta.zoo.weights.source import forked_rng
@@ -113,7 +114,8 @@ def _zoo_digest() -> str:
 
 def _sketches(model: Model) -> tuple[Sketch | None, dict[str, Sketch]]:
     try:
-        with forked_rng(0):
+        # What hooks do not see, the many early steps of a diffusion model, is left out: it would take minutes.
+        with forked_rng(0), rehearsal():
             if model.is_generator:
                 classes = model.draw_classes(1, 0)
                 told = None if classes is None else torch.from_numpy(classes)

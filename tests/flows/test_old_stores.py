@@ -6,9 +6,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import tinyzoo
 from stores_of_versions.make import PLACE, numbers
 
+from flows.identity import examined
+from flows.prepare import prepare
+from flows.survey import survey_root
 from rosetta.errors import UserError
+from rosetta.recipe import Recipe, read_recipe
 from storage import open_run
 from storage.check import check_root
 from storage.fingerprint import FORMAT
@@ -44,6 +49,42 @@ def test_every_version_is_whole_and_complete(version, tmp_path):
     root = Root(str(unpack(version, tmp_path)))
     assert check_root(root) == []
     assert status(root).state == "complete"
+
+
+def recipe_at(root: Path) -> Recipe:
+    """What made it, for the place where it lies now."""
+    return read_recipe(root / "recipe.toml", str(root), ())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_run_of_every_version_goes_on_as_it_was(version, tmp_path):
+    """All of its artifacts are those that the recipe asks for today, though it does not say what its models did."""
+    root = unpack(version, tmp_path)
+    told = json.loads((root / "provenance.json").read_text())["fingerprints"]
+    assert prepare(recipe_at(root)).artifacts() == told
+    assert survey_root(Root(str(root)), recipe_at(root)).artifacts() == told
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("attribute", "value", "says"),
+    [
+        (
+            "default_layers",
+            ("body.0", "body.3"),
+            'model.units: [["body.1", 6, 8, 8], ["body.3", 6, 4, 4]] → [["body.0"',
+        ),
+        ("image_size", (20, 20), "model.preprocessing.size: [16, 16] → [20, 20]"),
+    ],
+)
+def test_a_run_whose_maps_are_others_now_says_so(version, attribute, value, says, tmp_path, monkeypatch):
+    root = unpack(version, tmp_path)
+    monkeypatch.setattr(tinyzoo.Looker, attribute, value)
+    examined.cache_clear()
+    with pytest.raises(UserError) as refused:
+        prepare(recipe_at(root))
+    assert str(refused.value).startswith(f"activations/ada.zarr was made from something else ({says}")
+    examined.cache_clear()
 
 
 @pytest.mark.slow

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusion_folders import save_dit
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.modules.module import register_module_forward_hook
 
-from rosetta.recipe import ModelSpec
+from rosetta.recipe import Condition, ModelSpec
 from rosetta.zoo import behaviour
 from rosetta.zoo.behaviour import TOLERANCE, agree, examine, made_with
 
@@ -84,6 +86,21 @@ def test_maps_that_are_not_finite_have_no_numbers(own, monkeypatch):
     monkeypatch.setattr(own, "bad", True)
     assert examine(SPEC).maps == {"body.0": [], "body.2": [], "body.4": []}
     assert differing(before, examine(SPEC)) == ["body.0", "body.2", "body.4"]
+
+
+def test_a_generator_is_known_by_its_image_too_and_a_diffusion_model_in_one_step(tmp_path):
+    weights = str(save_dit(tmp_path / "dit"))
+    spec = ModelSpec(name="dit", model="diffusers/custom", weights=weights, condition=Condition(steps=100))
+    ran = []
+    counting = register_module_forward_hook(lambda module, _, __: ran.append(type(module).__name__))
+    try:
+        found = examine(spec)
+    finally:
+        counting.remove()
+    assert ran.count("DiTTransformer2DModel") == 2, "once to learn its layers, once to see what it does"
+    assert found.preprocessing is None
+    assert len(found.image) > 2
+    assert examine(spec) == found
 
 
 @given(
