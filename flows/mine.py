@@ -103,7 +103,7 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
         provenance.write_recipe(plan.root, wanted)
         share_stores(plan)
         drawn = draw_images(plan.root, plan.images, wanted, plan.generator, plan.files, plan.device)
-        if not plan.knows_images:
+        if plan.files:
             plan = _now_known(plan, replace)
         stages = (drawn, *_run(plan))
         provenance.write_provenance(
@@ -135,7 +135,10 @@ def _run(plan: Survey) -> list[Stage]:
 
 
 def _now_known(plan: Survey, replace: bool) -> Survey:
-    """The same run once the files of its source have been read, which decides about all that follows."""
+    """The same run once the files of its source have been read, which decides about all that follows.
+
+    Of images that are mended a file may have changed since, too.
+    """
     known = with_images(plan)
     if replace:
         _remove_what_differs(known)

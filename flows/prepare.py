@@ -32,9 +32,17 @@ def prepare(recipe: Recipe, replace: bool = False) -> Survey:
 
 
 def _check_source(plan: Survey) -> None:
+    """Say what reading a source's files changes. Bad ones are named once all have been read, as data can be cut, too.
+
+    Raises
+    ------
+    UserError
+        None of them is an image that can be read.
+    """
     images = plan.recipe.images
-    headers = read_headers(plan.files[: images.count], images)
-    if headers.bad and not images.skip_bad:
-        raise bad_images(headers.bad, len(plan.files[: images.count]))
+    files = plan.files[: images.count]
+    headers = read_headers(files, images)
+    if len(headers.bad) == len(files):
+        raise bad_images(headers.bad, len(files))
     for line in headers.lines(images):
         log.warning("images.source: %s", line)

@@ -85,6 +85,18 @@ def test_nothing_goes_on_from_images_that_were_removed_and_are_others_now(photos
     assert tiny("check", tmp_path / "root").returncode == 0
 
 
+def test_nothing_goes_on_from_images_that_are_mended_from_others(photos, tiny, tmp_path):
+    recipe = recipe_over(photos, tmp_path / "root")
+    tiny.json("mine", recipe)
+    store = tmp_path / "root/images.zarr"
+    for array in ("pixels", "source"):  # then it is not known any more which files a block was read from
+        (chunk,) = (path for path in (store / array / "c").rglob("*") if path.is_file())
+        chunk.write_bytes(b"damaged")
+    write(photos / "b/00.bmp", 1000)
+    line = refused(tiny("mine", recipe, "--mend"))
+    assert "activations/ada.zarr was made from something else (images: " in line
+
+
 def test_bad_files_are_told_in_one_run_and_left_out_in_the_next(photos, tiny, tmp_path):
     recipe = recipe_over(photos, tmp_path / "root", "count = 20")
     (photos / "a/04.bmp").write_text("no image at all")

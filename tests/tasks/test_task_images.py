@@ -1,7 +1,6 @@
 """The images of a folder: what is stored of each file, in which order, and whether they are known again."""
 
 import hashlib
-import json
 import os
 import shutil
 from collections import Counter
@@ -10,29 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photos import BLOCK, SIDE, bytes_of, classes, fingerprint_of, mine, recipe_of, repaint, write
 from PIL import Image
 
 from rosetta.errors import UserError
-from rosetta.recipe import Recipe
 from storage import zarrs
-from storage.check import check_root
-from storage.durable import DurableStore
 from storage.fingerprint import fingerprint
 from storage.images import PATH
 from storage.location import Root
-from storage.mend import mend
-from storage.sealing import seal_finished
-from storage.shared import Place
 from tasks import images as stage
 from tasks import source_images
-from tasks.images import draw_images
-from tasks.source_images import check_sources, in_order, recognise, remember
-from tasks.source_images import settings as settings_of
-
-SIDE, BLOCK = 4, 4
+from tasks.source_images import check_sources
 
 
 @pytest.fixture(autouse=True)
@@ -40,44 +29,9 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(stage, "block_size", lambda *_: BLOCK)
 
 
-def write(file: Path, seed: int, whole: bool = True) -> None:
-    """A picture whose file has the same size whatever is in it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)).save(file)
-    if not whole:
-        file.write_bytes(file.read_bytes()[:-20])
-
-
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Three classes of 6, 3 and 2 pictures; two of them have the same names."""
-    for seed, name in enumerate([*(f"cat/{i}" for i in range(6)), *(f"dog/{i}" for i in range(3)), "owl/x", "owl/y"]):
-        write(tmp_path / "photos" / f"{name}.bmp", seed)
-    return tmp_path / "photos"
-
-
-def recipe_of(folder: Path, **more) -> Recipe:
-    models = [{"name": name, "model": "timm/resnet18", "weights": "random:0"} for name in "ab"]
-    images = {"source": str(folder), "size": SIDE, **more}
-    return Recipe.model_validate({"name": "it", "root": "none", "images": images, "models": models})
-
-
-def mine(root: Root, folder: Path, **more) -> str:
-    """As the flow does: refused by what is there, or read; `done` or `skipped`."""
-    recipe = recipe_of(folder, **more)
-    files = in_order(recipe.images)
-    found = recognise(Place(root, PATH), recipe.images, files)
-    remember(root, found)
-    found.require_none_other()
-    return draw_images.fn(root, found.fingerprint or settings_of(recipe.images), recipe, None, files, "cpu").outcome
-
-
-def fingerprint_of(root: Root) -> str:
-    return str(zarrs.open_complete(root, PATH).attrs["fingerprint"])
-
-
-def bytes_of(root: Root) -> dict[str, bytes]:
-    return {file: root.read_bytes(file) for file in root.find(PATH)}
+    return classes(tmp_path / "photos")
 
 
 @pytest.fixture
@@ -138,11 +92,6 @@ def test_the_order_of_a_listing_changes_no_byte(tmp_path_factory, order):
 
 
 # What is known again.
-
-
-def repaint(folder: Path, *names: str) -> None:
-    for name in names:
-        write(folder / name, 1000)
 
 
 def swap(folder: Path) -> None:
@@ -245,180 +194,6 @@ def test_check_reads_the_files(folder, root):
         "cat/0.bmp": "has another content than was mined",
         "dog/2.bmp": "is gone since it was mined",
     }
-
-
-# Files that are bad.
-
-
-@settings(max_examples=30)
-@given(bad=st.sets(st.integers(0, 10)), count=st.none() | st.integers(1, 11))
-def test_every_bad_file_is_named_or_left_out(tmp_path_factory, bad, count):
-    place = tmp_path_factory.mktemp("bad")
-    for seed in range(11):
-        write(place / "photos" / f"{'ab'[seed % 2]}/{seed}.bmp", seed, whole=seed not in bad)
-    more = {} if count is None else {"count": count}
-    order = [file.source for file in in_order(recipe_of(place / "photos").images)]
-    wrong = [source for source in order if int(Path(source).stem) in bad]
-    good = [source for source in order if source not in wrong]
-    root, fresh = Root(str(place / "root")), Root(str(place / "fresh"))
-    chosen_bad = [source for source in order[:count] if source in wrong]
-    if not chosen_bad:
-        mine(root, place / "photos", **more)
-        assert xr.open_zarr(root.local / PATH)["source"].values.tolist() == good[:count]
-        return
-    with pytest.raises(UserError) as told:
-        mine(root, place / "photos", **more)
-    assert all(source in str(told.value) for source in chosen_bad[:5])
-    assert len(chosen_bad) == 1 or f"{len(chosen_bad)} of {count or 11} files cannot be read" in str(told.value)
-    assert not zarrs.attributes_at(Place(root, PATH))["complete"]
-    if not good:
-        with pytest.raises(UserError, match="none of its 11 files can be read"):
-            mine(root, place / "photos", skip_bad=True, **more)
-        return
-    assert mine(root, place / "photos", skip_bad=True, **more) == "done", "with no --replace"
-    found = xr.open_zarr(root.local / PATH)
-    assert found["source"].values.tolist() == good[:count]
-    assert found["written"].size == -(-len(good[:count]) // BLOCK)
-    left = [one["source"] for one in found.attrs["left_out"]]
-    assert left == [source for source in wrong if order.index(source) < order.index(good[:count][-1]) or
-                    len(good) < (count or 11)]  # fmt: skip
-    assert all("damaged" in one["reason"] for one in found.attrs["left_out"])
-    mine(fresh, place / "photos", skip_bad=True, **more)
-    assert bytes_of(fresh) == bytes_of(root), "in two runs or in one"
-    assert mine(root, place / "photos", skip_bad=True, **more) == "skipped"
-
-
-def test_bad_files_may_simply_be_removed(folder, root):
-    for name in ("cat/2.bmp", "owl/x.bmp"):
-        write(folder / name, 0, whole=False)
-    with pytest.raises(UserError, match="2 of 11 files"):
-        mine(root, folder)
-    (folder / "cat/2.bmp").unlink()
-    (folder / "owl/x.bmp").write_text("none at all")
-    with pytest.raises(UserError, match=r"owl/x\.bmp is no image"):
-        mine(root, folder)
-    (folder / "owl/x.bmp").unlink()
-    assert mine(root, folder) == "done"
-    assert xr.open_zarr(root.local / PATH)["pixels"].shape[0] == 9
-
-
-def test_one_left_out_counts_again_when_it_changes(folder, root):
-    write(folder / "cat/2.bmp", 0, whole=False)
-    mine(root, folder, skip_bad=True)
-    (folder / "cat/2.bmp").touch()
-    assert mine(root, folder, skip_bad=True) == "skipped"
-    with pytest.raises(UserError, match=r"cat/2\.bmp new"):
-        mine(root, folder)
-    write(folder / "cat/2.bmp", 0)
-    with pytest.raises(UserError, match=r"cat/2\.bmp changed"):
-        mine(root, folder, skip_bad=True)
-
-
-# Runs that are cut short, and damage.
-
-
-class CutError(Exception):
-    """The machine goes off."""
-
-
-def cut_at(patch: pytest.MonkeyPatch, writes: int) -> list[int]:
-    """Let so many files be written and no more; counts them."""
-    done = [0]
-
-    def counted(kept):
-        def counting(self, *arguments, **named):
-            done[0] += 1
-            if done[0] > writes:
-                raise CutError
-            return kept(self, *arguments, **named)
-
-        return counting
-
-    for name in ("_set", "set_sync"):
-        patch.setattr(DurableStore, name, counted(getattr(DurableStore, name)))
-    return done
-
-
-def without_gathered(root: Root) -> dict[str, object]:
-    """All files but the copies of metadata at the top, which only make a finished store open faster."""
-    found: dict[str, object] = dict(bytes_of(root))
-    top = json.loads(root.read_bytes(f"{PATH}/zarr.json"))
-    return {**found, f"{PATH}/zarr.json": {**top, "consolidated_metadata": None}}
-
-
-def test_whatever_write_is_the_last_the_run_goes_on_to_the_same_bytes(folder, tmp_path):
-    for name in ("cat/1.bmp", "dog/0.bmp", "owl/y.bmp"):
-        write(folder / name, 0, whole=False)
-    whole = Root(str(tmp_path / "whole"))
-    with pytest.MonkeyPatch.context() as patch:
-        total = cut_at(patch, 10**6)
-        mine(whole, folder, skip_bad=True)
-    assert total[0] > 30
-    for writes in range(total[0]):
-        root = Root(str(tmp_path / f"cut {writes}"))
-        with pytest.MonkeyPatch.context() as patch:
-            cut_at(patch, writes)
-            with pytest.raises(CutError):
-                mine(root, folder, skip_bad=True)
-        mine(root, folder, skip_bad=True)
-        assert without_gathered(root) == without_gathered(whole), writes
-
-
-def test_a_block_of_which_a_file_changed_meanwhile_is_read_again(folder, root, tmp_path):
-    order = [file.source for file in in_order(recipe_of(folder).images)]
-    write(folder / order[9], 0, whole=False)
-    with pytest.raises(UserError):
-        mine(root, folder)
-    repaint(folder, order[1])
-    write(folder / order[9], 9)
-    mine(root, folder)
-    fresh = Root(str(tmp_path / "fresh"))
-    mine(fresh, folder)
-    assert bytes_of(root) == bytes_of(fresh)
-
-
-@pytest.mark.parametrize("array", ["pixels", "source", "stamp", "sha256", "place", "label"])
-def test_damage_is_mended_from_the_files(folder, root, monkeypatch, array):
-    mine(root, folder)
-    root.write_bytes("recipe.toml", recipe_of(folder).to_toml().encode())
-    seal_finished(root)
-    before = bytes_of(root)
-    labels = array in ("place", "label")
-    chunk = f"{PATH}/{array}/c/{'0' if labels else '1/0/0/0' if array == 'pixels' else '1'}"
-    content = bytearray(root.read_bytes(chunk))
-    content[len(content) // 2] ^= 4
-    root.write_bytes(chunk, bytes(content))
-    assert any(finding.kind in ("chunk", "file") for finding in check_root(root))
-    mend(root)
-    read, counted = [], stage.content_of
-    monkeypatch.setattr(stage, "content_of", lambda file: read.append(file) or counted(file))
-    mine(root, folder)
-    assert bytes_of(root) == before
-    assert len(read) == (0 if labels else BLOCK), "only the block that was damaged"
-
-
-def test_what_is_mended_from_other_files_is_no_longer_the_same(folder, root):
-    mine(root, folder)
-    before = fingerprint_of(root)
-    group = zarr.open_group(root.store(PATH), mode="r+", use_consolidated=False)
-    source = str(group["source"][5])
-    group["written"][1] = False
-    group["source"][4:8] = np.array([""] * 4, dtype=object)
-    group.attrs["complete"] = False
-    repaint(folder, source)
-    mine(root, folder)
-    assert fingerprint_of(root) != before
-
-
-def test_a_store_that_was_never_finished_holds_nothing_up(folder, root, tmp_path):
-    write(folder / "cat/0.bmp", 0, whole=False)
-    with pytest.raises(UserError):
-        mine(root, folder)
-    write(folder / "cat/0.bmp", 0)
-    assert mine(root, folder, seed=5, size=8) == "done"
-    fresh = Root(str(tmp_path / "fresh"))
-    mine(fresh, folder, seed=5, size=8)
-    assert bytes_of(root) == bytes_of(fresh)
 
 
 # Stores of before.

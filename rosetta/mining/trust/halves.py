@@ -16,7 +16,8 @@ def first_half(images: int) -> npt.NDArray[np.bool_]:
     """(image,) which images belong to the first half.
 
     Runs of neighbouring images go to the halves in turn. Single images in turn would put two frames of a film, or two
-    shots of one thing, on either side; the front against the back would split an ordered collection by its order. And
-    a run is whole chunks of a store, so half of the images is half of the reading.
+    shots of one thing, on either side; the front against the back would split an ordered collection by its order.
+    (Images drawn from a folder are in no order, see :mod:`rosetta.mining.draw`; runs of them are as good as any.) And a
+    run is whole chunks of a store, so half of the images is half of the reading.
     """
     return np.arange(images) // run_length(images) % 2 == 0
