@@ -174,7 +174,7 @@ app.command(upkeep_command.prune)
 
 @app.command
 def bench() -> None:
-    """Measure this machine: writes runs/bench/bench.json. Needs a checkout, like `make bench`."""
+    """Run the benchmarks on this machine and write runs/bench/bench.json. Needs a checkout, as `make bench` does."""
     import subprocess
 
     script = Path(__file__).resolve().parent.parent / "tests" / "benchmarks"

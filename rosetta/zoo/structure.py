@@ -24,17 +24,18 @@ def outline(spec: ModelSpec) -> Model | None:
     Raises
     ------
     UserError
-        There are no such layers in it.
+        There are no such layers in it, or no such classes.
     """
     try:
         with torch.device("meta"):
             return load(spec.model_copy(update={"weights": _ANY, "sha256": None}), "meta")
     except Exception as problem:
-        if spec.layers is None or not isinstance(problem, UserError):
+        # Layers and classes are chosen from what is there: what can be built without that choice is right but for it.
+        bare = {"layers": None, "condition": spec.condition.model_copy(update={"classes": None})}
+        free = spec.model_copy(update=bare)
+        if free == spec or not isinstance(problem, UserError) or outline(free) is None:
             return None
-        if outline(spec.model_copy(update={"layers": None})) is None:
-            return None
-        raise  # without the layers that were asked for it can be built, so they are what is wrong
+        raise
 
 
 def structure(spec: ModelSpec) -> Units:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.recipe import Condition, ModelSpec
 from rosetta.zoo.families.python import PythonFactory
 from rosetta.zoo.model import Model
 
@@ -91,11 +91,15 @@ def test_a_model_that_asks_for_values_has_none(spec: Spec) -> None:
     assert len(zoo.structure(model)) == 5
 
 
-def test_layers_that_are_not_there_are_said_without_running_it(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_and_classes_that_are_not_there_are_said_without_running_it(
+    spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The package has a function of that name.
     monkeypatch.setattr(import_module("rosetta.zoo.structure"), "load", partial(_on_meta_alone, zoo.load))
     with pytest.raises(UserError, match="no module matches the layer 'nope'"):
         zoo.structure(spec("stylegan3/r-ffhqu-1024", layers=("nope",), weights="random:0"))
+    with pytest.raises(UserError, match="its classes are 0 to 999"):
+        zoo.structure(spec("biggan/deep-128", condition=Condition(classes=(3, 1000)), weights="random:0"))
 
 
 def _on_meta_alone(load: Callable[..., Model], spec: ModelSpec, device: str = "cpu") -> Model:
