@@ -111,7 +111,7 @@ def test_nothing_is_loaded_where_shapes_will_do(spec: Spec, monkeypatch: pytest.
     def never(*_: object) -> None:
         raise AssertionError("weights were read")
 
-    monkeypatch.setattr("rosetta.zoo.loading.read_tensors", never)
+    monkeypatch.setattr("rosetta.zoo.files.read_entries", never)
     assert len(zoo.structure(spec("timm/vit_base_patch16_224.mae", weights="pretrained"))) == 36_864
 
 
