@@ -127,7 +127,7 @@ class Portrait:
             )
         Console(width=None if Console().is_terminal else 140).print(table)
         if any(layer.is_cropped for layer in self.layers):
-            print("Grids that reach beyond the image are cropped to it: 16 × 16 of 36 × 36, say.")
+            print("Where a grid is of a larger one, the layer reaches beyond the image and is cropped to it.")
         print(
             f"One image: {_mebibytes(self.bytes_per_image)} of maps in float32, half of that in a store before"
             f" compression; {self.forward_seconds:.3g} s for a forward pass on {self.device}"

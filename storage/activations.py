@@ -42,8 +42,8 @@ class ActivationStore:
 
     Beside what a reader wants (`activation`, `peak`, `mean`, `std` of each layer) the root keeps `moments`, mean and
     the sum of squared deviations of every unit in every block, so that a run that was cut short ends with the same
-    statistics to the last bit. `frames` says by layer which part of the image its module's own grid covers, in fractions
-    (y0, x0, y1, x1), where that is more than the image; maps are cropped to the image.
+    statistics to the last bit. `frames` says by layer which part of the image its module's own grid covers, where
+    that is more than the image, in fractions (y0, x0, y1, x1); maps are cropped to the image.
     """
 
     model: str

@@ -1,9 +1,12 @@
 """`rosetta zoo`: every family in a line, one model with its layers, memory and time."""
 
 import json
+import sys
+import types
 
 import pytest
 from refusals import refused as is_refused
+from torch import nn
 
 from flows.command import main
 
@@ -46,6 +49,23 @@ def test_a_generator_in_words(capsys):
     (row,) = (line.split() for line in said.splitlines() if "main.5" in line)
     assert row[:6] == ["main.5", "256", "8", "×", "8", "512"]
     assert "s for a forward pass on cpu" in said
+
+
+def test_a_layer_that_reaches_beyond_the_image(capsys, monkeypatch):
+    def make():
+        net = nn.Sequential(nn.ZeroPad2d(10), nn.ZeroPad2d(-10))
+        net.image_size = 16
+        net.map_frames = {"0": (-0.625, -0.625, 1.625, 1.625)}
+        net.default_layers = "*"
+        return net
+
+    monkeypatch.setitem(sys.modules, "framed", types.SimpleNamespace(make=make))
+    said = _printed(capsys, "python:framed:make", "--device", "cpu")
+    rows = [line.split() for line in said.splitlines() if line.startswith(("0 ", "1 "))]
+    assert rows[0][:8] == ["0", "3", "16", "×", "16", "of", "36", "×"]
+    assert rows[1][:6] == ["1", "3", "16", "×", "16", "3"]
+    assert "cropped" in said
+    assert "cropped" not in _printed(capsys, "timm/test_vit2", "--device", "cpu")
 
 
 def test_an_entry_can_be_changed(capsys):

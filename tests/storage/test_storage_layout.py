@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rosetta.errors import UserError
+from rosetta.units import WHOLE, Layer, Units
 from storage import tables
-from storage.activations import combine_moments
+from storage.activations import ActivationStore, combine_moments
 from storage.blocks import block_count, block_size, block_slice
 from storage.fingerprint import fingerprint
 from storage.location import Root
@@ -90,3 +91,25 @@ def test_credentials_in_a_url_are_refused_and_not_shown():
         Root("s3://key:secret@bucket/run")
     assert "secret" not in str(told.value).replace("AWS_SECRET_ACCESS_KEY", "")
     assert Root("ftp://me:secret@host/run").shown == "ftp://host/run"
+
+
+def test_a_store_says_which_layers_reach_beyond_the_image(tmp_path):
+    frame = (-0.625, -0.625, 1.625, 1.625)
+    units = Units((Layer("early", 2, (16, 16), frame), Layer("late", 3, (32, 32))))
+    root = Root(str(tmp_path))
+    store = ActivationStore.create(
+        root,
+        "g",
+        fingerprint("activations", of="g"),
+        units=units,
+        images=2,
+        block=1,
+        dtypes={"early": "float16", "late": "float16"},
+        attributes={},
+    )
+    assert store.group.attrs["frames"] == {"early": list(frame)}
+    assert [layer.frame for layer in store.units.layers] == [frame, WHOLE]
+    assert [layer.raw_grid for layer in store.units.layers] == [(36, 36), (32, 32)]
+    del store.group.attrs["frames"]  # as stores were before
+    assert store.units == units
+    assert store.units.layers[0].frame == WHOLE

@@ -20,7 +20,7 @@ optional, say more:
     Class and register tokens at the head of its token sequences; inferred if left out.
 `token_grid`
     (rows, columns) of its patch tokens; inferred from the image's proportions if left out.
-`frames`
+`map_frames`
     By module path, (y0, x0, y1, x1) in fractions of the image: what the module's maps cover, where they reach beyond
     it. They are cropped to the image.
 
@@ -30,6 +30,7 @@ belongs on PYTHONPATH.
 """
 
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -38,7 +39,7 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.units import Grid
+from rosetta.units import Frame, Grid
 from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
 from rosetta.zoo.families.timm import traits_of
 from rosetta.zoo.maps.layout import Traits
@@ -121,12 +122,29 @@ def _describe(module: nn.Module, model: str) -> Architecture:
 def _traits(module: nn.Module, model: str, image: Grid | None) -> Traits:
     """What it declares in our terms, else in timm's."""
     prefix, grid = _whole(module, model, "num_prefix_tokens", least=0), _pair(module, model, "token_grid")
-    frames = getattr(module, "frames", {})
-    for path, frame in frames.items():
-        if len(frame) != 4 or max(frame[:2]) > 0 or min(frame[2:]) < 1:
-            raise UserError(f"{model}: frames[{path!r}] is {frame!r}; it must be (y0, x0, y1, x1) around 0, 0, 1, 1")
     known = traits_of(module, image)
-    return replace(known, prefix_tokens=prefix, token_grid=grid or known.token_grid, frames=frames)
+    return replace(known, prefix_tokens=prefix, token_grid=grid or known.token_grid, frames=_frames(module, model))
+
+
+def _frames(module: nn.Module, model: str) -> dict[str, Frame]:
+    frames = getattr(module, "map_frames", {})
+    if not isinstance(frames, Mapping):
+        raise UserError(f"{model}: map_frames is {frames!r}; it must be a mapping by module path")
+    paths = [path for path, _ in module.named_modules()]
+    found: dict[str, Frame] = {}
+    for path, frame in frames.items():
+        if path not in paths:
+            raise UserError(f"{model}: map_frames has {path!r}, which is no module{nearest(str(path), paths)}")
+        try:
+            y0, x0, y1, x1 = map(float, frame)
+        except (TypeError, ValueError):
+            y0 = x0 = y1 = x1 = math.nan
+        if not (y0 <= 0 and x0 <= 0 and y1 >= 1 and x1 >= 1 and math.isfinite(y1 + x1 - y0 - x0)):
+            raise UserError(
+                f"{model}: map_frames[{path!r}] is {frame!r}; it must be (y0, x0, y1, x1) around (0, 0, 1, 1)"
+            )
+        found[path] = y0, x0, y1, x1
+    return found
 
 
 def _whole(module: nn.Module, model: str, attribute: str, least: int) -> int | None:

@@ -15,8 +15,6 @@ from rosetta.zoo.preprocessing import Preprocessing, as_rgb, known_interpolation
 
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _MLP_ACTIVATIONS = ("blocks.*.mlp.act",)
-_INNER_MLP_ACTIVATIONS = ("**.mlp.act",)
-"""Of networks that hold their blocks in branches."""
 _STATES = ("EfficientViM",)
 """Classes whose sequences are of hidden states; their maps have two axes of places."""
 _NO_GRID = ("Hiera", "HieraDet")
@@ -91,7 +89,7 @@ def describe(module: nn.Module) -> Architecture:
             as_rgb(config["mean"]),
             as_rgb(config["std"]),
         ),
-        preferred=(RESNET_STAGES,) if resnet else (_MLP_ACTIVATIONS, stages, _INNER_MLP_ACTIVATIONS),
+        preferred=(RESNET_STAGES,) if resnet else (_MLP_ACTIVATIONS, stages),
         traits=traits_of(module, (height, width)),
     )
 

@@ -12,7 +12,7 @@ from rosetta.units import Layer, Units
 from rosetta.zoo.maps.globs import matches, select
 from rosetta.zoo.maps.layout import Layout, NoMapError, tensor_in
 from rosetta.zoo.maps.probe import Probe
-from rosetta.zoo.maps.stages import candidates, cover_depth, stage_outputs
+from rosetta.zoo.maps.stages import cover_depth, spread, stage_outputs
 from rosetta.zoo.maps.unseen import is_seen
 
 _SUGGESTIONS = 4
@@ -138,9 +138,9 @@ def choose_layers(
                 )
     else:
         preferred = [[path for path in matches(some, seen.paths) if path in seen.layouts] for some in defaults]
-        chosen = next((some for some in [*preferred, stage_outputs(module, seen)] if cover_depth(some, seen)), [])
+        chosen = next((some for some in [*preferred, *stage_outputs(module, seen)] if cover_depth(some, seen)), [])
         if not chosen:
-            if not (some := candidates(seen, _SUGGESTIONS)):
+            if not (some := spread(seen, _SUGGESTIONS)):
                 raise UserError(f"model {model!r}: no module in it gives maps")
             raise UserError(
                 f"model {model!r}: no default layers cover its depth; name layers in the recipe, "

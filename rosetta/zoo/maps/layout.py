@@ -10,8 +10,8 @@ from torch import Tensor
 from rosetta.units import WHOLE, Frame, Grid
 from rosetta.zoo.maps.tokens import fold, is_like
 
-_MOST_LOST = 0.4
-"""Share of an image's side that unpadded convolutions may lose."""
+_MOST_LOST = 0.5
+"""Share of an image's shorter side that unpadded convolutions may lose."""
 
 
 class NoMapError(Exception):
@@ -120,11 +120,13 @@ def layout_of(
         raise NoMapError(f"gives {shape[0]} rows for a single image (shape {tuple(shape)})")
     if min(shape) < 1:
         raise NoMapError(f"gives an empty tensor of shape {tuple(shape)}")
+    y0, x0, y1, x1 = frame
+    covered = round(image[0] * (y1 - y0)), round(image[1] * (x1 - x0))
     if len(shape) == 4:
-        return _axes(shape, traits, image, frame)
+        return _axes(shape, traits, covered, frame)
     if not traits.sequences:
         raise NoMapError(f"gives a sequence of shape {tuple(shape)}, which in this model is not one of places")
-    return _tokens(shape[1], shape[2], traits, image, frame, before)
+    return _tokens(shape[1], shape[2], traits, covered, frame, before)
 
 
 def _axes(shape: Sequence[int], traits: Traits, image: Grid, frame: Frame) -> Layout:

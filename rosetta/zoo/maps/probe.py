@@ -114,16 +114,17 @@ def _of_heads(shapes: Mapping[str, Shape], traits: Traits, image: Grid) -> dict[
     """
     sequences: dict[str, set[tuple[int, int]]] = {}
     for path, shape in shapes.items():
-        if len(shape) == 3 and _is_map(shape, traits, image):
+        if len(shape) == 3 and _read(shape, traits, image):
             sequences.setdefault(_parent(path), set()).add((shape[1], shape[2]))
     found: dict[str, str] = {}
     for path, shape in shapes.items():
         beside = sequences.get(_parent(path), set())
         counts = {tokens for tokens, _ in beside}
-        if len(shape) != 4 or any(
-            0 <= count - area <= MOST_PREFIX_TOKENS for count in counts for area in _areas(shape)
-        ):
-            continue  # no sequence is near, or these are its places
+        if len(shape) != 4 or not beside or (layout := _read(shape, traits, image)) is None:
+            continue
+        places = prod(layout.raw_grid)
+        if any(0 <= count - places <= MOST_PREFIX_TOKENS for count in counts):
+            continue  # those of the sequence
         axes = shape[1:]
         whole = prod(axes)
         for tokens, channels in beside:
@@ -134,17 +135,12 @@ def _of_heads(shapes: Mapping[str, Shape], traits: Traits, image: Grid) -> dict[
     return found
 
 
-def _is_map(shape: Shape, traits: Traits, image: Grid) -> bool:
+def _read(shape: Shape, traits: Traits, image: Grid) -> Layout | None:
+    """How a shape would be read by itself."""
     try:
-        layout_of(shape, traits, image)
+        return layout_of(shape, traits, image)
     except NoMapError:
-        return False
-    return True
-
-
-def _areas(shape: Shape) -> tuple[int, int]:
-    """Positions of a tensor of four axes, read as channels last and as channels first."""
-    return shape[1] * shape[2], shape[2] * shape[3]
+        return None
 
 
 def _parent(path: str) -> str:

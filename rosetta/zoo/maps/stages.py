@@ -4,54 +4,66 @@ Default layers are to show the whole of a network, so that what is found in them
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
 from rosetta.units import Grid
 from rosetta.zoo.maps.probe import Probe
 
+_FEW = 8
+"""Modules with maps of a network so small that any of them shows it."""
+_LONGEST = 5 / 6
+"""Share of a network's depth that may lie between two layers; the third of four stages can be so long."""
 
-def stage_outputs(module: nn.Module, probe: Probe) -> list[str]:
-    """The last module at each grid size, in forward order.
+
+def stage_outputs(module: nn.Module, probe: Probe) -> list[list[str]]:
+    """Two choices, the better first: the last module at each grid size, and the last before each change of grid size.
 
     The candidates are the children of `features` where there is such a module, else the top-level children. A
     list of modules, and a sequence that changes resolution inside, stand for their own children.
     A grid of a single position (a pooled head) counts only where there is no larger one.
+
+    Returns
+    -------
+    list
+        Paths in forward order, of either choice.
     """
     features = getattr(module, "features", None)
     root = "features" if isinstance(features, nn.Module) and any(features.children()) else ""
-    candidates = _children(module.get_submodule(root), root, probe)
-    rank = {path: place for place, path in enumerate(probe.order)}
-    candidates = sorted((path for path in candidates if path in rank), key=rank.__getitem__)
-    last = {probe.layouts[path].grid: path for path in candidates if path in probe.layouts}
-    wide = {grid: path for grid, path in last.items() if grid != (1, 1)}
-    return sorted((wide or last).values(), key=rank.__getitem__)
-
-
-_FEW = 8
-"""Modules with maps of a network so small that any of them shows it."""
+    candidates = set(_children(module.get_submodule(root), root, probe))
+    order = [path for path in _with_maps(probe) if path in candidates]
+    grids = [probe.layouts[path].grid for path in order]
+    last = dict(zip(grids, order, strict=True))
+    changes = [
+        path for path, grid, following in zip(order, grids, [*grids[1:], None], strict=False) if grid != following
+    ]
+    return [[path for path in order if path in last.values()], changes]
 
 
 def cover_depth(layers: Sequence[str], probe: Probe) -> bool:
-    """Whether layers begin in the first half of a network and end in its last quarter.
+    """Whether layers begin in the first half of a network, end in its last quarter, and leave no long way between.
 
     Depth is counted in modules that give maps, in the order in which they finish.
     """
     order = _with_maps(probe)
     places = [place for place, path in enumerate(order) if path in set(layers)]
     if len(order) < _FEW or not places:
-        return bool(layers)
-    return places[0] < len(order) / 2 and places[-1] >= len(order) * 3 / 4
+        return bool(places)
+    longest = max((after - before for before, after in pairwise(places)), default=0)
+    return places[0] < len(order) / 2 and places[-1] >= len(order) * 3 / 4 and longest <= len(order) * _LONGEST
 
 
-def candidates(probe: Probe, count: int) -> list[str]:
-    """So many layers, spread evenly over the depth of a network: its deepest and others before it."""
-    order = [path for path in _with_maps(probe) if probe.layouts[path].grid != (1, 1)]
+def spread(probe: Probe, count: int) -> list[str]:
+    """So many layers, evenly over the depth of a network: its deepest and others before it."""
+    order = _with_maps(probe)
     return order[:: -max(len(order) // count, 1)][:count][::-1]
 
 
 def _with_maps(probe: Probe) -> list[str]:
-    return [path for path in probe.order if path in probe.layouts]
+    """Modules with maps in forward order, those of one position (a pooled head) only where there are no others."""
+    order = [path for path in probe.order if path in probe.layouts]
+    return [path for path in order if probe.layouts[path].grid != (1, 1)] or order
 
 
 def _children(parent: nn.Module, path: str, probe: Probe) -> list[str]:

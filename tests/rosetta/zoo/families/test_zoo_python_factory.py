@@ -116,6 +116,12 @@ def _with(**attributes: Any) -> Callable[[], nn.Module]:
         (_with(latent=4), "fails on latents of length 4"),
         (_with(image_size="big"), "image_size is 'big'"),
         (_with(num_prefix_tokens=-1), "num_prefix_tokens is -1"),
+        (_with(token_grid="14"), r"token_grid is '14'; it must be \(rows, columns\)"),
+        (_with(map_frames=3), "map_frames is 3"),
+        (_with(map_frames={"conv": (0, 0, 1, 1)}), "map_frames has 'conv', which is no module"),
+        (_with(map_frames={"0": (0.1, 0, 1, 1)}), r"map_frames\['0'\] is \(0.1, 0, 1, 1\)"),
+        (_with(map_frames={"0": "all"}), r"map_frames\['0'\] is 'all'"),
+        (_with(map_frames={"0": (0, 0, 1, float("inf"))}), r"map_frames\['0'\]"),
         (_with(preprocessing=3), "preprocessing must be"),
         (_with(preprocessing={"size": [9, 9], "crop": 3}), "is not valid"),
         (_with(preprocessing={"size": [9, 9], "interpolation": "cubic"}), "interpolation 'cubic' is unknown"),
@@ -143,3 +149,24 @@ def test_a_generator_must_make_images(spec: Spec, factory: Factory) -> None:
         zoo.load(spec(factory(Vector)))
     with pytest.raises(UserError, match="makes images of \\(4, 6\\), but its image_size says \\(6, 4\\)"):
         zoo.load(spec(factory(Wrong)))
+
+
+def test_a_module_says_where_its_maps_lie(spec: Spec, factory: Factory) -> None:
+    class Wide(nn.Module):
+        image_size = (16, 8)
+        default_layers = ("pad",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.pad = nn.ZeroPad2d((0, 0, 4, 8))
+            self.map_frames = {"pad": (-0.25, 0, 1.5, 1)}
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.pad(images)
+            return result
+
+    model = zoo.load(spec(factory(Wide)))
+    images = torch.rand(2, 3, 16, 8)
+    assert model.preprocessing is not None
+    assert model.units.layers[0].raw_grid == (28, 8)
+    torch.testing.assert_close(model.observe(images)["pad"], model.preprocessing(images))
