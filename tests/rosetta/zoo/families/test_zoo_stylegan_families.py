@@ -69,7 +69,7 @@ def _assert_near(found: Tensor, wanted: Tensor) -> None:
 
 
 def _margin(toy: str, side: int, image: int) -> int:
-    """Positions of a published map beyond the image; only those of its size have none, and StyleGAN2 has none at all."""
+    """Positions of a published map beyond the image: none of StyleGAN2's, and none of one of the image's size."""
     return 0 if toy.startswith("stylegan2") or side == image else 10
 
 
