@@ -138,12 +138,12 @@ def test_a_layer_that_reaches_beyond_the_image(capsys, monkeypatch):
         return net
 
     monkeypatch.setitem(sys.modules, "framed", types.SimpleNamespace(make=make))
-    said = _printed(capsys, "python:framed:make", "--device", "cpu")
+    said = _printed(capsys, "python:framed:make")
     rows = [line.split() for line in said.splitlines() if line.startswith(("0 ", "1 "))]
     assert rows[0][:8] == ["0", "3", "16", "×", "16", "of", "36", "×"]
     assert rows[1][:6] == ["1", "3", "16", "×", "16", "3"]
     assert "cropped" in said
-    assert "cropped" not in _printed(capsys, "timm/test_vit2", "--device", "cpu")
+    assert "cropped" not in _printed(capsys, "timm/test_vit2")
 
 
 def test_an_entry_can_be_changed(capsys):

@@ -13,6 +13,7 @@ import pytest
 import timm
 import torch
 from impulses import misses, patches
+from timm.models.mlp_mixer import MlpMixer
 from torch import Tensor, nn
 
 from rosetta import zoo
@@ -119,7 +120,6 @@ NETWORKS: dict[str, Prepare | None] = dict.fromkeys(
         "timm/vgg11",
         "timm/resnetv2_18",
         "timm/resnest14d",
-        "timm/hrnet_w18_small",
         "timm/dla34",
         "timm/dpn48b",
         "timm/hgnetv2_b0",
@@ -156,6 +156,7 @@ NETWORKS: dict[str, Prepare | None] = dict.fromkeys(
     "timm/convmixer_768_32": centred,
     "timm/inception_v3": centred,
     "timm/ghostnet_050": centred,
+    "timm/hrnet_w18_small": centred,
     "torchvision/inception_v3": centred,
     "timm/vit_small_patch14_reg4_dinov2": None,
 }
@@ -166,6 +167,11 @@ LONG = {
     "timm/beit_base_patch16_224",
     "timm/samvit_base_patch16_224",
     "open_clip/convnext_base",
+    "timm/mvitv2_base_cls",
+    "timm/vit_betwixt_patch16_reg4_gap_256",
+    "timm/vgg11",
+    "torchvision/vit_b_16",
+    "torchvision/maxvit_t",
 }
 """Those that take a second or more."""
 
@@ -263,7 +269,6 @@ def test_without_default_maps(spec: Spec, name: str, message: str) -> None:
     ("name", "layer", "problem"),
     [
         ("timm/vit_tiny_patch16_224", "blocks.3.attn.q_norm", "no two axes fit an image of 224 × 224"),
-        ("timm/mixer_l16_224", "blocks.0.mlp_tokens.act", "gives 1024 tokens, which"),
         ("timm/resmlp_12_224", "blocks.0.linear_tokens", "gives 384 tokens, which"),
         ("timm/xcit_nano_12_p16_224", "blocks.0.attn.attn_drop", "heads, not places"),
         ("timm/cait_xxs24_224", "blocks.0.attn.proj_l", "heads, not places"),
@@ -277,6 +282,17 @@ def test_without_default_maps(spec: Spec, name: str, message: str) -> None:
 def test_tensors_that_are_no_maps(spec: Spec, name: str, layer: str, problem: str) -> None:
     with pytest.raises(UserError, match=f"{re.escape(layer)}' .*{problem}.*choose another module"):
         zoo.load(spec(name, layers=[layer]))
+
+
+def test_hidden_units_are_no_places(spec: Spec, factory: Factory) -> None:
+    """Those of a Mixer, which mixes tokens in an MLP of its channels: 1024 are 32 × 32 of the 7 × 7 that there are."""
+
+    def make() -> nn.Module:
+        return MlpMixer(patch_size=32, embed_dim=1024, num_blocks=1)
+
+    with pytest.raises(UserError, match=r"mlp_tokens\.act' gives 1024 tokens, which"):
+        zoo.load(spec(factory(make), layers=["blocks.0.mlp_tokens.act"]))
+    assert zoo.load(spec(factory(make), layers=["blocks.0"])).units.grids() == ((7, 7),)
 
 
 def _attention(heads: int, width: int) -> nn.Module:
