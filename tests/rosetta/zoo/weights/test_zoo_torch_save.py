@@ -170,6 +170,18 @@ def test_a_storage_of_another_length_is_damage(tmp_path: Path, zipped: bool) -> 
         torch_save.read_saved(content)
 
 
+@pytest.mark.parametrize("inserted", [b"", bytes(8)])
+def test_storages_that_lie_elsewhere_are_damage(tmp_path: Path, inserted: bytes) -> None:
+    """Before zips, storages lay one behind the other: shifted bytes would be other numbers."""
+    weight = torch.randn(64)
+    torch.save({"a": weight}, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "net.pth").read_bytes()
+    at = len(content) - weight.nbytes - 8
+    content = content[:at] + inserted + content[at:]
+    with nullcontext() if not inserted else pytest.raises(ValueError, match="another length"):
+        assert torch.equal(torch_save.read_saved(content)["a"], weight)
+
+
 def test_numbers_of_a_type_that_is_not_read_are_objects(tmp_path: Path, state: dict[str, Tensor]) -> None:
     held = {**state, "tiny": torch.zeros(3).to(torch.float8_e4m3fn)}
     torch.save({"state_dict": held, "args": argparse.Namespace()}, tmp_path / "net.pth")
