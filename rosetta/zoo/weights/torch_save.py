@@ -79,7 +79,7 @@ def _called(numbers: dict[Storage, Tensor], name: str, arguments: tuple[Any, ...
     """Tensors that lie in one storage share its memory, which is in `numbers` from the first of them on."""
     if name in _PARAMETERS:
         return arguments[0]
-    if name not in TENSORS or not isinstance(arguments[0], Storage):  # but of numbers that are not read, float8 say
+    if name not in TENSORS or isinstance(arguments[0], Global):  # of a type of numbers that is not read, float8 say
         return Made(name, arguments)
     storage, offset, size, stride = layout(arguments)
     if storage not in numbers:
