@@ -65,7 +65,8 @@ class Family(ABC):
     state_key: str | tuple[str, ...] | None = None
     """Where in a checkpoint of this family its state dict lies, if at an uncommon place; several in order."""
     beside: tuple[str, ...] = ()
-    """Names of single tensors and numbers that lie beside the state dict there, and that :meth:`build` is to see."""
+    """What lies beside the state dict there and :meth:`build` is to see, as of
+    :func:`rosetta.zoo.weights.checkpoint.read_entries`."""
 
     @abstractmethod
     def names(self) -> list[str]:

@@ -86,12 +86,13 @@ def read_entries(
     ----------
     file
         `.safetensors`, a `.pkl` of NVIDIA's, or what `torch.save` wrote; pickles are read without ever running code,
-        and what they hold beside tensors is not looked at.
+        and of what they hold beside tensors only what `beside` names is kept.
     key
         The entry that goes first, or several in turn; before the usual ones, which in NVIDIA's files is `G_ema`.
     beside
-        Names of single tensors that may lie beside the state dict in what `torch.save` wrote, and of numbers that are
-        settings of the modules in NVIDIA's files. They are added to each entry, last.
+        Names of single tensors that may lie beside the state dict in what `torch.save` wrote, and
+        :data:`rosetta.zoo.weights.nvidia_modules.SETTINGS` for what NVIDIA's files tell of their modules, as
+        :class:`rosetta.zoo.weights.nvidia_modules.NetworkState` reads it. What is there is added to each entry, last.
 
     Returns
     -------

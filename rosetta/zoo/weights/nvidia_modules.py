@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rosetta.zoo.weights.inert import ExcessError, Made, Meter
+from rosetta.zoo.weights.saved_tensors import PARAMETER, TENSORS, layout
 from rosetta.zoo.weights.statedict import MisfitError
 
 SETTINGS = "settings of modules"
@@ -18,8 +19,6 @@ MODULE = "torch_utils.persistence._reconstruct_persistent_obj"
 PACKAGES = ("torch.nn.", "torch_utils.", "training.", "pg_modules.", "feature_networks.", "timm.", "torchvision.")
 """Where classes of modules come from, those of StyleGAN-XL's discriminator too, which are pickled without NVIDIA's
 persistence."""
-TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
-PARAMETER = "torch._utils._rebuild_parameter"
 _SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 _FORMATS = {"b1": "?", "f4": "f", "f8": "d", "i4": "i", "i8": "q", "u4": "I", "u8": "Q"}
 """What `struct` calls the types of NumPy's scalars."""
@@ -28,21 +27,6 @@ _DEEPEST = 64
 _DEEPEST_VALUE = 8
 _OPAQUE = "\0opaque"
 """Key that no argument has."""
-
-
-@dataclass(slots=True, eq=False)
-class Storage:
-    """Numbers of one type, one after the other."""
-
-    dtype: torch.dtype
-    count: int
-    content: memoryview | None = None
-    """Their bytes, little-endian; None until the file's end has been read."""
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return self.count * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -278,46 +262,13 @@ def _tensor(value: Any, room: Meter) -> Tensor:
         value = value.arguments[0]
     if not (isinstance(value, Made) and value.maker in TENSORS):
         raise TypeError(type(value))
-    storage, offset, size, stride = value.arguments[:4]
-    offset, size, stride = whole(offset), _wholes(size), _wholes(stride)
-    if not isinstance(storage, Storage) or storage.content is None or len(storage.content) != storage.size:
-        raise ValueError("a storage without its bytes")
-    if len(size) != len(stride):
-        raise ValueError("as many strides as sizes")
+    storage, offset, size, stride = layout(value.arguments)
     count, span = 1, 1
     for length, step in zip(size, stride, strict=True):
         count *= length
         span += (length - 1) * step
     if count == 0:
         return torch.empty(size, dtype=storage.dtype)
-    if offset + span > storage.count:
-        raise ValueError("beyond the storage")
-    width = storage.dtype.itemsize
-    room.spend(max(count, span) * width)
-    content = bytearray(storage.content[offset * width : (offset + span) * width])
-    if storage.dtype == torch.bool:  # whose bytes may only be 0 and 1
-        flat = torch.frombuffer(content, dtype=torch.uint8) != 0
-    else:
-        flat = torch.frombuffer(content, dtype=storage.dtype)
-    return flat.as_strided(size, stride).contiguous()
-
-
-def whole(value: Any) -> int:
-    """A length or place, checked.
-
-    Raises
-    ------
-    ValueError
-        It is none.
-    """
-    if type(value) is not int or not 0 <= value < _GREATEST:
-        raise ValueError("no length")
-    return value
-
-
-def _wholes(value: Any) -> tuple[int, ...]:
-    if isinstance(value, Made) and value.maker == "torch.Size":
-        (value,) = value.arguments
-    if not (isinstance(value, tuple) and len(value) <= _DEEPEST):
-        raise TypeError(type(value))
-    return tuple(map(whole, value))
+    numbers = storage.numbers(offset, offset + span)
+    room.spend(max(count, span) * storage.dtype.itemsize)
+    return numbers.as_strided(size, stride).contiguous()

@@ -8,48 +8,20 @@ module's `__dict__`; to load one as it was meant is to execute that source. All 
 the calls would have been called with (:mod:`rosetta.zoo.weights.nvidia_modules`).
 """
 
-import io
 import re
 import zipfile
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.zoo.weights.inert import ExcessError, Global, Made, Meter, RefusedError, Rules, read
-from rosetta.zoo.weights.nvidia_modules import (
-    MODULE,
-    PACKAGES,
-    PARAMETER,
-    SETTINGS,
-    TENSORS,
-    Storage,
-    modules_of,
-    networks_in,
-    packed,
-    tensors_of,
-    whole,
-)
+from rosetta.zoo.weights.inert import ExcessError, Made, Meter, RefusedError, Rules, read
+from rosetta.zoo.weights.nvidia_modules import MODULE, PACKAGES, SETTINGS, modules_of, networks_in, packed, tensors_of
+from rosetta.zoo.weights.saved_tensors import MAGIC, PARAMETER, STORAGE, TENSORS, ZIP, Storage, read_legacy, read_zip
 
 _IN_BAND = "torch.storage._load_from_bytes"
-_DTYPES = {
-    "Float": torch.float32,
-    "Half": torch.float16,
-    "BFloat16": torch.bfloat16,
-    "Double": torch.float64,
-    "Byte": torch.uint8,
-    "Char": torch.int8,
-    "Short": torch.int16,
-    "Int": torch.int32,
-    "Long": torch.int64,
-    "Bool": torch.bool,
-    "ComplexFloat": torch.complex64,
-    "ComplexDouble": torch.complex128,
-}
-_STORAGE = re.compile(rf"torch\.(?:cuda\.)?({'|'.join(_DTYPES)})Storage")
 _INERT = re.compile(
     r"collections\.OrderedDict|dnnlib(\.util)?\.EasyDict|(builtins|__builtin__)\.(set|frozenset|slice|complex|bytearray)"
     r"|numpy\.(dtype|ndarray|_?core\.(multiarray\.(scalar|_reconstruct)|numeric\._frombuffer))"
@@ -57,8 +29,6 @@ _INERT = re.compile(
     r"|torch\.(Size|device|bool|complex\d+|b?float\d+|u?int\d+)"
 )
 """What occurs among the attributes of modules and in the options of a training. None of it is ever called."""
-_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-"""The first two pickles of what `torch.save` wrote before PyTorch 1.6, and of what it still makes of a lone storage."""
 _MOST_INSTRUCTIONS = 1 << 21
 """A few seconds of work, and over twenty times what three networks of StyleGAN3 at 1024 px take, bytes included."""
 _MOST_INFLATION = 4
@@ -126,7 +96,7 @@ def parse_nvidia(
 def is_nvidia(content: bytes) -> bool:
     """Whether a `.pkl` is one for :func:`parse_nvidia`, and not just a state dict that `torch.save` wrote."""
     return b"_reconstruct_persistent_obj" in content or not (
-        content.startswith(b"PK\x03\x04") or _MAGIC.to_bytes(10, "little") in content[:16]
+        content.startswith(ZIP) or MAGIC.to_bytes(10, "little") in content[:16]
     )
 
 
@@ -151,10 +121,10 @@ def _shown(name: str) -> str:
 def _unpickled(content: bytes, meter: Meter) -> Any:
     """What the file holds, every storage with its bytes."""
     rules = Rules(_known, partial(_called, meter=meter))
-    if content.startswith(b"PK\x03\x04"):
-        return _zipped(content, rules, meter)
+    if content.startswith(ZIP):
+        return read_zip(content, rules, meter, partial(_admit, meter=meter))
     first, _ = read(content, 0, rules, meter)
-    return _legacy(content, rules, meter) if first == _MAGIC else first
+    return read_legacy(content, rules, meter) if first == MAGIC else first
 
 
 def _known(name: str) -> bool:
@@ -162,7 +132,7 @@ def _known(name: str) -> bool:
         name in (MODULE, _IN_BAND, PARAMETER, *TENSORS)
         or name.startswith(PACKAGES)
         or _INERT.fullmatch(name)
-        or _STORAGE.fullmatch(name)
+        or STORAGE.fullmatch(name)
     )
 
 
@@ -173,68 +143,14 @@ def _called(name: str, arguments: tuple[Any, ...], meter: Meter) -> Any:
     if isinstance(content, Made) and content.maker == "_codecs.encode":  # bytes, in pickles for Python 2
         content = content.arguments[0].encode("latin1")
     meter.spend(len(content) // _BLOCK)
-    storage = _legacy(content, Rules(lambda name: bool(_STORAGE.fullmatch(name))), meter)
+    storage = read_legacy(content, Rules(lambda name: bool(STORAGE.fullmatch(name))), meter)
     if not isinstance(storage, Storage):
         raise TypeError(type(storage))
     return storage
 
 
-def _legacy(content: bytes | memoryview, rules: Rules, meter: Meter) -> Any:
-    """What `torch.save` wrote without a zip: four pickles, the keys of the storages, the storages."""
-    storages: dict[str, Storage] = {}
-    magic, at = read(content, 0, rules, meter)
-    protocol, at = read(content, at, rules, meter)
-    system, at = read(content, at, rules, meter)
-    if (magic, protocol, system.get("little_endian")) != (_MAGIC, _PROTOCOL, True):
-        raise ValueError("not of torch.save")
-    value, at = read(content, at, Rules(rules.known, rules.call, partial(_stored, storages)), meter)
-    keys, at = read(content, at, rules, meter)
-    view = memoryview(content)
-    for key in keys:
-        storage = storages[key]
-        if int.from_bytes(view[at : at + 8], "little") != storage.count:
-            raise ValueError("a storage of another length")
-        storage.content = view[at + 8 : at + 8 + storage.size]
-        if len(storage.content) != storage.size:  # a file cut short is refused even where no tensor wants the rest
-            raise ValueError("a storage cut short")
-        at += 8 + storage.size
-    return value
-
-
-def _zipped(content: bytes, rules: Rules, meter: Meter) -> Any:
-    """What `torch.save` writes: a zip of `data.pkl` and `data/<key>`, nothing compressed."""
-    storages: dict[str, Storage] = {}
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = {entry.filename: entry for entry in archive.infolist()}
-
-        def part(name: str) -> bytes:
-            if entries[name].compress_type != zipfile.ZIP_STORED:
-                raise ExcessError
-            meter.spend(entries[name].file_size // _BLOCK)
-            return archive.read(entries[name])
-
-        (pickled,) = (name for name in entries if name.rpartition("/")[2] == "data.pkl")
-        folder = pickled.removesuffix("data.pkl")
-        if f"{folder}byteorder" in entries and part(f"{folder}byteorder") != b"little":
-            raise ValueError("big-endian")
-        value, _ = read(part(pickled), 0, Rules(rules.known, rules.call, partial(_stored, storages)), meter)
-        for key, storage in storages.items():
-            storage.content = memoryview(part(f"{folder}data/{key}"))
-    return value
-
-
-def _stored(storages: dict[str, Storage], number: Any) -> Storage | Global:
-    """What a persistent id of torch's stands for: a storage (kind, class, key, device, count[, view]) or a class."""
-    if not (isinstance(number, tuple) and 4 <= len(number) <= 6):
-        raise TypeError(type(number))
-    if number[0] == "module" and isinstance(number[1], Global):  # with its source, before PyTorch 1.6
-        return number[1]
-    kind, type_, key, _, count, *view = number
-    if kind != "storage" or not isinstance(key, str) or view not in ([], [None]):
-        raise ValueError("another persistent id")
-    if not (isinstance(type_, Global) and (name := _STORAGE.fullmatch(type_.name))):
-        raise TypeError(type(type_))
-    storage = storages.setdefault(key, Storage(_DTYPES[name[1]], whole(count)))
-    if (storage.dtype, storage.count) != (_DTYPES[name[1]], count):
-        raise ValueError("two storages of one key")
-    return storage
+def _admit(entry: zipfile.ZipInfo, meter: Meter) -> None:
+    """Raises where a part of a zip is compressed, which torch never does, or too much."""
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ExcessError
+    meter.spend(entry.file_size // _BLOCK)

@@ -36,7 +36,7 @@ from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.zoo.families.dcgan import DCGAN, Generator
-from rosetta.zoo.weights import nvidia_pickle
+from rosetta.zoo.weights import saved_tensors
 from rosetta.zoo.weights.checkpoint import read_tensors
 from rosetta.zoo.weights.inert import Meter, Rules, read
 from rosetta.zoo.weights.nvidia_pickle import parse_nvidia
@@ -260,7 +260,7 @@ def test_persistent_ids_are_storages_or_nothing(number: Any, zipped: bool, tmp_p
 
     stream = io.BytesIO()
     Pickler(stream, 2).dump({"G_ema": Network(0)})
-    content = b"".join(pickle.dumps(part, 2) for part in (nvidia_pickle._MAGIC, 1001, {"little_endian": True}))
+    content = b"".join(pickle.dumps(part, 2) for part in (saved_tensors.MAGIC, 1001, {"little_endian": True}))
     content += stream.getvalue() + pickle.dumps([], 2)
     if zipped:
         packed = io.BytesIO()

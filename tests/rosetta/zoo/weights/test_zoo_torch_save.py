@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.zoo.weights import torch_save
 from rosetta.zoo.weights.checkpoint import read_entries
+from rosetta.zoo.weights.saved_tensors import Storage
 from rosetta.zoo.weights.source import FromFile
 
 RAN: list[object] = []
@@ -128,6 +129,59 @@ def test_it_reads_what_torch_reads(tmp_path: Path, state: dict[str, Tensor], zip
     assert read["tied"].data_ptr() == read["weight"].data_ptr()
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_views_of_an_empty_storage_keep_their_types(tmp_path: Path, zipped: bool) -> None:
+    empty = torch.zeros(0, 4)
+    torch.save({"a": empty, "b": empty.view(torch.int32)}, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    read = torch_save.read_saved((tmp_path / "net.pth").read_bytes())
+    _same(read, {"a": empty, "b": empty.view(torch.int32)})
+
+
+@pytest.mark.parametrize("part", ["data/0", "data.pkl"])
+def test_a_compressed_zip_is_read(tmp_path: Path, state: dict[str, Tensor], part: str) -> None:
+    """torch does not compress; tools that pack a folder again do."""
+    torch.save(state, tmp_path / "net.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "net.pth") as source,
+        zipfile.ZipFile(tmp_path / "small.pth", "w") as target,
+    ):
+        for name in source.namelist():
+            squeezed = zipfile.ZIP_DEFLATED if name.endswith(part) else zipfile.ZIP_STORED
+            target.writestr(name, source.read(name), squeezed)
+    _same(torch_save.read_saved((tmp_path / "small.pth").read_bytes()), state)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_storage_of_another_length_is_damage(tmp_path: Path, zipped: bool) -> None:
+    torch.save({"a": torch.zeros(4)}, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
+    content = (tmp_path / "net.pth").read_bytes()
+    if zipped:
+        with (
+            zipfile.ZipFile(tmp_path / "net.pth") as source,
+            zipfile.ZipFile(tmp_path / "short.pth", "w") as target,
+        ):
+            for name in source.namelist():
+                held = source.read(name)
+                target.writestr(name, held[:-4] if name.endswith("data/0") else held)
+        content = (tmp_path / "short.pth").read_bytes()
+    else:
+        content = content[:-4]
+    with pytest.raises(ValueError, match="another length"):
+        torch_save.read_saved(content)
+
+
+@pytest.mark.parametrize("inserted", [b"", bytes(8)])
+def test_storages_that_lie_elsewhere_are_damage(tmp_path: Path, inserted: bytes) -> None:
+    """Before zips, storages lay one behind the other: shifted bytes would be other numbers."""
+    weight = torch.randn(64)
+    torch.save({"a": weight}, tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "net.pth").read_bytes()
+    at = len(content) - weight.nbytes - 8
+    content = content[:at] + inserted + content[at:]
+    with nullcontext() if not inserted else pytest.raises(ValueError, match="another length"):
+        assert torch.equal(torch_save.read_saved(content)["a"], weight)
+
+
 def test_numbers_of_a_type_that_is_not_read_are_objects(tmp_path: Path, state: dict[str, Tensor]) -> None:
     held = {**state, "tiny": torch.zeros(3).to(torch.float8_e4m3fn)}
     torch.save({"state_dict": held, "args": argparse.Namespace()}, tmp_path / "net.pth")
@@ -220,5 +274,6 @@ def test_a_persistent_id_is_a_storage_or_nothing(tmp_path: Path, storage: Any, b
     ("size", "stride", "offset"), [((9,), (1,), 0), ((2,), (1,), 7), ((2,), (-1,), 4), ((2, 2), (1,), 0)]
 )
 def test_a_tensor_stays_inside_its_storage(size: Any, stride: Any, offset: int) -> None:
+    storage = Storage("0", torch.float32, 8, memoryview(bytes(32)))
     with pytest.raises((RuntimeError, ValueError)):
-        torch_save._called("torch._utils._rebuild_tensor_v2", (torch.zeros(8), offset, size, stride))
+        torch_save._called({}, "torch._utils._rebuild_tensor_v2", (storage, offset, size, stride))
