@@ -9,9 +9,9 @@ import pytest
 import tinyzoo
 from stores_of_versions.make import PLACE, numbers
 
+from flows.gather import survey_root
 from flows.identity import examined
 from flows.prepare import prepare
-from flows.survey import survey_root
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, read_recipe
 from storage import open_run
