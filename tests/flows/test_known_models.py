@@ -15,9 +15,11 @@ from rosetta.errors import UserError
 from rosetta.recipe import Recipe, read_recipe, recipe_from
 from rosetta.zoo import behaviour
 from storage import agreed
+from storage.check import check_root
 from storage.fingerprint import IMAGE, MAPS
 from storage.location import Root
 from storage.prune import find_leftovers
+from storage.sealing import unsealed
 from storage.shared import store_attributes
 from storage.status import status
 
@@ -178,10 +180,9 @@ def recipe_in(folder: Path, name: str, images: str = "") -> Path:
 
 @pytest.fixture(scope="module")
 def mined(rosetta, tmp_path_factory):
-    """A run of its own and two that share a zoo."""
+    """A run, and one that has its stores from it."""
     folder = tmp_path_factory.mktemp("known")
-    shared = f'from = "{folder / "zoo"}"'
-    for name, images in {"alone": "", "one": shared, "two": shared}.items():
+    for name, images in {"first": "", "second": f'from = "{folder / "first"}"'}.items():
         rosetta.json("mine", recipe_in(folder, name, images))
     return folder
 
@@ -203,13 +204,13 @@ def nothing_to_do(folder: Path, name: str) -> Recipe:
 
 @pytest.mark.slow
 def test_nothing_to_do_loads_each_model_once_after_an_update(runs, loaded, monkeypatch):
-    nothing_to_do(runs, "alone")
+    nothing_to_do(runs, "first")
     assert loaded.taken() == []
     for version in ("9.8", "9.9"):
         update(monkeypatch, version)
-        nothing_to_do(runs, "alone")
+        nothing_to_do(runs, "first")
         assert loaded.taken() == ALL
-        nothing_to_do(runs, "alone")
+        nothing_to_do(runs, "first")
         assert loaded.taken() == []
 
 
@@ -221,36 +222,35 @@ def test_a_root_that_can_only_be_read_needs_no_memory(runs, loaded, monkeypatch)
     monkeypatch.setattr(Root, "write_bytes", refuse)
     update(monkeypatch, "9.9")
     for _ in range(2):
-        nothing_to_do(runs, "alone")
+        nothing_to_do(runs, "first")
         assert loaded.taken() == ALL
 
 
 @pytest.mark.slow
 def test_what_agreed_is_known_to_all_runs_that_share_it(runs, loaded, monkeypatch):
     update(monkeypatch, "9.9")
-    nothing_to_do(runs, "one")
+    nothing_to_do(runs, "second")
     assert loaded.taken() == ALL
-    nothing_to_do(runs, "two")
+    nothing_to_do(runs, "first")
     assert loaded.taken() == []
-    assert sorted(path.parent.name for path in runs.rglob(agreed.FILE)) == ["zoo"]
+    assert [path.parent.name for path in runs.rglob(agreed.FILE)] == ["first"]
 
 
 @pytest.mark.slow
-def test_each_run_knows_for_itself_where_the_shared_root_can_only_be_read(runs, loaded, monkeypatch):
+def test_a_run_knows_for_itself_where_the_shared_root_can_only_be_read(runs, loaded, monkeypatch):
     write = Root.write_bytes
 
-    def into_runs_only(root, relative, content):
-        if root.url.endswith("zoo"):
+    def elsewhere_only(root, relative, content):
+        if root.url.endswith("first"):
             raise PermissionError(13, "Permission denied", relative)
         write(root, relative, content)
 
-    monkeypatch.setattr(Root, "write_bytes", into_runs_only)
+    monkeypatch.setattr(Root, "write_bytes", elsewhere_only)
     update(monkeypatch, "9.9")
-    for name in ("one", "two"):
-        nothing_to_do(runs, name)
-        assert loaded.taken() == ALL
-        nothing_to_do(runs, name)
-        assert loaded.taken() == []
+    nothing_to_do(runs, "second")
+    assert loaded.taken() == ALL
+    nothing_to_do(runs, "second")
+    assert loaded.taken() == []
 
 
 @pytest.mark.slow
@@ -259,7 +259,7 @@ def test_a_model_that_differs_is_never_known(runs, loaded, monkeypatch):
     update(monkeypatch, "9.9")
     flipped = behaviour._test_image().flip(3)
     monkeypatch.setattr(behaviour, "_test_image", lambda: flipped)
-    recipe = read_recipe(runs / "alone.toml", None, ())
+    recipe = read_recipe(runs / "first.toml", None, ())
     root = Root(recipe.root)
     with pytest.raises(UserError, match=r"activations/small\.zarr was made from something else"):
         prepare(recipe)
@@ -275,13 +275,14 @@ def test_a_model_that_differs_is_never_known(runs, loaded, monkeypatch):
 
 
 @pytest.mark.slow
-def test_nothing_that_looks_after_a_root_minds_the_file(runs, rosetta, loaded, monkeypatch):
+def test_nothing_that_looks_after_a_root_minds_the_file(runs, loaded, monkeypatch):
+    roots = [Root(str(runs / name)) for name in ("first", "second")]
+
+    def seen():
+        return [(check_root(root), status(root), find_leftovers(root), unsealed(root)) for root in roots]
+
+    before = seen()
     update(monkeypatch, "9.9")
-    for name, home in {"alone": "alone", "one": "zoo"}.items():
-        nothing_to_do(runs, name)
-        assert (runs / home / agreed.FILE).exists()
-        assert rosetta.json("check", runs / name)["damaged"] == []
-        assert status(Root(str(runs / name))).state == "complete"
-        assert find_leftovers(Root(str(runs / home))).leftovers == ()
-        assert status(Root(str(runs / home))).artifacts
-        assert rosetta("mine", runs / f"{name}.toml").stdout.startswith("Nothing to do")
+    nothing_to_do(runs, "second")
+    assert (runs / "first" / agreed.FILE).exists()
+    assert seen() == before

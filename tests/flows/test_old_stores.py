@@ -16,10 +16,10 @@ from rosetta.errors import UserError
 from rosetta.recipe import Recipe, read_recipe
 from storage import open_run
 from storage.check import check_root
+from storage.expected import PAGE
 from storage.fingerprint import FORMAT
 from storage.location import Root
 from storage.status import status
-from tasks.report import PAGE
 
 VERSIONS = sorted(path.parent.name for path in PLACE.glob("*/root.zip"))
 
