@@ -58,7 +58,7 @@ def mine(
     quiet_prefect()
     if plan:
         from flows.forecast import forecast
-        from flows.survey import survey
+        from flows.gather import survey
 
         planned = forecast(survey(wanted, plan_only=True))
         if as_json:

@@ -3,7 +3,8 @@
 A store knows how its model behaved (:mod:`rosetta.zoo.behaviour`) and with which code. While a finished store's model
 has the same recipe, weights and code, nothing is loaded: the store is believed. Else the model shows what it does, and
 where that is what the store holds, the store's own numbers go on being the model's fingerprint, for the last bits of a
-sketch differ between machines. A user's own model may depend on anything, and always shows it.
+sketch differ between machines. With this code, too, the store is believed from then on (:mod:`storage.agreed`). A
+user's own model may depend on anything, and always shows it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +32,11 @@ class Identity:
     """What decides: part of the fingerprint."""
     made_with: Mapping[str, str] = field(default_factory=dict)
     """Versions of code, see :attr:`storage.fingerprint.Fingerprint.made_with`."""
+    agreed: Mapping[str, Any] = field(default_factory=dict)
+    """The same by the fingerprint of a store that agreed with the model when it was loaded; to be kept."""
 
 
-Finder = Callable[[ModelSpec, str, Sequence[Attributes]], Identity]
+Finder = Callable[[ModelSpec, str, Sequence[Attributes], Mapping[str, Any]], Identity]
 """:func:`of_maps` or :func:`of_images`."""
 
 
@@ -50,13 +53,15 @@ def of_recipe(spec: ModelSpec, weights_sha256: str) -> dict[str, Any]:
     }
 
 
-def of_maps(spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes]) -> Identity:
+def of_maps(spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes], agreed: Mapping[str, Any]) -> Identity:
     """A model's part of an activation store's fingerprint.
 
     Parameters
     ----------
     stores
         Attributes of the stores that may hold its maps, the likeliest first.
+    agreed
+        What they agreed with before (:func:`storage.agreed.known`).
 
     Raises
     ------
@@ -66,7 +71,7 @@ def of_maps(spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes]) 
     recipe, code = of_recipe(spec, weights_sha256), made_with(spec.model)
     found = [store for store in stores if _has(store, "model", recipe)]
     for store in found:
-        if _is_believed(store, "model", MAPS, spec, code):
+        if _is_believed(store, "model", MAPS, spec, code, agreed):
             return Identity(store["depends"]["model"], code)
     now = examined(spec, weights_sha256)
     layers = [[layer.name, layer.channels, *layer.grid] for layer in now.units.layers]
@@ -75,22 +80,24 @@ def of_maps(spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes]) 
     for store, one in zip(found, settled, strict=True):
         # One of an earlier version has no sketches; what it does say has to be so.
         if all(one.get(key) == value for key, value in depends_of(store)["model"].items()):
-            return Identity(store["depends"]["model"], code)
+            return Identity(store["depends"]["model"], code, {store["fingerprint"]: code})
     return Identity(next(iter(settled), fresh), code)
 
 
-def of_images(spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes]) -> Identity:
+def of_images(
+    spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes], agreed: Mapping[str, Any]
+) -> Identity:
     """A generator's part of the fingerprint of its images, as :func:`of_maps`."""
     recipe, code = of_recipe(spec, weights_sha256), made_with(spec.model)
     found = [store for store in stores if _has(store, "generator", recipe)]
     for store in found:
-        if _is_believed(store, "generator", IMAGE, spec, code):
+        if _is_believed(store, "generator", IMAGE, spec, code, agreed):
             return Identity(store["depends"]["generator"], code)
     fresh = {**recipe, IMAGE: examined(spec, weights_sha256).image}
     for store in found:
         held = store["depends"]["generator"]
         if IMAGE not in held or agree(held[IMAGE], fresh[IMAGE]):
-            return Identity(held, code)
+            return Identity(held, code, {store["fingerprint"]: code})
     return Identity(fresh, code)
 
 
@@ -106,10 +113,13 @@ def _has(store: Attributes, part: str, recipe: Mapping[str, Any]) -> bool:
     return isinstance(held, Mapping) and {key: held[key] for key in held.keys() - _FOUND} == recipe
 
 
-def _is_believed(store: Attributes, part: str, measured: str, spec: ModelSpec, code: Mapping[str, str]) -> bool:
-    of_a_user = spec.model.startswith("python:")
-    whole = store.get("complete") and measured in store["depends"][part]
-    return bool(whole) and not of_a_user and store.get("made_with") == code
+def _is_believed(
+    store: Attributes, part: str, measured: str, spec: ModelSpec, code: Mapping[str, str], agreed: Mapping[str, Any]
+) -> bool:
+    if spec.model.startswith("python:") or not store.get("complete"):
+        return False
+    made_so = measured in store["depends"][part] and store.get("made_with") == code
+    return made_so or agreed.get(store["fingerprint"]) == code
 
 
 def _settled(held: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from prefect import flow
 
 from flows.hold import holding
 from flows.links import link_guided
-from flows.survey import resolve_device
 from rosetta.errors import UserError
 from rosetta.guidance.edit_text import box_of
 from rosetta.guidance.latent import require_space, space_of
@@ -19,6 +18,7 @@ from rosetta.guidance.matches import Matches
 from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.perceptual import Lpips
 from rosetta.guidance.settings import Inversion, Table
+from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
 from storage import tables
 from storage.fingerprint import Fingerprint, fingerprint

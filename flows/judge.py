@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from prefect import flow
 
+from flows.gather import survey_root
 from flows.hold import holding
 from flows.stages import cluster_of, dictionary_stages, judging_stages
-from flows.survey import Survey, survey_root
+from flows.survey import Survey
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage import provenance

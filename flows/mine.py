@@ -7,13 +7,14 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.gather import with_images
 from flows.hold import holding
 from flows.links import key_of, link
 from flows.parameters import recipe_of
 from flows.prepare import prepare
 from flows.stages import are_linked, cluster_of, dictionary_stages, judging_stages, share_stores
 from flows.summary import SUMMARY_HEAD, summary_row
-from flows.survey import Survey, images_place, with_images
+from flows.survey import Survey
 from rosetta.recipe import Recipe
 from rosetta.view.wording import count, counted
 from storage import pairs, provenance, tables
@@ -32,7 +33,6 @@ from tasks.images import draw_images
 from tasks.journal import about
 from tasks.match import write_buddies
 from tasks.report import PAGE, is_written
-from tasks.source_images import remember
 from tasks.stage import Stage
 
 
@@ -106,6 +106,7 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
         if plan.files:
             plan = _now_known(plan, replace)
         stages = (drawn, *_run(plan))
+        plan.keep_agreed()
         provenance.write_provenance(
             plan.root,
             device=plan.device,
@@ -154,10 +155,10 @@ def _to_compare(plan: Survey) -> bool:
 
 def finished(plan: Survey) -> Mined | None:
     """What a run left if there is nothing to do any more; found out without starting a flow."""
-    remember(images_place(plan).root, plan.recognised)
     if not plan.knows_images:
         return None
     stored = [(path, plan.stored(path), wanted) for path, wanted in plan.stores()]
+    plan.keep_agreed()
     whole = all(
         found is not None and found["complete"] and found["fingerprint"] == wanted.digest for _, found, wanted in stored
     )

@@ -1,7 +1,8 @@
 """Everything that can be wrong with a run, found out before anything is written."""
 
 from flows.forecast import forecast
-from flows.survey import Survey, survey
+from flows.gather import survey
+from flows.survey import Survey
 from rosetta.recipe import Recipe
 from storage import provenance
 from storage.images import PATH as IMAGES

@@ -3,9 +3,10 @@
 from prefect import flow
 
 from flows import judge
+from flows.gather import survey_root
 from flows.hold import holding
 from flows.stages import dictionary_stages
-from flows.survey import Survey, survey_root
+from flows.survey import Survey
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
 from storage import tables

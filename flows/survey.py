@@ -1,36 +1,30 @@
-"""What a run will need, found out before anything is written: its anchor, its pairs, every fingerprint."""
+"""What a run will need, known before anything is written: its anchor, its pairs, every fingerprint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import torch
 from dask.system import cpu_count
 
 from flows import identity
 from flows.identity import Identity
-from rosetta import zoo
-from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
 from rosetta.zoo.families.pixels import INDEPENDENT
-from storage import activations, pairs, tables
-from storage.activations import ActivationStore
-from storage.features import PATH as FEATURES
+from storage import activations, agreed, pairs, tables
 from storage.fingerprint import Fingerprint, fingerprint
 from storage.images import PATH as IMAGES
 from storage.images import ImageStore
 from storage.location import Root
-from storage.shared import Place, choose, shared_places, store_attributes
-from storage.zarrs import attributes_at, open_at, open_complete
+from storage.shared import Place, store_attributes
+from storage.zarrs import attributes_at, open_at
 from tasks.correlate import Setting
-from tasks.engine import check_cluster
 from tasks.features import SIDE
 from tasks.image_files import ImageFile
 from tasks.images import DEFAULT_COUNT
 from tasks.profile import partner_grids
-from tasks.source_images import Recognised, in_order, recognise, settings
+from tasks.source_images import Recognised, settings
 from tasks.trust import part_name
 
 Pair = tuple[str, str]
@@ -89,6 +83,12 @@ class Survey:
             with suppress(FileNotFoundError):  # one that is mended
                 return ImageStore(open_at(self.place(IMAGES))).count
         return self.recipe.images.count or len(self.files) or DEFAULT_COUNT
+
+    @property
+    def images_place(self) -> Place:
+        """Where images lie: under the root that the recipe names for them, unless they are under the run's own."""
+        own, home = Place(self.root, IMAGES), self.recipe.images.from_
+        return own if home is None or own.root.exists(f"{IMAGES}/zarr.json") else Place(Root(home), IMAGES)
 
     def place(self, path: str) -> Place:
         """Where a store lies or will lie."""
@@ -266,23 +266,42 @@ class Survey:
         return next(spec for spec in self.recipe.models if spec.name == name)
 
     def _model(self, spec: ModelSpec) -> Identity:
-        if spec.name not in self._models:
-            path = activations.path(spec.name)
-            self._models[spec.name] = self._identity(spec, identity.of_maps, path, "activations/")
-        return self._models[spec.name]
+        if spec.name in self.stored_models:
+            return self.stored_models[spec.name]
+        return self._identity(spec, identity.of_maps, activations.path(spec.name), "activations/")
 
     @cached_property
-    def _models(self) -> dict[str, Identity]:
-        """By name, those asked for so far: to know one may take loading it."""
-        return dict(self.stored_models)
+    def _identities(self) -> dict[str, Identity]:
+        """By path of a store, those asked for so far: to know one may take loading its model."""
+        return {}
 
     def _identity(self, spec: ModelSpec, find: identity.Finder, path: str, others: str) -> Identity:
         """From a store of the run's own, and those of the root it shares whose paths begin with `others`."""
         if spec.name in self.unseen:
             return Identity(identity.of_recipe(spec, ""))
-        own = attributes_at(Place(self.root, path))
-        stores = [store for there, store in self._shared_stores.items() if there.startswith(others)]
-        return find(spec, self.weights[spec.name], [own, *stores] if own else stores)
+        if path not in self._identities:
+            own = attributes_at(Place(self.root, path))
+            shared = [store for there, store in self._shared_stores.items() if there.startswith(others)]
+            stores = [own, *shared] if own else shared
+            self._identities[path] = find(spec, self.weights[spec.name], stores, self.agreed)
+        return self._identities[path]
+
+    @cached_property
+    def agreed(self) -> dict[str, Any]:
+        """What stores agreed with when it was last compared, see :mod:`storage.agreed`."""
+        return agreed.known(*self._agreed_at)
+
+    def keep_agreed(self) -> None:
+        """Write down what was compared since."""
+        compared: dict[str, Any] = dict(self.recognised.agreed)
+        for one in self._identities.values():
+            compared |= one.agreed
+        agreed.keep(compared, *self._agreed_at)
+
+    @cached_property
+    def _agreed_at(self) -> tuple[Root, ...]:
+        """Beside the images or, of a shared root that can only be read, under the run's own."""
+        return tuple(dict.fromkeys([self.images_place.root, self.root]))
 
     @cached_property
     def _shared_stores(self) -> dict[str, dict[str, Any]]:
@@ -290,152 +309,3 @@ class Survey:
 
     def _layout(self) -> dict[str, object]:
         return {"dtype": self.recipe.compute.dtype, "chunk_mib": self.recipe.compute.chunk_mib}
-
-
-def survey(recipe: Recipe, plan_only: bool = False) -> Survey:
-    """Look at everything that a recipe names; nothing is written.
-
-    Parameters
-    ----------
-    plan_only
-        Whether weights may be missing; nothing is fetched then, and :attr:`Survey.unseen` names the models.
-
-    Raises
-    ------
-    UserError
-        A model, its weights, the images or the device is not to be had.
-    """
-    generators = [spec for spec in recipe.models if zoo.is_generator(spec)]
-    if len(generators) > 1:
-        names = " and ".join(repr(spec.name) for spec in generators[:2])
-        raise UserError(f"models {names} are both generators, but a run takes its images from one; leave one out")
-    generator = generators[0] if generators else None
-    if generator is not None and generator.control:
-        raise UserError(f"model {generator.name!r} makes the images, so it cannot be a control; remove control = true")
-    if generator is not None and recipe.images.source is not None:
-        raise UserError(
-            f"images.source and the generator {generator.name!r} both give the images; leave one of them out"
-        )
-    if generator is None and recipe.images.source is None and recipe.images.from_ is None:
-        raise UserError(
-            "no model is a generator and there is no images.source and no images.from; add one of them to get images"
-        )
-    device = resolve_device(recipe.compute.device)
-    if "://" in recipe.compute.cluster:
-        check_cluster(recipe.compute.cluster, recipe.compute.device)
-    weights, unseen = _look(recipe.models, plan_only)
-    files = in_order(recipe.images) if recipe.images.source is not None else ()
-    plan = Survey(recipe, Root(recipe.root), device, generator, files, weights, unseen)
-    if files:
-        found = recognise(images_place(plan), recipe.images, files)
-        plan = replace(plan, recognised=found, stored_images=found.fingerprint)
-    return _shared(plan)
-
-
-def images_place(plan: Survey) -> Place:
-    """Where the images lie: under the root that the recipe names for them, unless they are under the run's own."""
-    own, home = Place(plan.root, IMAGES), plan.recipe.images.from_
-    return own if home is None or own.root.exists(f"{IMAGES}/zarr.json") else Place(Root(home), IMAGES)
-
-
-def with_images(plan: Survey) -> Survey:
-    """The same once its images are there."""
-    if not plan.files:
-        return plan
-    depends: Any = open_complete(plan.root, IMAGES).attrs["depends"]
-    return _shared(replace(plan, stored_images=Fingerprint(depends)))
-
-
-def _shared(plan: Survey) -> Survey:
-    """The same with the images and the stores of another root, where they are those that are wanted.
-
-    Raises
-    ------
-    UserError
-        It has other images, or none yet where the recipe does not say how to make them.
-    """
-    if plan.recipe.images.from_ is None:
-        return plan
-    home = Root(plan.recipe.images.from_)
-    if plan.recognised.difference and images_place(plan).root == home:
-        raise UserError(
-            f"images.from: {home.shown} has other images ({plan.recognised.difference}); give another root, or none"
-        )
-    if plan.generator is None and not plan.files:
-        plan = replace(plan, stored_images=_images_of(home, plan.recipe.images.count))
-        plan = replace(plan, places={IMAGES: Place(home, IMAGES)})
-    wanted = {IMAGES: plan.images, FEATURES: plan.features}
-    wanted |= {activations.path(spec.name): plan.activations(spec) for spec in plan.models}
-    return replace(plan, places=choose(plan.root, home, wanted))
-
-
-def _images_of(home: Root, count: int | None) -> Fingerprint:
-    try:
-        store = ImageStore(open_at(Place(home, IMAGES)))
-    except FileNotFoundError:
-        raise UserError(
-            f"images.from: {home.shown} has no images yet, or not all of them; mine the run that makes them first, or"
-            " add its generator or its images.source to this recipe"
-        ) from None
-    if count not in (None, store.count):
-        raise UserError(f"images.count asks for {count} images but {home.shown} has {store.count}; leave it out")
-    depends: Any = store.group.attrs["depends"]
-    return Fingerprint(depends)
-
-
-def _look(models: Sequence[ModelSpec], plan_only: bool) -> tuple[dict[str, str], dict[str, str | None]]:
-    """:attr:`Survey.weights`, empty for a model that was not looked at, and :attr:`Survey.unseen`."""
-    weights: dict[str, str] = {}
-    unseen: dict[str, str | None] = {}
-    for spec in models:
-        if plan_only and zoo.is_fetched(spec):
-            weights[spec.name], unseen[spec.name] = "", None
-            continue
-        try:
-            weights[spec.name] = zoo.weights_sha256(spec)
-        except UserError as error:
-            if not plan_only:
-                raise
-            weights[spec.name], unseen[spec.name] = "", str(error)
-    return weights, unseen
-
-
-def survey_root(root: Root, recipe: Recipe) -> Survey:
-    """The same of a run that is there, from its stores alone: weights and sources may be elsewhere.
-
-    Raises
-    ------
-    FileNotFoundError
-        A store is not there or not finished.
-    """
-    depends: Any = open_complete(root, IMAGES).attrs["depends"]
-    images = Fingerprint(depends)
-    stores: Any = {spec.name: ActivationStore.read(root, spec.name).group.attrs for spec in recipe.models}
-    generator = next((spec for spec in recipe.models if stores[spec.name]["generator"]), None)
-    weights = {name: str(attributes["weights_sha256"]) for name, attributes in stores.items()}
-    models = {name: Identity(attributes["depends"]["model"]) for name, attributes in stores.items()}
-    device, places = resolve_device(recipe.compute.device), shared_places(root)
-    return Survey(
-        recipe, root, device, generator, (), weights, stored_images=images, stored_models=models, places=places
-    )
-
-
-def resolve_device(device: str) -> str:
-    """The device that `auto` stands for; any other is checked.
-
-    Raises
-    ------
-    UserError
-        There is no such device here.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = device.partition(":")
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }[kind]
-    if not there:
-        raise UserError(f"compute.device: there is no {device} here; use auto or cpu")
-    return device

@@ -97,7 +97,7 @@ def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
 
 
 def _place(device: str) -> str:
-    from flows.survey import resolve_device
+    from rosetta.zoo.device import resolve_device
 
     return resolve_device(device)
 

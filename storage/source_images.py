@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +17,6 @@ from storage.images import PATH, ImageStore, lay_out
 from storage.location import Root
 from storage.shared import Place
 
-_ACCEPTED = "images.stamps.json"
 _OF_A_FILE = ("source", "stamp", "sha256")
 
 
@@ -174,21 +172,6 @@ def stamps_digest(images: Iterable[FileRecord], left_out: Iterable[FileRecord]) 
     return _digest(
         [[one.source, one.stamp] for one in sorted(some, key=lambda one: one.source)] for some in (images, left_out)
     )
-
-
-def accepted_stamps(root: Root, images: str) -> str:
-    """The stamps with which files were last found to be those of images with this fingerprint; empty if never."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        told = json.loads(root.read_bytes(_ACCEPTED))
-        return str(told["stamps"]) if told["images"] == images else ""
-    return ""
-
-
-def accept_stamps(root: Root, images: str, stamps: str) -> None:
-    """Keep in mind that files with these stamps are those of the images: they were compared by content."""
-    # Whoever may not write here compares again the next time.
-    with suppress(OSError):
-        root.write_bytes(_ACCEPTED, json.dumps({"images": images, "stamps": stamps}).encode())
 
 
 def _digest(rows: Iterable[Any]) -> str:

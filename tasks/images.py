@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rosetta.errors import UserError
 from rosetta.recipe import Images, ModelSpec, Recipe
 from rosetta.zoo import load
+from storage import agreed
 from storage.blocks import MIB, block_count, block_size
 from storage.fingerprint import Fingerprint
 from storage.images import PATH, ImageStore
@@ -84,7 +85,8 @@ def _lay_latents_out(root: Root, wanted: Fingerprint, recipe: Recipe, generator:
 
 def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int) -> Outcome:
     """Scale and crop the files of a source to squares and write them, in their order and without gaps."""
-    found = recognise(place_of(root, PATH), images, files)
+    place = place_of(root, PATH)
+    found = recognise(place, images, files, agreed.known(place.root, root))
     found.require_none_other()
     if found.fingerprint is not None and (stored_attributes(root, PATH) or {}).get("complete"):
         return "skipped"

@@ -5,9 +5,9 @@ is not, the file's content does: it may only have been touched, or copied to ano
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rosetta.errors import UserError
@@ -22,8 +22,6 @@ from storage.shared import Place, place_of
 from storage.source_images import (
     FileRecord,
     SourceStore,
-    accept_stamps,
-    accepted_stamps,
     stamps_digest,
     was_never_finished,
     without_content,
@@ -47,8 +45,8 @@ class Recognised:
     """Of images that are those of the source; None where they are yet to be read."""
     difference: str = ""
     """Why they are not; empty where they are, where there are none, or none that anything depends on."""
-    stamps: str = ""
-    """To be kept in mind, as files were compared by content."""
+    agreed: Mapping[str, str] = field(default_factory=dict)
+    """Stamps of files that were compared by content, by the fingerprint of the images; to be kept."""
 
     def require_none_other(self) -> None:
         """
@@ -96,13 +94,15 @@ def _as_it_is(file: ImageFile) -> FileRecord:
     return record_of(file, None)
 
 
-def recognise(place: Place, images: Images, files: Sequence[ImageFile]) -> Recognised:
+def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: Mapping[str, Any]) -> Recognised:
     """Compare the images in a place with a recipe's source; nothing is written.
 
     Parameters
     ----------
     files
         Those of :func:`in_order`.
+    agreed
+        Stamps of files that were compared by content before (:func:`storage.agreed.known`).
 
     Raises
     ------
@@ -122,7 +122,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile]) -> Recog
     chosen = [file for file in files if file.source not in left][: images.count]
     bad = [file for file in files if file.source in left]
     found, stamps = Fingerprint(depends), stamps_digest(*(map(_as_it_is, some) for some in (chosen, bad)))
-    if stamps in (attributes.get("stamps"), accepted_stamps(place.root, found.digest)):
+    if stamps in (attributes.get("stamps"), agreed.get(found.digest)):
         return Recognised(found)
     records = store.records()
     if difference := _other_files(chosen, records, attributes.get("complete") is True):
@@ -136,13 +136,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile]) -> Recog
     log.info("images: comparing the content of %d files that were written since", len(doubtful))
     if changed := [source for source, digest in _digests(doubtful) if digest != then[source].sha256]:
         return Recognised(difference=f"{named(changed)} changed")
-    return Recognised(found, stamps=stamps)
-
-
-def remember(root: Root, found: Recognised) -> None:
-    """Keep in mind what comparing by content has found."""
-    if found.fingerprint is not None and found.stamps:
-        accept_stamps(root, found.fingerprint.digest, found.stamps)
+    return Recognised(found, agreed={found.digest: stamps})
 
 
 def _other_files(chosen: Sequence[ImageFile], records: Sequence[FileRecord], whole: bool) -> str:

@@ -6,12 +6,12 @@ import numpy as np
 from PIL import Image
 
 from rosetta.recipe import Recipe
-from storage import zarrs
+from storage import agreed, zarrs
 from storage.images import PATH
 from storage.location import Root
 from storage.shared import Place
 from tasks.images import draw_images
-from tasks.source_images import in_order, recognise, remember
+from tasks.source_images import in_order, recognise
 from tasks.source_images import settings as settings_of
 
 SIDE, BLOCK = 4, 4
@@ -42,8 +42,8 @@ def mine(root: Root, folder: Path, **more) -> str:
     """As the flow does: refused by what is there, or read; `done` or `skipped`."""
     recipe = recipe_of(folder, **more)
     files = in_order(recipe.images)
-    found = recognise(Place(root, PATH), recipe.images, files)
-    remember(root, found)
+    found = recognise(Place(root, PATH), recipe.images, files, agreed.known(root))
+    agreed.keep(found.agreed, root)
     found.require_none_other()
     return draw_images.fn(root, found.fingerprint or settings_of(recipe.images), recipe, None, files, "cpu").outcome
 

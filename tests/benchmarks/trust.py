@@ -9,7 +9,8 @@ from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
 from synthetic import write
 
-from flows.survey import Survey, survey_root
+from flows.gather import survey_root
+from flows.survey import Survey
 from rosetta.units import Layer
 from storage.fingerprint import fingerprint
 from storage.images import ImageStore

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 import zarr
 from PIL import Image
 
+from flows.gather import survey
 from flows.identity import examined
 from flows.mine import finished
 from flows.prepare import prepare
-from flows.survey import survey
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage.fingerprint import IMAGE, MAPS

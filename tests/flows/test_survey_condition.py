@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.survey import survey
+from flows.gather import survey
 from rosetta.errors import UserError
 from rosetta.recipe import parse_recipe
 

@@ -15,7 +15,7 @@ from photos import BLOCK, SIDE, bytes_of, classes, fingerprint_of, mine, recipe_
 from PIL import Image
 
 from rosetta.errors import UserError
-from storage import zarrs
+from storage import agreed, zarrs
 from storage.fingerprint import fingerprint
 from storage.images import PATH
 from storage.location import Root
@@ -177,7 +177,7 @@ def test_a_remembered_stamp_that_is_damaged_says_nothing(folder, root):
     (folder / "cat/3.bmp").touch()
     mine(root, folder)
     for content in (b"", b"[]", b"{}", b'{"images": 3, "stamps": 4}', b"\xff"):
-        root.write_bytes("images.stamps.json", content)
+        root.write_bytes(agreed.FILE, content)
         assert mine(root, folder) == "skipped"
 
 
