@@ -59,7 +59,7 @@ class Recognised:
         """
         if self.difference:
             raise UserError(
-                f"{PATH} was made from something else ({self.difference}); give --replace to make it anew, or another"
+                f"{PATH} was made from something else ({self.difference}); give --replace to rebuild it, or another"
                 " --root"
             )
 

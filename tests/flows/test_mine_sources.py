@@ -51,9 +51,9 @@ def test_what_is_said_of_a_folder(photos, tiny, tmp_path):
     for line in [
         "images.source: left out 2 hidden items and 1 other file",
         "images.source: left out 1 .heic, which cannot be read here; convert them, to PNG say",
-        "images.source: 1 of 6 images are smaller than images.size = 12 and are enlarged; with images.size = 8 none"
+        "images.source: 1 of 6 images is smaller than images.size = 12 and enlarged; with images.size = 8 none"
         " would be",
-        "images.source: 1 of 6 images: transparency, shown over images.background = '#00ff80'",
+        "images.source: 1 of 6 images has transparency, shown over images.background = '#00ff80'",
         "ada: sees images of 16×16 enlarged from 12×12",
         "bob: sees images of 16×16 enlarged from 12×12",
     ]:
