@@ -77,12 +77,12 @@ def _valid_colour(text: str) -> str:
             return text
     except ValueError:
         pass
-    raise ValueError(f"{text!r} is no opaque colour; write a name such as 'white', or '#rrggbb'")
+    raise ValueError(f"{text!r} is not an opaque colour; write a name such as 'white', or '#rrggbb'")
 
 
 def _valid_range(values: tuple[float, float]) -> tuple[float, float]:
     if not values[0] < values[1]:
-        raise ValueError(f"{list(values)} is no range; give the value of black, then the larger one of white")
+        raise ValueError(f"{list(values)} is not a range; give the value of black, then the larger one of white")
     return values
 
 

@@ -224,7 +224,7 @@ def _open(content: IO[bytes], file: ImageFile, decoding: Decoding) -> Iterator[I
     try:
         image = Image.open(content, formats=formats())
     except UnidentifiedImageError:
-        raise BadImageError(file.source, "is no image that Pillow can read" if file.size else "is empty") from None
+        raise BadImageError(file.source, "is not an image that Pillow can read" if file.size else "is empty") from None
     except Image.DecompressionBombError as error:
         raise _too_large(file, re.findall(r"\d+", str(error))[0], decoding) from None
     with image:

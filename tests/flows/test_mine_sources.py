@@ -103,9 +103,9 @@ def one_of(kind: str, folder) -> None:
             ["2 of 2 files cannot be read: 0.tiff, 1.tiff each has", "mode F", "set images.range = [black, white]"],
         ),
         ("large", "max_pixels = 9", ["0.png, 1.png each has 24 × 24 pixels", "raise images.max_pixels"]),
-        ("no image", "", ["0.png, 1.png each is no image", "remove them or narrow the glob"]),
-        ("large", 'background = "clear"', ["images.background: 'clear' is no opaque colour"]),
-        ("large", "range = [1, 0]", ["images.range: [1.0, 0.0] is no range"]),
+        ("no image", "", ["0.png, 1.png each is not an image", "remove them or narrow the glob"]),
+        ("large", 'background = "clear"', ["images.background: 'clear' is not an opaque colour"]),
+        ("large", "range = [1, 0]", ["images.range: [1.0, 0.0] is not a range"]),
         ("large", 'backgound = "red"', ["unknown key 'images.backgound'; did you mean 'background'"]),
     ],
 )

@@ -43,11 +43,11 @@ def test_changes_that_lead_nowhere(change, expected):
         ("images.range", "[0]", "[0] has too few values"),
         ("images.range", "[0, 1, 2]", "[0, 1, 2] has more than 2 values"),
         ("images.range", "1", "1 is not a list"),
-        ("images.range", "[1, 0]", "[1.0, 0.0] is no range; give the value of black, then the larger one of white"),
+        ("images.range", "[1, 0]", "[1.0, 0.0] is not a range; give the value of black, then the larger one of white"),
         (
             "images.background",
             "'#ff000080'",
-            "'#ff000080' is no opaque colour; write a name such as 'white', or '#rrggbb'",
+            "'#ff000080' is not an opaque colour; write a name such as 'white', or '#rrggbb'",
         ),
         ("models.lite0.size", "[256]", "[256] has too few values"),
         ("models.lite0.size", "'256'", "'256' is not a list"),

@@ -77,7 +77,7 @@ CUT = ["JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "AVIF", "JPEG2000", "
 def test_half_a_file_is_damaged(kind):
     content = encoded(Image.fromarray(RGB), kind)
     decoded(content)
-    with pytest.raises(BadImageError, match=r"image it is (damaged|no image)") as raised:
+    with pytest.raises(BadImageError, match=r"image it is (damaged|not an image)") as raised:
         decoded(content[: len(content) // 2])
     assert raised.value.reason.startswith("is ")
     assert "0x" not in str(raised.value), "an address says nothing to anyone"
@@ -108,24 +108,24 @@ def test_one_pass_names_all_bad_files(tmp_path):
     files = [*written(tmp_path, contents), ImageFile(f"file://{tmp_path}/i.png", "i.png", 0, "")]
     headers = read_headers(files, Images())
     assert [(error.source, error.reason) for error in headers.bad] == [
-        ("b.png", "is no image that Pillow can read"),
+        ("b.png", "is not an image that Pillow can read"),
         ("c.png", "is empty"),
         ("d.png", "has 196000000 pixels, more than images.max_pixels = 178956970"),
         ("e.tiff", "has values of unknown range (mode F)"),
         ("f.tiff", "has values of unknown range (mode I)"),
-        ("g.jpg", "is no image that Pillow can read"),
+        ("g.jpg", "is not an image that Pillow can read"),
         ("i.png", "cannot be opened (No such file or directory)"),
     ]
     assert len(headers.sides) == 2
     assert str(bad_images(headers.bad[::-1], len(files))) == (
-        "images.source: 7 of 9 files cannot be read: b.png is no image that Pillow can read, c.png is empty, d.png has"
+        "images.source: 7 of 9 files cannot be read: b.png is not an image that Pillow can read, c.png is empty, d.png has"
         " 196000000 pixels, more than images.max_pixels = 178956970, e.tiff has values of unknown range (mode F),"
         " f.tiff has values of unknown range (mode I), and 2 more; remove them or narrow the glob or raise"
         " images.max_pixels or set images.range = [black, white], or leave out what cannot be read with --set"
         " images.skip_bad=true"
     )
     assert str(bad_images(headers.bad[:1], 2)) == (
-        "images.source: b.png is no image that Pillow can read; remove it or narrow the glob, or leave out what cannot "
+        "images.source: b.png is not an image that Pillow can read; remove it or narrow the glob, or leave out what cannot "
         "be read with --set images.skip_bad=true"
     )
     assert "skip_bad" not in str(bad_images(headers.bad, len(headers.bad))), "nothing would be left to mine"
