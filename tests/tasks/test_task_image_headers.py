@@ -119,8 +119,8 @@ def test_one_pass_names_all_bad_files(tmp_path):
     assert len(headers.sides) == 2
     assert str(bad_images(headers.bad[::-1], len(files))) == (
         "images.source: 7 of 9 files cannot be read: b.png is not an image that Pillow can read, c.png is empty,"
-        " d.png has 196000000 pixels, more than images.max_pixels = 178956970, e.tiff has values of unknown range (mode F),"
-        " f.tiff has values of unknown range (mode I), and 2 more; remove them or narrow the glob or raise"
+        " d.png has 196000000 pixels, more than images.max_pixels = 178956970, e.tiff has values of unknown range"
+        " (mode F), f.tiff has values of unknown range (mode I), and 2 more; remove them or narrow the glob or raise"
         " images.max_pixels or set images.range = [black, white], or leave out what cannot be read with --set"
         " images.skip_bad=true"
     )
