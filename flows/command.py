@@ -46,7 +46,7 @@ def mine(
     changes
         Change the recipe, like images.count=64. May be repeated.
     replace
-        Make anew what another recipe made under the same root.
+        Rebuild what another recipe made under the same root.
     mend
         Read the whole run first, as `rosetta check` does, and make just what is damaged again.
     plan

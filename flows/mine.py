@@ -87,7 +87,7 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
 
     Args:
         recipe: What to mine: the path of a recipe file where the run works, or a whole recipe.
-        replace: Make anew what another recipe made under the same root, instead of refusing.
+        replace: Rebuild what another recipe made under the same root, instead of refusing.
         root: Where the artifacts go, any fsspec URL; left out: where the recipe says.
         changes: Changes of the recipe like `images.count=64`, as `rosetta mine --set` takes them.
 

@@ -203,7 +203,7 @@ class EmbeddedServer:
 
     def _failure(self, what: str) -> UserError:
         return UserError(
-            f"Prefect's server {what}: {self._said()}; mend that, or set PREFECT_API_URL to a server that runs"
+            f"Prefect's server {what}: {self._said()}; fix that, or set PREFECT_API_URL to a server that runs"
         )
 
     def stop(self) -> None:

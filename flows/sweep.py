@@ -62,7 +62,7 @@ def sweep(
         root: The one root of all runs: those of many recipes lie under `<root>/<name of the recipe>`. Left out: where
             each recipe says.
         changes: Changes of every recipe like `images.count=64`, as `rosetta mine --set` takes them.
-        replace: Make anew what other recipes made under the same roots, instead of refusing.
+        replace: Rebuild what other recipes made under the same roots, instead of refusing.
 
     Raises:
         UserError: There is no recipe.

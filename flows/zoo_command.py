@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.answer import Json, print_json
+from flows.upkeep_command import in_bytes
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, parse_recipe
 from rosetta.units import Grid
@@ -187,13 +188,13 @@ class Portrait:
                 f"{layer.channels:,}",
                 f"{layer.grid_y} × {layer.grid_x}" + (f" of {_by(layer.raw_grid)}" if layer.is_cropped else ""),
                 f"{layer.first_unit:,}",
-                _mebibytes(layer.bytes_per_image),
+                in_bytes(layer.bytes_per_image),
             )
         Console(width=None if Console().is_terminal else 140).print(table)
         if any(layer.is_cropped for layer in self.layers):
             print("Where a grid is of a larger one, the layer reaches beyond the image and is cropped to it.")
         print(
-            f"One image: {_mebibytes(self.bytes_per_image)} of maps in float32, half of that in a store before"
+            f"One image: {in_bytes(self.bytes_per_image)} of maps in float32, half of that in a store before"
             " compression"
         )
 
@@ -221,7 +222,3 @@ def portrait(model: "Model") -> Portrait:
 
 def _by(grid: Grid) -> str:
     return f"{grid[0]} × {grid[1]}"
-
-
-def _mebibytes(count: int) -> str:
-    return f"{count / 2**20:.3g} MiB" if count >= 2**20 else f"{count / 2**10:.3g} KiB"

@@ -77,12 +77,12 @@ def _valid_colour(text: str) -> str:
             return text
     except ValueError:
         pass
-    raise ValueError(f"{text!r} is no opaque colour; write a name such as 'white', or '#rrggbb'")
+    raise ValueError(f"{text!r} is not an opaque colour; write a name such as 'white', or '#rrggbb'")
 
 
 def _valid_range(values: tuple[float, float]) -> tuple[float, float]:
     if not values[0] < values[1]:
-        raise ValueError(f"{list(values)} is no range; give the value of black, then the larger one of white")
+        raise ValueError(f"{list(values)} is not a range; give the value of black, then the larger one of white")
     return values
 
 
@@ -96,13 +96,19 @@ def _valid_url(text: str) -> str:
     return text
 
 
+def _on_scale_of_one(value: float) -> float:
+    if not -10 <= value <= 10:
+        raise ValueError(f"{value:g} is not on the scale 0 to 1; divide values from 0 to 255 by 255")
+    return value
+
+
 def _both_sides(size: Any) -> Any:
     return (size, size) if isinstance(size, int) and not isinstance(size, bool) else size
 
 
-Colour = Annotated[float, Field(ge=-10, le=10)]
+Colour = Annotated[float, AfterValidator(_on_scale_of_one)]
 Colours = tuple[Colour, Colour, Colour]
-Deviation = Annotated[float, Field(gt=0, le=10)]
+Deviation = Annotated[float, Field(gt=0), AfterValidator(_on_scale_of_one)]
 Deviations = tuple[Deviation, Deviation, Deviation]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]

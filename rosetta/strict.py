@@ -1,6 +1,6 @@
 """Plain data into settings, strictly: what is wrong is told by its key, in one line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -37,13 +37,23 @@ def _explain(error: ValidationError, data: Mapping[str, Any], kind: type[Strict]
     key = ".".join(_readable(location, data))
     if first["type"] == "extra_forbidden":
         return f"unknown key {key!r}{nearest(str(location[-1]), _known_keys(location, kind))}"
+    if first["type"] == "missing" and isinstance(location[-1], int):
+        return f"{key.rpartition('.')[0]}: {_list(first['input'])} has too few values"
     if first["type"] == "missing":
         return f"{key!r} is missing"
+    if first["type"] == "too_long":
+        return f"{key}: {_list(first['input'])} has more than {first['ctx']['max_length']} values"
+    if first["type"] == "tuple_type":
+        return f"{key}: {first['input']!r} is not a list"
     if first["type"] == "value_error":
         return f"{first['ctx']['error']}" if not location else f"{key}: {first['ctx']['error']}"
     given = first.get("input")
     shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool) else ""
     return f"{key or f'the {kind.__name__.lower()}'}: {first['msg'][0].lower()}{first['msg'][1:]}{shown}"
+
+
+def _list(values: Sequence[Any]) -> list[Any]:
+    return list(values)  # a recipe has lists, settings keep tuples
 
 
 def _readable(location: tuple[int | str, ...], data: Mapping[str, Any]) -> list[str]:

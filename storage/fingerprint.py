@@ -50,7 +50,7 @@ class Fingerprint:
                 [difference, *(f"{path[1:]} {_sides(*sides)}".replace('"', "") for path, *sides in versions)]
             )
         raise UserError(
-            f"{artifact} was made from something else ({difference}); give --replace to make it anew, or another --root"
+            f"{artifact} was made from something else ({difference}); give --replace to rebuild it, or another --root"
         )
 
 

@@ -77,7 +77,7 @@ def require_same_run(root: Root, recipe: Recipe) -> None:
     if difference := first_difference(before, after):
         raise UserError(
             f"root {root.shown} was made by another recipe ({difference}); choose another --root, or give --replace to "
-            "make anew what differs"
+            "rebuild what differs"
         )
 
 

@@ -138,7 +138,7 @@ def attributes_at(place: Place) -> dict[str, Any] | None:
     try:
         group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r", use_consolidated=False)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{place.path} is damaged ({error}); remove it and it is made anew") from None
+        raise UserError(f"{place.path} is damaged ({error}); remove it and it is rebuilt") from None
     attributes = group.attrs.asdict()
     require_known_format(attributes, place.path)
     return attributes if "fingerprint" in attributes else None

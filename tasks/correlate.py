@@ -132,7 +132,7 @@ def require_same_images(a: ActivationStore, b: ActivationStore) -> None:
     if (a.images, a.image_digest) != (b.images, b.image_digest):
         raise UserError(
             f"activations of {a.model} and {b.model} come from different images"
-            f" ({a.images} {a.image_digest[:8]}, {b.images} {b.image_digest[:8]}); give --replace to dump them anew"
+            f" ({a.images} {a.image_digest[:8]}, {b.images} {b.image_digest[:8]}); give --replace to dump them again"
         )
 
 

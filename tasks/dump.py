@@ -162,7 +162,7 @@ def _require_same(store: ActivationStore, model: Model, images: ImageStore) -> N
         if error > _SAME * stored.std(correction=0) + 2.0**-10 * stored.abs().amax():
             raise UserError(
                 f"{activations_path(model.spec.name)} was begun with another model: layer {layer} of image {image} is"
-                " different now; give --replace to make it anew, or go back to the model as it was"
+                " different now; give --replace to rebuild it, or go back to the model as it was"
             )
 
 

@@ -66,14 +66,15 @@ class BadImageError(UserError):
 
 def bad_images(errors: Sequence[BadImageError], total: int, name: str = "images.source") -> UserError:
     """One line for many: the first few by name with what is wrong, how many there are and what can be done."""
+    skip = _SKIP if len(errors) < total else ""
     if len(errors) == 1:
-        return UserError(f"{name}: {errors[0].source} {errors[0].reason}; {errors[0].remedy}{_SKIP}")
+        return UserError(f"{name}: {errors[0].source} {errors[0].reason}; {errors[0].remedy}{skip}")
     errors = sorted(errors, key=lambda error: error.source)
     groups = groupby(errors[:_NAMED], key=lambda error: error.reason)
     shown = ", ".join(_together([error.source for error in group], reason) for reason, group in groups)
     more = f", and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
     remedies = " or ".join(dict.fromkeys(error.remedy.replace("remove it", "remove them") for error in errors))
-    return UserError(f"{name}: {len(errors)} of {total} files cannot be read: {shown}{more}; {remedies}{_SKIP}")
+    return UserError(f"{name}: {len(errors)} of {total} files cannot be read: {shown}{more}; {remedies}{skip}")
 
 
 def _together(sources: Sequence[str], reason: str) -> str:
@@ -119,11 +120,15 @@ class Headers:
         small = [side for side in self.sides if side < images.size]
         if small:
             yield (
-                f"{len(small)} of {len(self.sides)} images are smaller than images.size = {images.size} and are"
-                f" enlarged; with images.size = {min(small)} none would be"
+                f"{_of(len(small), self.sides, 'is', 'are')} smaller than images.size = {images.size} and enlarged;"
+                f" with images.size = {min(small)} none would be"
             )
         for told, count in sorted(self.traits.items()):
-            yield f"{count} of {len(self.sides)} images: {told}"
+            yield f"{_of(count, self.sides, 'has', 'have')} {told}"
+
+
+def _of(count: int, every: Sequence[int], one: str, several: str) -> str:
+    return f"{count} of {len(every)} images {one if count == 1 else several}"
 
 
 def read_headers(files: Sequence[ImageFile], images: Images) -> Headers:
@@ -219,7 +224,7 @@ def _open(content: IO[bytes], file: ImageFile, decoding: Decoding) -> Iterator[I
     try:
         image = Image.open(content, formats=formats())
     except UnidentifiedImageError:
-        raise BadImageError(file.source, "is no image that Pillow can read" if file.size else "is empty") from None
+        raise BadImageError(file.source, "is not an image that Pillow can read" if file.size else "is empty") from None
     except Image.DecompressionBombError as error:
         raise _too_large(file, re.findall(r"\d+", str(error))[0], decoding) from None
     with image:

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ _FORWARDING = frozenset({"simplecache", "filecache", "blockcache"})
 """Links of a chain without a path of their own: they keep what the next one holds."""
 
 _LOCAL = "file://"
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
+"""Of an error, where a library wraps the system's words."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def reason_of(error: Exception) -> str:
     """What went wrong, as short as it can be said."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _NUMBER.sub("", " ".join(str(error).split())) or type(error).__name__
     if isinstance(error, FileNotFoundError):
         text = f"no such file: {text}"
     return text if len(text) <= 200 else f"{text[:200]}…"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images, ModelSpec, Recipe
+from rosetta.view.wording import counted
 from rosetta.zoo import load
 from storage import agreed
 from storage.blocks import MIB, block_count, block_size
@@ -112,7 +113,7 @@ def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_m
     if not reading.images:
         raise UserError(f"images.source: none of its {len(candidates):,} files can be read; give a folder of images")
     if reading.bad:
-        log.warning("images: left out %d files: %s", len(reading.bad), _told(reading.bad))
+        log.warning("images: left out %s: %s", counted(len(reading.bad), "file", "files"), _told(reading.bad))
     if images.count and reading.images < images.count:
         log.warning("images: %d instead of the %d that images.count asks for", reading.images, images.count)
     listed = sorted(file.source for file in files)

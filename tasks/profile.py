@@ -155,6 +155,8 @@ def in_groups(pieces: Sequence[Piece], images: int, memory: int, where: Capacity
     UserError
         The memory does not hold the largest layer.
     """
+    if not pieces:  # a run was stopped between its last layer and the end
+        return [], 1
     ordered = sorted(pieces, key=lambda piece: (-piece.layer.grid[0] * piece.layer.grid[1], piece.commons))
     for at_once in range(where.threads, 0, -1):
         for count in range(min(at_once * where.workers, len(ordered)), len(ordered) + 1):

@@ -13,6 +13,7 @@ from typing import Any
 from rosetta.errors import UserError
 from rosetta.mining.draw import drawn_order
 from rosetta.recipe import Images
+from rosetta.view.wording import counted
 from storage.check import Finding
 from storage.fingerprint import Fingerprint, fingerprint, first_difference
 from storage.images import PATH
@@ -57,7 +58,7 @@ class Recognised:
         """
         if self.difference:
             raise UserError(
-                f"{PATH} was made from something else ({self.difference}); give --replace to make it anew, or another"
+                f"{PATH} was made from something else ({self.difference}); give --replace to rebuild it, or another"
                 " --root"
             )
 
@@ -133,7 +134,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
     ]
     if changed := [file.source for file in doubtful if str(file.size) != then[file.source].size]:
         return Recognised(difference=f"{named(changed)} changed")
-    log.info("images: comparing the content of %d files that were written since", len(doubtful))
+    log.info("images: comparing the content of %s written since", counted(len(doubtful), "file", "files"))
     if changed := [source for source, digest in _digests(doubtful) if digest != then[source].sha256]:
         return Recognised(difference=f"{named(changed)} changed")
     return Recognised(found, agreed={found.digest: stamps})
@@ -204,7 +205,7 @@ def check_sources(root: Root) -> list[Finding]:
 
 def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Finding]:
     if isinstance(depends.get("files"), list):
-        yield Finding(PATH, "keeps no digests of its files, as an older rosetta made it", PATH, "source")
+        yield Finding(PATH, "has no digests to compare with; an older rosetta made it", PATH, "source")
         return
     files = {file.source: file for file in list_source(images)}
     records = [record for record in SourceStore.read(place).records() if record.source]
@@ -214,7 +215,7 @@ def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Fi
         if record.source not in now:
             yield Finding(f"{images.source}: {record.source}", "is gone since it was mined", PATH, "source")
         elif now[record.source] != record.sha256:
-            yield Finding(f"{images.source}: {record.source}", "has another content than was mined", PATH, "source")
+            yield Finding(f"{images.source}: {record.source}", "differs from what was mined", PATH, "source")
 
 
 def _digests(files: Sequence[ImageFile]) -> Iterator[tuple[str, str]]:

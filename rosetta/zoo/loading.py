@@ -241,8 +241,9 @@ def _probe(spec: ModelSpec, architecture: Architecture, module: nn.Module, input
         what = f"latents of length {architecture.latent}"
         if architecture.preprocessing is not None:
             what = "an image of {} × {}".format(*architecture.preprocessing.size)
+        remedy = "; give another size" if spec.size else ""
         raise UserError(
-            f"model {spec.name!r} ({spec.model}) fails on {what}: {type(error).__name__}: {error}"
+            f"model {spec.name!r} ({spec.model}) fails on {what}: {type(error).__name__}: {error}{remedy}"
         ) from None
 
 

@@ -10,6 +10,6 @@ def say(text: str, level: int = logging.INFO) -> None:
     """Log a line, unless it has been logged in this process while somebody listened."""
     if text in _said:
         return
-    if _log.hasHandlers():
+    if _log.isEnabledFor(level) and _log.hasHandlers():
         _said.add(text)
     _log.log(level, text)

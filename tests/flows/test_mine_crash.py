@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import tinyzoo
 import zarr
 from packaged import recipe_text
 
@@ -105,3 +106,22 @@ def test_a_killed_run_leaves_no_server(environment, rosetta, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not psutil.wait_procs(servers, timeout=20)[1]
+
+
+def test_stopped_between_the_last_block_of_a_store_and_its_end(tiny, tmp_path):
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(tinyzoo.recipe_text(tmp_path / "root"))
+    tiny.json("mine", recipe)
+    place = Root(str(tmp_path / "root"))
+    written = in_place(tmp_path / "root")
+    buddies = (tmp_path / "root/tables/buddies.parquet").read_bytes()
+    kinds = set()
+    for store in own_stores(place):
+        zarr.open_group(place.store(store), mode="r+", use_consolidated=False).attrs["complete"] = False
+        kinds.add(store.partition("/")[0])
+    assert kinds == {"images.zarr", "activations", "features.zarr", "correlations", "profiles"}
+    tiny.json("mine", recipe)
+    again = {file for file, when in in_place(tmp_path / "root").items() if written[file] != when}
+    assert {Path(file).parts[-3] for file in again} <= {"mean", "std"}, "which are of all blocks and written at the end"
+    assert (tmp_path / "root/tables/buddies.parquet").read_bytes() == buddies
+    assert tiny("check", tmp_path / "root").returncode == 0

@@ -103,7 +103,7 @@ def test_bad_files_are_told_in_one_run_and_left_out_in_the_next(photos, tiny, tm
     (photos / "b/07.bmp").write_bytes((photos / "b/07.bmp").read_bytes()[:-30])
     line = refused(tiny("mine", recipe))
     assert "2 of 20 files cannot be read" in line
-    assert "a/04.bmp is no image" in line
+    assert "a/04.bmp is not an image" in line
     assert "b/07.bmp is damaged" in line
     assert "images.skip_bad=true" in line
     went_on = tiny("mine", recipe, "--set", "images.skip_bad=true")

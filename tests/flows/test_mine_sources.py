@@ -51,9 +51,9 @@ def test_what_is_said_of_a_folder(photos, tiny, tmp_path):
     for line in [
         "images.source: left out 2 hidden items and 1 other file",
         "images.source: left out 1 .heic, which cannot be read here; convert them, to PNG say",
-        "images.source: 1 of 6 images are smaller than images.size = 12 and are enlarged; with images.size = 8 none"
+        "images.source: 1 of 6 images is smaller than images.size = 12 and enlarged; with images.size = 8 none"
         " would be",
-        "images.source: 1 of 6 images: transparency, shown over images.background = '#00ff80'",
+        "images.source: 1 of 6 images has transparency, shown over images.background = '#00ff80'",
         "ada: sees images of 16×16 enlarged from 12×12",
         "bob: sees images of 16×16 enlarged from 12×12",
     ]:
@@ -103,9 +103,9 @@ def one_of(kind: str, folder) -> None:
             ["2 of 2 files cannot be read: 0.tiff, 1.tiff each has", "mode F", "set images.range = [black, white]"],
         ),
         ("large", "max_pixels = 9", ["0.png, 1.png each has 24 × 24 pixels", "raise images.max_pixels"]),
-        ("no image", "", ["0.png, 1.png each is no image", "remove them or narrow the glob"]),
-        ("large", 'background = "clear"', ["images.background: 'clear' is no opaque colour"]),
-        ("large", "range = [1, 0]", ["images.range: [1.0, 0.0] is no range"]),
+        ("no image", "", ["0.png, 1.png each is not an image", "remove them or narrow the glob"]),
+        ("large", 'background = "clear"', ["images.background: 'clear' is not an opaque colour"]),
+        ("large", "range = [1, 0]", ["images.range: [1.0, 0.0] is not a range"]),
         ("large", 'backgound = "red"', ["unknown key 'images.backgound'; did you mean 'background'"]),
     ],
 )

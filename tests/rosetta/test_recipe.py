@@ -38,6 +38,38 @@ def test_changes_that_lead_nowhere(change, expected):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("images.range", "[0]", "[0] has too few values"),
+        ("images.range", "[0, 1, 2]", "[0, 1, 2] has more than 2 values"),
+        ("images.range", "1", "1 is not a list"),
+        ("images.range", "[1, 0]", "[1.0, 0.0] is not a range; give the value of black, then the larger one of white"),
+        (
+            "images.background",
+            "'#ff000080'",
+            "'#ff000080' is not an opaque colour; write a name such as 'white', or '#rrggbb'",
+        ),
+        ("models.lite0.size", "[256]", "[256] has too few values"),
+        ("models.lite0.size", "'256'", "'256' is not a list"),
+        ("models.lite0.mean", "[0.5, 0.5]", "[0.5, 0.5] has too few values"),
+        ("models.lite0.mean", "0.5", "0.5 is not a list"),
+        (
+            "models.lite0.mean.0",
+            "[124, 116, 104]",
+            "124 is not on the scale 0 to 1; divide values from 0 to 255 by 255",
+        ),
+        ("models.lite0.std.1", "[0.2, 58, 57]", "58 is not on the scale 0 to 1; divide values from 0 to 255 by 255"),
+        ("models.lite0.std.0", "[0, 1, 1]", "input should be greater than 0 (it is 0)"),
+    ],
+)
+def test_values_that_a_key_does_not_take_are_told_by_key_and_value(key, value, told):
+    change = f"{key.removesuffix('.0').removesuffix('.1')}={value}"
+    with pytest.raises(UserError) as refused:
+        parse_recipe(recipe_text("runs/x"), "small", changes=[change])
+    assert str(refused.value) == f"recipe small: {key}: {told}"
+
+
+@pytest.mark.parametrize(
     ("text", "size"), [("2 GiB", 2**31), ("1.5 MB", 1_500_000), ("4096", 4096), ("1 kib", 1024), ("7B", 7)]
 )
 def test_sizes(text, size):

@@ -305,9 +305,13 @@ def test_the_first_frame_is_taken(kind):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("background", "nocolour", "images.background: 'nocolour' is no opaque colour; write a name such as 'white'"),
-        ("background", "#11223344", "no opaque colour"),
-        ("range", [1, 1], "images.range: [1.0, 1.0] is no range"),
+        (
+            "background",
+            "nocolour",
+            "images.background: 'nocolour' is not an opaque colour; write a name such as 'white'",
+        ),
+        ("background", "#11223344", "not an opaque colour"),
+        ("range", [1, 1], "images.range: [1.0, 1.0] is not a range"),
         ("range", [0, float("nan")], "images.range"),
         ("range", [0], "images.range"),
         ("max_pixels", 0, "images.max_pixels"),

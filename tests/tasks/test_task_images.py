@@ -191,7 +191,7 @@ def test_check_reads_the_files(folder, root):
     (folder / "dog/2.bmp").unlink()
     write(folder / "dog/7.bmp", 3)
     assert {finding.artifact.rpartition(": ")[2]: finding.problem for finding in check_sources(root)} == {
-        "cat/0.bmp": "has another content than was mined",
+        "cat/0.bmp": "differs from what was mined",
         "dog/2.bmp": "is gone since it was mined",
     }
 

@@ -58,7 +58,7 @@ def test_every_bad_file_is_named_or_left_out(tmp_path_factory, bad, count):
     with pytest.raises(UserError) as told:
         mine(root, place / "photos", **more)
     assert len(chosen_bad) == 1 or f"{len(chosen_bad)} of {count or 11} files cannot be read" in str(told.value)
-    assert all(source in str(told.value) for source in chosen_bad[:5])
+    assert all(source in str(told.value) for source in sorted(chosen_bad)[:5])
     assert not zarrs.attributes_at(Place(root, PATH))["complete"]
     if not good:
         with pytest.raises(UserError, match="none of its 11 files can be read"):
@@ -84,7 +84,7 @@ def test_bad_files_may_simply_be_removed(folder, root):
         mine(root, folder)
     (folder / "cat/2.bmp").unlink()
     (folder / "owl/x.bmp").write_text("none at all")
-    with pytest.raises(UserError, match=r"owl/x\.bmp is no image"):
+    with pytest.raises(UserError, match=r"owl/x\.bmp is not an image"):
         mine(root, folder)
     (folder / "owl/x.bmp").unlink()
     assert mine(root, folder) == "done"

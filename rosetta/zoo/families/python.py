@@ -134,7 +134,7 @@ def _frames(module: nn.Module, model: str) -> dict[str, Frame]:
     found: dict[str, Frame] = {}
     for path, frame in frames.items():
         if path not in paths:
-            raise UserError(f"{model}: map_frames has {path!r}, which is no module{nearest(str(path), paths)}")
+            raise UserError(f"{model}: map_frames has {path!r}, which is not a module{nearest(str(path), paths)}")
         try:
             y0, x0, y1, x1 = map(float, frame)
         except (TypeError, ValueError):

@@ -56,7 +56,7 @@ def fold(
     size = f"an image of {image[0]} × {image[1]}"
     if not found:
         heads = f"up to {MOST_PREFIX_TOKENS}" if prefix is None else f"{prefix}"
-        return f"gives {tokens} tokens, which after {heads} of no place fill no grid that fits {size}"
+        return f"gives {tokens} tokens ({heads} of them without a place), which fill no grid that fits {size}"
     # A square is seldom hit by chance; among oblong grids several come near the image's proportions.
     if prefix is None and len(found) > 1 and image[0] != image[1]:
         grids = " or ".join(f"{head} + {rows} × {columns}" for head, (rows, columns) in found)

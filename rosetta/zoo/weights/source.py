@@ -156,7 +156,9 @@ class Shards:
             try:
                 names = set(json.load(stream)["weight_map"].values())
             except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
-                raise UserError(f"weights {self.text!r}: {self.index} is no index of shards; copy it again") from None
+                raise UserError(
+                    f"weights {self.text!r}: {self.index} is not an index of shards; copy it again"
+                ) from None
         strangers = [name for name in names if not (isinstance(name, str) and re.fullmatch(r"[\w.-]+", name))]
         if strangers or not names:
             named = ascii(strangers[0])[:100] if strangers else "no file"

@@ -182,7 +182,7 @@ def require_settings(net: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, tensor in net.state_dict().items():
         if name.endswith("_filter") and not near(state[name], tensor):
             if isinstance(state, NetworkState) and any(each.named for each in state.modules.values()):
-                raise MisfitError(f"{name!r} is no filter that its constructor's arguments ask for; {_REMEDY}")
+                raise MisfitError(f"{name!r} is not a filter that its constructor's arguments ask for; {_REMEDY}")
             raise MisfitError(
                 f"{name!r} is a filter of other settings than the published ones; "
                 "give the .pkl that NVIDIA's code wrote, which has the settings"
@@ -207,7 +207,7 @@ def _honoured(arguments: Mapping[str, Any], table: Table, path: str, prefix: str
             raise MisfitError(f"{told}, an argument that is not known here; {_REMEDY}")
         if isinstance(rule, Mapping):
             if not isinstance(value, dict):
-                raise MisfitError(f"{told}, which is no table of arguments; {_REMEDY}")
+                raise MisfitError(f"{told}, which is not a table of arguments; {_REMEDY}")
             found = agreeing(found, _honoured(value, rule, path, f"{prefix}{name}."))
         elif isinstance(rule, Only) and not _same(value, rule.value):
             raise MisfitError(f"{told}, and only {_shown(rule.value)} is supported; {_REMEDY}")

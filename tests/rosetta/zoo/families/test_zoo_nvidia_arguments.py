@@ -82,7 +82,7 @@ SYNTHESIS_2: dict[str, Case] = {
     "channel_max": (8, "widths"),
     "num_fp16_res": (4, SAME),
     "architecture": ("resnet", "architecture = 'resnet', and only 'skip' is supported"),
-    "resample_filter": ([1, 2, 2, 1], "'.*resample_filter' is no filter that its constructor's arguments ask for"),
+    "resample_filter": ([1, 2, 2, 1], "'.*resample_filter' is not a filter that its constructor's arguments ask for"),
     "conv_clamp": (0.2, CHANGED),
     "fp16_channels_last": (True, SAME),
     "fused_modconv_default": ("inference_only", SAME),
@@ -91,7 +91,7 @@ SYNTHESIS_2: dict[str, Case] = {
     "activation": ("swish", CHANGED),
 }
 MAPPING_3 = {name: MAPPING_2[name] for name in stylegan3.MAPPING}
-FILTERS = "_filter' is no filter that its constructor|'synthesis.* is .* in the file and .* in the network"
+FILTERS = "_filter' is not a filter that its constructor|'synthesis.* is .* in the file and .* in the network"
 SYNTHESIS_3: dict[str, Case] = {
     **{name: SYNTHESIS_2[name] for name in ("w_dim", "img_channels", "num_fp16_res")},
     "img_resolution": (64, "img_resolution = 64, and its tensors are of 32"),
@@ -205,7 +205,7 @@ def test_every_argument_counts_or_is_refused(which: str, tmp_path: Path) -> None
         ("stylegan3-t-clamp", "conv_clamp", None),
         ("stylegan3-t-scale", "output_scale", None),
         ("stylegan2-nvidia-relu", "activation", None),
-        ("stylegan3-t-cutoff", "first_cutoff", "no filter that its constructor's arguments ask for"),
+        ("stylegan3-t-cutoff", "first_cutoff", "not a filter that its constructor's arguments ask for"),
     ],
 )
 def test_an_argument_that_is_lost(name: str, argument: str, refused: str | None, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_values_that_an_argument_cannot_have(family: str, tmp_path: Path) -> Non
             r"its constructor was given foo = 3, an argument that is not known here; build the network in",
         ),
         ("", {"mapping_kwargs": {"foo": "a" * 99}}, r"given mapping_kwargs\.foo = 'a{59}…, an argument that is not"),
-        ("", {"mapping_kwargs": 3}, r"given mapping_kwargs = 3, which is no table of arguments"),
+        ("", {"mapping_kwargs": 3}, r"given mapping_kwargs = 3, which is not a table of arguments"),
         ("", {"\x1b[31m": 3}, r"given '\\x1b\[31m' = 3, an argument that is not known"),
         (
             "",

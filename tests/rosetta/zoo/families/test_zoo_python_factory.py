@@ -118,7 +118,7 @@ def _with(**attributes: Any) -> Callable[[], nn.Module]:
         (_with(num_prefix_tokens=-1), "num_prefix_tokens is -1"),
         (_with(token_grid="14"), r"token_grid is '14'; it must be \(rows, columns\)"),
         (_with(map_frames=3), "map_frames is 3"),
-        (_with(map_frames={"conv": (0, 0, 1, 1)}), "map_frames has 'conv', which is no module"),
+        (_with(map_frames={"conv": (0, 0, 1, 1)}), "map_frames has 'conv', which is not a module"),
         (_with(map_frames={"0": (0.1, 0, 1, 1)}), r"map_frames\['0'\] is \(0.1, 0, 1, 1\)"),
         (_with(map_frames={"0": "all"}), r"map_frames\['0'\] is 'all'"),
         (_with(map_frames={"0": (0, 0, 1, float("inf"))}), r"map_frames\['0'\]"),

@@ -198,7 +198,7 @@ def test_tokens_that_fill_no_square(spec: Spec, factory: Factory) -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images[:, :, :5, :9].flatten(2).transpose(1, 2)
 
-    with pytest.raises(UserError, match="'0' gives 45 tokens, which after up to 8 of no place fill no grid"):
+    with pytest.raises(UserError, match=r"'0' gives 45 tokens \(up to 8 of them without a place\), which fill no grid"):
         zoo.load(spec(factory(lambda: nn.Sequential(Rows())), layers=["0"]))
 
 

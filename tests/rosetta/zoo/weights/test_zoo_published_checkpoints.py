@@ -192,13 +192,13 @@ def test_shards_are_read_by_their_index(spec: Spec, tmp_path: Path, ending: str,
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        ("{", "is no index of shards"),
-        ("[]", "is no index of shards"),
+        ("{", "is not an index of shards"),
+        ("[]", "is not an index of shards"),
         ('{"weight_map": {}}', "names no file; it must name files beside it"),
         ('{"weight_map": {"a": "../x.safetensors"}}', "must name files beside it"),
         ('{"weight_map": {"a": "/etc/passwd"}}', "must name files beside it"),
         ('{"weight_map": {"a": 3}}', "must name files beside it"),
-        ('{"weight_map": {"a": ["x"]}}', "is no index of shards"),
+        ('{"weight_map": {"a": ["x"]}}', "is not an index of shards"),
     ],
 )
 def test_an_index_names_files_beside_it(spec: Spec, tmp_path: Path, index: str, message: str) -> None:
