@@ -259,8 +259,8 @@ MADE: list[Row] = [
 ]  # fmt: skip
 PHOTOS: list[Row] = [
     ("nothing", lambda kit: None, set(), ""),
-    ("files", lambda kit: (kit.folder / "photos/05.png").unlink(), ALL_OF_PHOTOS, "files"),
-    ("content, another size", lambda kit: kit.repaint("05.png", 20), ALL_OF_PHOTOS, "files[5]"),
+    ("files", lambda kit: (kit.folder / "photos/05.png").unlink(), ALL_OF_PHOTOS, "(05.png gone)"),
+    ("content, another size", lambda kit: kit.repaint("05.png", 20), ALL_OF_PHOTOS, "(05.png changed)"),
     ("size of images", lambda kit: kit.changes.append("images.size=18"), ALL_OF_PHOTOS, "images.size: 16 → 18"),
     ("count", lambda kit: kit.changes.append("images.count=11"), ALL_OF_PHOTOS, "images.count: nothing → 11"),
 ]
