@@ -66,8 +66,8 @@ def test_one_line_and_nothing_written(place, here, arguments, words):
 def test_a_file_that_is_no_image(place, here, tmp_path):
     text = tmp_path / "notes.png"
     text.write_text("no picture")
-    refused(here("invert", place, text), "notes.png", "no image")
-    refused(here("edit", place, "--image", text, "--shift", "0.1,0"), "notes.png", "no image")
+    refused(here("invert", place, text), "notes.png", "not an image")
+    refused(here("edit", place, "--image", text, "--shift", "0.1,0"), "notes.png", "not an image")
 
 
 def test_no_run(here, tmp_path):
