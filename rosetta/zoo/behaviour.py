@@ -58,7 +58,7 @@ class Behaviour:
 
 
 def examine(spec: ModelSpec) -> Behaviour:
-    """Load a model on the CPU, let it see the test image, and let go of it.
+    """Load a model on the CPU, show it the test image, and discard it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Runs over a folder: its images are known again by their content, whatever follows from others is made anew."""
+"""Runs over a folder: its images are known again by their content, what follows from others is rebuilt."""
 
 import shutil
 from pathlib import Path

@@ -130,7 +130,7 @@ def test_other_files_are_noticed_and_named(folder, root, change):
     write(folder / "cat/1.bmp", 1)
     mine(root, folder)
     if change != "another size":  # it has been put right again
-        assert fingerprint_of(root) != before, "what follows from the images is made anew, too"
+        assert fingerprint_of(root) != before, "what follows from the images is rebuilt, too"
 
 
 SETTINGS = {"order": "listed", "seed": 1, "size": 8}
@@ -144,7 +144,7 @@ def test_other_settings_are_named(folder, root, key):
 
 
 def test_content_alone_decides(folder, root, tmp_path):
-    """The same files in another place and with other times are the same images; made anew they have the same name."""
+    """The same files in another place and with other times are the same images; rebuilt they have the same name."""
     mine(root, folder)
     shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copyfile)
     assert mine(root, tmp_path / "copy") == "skipped"
