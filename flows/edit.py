@@ -2,17 +2,17 @@
 
 from prefect import flow
 
-from flows.hold import holding
 from flows.invert import NAMED, Guided, Plan, claim, guided_of, laid_out, opened, plan_of
+from flows.locking import holding
 from rosetta.guidance.edits import Join, clusters_of
 from rosetta.guidance.optimise import Descent
 from rosetta.guidance.settings import Editing
-from storage.sealing import seal_guided
-from tasks.classes import require_class
-from tasks.edit import GUIDANCE, TERMS, Wish, edit_batch, judge_edits
-from tasks.guided_page import Story, write_page
-from tasks.steering import require_clusters
-from tasks.subjects import Subjects, require_files, subjects
+from storage.upkeep.sealing import seal_guided
+from tasks.guided.classes import require_class
+from tasks.guided.edit import GUIDANCE, TERMS, Wish, edit_batch, judge_edits
+from tasks.guided.inputs import Subjects, require_files, subjects
+from tasks.guided.matches import require_clusters
+from tasks.guided.page import Story, write_page
 
 
 def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, dict[str, Subjects]]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from prefect import flow
 
-from flows.hold import holding
-from flows.links import link_guided
+from flows.locking import holding
+from flows.reporting.links import link_guided
 from rosetta.errors import UserError
 from rosetta.guidance.edit_text import box_of
 from rosetta.guidance.latent import require_space, space_of
@@ -20,19 +20,19 @@ from rosetta.guidance.perceptual import Lpips
 from rosetta.guidance.settings import Inversion, Table
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
-from storage import tables
-from storage.fingerprint import Fingerprint, fingerprint
-from storage.guided import GuidedStore, break_seals, read_table, require_free
-from storage.location import Root
-from storage.sealing import seal_guided
-from storage.zarrs import stored_attributes
-from tasks.classes import Classes, class_of, require_class, told
-from tasks.guided_page import Story, write_page
-from tasks.invert import TERMS, Row, Search, choose_coefficients, chosen_rows, invert_batch, write_metrics
-from tasks.outcome import summarised
-from tasks.stage import Stage
-from tasks.steering import Steering, loaded, read_steering, require_clusters, require_models
-from tasks.subjects import TUNING, Subjects, new_images, require_files, subjects
+from storage.artifacts import tables
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.guided import GuidedStore, break_seals, read_table, require_free
+from storage.artifacts.layout import stored_attributes
+from storage.filesystem.root import Root
+from storage.upkeep.sealing import seal_guided
+from tasks.guided.classes import Classes, class_of, require_class, told
+from tasks.guided.inputs import TUNING, Subjects, new_images, require_files, subjects
+from tasks.guided.invert import TERMS, Row, Search, choose_coefficients, chosen_rows, invert_batch, write_metrics
+from tasks.guided.matches import Steering, loaded, read_steering, require_clusters, require_models
+from tasks.guided.metrics import summarised
+from tasks.guided.page import Story, write_page
+from tasks.stage.stage import Stage
 
 NAMED = {"name", "file_class"}
 """What a search does not depend on: its name, and how a class was told, as it depends on the classes themselves."""

@@ -7,33 +7,33 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.gather import with_images
-from flows.hold import holding
-from flows.links import key_of, link
-from flows.parameters import recipe_of
-from flows.prepare import prepare
+from flows.locking import holding
+from flows.plan.checks import prepare
+from flows.plan.gather import with_images
+from flows.plan.plan import Survey
+from flows.plan.recipe_argument import recipe_of
+from flows.reporting.links import key_of, link
+from flows.reporting.summary import SUMMARY_HEAD, summary_row
 from flows.stages import are_linked, cluster_of, dictionary_stages, judging_stages, share_stores
-from flows.summary import SUMMARY_HEAD, summary_row
-from flows.survey import Survey
 from rosetta.recipe import Recipe
-from rosetta.view.wording import count, counted
-from storage import pairs, provenance, tables
-from storage.activations import ActivationStore
-from storage.images import PATH as IMAGES
-from storage.location import Root
-from storage.neurons import neuron_rows
-from storage.objects import retries
-from storage.sealing import seal_finished, unsealed
-from storage.seals import discard
-from storage.status import TABLES
-from tasks.correlate import correlate
-from tasks.dump import dump
-from tasks.features import write_features
-from tasks.images import draw_images
-from tasks.journal import about
-from tasks.match import write_buddies
-from tasks.report import PAGE, is_written
-from tasks.stage import Stage
+from rosetta.view.numbers import count, counted
+from storage.artifacts import pairs, provenance, tables
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.images import PATH as IMAGES
+from storage.artifacts.neurons import neuron_rows
+from storage.artifacts.seals import discard
+from storage.filesystem.root import Root
+from storage.filesystem.s3 import retries
+from storage.upkeep.sealing import seal_finished, unsealed
+from storage.upkeep.status import TABLES
+from tasks.correlate.pair import correlate
+from tasks.dump.activations import dump
+from tasks.dump.features import write_features
+from tasks.dump.images import draw_images
+from tasks.match.buddies import write_buddies
+from tasks.report.page import PAGE, is_written
+from tasks.stage.logs import about
+from tasks.stage.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Mined:
     """By pair, `a~b`."""
     rosetta: int
     trusted: int | None
-    """Rosetta neurons that are trusted (:mod:`storage.neurons`); None where no match was judged."""
+    """Rosetta neurons that are trusted (:mod:`storage.artifacts.neurons`); None where no match was judged."""
     clusters: int
     notes: tuple[str, ...] = ()
     """What a reader must know of how the matches were judged."""

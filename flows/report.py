@@ -2,18 +2,18 @@
 
 from prefect import flow
 
-from flows import judge
-from flows.gather import survey_root
-from flows.hold import holding
+from flows import trust as judge
+from flows.locking import holding
+from flows.plan.gather import survey_root
+from flows.plan.plan import Survey
 from flows.stages import dictionary_stages
-from flows.survey import Survey
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
-from storage import tables
-from storage.location import Root
-from storage.sealing import seal_finished
-from tasks.report import PAGE
-from tasks.stage import Stage
+from storage.artifacts import tables
+from storage.filesystem.root import Root
+from storage.upkeep.sealing import seal_finished
+from tasks.report.page import PAGE
+from tasks.stage.stage import Stage
 
 
 def prepared(root: str) -> Survey:

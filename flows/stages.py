@@ -3,20 +3,20 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.survey import Survey
-from storage import profiles, shared
-from storage.features import FeatureStore
-from storage.location import Root
-from storage.shared import Place
-from tasks.correlate import Setting
-from tasks.dictionary import write_dictionary
-from tasks.engine import local_processes
-from tasks.match import write_units
-from tasks.profile import Subject, profile
-from tasks.report import write_report
-from tasks.stage import Stage
-from tasks.trust import judge_pair
-from tasks.trust_table import join_trust, reason_not_to, reservations
+from flows.plan.plan import Survey
+from storage.artifacts import profiles, shared
+from storage.artifacts.features import FeatureStore
+from storage.artifacts.shared import Place
+from storage.filesystem.root import Root
+from tasks.cluster.engine import local_processes
+from tasks.correlate.setting import Setting
+from tasks.match.dictionary import write_dictionary
+from tasks.match.units import write_units
+from tasks.report.page import write_report
+from tasks.stage.stage import Stage
+from tasks.trust.pair import judge_pair
+from tasks.trust.profile import Subject, profile
+from tasks.trust.table import join_trust, reason_not_to, reservations
 
 
 def share_stores(plan: Survey) -> None:

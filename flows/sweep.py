@@ -10,12 +10,12 @@ from fsspec.implementations.local import LocalFileSystem
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.links import key_of
 from flows.mine import Mined, mine
+from flows.reporting.links import key_of
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe, parse_recipe, read_recipe
-from storage.location import Root
-from tasks.progress import log
+from storage.filesystem.root import Root
+from tasks.stage.progress import log
 
 SHARED = "_shared"
 """Where the runs of one recipe over many models keep what all of them have; no model can have this name."""

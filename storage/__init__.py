@@ -4,7 +4,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from storage.run import Run
+    from storage.run.run import Run
 
 __all__ = ["open_run"]
 
@@ -22,6 +22,6 @@ def open_run(url: "str | PathLike[str]") -> "Run":
     UserError
         There is no run, or it is not finished.
     """
-    from storage.run import Run
+    from storage.run.run import Run
 
     return Run.open(url)

@@ -7,8 +7,8 @@
 """
 
 from rosetta.guidance.activation import ActivationTarget, matched_target, wished_target
-from rosetta.guidance.asked import EditedMaps, edited_maps
 from rosetta.guidance.edit import EditGuide, edit
+from rosetta.guidance.edited_maps import EditedMaps, edited_maps
 from rosetta.guidance.invert import Guide, Starts, high_target, invert, observed_target
 from rosetta.guidance.judge import Judgement, judge
 from rosetta.guidance.latent import Space, space_of

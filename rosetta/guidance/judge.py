@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rosetta.guidance.activation import Maps
-from rosetta.guidance.asked import EditedMaps
+from rosetta.guidance.edited_maps import EditedMaps
 from rosetta.guidance.edits import Add, Edit, Remove
 
 Float = npt.NDArray[np.float64]

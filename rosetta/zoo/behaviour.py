@@ -25,7 +25,7 @@ from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.units import Units
 from rosetta.zoo.loading import load
-from rosetta.zoo.maps.unseen import rehearsal
+from rosetta.zoo.maps.hidden_steps import rehearsal
 from rosetta.zoo.model import Model
 from rosetta.zoo.registry import find
 from rosetta.zoo.weights.source import forked_rng

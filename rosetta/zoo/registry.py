@@ -9,7 +9,7 @@ from rosetta.zoo.families.dino import DINO
 from rosetta.zoo.families.open_clip import OpenCLIP
 from rosetta.zoo.families.pixels import Pixels
 from rosetta.zoo.families.python import PythonFactory
-from rosetta.zoo.families.stylegan.families import StyleGAN2, StyleGAN3, StyleGANXL
+from rosetta.zoo.families.stylegan.family import StyleGAN2, StyleGAN3, StyleGANXL
 from rosetta.zoo.families.timm import Timm
 from rosetta.zoo.families.torchvision import Torchvision
 

@@ -15,13 +15,14 @@ from rosetta.mining.factors import PANEL, Room, factors
 from rosetta.mining.moments import Accumulator, Precision, factor_dtype
 from rosetta.mining.plan import PairPlan, plan_pair
 from rosetta.units import Layer, Units
-from storage.activations import ActivationStore
-from storage.fingerprint import fingerprint
-from storage.location import Root
-from storage.pairs import path
-from tasks.correlate import Setting, correlate, plan_side
-from tasks.engine import local_processes
-from tasks.neighbours import neighbours
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.nearest import neighbours
+from storage.artifacts.pairs import path
+from storage.filesystem.root import Root
+from tasks.cluster.engine import local_processes
+from tasks.correlate.pair import correlate
+from tasks.correlate.setting import Setting, plan_side
 
 A, B = WIDE
 MEMORY = 2 << 30
@@ -32,9 +33,10 @@ SMALL = {name: layers[: max(1, len(layers) // 8)] for name, layers in WIDE.items
 FEW, MANY = 512, 2048
 
 STAGE = """
-from storage.location import Root
-from storage.fingerprint import fingerprint
-from tasks.correlate import Setting, correlate
+from storage.filesystem.root import Root
+from storage.artifacts.fingerprint import fingerprint
+from tasks.correlate.pair import correlate
+from tasks.correlate.setting import Setting
 root, a, b, threads, memory, device = Root(sys.argv[3]), *sys.argv[4:6], *map(int, sys.argv[6:8]), sys.argv[8]
 import time
 begin()

@@ -17,15 +17,17 @@ from torch import Tensor
 
 from rosetta import zoo
 from rosetta.recipe import Recipe, read_recipe
-from storage.activations import ActivationStore
-from storage.fingerprint import fingerprint
-from storage.images import PATH as IMAGES
-from storage.images import ImageStore
-from storage.location import Root
-from storage.zarrs import open_complete
-from tasks.correlate import Setting, correlate
-from tasks.dump import batch_size, from_pixels
-from tasks.memory import keep_freed_memory
+from rosetta.zoo.image_arrays import from_pixels
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.images import PATH as IMAGES
+from storage.artifacts.images import ImageStore
+from storage.artifacts.layout import open_complete
+from storage.filesystem.root import Root
+from tasks.correlate.pair import correlate
+from tasks.correlate.setting import Setting
+from tasks.dump.activations import batch_size
+from tasks.stage.memory import keep_freed_memory
 
 RECIPE = REPOSITORY / "deployments" / "recipes" / "faces.toml"
 PLAIN_BATCH = 32
@@ -34,7 +36,7 @@ REPEATS = 5
 
 # A process of its own for each mining: its peak memory is its own, and imports and Prefect's start count as time.
 MINE = """
-from flows.command import main
+from flows.command.main import main
 main(sys.argv[3:])
 """
 

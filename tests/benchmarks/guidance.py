@@ -7,9 +7,9 @@ from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
 
 from rosetta.guidance import Descent, Guide, Starts, invert, observed_target, pixel_error, space_of
-from storage.location import Root
-from tasks.memory import keep_freed_memory
-from tasks.steering import loaded, loaded_all, read_steering
+from storage.filesystem.root import Root
+from tasks.guided.matches import loaded, loaded_all, read_steering
+from tasks.stage.memory import keep_freed_memory
 
 STEPS = 40
 IMAGES = 256

@@ -8,12 +8,12 @@ from synthetic import write
 from rosetta.mining.buddies import Neighbours
 from rosetta.recipe import Matching, ModelSpec, Recipe
 from rosetta.units import Layer, Units
-from storage import tables
-from storage.blocks import block_count, block_size, block_slice
-from storage.fingerprint import fingerprint
-from storage.images import ImageStore
-from storage.location import Root
-from storage.neighbours import NeighbourStore
+from storage.artifacts import tables
+from storage.artifacts.blocks import block_count, block_size, block_slice
+from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.images import ImageStore
+from storage.artifacts.neighbours import NeighbourStore
+from storage.filesystem.root import Root
 
 IMAGES, SIDE, K = 128, 128, 5
 CONCEPTS, NEURONS = 3000, 3600
@@ -78,7 +78,7 @@ def _write_pair(root: Root, model: str, random: np.random.Generator) -> Neighbou
 
 
 def _panel(row: int, column: int, a: int, b: int) -> tuple[int, int]:
-    from storage.pairs import panel_slice
+    from storage.artifacts.pairs import panel_slice
 
     spans = panel_slice(row, a), panel_slice(column, b)
     return spans[0].stop - spans[0].start, spans[1].stop - spans[1].start

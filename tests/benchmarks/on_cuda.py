@@ -9,8 +9,8 @@ from figures import BENCH, clear, figure, in_turn, report, timed
 from precision import error
 from torch import Tensor
 
-from rosetta.mining.transfer import Move
-from rosetta.mining.transfer import in_turn as one_ahead
+from rosetta.mining.gpu_copy import Move
+from rosetta.mining.gpu_copy import in_turn as one_ahead
 
 _ITEMS, _SIZE = 24, 4096
 

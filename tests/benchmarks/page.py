@@ -11,11 +11,11 @@ from large_run import CONCEPTS, RECIPE, UNITS, write_run
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from rosetta.view.atlas.page import render
-from storage.location import Root
-from storage.provenance import stored_recipe
-from tasks.atlas import write_atlas
-from tasks.atlas_run import AtlasRun
-from tasks.memory import keep_freed_memory
+from storage.artifacts.provenance import stored_recipe
+from storage.filesystem.root import Root
+from tasks.report.atlas.run import AtlasRun
+from tasks.report.atlas.write import write_atlas
+from tasks.stage.memory import keep_freed_memory
 
 REPEATS = 3
 OPENINGS = 7

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from rosetta.units import Layer, Units
-from storage.activations import ActivationStore, LayerBlock
-from storage.blocks import block_count, block_size, block_slice
-from storage.fingerprint import fingerprint
-from storage.location import Root
+from storage.artifacts.activations import ActivationStore, LayerBlock
+from storage.artifacts.blocks import block_count, block_size, block_slice
+from storage.artifacts.fingerprint import fingerprint
+from storage.filesystem.root import Root
 
 WIDE = {
     "wide": [Layer(f"block.{i}", 1536, (14, 14)) for i in range(24)],

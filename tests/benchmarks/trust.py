@@ -9,18 +9,19 @@ from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
 from synthetic import write
 
-from flows.gather import survey_root
-from flows.survey import Survey
+from flows.plan.gather import survey_root
+from flows.plan.plan import Survey
 from rosetta.units import Layer
-from storage.fingerprint import fingerprint
-from storage.images import ImageStore
-from storage.location import Root
-from storage.provenance import stored_recipe
-from tasks.correlate import Setting, correlate
-from tasks.features import write_features
-from tasks.match import write_buddies
-from tasks.profile import Subject, profile
-from tasks.trust import judge_pair
+from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.images import ImageStore
+from storage.artifacts.provenance import stored_recipe
+from storage.filesystem.root import Root
+from tasks.correlate.pair import correlate
+from tasks.correlate.setting import Setting
+from tasks.dump.features import write_features
+from tasks.match.buddies import write_buddies
+from tasks.trust.pair import judge_pair
+from tasks.trust.profile import Subject, profile
 
 IMAGES = 512
 REPEATS = 3

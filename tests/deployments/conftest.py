@@ -86,7 +86,7 @@ def prefect(tmp_path_factory) -> Iterator[Prefect]:
         PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS="1",
         PREFECT_WORKER_QUERY_SECONDS="1",
         # The tiny models of the tests are found by the runs.
-        PYTHONPATH=f"{REPOSITORY}:{REPOSITORY / 'tests'}",
+        PYTHONPATH=f"{REPOSITORY}:{REPOSITORY / 'tests' / 'helpers'}",
         # A nanny of Dask's leaves its own choice in the environment of the process that it ran in.
         OMP_NUM_THREADS="2",
         MKL_NUM_THREADS="2",

@@ -9,9 +9,9 @@ import yaml
 from prefect_server import REPOSITORY
 from tinyzoo import recipe_text
 
-from storage.check import check_root
-from storage.location import Root
-from storage.status import artifacts
+from storage.filesystem.root import Root
+from storage.upkeep.check import check_root
+from storage.upkeep.status import artifacts
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,9 @@ from distributed import Client
 from prefect_server import REPOSITORY
 
 from rosetta.errors import UserError
-from storage.check import check_root
-from storage.location import Root
-from tasks.engine import check_cluster, local_processes
+from storage.filesystem.root import Root
+from storage.upkeep.check import check_root
+from tasks.cluster.engine import check_cluster, local_processes
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +95,7 @@ def test_a_deployment_mines_on_two_workers_by_address(worked, recipe, tmp_path):
     root = tmp_path / "root"
     assert check_root(Root(str(root))) == []
     threads = tmp_path / "threads"
-    words = [sys.executable, "-m", "flows.command", "mine", recipe, "--root", threads, "--set", "images.count=64"]
+    words = [sys.executable, "-m", "flows.command.main", "mine", recipe, "--root", threads, "--set", "images.count=64"]
     subprocess.run(list(map(str, words)), env=worked.environment, check=True, capture_output=True, timeout=200)
     for table in ("buddies", "trust", "rosetta"):
         one, other = (pd.read_parquet(place / f"tables/{table}.parquet") for place in (root, threads))
@@ -106,7 +106,7 @@ def test_a_deployment_mines_on_two_workers_by_address(worked, recipe, tmp_path):
 def test_one_server_of_the_runs_own_where_none_is_configured(prefect, recipe, tmp_path, cluster):
     environment = {key: value for key, value in prefect.environment.items() if key != "PREFECT_API_URL"}
     environment["PREFECT_HOME"] = str(tmp_path / "home")
-    words = [sys.executable, "-m", "flows.command", "mine", str(recipe), "--set", f"compute.cluster={cluster}"]
+    words = [sys.executable, "-m", "flows.command.main", "mine", str(recipe), "--set", f"compute.cluster={cluster}"]
     with servers() as found:
         time.sleep(0.5)
         before = set(found)

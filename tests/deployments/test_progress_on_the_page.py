@@ -8,9 +8,9 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from tasks import run_page
-from tasks.progress import track
-from tasks.stage import stage
+from tasks.stage import prefect_page as run_page
+from tasks.stage.progress import track
+from tasks.stage.stage import stage
 
 pytestmark = pytest.mark.slow
 

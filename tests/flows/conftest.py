@@ -8,7 +8,7 @@ from command import Command
 from packaged import recipe_text
 from prefect_server import prefect_server
 
-from flows.command import main
+from flows.command.main import main
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def rosetta(environment) -> Command:
 @pytest.fixture(scope="session")
 def tiny(environment) -> Command:
     """The same, which finds the tiny models."""
-    tests = Path(__file__).parents[1]
+    tests = Path(__file__).parents[1] / "helpers"
     return Command({**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tests}"})
 
 
@@ -43,7 +43,7 @@ def run(environment, tmp_path_factory) -> tuple[Path, dict]:
 @pytest.fixture
 def here(monkeypatch, capfd):
     """The command in this process, with no server: none is needed to say what is wrong."""
-    monkeypatch.setattr("flows.server.EmbeddedServer.unless_configured", lambda: None)
+    monkeypatch.setattr("flows.reporting.embedded_server.EmbeddedServer.unless_configured", lambda: None)
 
     def call(*arguments) -> subprocess.CompletedProcess[str]:
         with pytest.raises(SystemExit) as ended:

@@ -11,9 +11,9 @@ import pytest
 from flips import flip
 from packaged import recipe_text
 
-from storage.agreed import FILE as AGREED
-from storage.check import check_root
-from storage.location import Root
+from storage.artifacts.agreed import FILE as AGREED
+from storage.filesystem.root import Root
+from storage.upkeep.check import check_root
 
 pytestmark = pytest.mark.slow
 

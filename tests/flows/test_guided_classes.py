@@ -12,9 +12,9 @@ from refusals import refused
 
 from rosetta import zoo
 from rosetta.recipe import ModelSpec
-from storage.check import check_root
-from storage.location import Root
-from tasks.subjects import NEW
+from storage.filesystem.root import Root
+from storage.upkeep.check import check_root
+from tasks.guided.inputs import NEW
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 from skimage import data, metrics, transform
 
-from storage.location import Root
-from storage.mend import mend
+from storage.filesystem.root import Root
+from storage.upkeep.mend import mend
 
 pytestmark = pytest.mark.slow
 

@@ -13,11 +13,11 @@ import tinyzoo
 import zarr
 from packaged import recipe_text
 
-from storage.location import Root
-from storage.markers import marker
-from storage.sealing import chunk_file
-from storage.status import own_stores
-from storage.zarrs import markers
+from storage.artifacts.layout import markers
+from storage.filesystem.root import Root
+from storage.upkeep.markers import marker
+from storage.upkeep.sealing import chunk_file
+from storage.upkeep.status import own_stores
 
 pytestmark = pytest.mark.slow
 

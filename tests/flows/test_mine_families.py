@@ -25,7 +25,7 @@ from rosetta.zoo.families.stylegan import stylegan2_nvidia, stylegan2_rosinality
 from rosetta.zoo.families.stylegan.modulation import widths
 from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
 from rosetta.zoo.families.stylegan.styleganxl import StyleGANXL
-from tasks.dump import from_pixels, to_pixels
+from rosetta.zoo.image_arrays import from_pixels, to_pixels
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ import zarr
 from PIL import Image
 from tinyzoo import SIDE, recipe_text
 
-from storage import zarrs
-from storage.fingerprint import fingerprint
-from storage.location import Root
+from storage.artifacts import layout as zarrs
+from storage.artifacts.fingerprint import fingerprint
+from storage.filesystem.root import Root
 
 pytestmark = pytest.mark.slow
 

@@ -156,8 +156,8 @@ def test_keys_that_are_not_known_there(rosetta, recipe, command):
 
 
 def test_memory_is_a_store_too(monkeypatch, recipe, run):
-    from storage.check import check_root
-    from storage.location import Root
+    from storage.filesystem.root import Root
+    from storage.upkeep.check import check_root
 
     # What is on the disk, moved; the run's own process is gone with its memory.
     place = fsspec.filesystem("memory")

@@ -9,7 +9,7 @@ import xarray as xr
 from PIL import Image
 from refusals import refused
 
-from storage.location import Root
+from storage.filesystem.root import Root
 
 DRAW = np.random.default_rng(0)
 

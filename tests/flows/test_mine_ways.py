@@ -53,7 +53,7 @@ def mined(rosetta, tmp_path_factory):
 @pytest.fixture(scope="module")
 def scheduler():
     """A scheduler with two workers, started as a user would; its address."""
-    from tasks.engine import local_processes
+    from tasks.cluster.engine import local_processes
 
     with local_processes(0) as address:
         command = [sys.executable, "-m", "distributed.cli.dask_worker", address]

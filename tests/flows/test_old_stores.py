@@ -9,17 +9,17 @@ import pytest
 import tinyzoo
 from stores_of_versions.make import PLACE, numbers
 
-from flows.gather import survey_root
-from flows.identity import examined
-from flows.prepare import prepare
+from flows.plan.checks import prepare
+from flows.plan.gather import survey_root
+from flows.plan.identity import examined
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, read_recipe
 from storage import open_run
-from storage.check import check_root
-from storage.expected import PAGE
-from storage.fingerprint import FORMAT
-from storage.location import Root
-from storage.status import status
+from storage.artifacts.fingerprint import FORMAT
+from storage.filesystem.root import Root
+from storage.upkeep.check import check_root
+from storage.upkeep.expected import PAGE
+from storage.upkeep.status import status
 
 VERSIONS = sorted(path.parent.name for path in PLACE.glob("*/root.zip"))
 

@@ -12,11 +12,11 @@ import pytest
 from command import Command
 from tinyzoo import recipe_text
 
-from flows import server
-from flows.survey import Survey
+from flows.plan.plan import Survey
+from flows.reporting import embedded_server as server
 from rosetta.recipe import Recipe
-from storage.location import Root
-from tasks import memory
+from storage.filesystem.root import Root
+from tasks.stage import memory
 
 SHORN = """
 import os, sys
@@ -107,7 +107,7 @@ def test_and_is_where_it_can():
 def test_a_whole_run_without_what_other_systems_lack(environment, tmp_path, cluster):
     (tmp_path / "sitecustomize.py").write_text(SHORN.format(names=NAMES, symbols=SYMBOLS))
     (tmp_path / "tiny.toml").write_text(recipe_text(tmp_path / "root"))
-    paths = f"{tmp_path}:{environment['PYTHONPATH']}:{Path(__file__).parents[1]}"
+    paths = f"{tmp_path}:{environment['PYTHONPATH']}:{Path(__file__).parents[1] / 'helpers'}"
     command = Command({**environment, "PYTHONPATH": paths}, fresh=True)
     found = command.json("mine", tmp_path / "tiny.toml", "--set", f"compute.cluster={cluster}")
     assert found["counts"]["rosetta"] > 0

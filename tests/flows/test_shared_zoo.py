@@ -10,8 +10,8 @@ import xarray as xr
 from tinyzoo import recipe_text
 
 from storage import open_run
-from storage.location import Root
-from storage.shared import shared_places, users
+from storage.artifacts.shared import shared_places, users
+from storage.filesystem.root import Root
 
 pytestmark = pytest.mark.slow
 

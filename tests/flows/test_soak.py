@@ -17,7 +17,7 @@ def left(environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("soak")
     scratch = folder / "scratch"
     scratch.mkdir()
-    paths = {"PYTHONPATH": f"{environment['PYTHONPATH']}:{TESTS}", "TMPDIR": str(scratch)}
+    paths = {"PYTHONPATH": f"{environment['PYTHONPATH']}:{TESTS / 'helpers'}", "TMPDIR": str(scratch)}
     script = TESTS / "flows/many_runs.py"
     done = subprocess.run(
         [sys.executable, str(script), str(folder), str(RUNS)],

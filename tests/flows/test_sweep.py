@@ -7,9 +7,9 @@ from tinyzoo import recipe_text
 from flows.sweep import SHARED, SweepError, plan_sweep, sweep
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
-from storage.check import check_root
-from storage.location import Root
-from storage.status import artifacts
+from storage.filesystem.root import Root
+from storage.upkeep.check import check_root
+from storage.upkeep.status import artifacts
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from reader import Reader
 from refusals import refused
 
 from storage import open_run
-from storage.location import Root
-from tasks.survival import TESTS, survivors
+from storage.filesystem.root import Root
+from tasks.trust.summary import TESTS, survivors
 
 pytestmark = pytest.mark.slow
 

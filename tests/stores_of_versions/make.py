@@ -1,6 +1,8 @@
-"""Keeps a small real run of this version of the layout: `PYTHONPATH=.:tests python tests/stores_of_versions/make.py`.
+"""Keeps a small real run of this version of the layout: `PYTHONPATH=.:tests/helpers python
+tests/stores_of_versions/make.py`.
 
-To be run once when storage.fingerprint.FORMAT rises, and to be committed; what older versions wrote is never made anew.
+To be run once when storage.artifacts.fingerprint.FORMAT rises, and to be committed; what older versions wrote is never
+made anew.
 """
 
 import json
@@ -12,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from tinyzoo import recipe_text
 
-from flows.command import main
+from flows.command.main import main
 from storage import open_run
-from storage.fingerprint import FORMAT
-from storage.run import Run
+from storage.artifacts.fingerprint import FORMAT
+from storage.run.run import Run
 
 PLACE = Path(__file__).parent
 PAIR = ("painter", "ada")

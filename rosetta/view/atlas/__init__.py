@@ -52,7 +52,7 @@ keys that are models or images are their places as text.
               the images whose peak is lower
     maps: {grid: [y, x] by model, low: [], high: [] by model, image → [base64 or null by model]}
               of the first neuron's members, null where a model has none; of a map with finer positions, the highest
-              value of each part (:mod:`rosetta.view.pooling`)
+              value of each part (:mod:`rosetta.view.pictures.pooling`)
     scatter: {model → [[g, d]…]}   values at sampled positions of at most 64 images, on the pair's common grid
     near: [[concept, similarity]…]
 `image/<i>`

@@ -1,4 +1,4 @@
-"""Activation maps as bytes: small (see :mod:`rosetta.view.pooling`) and on their unit's own scale."""
+"""Activation maps as bytes: small (see :mod:`rosetta.view.pictures.pooling`) and on their unit's own scale."""
 
 import base64
 from typing import Any

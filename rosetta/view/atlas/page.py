@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from rosetta.view.atlas.script import json_text
-from rosetta.view.environment import environment
+from rosetta.view.templating import environment
 
 _PARTS = (
     "namespace", "dom", "text", "state", "data", "names", "search", "colour", "maps", "grid", "parts", "cards", "trust",

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from rosetta.view.heatmap import overlay
-from rosetta.view.sprite import webp
+from rosetta.view.pictures.heatmap import overlay
+from rosetta.view.pictures.sprite import webp
 
 THUMB = 128
 """Pixels of a side of a picture."""

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.units import Layer, Units
 from rosetta.zoo.maps.globs import matches, select
+from rosetta.zoo.maps.hidden_steps import is_seen
 from rosetta.zoo.maps.layout import Layout, NoMapError, tensor_in
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.maps.stages import cover_depth, spread, stage_outputs
-from rosetta.zoo.maps.unseen import is_seen
 
 _SUGGESTIONS = 4
 """Layers that an error names where a model has no default."""

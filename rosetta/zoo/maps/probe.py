@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rosetta.units import WHOLE, Grid
+from rosetta.zoo.maps.hidden_steps import is_seen, rehearsal
 from rosetta.zoo.maps.layout import Layout, NoMapError, Traits, layout_of, tensor_in
 from rosetta.zoo.maps.tokens import MOST_PREFIX_TOKENS
-from rosetta.zoo.maps.unseen import is_seen, rehearsal
 
 Shape = tuple[int, ...]
 

@@ -12,8 +12,8 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.zoo.weights.inert import ExcessError, Made, RefusedError
 from rosetta.zoo.weights.nvidia_pickle import is_nvidia, parse_nvidia
+from rosetta.zoo.weights.pickle_as_data import ExcessError, Made, RefusedError
 from rosetta.zoo.weights.source import FromFile, Shards
 from rosetta.zoo.weights.torch_save import class_of, is_torchscript, printable, read_saved
 

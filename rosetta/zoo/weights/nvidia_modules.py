@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rosetta.zoo.weights.inert import ExcessError, Made, Meter
+from rosetta.zoo.weights.pickle_as_data import ExcessError, Made, Meter
 from rosetta.zoo.weights.saved_tensors import PARAMETER, TENSORS, layout
 from rosetta.zoo.weights.statedict import MisfitError
 

@@ -4,8 +4,8 @@ Such a `.pkl` is a pickle of a dict with the entries `G`, `D` and `G_ema`. Each 
 `torch_utils.persistence` wrote as a call of `_reconstruct_persistent_obj` with the source of the module's class and the
 module's `__dict__`; to load one as it was meant is to execute that source. All that is wanted here lies in the
 `__dict__`: `_parameters`, `_buffers`, `_modules`, and the arguments of the constructor, `_init_args` and
-`_init_kwargs`. So the file is read as data (:mod:`rosetta.zoo.weights.inert`), and the network put together from what
-the calls would have been called with (:mod:`rosetta.zoo.weights.nvidia_modules`).
+`_init_kwargs`. So the file is read as data (:mod:`rosetta.zoo.weights.pickle_as_data`), and the network put together
+from what the calls would have been called with (:mod:`rosetta.zoo.weights.nvidia_modules`).
 """
 
 import re
@@ -17,8 +17,8 @@ from typing import Any
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.zoo.weights.inert import ExcessError, Made, Meter, RefusedError, Rules, read
 from rosetta.zoo.weights.nvidia_modules import MODULE, PACKAGES, SETTINGS, modules_of, networks_in, packed, tensors_of
+from rosetta.zoo.weights.pickle_as_data import ExcessError, Made, Meter, RefusedError, Rules, read
 from rosetta.zoo.weights.saved_tensors import MAGIC, PARAMETER, STORAGE, TENSORS, ZIP, Storage, read_legacy, read_zip
 
 _IN_BAND = "torch.storage._load_from_bytes"

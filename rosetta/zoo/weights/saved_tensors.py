@@ -1,4 +1,4 @@
-"""Storages and tensors of torch's among the records of a pickle (:mod:`rosetta.zoo.weights.inert`).
+"""Storages and tensors of torch's among the records of a pickle (:mod:`rosetta.zoo.weights.pickle_as_data`).
 
 `torch.save` keeps the numbers of tensors outside its pickle, where a persistent id stands for each storage: in a zip
 with one file for each, or, before PyTorch 1.6, behind the pickle. What a pickle may name, and which of its tensors are
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rosetta.zoo.weights.inert import Global, Made, Meter, Rules, read
+from rosetta.zoo.weights.pickle_as_data import Global, Made, Meter, Rules, read
 
 _DTYPES = {
     "Float": torch.float32,
@@ -100,7 +100,8 @@ def read_zip(
     Parameters
     ----------
     content, rules, meter
-        As of :func:`rosetta.zoo.weights.inert.read`, and so are the errors. Calls see storages with their bytes.
+        As of :func:`rosetta.zoo.weights.pickle_as_data.read`, and so are the errors. Calls see storages with their
+        bytes.
     admit
         Sees each part before it is read, and raises where that is not to be.
     """
@@ -133,8 +134,8 @@ def read_legacy(
     Parameters
     ----------
     content, rules, meter
-        As of :func:`rosetta.zoo.weights.inert.read`, and so are the errors. The bytes of the storages come last: calls
-        see them only in a second reading with the `storages` that the first has filled.
+        As of :func:`rosetta.zoo.weights.pickle_as_data.read`, and so are the errors. The bytes of the storages come
+        last: calls see them only in a second reading with the `storages` that the first has filled.
     """
     storages = {} if storages is None else storages
     magic, at = read(content, 0, rules, meter)

@@ -2,8 +2,8 @@
 
 Trainers put more into a checkpoint than tensors: arguments, metrics as NumPy scalars, configurations. torch reads those
 by calling their classes, or refuses the whole file. Here they become records that stand for them
-(:mod:`rosetta.zoo.weights.inert`); the tensors beside them are put together from their bytes, and nothing is imported
-or called.
+(:mod:`rosetta.zoo.weights.pickle_as_data`); the tensors beside them are put together from their bytes, and nothing is
+imported or called.
 """
 
 import io
@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rosetta.zoo.weights.inert import Global, Made, Meter, Rules
+from rosetta.zoo.weights.pickle_as_data import Global, Made, Meter, Rules
 from rosetta.zoo.weights.saved_tensors import PARAMETER, TENSORS, ZIP, Storage, layout, read_legacy, read_zip
 
 _PARAMETERS = (PARAMETER, f"{PARAMETER}_with_state")
@@ -40,7 +40,8 @@ def is_torchscript(content: bytes) -> bool:
 
 
 def read_saved(content: bytes) -> Any:
-    """What the file holds: tensors, plain values, dicts, and :class:`~rosetta.zoo.weights.inert.Made` for the rest.
+    """What the file holds: tensors, plain values, dicts, and :class:`~rosetta.zoo.weights.pickle_as_data.Made` for the
+    rest.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny import maps_of, statistics
 
 from rosetta.errors import UserError
-from rosetta.guidance.asked import edited_maps
+from rosetta.guidance.edited_maps import edited_maps
 from rosetta.guidance.edits import WHOLE, Add, Asked, Box, Join, Paste, Remove, Shift, Zoom, apply, clusters_of
 
 GRIDS = st.tuples(st.integers(1, 6), st.integers(1, 6))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import maps_of, statistics
 
-from rosetta.guidance.asked import edited_maps
+from rosetta.guidance.edited_maps import edited_maps
 from rosetta.guidance.edits import Add, Box, Join, Paste, Remove, Shift
 from rosetta.guidance.judge import judge
 

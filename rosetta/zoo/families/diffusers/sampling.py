@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from rosetta.errors import UserError
 from rosetta.zoo.families.diffusers.pipeline import Pipeline
 from rosetta.zoo.latents import draw_noise
-from rosetta.zoo.maps.unseen import is_rehearsal, unseen
+from rosetta.zoo.maps.hidden_steps import is_rehearsal, unseen
 
 STEPS = 50
 """Of making an image, where a recipe does not say."""

@@ -32,10 +32,10 @@ from rosetta.zoo.families.stylegan.arguments import (
     require_shapes,
 )
 from rosetta.zoo.families.stylegan.fit import channel_base, compare, layers_in, mapping_layers, shape_of
-from rosetta.zoo.families.stylegan.kaiser import PUBLISHED as PUBLISHED_BANDS
-from rosetta.zoo.families.stylegan.kaiser import Bands, schedule
 from rosetta.zoo.families.stylegan.mapping import StyleMapping
 from rosetta.zoo.families.stylegan.modulation import MAPPING_RATE
+from rosetta.zoo.families.stylegan.schedule import PUBLISHED as PUBLISHED_BANDS
+from rosetta.zoo.families.stylegan.schedule import Bands, schedule
 from rosetta.zoo.families.stylegan.synthesis import OUTPUT_SCALE, Filtering, Synthesis
 from rosetta.zoo.weights.statedict import MisfitError
 

@@ -24,9 +24,9 @@ from rosetta.zoo.families.stylegan.arguments import (
     require_shapes,
 )
 from rosetta.zoo.families.stylegan.fit import FoundLayer, channel_base, compare, layers_in, mapping_layers, shape_of
-from rosetta.zoo.families.stylegan.kaiser import PUBLISHED as PUBLISHED_BANDS
-from rosetta.zoo.families.stylegan.kaiser import Bands, Step, extend, schedule
 from rosetta.zoo.families.stylegan.modulation import MAPPING_RATE, Dense, normalise
+from rosetta.zoo.families.stylegan.schedule import PUBLISHED as PUBLISHED_BANDS
+from rosetta.zoo.families.stylegan.schedule import Bands, Step, extend, schedule
 from rosetta.zoo.families.stylegan.stylegan3 import GENERATOR, MAPPING, SYNTHESIS, told_bands, told_filtering
 from rosetta.zoo.families.stylegan.synthesis import OUTPUT_SCALE, Filtering, Synthesis, filters_of
 from rosetta.zoo.weights.statedict import MisfitError

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rosetta.zoo.families.stylegan.filtered import filtered_lrelu
-from rosetta.zoo.families.stylegan.kaiser import Signal, Step, lowpass, radial_lowpass
 from rosetta.zoo.families.stylegan.modulation import Dense, each_style
+from rosetta.zoo.families.stylegan.schedule import Signal, Step, lowpass, radial_lowpass
 
 _SLOPE = 0.2
 """Of every leaky ReLU below 0."""

@@ -20,7 +20,7 @@ from rosetta.view.atlas.rankings import choose_images, percentiles, strengths, s
 from rosetta.view.atlas.scatter import draw, values_at
 from rosetta.view.atlas.script import json_text, number, numbers, put
 from rosetta.view.atlas.sheets import card, sheet, thumbnail
-from rosetta.view.pooling import shrink
+from rosetta.view.pictures.pooling import shrink
 
 HOSTILE = [
     "</script><script>alert(1)</script>",

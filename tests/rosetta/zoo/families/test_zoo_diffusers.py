@@ -17,9 +17,9 @@ from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.families.diffusers.family import Diffusers
 from rosetta.zoo.latents import draw_noise
 from rosetta.zoo.maps.capture import Capture, choose_layers
+from rosetta.zoo.maps.hidden_steps import is_seen
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.maps.probe import probe
-from rosetta.zoo.maps.unseen import is_seen
 
 Load = Callable[..., zoo.Model]
 _CLASSES = torch.tensor([3, 980])

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
-from rosetta.zoo.families.stylegan.kaiser import schedule
+from rosetta.zoo.families.stylegan.schedule import schedule
 from rosetta.zoo.families.stylegan.stylegan3 import PUBLISHED, StyleGAN3, recognise
 from rosetta.zoo.families.stylegan.synthesis import Filtering, FourierFeatures
 

@@ -24,7 +24,7 @@ from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import Condition, ModelSpec
 from rosetta.zoo.families.stylegan import stylegan2, stylegan3, styleganxl
-from rosetta.zoo.families.stylegan.families import StyleGAN2, StyleGAN3, StyleGANXL
+from rosetta.zoo.families.stylegan.family import StyleGAN2, StyleGAN3, StyleGANXL
 
 Spec = Callable[..., ModelSpec]
 FACTS = Path(__file__).parent / "facts"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rosetta.zoo.families.stylegan import filtered
 from rosetta.zoo.families.stylegan.filtered import filtered_lrelu
-from rosetta.zoo.families.stylegan.kaiser import Bands, attenuation, lowpass, radial_lowpass, schedule
+from rosetta.zoo.families.stylegan.schedule import Bands, attenuation, lowpass, radial_lowpass, schedule
 from rosetta.zoo.families.stylegan.synthesis import Filtering, Layer
 
 

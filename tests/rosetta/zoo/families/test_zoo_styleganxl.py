@@ -26,7 +26,7 @@ from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import Condition, ModelSpec
 from rosetta.zoo.families.stylegan import stylegan3
-from rosetta.zoo.families.stylegan.kaiser import Bands, extend, schedule
+from rosetta.zoo.families.stylegan.schedule import Bands, extend, schedule
 from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
 from rosetta.zoo.families.stylegan.styleganxl import PUBLISHED, StyleGANXL, recognise
 from rosetta.zoo.families.stylegan.synthesis import Filtering

@@ -38,8 +38,8 @@ from rosetta.recipe import ModelSpec
 from rosetta.zoo.families.dcgan import DCGAN, Generator
 from rosetta.zoo.weights import saved_tensors
 from rosetta.zoo.weights.checkpoint import read_tensors
-from rosetta.zoo.weights.inert import Meter, Rules, read
 from rosetta.zoo.weights.nvidia_pickle import parse_nvidia
+from rosetta.zoo.weights.pickle_as_data import Meter, Rules, read
 from rosetta.zoo.weights.source import FromFile, tensors_sha256
 
 Spec = Callable[..., ModelSpec]

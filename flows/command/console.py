@@ -1,0 +1,79 @@
+"""What the command shows while it works: bars on a terminal, plain lines elsewhere, nothing of other programs."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from tasks.stage.logs import AboutFilter, formatter, wants_json
+from tasks.stage.progress import Advance, log, tracker
+
+
+@contextmanager
+def narrated() -> Iterator[None]:
+    """Show progress on standard error for as long as this lasts."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter())
+    handler.addFilter(AboutFilter())
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    console = Console(stderr=True)
+    try:
+        if console.is_terminal and not wants_json():
+            with _bars(console):
+                yield
+        else:
+            yield
+    finally:
+        log.removeHandler(handler)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Keep the log to itself for as long as this lasts: of checks that are made again with someone listening."""
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)  # of its children, too, which a disabled logger would let speak
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[None]:
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=console,
+    )
+
+    @contextmanager
+    def bar(title: str, total: int) -> Iterator[Advance]:
+        task = progress.add_task(title, total=total, note="")
+
+        def advance(more: int, note: str = "") -> None:
+            progress.update(task, advance=more, note=note)
+
+        yield advance
+
+    token = tracker.set(bar)
+    try:
+        with progress:
+            yield
+    finally:
+        tracker.reset(token)

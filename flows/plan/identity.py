@@ -1,0 +1,127 @@
+"""Which model a recipe means: what decides about its maps, and about a generator's images, as fingerprints hold it.
+
+A store knows how its model behaved (:mod:`rosetta.zoo.behaviour`) and with which code. While a finished store's model
+has the same recipe, weights and code, nothing is loaded: the store is believed. Else the model shows what it does, and
+where that is what the store holds, the store's own numbers go on being the model's fingerprint, for the last bits of a
+sketch differ between machines. With this code, too, the store is believed from then on
+(:mod:`storage.artifacts.agreed`). A user's own model may depend on anything, and always shows it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from rosetta.recipe import ModelSpec
+from rosetta.zoo.behaviour import Behaviour, agree, examine, made_with
+from storage.artifacts.fingerprint import IMAGE, MAPS, depends_of
+
+Attributes = Mapping[str, Any]
+
+_ELSEWHERE = {"name", "model", "weights", "sha256", "layers", "match", "condition", "control"}
+"""Fields of a recipe's model that an identity holds in its own way, or that decide nothing."""
+_FOUND = {"preprocessing", "units", MAPS, IMAGE}
+"""What no recipe says."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a fingerprint says of a model."""
+
+    depends: Mapping[str, Any]
+    """What decides: part of the fingerprint."""
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    """Versions of code, see :attr:`storage.artifacts.fingerprint.Fingerprint.made_with`."""
+    agreed: Mapping[str, Any] = field(default_factory=dict)
+    """The same by the fingerprint of a store that agreed with the model when it was loaded; to be kept."""
+
+
+Finder = Callable[[ModelSpec, str, Sequence[Attributes], Mapping[str, Any]], Identity]
+""":func:`of_maps` or :func:`of_images`."""
+
+
+def of_recipe(spec: ModelSpec, weights_sha256: str) -> dict[str, Any]:
+    """What a recipe says that decides about a model. Its name does not, nor where its weights lie."""
+    told = spec.condition.model_dump(mode="json", exclude_none=True)
+    return {
+        "model": spec.model,
+        "weights_sha256": weights_sha256,
+        "layers": list(spec.layers) if spec.layers is not None else None,
+        "match": spec.match,
+        **({"condition": told} if told else {}),
+        **spec.model_dump(mode="json", exclude_none=True, exclude=_ELSEWHERE),
+    }
+
+
+def of_maps(spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes], agreed: Mapping[str, Any]) -> Identity:
+    """A model's part of an activation store's fingerprint.
+
+    Parameters
+    ----------
+    stores
+        Attributes of the stores that may hold its maps, the likeliest first.
+    agreed
+        What they agreed with before (:func:`storage.artifacts.agreed.known`).
+
+    Raises
+    ------
+    UserError
+        It has to be loaded, and cannot be.
+    """
+    recipe, code = of_recipe(spec, weights_sha256), made_with(spec.model)
+    found = [store for store in stores if _has(store, "model", recipe)]
+    for store in found:
+        if _is_believed(store, "model", MAPS, spec, code, agreed):
+            return Identity(store["depends"]["model"], code)
+    now = examined(spec, weights_sha256)
+    layers = [[layer.name, layer.channels, *layer.grid] for layer in now.units.layers]
+    fresh = {**recipe, "preprocessing": now.preprocessing, "units": layers, MAPS: now.maps}
+    settled = [{**fresh, MAPS: _settled(depends_of(store)["model"].get(MAPS, {}), now.maps)} for store in found]
+    for store, one in zip(found, settled, strict=True):
+        # One of an earlier version has no sketches; what it does say has to be so.
+        if all(one.get(key) == value for key, value in depends_of(store)["model"].items()):
+            return Identity(store["depends"]["model"], code, {store["fingerprint"]: code})
+    return Identity(next(iter(settled), fresh), code)
+
+
+def of_images(
+    spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes], agreed: Mapping[str, Any]
+) -> Identity:
+    """A generator's part of the fingerprint of its images, as :func:`of_maps`."""
+    recipe, code = of_recipe(spec, weights_sha256), made_with(spec.model)
+    found = [store for store in stores if _has(store, "generator", recipe)]
+    for store in found:
+        if _is_believed(store, "generator", IMAGE, spec, code, agreed):
+            return Identity(store["depends"]["generator"], code)
+    fresh = {**recipe, IMAGE: examined(spec, weights_sha256).image}
+    for store in found:
+        held = store["depends"]["generator"]
+        if IMAGE not in held or agree(held[IMAGE], fresh[IMAGE]):
+            return Identity(held, code, {store["fingerprint"]: code})
+    return Identity(fresh, code)
+
+
+@lru_cache(maxsize=64)
+def examined(spec: ModelSpec, weights_sha256: str) -> Behaviour:
+    """:func:`rosetta.zoo.behaviour.examine`, once for each model and its weights."""
+    return examine(spec)
+
+
+def _has(store: Attributes, part: str, recipe: Mapping[str, Any]) -> bool:
+    """Whether a store is of what a recipe says."""
+    held = store["depends"].get(part)
+    return isinstance(held, Mapping) and {key: held[key] for key in held.keys() - _FOUND} == recipe
+
+
+def _is_believed(
+    store: Attributes, part: str, measured: str, spec: ModelSpec, code: Mapping[str, str], agreed: Mapping[str, Any]
+) -> bool:
+    if spec.model.startswith("python:") or not store.get("complete"):
+        return False
+    made_so = measured in store["depends"][part] and store.get("made_with") == code
+    return made_so or agreed.get(store["fingerprint"]) == code
+
+
+def _settled(held: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Sketches of today, but those of a store where they agree with them."""
+    return {layer: held[layer] if layer in held and agree(held[layer], one) else one for layer, one in now.items()}

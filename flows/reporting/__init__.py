@@ -1,0 +1,1 @@
+"""How a run reports itself: the embedded Prefect server, links and summaries on Prefect's page."""

@@ -1,0 +1,62 @@
+"""Which matches mean something: the stages of the flow `mine`, and a flow of their own over a run that is there."""
+
+from collections.abc import Sequence
+
+from prefect import flow
+
+from flows.locking import holding
+from flows.plan.gather import survey_root
+from flows.plan.plan import Survey
+from flows.stages import cluster_of, dictionary_stages, judging_stages
+from rosetta.errors import UserError
+from rosetta.recipe import Recipe, parse_recipe
+from storage.artifacts import provenance
+from storage.filesystem.root import Root
+from storage.upkeep.sealing import seal_finished
+from storage.upkeep.status import artifacts, require_run
+from tasks.dump.features import write_features
+from tasks.stage.stage import Stage
+
+
+def prepared(root: str, changes: Sequence[str] = ()) -> Survey:
+    """A run that is to be judged, with some of its recipe changed; nothing is written.
+
+    Raises
+    ------
+    UserError
+        There is no run, it is not mined to its end, or more than how it is judged is to be changed.
+    """
+    place = Root(root)
+    require_run(place)
+    for change in changes:
+        if not change.startswith("trust."):
+            raise UserError(
+                f"--set {change!r}: only trust.… can be changed of a mined run; mine it anew for anything else"
+            )
+    text = place.read_bytes(provenance.RECIPE).decode("utf-8", errors="replace")
+    recipe = parse_recipe(text, f"{place.shown}/{provenance.RECIPE}", root, changes)
+    missing = [entry.artifact for entry in artifacts(place) if entry.state != "complete" and _needed(entry.artifact)]
+    if missing:
+        raise UserError(
+            f"{place.shown} is not mined to its end ({missing[0]} is not complete); run rosetta mine on it first"
+        )
+    return survey_root(place, recipe)
+
+
+def _needed(artifact: str) -> bool:
+    return artifact.startswith(("images", "activations", "correlations")) or artifact == "tables/buddies.parquet"
+
+
+@flow(name="trust", flow_run_name="trust {recipe.name}", validate_parameters=True)
+def trust(recipe: Recipe) -> tuple[Stage, ...]:
+    """Judge every match of a mined run, and write the dictionary and its page anew."""
+    plan = survey_root(Root(recipe.root), recipe)
+    plan.root.require_writable()
+    with holding(plan.root):
+        provenance.write_recipe(plan.root, recipe)
+        stages = [write_features(plan.root, plan.features)]
+        with cluster_of(plan, True) as cluster:
+            stages += judging_stages(plan, plan.setting(cluster))
+        stages += dictionary_stages(plan)
+        seal_finished(plan.root)
+    return tuple(stages)

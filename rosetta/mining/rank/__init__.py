@@ -1,0 +1,1 @@
+"""Spearman correlation: exact ranks where they fit, sketches where they do not."""

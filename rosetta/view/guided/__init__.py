@@ -1,0 +1,1 @@
+"""The page of an inversion or edit."""

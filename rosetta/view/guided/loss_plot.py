@@ -1,0 +1,115 @@
+"""The plot of a guided image: how each term of the loss went, step by step."""
+
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from rosetta.view.plots import svg
+
+_LONGEST = 30
+"""Characters of a name that a panel has room for."""
+
+_ACROSS = 3
+"""Panels side by side, at most."""
+
+_WIDTH, _HEIGHT = 2.55, 1.6
+"""Inches that a panel takes with its numbers and its name."""
+
+_DASHES: tuple[tuple[float, ...], ...] = ((), (4.0, 1.6), (1.2, 1.4))
+_LOOKS = tuple(product(_DASHES, (svg.ACCENT, svg.CONTROL, svg.INK, svg.QUIET)))
+"""Dashes and colour of the first, second … guidance; every fourth starts the colours anew with other dashes."""
+
+
+def _line(name: str) -> str:
+    """A name on one line, cut at the end."""
+    line = " ".join(name.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def _pen(place: int) -> Line2D:
+    """An empty line that looks like the guidance at `place`."""
+    dashes, colour = _LOOKS[place % len(_LOOKS)]
+    return Line2D([], [], color=colour, linewidth=1.2, linestyle=(0, dashes) if dashes else "solid")
+
+
+def _panel(axes: Axes, term: str, lines: Mapping[int, npt.NDArray[np.float64]]) -> None:
+    """Draw one term: a line per guidance, by the guidance's place."""
+    for place, values in lines.items():
+        drawn = _pen(place)
+        drawn.set_data(np.arange(len(values)), values)
+        # A number without neighbours makes no line.
+        finite = np.isfinite(values)
+        beside = np.concatenate(([False], finite, [False]))
+        if np.any(finite & ~beside[:-2] & ~beside[2:]):
+            drawn.set(marker="o", markersize=2.5)
+        axes.add_line(drawn)
+    axes.autoscale_view(scalex=False)
+    # All steps, also where a line has gaps at its ends.
+    last = max(len(values) for values in lines.values()) - 1
+    axes.set_xlim(-max(0.03 * last, 0.3), last + max(0.03 * last, 0.3))
+    axes.set_title(_line(term), loc="left", size=8.5, weight="bold", pad=5)
+    axes.set_xlabel("step", size=7.5, labelpad=1.5)
+    axes.tick_params(length=2.5, labelsize=7.5)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color=svg.FAINT, linewidth=0.5, alpha=0.7)
+
+
+def loss_traces(traces: Mapping[str, Mapping[str, npt.NDArray[np.floating]]]) -> str:
+    """How the terms of a loss went, a small panel for each, on its own scale.
+
+    Parameters
+    ----------
+    traces
+        Term → guidance → (step,) values. What is not finite leaves a gap; a line without any finite value is left
+        out, and so is a term without lines. A guidance looks the same in all panels, and in all plots whose
+        guidances come in the same order.
+
+    Returns
+    -------
+    str
+        SVG text, see :func:`rosetta.view.plots.svg.text`; empty when there is nothing to draw.
+    """
+    labels = dict.fromkeys(label for labelled in traces.values() for label in labelled)
+    places = {label: place for place, label in enumerate(labels)}
+    panels: dict[str, dict[int, npt.NDArray[np.float64]]] = {}
+    for term, labelled in traces.items():
+        for label, values in labelled.items():
+            flat = np.asarray(values, dtype=np.float64).ravel()
+            if np.isfinite(flat).any():
+                panels.setdefault(term, {})[places[label]] = np.where(np.isfinite(flat), flat, np.nan)
+    if not panels:
+        return ""
+    shown = [label for label, place in places.items() if any(place in lines for lines in panels.values())]
+    down = -(-len(panels) // _ACROSS)
+    across = -(-len(panels) // down)
+    # Inches; a letter of the legend is set 0.075 wide, its sample of the line and the space around it 0.6.
+    width = _WIDTH * across
+    beside = max(1, min(len(shown), int(width / (0.6 + 0.075 * max(len(_line(label)) for label in shown)))))
+    top = 0.08 + 0.18 * -(-len(shown) // beside) if len(shown) > 1 else 0.0
+    height = _HEIGHT * down + top
+    with svg.style():
+        figure = Figure(figsize=(width, height))
+        grid = figure.add_gridspec(
+            down, across, wspace=0.34, hspace=0.72, left=0.5 / width, right=1.0 - 0.08 / width,
+            bottom=0.4 / height, top=1.0 - (top + 0.26) / height,
+        )  # fmt: skip
+        for index, (term, lines) in enumerate(panels.items()):
+            _panel(figure.add_subplot(grid[divmod(index, across)]), term, lines)
+        if len(shown) > 1:
+            legend = figure.legend(
+                [_pen(places[label]) for label in shown], [str(place) for place in range(len(shown))],
+                loc="upper left", ncols=beside, bbox_to_anchor=(0.45 / width, 1.0), borderaxespad=0.0, borderpad=0.1,
+                handlelength=1.8, columnspacing=2.0, fontsize=8.5,
+            )  # fmt: skip
+            # Set afterwards: matplotlib drops a label that starts with an underscore.
+            for text, label in zip(legend.get_texts(), shown, strict=True):
+                text.set_text(_line(label))
+        return svg.text(figure, f"Loss by step: {', '.join(panels)}", crop=True)

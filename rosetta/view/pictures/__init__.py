@@ -1,0 +1,1 @@
+"""Images out of activation maps: heat maps, sprites, contact sheets."""

@@ -1,0 +1,1 @@
+"""Plots of a run: SVG for pages, matplotlib axes for notebooks and print."""

@@ -1,0 +1,282 @@
+"""`activations/<model>.zarr`: the activation maps of one model, labelled, in blocks of images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from rosetta.units import WHOLE, Layer, Units
+from storage.artifacts import layout as zarrs
+from storage.artifacts.blocks import block_count, block_slice
+from storage.artifacts.fingerprint import Fingerprint
+from storage.filesystem.root import Root
+
+Float64 = npt.NDArray[np.float64]
+
+
+def path(model: str) -> str:
+    """Where a model's activations lie under the root."""
+    return f"activations/{model}.zarr"
+
+
+@dataclass(frozen=True)
+class LayerBlock:
+    """One layer over one block of images, as it goes to the store."""
+
+    activation: npt.NDArray[Any]
+    """(image, channel, y, x) in the layer's stored dtype."""
+    peak: npt.NDArray[np.float32]
+    """(image, channel) each map's maximum."""
+    mean: Float64
+    """(channel,) over the block's images and positions."""
+    square: Float64
+    """(channel,) sum of squared deviations from that mean."""
+
+
+@dataclass(frozen=True)
+class ActivationStore:
+    """The activation maps of one model.
+
+    Beside what a reader wants (`activation`, `peak`, `mean`, `std` of each layer) the root keeps `moments`, mean and
+    the sum of squared deviations of every unit in every block, so that a run that was cut short ends with the same
+    statistics to the last bit. `frames` says by layer which part of the image its module's own grid covers, where
+    that is more than the image, in fractions (y0, x0, y1, x1); maps are cropped to the image.
+    """
+
+    model: str
+    group: zarr.Group
+
+    @classmethod
+    def create(
+        cls,
+        root: Root,
+        model: str,
+        fingerprint: Fingerprint,
+        *,
+        units: Units,
+        images: int,
+        block: int,
+        dtypes: Mapping[str, str],
+        attributes: Mapping[str, Any],
+    ) -> "ActivationStore":
+        """Lay the store out.
+
+        Parameters
+        ----------
+        block
+            Images in a chunk, the same in every layer.
+        dtypes
+            By layer name: how its activations are stored.
+        attributes
+            What the root says of the model.
+        """
+        group = zarrs.create_store(root, path(model))
+        blocks = block_count(images, block)
+        zarrs.create_array(
+            group, "written", shape=(blocks,), chunks=(1,), dtype="bool", dimensions=("block",), fill=False
+        )
+        zarrs.create_array(
+            group,
+            "moments",
+            shape=(blocks, 2, len(units)),
+            chunks=(1, 2, len(units)),
+            dtype="float64",
+            dimensions=("block", "moment", "unit"),
+        )
+        for layer, span in units.spans():
+            _create_layer(group.create_group(layer.name), layer, span, images, block, dtypes[layer.name])
+        layers = [[layer.name, layer.channels, *layer.grid] for layer in units.layers]
+        frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
+        laid_out = {"layers": layers, "frames": frames, "block": block, "images": images}
+        zarrs.seal_layout(group, fingerprint, {**attributes, **laid_out})
+        return cls(model, group)
+
+    @classmethod
+    def open(cls, root: Root, model: str, fingerprint: Fingerprint) -> "ActivationStore | None":
+        """The store to go on with, or None.
+
+        Raises
+        ------
+        UserError
+            It was made from something else.
+        """
+        group = zarrs.open_existing(root, path(model))
+        if group is None:
+            return None
+        fingerprint.require_match(path(model), group.attrs)
+        return cls(model, group)
+
+    @classmethod
+    def read(cls, root: Root, model: str) -> "ActivationStore":
+        """A finished store.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none, or it is not finished.
+        """
+        return cls(model, zarrs.open_complete(root, path(model)))
+
+    @property
+    def units(self) -> Units:
+        """The model's units."""
+        rows: Any = self.group.attrs["layers"]
+        # Stores from before maps were cropped to the image state no frames.
+        frames: Any = self.group.attrs.get("frames", {})
+        return Units(
+            tuple(
+                Layer(name, channels, (height, width), tuple(frames.get(name, WHOLE)))
+                for name, channels, height, width in rows
+            )
+        )
+
+    @property
+    def images(self) -> int:
+        """Images of the run."""
+        return _int(self.group.attrs["images"])
+
+    @property
+    def block(self) -> int:
+        """Images in a chunk."""
+        return _int(self.group.attrs["block"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is in."""
+        return bool(self.group.attrs.get("complete"))
+
+    @property
+    def digest(self) -> str:
+        """The store's fingerprint."""
+        return str(self.group.attrs["fingerprint"])
+
+    def written(self) -> npt.NDArray[np.bool_]:
+        """(block,) which blocks are in."""
+        return zarrs.markers(self.group)
+
+    def dtypes(self) -> dict[str, str]:
+        """By layer name: how its activations are stored."""
+        return {layer.name: str(self._array(layer.name, "activation").dtype) for layer in self.units.layers}
+
+    @property
+    def image_digest(self) -> str:
+        """The fingerprint of the images that the maps come from."""
+        depends: Any = self.group.attrs["depends"]
+        return str(depends.get("images", ""))
+
+    def maps(self, layer: str, images: slice, channels: slice = slice(None)) -> npt.NDArray[Any]:
+        """(image, channel, y, x) of one layer as stored."""
+        return np.asarray(self._array(layer, "activation")[images, channels])
+
+    def peaks(self, layer: str) -> npt.NDArray[np.float32]:
+        """(image, channel) each map's maximum."""
+        return np.asarray(self._array(layer, "peak")[:])
+
+    def mean(self) -> Float64:
+        """(unit,) over all images and positions of the native grid."""
+        return self._over_layers("mean")
+
+    def std(self) -> Float64:
+        """(unit,) population standard deviation; 0 for units that hold one single value."""
+        return self._over_layers("std")
+
+    def maximum(self) -> npt.NDArray[np.float32]:
+        """(unit,) the highest value over all images and positions."""
+        return np.concatenate([self.peaks(layer.name).max(axis=0) for layer in self.units.layers])
+
+    def write(self, block: int, layers: Mapping[str, LayerBlock]) -> None:
+        """Write one block of every layer, then its marker."""
+        images = block_slice(block, self.block, self.images)
+        for name, part in layers.items():
+            self._array(name, "activation")[images] = part.activation
+            self._array(name, "peak")[images] = part.peak
+        parts = [layers[layer.name] for layer in self.units.layers]
+        moments = [np.concatenate([part.mean for part in parts]), np.concatenate([part.square for part in parts])]
+        self._array("moments")[block] = np.stack(moments)
+        self._array("written")[block] = True
+
+    def finish(self) -> None:
+        """Put the blocks' moments together, in the order of the blocks, and say that everything is in."""
+        sizes = [block_slice(block, self.block, self.images) for block in range(len(self.written()))]
+        counts = np.array([images.stop - images.start for images in sizes])
+        moments = np.asarray(self._array("moments")[:])
+        for layer, span in self.units.spans():
+            means, squares = moments[:, 0, span], moments[:, 1, span]
+            mean, variance = combine_moments(counts, means, squares, layer.grid[0] * layer.grid[1])
+            self._array(layer.name, "mean")[:] = mean
+            self._array(layer.name, "std")[:] = np.sqrt(variance)
+        zarrs.complete(self.group)
+
+    def _over_layers(self, name: str) -> Float64:
+        return np.concatenate([np.asarray(self._array(layer.name, name)[:]) for layer in self.units.layers])
+
+    def _array(self, *names: str) -> zarr.Array:
+        return zarrs.array_of(self.group, *names)
+
+
+def combine_moments(
+    counts: npt.NDArray[Any], means: Float64, squares: Float64, positions: int
+) -> tuple[Float64, Float64]:
+    """Mean and population variance of a whole from those of its blocks (Chan, Golub, LeVeque 1979).
+
+    Parameters
+    ----------
+    counts
+        (block,) images of each.
+    means, squares
+        (block, channel) mean and sum of squared deviations of each.
+    positions
+        Positions of a map.
+
+    Returns
+    -------
+    mean, variance
+        (channel,) each. A channel that holds one single value has variance 0 exactly.
+    """
+    total, mean, square = 0, np.zeros(means.shape[1]), np.zeros(means.shape[1])
+    for images, block_mean, block_square in zip(counts * positions, means, squares, strict=True):
+        delta = block_mean - mean
+        total += int(images)
+        mean = mean + delta * (images / total)
+        square = square + block_square + delta**2 * (images * (total - images) / total)
+    return mean, square / total
+
+
+def _create_layer(group: zarr.Group, layer: Layer, span: slice, images: int, block: int, dtype: str) -> None:
+    zarrs.create_array(
+        group,
+        "activation",
+        shape=(images, layer.channels, *layer.grid),
+        chunks=(block, layer.channels, *layer.grid),
+        dtype=dtype,
+        dimensions=("image", "channel", "y", "x"),
+        coordinates="unit",
+    )
+    zarrs.create_array(
+        group,
+        "peak",
+        shape=(images, layer.channels),
+        chunks=(block, layer.channels),
+        dtype="float32",
+        dimensions=("image", "channel"),
+        coordinates="unit",
+    )
+    for name in ("mean", "std"):
+        zarrs.create_array(
+            group,
+            name,
+            shape=(layer.channels,),
+            chunks=(layer.channels,),
+            dtype="float64",
+            dimensions=("channel",),
+            fill=float("nan"),
+            coordinates="unit",
+        )
+    zarrs.create_labels(group, "unit", np.arange(span.start, span.stop, dtype=np.int32), "channel")
+
+
+def _int(value: Any) -> int:
+    return int(value)

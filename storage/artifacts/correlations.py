@@ -1,0 +1,65 @@
+"""A pair's store with the correlation of every unit of one model with every unit of another."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from rosetta.mining.factors import PANEL
+from storage.artifacts import layout as zarrs
+from storage.artifacts.pairs import PairStore, Panel, panel_slice, path
+from storage.filesystem.root import Root
+
+
+@dataclass(frozen=True)
+class CorrelationStore(PairStore):
+    """`pearson` (unit_a, unit_b), one panel a chunk."""
+
+    keep = "matrix"
+
+    @staticmethod
+    def _lay_out(group: zarr.Group, units_a: int, units_b: int, k: int) -> None:
+        zarrs.create_array(
+            group,
+            "pearson",
+            shape=(units_a, units_b),
+            chunks=(min(PANEL, units_a), min(PANEL, units_b)),
+            dtype="float32",
+            dimensions=("unit_a", "unit_b"),
+            fill=float("nan"),
+            coordinates="layer_a channel_a layer_b channel_b",
+        )
+
+    @classmethod
+    def read(cls, root: Root, a: str, b: str) -> "CorrelationStore":
+        """A finished store.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none, or it is not finished.
+        """
+        return cls(zarrs.open_complete(root, path(a, b)))
+
+    def pearson(self) -> npt.NDArray[np.float32]:
+        """(unit_a, unit_b) float32, all of it."""
+        return np.asarray(self._array("pearson")[:])
+
+    def part(self, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+        """(row, column) float32 of some units of either model."""
+        return np.asarray(self._array("pearson")[rows, columns])
+
+    def bands(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+        """Whole rows, a panel high: which units of A, and their (unit_a, unit_b) correlations."""
+        rows = self.units[0]
+        for start in range(0, rows, PANEL):
+            span = slice(start, min(start + PANEL, rows))
+            yield span, np.asarray(self._array("pearson")[span])
+
+    def write(self, panel: Panel, pearson: npt.NDArray[np.float32]) -> None:
+        """Write one panel, then its marker."""
+        rows, columns = self.units
+        self._array("pearson")[panel_slice(panel[0], rows), panel_slice(panel[1], columns)] = pearson
+        self._mark(panel)

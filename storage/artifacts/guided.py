@@ -1,0 +1,255 @@
+"""`inversions/<name>/` and `edits/<name>/`: the images, latents and losses of guided searches, in batches of images.
+
+Latents, and classes where G takes them, are all that it needs to make the results again.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import zarr
+
+from rosetta.errors import UserError
+from storage.artifacts import layout as zarrs
+from storage.artifacts import tables
+from storage.artifacts.blocks import block_count, block_slice
+from storage.artifacts.fingerprint import Fingerprint, first_difference
+from storage.artifacts.seals import break_seal
+from storage.filesystem.root import Root
+
+Kind = Literal["inversions", "edits"]
+KINDS: tuple[Kind, ...] = ("inversions", "edits")
+RESULT = "result.zarr"
+"""Its store, in the folder of an inversion or an edit."""
+Pixels = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
+Classes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search left for one batch of images."""
+
+    start: Float32
+    """(image, …) latents where it began."""
+    latent: Float32
+    """(image, …) latents where it ended."""
+    frames: Pixels
+    """(image, frame, y, x, rgb) the images of the way; the last is the result."""
+    loss: Float32
+    """(image, step, term) each term's value; NaN where a term took no part."""
+
+
+@dataclass(frozen=True)
+class GuidedStore:
+    """`result.zarr`: searches for the same images under one or more kinds of guidance."""
+
+    group: zarr.Group
+
+    @classmethod
+    def create(
+        cls,
+        root: Root,
+        where: str,
+        fingerprint: Fingerprint,
+        *,
+        guidance: Sequence[str],
+        sources: Sequence[str],
+        targets: Pixels | None,
+        classes: Classes | None,
+        size: tuple[int, int],
+        latent: Mapping[str, int],
+        frame_steps: Sequence[int],
+        steps: int,
+        terms: Sequence[str],
+        batch: int,
+    ) -> "GuidedStore":
+        """Lay the store out.
+
+        Parameters
+        ----------
+        where
+            `inversions/<name>` or `edits/<name>`.
+        sources
+            (image,) what each image was called.
+        targets
+            (image, y, x, rgb) what is inverted, or the images before an edit; None where there is nothing to see.
+        classes
+            (image,) what G is told beside the latents, where it is conditional.
+        size
+            Height and width of the images that G makes.
+        latent
+            Axes of one image's latents.
+        """
+        path = f"{where}/{RESULT}"
+        break_seals(root, where)
+        group = zarr.create_group(root.store(path), overwrite=True)
+        kinds, images = len(guidance), len(sources)
+        zarrs.create_labels(group, "guidance", list(guidance), "guidance")
+        zarrs.create_labels(group, "source", list(sources), "image")
+        zarrs.create_labels(group, "frame", np.asarray(frame_steps, np.int32), "frame")
+        zarrs.create_labels(group, "term", list(terms), "term")
+        if targets is not None:
+            zarrs.create_array(
+                group,
+                "target",
+                shape=targets.shape,
+                chunks=(batch, *targets.shape[1:]),
+                dtype="uint8",
+                dimensions=("image", "y", "x", "rgb"),
+                coordinates="source",
+            )[:] = targets
+        if classes is not None:
+            zarrs.create_labels(group, "class", classes, "image")
+        arrays: dict[str, tuple[str, dict[str, int], Any]] = {
+            "frames": ("uint8", {"frame": len(frame_steps), "y": size[0], "x": size[1], "rgb": 3}, 0),
+            "result": ("uint8", {"y": size[0], "x": size[1], "rgb": 3}, 0),
+            "start": ("float32", dict(latent), 0),
+            "latent": ("float32", dict(latent), 0),
+            "loss": ("float32", {"step": steps + 1, "term": len(terms)}, float("nan")),
+        }
+        for name, (dtype, axes, fill) in arrays.items():
+            zarrs.create_array(
+                group,
+                name,
+                shape=(kinds, images, *axes.values()),
+                chunks=(1, min(batch, images), *axes.values()),
+                dtype=dtype,
+                dimensions=("guidance", "image", *axes),
+                fill=fill,
+                coordinates="source",
+            )
+        zarrs.create_array(
+            group,
+            "written",
+            shape=(kinds, block_count(images, batch)),
+            chunks=(1, 1),
+            dtype="bool",
+            dimensions=("guidance", "block"),
+            fill=False,
+        )
+        zarrs.seal_layout(group, fingerprint, {"block": batch})
+        return cls(group)
+
+    @classmethod
+    def open(cls, root: Root, where: str, fingerprint: Fingerprint) -> "GuidedStore | None":
+        """The store to go on with, or None.
+
+        Raises
+        ------
+        UserError
+            The name is in use by a search for something else.
+        """
+        require_free(root, where, fingerprint)
+        group = zarrs.open_existing(root, f"{where}/{RESULT}")
+        return None if group is None else cls(group)
+
+    @classmethod
+    def read(cls, root: Root, where: str) -> "GuidedStore":
+        """A finished store.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none, or it is not finished.
+        """
+        return cls(zarrs.open_complete(root, f"{where}/{RESULT}"))
+
+    @property
+    def sources(self) -> list[str]:
+        """(image,) what each image was called."""
+        return [str(name) for name in np.asarray(self._array("source")[:])]
+
+    @property
+    def guidance(self) -> list[str]:
+        """The kinds of guidance."""
+        return [str(name) for name in np.asarray(self._array("guidance")[:])]
+
+    @property
+    def terms(self) -> list[str]:
+        """Names of the losses."""
+        return [str(name) for name in np.asarray(self._array("term")[:])]
+
+    @property
+    def frame_steps(self) -> list[int]:
+        """(frame,) after how many steps each was taken."""
+        return [int(step) for step in np.asarray(self._array("frame")[:])]
+
+    @property
+    def batch(self) -> int:
+        """Images in a batch."""
+        return int(self._array("frames").chunks[1])
+
+    def missing(self) -> list[tuple[int, slice]]:
+        """Guidance and images of each batch that is not there yet."""
+        images = len(self.sources)
+        written = zarrs.markers(self.group)
+        return [(int(kind), block_slice(int(block), self.batch, images)) for kind, block in np.argwhere(~written)]
+
+    def targets(self, images: slice = slice(None)) -> Pixels | None:
+        """(image, y, x, rgb), or None where there are none."""
+        return np.asarray(self._array("target")[images]) if "target" in self.group else None
+
+    def classes(self, images: slice = slice(None)) -> Classes | None:
+        """(image,) of a conditional generator, else None."""
+        return np.asarray(self._array("class")[images]) if "class" in self.group else None
+
+    def found(self, name: str, images: slice = slice(None)) -> npt.NDArray[Any]:
+        """(guidance, image, …) `result`, `frames`, `start`, `latent` or `loss`."""
+        return np.asarray(self._array(name)[:, images])
+
+    def write(self, kind: int, images: slice, found: Found) -> None:
+        """Write one batch, then its marker."""
+        place = kind, images
+        for name, values in (("frames", found.frames), ("start", found.start), ("latent", found.latent)):
+            self._array(name)[place] = values
+        self._array("result")[place] = found.frames[:, -1]
+        self._array("loss")[place] = found.loss
+        self._array("written")[kind, images.start // self.batch] = True
+
+    def finish(self) -> None:
+        """Say that everything is in, unless that has been said."""
+        if not self.group.attrs.get("complete"):
+            zarrs.complete(self.group)
+
+    def _array(self, name: str) -> zarr.Array:
+        return zarrs.array_of(self.group, name)
+
+
+def break_seals(root: Root, where: str) -> None:
+    """To be called before anything of an inversion or an edit is changed."""
+    break_seal(root, where)
+    break_seal(root, f"{where}/{RESULT}")
+
+
+def require_free(root: Root, where: str, fingerprint: Fingerprint) -> None:
+    """Whether a name is new, or that of the very same search.
+
+    Raises
+    ------
+    UserError
+        It is in use by a search for something else; says what differs.
+    """
+    found = zarrs.stored_attributes(root, f"{where}/{RESULT}")
+    if found is not None and found["fingerprint"] != fingerprint.digest:
+        difference = first_difference(found["depends"], json.loads(json.dumps(fingerprint.depends)))
+        raise UserError(f"{where} is in use by another search ({difference}); give another --name, or --replace")
+
+
+def write_table(root: Root, where: str, table: str, frame: pd.DataFrame, fingerprint: Fingerprint) -> None:
+    """Write a table beside a search's store: `metrics`, `coefficients`."""
+    break_seal(root, where)
+    root.write_bytes(f"{where}/{table}.parquet", tables.encode(frame, fingerprint))
+
+
+def read_table(root: Root, where: str, table: str, fingerprint: Fingerprint) -> pd.DataFrame | None:
+    """A table beside a search's store, or None where there is none made from the same."""
+    path = f"{where}/{table}.parquet"
+    if not root.exists(path):
+        return None
+    content = root.read_bytes(path)
+    return tables.decode(content) if tables.attributes_of(content).get("fingerprint") == fingerprint.digest else None

@@ -1,0 +1,186 @@
+"""How this project lays out Zarr: format 3, dimension names, zstd and crc32c, and when a store counts as complete."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.abc.store import Store
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from rosetta.errors import UserError
+from storage.artifacts.fingerprint import Fingerprint, require_known_format
+from storage.artifacts.seals import break_seal
+from storage.artifacts.shared import Place, place_of
+from storage.filesystem.root import Root
+
+# By default a chunk of nothing but zeros is not written, and then no one can tell it from a chunk that got lost.
+zarr.config.set({"array.write_empty_chunks": True})
+
+_LEVEL = -1
+"""The low bits of activations are noise to a compressor. Level -1 still takes out runs of zeros, at gigabytes a second;
+level 1 makes stores of float16 maps 8 % smaller and reads and writes them several times slower."""
+
+
+def create_array(
+    group: zarr.Group,
+    name: str,
+    *,
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    dtype: Any,
+    dimensions: Sequence[str],
+    fill: Any = 0,
+    attributes: Mapping[str, Any] | None = None,
+    coordinates: str | None = None,
+) -> zarr.Array:
+    """An array as all of this project's arrays are.
+
+    `coordinates` names, separated by blanks, the other arrays that xarray is to take for coordinates.
+    """
+    extra = {"coordinates": coordinates} if coordinates else {}
+    return group.create_array(
+        name,
+        shape=tuple(shape),
+        chunks=tuple(max(1, size) for size in chunks),
+        dtype=dtype,
+        fill_value=fill,
+        dimension_names=tuple(dimensions),
+        compressors=(ZstdCodec(level=_LEVEL), Crc32cCodec()),
+        attributes={**(attributes or {}), **extra},
+    )
+
+
+def array_of(group: zarr.Group, *path: str) -> zarr.Array:
+    """An array of a group, by the names that lead to it."""
+    array = group["/".join(path)]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def markers(group: zarr.Group) -> npt.NDArray[np.bool_]:
+    """(…,) which blocks of a store are in. A marker that cannot be read says nothing: its block is to be made."""
+    array = array_of(group, "written")
+    try:
+        return np.asarray(array[...])
+    except ValueError:  # its checksum
+        found = np.zeros(array.shape, dtype=np.bool_)
+        for place in np.ndindex(array.shape):
+            with suppress(ValueError):
+                found[place] = array[place]
+        return found
+
+
+def create_labels(group: zarr.Group, name: str, values: Sequence[str] | np.ndarray[Any, Any], dimension: str) -> None:
+    """A whole one-dimensional array of labels in one chunk; text where the values are text."""
+    array = np.asarray(values)
+    text = array.dtype.kind in "OU"
+    created = create_array(
+        group,
+        name,
+        shape=array.shape,
+        chunks=array.shape,
+        dtype=str if text else array.dtype,
+        dimensions=[dimension],
+        fill="" if text else 0,
+    )
+    created[:] = array.astype(object) if text else array
+
+
+def store_of(root: Root, path: str, *, read_only: bool = False) -> Store:
+    """The Zarr store of a run, wherever it lies."""
+    place = place_of(root, path)
+    return place.root.store(place.path, read_only=read_only)
+
+
+def create_store(root: Root, path: str) -> zarr.Group:
+    """A new empty store of a run, in the place of one that may be there."""
+    place = place_of(root, path)
+    break_seal(place.root, place.path)
+    return zarr.create_group(place.root.store(place.path), overwrite=True)
+
+
+def open_existing(root: Root, path: str) -> zarr.Group | None:
+    """The group of a store that has been laid out, to go on with; None where there is none.
+
+    A store whose layout was cut short has no fingerprint yet and holds no data: it is removed.
+    """
+    place = place_of(root, path)
+    if not place.root.exists(f"{place.path}/zarr.json"):
+        place.root.remove(place.path)
+        return None
+    group = zarr.open_group(place.root.store(place.path), mode="r+", use_consolidated=False)
+    require_known_format(group.attrs.asdict(), place.path)
+    if "fingerprint" not in group.attrs:
+        place.root.remove(place.path)
+        return None
+    return group
+
+
+def stored_attributes(root: Root, path: str) -> dict[str, Any] | None:
+    """What a store of a run that has been laid out says of itself, or None; changes nothing.
+
+    Raises
+    ------
+    UserError
+        Its metadata is damaged.
+    """
+    return attributes_at(place_of(root, path))
+
+
+def attributes_at(place: Place) -> dict[str, Any] | None:
+    """The same of a store in its place."""
+    if not place.root.exists(f"{place.path}/zarr.json"):
+        return None
+    try:
+        group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r", use_consolidated=False)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{place.path} is damaged ({error}); remove it and it is rebuilt") from None
+    attributes = group.attrs.asdict()
+    require_known_format(attributes, place.path)
+    return attributes if "fingerprint" in attributes else None
+
+
+def open_complete(root: Root, path: str) -> zarr.Group:
+    """The group of a finished store of a run, to read.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none, or it is not finished.
+    """
+    return open_at(place_of(root, path))
+
+
+def open_at(place: Place) -> zarr.Group:
+    """The group of a finished store in its place.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none, or it is not finished.
+    """
+    if place.root.exists(f"{place.path}/zarr.json"):
+        group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r")
+        require_known_format(group.attrs.asdict(), place.path)
+        if group.attrs.get("complete"):
+            return group
+    raise FileNotFoundError(f"{place.path} under {place.root.shown} is not there or not finished")
+
+
+def seal_layout(group: zarr.Group, fingerprint: Fingerprint, attributes: Mapping[str, Any]) -> None:
+    """Say that all arrays are laid out and what the store is made from; data may come now."""
+    # All at once: attributes set one by one would be written one by one.
+    group.update_attributes({**attributes, **fingerprint.attributes(), "complete": False})
+
+
+def complete(group: zarr.Group) -> None:
+    """Say that all data is in, and gather the metadata so that the store opens with one read."""
+    group.attrs["complete"] = True
+    with warnings.catch_warnings():
+        # Readers that do not know gathered metadata read the ungathered, which is there as well.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(group.store)

@@ -1,0 +1,37 @@
+"""Nearest neighbours of a pair of models, from whichever kind of store there is."""
+
+import numpy as np
+
+from rosetta.mining.buddies import Neighbours, merge_neighbours, nearest_neighbours
+from storage.artifacts.correlations import CorrelationStore
+from storage.artifacts.layout import open_complete
+from storage.artifacts.neighbours import NeighbourStore
+from storage.artifacts.pairs import path
+from storage.filesystem.root import Root
+
+STORES = {kind.keep: kind for kind in (CorrelationStore, NeighbourStore)}
+"""By what the recipe calls it: the kind of store that keeps it."""
+
+
+def neighbours(root: Root, a: str, b: str, k: int) -> tuple[Neighbours, Neighbours]:
+    """The k nearest in B of every unit of A, and the k nearest in A of every unit of B.
+
+    A matrix is read band by band; it need not fit in memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        The pair is not finished.
+    """
+    store = STORES[str(open_complete(root, path(a, b)).attrs["keep"])].read(root, a, b)
+    if isinstance(store, NeighbourStore):
+        return store.neighbours(k)
+    of_a, of_b = [], None
+    for rows, pearson in store.bands():
+        of_a.append(nearest_neighbours(pearson, k, first_row=rows.start, same=store.same))
+        part = nearest_neighbours(np.ascontiguousarray(pearson.T), k, first_column=rows.start, same=store.same)
+        of_b = part if of_b is None else merge_neighbours([of_b, part], k)
+    assert of_b is not None
+    joined = Neighbours(np.concatenate([part.unit for part in of_a]), np.concatenate([part.pearson for part in of_a]))
+    # A model with itself has one list of neighbours: the two halves of its matrix may differ in the last bit.
+    return joined, joined if store.same else of_b

@@ -1,0 +1,146 @@
+"""`recipe.toml` and `provenance.json`: what was run, with which versions, on what, and what it left."""
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from rosetta.errors import UserError
+from rosetta.recipe import Recipe, parse_recipe
+from storage.artifacts.fingerprint import FORMAT, first_difference, require_known
+from storage.artifacts.seals import break_seal
+from storage.filesystem.root import Root
+
+RECIPE = "recipe.toml"
+PROVENANCE = "provenance.json"
+_PACKAGES = ("rosetta-mine", "torch", "torchvision", "timm", "numpy", "zarr", "xarray", "dask", "prefect")
+
+
+def stored_recipe(root: Root) -> Recipe | None:
+    """The recipe that made the root, or None where the root is new.
+
+    Raises
+    ------
+    UserError
+        It cannot be read, or a newer version of this project made the root.
+    """
+    if not root.exists(RECIPE):
+        return None
+    require_known_root(root)
+    text = root.read_bytes(RECIPE).decode("utf-8", errors="replace")
+    return parse_recipe(text, f"{root.shown}/{RECIPE}")
+
+
+def ended_with(recipe: Recipe) -> bool:
+    """Whether a run with this very recipe once came to its end on this machine, as far as a cheap look can tell.
+
+    It reads one small file: that its stores are still whole is not looked at. A root elsewhere is not asked.
+    """
+    root = Root(recipe.root)
+    if (local := root.local) is None or not (local / PROVENANCE).exists():
+        return False
+    try:
+        return root.read_bytes(RECIPE).decode() == recipe.to_toml()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def require_known_root(root: Root) -> None:
+    """
+    Raises
+    ------
+    UserError
+        A newer version of this project made the root.
+    """
+    if root.exists(PROVENANCE):
+        require_known(_record(root).get("format"), root.shown)
+
+
+def require_same_run(root: Root, recipe: Recipe) -> None:
+    """A root belongs to one recipe, which may gain and lose models and move to other machines.
+
+    Raises
+    ------
+    UserError
+        The root was made by another recipe; says in what they differ.
+    """
+    stored = stored_recipe(root)
+    if stored is None:
+        return
+    before, after = _identity(stored), _identity(recipe)
+    # A model that came or went costs or spares its own work; only one that changed makes another run.
+    shared = before["models"].keys() & after["models"].keys()
+    for side in (before, after):
+        side["models"] = {name: spec for name, spec in side["models"].items() if name in shared}
+    if difference := first_difference(before, after):
+        raise UserError(
+            f"root {root.shown} was made by another recipe ({difference}); choose another --root, or give --replace to "
+            "rebuild what differs"
+        )
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    """What of a recipe decides about the numbers."""
+    data = recipe.model_dump(mode="json")
+    for key in ("from_", "source", "order", "skip_bad", "max_pixels"):
+        del data["images"][key]  # where images lie; which they are and in which order is told by their store
+    return {
+        "images": data["images"],
+        "models": {spec.pop("name"): spec for spec in data["models"]},
+        "matching": data["matching"],
+        "compute": {key: data["compute"][key] for key in ("dtype", "chunk_mib", "precision")},
+    }
+
+
+def write_recipe(root: Root, recipe: Recipe) -> None:
+    """Keep the recipe as run, unless it is there already."""
+    content = recipe.to_toml().encode()
+    if not root.exists(RECIPE) or root.read_bytes(RECIPE) != content:
+        break_seal(root, RECIPE)
+        root.write_bytes(RECIPE, content)
+
+
+def write_provenance(
+    root: Root,
+    *,
+    device: str,
+    weights: Mapping[str, str],
+    fingerprints: Mapping[str, str],
+    stages: list[dict[str, object]],
+    retries: int,
+) -> None:
+    """Add this run to the root's provenance."""
+    before = _record(root).get("runs") if root.exists(PROVENANCE) else None
+    record: dict[str, Any] = {"format": FORMAT, "runs": before if isinstance(before, list) else []}
+    record["fingerprints"] = dict(fingerprints)
+    record["weights_sha256"] = dict(weights)
+    record["runs"].append(
+        {
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "device": device,
+            "versions": {name: _version(name) for name in _PACKAGES},
+            "stages": stages,
+            "retries": retries,
+        }
+    )
+    break_seal(root, PROVENANCE)
+    root.write_bytes(PROVENANCE, json.dumps(record, indent=2).encode())
+
+
+def _record(root: Root) -> dict[str, Any]:
+    """What the file says; nothing where it is damaged."""
+    try:
+        return dict(json.loads(root.read_bytes(PROVENANCE)))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,261 @@
+"""Stores that a run has under another root than its own: `[images] from` in its recipe.
+
+`shared.json` under the run's root says which they are and where they lie, and whatever opens a store asks here
+(:func:`place_of`). The other root knows its users (`users/`), so that nothing is pruned there that one of them needs.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from rosetta.errors import UserError
+from storage.artifacts.fingerprint import FORMAT, Fingerprint, depends_of, first_difference, require_known
+from storage.artifacts.seals import break_seal, discard, sha256
+from storage.filesystem.lock import locked
+from storage.filesystem.root import Root
+
+FILE = "shared.json"
+USERS = "users"
+_SHARABLE = re.compile(r"(images|features|(activations|profiles)/[a-z0-9][a-z0-9._-]*)\.zarr")
+_READERS = 16
+"""Threads that read the metadata of many stores, most of the time waiting for an object store."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store lies."""
+
+    root: Root
+    """The run's own, or the one that it shares."""
+    path: str
+    """Under that root."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A run that has stores under a root that is not its own."""
+
+    root: Root
+    """Of the run."""
+    stores: tuple[str, ...]
+    """Paths of what it needs, under the shared root, as it said when it last began."""
+    entry: str
+    """Where the shared root keeps this."""
+
+
+def place_of(root: Root, path: str) -> Place:
+    """Where a run's store lies or will lie.
+
+    Parameters
+    ----------
+    path
+        What the run calls it, `activations/<model>.zarr` say.
+
+    Raises
+    ------
+    UserError
+        `shared.json` is damaged.
+    """
+    own = Place(root, path)
+    return shared_places(root).get(path, own) if _SHARABLE.fullmatch(path) else own
+
+
+def shared_places(root: Root) -> dict[str, Place]:
+    """By path: the stores of a run that lie under another root; none where it keeps all of its own.
+
+    Raises
+    ------
+    UserError
+        `shared.json` is damaged, or of a newer version of this project.
+    """
+    try:
+        content = root.read_bytes(FILE)
+    except FileNotFoundError:
+        return {}
+    try:
+        told: Any = json.loads(content)
+        version = int(told["format"])
+        home, stores = Root(str(told["from"])), dict(told["stores"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{FILE} under {root.shown} is damaged; rosetta mine with the run's recipe writes it") from None
+    require_known(version, f"{FILE} under {root.shown}")
+    for path in (*stores, *stores.values()):
+        if not isinstance(path, str) or not _SHARABLE.fullmatch(path):
+            raise UserError(f"{FILE} under {root.shown} names {path!r}, which is no store that runs share")
+    return {path: Place(home, there) for path, there in stores.items()}
+
+
+def choose(root: Root, home: Root, wanted: Mapping[str, Fingerprint]) -> dict[str, Place]:
+    """Where the stores of a run lie or will lie that it does not hold itself.
+
+    A store of the right fingerprint is the one, whatever it is called there; one that is not there yet gets the name
+    that the run has for it, or where that is taken this name and the fingerprint's beginning.
+
+    Parameters
+    ----------
+    home
+        The root to share.
+    wanted
+        By path under the run's root.
+
+    Raises
+    ------
+    UserError
+        `home` has other images, or shares a third root's.
+    """
+    _require_end(root, home)
+    held = fingerprints(home)
+    named = {digest: path for path, digest in reversed(held.items())}
+    chosen = {}
+    for path, one in wanted.items():
+        if root.exists(f"{path}/zarr.json"):
+            continue
+        if held.get(path) == one.digest:
+            there = path
+        elif one.digest in named:
+            there = named[one.digest]
+        elif path not in held:
+            there = path
+        elif path == "images.zarr":
+            _refuse_images(home, one)
+        elif path == "features.zarr":
+            continue
+        else:
+            there = f"{path.removesuffix('.zarr')}-{one.digest[:8]}.zarr"
+        chosen[path] = Place(home, there)
+    return chosen
+
+
+def _require_end(root: Root, home: Root) -> None:
+    if home.absolute == root.absolute:
+        raise UserError(f"images.from is the run's own root {root.shown}; leave it out or give another --root")
+    if further := shared_places(home):
+        end = next(iter(further.values())).root
+        raise UserError(f"images.from: {home.shown} has its stores from {end.shown}; give that one")
+
+
+def _refuse_images(home: Root, wanted: Fingerprint) -> NoReturn:
+    difference = first_difference(depends_of(_attributes(home, "images.zarr")), wanted.depends)
+    raise UserError(f"images.from: {home.shown} has other images ({difference}); give another root, or none")
+
+
+def fingerprints(home: Root) -> dict[str, str]:
+    """By path: the fingerprint of every store under a root that runs may share and that has been laid out."""
+    return {path: str(attributes["fingerprint"]) for path, attributes in store_attributes(home).items()}
+
+
+def store_attributes(home: Root) -> dict[str, dict[str, Any]]:
+    """By path: what each of these stores says of itself."""
+    paths = ["images.zarr", "features.zarr"]
+    paths += [f"{folder}/{name}" for folder in ("activations", "profiles") for name in home.list(folder)]
+    paths = [path for path in paths if _SHARABLE.fullmatch(path)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = pool.map(lambda path: _attributes(home, path), paths)
+        return {path: attributes for path, attributes in zip(paths, found, strict=True) if "fingerprint" in attributes}
+
+
+def _attributes(home: Root, path: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(home.read_bytes(f"{path}/zarr.json"))["attributes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def link(root: Root, places: Mapping[str, Place], kept: Iterable[str] = ()) -> None:
+    """Write down under a run's root where its shared stores lie, and under theirs that it uses them.
+
+    Parameters
+    ----------
+    kept
+        Paths of which is to stay what was written before.
+
+    Raises
+    ------
+    OSError
+        The shared root cannot be written, and a store is missing there.
+    """
+    before = shared_places(root)
+    now = {**{path: before[path] for path in kept if path in before}, **places}
+    homes = {place.root for place in now.values()}
+    for home in {place.root for place in before.values()} - {home.absolute for home in homes}:
+        home.remove(_entry(root))
+    if not now:
+        discard(root, FILE)
+        return
+    (home,) = homes
+    if before != (absolute := {path: Place(home.absolute, place.path) for path, place in now.items()}):
+        stores = {path: place.path for path, place in sorted(absolute.items())}
+        break_seal(root, FILE)
+        _write(root, FILE, {"format": FORMAT, "from": home.absolute.url, "stores": stores})
+    _register(home, root, sorted(place.path for place in now.values()))
+
+
+def _register(home: Root, root: Root, stores: list[str]) -> None:
+    told: dict[str, Any] = {"format": FORMAT, "root": root.absolute.shown, "stores": stores}
+    told["sha256"] = sha256(_content(told))
+    entry = _entry(root)
+    if home.exists(entry) and home.read_bytes(entry) == _content(told):
+        return
+    try:
+        _write(home, entry, told)
+    except OSError:
+        # A zoo that is there to be read: nobody prunes it from here either.
+        if not all(_attributes(home, path).get("complete") for path in stores):
+            raise
+
+
+def _entry(root: Root) -> str:
+    return f"{USERS}/{hashlib.sha256(root.absolute.shown.encode()).hexdigest()[:16]}.json"
+
+
+def _write(root: Root, path: str, told: Mapping[str, Any]) -> None:
+    root.write_bytes(path, _content(told))
+
+
+def _content(told: Mapping[str, Any]) -> bytes:
+    return json.dumps(told, indent=2).encode()
+
+
+def users(home: Root) -> list[User]:
+    """The runs that have stores under a root, as they said themselves.
+
+    Raises
+    ------
+    UserError
+        One of their entries is damaged.
+    """
+    found = []
+    for name in home.list(USERS):
+        if not name.endswith(".json"):
+            continue
+        try:
+            told: Any = json.loads(home.read_bytes(f"{USERS}/{name}"))
+            if (digest := told.pop("sha256", None)) is not None and digest != sha256(_content(told)):
+                raise ValueError
+            stores = tuple(str(path) for path in told["stores"])
+            found.append(User(Root(str(told["root"])), stores, f"{USERS}/{name}"))
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{USERS}/{name} under {home.shown} is damaged; remove it and mine the run that it was about again"
+            ) from None
+    return found
+
+
+@contextmanager
+def turn(root: Root, *paths: str) -> Iterator[None]:
+    """Whoever writes stores under a shared root does so alone: another run that wants them waits, and finds them there.
+
+    Stores of the run's own are guarded by the lock on its root and need no turn.
+    """
+    places = sorted({place_of(root, path) for path in paths}, key=lambda place: place.path)
+    with ExitStack() as held:
+        for place in places:
+            # One that is finished is only read; a zoo that cannot be written has no other.
+            if place.root != root and not _attributes(place.root, place.path).get("complete"):
+                held.enter_context(locked(place.root, f"{place.path}.lock", wait=True))
+        yield

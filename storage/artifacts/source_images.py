@@ -1,0 +1,178 @@
+"""`images.zarr` of a folder of files: beside each image's pixels, what is known of the file that it was read from."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from storage.artifacts import layout as zarrs
+from storage.artifacts.blocks import block_count, block_slice
+from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.images import PATH, ImageStore, lay_out
+from storage.artifacts.shared import Place
+from storage.filesystem.root import Root
+
+_OF_A_FILE = ("source", "stamp", "sha256")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file as it was when it was read."""
+
+    source: str
+    """Its path in the source's folder, with `/`."""
+    stamp: str
+    """Its size in bytes and, after a blank, when it was last written: a quick sign that it is the same."""
+    sha256: str
+    """Of its content; empty where that could not be read."""
+
+    @property
+    def size(self) -> str:
+        """In bytes."""
+        return self.stamp.partition(" ")[0]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is no image, or not all of one."""
+
+    record: FileRecord
+    reason: str
+
+
+@dataclass(frozen=True)
+class SourceStore(ImageStore):
+    """The images of a folder.
+
+    They are known by their settings and, once all are in, by the `content` of the files: a fingerprint without
+    `content` is that of a store that was never finished, on which nothing can depend yet.
+    """
+
+    @classmethod
+    def begin(cls, root: Root, settings: Fingerprint, *, images: int, size: int, block: int) -> "SourceStore":
+        """The store to go on with, or a new one; with room for `images`.
+
+        Raises
+        ------
+        UserError
+            One of other settings was once finished, so that others may depend on it.
+        """
+        group = zarrs.open_existing(root, PATH)
+        if group is not None:
+            found: Any = group.attrs["depends"]
+            same = without_content(found) == settings.depends
+            if not same and not was_never_finished(found):
+                settings.require_match(PATH, group.attrs)
+            if same and group.attrs["block"] == block:
+                store = cls(group)
+                store._resize(images)
+                return store
+        group = lay_out(root, images, (size, size), block)
+        for name in _OF_A_FILE:
+            zarrs.create_array(group, name, shape=(images,), chunks=(block,), dtype=str, dimensions=("image",), fill="")
+        zarrs.seal_layout(group, settings, {"block": block})
+        return cls(group)
+
+    @classmethod
+    def read(cls, place: Place) -> "SourceStore":
+        """A store in its place, whether or not it is finished."""
+        store = place.root.store(place.path, read_only=True)
+        return cls(zarr.open_group(store, mode="r", use_consolidated=False))
+
+    def records(self, block: int | None = None) -> list[FileRecord]:
+        """The file of each image, of one block where it is in or of all; without names where that is not known."""
+        if block is not None and not self._is_in(block):
+            return []
+        span = slice(None) if block is None else block_slice(block, self.block, self.count)
+        columns = [map(str, np.asarray(self._array(name)[span])) for name in _OF_A_FILE]
+        return [FileRecord(*row) for row in zip(*columns, strict=True)]
+
+    def keep(self, block: int, pixels: npt.NDArray[np.uint8], records: Sequence[FileRecord]) -> None:
+        """Write a block, then its marker; the last one may hold fewer images than there is room for."""
+        span = block_slice(block, self.block, self.count)
+        room = span.stop - span.start
+        if self._is_in(block):
+            self._array("written")[block] = False
+        rest = np.zeros((room - len(pixels), *pixels.shape[1:]), np.uint8)
+        self._array("pixels")[span] = np.concatenate([pixels, rest]) if len(rest) else pixels
+        for name in _OF_A_FILE:
+            values = [getattr(record, name) for record in records]
+            self._array(name)[span] = np.array([*values, *[""] * (room - len(values))], dtype=object)
+        self._array("written")[block] = True
+
+    def finish_files(
+        self, settings: Fingerprint, images: int, places: Mapping[str, int], left_out: Sequence[LeftOut]
+    ) -> None:
+        """Say that all files are in.
+
+        Parameters
+        ----------
+        images
+            How many of them are images; the room for more goes.
+        places
+            By source: its place in the listing.
+        """
+        self._resize(images)
+        records = self.records()
+        sources = [record.source for record in records]
+        folders = [source.rpartition("/")[0] for source in sources]
+        labels: dict[str, npt.NDArray[Any]] = {"place": np.array([places[source] for source in sources], np.int64)}
+        if any(folders):
+            labels["label"] = np.array(folders, dtype=object)
+        for name in ("place", "label"):
+            if name in self.group:
+                del self.group[name]
+            if name in labels:
+                zarrs.create_labels(self.group, name, labels[name], "image")
+        self._array("pixels").attrs["coordinates"] = " ".join(["source", *labels])
+        content = _digest([record.source, record.sha256] for record in records)
+        told = Fingerprint({**settings.depends, "content": content})
+        stamps = stamps_digest(records, (one.record for one in left_out))
+        bad = [{**asdict(one.record), "reason": one.reason} for one in left_out]
+        self.group.update_attributes({**told.attributes(), "stamps": stamps, "left_out": bad})
+        zarrs.complete(self.group)
+
+    def left_out(self) -> list[LeftOut]:
+        """The files that are in the source but not among the images, as they are bad."""
+        told: Any = self.group.attrs.get("left_out", [])
+        return [LeftOut(FileRecord(*(one[name] for name in _OF_A_FILE)), one["reason"]) for one in told]
+
+    def _is_in(self, block: int) -> bool:
+        try:
+            return bool(self._array("written")[block])
+        except ValueError:  # its checksum
+            return False
+
+    def _resize(self, images: int) -> None:
+        if self.count != images:
+            for name in ("pixels", *_OF_A_FILE):
+                array = self._array(name)
+                array.resize((images, *array.shape[1:]))
+        if self._array("written").shape[0] != (blocks := block_count(images, self.block)):
+            self._array("written").resize((blocks,))
+
+
+def without_content(depends: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a fingerprint is known before the files have been read."""
+    return {key: value for key, value in depends.items() if key != "content"}
+
+
+def was_never_finished(depends: Mapping[str, Any]) -> bool:
+    """Whether a fingerprint is that of a folder's images that have never all been in, so that nothing depends on it."""
+    return "order" in depends and "content" not in depends
+
+
+def stamps_digest(images: Iterable[FileRecord], left_out: Iterable[FileRecord]) -> str:
+    """Of the stamps of files, in any order."""
+    return _digest(
+        [[one.source, one.stamp] for one in sorted(some, key=lambda one: one.source)] for some in (images, left_out)
+    )
+
+
+def _digest(rows: Iterable[Any]) -> str:
+    return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()

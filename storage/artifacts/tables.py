@@ -1,0 +1,82 @@
+"""`tables/*.parquet`: small tables that any Parquet reader opens, with their fingerprint in the file's metadata."""
+
+import io
+import json
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.seals import break_seal
+from storage.filesystem.root import Root
+
+_KEY = b"rosetta"
+
+
+def path(table: str) -> str:
+    """Where a table lies under the root."""
+    return f"tables/{table}.parquet"
+
+
+def write(root: Root, table: str, frame: pd.DataFrame, fingerprint: Fingerprint, **more: Any) -> None:
+    """Write a whole table. The same rows give the same bytes.
+
+    Parameters
+    ----------
+    more
+        Plain values that it carries beside its fingerprint (:func:`attributes`).
+    """
+    break_seal(root, path(table))
+    root.write_bytes(path(table), encode(frame, fingerprint, **more))
+
+
+def encode(frame: pd.DataFrame, fingerprint: Fingerprint, **more: Any) -> bytes:
+    """A table as a Parquet file that carries its fingerprint."""
+    arrow = pa.Table.from_pandas(frame, preserve_index=False)
+    metadata = {
+        **(arrow.schema.metadata or {}),
+        _KEY: json.dumps({**more, **fingerprint.attributes()}, sort_keys=True).encode(),
+    }
+    buffer = io.BytesIO()
+    pq.write_table(arrow.replace_schema_metadata(metadata), buffer, compression="zstd", write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def read(root: Root, table: str) -> pd.DataFrame:
+    """A whole table.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    """
+    return decode(root.read_bytes(path(table)))
+
+
+def decode(content: bytes) -> pd.DataFrame:
+    """The table in a Parquet file."""
+    return pq.read_table(io.BytesIO(content), page_checksum_verification=True).to_pandas()
+
+
+def attributes(root: Root, table: str) -> dict[str, Any]:
+    """The fingerprint and whatever else a table carries; empty where there is no table or none to be read."""
+    try:
+        return attributes_of(root.read_bytes(path(table)))
+    except OSError:
+        return {}
+
+
+def attributes_of(content: bytes) -> dict[str, Any]:
+    """The fingerprint and whatever else a Parquet file carries; empty where there is none to be read."""
+    try:
+        metadata = pq.read_schema(io.BytesIO(content)).metadata or {}
+        return dict(json.loads(metadata.get(_KEY, b"{}")))
+    except (OSError, pa.ArrowInvalid, json.JSONDecodeError):
+        return {}
+
+
+def part_name(a: str, b: str) -> str:
+    """The table of one pair of models."""
+    return f"trust/{a}~{b}"

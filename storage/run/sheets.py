@@ -1,0 +1,107 @@
+"""Figures of concepts: what a run knows, as the tiles and words that :mod:`rosetta.view.pictures.sheet` lays out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from rosetta.errors import UserError
+from rosetta.view.numbers import correlation, counted
+from rosetta.view.pictures.sheet import Heading, Sheet, tile_pixels
+from storage.run.notebook import bare, place, tiles
+
+if TYPE_CHECKING:
+    from storage.run.concept import Concept
+    from storage.run.run import Run
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A sheet with what is written below it."""
+
+    sheet: Sheet
+    caption: str
+    image: npt.NDArray[np.uint8] | None = None
+    """(y, x, rgb) of a sheet that is about one image."""
+    image_name: str = ""
+
+
+def concept_sheet(concept: "Concept", images: int) -> Captioned:
+    """Images × models of one concept: rows are the images where the anchor's unit peaks highest."""
+    run = concept.run
+    if images < 1:
+        raise UserError(f"{images} images are none to show; ask for at least 1")
+    shown, units = concept.top(images), [concept.unit(model) for model in concept.models]
+    size = tile_pixels(len(units) + 1)
+    columns = [bare(run, shown, size), *(tiles(unit, shown, size) for unit in units)]
+    headings, told = [Heading("image")], []
+    for unit in units:
+        if unit.model == run.anchor:
+            headings.append(Heading(unit.model, (unit.layer, f"ch {unit.channel}", "anchor")))
+            told.append(f"{unit.model} {place(unit)}")
+        else:
+            agreement = f"r {correlation(concept.pearson(unit.model))}"
+            headings.append(Heading(unit.model, (unit.layer, f"ch {unit.channel}", agreement)))
+            told.append(f"{unit.model} {place(unit)} ({agreement})")
+    caption = (
+        f"Concept {concept.cluster} of {run.name}: {counted(concept.size, 'Rosetta neuron', 'Rosetta neurons')}, mean "
+        f"correlation {correlation(concept.mean_pearson)}. Shown is the strongest, {', '.join(told)}, where r is the "
+        f"Pearson correlation with the unit of {run.anchor} over all {run.pictures.count:,} images and positions. "
+        f"Rows: the {counted(len(shown), 'image', 'images')} where that unit peaks highest."
+    )
+    sheet = Sheet(np.stack(columns, axis=1), tuple(str(image) for image in shown), tuple(headings), "image")
+    return Captioned(sheet, caption)
+
+
+def dictionary_sheet(run: "Run", image: int, concepts: Sequence[int] | None, count: int) -> Captioned:
+    """Concepts × models over one image, as the talk shows its dictionary.
+
+    Parameters
+    ----------
+    concepts
+        Which, in this order; the `count` that are strongest on the image where none are given.
+
+    Raises
+    ------
+    UserError
+        There is no such image or concept, or the dictionary is empty.
+    """
+    run.chosen(image)
+    if not len(run.clusters):
+        raise UserError(f"the dictionary of {run.root.shown} is empty, so there is no concept to show")
+    if concepts is None and count < 1:
+        raise UserError(f"{count} concepts are none to show; ask for at least 1")
+    chosen = [run.concept(cluster) for cluster in (strongest_on(run, image)[:count] if concepts is None else concepts)]
+    if not chosen:
+        raise UserError("no concept is named; give --concepts 1,5,9 or --count 8")
+    models, alone = chosen[0].models, np.array([image])
+    size = tile_pixels(len(models))
+    rows = [np.concatenate([tiles(concept.unit(model), alone, size) for model in models]) for concept in chosen]
+    named = tuple(
+        f"{concept.cluster} (r {correlation(float(concept.strongest['mean_pearson'].iloc[0]))})" for concept in chosen
+    )
+    headings = tuple(Heading(model, ("anchor",) if model == run.anchor else ()) for model in models)
+    caption = (
+        f"{counted(len(chosen), 'concept', 'concepts')} of {run.name} over image {image}. Each row is a concept, shown "
+        "by its strongest Rosetta neuron; r is the mean Pearson correlation of its units with that of "
+        f"{run.anchor}, over all {run.pictures.count:,} images and positions."
+    )
+    whole = bare(run, alone, size * 2)[0]
+    return Captioned(Sheet(np.stack(rows), named, headings, "concept"), caption, whole, f"image {image}")
+
+
+def strongest_on(run: "Run", image: int) -> list[int]:
+    """Concepts by how strong they are on an image, and how alike the models see them, strongest first.
+
+    That is the anchor unit's peak there, 0 at its mean and 1 at its maximum, times its neuron's mean correlation.
+    """
+    own = run.rosetta[run.rosetta["model"] == run.anchor].sort_values("rosetta").drop_duplicates("cluster")
+    units = run.units[run.units["model"] == run.anchor].set_index("unit").loc[own["unit"]]
+    peaks = {layer: run.stores[run.anchor].peaks(layer)[image] for layer in units["layer"].unique()}
+    peak = np.array([peaks[layer][channel] for layer, channel in zip(units["layer"], units["channel"], strict=True)])
+    low, high = units["mean"].to_numpy(), units["maximum"].to_numpy()
+    span = np.where(high > low, high - low, np.inf)
+    order = np.argsort(-own["mean_pearson"].to_numpy() * (peak - low) / span, kind="stable")
+    return own["cluster"].to_numpy()[order].tolist()

@@ -1,0 +1,282 @@
+"""Where the graph of a correlation runs: threads of this process, or the workers of a Dask cluster.
+
+The graph is the same on each, and so are the bytes that come out (:mod:`rosetta.mining.plan`).
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import dask
+import torch
+from dask.callbacks import Callback
+from dask.delayed import Delayed
+
+from rosetta.errors import UserError
+from storage.filesystem.root import Root
+from storage.filesystem.s3 import retries
+from tasks.cluster.probe import probe, retried
+from tasks.stage.metrics import ContextThreads
+from tasks.stage.progress import Advance, log
+
+_PATIENCE = "10s"
+"""How long a scheduler may take to answer."""
+PART = "part"
+"""What the keys of tasks begin with that count as progress."""
+_TOPIC = "rosetta-part"
+"""Where workers say that a part is done, with their address."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a plan needs to know of where it will run."""
+
+    workers: int
+    threads: int
+    """Tasks that a worker runs at once."""
+    fewer: bool
+    """Whether fewer can run at once where memory is short."""
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads of this process."""
+
+    capacity: Capacity
+    gpu_workers: ClassVar[bool] = False
+
+    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> list[Any]:
+        """Run them all; what each gave, in their order."""
+        parts = {key for task in tasks for key in task.__dask_graph__() if str(key).startswith(f"{PART}-")}
+        done = Callback(posttask=lambda key, *_: advance(1) if key in parts else None)
+        with done, _all_torch_threads(), ContextThreads(at_once) as pool:
+            return list(dask.compute(*tasks, scheduler="threads", pool=pool, optimize_graph=False))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers of a Dask cluster, processes of this machine or machines of their own."""
+
+    client: Any
+    capacity: Capacity
+    gpu_workers: bool
+    """Whether some carry the resource `GPU`."""
+
+    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> list[Any]:
+        """Run them all; what each gave, in their order. What a lost worker had not finished runs again on another."""
+        from distributed import KilledWorker, as_completed
+
+        self.client.subscribe_topic(_TOPIC, lambda _: advance(1))
+        futures = self.client.compute(list(tasks), optimize_graph=False)
+        places = {future.key: place for place, future in enumerate(futures)}
+        results: list[Any] = [None] * len(futures)
+        try:
+            for future in as_completed(futures, loop=self.client.loop):
+                results[places[future.key]] = future.result()
+                future.release()
+            return results
+        except KilledWorker as error:
+            raise UserError(
+                f"compute.cluster: workers died {error.allowed_failures + 1} times on the same piece of work"
+                f" ({error.last_worker.address} last); give them more memory, or lower compute.memory"
+            ) from None
+        finally:
+            self.client.cancel(futures)
+            with suppress(ValueError, KeyError):
+                self.client.unsubscribe_topic(_TOPIC)
+
+
+def part_done() -> None:
+    """Say on a cluster's worker that a part is done; on a thread of this process Dask says it itself."""
+    with suppress(ValueError, ImportError):
+        from distributed import get_worker
+
+        worker = get_worker()
+        worker.log_event(_TOPIC, worker.address)
+
+
+Engine = Threads | Cluster
+
+
+@contextmanager
+def engine(cluster: str, threads: int, root: Root) -> Iterator[Engine]:
+    """The engine that a recipe asks for.
+
+    Parameters
+    ----------
+    cluster
+        `threads`, or a scheduler's address.
+    threads
+        Of this process.
+
+    Raises
+    ------
+    UserError
+        Nobody answers at that address, or its workers cannot do the work.
+    """
+    if cluster == "threads":
+        yield Threads(capacity(cluster, threads))
+        return
+    with _connected(cluster) as client:
+        _require_able_workers(cluster, client.run(probe, root.url, on_error="return"))
+        workers = _workers(client)
+        before = client.run(retried)
+        yield Cluster(client, _capacity(workers), any(map(_has_gpu, workers)))
+        for worker, count in client.run(retried, on_error="ignore").items():
+            retries.add(count - before.get(worker, 0))
+
+
+@contextmanager
+def local_processes(workers: int) -> Iterator[str]:
+    """Worker processes on this machine, one thread each; yields their scheduler's address."""
+    from distributed import LocalCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        # The plan keeps the memory; Dask's own limit would only spill what is about to be used.
+        memory_limit=None,
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
+    ) as cluster:
+        log.info("the Dask dashboard of %d workers is at %s", workers, cluster.dashboard_link)
+        yield str(cluster.scheduler_address)
+
+
+def capacity(cluster: str, threads: int, processes: int | None = None) -> Capacity:
+    """What there is to work with, for a plan before any work.
+
+    Parameters
+    ----------
+    cluster
+        `threads`, `local`, or a scheduler's address.
+    threads
+        Of this process.
+    processes
+        Of a cluster that is `local`.
+
+    Raises
+    ------
+    UserError
+        Nobody answers at that address, or its workers cannot do the work.
+    """
+    if cluster == "threads":
+        return Capacity(1, threads, fewer=True)
+    if cluster == "local":
+        return Capacity(processes or threads, 1, fewer=False)
+    return check_cluster(cluster, "auto")
+
+
+@lru_cache(maxsize=8)
+def check_cluster(address: str, device: str) -> Capacity:
+    """Ask a cluster whether it is there and has what the recipe asks for.
+
+    Raises
+    ------
+    UserError
+        Nobody answers at that address, it has no workers, or no GPU where one is asked for.
+    """
+    with _connected(address) as client:
+        _require_able_workers(address, client.run(probe, None, on_error="return"))
+        workers = _workers(client)
+        log.info("the Dask dashboard of %s is at %s", address, client.dashboard_link)
+        if device.startswith("cuda") and not any(map(_has_gpu, workers)):
+            raise UserError(
+                f"compute.device: no worker of {address} has a GPU; start some with"
+                " dask worker … --resources GPU=1, or use auto or cpu"
+            )
+        return _capacity(workers)
+
+
+def _workers(client: Any) -> list[dict[str, Any]]:
+    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+def _has_gpu(worker: Mapping[str, Any]) -> bool:
+    return "GPU" in worker.get("resources", {})
+
+
+def _capacity(workers: Sequence[Mapping[str, Any]]) -> Capacity:
+    return Capacity(len(workers), max(worker["nthreads"] for worker in workers), fewer=False)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    from distributed import Client
+    from distributed.versions import VersionMismatchWarning
+
+    # A scheduler that is not there, or not the right one, is one line of ours, not pages of theirs.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", category=VersionMismatchWarning)
+    try:
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split()) if isinstance(error, ValueError) else "nobody answers"
+        raise UserError(
+            f"compute.cluster: {reason} at {address}; start a scheduler there, or use threads or local"
+        ) from None
+    try:
+        _require_same_versions(address, client)
+        if not _workers(client):
+            raise UserError(f"compute.cluster: {address} has no workers; start some with dask worker {address}")
+        yield client
+    finally:
+        client.close()
+
+
+def _require_same_versions(address: str, client: Any) -> None:
+    """Versions of Dask that differ fail later, in the middle of the work and in words that name neither.
+
+    Raises
+    ------
+    UserError
+        The scheduler or a worker has another version of Dask than this process.
+    """
+    found = client.get_versions()
+    here = found["client"]["packages"]
+    places = {"the scheduler": found["scheduler"]}
+    places |= {f"worker {worker}": told for worker, told in found["workers"].items()}
+    for place, told in places.items():
+        for package in ("dask", "distributed"):
+            there = (told or {}).get("packages", {}).get(package)
+            if there != here[package]:
+                raise UserError(
+                    f"compute.cluster: {place} of {address} has {package} {there or 'of an unknown version'} and this"
+                    f" process has {here[package]}; install the same version of dask and distributed on both"
+                )
+
+
+def _require_able_workers(cluster: str, workers: Mapping[str, Any]) -> None:
+    for worker, found in workers.items():
+        if isinstance(found, BaseException):
+            # Not even the question could be read there: this project is not installed.
+            raise UserError(
+                f"compute.cluster: worker {worker} of {cluster} cannot run this project"
+                f" ({type(found).__name__}: {found}); install rosetta-mine with the same versions there"
+            )
+        if found["lacks"]:
+            raise UserError(
+                f"compute.cluster: worker {worker} of {cluster} has no {found['lacks']};"
+                " install rosetta-mine with the same versions there"
+            )
+        if not found["sees_root"]:
+            raise UserError(
+                f"compute.cluster: worker {worker} of {cluster} does not see the run's root; put it on a file system"
+                " or an object store that all workers share"
+            )
+
+
+@contextmanager
+def _all_torch_threads() -> Iterator[None]:
+    """Give torch its settings back afterwards: some of what a worker thread sets holds for the whole process."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)

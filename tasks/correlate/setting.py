@@ -1,0 +1,75 @@
+"""How pairs of models are correlated: on what, within which memory, and in which tiles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rosetta.mining.moments import Precision
+from rosetta.mining.plan import PairPlan, Side, plan_pair
+from rosetta.mining.rank.plan import plan_ranks
+from rosetta.recipe import Compute, Matching
+from storage.artifacts.activations import ActivationStore
+from tasks.cluster.engine import Capacity
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How and where a pair is correlated."""
+
+    cluster: str = "threads"
+    """`threads`, or a scheduler's address."""
+    threads: int = 1
+    """Of this process."""
+    memory: int = 2 << 30
+    """Bytes that one worker may hold beyond what it holds when idle."""
+    device: str = "cpu"
+    precision: Precision = "float32"
+    correlation: str = "pearson"
+    keep: str = "matrix"
+    keep_neighbours: int = 32
+
+    @classmethod
+    def of(cls, compute: Compute, matching: Matching, *, cluster: str, device: str, threads: int) -> "Setting":
+        """What a recipe asks for.
+
+        Parameters
+        ----------
+        cluster
+            `threads`, or the address of a scheduler that is up.
+        """
+        return cls(
+            cluster,
+            threads,
+            compute.memory_bytes,
+            device,
+            compute.precision,
+            matching.correlation,
+            matching.keep,
+            matching.keep_neighbours,
+        )
+
+
+def plan_for(setting: Setting, pair: str, a: Side, b: Side, where: Capacity) -> PairPlan:
+    """The plan of a pair.
+
+    Raises
+    ------
+    UserError
+        The memory is too small for it.
+    """
+    planner = {"pearson": plan_pair, "spearman": plan_ranks}[setting.correlation]
+    return planner(
+        a,
+        b,
+        memory=setting.memory,
+        threads=where.threads,
+        workers=where.workers,
+        fewer=where.fewer,
+        pair=pair,
+    )
+
+
+def plan_side(store: ActivationStore) -> Side:
+    """What a plan needs to know of a store."""
+    itemsizes = {layer: np.dtype(dtype).itemsize for layer, dtype in store.dtypes().items()}
+    return Side(store.units, store.images, store.block, itemsizes)

@@ -1,0 +1,1 @@
+"""The stages that fill stores with images, activation maps and pixel features."""

@@ -1,0 +1,59 @@
+"""Stage `features`: the images into plain pixel features, which trust asks how much of a match they explain."""
+
+from hashlib import blake2b
+
+import numpy as np
+import torch
+
+from rosetta.zoo.families.pixels import FEATURES, INDEPENDENT, pixel_features
+from rosetta.zoo.image_arrays import from_pixels
+from rosetta.zoo.preprocessing import Preprocessing
+from storage.artifacts.features import PATH, FeatureStore
+from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.images import PATH as IMAGES
+from storage.artifacts.images import ImageStore
+from storage.artifacts.layout import open_complete
+from storage.artifacts.shared import turn
+from storage.filesystem.root import Root
+from tasks.stage.memory import keep_freed_memory
+from tasks.stage.metrics import saw_images
+from tasks.stage.progress import track
+from tasks.stage.stage import Outcome, stage
+
+SIDE = 64
+"""Positions a side that features are made on, as those of the control `pixels/64` are."""
+_AT_ONCE = 8
+
+
+@stage("features")
+def write_features(root: Root, wanted: Fingerprint) -> Outcome:
+    """Write what is missing of `features.zarr`."""
+    with turn(root, PATH):
+        return _write(root, wanted)
+
+
+def _write(root: Root, wanted: Fingerprint) -> Outcome:
+    store = FeatureStore.open(root, wanted)
+    if store is not None and store.complete:
+        return "skipped"
+    images = ImageStore(open_complete(root, IMAGES))
+    if store is None:
+        store = FeatureStore.create(root, wanted, INDEPENDENT, SIDE, images.count)
+    prepare = Preprocessing((SIDE, SIDE), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    keep_freed_memory()
+    missing, held = store.missing(), [FEATURES.index(name) for name in INDEPENDENT]
+    with track("features", sum(span.stop - span.start for _, span in missing)) as advance, torch.inference_mode():
+        for block, span in missing:
+            parts, digests = [], []
+            for start in range(span.start, span.stop, _AT_ONCE):
+                pixels = images.pixels(slice(start, min(start + _AT_ONCE, span.stop)))
+                features = pixel_features(prepare(from_pixels(pixels, torch.device("cpu"))))
+                parts.append(features[:, held].to(torch.float16).numpy())
+                digests += [
+                    int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "little") for image in pixels
+                ]
+                advance(len(pixels))
+            saw_images(span.stop - span.start)
+            store.write(block, np.concatenate(parts), np.array(digests, dtype=np.uint64))
+    store.finish()
+    return "done"

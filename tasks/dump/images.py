@@ -1,0 +1,197 @@
+"""Stage `images`: the latents of a generator, or the pixels of a folder, into `images.zarr`."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from rosetta.errors import UserError
+from rosetta.recipe import Images, ModelSpec, Recipe
+from rosetta.view.numbers import counted
+from rosetta.zoo import load
+from storage.artifacts import agreed
+from storage.artifacts.blocks import MIB, block_count, block_size, model_block
+from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.images import PATH, ImageStore
+from storage.artifacts.layout import stored_attributes
+from storage.artifacts.shared import place_of, turn
+from storage.artifacts.source_images import FileRecord, LeftOut, SourceStore
+from storage.filesystem.root import Root
+from tasks.source.files import ImageFile
+from tasks.source.pixels import BadImageError, Decoding, bad_images, content_of, square
+from tasks.source.recognition import named, recognise, record_of, settings
+from tasks.stage.metrics import saw_images
+from tasks.stage.progress import log, track
+from tasks.stage.stage import Outcome, stage
+
+DEFAULT_COUNT = 512
+"""Images of a generator where the recipe does not say."""
+_DECODERS = 4
+"""Files that are read and decoded side by side."""
+
+
+@stage("images")
+def draw_images(
+    root: Root,
+    wanted: Fingerprint,
+    recipe: Recipe,
+    generator: ModelSpec | None,
+    files: Sequence[ImageFile],
+    device: str,
+) -> Outcome:
+    """Lay `images.zarr` out: latents of a generator, or the pixels of a source.
+
+    A generator's pixels come with its own dump, since an image goes through it only once.
+
+    Parameters
+    ----------
+    wanted
+        Of a generator's images; of a source's it is known only when its files have been read.
+    files
+        Those of a source, see :func:`tasks.source.recognition.in_order`.
+
+    Raises
+    ------
+    UserError
+        Files of the source are bad and `images.skip_bad` is not set; names them once all have been read.
+    """
+    if generator is None and not files:
+        return "skipped"  # the images of another root, where they are whole
+    with turn(root, PATH):
+        if generator is None:
+            return _read_source(root, recipe.images, files, recipe.compute.chunk_mib)
+        return _lay_latents_out(root, wanted, recipe, generator, device)
+
+
+def _lay_latents_out(root: Root, wanted: Fingerprint, recipe: Recipe, generator: ModelSpec, device: str) -> Outcome:
+    if ImageStore.open(root, wanted) is not None:
+        return "skipped"
+    model = load(generator, device)
+    count = recipe.images.count or DEFAULT_COUNT
+    assert model.image_size is not None
+    ImageStore.create(
+        root,
+        wanted,
+        images=count,
+        size=model.image_size,
+        block=model_block(model.units, count, recipe.compute.dtype, recipe.compute.chunk_mib),
+        latents=model.draw_latents(count, recipe.images.seed),
+        classes=model.draw_classes(count, recipe.images.seed),
+    )
+    return "done"
+
+
+def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int) -> Outcome:
+    """Scale and crop the files of a source to squares and write them, in their order and without gaps."""
+    place = place_of(root, PATH)
+    found = recognise(place, images, files, agreed.known(place.root, root))
+    found.require_none_other()
+    if found.fingerprint is not None and (stored_attributes(root, PATH) or {}).get("complete"):
+        return "skipped"
+    room = images.count or len(files)
+    block = block_size(images.size**2 * 3, chunk_mib * MIB, room)
+    store = SourceStore.begin(root, settings(images), images=room, size=images.size, block=block)
+    candidates = files if images.skip_bad else files[:room]
+    with track("images", room) as advance, ThreadPoolExecutor(_DECODERS) as pool:
+        reading = _Reading(store, candidates, images.size, Decoding.of(images), pool)
+        for number in range(block_count(room, block)):
+            wanted_images = min(block, room - reading.images)
+            if not reading.pass_over(number, wanted_images):
+                good = reading.read(wanted_images)
+                # What ends the run is known when all has been read, and is not to look like all of the images.
+                if len(good) < wanted_images and reading.bad and not images.skip_bad:
+                    break
+                if good:
+                    reading.keep(number, good)
+            advance(wanted_images)
+    if reading.bad and not images.skip_bad:
+        errors = [BadImageError(one.record.source, one.reason) for one in reading.bad]
+        raise bad_images(errors, len(candidates))
+    if not reading.images:
+        raise UserError(f"images.source: none of its {len(candidates):,} files can be read; give a folder of images")
+    if reading.bad:
+        log.warning("images: left out %s: %s", counted(len(reading.bad), "file", "files"), _told(reading.bad))
+    if images.count and reading.images < images.count:
+        log.warning("images: %d instead of the %d that images.count asks for", reading.images, images.count)
+    listed = sorted(file.source for file in files)
+    store.finish_files(
+        settings(images), reading.images, {source: place for place, source in enumerate(listed)}, reading.bad
+    )
+    return "done"
+
+
+@dataclass
+class _Reading:
+    """Files on their way into a store, and how far they are."""
+
+    store: SourceStore
+    files: Sequence[ImageFile]
+    size: int
+    decoding: Decoding
+    pool: Executor
+    at: int = 0
+    """The file that comes next."""
+    images: int = 0
+    """That are in the store."""
+    bad: list[LeftOut] = field(default_factory=list)
+
+    def read(self, count: int) -> list[tuple[FileRecord, npt.NDArray[np.uint8]]]:
+        """The next images; fewer where there are no more files."""
+        good: list[tuple[FileRecord, npt.NDArray[np.uint8]]] = []
+        while len(good) < count and self.at < len(self.files):
+            batch = self.files[self.at : self.at + count - len(good)]
+            for one in self.pool.map(self._decode, batch):
+                if isinstance(one, LeftOut):
+                    self.bad.append(one)
+                else:
+                    good.append(one)
+            self.at += len(batch)
+        return good
+
+    def keep(self, block: int, good: Sequence[tuple[FileRecord, npt.NDArray[np.uint8]]]) -> None:
+        """Write a block."""
+        self.store.keep(block, np.stack([pixels for _, pixels in good]), [record for record, _ in good])
+        self.images += len(good)
+        saw_images(len(good))
+
+    def pass_over(self, block: int, count: int) -> bool:
+        """Go on behind a block that is in already, if it holds just the images that come next, as they are now.
+
+        Files between them must be bad still, and are read to say why.
+        """
+        records = [record for record in self.store.records(block) if record.source]
+        places = [self._places.get(record.source, -1) for record in records]
+        if len(records) != count or any(after <= before for before, after in pairwise([self.at - 1, *places])):
+            return False
+        if any(record_of(self.files[at], None).stamp != one.stamp for at, one in zip(places, records, strict=True)):
+            return False
+        bad = []
+        for at in sorted(set(range(self.at, places[-1])) - set(places)):
+            if not isinstance(one := self._decode(self.files[at]), LeftOut):
+                return False
+            bad.append(one)
+        self.bad += bad
+        self.at, self.images = places[-1] + 1, self.images + count
+        return True
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {file.source: place for place, file in enumerate(self.files)}
+
+    def _decode(self, file: ImageFile) -> tuple[FileRecord, npt.NDArray[np.uint8]] | LeftOut:
+        """Read a file once, for its pixels and for its digest."""
+        record = record_of(file, None)
+        try:
+            content = content_of(file)
+            record = record_of(file, content)
+            return record, square(file, content, self.size, self.decoding)
+        except BadImageError as error:
+            return LeftOut(record, error.reason)
+
+
+def _told(bad: Sequence[LeftOut]) -> str:
+    return named([f"{one.record.source} {one.reason}" for one in bad])

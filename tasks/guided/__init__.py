@@ -1,0 +1,1 @@
+"""The stages of inversion and editing, which matches guide."""

@@ -1,0 +1,61 @@
+"""Stage `match`: correlations into the table of buddies."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from rosetta.mining.buddies import Buddies, best_buddies
+from rosetta.units import Units
+from storage.artifacts import tables
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.nearest import neighbours as nearest
+from storage.filesystem.root import Root
+from tasks.stage.stage import Outcome, stage
+
+Pair = tuple[str, str]
+
+
+@stage("match")
+def write_buddies(root: Root, wanted: Fingerprint, pairs: Sequence[Pair], neighbours: int) -> Outcome:
+    """`tables/buddies.parquet`: the best buddies of every pair of models."""
+    if tables.attributes(root, "buddies").get("fingerprint") == wanted.digest:
+        return "skipped"
+    units = {model: ActivationStore.read(root, model).units for pair in pairs for model in pair}
+    frames = []
+    for a, b in pairs:
+        frames.append(buddy_frame(a, b, units, best_buddies(*nearest(root, a, b, neighbours))))
+    tables.write(root, "buddies", pd.concat(frames, ignore_index=True), wanted)
+    return "done"
+
+
+def buddy_frame(a: str, b: str, units: Mapping[str, Units], buddies: Buddies) -> pd.DataFrame:
+    """The rows of one pair of models."""
+    return pd.DataFrame(
+        {
+            "model_a": pd.Series([a] * len(buddies), dtype="str"),
+            "unit_a": buddies.unit_a,
+            "layer_a": units[a].layer_names()[buddies.unit_a],
+            "channel_a": units[a].channels()[buddies.unit_a],
+            "model_b": pd.Series([b] * len(buddies), dtype="str"),
+            "unit_b": buddies.unit_b,
+            "layer_b": units[b].layer_names()[buddies.unit_b],
+            "channel_b": units[b].channels()[buddies.unit_b],
+            "pearson": buddies.pearson,
+            "rank_ab": buddies.rank_ab,
+            "rank_ba": buddies.rank_ba,
+        }
+    ).astype({"layer_a": "str", "layer_b": "str"})
+
+
+def buddies_of(frame: pd.DataFrame, a: str, b: str) -> Buddies:
+    """One pair's rows of the buddies table, as arrays."""
+    rows = frame[(frame["model_a"] == a) & (frame["model_b"] == b)]
+    return Buddies(
+        rows["unit_a"].to_numpy(np.int32),
+        rows["unit_b"].to_numpy(np.int32),
+        rows["pearson"].to_numpy(np.float32),
+        rows["rank_ab"].to_numpy(np.int32),
+        rows["rank_ba"].to_numpy(np.int32),
+    )

@@ -1,0 +1,110 @@
+"""Stage `dictionary`: buddies into Rosetta neurons and their clusters, each with how far it can be trusted."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from rosetta.mining.dictionary import Clusters, RosettaNeurons, cluster, rosetta_neurons
+from rosetta.units import Units
+from storage.artifacts import tables
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.neurons import neuron_rows, trusted_neurons
+from storage.filesystem.root import Root
+from tasks.match.buddies import buddies_of
+from tasks.stage.stage import Outcome, stage
+
+
+@stage("dictionary")
+def write_dictionary(root: Root, wanted: Fingerprint, anchor: str, models: Sequence[str]) -> Outcome:
+    """`tables/rosetta.parquet` and `tables/clusters.parquet`.
+
+    Parameters
+    ----------
+    models
+        The models that are asked for a buddy: all but the anchor and the controls.
+    """
+    done = [tables.attributes(root, table).get("fingerprint") == wanted.digest for table in ("rosetta", "clusters")]
+    if all(done):
+        return "skipped"
+    buddies, trust = tables.read(root, "buddies"), tables.read(root, "trust")
+    units = {model: ActivationStore.read(root, model).units for model in (anchor, *models)}
+    neurons = rosetta_neurons({model: buddies_of(buddies, anchor, model) for model in models}, len(units[anchor]))
+    clusters = cluster(neurons, buddies_of(buddies, anchor, anchor))
+    frame = with_trust(_rosetta_frame(anchor, neurons, clusters, units), trust, anchor)
+    tables.write(root, "rosetta", frame, wanted)
+    tables.write(root, "clusters", _cluster_frame(neurons, clusters, frame, anchor), wanted)
+    return "done"
+
+
+def _rosetta_frame(anchor: str, neurons: RosettaNeurons, clusters: Clusters, units: dict[str, Units]) -> pd.DataFrame:
+    names = np.array([anchor, *neurons.models], dtype=object)
+    count, models = len(neurons), len(names)
+    unit = np.column_stack([neurons.anchor_unit, neurons.unit])
+    pearson = np.column_stack([np.full(count, np.nan, dtype=np.float32), neurons.pearson])
+    return pd.DataFrame(
+        {
+            "rosetta": np.repeat(np.arange(count, dtype=np.int32), models),
+            "cluster": np.repeat(clusters.of_neuron, models),
+            "anchor_unit": np.repeat(neurons.anchor_unit, models),
+            "model": np.tile(names, count),
+            "unit": unit.ravel(),
+            "layer": np.column_stack(
+                [units[name].layer_names()[unit[:, column]] for column, name in enumerate(names)]
+            ).ravel(),
+            "channel": np.column_stack(
+                [units[name].channels()[unit[:, column]] for column, name in enumerate(names)]
+            ).ravel(),
+            "pearson": pearson.ravel(),
+            "mean_pearson": np.repeat(neurons.mean_pearson, models),
+        }
+    ).astype({"model": "str", "layer": "str"})
+
+
+def _cluster_frame(neurons: RosettaNeurons, clusters: Clusters, frame: pd.DataFrame, anchor: str) -> pd.DataFrame:
+    numbers = np.arange(len(clusters), dtype=np.int32)
+    return pd.DataFrame(
+        {
+            "cluster": numbers,
+            "size": clusters.size,
+            "anchor_unit": neurons.anchor_unit[clusters.best],
+            "mean_pearson": clusters.mean_pearson,
+            "min_pearson": clusters.min_pearson,
+            "trusted_neurons": trusted_neurons(neuron_rows(frame, anchor), numbers),
+        }
+    )
+
+
+WEAKEST = {"trusted": "min", "q_value": "max", "replicates": "min", "lift": "min", "pearson_partial": "min"}
+"""What of trust the dictionary carries, and which of several matches is the weakest."""
+
+
+def with_trust(frame: pd.DataFrame, trust: pd.DataFrame, anchor: str) -> pd.DataFrame:
+    """The rows of Rosetta neurons with what is said of each match; on the anchor's own row, the weakest of its neuron.
+
+    `trusted` is about the neuron on all of its rows: every match that it is made of is trusted.
+
+    Parameters
+    ----------
+    frame
+        A row per neuron and model, as in `tables/rosetta.parquet`.
+    trust
+        `tables/trust.parquet`.
+    """
+    matches = trust[trust["model_a"] == anchor].rename(
+        columns={"unit_a": "anchor_unit", "model_b": "model", "unit_b": "unit"}
+    )
+    key = ["anchor_unit", "model", "unit"]
+    own = frame["model"] == anchor
+    # A match of the anchor with itself, of all, is no member's.
+    members = frame[~own].reset_index().merge(matches[[*key, *WEAKEST]], on=key, how="left").set_index("index")
+    grouped = members.groupby("rosetta")
+    # NaN, which is not judged, is weaker than any.
+    weakest = pd.DataFrame({name: grouped[name].agg(how, skipna=False) for name, how in WEAKEST.items()})
+    rows = weakest.loc[frame.loc[own, "rosetta"]].set_index(frame.index[own])
+    told = pd.concat([members[list(WEAKEST)], rows]).astype(_TYPES)
+    return frame.join(told).assign(trusted=weakest["trusted"].loc[frame["rosetta"]].to_numpy(bool))
+
+
+_TYPES = {"trusted": bool, "q_value": float, "replicates": bool, "lift": float, "pearson_partial": float}

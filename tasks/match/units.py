@@ -1,0 +1,47 @@
+"""Stage `units`: activation statistics into the table of units."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from storage.artifacts import tables
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.profiles import ProfileStore
+from storage.filesystem.root import Root
+from tasks.stage.stage import Outcome, stage
+
+
+@stage("units")
+def write_units(root: Root, wanted: Fingerprint, models: Iterable[str]) -> Outcome:
+    """`tables/units.parquet`: every unit of every model, its statistics on the native grid, and how selective it is.
+
+    `kurtosis` is that of all its values (3 for a normal distribution, NaN for a constant unit), `half_share` the
+    smallest share of the images that carries half of its positive activation.
+    """
+    if tables.attributes(root, "units").get("fingerprint") == wanted.digest:
+        return "skipped"
+    frames = [_unit_frame(model, ActivationStore.read(root, model), ProfileStore.read(root, model)) for model in models]
+    tables.write(root, "units", pd.concat(frames, ignore_index=True), wanted)
+    return "done"
+
+
+def _unit_frame(model: str, store: ActivationStore, profile: ProfileStore) -> pd.DataFrame:
+    units = store.units
+    grids = np.array([layer.grid for layer in units.layers], dtype=np.int32)[units.layer_index()]
+    return pd.DataFrame(
+        {
+            "model": model,
+            "layer": units.layer_names(),
+            "channel": units.channels(),
+            "unit": np.arange(len(units), dtype=np.int32),
+            "grid_y": grids[:, 0],
+            "grid_x": grids[:, 1],
+            "mean": store.mean(),
+            "std": store.std(),
+            "maximum": store.maximum(),
+            "kurtosis": profile.of_units("kurtosis"),
+            "half_share": profile.of_units("half_share"),
+        }
+    )

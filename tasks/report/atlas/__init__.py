@@ -1,0 +1,1 @@
+"""The data, pictures and plots of the dictionary's page, written into `report/`."""

@@ -1,0 +1,148 @@
+"""Maps of many units in many images out of one model's store, each chunk read once.
+
+Chunks hold all channels of a block of images. Whoever wants maps says beforehand which, as a *look*; then the store is
+walked through layer by layer and block by block, and each chunk that any look needs is shown to all that need it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rosetta.view.atlas.maps import quantise
+from rosetta.view.atlas.scatter import Points, values_at
+from rosetta.view.pictures.pooling import shrink
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.blocks import block_slice
+
+Index = npt.NDArray[np.int32]
+Float64 = npt.NDArray[np.float64]
+
+_PIECE = 16 * 1024 * 1024
+"""Bytes of maps, as float32, that are shrunk at once."""
+
+
+class Look(Protocol):
+    """Something that wants to see maps of a model."""
+
+    @property
+    def image(self) -> Index:
+        """(wish,) the image of each map that is wanted."""
+        ...
+
+    @property
+    def unit(self) -> Index:
+        """(wish,) its unit."""
+        ...
+
+    def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
+        """Take some of the maps.
+
+        Parameters
+        ----------
+        which
+            (seen,) the wishes that this chunk fulfils.
+        chunk
+            (image, channel, y, x) as stored.
+        image, channel
+            (seen,) where they lie in it.
+        """
+        ...
+
+
+def show(store: ActivationStore, looks: Sequence[Look]) -> None:
+    """Let all looks see what they want of a model."""
+    for layer, span in store.units.spans():
+        inside = [np.nonzero((look.unit >= span.start) & (look.unit < span.stop))[0] for look in looks]
+        blocks = [look.image[which] // store.block for look, which in zip(looks, inside, strict=True)]
+        for block in sorted(set().union(*(np.unique(of).tolist() for of in blocks))):
+            images = block_slice(block, store.block, store.images)
+            chunk = store.maps(layer.name, images)
+            for look, which, of in zip(looks, inside, blocks, strict=True):
+                here = which[of == block]
+                if len(here):
+                    look.see(here, chunk, look.image[here] - images.start, look.unit[here] - span.start)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Small maps as bytes on their units' scales."""
+
+    image: Index
+    unit: Index
+    low: Float64
+    """(wish,) what becomes 0."""
+    high: Float64
+    """(wish,) what becomes 255."""
+    most: int
+    """Positions of a side, at most."""
+    grid: Index
+    """(wish, 2) the grid of each small map."""
+    start: npt.NDArray[np.intp]
+    """(wish,) where each lies in `levels`."""
+    levels: npt.NDArray[np.uint8]
+    """(byte,) all small maps, one after the other."""
+
+    @classmethod
+    def of(cls, image: Index, unit: Index, scale: tuple[Float64, Float64], native: Index, most: int) -> "Tiles":
+        """Room for small maps.
+
+        Parameters
+        ----------
+        scale
+            (wish,) what becomes 0, and what becomes 255.
+        native
+            (wish, 2) each unit's own grid.
+        """
+        grid = np.minimum(native, most)
+        size = grid.prod(axis=1, dtype=np.intp)
+        return cls(image, unit, *scale, most, grid, np.cumsum(size) - size, np.zeros(size.sum(), dtype=np.uint8))
+
+    def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
+        """Shrink and keep them, some at a time."""
+        for part in pieces(len(which), max(1, _PIECE // (4 * chunk.shape[2] * chunk.shape[3]))):
+            wishes = which[part]
+            maps = shrink(chunk[image[part], channel[part]], self.most)
+            small = quantise(maps, self.low[wishes], self.high[wishes]).reshape(len(wishes), -1)
+            self.levels[self.start[wishes, None] + np.arange(small.shape[1])] = small
+
+    def tile(self, wish: int) -> npt.NDArray[np.uint8]:
+        """(y, x) a small map."""
+        height, width = self.grid[wish].tolist()
+        start = self.start[wish]
+        return self.levels[start : start + height * width].reshape(height, width)
+
+
+@dataclass(frozen=True)
+class Values:
+    """Values at single positions; a wish is a position."""
+
+    image: Index
+    unit: Index
+    y: Index
+    """(wish,) row on the grid that the map is brought to."""
+    x: Index
+    grid: Index
+    """(wish, 2) that grid."""
+    found: npt.NDArray[np.float32]
+    """(wish,) the values, once they were seen."""
+
+    @classmethod
+    def of(cls, unit: Index, points: Points) -> "Values":
+        """(pair,) one unit of each pair, at the pair's points."""
+        count = points.image.shape[1]
+        image, y, x = (part.ravel() for part in (points.image, points.y, points.x))
+        grid = np.repeat(points.grid, count, axis=0)
+        return cls(image, np.repeat(unit, count), y, x, grid, np.full(len(grid), np.nan, dtype=np.float32))
+
+    def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
+        """Interpolate and keep them."""
+        self.found[which] = values_at(chunk, image, channel, self.y[which], self.x[which], self.grid[which])
+
+
+def pieces(count: int, size: int) -> Iterator[slice]:
+    """Slices that cover `count`, of `size` each but for the last."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

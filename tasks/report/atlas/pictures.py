@@ -1,0 +1,57 @@
+"""Pictures of the atlas: thumbnails of all images and a card for each concept, in sheets, and single images."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from rosetta.view.atlas.sheets import PER_SHEET, card, picture, sheet, thumbnail
+from storage.artifacts.blocks import block_count, block_slice
+from storage.artifacts.images import ImageStore
+from tasks.report.atlas.map_reader import Tiles, pieces
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def picture_files(
+    pictures: ImageStore, shown: set[int], wanted: set[int], kept: dict[int, Pixels]
+) -> Iterator[tuple[str, bytes]]:
+    """`images/<b>.webp` and `pictures/<i>.webp`, each block of images read once.
+
+    Parameters
+    ----------
+    shown
+        Images that have a picture of their own.
+    wanted
+        Images whose thumbnails are put into `kept` on the way.
+    """
+    waiting: list[Pixels] = []
+    written = 0
+    for block in range(block_count(pictures.count, pictures.block)):
+        span = block_slice(block, pictures.block, pictures.count)
+        for image, pixels in enumerate(pictures.pixels(span), start=span.start):
+            waiting.append(thumbnail(pixels))
+            if image in wanted:
+                kept[image] = waiting[-1]
+            if image in shown:
+                yield f"pictures/{image}.webp", picture(pixels)
+            if len(waiting) == PER_SHEET or image == pictures.count - 1:
+                yield f"images/{written}.webp", sheet(waiting)
+                waiting, written = [], written + 1
+
+
+def card_files(images: npt.NDArray[np.int32], thumbs: dict[int, Pixels], maps: Tiles) -> Iterator[tuple[str, bytes]]:
+    """`cards/<b>.webp`.
+
+    Parameters
+    ----------
+    images
+        (concept,) the image on each card.
+    thumbs
+        By image.
+    maps
+        (concept,) the map that is laid over each.
+    """
+    for number, part in enumerate(pieces(len(images), PER_SHEET)):
+        concepts = range(part.start, part.stop)
+        yield f"cards/{number}.webp", sheet([card(thumbs[int(images[of])], maps.tile(of)) for of in concepts])

@@ -1,0 +1,59 @@
+"""Peaks of a run into rankings: which images each unit and each concept is strongest in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rosetta.view.atlas.rankings import choose_images, percentiles, strengths, strongest
+from tasks.report.atlas.run import AtlasRun
+
+Index = npt.NDArray[np.int32]
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """Images by strength."""
+
+    units: tuple[Index, ...]
+    """By model: (unit, place) images by its own peak."""
+    activation: Index
+    """(concept, place) images by the peak of its best anchor unit."""
+    agreement: Index
+    """(concept, place) images by the mean over the models of its best neuron's percentiles."""
+    shown: Index
+    """(shown,) images that have a file of their own, rising."""
+    strength: Float32
+    """(shown, concept) the peak of its best anchor unit, on its scale."""
+
+
+def rank(run: AtlasRun) -> Rankings:
+    """Read every model's peaks, layer by layer, and rank images by them.
+
+    Holds one number an image and concept, and a layer's peaks.
+    """
+    units, summed = [], np.zeros((run.concepts, run.pictures.count), dtype=np.float32)
+    for model, (store, held) in enumerate(zip(run.stores, run.units, strict=True)):
+        first, tops = run.first[:, model], []
+        for layer, span in held.spans():
+            peaks = store.peaks(layer.name)
+            tops.append(strongest(peaks.T))
+            concepts = np.nonzero((first >= span.start) & (first < span.stop))[0]
+            # One model's unit is often in the best neuron of several concepts.
+            channels, of = np.unique(first[concepts] - span.start, return_inverse=True)
+            summed[concepts] += percentiles(peaks[:, channels]).T[of]
+        units.append(np.concatenate(tops))
+    best = run.first[:, run.anchor]
+    activation = units[run.anchor][best]
+    shown = choose_images(activation, run.pictures.count)
+    return Rankings(tuple(units), activation, strongest(summed), shown, _strength(run, best, shown))
+
+
+def _strength(run: AtlasRun, best: Index, shown: Index) -> Float32:
+    found = np.zeros((len(shown), len(best)), dtype=np.float32)
+    for layer, span in run.units[run.anchor].spans():
+        concepts = np.nonzero((best >= span.start) & (best < span.stop))[0]
+        peaks = run.stores[run.anchor].peaks(layer.name)[np.ix_(shown, best[concepts] - span.start)]
+        found[:, concepts] = strengths(peaks, *run.scale(run.anchor, best[concepts]))
+    return found

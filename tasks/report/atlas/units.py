@@ -1,0 +1,97 @@
+"""Files of the atlas about units: a file for each layer of each model, matched or not."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rosetta.mining.buddies import Neighbours, nearest_neighbours
+from rosetta.view.atlas.near import NEAR, concept_neighbours, listed, mutual
+from rosetta.view.atlas.script import numbers, put
+from storage.artifacts.correlations import CorrelationStore
+from storage.artifacts.layout import open_complete, stored_attributes
+from storage.artifacts.nearest import STORES, neighbours
+from storage.artifacts.neighbours import NeighbourStore
+from storage.artifacts.pairs import path
+from tasks.report.atlas.rankings import Rankings
+from tasks.report.atlas.run import AtlasRun
+
+
+@dataclass(frozen=True)
+class Near:
+    """The nearest units of one model in another."""
+
+    found: Neighbours
+    """(unit, k)"""
+    mutual: npt.NDArray[np.bool_]
+    """(unit, k) whether it is among theirs."""
+
+
+Known = dict[int, dict[int, Near]]
+"""By model and other model."""
+
+
+def nearest(run: AtlasRun) -> Known:
+    """The K nearest units of every unit, in every model that its own was correlated with; each pair is read once."""
+    known: Known = defaultdict(dict)
+    names = [spec.name for spec in run.models]
+    for a, one in enumerate(names):
+        for b, other in enumerate(names):
+            if (stored_attributes(run.root, path(one, other)) or {}).get("complete"):
+                of_a, of_b = neighbours(run.root, one, other, run.k)
+                known[a][b] = Near(of_a, mutual(of_a, of_b))
+                if a != b:
+                    known[b][a] = Near(of_b, mutual(of_b, of_a))
+    return known
+
+
+def near_concepts(run: AtlasRun) -> list[list[list[Any]]]:
+    """For each concept the concepts that are nearest to it, by the correlation of their best units."""
+    best, anchor = run.first[:, run.anchor], run.models[run.anchor].name
+    store = STORES[str(open_complete(run.root, path(anchor, anchor)).attrs["keep"])].read(run.root, anchor, anchor)
+    if isinstance(store, NeighbourStore):
+        concepts = np.full(len(run.units[run.anchor]), -1, dtype=np.int32)
+        concepts[best] = np.arange(len(best))
+        of_all = store.neighbours(store.k)[0]
+        return concept_neighbours(Neighbours(of_all.unit[best], of_all.pearson[best]), concepts)
+    assert isinstance(store, CorrelationStore)
+    pearson = np.full((len(best), len(best)), np.nan, dtype=np.float32)
+    for rows, band in store.bands():
+        inside = np.nonzero((best >= rows.start) & (best < rows.stop))[0]
+        pearson[inside] = band[np.ix_(best[inside] - rows.start, best)]
+    return concept_neighbours(nearest_neighbours(pearson, NEAR, same=True), np.arange(len(best)))
+
+
+def unit_files(run: AtlasRun, rankings: Rankings, known: Known) -> Iterator[tuple[str, bytes]]:
+    """`data/unit/<m>.<l>.js` of every layer of every model."""
+    table = run.tables["units"]
+    for model, (spec, units) in enumerate(zip(run.models, run.units, strict=True)):
+        rows = table[table["model"] == spec.name].sort_values("unit")
+        concepts = _concepts(run, model)
+        for place, (_, span) in enumerate(units.spans()):
+            measured = {
+                name: numbers(rows[name].to_numpy()[span])
+                for name in ("mean", "std", "maximum", "kurtosis", "half_share")
+            }
+            value = {
+                "first": span.start,
+                "top": rankings.units[model][span].tolist(),
+                **measured,
+                "near": {
+                    str(other): listed(near.found, near.mutual, span) for other, near in sorted(known[model].items())
+                },
+                "concept": concepts[span].tolist(),
+            }
+            key = f"unit/{model}.{place}"
+            yield f"data/{key}.js", put(key, value)
+
+
+def _concepts(run: AtlasRun, model: int) -> npt.NDArray[np.int32]:
+    """(unit,) the first concept that each unit of a model belongs to, −1 where there is none."""
+    of = np.full(len(run.units[model]), -1, dtype=np.int32)
+    rows = run.rosetta[run.rosetta["place"] == model].drop_duplicates("unit")
+    of[rows["unit"]] = rows["cluster"]
+    return of

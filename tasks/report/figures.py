@@ -1,0 +1,73 @@
+"""Figures in print quality: one concept, or the dictionary over one image, from the stores into a file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rosetta.errors import UserError
+from rosetta.view.pictures.sheet import FORMATS, encode, print_sheet
+from storage.artifacts.seals import break_seal
+from storage.filesystem.root import Root
+from storage.run.run import Run
+from storage.run.sheets import Captioned, concept_sheet, dictionary_sheet
+from storage.upkeep.sealing import FIGURES, seal
+
+
+def write_concept_figure(run: Run, cluster: int, images: int, out: Path | None) -> str:
+    """Images × models of one concept, as PNG or PDF; gives the path.
+
+    Parameters
+    ----------
+    images
+        How many, those first where the anchor's unit peaks highest.
+    out
+        Where to; `figures/concept-<cluster>.png` under the run's root where none is given.
+
+    Raises
+    ------
+    UserError
+        There is no such concept, or the file cannot be written.
+    """
+    kind = _kind(out)
+    return _write(run, concept_sheet(run.concept(cluster), images), f"concept-{cluster}", kind, out)
+
+
+def write_dictionary_figure(run: Run, image: int, concepts: Sequence[int] | None, count: int, out: Path | None) -> str:
+    """Concepts × models over one image, as PNG or PDF; gives the path.
+
+    Parameters
+    ----------
+    concepts
+        Which; the `count` that are strongest on the image where none are given.
+    out
+        Where to; `figures/dictionary-<image>.png` under the run's root where none is given.
+
+    Raises
+    ------
+    UserError
+        There is no such image or concept, or the file cannot be written.
+    """
+    kind = _kind(out)
+    return _write(run, dictionary_sheet(run, image, concepts, count), f"dictionary-{image}", kind, out)
+
+
+def _kind(out: Path | None) -> str:
+    """What kind of file it is to be; said before anything is drawn."""
+    kind = out.suffix.lower().removeprefix(".") if out else FORMATS[0]
+    if kind not in FORMATS:
+        raise UserError(f"--out {out}: a figure is a PNG or a PDF; give a name that ends in .png or .pdf")
+    return kind
+
+
+def _write(run: Run, drawn: Captioned, name: str, kind: str, out: Path | None) -> str:
+    content = encode(print_sheet(drawn.sheet, drawn.caption, drawn.image, drawn.image_name), kind)
+    place, relative = (Root(str(out.parent)), out.name) if out else (run.root, f"{FIGURES}/{name}.{kind}")
+    try:
+        if not out:
+            break_seal(place, relative)
+        place.write_bytes(relative, content)
+        if not out:
+            seal(place, relative)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"{place.shown}/{relative} cannot be written ({reason}); choose another with --out") from None
+    return str(out) if out else f"{run.root.shown}/{relative}"

@@ -1,0 +1,231 @@
+"""Whether the images of a run are those that its source holds now.
+
+A quick stamp of each file, its size and when it was last written, decides where it is the one that was read. Where it
+is not, the file's content does: it may only have been touched, or copied to another machine.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from rosetta.errors import UserError
+from rosetta.mining.draw import drawn_order
+from rosetta.recipe import Images
+from rosetta.view.numbers import counted
+from storage.artifacts.fingerprint import Fingerprint, fingerprint, first_difference
+from storage.artifacts.images import PATH
+from storage.artifacts.layout import attributes_at
+from storage.artifacts.provenance import stored_recipe
+from storage.artifacts.shared import Place, place_of
+from storage.artifacts.source_images import (
+    FileRecord,
+    SourceStore,
+    stamps_digest,
+    was_never_finished,
+    without_content,
+)
+from storage.filesystem.root import Root
+from storage.upkeep.check import Finding
+from tasks.source.files import ImageFile, list_source
+from tasks.source.pixels import BadImageError, Decoding, content_of
+from tasks.stage.progress import log
+
+_AT_ONCE = 8
+"""Files that are read side by side."""
+_NAMED = 5
+"""Files that a message names."""
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What the images that are there are to a recipe's source."""
+
+    fingerprint: Fingerprint | None = None
+    """Of images that are those of the source; None where they are yet to be read."""
+    difference: str = ""
+    """Why they are not; empty where they are, where there are none, or none that anything depends on."""
+    agreed: Mapping[str, str] = field(default_factory=dict)
+    """Stamps of files that were compared by content, by the fingerprint of the images; to be kept."""
+
+    def require_none_other(self) -> None:
+        """
+        Raises
+        ------
+        UserError
+            There are others.
+        """
+        if self.difference:
+            raise UserError(
+                f"{PATH} was made from something else ({self.difference}); give --replace to rebuild it, or another"
+                " --root"
+            )
+
+
+def in_order(images: Images) -> tuple[ImageFile, ...]:
+    """All image files of a source in the order in which they are mined; a run takes the first `images.count`.
+
+    Raises
+    ------
+    UserError
+        There are none, or fewer than `images.count`.
+    """
+    files = list_source(images)
+    if images.count is not None and images.count > len(files):
+        raise UserError(f"images.source has {len(files)} images but images.count asks for {images.count}; lower it")
+    if images.order == "listed":
+        return tuple(files)
+    return tuple(files[place] for place in drawn_order([file.source for file in files], images.seed))
+
+
+def settings(images: Images) -> Fingerprint:
+    """What is known of a source's images before its files have been read."""
+    seed = {} if images.order == "listed" else {"seed": images.seed}
+    return fingerprint("images", None, size=images.size, order=images.order, **seed, **Decoding.of(images).stated)
+
+
+def record_of(file: ImageFile, content: bytes | None) -> FileRecord:
+    """A file as it is, with its content where that could be read."""
+    digest = "" if content is None else hashlib.sha256(content).hexdigest()
+    return FileRecord(file.source, f"{file.size} {file.modified}", digest)
+
+
+def _as_it_is(file: ImageFile) -> FileRecord:
+    return record_of(file, None)
+
+
+def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: Mapping[str, Any]) -> Recognised:
+    """Compare the images in a place with a recipe's source; nothing is written.
+
+    Parameters
+    ----------
+    files
+        Those of :func:`in_order`.
+    agreed
+        Stamps of files that were compared by content before (:func:`storage.artifacts.agreed.known`).
+
+    Raises
+    ------
+    UserError
+        The store's metadata are damaged, or a file cannot be read.
+    """
+    attributes = attributes_at(place)
+    if attributes is None or was_never_finished(attributes["depends"]):
+        return Recognised()
+    depends: dict[str, Any] = attributes["depends"]
+    if isinstance(depends.get("files"), list):
+        return _recognise_older(attributes, images, files)
+    if difference := first_difference(without_content(depends), settings(images).depends):
+        return Recognised(difference=difference)
+    store = SourceStore.read(place)
+    left = {one.record.source: one.record for one in store.left_out()} if images.skip_bad else {}
+    chosen = [file for file in files if file.source not in left][: images.count]
+    bad = [file for file in files if file.source in left]
+    found, stamps = Fingerprint(depends), stamps_digest(*(map(_as_it_is, some) for some in (chosen, bad)))
+    if stamps in (attributes.get("stamps"), agreed.get(found.digest)):
+        return Recognised(found)
+    records = store.records()
+    if difference := _other_files(chosen, records, attributes.get("complete") is True):
+        return Recognised(difference=difference)
+    then = {record.source: record for record in records} | left
+    doubtful = [
+        file for file in (*chosen, *bad) if file.source in then and _as_it_is(file).stamp != then[file.source].stamp
+    ]
+    if changed := [file.source for file in doubtful if str(file.size) != then[file.source].size]:
+        return Recognised(difference=f"{named(changed)} changed")
+    log.info("images: comparing the content of %s written since", counted(len(doubtful), "file", "files"))
+    if changed := [source for source, digest in _digests(doubtful) if digest != then[source].sha256]:
+        return Recognised(difference=f"{named(changed)} changed")
+    return Recognised(found, agreed={found.digest: stamps})
+
+
+def _other_files(chosen: Sequence[ImageFile], records: Sequence[FileRecord], whole: bool) -> str:
+    """In which files a source differs from the ones that were read; empty where they are the same, in this order.
+
+    Of a store that is not whole not every file is known.
+    """
+    pairs = zip(chosen, records, strict=False)
+    same = all(record.source in ("", file.source) for file, record in pairs)
+    if same and (len(chosen) == len(records) or not whole):
+        return ""
+    now, then = [file.source for file in chosen], [record.source for record in records if record.source]
+    new, gone = _without(now, then), _without(then, now)
+    told = [f"{named(new)} new"] * bool(new) + [f"{named(gone)} gone"] * bool(gone)
+    return ", ".join(told) or "the same files in another order"
+
+
+def _without(some: Iterable[str], others: Iterable[str]) -> list[str]:
+    known = set(others)
+    return [one for one in some if one not in known]
+
+
+def _recognise_older(attributes: dict[str, Any], images: Images, files: Sequence[ImageFile]) -> Recognised:
+    """Images of before their order was drawn and their content kept: they are known by names and sizes, as listed."""
+    if not attributes.get("complete"):
+        return Recognised(difference="begun by an older rosetta, in the order of the listing")
+    depends = attributes["depends"]
+    listed = sorted(files, key=lambda file: file.source)[: images.count]
+    now = [[file.source.rpartition("/")[2], file.size] for file in listed]
+    if depends["size"] != images.size:
+        return Recognised(difference=f"size: {depends['size']} → {images.size}")
+    if now == depends["files"]:
+        return Recognised(Fingerprint(depends))
+    pairs = zip(now, depends["files"], strict=False)
+    first = next((new[0] for new, old in pairs if new != old), None)
+    return Recognised(
+        difference=f"{first} is another file than before"
+        if first
+        else f"{len(depends['files'])} files → {len(now)} files"
+    )
+
+
+def named(sources: Sequence[str]) -> str:
+    """The first of some files, and how many more there are."""
+    more = f" and {len(sources) - _NAMED:,} more" if len(sources) > _NAMED else ""
+    return f"{', '.join(sources[:_NAMED])}{more}"
+
+
+def check_sources(root: Root) -> list[Finding]:
+    """Read every file that the images of a run were read from; names those that are gone or have other content.
+
+    Raises
+    ------
+    UserError
+        The source is not to be had.
+    """
+    place = place_of(root, PATH)
+    recipes = (stored_recipe(home) for home in dict.fromkeys([root, place.root]))
+    images = next((recipe.images for recipe in recipes if recipe and recipe.images.source), None)
+    attributes = attributes_at(place)
+    if images is None or attributes is None:
+        return []
+    return list(_check(place, attributes["depends"], images))
+
+
+def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Finding]:
+    if isinstance(depends.get("files"), list):
+        yield Finding(PATH, "has no digests to compare with; an older rosetta made it", PATH, "source")
+        return
+    files = {file.source: file for file in list_source(images)}
+    records = [record for record in SourceStore.read(place).records() if record.source]
+    there = [files[record.source] for record in records if record.source in files]
+    now = dict(_digests(there))
+    for record in records:
+        if record.source not in now:
+            yield Finding(f"{images.source}: {record.source}", "is gone since it was mined", PATH, "source")
+        elif now[record.source] != record.sha256:
+            yield Finding(f"{images.source}: {record.source}", "differs from what was mined", PATH, "source")
+
+
+def _digests(files: Sequence[ImageFile]) -> Iterator[tuple[str, str]]:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for file, digest in zip(files, pool.map(_digest, files), strict=True):
+            yield file.source, digest
+
+
+def _digest(file: ImageFile) -> str:
+    try:
+        return record_of(file, content_of(file)).sha256
+    except BadImageError:
+        return ""

@@ -1,0 +1,87 @@
+"""The sides of a panel that is judged, out of the profiles of the two models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rosetta.mining.grid import common_grid
+from rosetta.mining.trust.chance import Covariances
+from rosetta.mining.trust.judge import OnCommon, PanelSide
+from rosetta.mining.trust.thumbs import thumb_grid
+from rosetta.units import Grid
+from storage.artifacts.profiles import ProfileStore
+from storage.filesystem.root import Root
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ModelProfile:
+    """A model's profile; what was read of it stays while a tile is judged."""
+
+    store: ProfileStore
+    arrays: dict[tuple[str, str], npt.NDArray[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Root, model: str) -> "ModelProfile":
+        return cls(ProfileStore.read(root, model))
+
+    def side(self, span: slice, std_of: Float64, others: Sequence[Grid]) -> PanelSide:
+        """One side of a panel.
+
+        Parameters
+        ----------
+        span
+            Units of the model.
+        std_of
+            (unit,) of these units, on the native grid.
+        others
+            The grids of the panel's other side.
+        """
+        moments: list[list[Float64]] = []
+        mean_maps, covariances, dead = {}, [], []
+        offset = 0
+        for layer, channels in self.store.units.restrict(span):
+            commons = self.store.commons(layer.name)
+            on = [commons.index(common_grid(layer.grid, other)) for other in others]
+            mean, std, halves = (
+                self._array(layer.name, name)[channels][:, on] for name in ("mean_on", "std_on", "halves_on")
+            )
+            moments.append([mean, std**2 + mean**2, *np.moveaxis(halves, 2, 0)])
+            mean_maps[layer.name] = torch.from_numpy(self._array(layer.name, "mean_map")[channels][None])
+            index = np.arange(offset, offset + layer.channels)
+            packed = self._array(layer.name, "covariance")[channels]
+            covariances.append(Covariances(thumb_grid(layer.grid), index, packed))
+            dead.append(self._array(layer.name, "dead")[channels])
+            offset += layer.channels
+        means = [np.concatenate(parts) for parts in zip(*moments, strict=True)]
+        whole, first, second = (OnCommon(mean, square) for mean, square in zip(means[::2], means[1::2], strict=True))
+        return PanelSide(
+            self.store.units.cut(span),
+            std_of,
+            whole,
+            (first, second),
+            mean_maps,
+            _by_grid(covariances),
+            np.concatenate(dead),
+        )
+
+    def _array(self, layer: str, name: str) -> npt.NDArray[Any]:
+        if (layer, name) not in self.arrays:
+            self.arrays[layer, name] = self.store.of_layer(layer, name)
+        return self.arrays[layer, name]
+
+
+def _by_grid(parts: Sequence[Covariances]) -> list[Covariances]:
+    """Layers with thumbs of one grid together: few large products."""
+    found: dict[Grid, list[Covariances]] = {}
+    for part in parts:
+        found.setdefault(part.grid, []).append(part)
+    return [
+        Covariances(grid, np.concatenate([part.units for part in held]), np.concatenate([part.packed for part in held]))
+        for grid, held in found.items()
+    ]

@@ -1,0 +1,107 @@
+"""Stage `trust`: one table of every pair of models, with what controls reach and what is trusted."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from rosetta.recipe import Trust
+from storage.artifacts import tables
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.nearest import neighbours as nearest
+from storage.artifacts.tables import part_name
+from storage.filesystem.root import Root
+from tasks.stage.stage import Outcome, stage
+from tasks.trust.summary import passes
+
+LEAST_IMAGES = 16
+"""With fewer there are too few ways to exchange them, and halves of a handful."""
+
+Float64 = npt.NDArray[np.float64]
+
+
+def reason_not_to(images: int, distinct: int, correlation: str) -> str:
+    """Why the matches of a run cannot be judged; empty where they can."""
+    if correlation != "pearson":
+        return f"trust judges Pearson correlations, and these are {correlation.capitalize()}'s"
+    if images < LEAST_IMAGES:
+        return f"{images} images are too few to judge matches by; give at least {LEAST_IMAGES}"
+    if distinct < LEAST_IMAGES:
+        return f"only {distinct} of {images} images differ, too few to judge matches by; give at least {LEAST_IMAGES}"
+    return ""
+
+
+def reservations(images: int, distinct: int, controls: Sequence[str]) -> list[str]:
+    """What a reader must know of how the matches of a run were judged."""
+    notes = []
+    if not controls:
+        notes.append(
+            "no model of the recipe is a control, so nothing can be trusted; "
+            'add one, model = "pixels/64" with control = true say'
+        )
+    if distinct < images:
+        notes.append(
+            f"{images - distinct} of {images} images repeat others: chance is underrated, and the halves share images"
+        )
+    return notes
+
+
+@stage("trust")
+def join_trust(
+    root: Root,
+    wanted: Fingerprint,
+    pairs: Sequence[tuple[str, str]],
+    controls: Sequence[str],
+    knobs: Trust,
+    notes: Sequence[str],
+) -> Outcome:
+    """`tables/trust.parquet`: all pairs, with what controls reach and what is trusted.
+
+    Parameters
+    ----------
+    pairs
+        In the order of the buddies table.
+    controls
+        Models that are controls.
+    notes
+        What a reader must know of what was not judged; kept with the table.
+    """
+    if tables.attributes(root, "trust").get("fingerprint") == wanted.digest:
+        return "skipped"
+    frames = []
+    for a, b in pairs:
+        frame = tables.read(root, part_name(a, b))
+        reached = _control_best(root, a, b, pairs, controls)
+        best = reached[frame["unit_a"].to_numpy()]
+        lift = frame["pearson"].to_numpy(np.float64) - best
+        frame = frame.assign(control_best=best, lift=lift)
+        frames.append(frame.assign(trusted=passes(frame, knobs)["trusted"]))
+    joined = pd.concat(frames, ignore_index=True)
+    tables.write(root, "trust", joined, wanted, notes=[*notes, *_dead_halves(joined)])
+    return "done"
+
+
+def _dead_halves(frame: pd.DataFrame) -> list[str]:
+    """Say how many buddies have a unit that is dead in a half of the images."""
+    judged = frame["p_value"].notna()
+    dead = int((judged & (frame["pearson_half_1"].isna() | frame["pearson_half_2"].isna())).sum())
+    if not dead:
+        return []
+    return [f"{dead} of {len(frame)} matches have a unit that never varies in one half of the images"]
+
+
+def _control_best(root: Root, a: str, b: str, pairs: Sequence[tuple[str, str]], controls: Sequence[str]) -> Float64:
+    """(unit_a,) the best correlation that any unit of a control reaches with each unit of A; NaN without a control.
+
+    A control is measured by the other controls.
+    """
+    best = np.full(len(ActivationStore.read(root, a).units), np.nan)
+    for control in controls:
+        if control in (a, b):
+            continue
+        for pair, side in (((a, control), 0), ((control, a), 1)):
+            if pair in pairs:
+                best = np.fmax(best, nearest(root, *pair, 1)[side].pearson[:, 0].astype(np.float64))
+    return best

@@ -1,0 +1,45 @@
+"""The recipes that come with the project: each can be planned where none of its weights are."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.command.main import main
+from rosetta import zoo
+from rosetta.recipe import read_recipe
+
+RECIPES = sorted((Path(__file__).parents[3] / "deployments" / "recipes").glob("*.toml"))
+
+
+def test_there_are_recipes():
+    assert {"faces", "iccv2023-imagenet", "iccv2023-lsun-cats", "today"} <= {path.stem for path in RECIPES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_plan_states_the_cost(path, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["mine", str(path), "--plan", "--json"])
+    planned = json.loads(capsys.readouterr().out)
+    recipe = read_recipe(path)
+    assert {model["name"] for model in planned["models"]} == {spec.name for spec in recipe.models}
+    assert all(model["bytes_stored"] > 0 for model in planned["models"])
+    assert all(0 < pair["peak_bytes"] <= recipe.compute.memory_bytes for pair in planned["pairs"])
+    assert all(pair["operations"] > 0 and pair["bytes_read"] > 0 for pair in planned["pairs"])
+    fetched = {name for name, reason in planned["unseen"].items() if reason is None}
+    assert fetched == {spec.name for spec in recipe.models if zoo.is_fetched(spec)}
+    assert not list(tmp_path.iterdir()), "a plan writes nothing"
+
+
+@pytest.mark.slow
+def test_a_plan_says_what_is_missing(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = next(path for path in RECIPES if path.stem == "iccv2023-imagenet-biggan")
+    main(["mine", str(path), "--plan"])
+    said = capsys.readouterr().out
+    assert (
+        "Before it can run: model 'biggan': weights 'weights/biggan-deep-256-pytorch_model.bin': no such file" in said
+    )
+    assert "Weights that libraries fetch when it runs: resnet50, dino-resnet50, dino-vit, mae, clip-resnet50" in said
+    assert "nothing was written" in said

@@ -1,0 +1,97 @@
+"""A small finished run whose concepts are spots at known places, and its atlas, read back."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from planted import judge, pictures, write_images, write_maps
+
+from rosetta.recipe import Matching, ModelSpec, Recipe
+from storage.artifacts.fingerprint import fingerprint
+from storage.filesystem.root import Root
+from tasks.correlate.setting import Setting
+from tasks.match.dictionary import write_dictionary
+from tasks.match.units import write_units
+
+IMAGES = 40
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u2028\u2029🦩".replace("/", "")
+"""No slash: a layer is a folder of its store."""
+GRIDS = {
+    "g": {"coarse": (4, 4), "fine": (40, 24)},
+    "d": {HOSTILE: (7, 9), "b": (33, 20)},
+    "e": {"a": (6, 6), "b": (12, 12)},
+    "untrained": {"a": (5, 5)},
+}
+SPOTS, NOISE = 4, 5
+"""Units of each layer that follow a spot, and that follow nothing."""
+RECIPE = Recipe(
+    name="spots",
+    root="elsewhere",
+    models=tuple(
+        ModelSpec(name=name, model=f"python:{HOSTILE}:{name}", control=name == "untrained", weights="random:0")
+        for name in GRIDS
+    ),
+    matching=Matching(neighbours=2),
+)
+
+
+def spots(random: np.random.Generator, layers: int) -> tuple[np.ndarray, np.ndarray]:
+    """(layer, spot, image, yx) where each spot is, in 0…1, and (layer, spot, image) how bright."""
+    return random.uniform(0.1, 0.9, (layers, SPOTS, IMAGES, 2)), random.uniform(0.2, 2.0, (layers, SPOTS, IMAGES))
+
+
+def seen(place: np.ndarray, bright: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """(image, spot, y, x) round spots on a grid."""
+    y, x = ((np.arange(size) + 0.5) / size for size in grid)
+    down, across = place[..., 0, None, None] - y[:, None], place[..., 1, None, None] - x
+    return (bright[..., None, None] * np.exp(-(down**2 + across**2) / 0.03)).swapaxes(0, 1)
+
+
+def finished_run(root: Root, keep: str = "matrix") -> dict[str, dict[str, np.ndarray]]:
+    """All that the atlas is made from; returns the maps by model and layer, the same for any `keep`."""
+    random = np.random.default_rng(7)
+    write_images(root, pictures(random, IMAGES))
+    place, bright = spots(random, 2)
+    maps: dict[str, dict[str, np.ndarray]] = {}
+    for model, layers in GRIDS.items():
+        maps[model] = {}
+        for number, (layer, grid) in enumerate(layers.items()):
+            values = random.normal(size=(IMAGES, SPOTS + NOISE, *grid)) * 0.05
+            if model != "untrained":
+                values[:, :SPOTS] += seen(place[number], bright[number], grid)
+            values[:, -1] = 0.25  # dead
+            maps[model][layer] = values.astype(np.float32)
+        write_maps(root, model, maps[model], block=8)
+    models = tuple(GRIDS)
+    setting = Setting(threads=1, keep=keep)
+    judge(root, models, ("untrained",), RECIPE.matching.neighbours, RECIPE.trust, setting)
+    write_units.fn(root, fingerprint("units"), models)
+    write_dictionary.fn(root, fingerprint("dictionary"), "g", ["d", "e"])
+    return maps
+
+
+def read(folder: Path, key: str):
+    """The value that a file of the atlas puts under its key."""
+    text = (folder / "data" / f"{key}.js").read_bytes().decode("ascii")
+    found = re.fullmatch(r"atlas\.put\((\"[^\"]*\"),(.*)\);\n", text, re.DOTALL)
+    assert found is not None
+    assert json.loads(found[1]) == key
+    return json.loads(found[2])
+
+
+def decoded(text: str, grid: list[int]) -> np.ndarray:
+    """(y, x) the bytes of a map."""
+    return np.frombuffer(base64.b64decode(text), dtype=np.uint8).reshape(grid)
+
+
+def peaks_of(values: np.ndarray, most: int) -> np.ndarray:
+    """(y, x) the highest value of each part, the plain way: position by position."""
+    size = np.minimum(values.shape, most)
+    found = np.full(size, -np.inf)
+    for place, value in np.ndenumerate(values):
+        # The part that the position's centre lies in, in whole numbers.
+        part = tuple((2 * np.array(place) + 1) * size // (2 * np.array(values.shape)))
+        found[part] = max(found[part], value)
+    return found

@@ -1,0 +1,36 @@
+"""The command `rosetta`, as a user runs it."""
+
+import json
+import subprocess
+import sys
+
+from preloaded import Forked
+
+
+class Command:
+    """The command `rosetta` in a process of its own."""
+
+    def __init__(self, environment: dict[str, str], *, fresh: bool = False) -> None:
+        self.environment = environment
+        self.fresh = fresh
+        """Whether a process imports all by itself, like the user's, and is not forked from one that has (faster)."""
+
+    def start(self, *args: object) -> subprocess.Popen[str]:
+        words = list(map(str, args))
+        if not self.fresh:
+            return Forked(words, self.environment)
+        command = [sys.executable, "-m", "flows.command.main", *words]
+        return subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, *args: object) -> subprocess.CompletedProcess[str]:
+        process = self.start(*args)
+        out, err = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(args, process.returncode, out, err)
+
+    def json(self, *args: object) -> dict:
+        """What it prints with --json; fails the test where it fails."""
+        done = self(*args, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)

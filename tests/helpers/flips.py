@@ -1,0 +1,25 @@
+"""Flipping bits of a finished run."""
+
+import random
+from pathlib import Path
+
+from storage.artifacts.agreed import FILE as AGREED
+
+
+def flip(root: Path, count: int, seed: int) -> list[str]:
+    """Flip one bit in each of so many files of a root, any file with the same chance; returns their paths under it.
+
+    What was found to agree is left out: it only saves time, and no seal covers it.
+    """
+    dice = random.Random(seed)
+    files = sorted(path for path in root.rglob("*") if path.is_file() and path.stat().st_size and path.name != AGREED)
+    chosen = dice.sample(files, count)
+    for file in chosen:
+        content = bytearray(file.read_bytes())
+        place = dice.randrange(8 * len(content))
+        content[place // 8] ^= 1 << (place % 8)
+        # A new file takes its name, so that hard links and readers of the old one are left alone.
+        part = file.with_name(f".{file.name}.flip")
+        part.write_bytes(bytes(content))
+        part.replace(file)
+    return [str(file.relative_to(root)) for file in chosen]

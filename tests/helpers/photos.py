@@ -1,0 +1,62 @@
+"""Folders of tiny pictures, and the stage `images` over them."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rosetta.recipe import Recipe
+from storage.artifacts import agreed
+from storage.artifacts import layout as zarrs
+from storage.artifacts.images import PATH
+from storage.artifacts.shared import Place
+from storage.filesystem.root import Root
+from tasks.dump.images import draw_images
+from tasks.source.recognition import in_order, recognise
+from tasks.source.recognition import settings as settings_of
+
+SIDE, BLOCK = 4, 4
+
+
+def write(file: Path, seed: int, whole: bool = True) -> None:
+    """A picture whose file has the same size whatever is in it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)).save(file)
+    if not whole:
+        file.write_bytes(file.read_bytes()[:-20])
+
+
+def classes(folder: Path) -> Path:
+    """Three classes of 6, 3 and 2 pictures; two of them have the same names."""
+    for seed, name in enumerate([*(f"cat/{i}" for i in range(6)), *(f"dog/{i}" for i in range(3)), "owl/x", "owl/y"]):
+        write(folder / f"{name}.bmp", seed)
+    return folder
+
+
+def recipe_of(folder: Path, **more) -> Recipe:
+    models = [{"name": name, "model": "timm/resnet18", "weights": "random:0"} for name in "ab"]
+    images = {"source": str(folder), "size": SIDE, **more}
+    return Recipe.model_validate({"name": "it", "root": "none", "images": images, "models": models})
+
+
+def mine(root: Root, folder: Path, **more) -> str:
+    """As the flow does: refused by what is there, or read; `done` or `skipped`."""
+    recipe = recipe_of(folder, **more)
+    files = in_order(recipe.images)
+    found = recognise(Place(root, PATH), recipe.images, files, agreed.known(root))
+    agreed.keep(found.agreed, root)
+    found.require_none_other()
+    return draw_images.fn(root, found.fingerprint or settings_of(recipe.images), recipe, None, files, "cpu").outcome
+
+
+def fingerprint_of(root: Root) -> str:
+    return str(zarrs.open_complete(root, PATH).attrs["fingerprint"])
+
+
+def bytes_of(root: Root) -> dict[str, bytes]:
+    return {file: root.read_bytes(file) for file in root.find(PATH)}
+
+
+def repaint(folder: Path, *names: str) -> None:
+    for name in names:
+        write(folder / name, 1000)

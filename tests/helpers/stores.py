@@ -1,0 +1,74 @@
+"""Small activation stores of random maps, for tests of what reads them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rosetta.errors import UserError
+from rosetta.mining.plan import Side, plan_pair
+from rosetta.units import Layer, Units
+from storage.artifacts.activations import ActivationStore, LayerBlock
+from storage.artifacts.blocks import block_slice
+from storage.artifacts.fingerprint import fingerprint
+from storage.filesystem.root import Root
+
+IMAGES = 22
+LAYERS = {
+    "a": (Layer("low", 40, (3, 5)), Layer("high", 30, (9, 4))),
+    "b": (Layer("x", 25, (6, 6)), Layer("y", 20, (2, 2)), Layer("z", 5, (12, 7))),
+}
+BLOCKS = {"a": 8, "b": 4}
+
+
+def side(name: str, layers: Sequence[Layer] | None = None, count: int = IMAGES) -> Side:
+    """What a plan knows of such a store."""
+    units = Units(tuple(layers or LAYERS[name]))
+    return Side(units, count, BLOCKS[name], {layer.name: 2 for layer in units.layers})
+
+
+def least(a: Side, b: Side) -> int:
+    """The memory that holds the smallest tile on one thread."""
+    memory = 1 << 40
+    while True:
+        try:
+            memory = plan_pair(a, b, memory=memory - 1, threads=1).peak_bytes
+        except UserError:
+            return memory
+
+
+def fill(
+    root: Root, name: str, *, images: str = "these", layers: Sequence[Layer] | None = None, count: int = IMAGES
+) -> dict[str, np.ndarray]:
+    """A store of random maps that share a brightness, with one dead unit; its maps by layer."""
+    random = np.random.default_rng(ord(name))
+    units = Units(tuple(layers or LAYERS[name]))
+    store = ActivationStore.create(
+        root,
+        name,
+        fingerprint("activations", of=name, images=images),
+        units=units,
+        images=count,
+        block=BLOCKS[name],
+        dtypes={layer.name: "float16" for layer in units.layers},
+        attributes={},
+    )
+    scene = random.normal(size=(count, 1, 1, 1))
+    maps = {
+        layer.name: (scene * random.normal(size=(1, layer.channels, 1, 1)) + random.normal(
+            size=(count, layer.channels, *layer.grid)
+        )).astype(np.float16)
+        for layer in units.layers
+    }  # fmt: skip
+    maps[units.layers[0].name][:, 7] = 2.5
+    for block in range(-(-count // store.block)):
+        span = block_slice(block, store.block, count)
+        parts = {}
+        for layer in units.layers:
+            values = maps[layer.name][span]
+            flat = values.astype(np.float64).transpose(1, 0, 2, 3).reshape(layer.channels, -1)
+            mean = flat.mean(axis=1)
+            square = ((flat - mean[:, None]) ** 2).sum(axis=1)
+            parts[layer.name] = LayerBlock(values, values.max(axis=(2, 3)).astype(np.float32), mean, square)
+        store.write(block, parts)
+    store.finish()
+    return maps

@@ -1,0 +1,111 @@
+"""What status says of a run, from its stores alone."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+from planted import write_images, write_maps
+from test_prune import MAPS, write_recipe
+
+from rosetta.errors import UserError
+from rosetta.units import Layer, Units
+from storage.artifacts import shared
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.fingerprint import fingerprint
+from storage.filesystem.root import Root
+from storage.upkeep.status import status
+
+
+@pytest.fixture
+def root(tmp_path) -> Root:
+    root = Root(str(tmp_path / "root"))
+    write_images(root, np.zeros((8, 4, 4, 3), np.uint8))
+    write_maps(root, "a", MAPS, block=4)
+    write_recipe(root, ("a", "b", "c"))
+    return root
+
+
+def begin(root: Root, model: str) -> ActivationStore:
+    units = Units((Layer("layer", 3, (2, 2)),))
+    wanted = fingerprint("activations", of=model)
+    options = {"units": units, "images": 8, "block": 2, "dtypes": {"layer": "float32"}, "attributes": {}}
+    store = ActivationStore.create(root, model, wanted, **options)
+    for marker in (0, 2):
+        store.group["written"][marker] = True
+    return store
+
+
+def listed(root: Root) -> dict:
+    return {entry.artifact: entry for entry in status(root).artifacts}
+
+
+def test_everything_that_the_recipe_names_is_listed_whether_or_not_it_is_there(root):
+    states = {path: entry.state for path, entry in listed(root).items()}
+    assert states == {
+        "images.zarr": "complete",
+        "activations/a.zarr": "complete",
+        "activations/b.zarr": "missing",
+        "activations/c.zarr": "missing",
+        "features.zarr": "missing",
+        **{f"correlations/a~{name}.zarr": "missing" for name in "abc"},
+        **{f"profiles/{name}.zarr": "missing" for name in "abc"},
+        **{f"tables/{table}.parquet": "missing" for table in ("units", "buddies", "trust", "rosetta", "clusters")},
+        **{f"tables/trust/a~{name}.parquet": "missing" for name in "abc"},
+        "report/index.html": "missing",
+    }
+    assert status(root).without_store == ("b", "c")
+    assert status(root).state == "incomplete"
+
+
+def test_blocks_and_bytes_are_counted(root):
+    begin(root, "b")
+    entry = listed(root)["activations/b.zarr"]
+    assert (entry.state, entry.done, entry.total) == ("2 of 4 blocks", 2, 4)
+    assert entry.bytes == (8 * 3 * 4 * 4 + 8 * 3 * 4 + 2 * 3 * 8 + 4 * 2 * 3 * 8 + 3 * 4 + 4) // 2
+    assert status(root).without_store == ("c",)
+    whole = listed(root)["activations/a.zarr"]
+    assert (whole.done, whole.total) == (2, 2)
+    maps, peaks, statistics, moments, units = 8 * 3 * 4 * 4, 8 * 3 * 4, 2 * 3 * 8, 2 * 2 * 3 * 8, 3 * 4
+    assert whole.bytes == maps + peaks + statistics + moments + units + 2
+    assert listed(root)["images.zarr"].bytes == 8 * 4 * 4 * 3 + 1
+
+
+def test_what_was_written_to_lately_is_under_way(root):
+    begin(root, "b")
+    found = status(root)
+    assert found.running == "activations/b.zarr"
+    assert found.state == "running"
+    for marker in (root.local / "activations/b.zarr/written").rglob("*"):
+        os.utime(marker, (time.time() - 600,) * 2)
+    assert status(root).running is None
+    assert status(root).state == "incomplete"
+
+
+def test_no_chunk_of_maps_is_looked_at(root, monkeypatch):
+    begin(root, "b")
+    for path in (root.local / "activations").glob("*/layer/*/c"):
+        path.rename(path.with_name("gone"))
+    assert listed(root)["activations/b.zarr"].state == "2 of 4 blocks"
+    assert listed(root)["activations/a.zarr"].state == "complete"
+
+
+def test_damaged_metadata_is_named(root):
+    (root.local / "activations/a.zarr/zarr.json").write_text("[]")
+    states = {path: entry.state for path, entry in listed(root).items()}
+    assert states["activations/a.zarr"] == "damaged"
+    assert states["images.zarr"] == "complete"
+
+
+def test_neither_run_nor_shared_root(tmp_path):
+    with pytest.raises(UserError, match="holds no run"):
+        status(Root(str(tmp_path)))
+
+
+def test_a_shared_root_without_a_recipe_lists_its_stores_and_users(root, tmp_path):
+    root.remove("recipe.toml")
+    run = Root(str(tmp_path / "run"))
+    shared.link(run, {"images.zarr": shared.Place(root, "images.zarr")})
+    found = status(root)
+    assert (found.run, found.users) == (None, (run.url,))
+    assert [entry.artifact for entry in found.artifacts] == ["images.zarr", "activations/a.zarr"]

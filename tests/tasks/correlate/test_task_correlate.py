@@ -1,0 +1,153 @@
+"""The correlation stage over stores: any memory, any root, interrupted anywhere, the same numbers."""
+
+import numpy as np
+import oracle
+import pytest
+import xarray as xr
+from stores import LAYERS, fill, least, side
+
+from rosetta.errors import UserError
+from rosetta.mining import factors, plan
+from rosetta.mining.plan import plan_pair
+from storage.artifacts import correlations, nearest, neighbours, pairs
+from storage.artifacts.correlations import CorrelationStore
+from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.neighbours import NeighbourStore
+from storage.filesystem.root import Root
+from tasks.correlate import pair as stage
+from tasks.correlate import tiles
+from tasks.correlate.pair import correlate
+from tasks.correlate.setting import Setting
+
+SIDES = {name: side(name) for name in LAYERS}
+
+
+@pytest.fixture
+def root(tmp_path) -> Root:
+    return Root(str(tmp_path))
+
+
+@pytest.fixture
+def small_panels(monkeypatch):
+    """Panels of 16 units and steps of 4 images, so that small stores are cut in many tiles."""
+    for module in (factors, plan, pairs, correlations, neighbours, stage, tiles):
+        monkeypatch.setattr(module, "PANEL", 16)
+    monkeypatch.setattr("rosetta.mining.moments.PANEL", 16)
+    monkeypatch.setattr(plan, "_STEP_BYTES", 4 * 5 * 2000)
+
+
+def expected(maps_a, maps_b):
+    return np.block([[oracle.textbook_pearson(x, y) for y in maps_b.values()] for x in maps_a.values()])
+
+
+@pytest.mark.parametrize("url", ["{tmp}/run", "memory://correlate"])
+@pytest.mark.usefixtures("small_panels")
+def test_over_stores_at_any_url(tmp_path, url):
+    root = Root(url.format(tmp=tmp_path))
+    maps = {name: fill(root, name) for name in LAYERS}
+    for a, b in (("a", "b"), ("a", "a")):
+        wanted, setting = fingerprint("c", a=a, b=b), Setting(threads=2)
+        assert correlate.fn(root, wanted, a, b, setting).outcome == "done"
+        found = CorrelationStore.read(root, a, b).pearson()
+        np.testing.assert_allclose(found, expected(maps[a], maps[b]), atol=1e-5, rtol=0)
+        assert np.isnan(found[7]).all()
+        assert correlate.fn(root, wanted, a, b, setting).outcome == "skipped"
+    root.remove("")
+
+
+@pytest.mark.usefixtures("small_panels")
+def test_any_memory_and_any_number_of_threads_give_the_same_bytes(root):
+    maps = {name: fill(root, name) for name in LAYERS}
+    found, tilings = [], set()
+    for number, (memory, threads) in enumerate(
+        [(1 << 30, 1), (1 << 30, 3), (least(*SIDES.values()), 1), (3 * least(*SIDES.values()), 2)]
+    ):
+        cut = plan_pair(*SIDES.values(), memory=memory, threads=threads, fewer=True)
+        tilings.add(len(cut.tiles))
+        correlate.fn(root, fingerprint("c", number=number), "a", "b", Setting(memory=memory, threads=threads))
+        found.append(CorrelationStore.read(root, "a", "b").pearson())
+        root.remove(pairs.path("a", "b"))
+    np.testing.assert_allclose(found[0], expected(maps["a"], maps["b"]), atol=1e-5, rtol=0)
+    assert len(tilings) > 2
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.usefixtures("small_panels")
+def test_only_what_is_missing_is_computed(root, monkeypatch):
+    for name in LAYERS:
+        fill(root, name)
+    wanted, little = fingerprint("c", of="ab"), Setting(memory=least(*SIDES.values()))
+    correlate.fn(root, wanted, "a", "b", little)
+    whole = CorrelationStore.read(root, "a", "b").pearson()
+
+    store = CorrelationStore.open(root, "a", "b", wanted)
+    store.group.attrs["complete"] = False
+    store.group["written"][2, 1] = False
+    store.group["pearson"][32:48, 16:32] = 9.0
+    done = []
+    monkeypatch.setattr(stage, "write_tile", lambda job, tile, m: (done.append(tile), tiles.write_tile(job, tile, m)))
+    assert correlate.fn(root, wanted, "a", "b", little).outcome == "done"
+    assert len(done) == 1
+    np.testing.assert_array_equal(CorrelationStore.read(root, "a", "b").pearson(), whole)
+
+
+@pytest.mark.usefixtures("small_panels")
+@pytest.mark.parametrize("pair", ["ab", "aa"])
+def test_neighbours_without_the_matrix(root, pair):
+    for name in LAYERS:
+        fill(root, name)
+    a, b = pair
+    correlate.fn(root, fingerprint("m"), a, b, Setting(threads=2))
+    of_matrix = nearest.neighbours(root, a, b, 6)
+    root.remove(pairs.path(a, b))
+    setting = Setting(memory=least(SIDES[a], SIDES[b]), keep="neighbours", keep_neighbours=8)
+    correlate.fn(root, fingerprint("n"), a, b, setting)
+    of_neighbours = nearest.neighbours(root, a, b, 6)
+    for one, other in zip(of_matrix, of_neighbours, strict=True):
+        np.testing.assert_array_equal(one.unit, other.unit)
+        np.testing.assert_array_equal(one.pearson, other.pearson)
+    stored = xr.open_zarr(root.local / pairs.path(a, b))
+    assert set(stored.data_vars) == {"neighbours_ab", "neighbours_ba", "pearson_ab", "pearson_ba", "written"}
+    assert stored["neighbours_ba"].dims == ("unit_b", "neighbour")
+    assert "layer_b" in stored["neighbours_ba"].coords
+
+    # Cut off between the last panel and the end, it ends the same.
+    store = NeighbourStore.open(root, a, b, fingerprint("n"))
+    store.group.attrs["complete"] = False
+    assert correlate.fn(root, fingerprint("n"), a, b, setting).outcome == "done"
+    np.testing.assert_array_equal(nearest.neighbours(root, a, b, 6)[0].unit, of_neighbours[0].unit)
+
+
+def test_bfloat16_is_near(root):
+    maps = {name: fill(root, name) for name in LAYERS}
+    correlate.fn(root, fingerprint("c"), "a", "b", Setting(precision="bfloat16"))
+    found = CorrelationStore.read(root, "a", "b").pearson()
+    truth = expected(maps["a"], maps["b"])
+    np.testing.assert_allclose(found, truth, atol=0.01, rtol=0)
+    assert np.nanmax(np.abs(found - truth)) > 1e-6, "this was not computed in bfloat16"
+
+
+def test_labels(root, tmp_path):
+    for name in LAYERS:
+        fill(root, name)
+    correlate.fn(root, fingerprint("c"), "a", "b", Setting())
+    pair = xr.open_zarr(tmp_path / "correlations/a~b.zarr")
+    assert pair["layer_b"].values.tolist() == ["x"] * 25 + ["y"] * 20 + ["z"] * 5
+    assert pair["channel_a"].values[[0, 39, 40, 69]].tolist() == [0, 39, 0, 29]
+
+
+def test_memory_that_holds_nothing(root):
+    for name in LAYERS:
+        fill(root, name)
+    with pytest.raises(UserError, match=r"compute.memory: 0 MiB is too little; a~b needs at least \d+"):
+        correlate.fn(root, fingerprint("c"), "a", "b", Setting(memory=1000, threads=2))
+    assert not root.exists(pairs.path("a", "b"))
+
+
+def test_stores_of_different_images(root):
+    fill(root, "a")
+    fill(root, "b", images="others")
+    with pytest.raises(UserError, match="activations of a and b come from different images"):
+        correlate.fn(root, fingerprint("c"), "a", "b", Setting())
+    assert not root.exists(pairs.path("a", "b"))

@@ -1,0 +1,146 @@
+"""No correlation is off by more than 1e-3 because of how maps are stored, and no layer is widened needlessly."""
+
+import sys
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rosetta import zoo
+from rosetta.recipe import Compute, ModelSpec
+from rosetta.zoo.image_arrays import from_pixels
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.correlations import CorrelationStore
+from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.images import ImageStore
+from storage.filesystem.root import Root
+from tasks.correlate.pair import correlate
+from tasks.correlate.setting import Setting
+from tasks.dump.activations import dump
+
+OWN = """
+import torch
+from torch import nn
+
+UNITS = [[(0.0, 1.0, "dense")]]
+
+class Changed(nn.Module):
+    def __init__(self, units):
+        super().__init__()
+        self.units = units
+
+    def forward(self, x):
+        kinds = {"dense": x, "sparse": torch.relu(x - 1), "dead": 0 * x}
+        return torch.cat([a + b * kinds[kind][:, place % 3, None] for place, (a, b, kind) in enumerate(self.units)], 1)
+
+class Own(nn.Module):
+    image_size = (16, 16)
+    default_layers = ("plain", "changed.*")
+
+    def __init__(self):
+        super().__init__()
+        self.plain = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))
+        self.changed = nn.ModuleList(Changed(units) for units in UNITS)
+
+    def forward(self, images):
+        x = self.plain(images)
+        return [part(x) for part in self.changed]
+"""
+IMAGES, BLOCK = 12, 4
+NUMBERS = count()
+PICTURES = fingerprint("images")
+SPEC = ModelSpec(name="own", model="python:precise_zoo:Own", weights="random:0")
+UNIT = st.tuples(
+    st.sampled_from([0.0, 1.0, -30.0, 200.0, 1e4]) | st.floats(-1e4, 1e4),
+    st.floats(-8, 1).map(lambda power: 10.0**power),
+    st.sampled_from(["dense", "sparse", "dead"]),
+)
+LAYERS = st.lists(st.lists(UNIT, min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("precise")
+    (folder / "precise_zoo.py").write_text(OWN)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+    sys.modules.pop("precise_zoo", None)
+
+
+@dataclass
+class Stored:
+    """What a dump and a correlation made of some layers, and what is true of them."""
+
+    found: np.ndarray
+    """(unit, unit) through the store."""
+    true: np.ndarray
+    """The same in float64 of what the model gave."""
+    noise: dict[str, float]
+    """By layer: the largest noise of float16 over a unit's variance, as measured, of units that are resolved."""
+    resolved: np.ndarray
+    """(unit,) whether float32 itself holds it."""
+    widened: list[str]
+    reasons: dict[str, str]
+
+
+def stored(folder, layers) -> Stored:
+    import precise_zoo
+
+    precise_zoo.UNITS = layers
+    root = Root(f"memory://precise/{next(NUMBERS)}")  # readers remember stores by their place
+    images = ImageStore.create(root, PICTURES, images=IMAGES, size=(16, 16), block=16, latents=None)
+    images.write(0, np.random.default_rng(0).integers(0, 256, (IMAGES, 16, 16, 3), dtype=np.uint8))
+    images.finish()
+    dump.fn(root, fingerprint("activations"), PICTURES, SPEC, Compute(), "cpu")
+    correlate.fn(root, fingerprint("c"), "own", "own", Setting())
+    model, pixels = zoo.load(SPEC), images.pixels(slice(None))
+    maps = {name: values.double().numpy() for name, values in model.observe(from_pixels(pixels, model.device)).items()}
+    every = np.concatenate(list(maps.values()), axis=1)
+    flat = every.transpose(1, 0, 2, 3).reshape(every.shape[1], -1)
+    resolved = np.ptp(flat, axis=1) > 2.0**-18 * np.abs(flat).max(axis=1)
+    noise, start = {}, 0
+    for name, values in maps.items():
+        rows, start = slice(start, start + values.shape[1]), start + values.shape[1]
+        kept = flat[rows][resolved[rows]]
+        with np.errstate(over="ignore"):
+            lost = ((kept.astype(np.float32).astype(np.float16) - kept) ** 2).mean(axis=1) / kept.var(axis=1)
+        noise[name] = float(lost.max(initial=0))
+    attributes = ActivationStore.read(root, "own").group.attrs
+    widened, reasons = attributes["widened_to_float32"], attributes["widened_because"]
+    found = CorrelationStore.read(root, "own", "own").pearson()
+    root.remove("")
+    return Stored(found, oracle.textbook_pearson(every, every), noise, resolved, list(widened), dict(reasons))
+
+
+@given(LAYERS)
+@example([[(1000.0, 0.1, "dense")], [(200.0, 0.05, "dense")], [(0.0, 2e-8, "dense")]])
+@example([[(0.0, 1.0, "sparse"), (0.3, 1.0, "dead"), (0.0, 1.0, "dead")], [(0.0, 1e-8, "sparse"), (5.0, 1.0, "dense")]])
+@settings(max_examples=40)
+def test_storage_moves_no_correlation_and_widens_nothing_needlessly(folder, layers):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.dump.activations.model_block", lambda *_: BLOCK)
+        done = stored(folder, layers)
+    asked = np.outer(done.resolved, done.resolved)
+    np.testing.assert_allclose(done.found[asked], done.true[asked], atol=1e-3, rtol=0)
+    for layer, noise in done.noise.items():
+        assert layer not in done.widened or noise > 1e-5, "needlessly"
+    assert set(done.reasons) == set(done.widened)
+
+
+def test_each_layer_that_float16_rounds_away_is_told(folder, caplog, monkeypatch):
+    monkeypatch.setattr("tasks.dump.activations.model_block", lambda *_: BLOCK)
+    layers = [[(0.0, 1.0, "dense")], [(3.0, 1.0, "sparse"), (1000.0, 0.1, "dense")], [(0.0, 1e6, "dense")]]
+    done = stored(folder, layers)
+    assert done.widened == ["changed.1", "changed.2"]
+    assert done.reasons == {
+        "changed.1": "varies too little for float16 in channels 1",
+        "changed.2": "has values beyond float16",
+    }
+    assert "own: layer changed.1 varies too little for float16 in channels 1; it is stored as float32" in caplog.text
+    assert torch.isfinite(torch.from_numpy(done.found)).all()
