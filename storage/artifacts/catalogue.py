@@ -1,0 +1,267 @@
+"""The list of everything that lies under a run's root: each artifact declared once, as data.
+
+Whatever walks over a run reads this list: planning and resuming, status, check, mend, prune, seals, sharing, and the
+table in `docs/architecture.md`. A new artifact is a row here (or a call of :func:`declare`) and the stage that writes it.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["store", "table", "folder", "file"]
+Per = Literal["run", "model", "pair", "search"]
+Chunk = tuple[int, ...]
+Marker = Callable[[str, Chunk, Sequence[str]], Chunk | None]
+"""Array in the store, chunk, names of the store's layers → the entry of `written` that stands for the chunk."""
+
+_NAME = "[a-z0-9][a-z0-9._-]*"
+_FIELDS = {"run": (), "model": ("model",), "pair": ("a", "b"), "search": ("name",)}
+
+
+def of_blocks(*arrays: str) -> Marker:
+    """One entry per block of images, for arrays of any group that are cut along `image`."""
+    return lambda array, chunk, _: chunk[:1] if array.rpartition("/")[2] in arrays else None
+
+
+def of_layers(array: str, chunk: Chunk, layers: Sequence[str]) -> Chunk | None:
+    """One entry per layer, for all that is in its group."""
+    group = array.rpartition("/")[0]
+    return (layers.index(group),) if group in layers else None
+
+
+def of_chunks(*arrays: str) -> Marker:
+    """One entry per chunk."""
+    return lambda array, chunk, _: chunk if array in arrays else None
+
+
+def of_batches(*arrays: str) -> Marker:
+    """One entry per guidance and batch of images, for arrays over (guidance, image, …)."""
+    return lambda array, chunk, _: chunk[:2] if array in arrays else None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One kind of artifact."""
+
+    pattern: str
+    """Path under the root, with `{model}`, `{a}` and `{b}`, or `{name}` where there is more than one."""
+    kind: Kind
+    """A Zarr store, a Parquet table, a folder that is sealed as a whole, or a single file."""
+    per: Per
+    """What there is one of: per run, per model, per pair of models, per search (an inversion or edit)."""
+    about: str
+    """What it holds, for the documentation."""
+    made_from: tuple["Artifact", ...] = ()
+    """What it is computed from."""
+    shareable: bool = False
+    """Whether a run may use the one under another root (`images.from`)."""
+    expected: bool = True
+    """Whether a run is unfinished without it."""
+    marker: Marker | None = None
+    """Of a store: which entry of `written` stands for a chunk."""
+    index: str | None = None
+    """Of a folder: the file in it that is written last and carries its fingerprint."""
+    command: str = "rosetta mine"
+    """What rebuilds it."""
+
+    def path(self, *names: str) -> str:
+        """Where one lies under the root.
+
+        Parameters
+        ----------
+        names
+            None for one per run; a model; two models of a pair; the name of a search.
+        """
+        return self.pattern.format(**dict(zip(_FIELDS[self.per], names, strict=True)))
+
+    def names(self, path: str) -> tuple[str, ...] | None:
+        """What `path` is of, as :meth:`path` takes it; None where it is not the path of such an artifact."""
+        found = re.fullmatch(re.sub(r"\\\{(\w+)\\\}", rf"(?P<\1>{_NAME})", re.escape(self.pattern)), path)
+        return None if found is None else tuple(found[field] for field in _FIELDS[self.per])
+
+    @property
+    def folder(self) -> str:
+        """Where all of them lie under the root; empty for the root itself."""
+        return self.pattern.rpartition("/")[0]
+
+
+CATALOGUE: list[Artifact] = []
+"""Every artifact, in the order in which a run makes them."""
+
+
+def declare(artifact: Artifact) -> Artifact:
+    """Add an artifact to the catalogue."""
+    CATALOGUE.append(artifact)
+    return artifact
+
+
+def artifact_of(path: str) -> tuple[Artifact, tuple[str, ...]] | None:
+    """The artifact that lies at a path under a root, and what it is of; None where the catalogue has none."""
+    for artifact in CATALOGUE:
+        if (names := artifact.names(path)) is not None:
+            return artifact, names
+    return None
+
+
+RECIPE = declare(Artifact("recipe.toml", "file", "run", "the recipe as run, defaults filled in"))
+SHARED = declare(Artifact("shared.json", "file", "run", "the locations of shared stores", expected=False))
+IMAGES = declare(
+    Artifact(
+        "images.zarr",
+        "store",
+        "run",
+        "`pixels` uint8 (image, y, x, rgb), `source`, `label`; of a generator `latent`, `class`",
+        shareable=True,
+        marker=of_blocks("pixels", "source", "stamp", "sha256"),
+    )
+)
+ACTIVATIONS = declare(
+    Artifact(
+        "activations/{model}.zarr",
+        "store",
+        "model",
+        "a group per layer: `activation` (image, channel, y, x), `peak` (image, channel), `mean`, `std` (channel)",
+        (IMAGES,),
+        shareable=True,
+        marker=of_blocks("activation", "peak", "moments"),
+    )
+)
+FEATURES = declare(
+    Artifact(
+        "features.zarr",
+        "store",
+        "run",
+        "pixel features of each image: colour, contrast, edges on a small grid",
+        (IMAGES,),
+        shareable=True,
+        marker=of_blocks("feature", "digest"),
+    )
+)
+CORRELATIONS = declare(
+    Artifact(
+        "correlations/{a}~{b}.zarr",
+        "store",
+        "pair",
+        '`pearson` float32 (unit_a, unit_b), or with `keep = "neighbours"` the nearest of each unit',
+        (ACTIVATIONS,),
+        marker=of_chunks("pearson"),
+    )
+)
+BUDDIES = declare(
+    Artifact("tables/buddies.parquet", "table", "run", "every pair of mutual nearest neighbours", (CORRELATIONS,))
+)
+PROFILES = declare(
+    Artifact(
+        "profiles/{model}.zarr",
+        "store",
+        "model",
+        "per-unit statistics behind the trust tests",
+        (ACTIVATIONS, FEATURES),
+        shareable=True,
+        marker=of_layers,
+    )
+)
+TRUST_OF_PAIR = declare(
+    Artifact(
+        "tables/trust/{a}~{b}.parquet",
+        "table",
+        "pair",
+        "what chance, halves, position and pixels leave of the buddies of a pair",
+        (BUDDIES, CORRELATIONS, PROFILES, FEATURES),
+    )
+)
+TRUST = declare(
+    Artifact(
+        "tables/trust.parquet",
+        "table",
+        "run",
+        "all pairs together, with what controls reach and which matches are trusted",
+        (TRUST_OF_PAIR,),
+    )
+)
+UNITS = declare(
+    Artifact(
+        "tables/units.parquet", "table", "run", "every unit: layer, channel, grid, statistics", (ACTIVATIONS, PROFILES)
+    )
+)
+ROSETTA = declare(
+    Artifact("tables/rosetta.parquet", "table", "run", "one row per Rosetta neuron and model", (BUDDIES, TRUST))
+)
+CLUSTERS = declare(
+    Artifact("tables/clusters.parquet", "table", "run", "one row per concept of the dictionary", (BUDDIES, TRUST))
+)
+REPORT = declare(
+    Artifact(
+        "report",
+        "folder",
+        "run",
+        "the dictionary as a page that opens from disk, and the page on trust",
+        (ROSETTA, CLUSTERS, UNITS, TRUST),
+        index="index.html",
+    )
+)
+PROVENANCE = declare(
+    Artifact("provenance.json", "file", "run", "versions, digests of weights, devices, times, fingerprints")
+)
+FIGURES = declare(
+    Artifact(
+        "figures/{name}",
+        "file",
+        "search",
+        "figures for print",
+        (ROSETTA, CLUSTERS, UNITS, TRUST),
+        expected=False,
+        command="rosetta report",
+    )
+)
+_SEARCH = "the images, latents and losses of a search, in batches of images"
+_BATCHES = of_batches("frames", "result", "start", "latent", "loss", "written")
+INVERSION_RESULTS = declare(
+    Artifact(
+        "inversions/{name}/result.zarr",
+        "store",
+        "search",
+        _SEARCH,
+        (ROSETTA,),
+        expected=False,
+        marker=_BATCHES,
+        command="rosetta invert",
+    )
+)
+INVERSIONS = declare(
+    Artifact(
+        "inversions/{name}",
+        "folder",
+        "search",
+        "metrics and the page of an inversion",
+        (INVERSION_RESULTS,),
+        expected=False,
+        index="index.html",
+        command="rosetta invert",
+    )
+)
+EDIT_RESULTS = declare(
+    Artifact(
+        "edits/{name}/result.zarr",
+        "store",
+        "search",
+        _SEARCH,
+        (ROSETTA,),
+        expected=False,
+        marker=_BATCHES,
+        command="rosetta edit",
+    )
+)
+EDITS = declare(
+    Artifact(
+        "edits/{name}",
+        "folder",
+        "search",
+        "metrics and the page of an edit",
+        (EDIT_RESULTS,),
+        expected=False,
+        index="index.html",
+        command="rosetta edit",
+    )
+)
