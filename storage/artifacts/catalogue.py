@@ -1,7 +1,7 @@
 """The list of everything that lies under a run's root: each artifact declared once, as data.
 
 Whatever walks over a run reads this list: planning and resuming, status, check, mend, prune, seals, sharing, and the
-table in `docs/architecture.md`. A new artifact is a row here (or a call of :func:`declare`) and the stage that writes it.
+table in `docs/architecture.md`. A new artifact is a row here, and the stage that writes it.
 """
 
 import re
