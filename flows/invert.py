@@ -21,6 +21,7 @@ from rosetta.guidance.settings import Inversion, Table
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
 from storage.artifacts import tables
+from storage.artifacts.catalogue import ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.guided import GuidedStore, break_seals, read_table, require_free
 from storage.artifacts.layout import stored_attributes
@@ -233,7 +234,7 @@ def plan_of(
         The name is in use by another search, and `replace` is not given.
     """
     pixels = "" if images is None else hashlib.sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest()
-    dictionary = tables.attributes(root, "rosetta").get("fingerprint")
+    dictionary = tables.attributes(root, ROSETTA.path()).get("fingerprint")
     if classes is not None:
         depends["classes"] = classes.tolist()
     mark = fingerprint(kind, dictionary=dictionary, pixels_sha256=pixels, **depends)

@@ -17,15 +17,14 @@ from flows.reporting.summary import SUMMARY_HEAD, summary_row
 from flows.stages import are_linked, cluster_of, dictionary_stages, judging_stages, share_stores
 from rosetta.recipe import Recipe
 from rosetta.view.numbers import count, counted
-from storage.artifacts import pairs, provenance, tables
+from storage.artifacts import provenance, tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.images import PATH as IMAGES
+from storage.artifacts.catalogue import BUDDIES, CLUSTERS, CORRELATIONS, IMAGES, ROSETTA, TRUST, tables_of_run
 from storage.artifacts.neurons import neuron_rows
 from storage.artifacts.seals import discard
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
 from storage.upkeep.sealing import seal_finished, unsealed
-from storage.upkeep.status import TABLES
 from tasks.correlate.pair import correlate
 from tasks.dump.activations import dump
 from tasks.dump.features import write_features
@@ -149,8 +148,8 @@ def _now_known(plan: Survey, replace: bool) -> Survey:
 
 def _to_compare(plan: Survey) -> bool:
     """Whether there are pairs to correlate or to judge."""
-    todo = [pair for pair in plan.pairs if not (plan.stored(pairs.path(*pair)) or {}).get("complete")]
-    return bool(todo) or tables.attributes(plan.root, "trust").get("fingerprint") != plan.trust.digest
+    todo = [pair for pair in plan.pairs if not (plan.stored(CORRELATIONS.path(*pair)) or {}).get("complete")]
+    return bool(todo) or tables.attributes(plan.root, TRUST.path()).get("fingerprint") != plan.trust.digest
 
 
 def finished(plan: Survey) -> Mined | None:
@@ -177,7 +176,7 @@ def finished(plan: Survey) -> Mined | None:
 
 
 def _remove_what_differs(plan: Survey) -> None:
-    for path, wanted in plan.known_stores() or [(IMAGES, plan.images)]:
+    for path, wanted in plan.known_stores() or [(IMAGES.path(), plan.images)]:
         if path in plan.places:
             continue  # of another root, and the right one
         found = plan.stored(path)
@@ -186,8 +185,8 @@ def _remove_what_differs(plan: Survey) -> None:
 
 
 def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:
-    buddies = tables.read(plan.root, "buddies").groupby(["model_a", "model_b"]).size()
-    rosetta = tables.read(plan.root, "rosetta")
+    buddies = tables.read(plan.root, BUDDIES.path()).groupby(["model_a", "model_b"]).size()
+    rosetta = tables.read(plan.root, ROSETTA.path())
     neurons = neuron_rows(rosetta, plan.anchor)
     judged = rosetta.empty or bool(rosetta["q_value"].notna().any())
     return Mined(
@@ -197,8 +196,8 @@ def _counts(plan: Survey, stages: tuple[Stage, ...]) -> Mined:
         {f"{a}~{b}": int(buddies.get((a, b), 0)) for a, b in plan.pairs},
         len(neurons),
         int(neurons["trusted"].sum()) if judged else None,
-        len(tables.read(plan.root, "clusters")),
-        tuple(tables.attributes(plan.root, "trust").get("notes", ())),
+        len(tables.read(plan.root, CLUSTERS.path())),
+        tuple(tables.attributes(plan.root, TRUST.path()).get("notes", ())),
     )
 
 
@@ -206,8 +205,8 @@ def _link(root: Root, name: str, mined: Mined) -> None:
     """Leave links and a summary where Prefect's page shows them."""
     key = key_of(name)
     link(root, PAGE, "the dictionary", f"{key}-report")
-    for table in TABLES:
-        link(root, tables.path(table), table, f"{key}-{table}")
+    for table in tables_of_run():
+        link(root, table.path(), table.name, f"{key}-{table.name}")
     rows = "\n".join(map(summary_row, mined.stages))
     create_markdown_artifact(
         f"**{mined.told}**\n\n{SUMMARY_HEAD}\n{rows}\n",

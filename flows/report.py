@@ -9,7 +9,7 @@ from flows.plan.plan import Survey
 from flows.stages import dictionary_stages
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
-from storage.artifacts import tables
+from storage.artifacts.catalogue import TRUST
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_finished
 from tasks.report.page import PAGE
@@ -25,7 +25,7 @@ def prepared(root: str) -> Survey:
         There is no run, or it is not mined and judged to its end.
     """
     plan = judge.prepared(root)
-    table = tables.path("trust")
+    table = TRUST.path()
     if not plan.root.exists(table):
         raise UserError(f"{plan.root.shown} is not judged ({table} is not there); run rosetta trust on it first")
     return plan

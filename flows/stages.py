@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flows.plan.plan import Survey
-from storage.artifacts import profiles, shared
+from storage.artifacts import shared
+from storage.artifacts.catalogue import PROFILES
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
@@ -21,7 +22,7 @@ from tasks.trust.table import join_trust, reason_not_to, reservations
 
 def share_stores(plan: Survey) -> None:
     """Write down which images, activations and features lie under the root that the recipe shares."""
-    of_models = [profiles.path(spec.name) for spec in plan.models]
+    of_models = [PROFILES.path(spec.name) for spec in plan.models]
     shared.link(plan.root, plan.places, kept=of_models if plan.recipe.images.from_ else ())
 
 
@@ -37,7 +38,7 @@ def _share_profiles(plan: Survey) -> None:
     if (home := plan.recipe.images.from_) is None:
         return
     before = shared.shared_places(plan.root)
-    wanted = {profiles.path(spec.name): plan.profile(spec) for spec in plan.models}
+    wanted = {PROFILES.path(spec.name): plan.profile(spec) for spec in plan.models}
     chosen = shared.choose(plan.root, Root(home), wanted)
     shared.link(plan.root, chosen, kept=[path for path in before if path not in wanted])
 

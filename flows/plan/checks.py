@@ -5,7 +5,7 @@ from flows.plan.gather import survey
 from flows.plan.plan import Survey
 from rosetta.recipe import Recipe
 from storage.artifacts import provenance
-from storage.artifacts.images import PATH as IMAGES
+from storage.artifacts.catalogue import IMAGES
 from tasks.source.pixels import bad_images, read_headers
 from tasks.stage.progress import log
 
@@ -26,7 +26,7 @@ def prepare(recipe: Recipe, replace: bool = False) -> Survey:
         for path, wanted in plan.known_stores():
             if (found := plan.stored(path)) is not None:
                 wanted.require_match(path, found)
-    if plan.files and plan.stored(IMAGES) is None:
+    if plan.files and plan.stored(IMAGES.path()) is None:
         _check_source(plan)
     forecast(plan)
     return plan

@@ -11,9 +11,9 @@ from flows.plan.plan import Pair, Survey
 from rosetta import zoo
 from rosetta.mining.plan import Side
 from rosetta.recipe import ModelSpec
-from storage.artifacts import activations
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import model_block
+from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.layout import open_at
 from tasks.cluster.engine import capacity
 from tasks.correlate.setting import plan_for, plan_side
@@ -169,7 +169,7 @@ def _store(spec: ModelSpec, side: Side) -> ModelForecast:
 
 def _side(plan: Survey, spec: ModelSpec) -> Side:
     """A model's store, or what it will be."""
-    path = activations.path(spec.name)
+    path = ACTIVATIONS.path(spec.name)
     found = plan.stored(path)
     if found and found["complete"] and found["fingerprint"] == plan.activations(spec).digest:
         return plan_side(ActivationStore(spec.name, open_at(plan.place(path))))

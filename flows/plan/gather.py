@@ -10,11 +10,9 @@ from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
 from rosetta.zoo.device import resolve_device
-from storage.artifacts import activations
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.features import PATH as FEATURES
+from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, IMAGES
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.images import PATH as IMAGES
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_at, open_complete
 from storage.artifacts.shared import Place, choose, shared_places
@@ -67,7 +65,7 @@ def with_images(plan: Survey) -> Survey:
     """The same once its images are there."""
     if not plan.files:
         return plan
-    depends: Any = open_complete(plan.root, IMAGES).attrs["depends"]
+    depends: Any = open_complete(plan.root, IMAGES.path()).attrs["depends"]
     return _shared(replace(plan, stored_images=Fingerprint(depends)))
 
 
@@ -88,15 +86,15 @@ def _shared(plan: Survey) -> Survey:
         )
     if plan.generator is None and not plan.files:
         plan = replace(plan, stored_images=_images_of(home, plan.recipe.images.count))
-        plan = replace(plan, places={IMAGES: Place(home, IMAGES)})
-    wanted = {IMAGES: plan.images, FEATURES: plan.features}
-    wanted |= {activations.path(spec.name): plan.activations(spec) for spec in plan.models}
+        plan = replace(plan, places={IMAGES.path(): Place(home, IMAGES.path())})
+    wanted = {IMAGES.path(): plan.images, FEATURES.path(): plan.features}
+    wanted |= {ACTIVATIONS.path(spec.name): plan.activations(spec) for spec in plan.models}
     return replace(plan, places=choose(plan.root, home, wanted))
 
 
 def _images_of(home: Root, count: int | None) -> Fingerprint:
     try:
-        store = ImageStore(open_at(Place(home, IMAGES)))
+        store = ImageStore(open_at(Place(home, IMAGES.path())))
     except FileNotFoundError:
         raise UserError(
             f"images.from: {home.shown} has no images yet, or not all of them; mine the run that makes them first, or"
@@ -133,7 +131,7 @@ def survey_root(root: Root, recipe: Recipe) -> Survey:
     FileNotFoundError
         A store is not there or not finished.
     """
-    depends: Any = open_complete(root, IMAGES).attrs["depends"]
+    depends: Any = open_complete(root, IMAGES.path()).attrs["depends"]
     images = Fingerprint(depends)
     stores: Any = {spec.name: ActivationStore.read(root, spec.name).group.attrs for spec in recipe.models}
     generator = next((spec for spec in recipe.models if stores[spec.name]["generator"]), None)

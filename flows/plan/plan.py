@@ -12,13 +12,22 @@ from flows.plan import identity
 from flows.plan.identity import Identity
 from rosetta.recipe import ModelSpec, Recipe
 from rosetta.zoo.families.pixels import INDEPENDENT
-from storage.artifacts import activations, agreed, pairs, tables
+from storage.artifacts import agreed
+from storage.artifacts.catalogue import (
+    ACTIVATIONS,
+    BUDDIES,
+    CLUSTERS,
+    CORRELATIONS,
+    IMAGES,
+    ROSETTA,
+    TRUST,
+    TRUST_OF_PAIR,
+    UNITS,
+)
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
-from storage.artifacts.images import PATH as IMAGES
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import attributes_at, open_at
 from storage.artifacts.shared import Place, store_attributes
-from storage.artifacts.tables import part_name
 from storage.filesystem.root import Root
 from tasks.correlate.setting import Setting
 from tasks.dump.features import SIDE
@@ -81,14 +90,16 @@ class Survey:
         """Images of the run; the most that it can have as long as its files have not been read."""
         if self.stored_images is not None:
             with suppress(FileNotFoundError):  # one that is mended
-                return ImageStore(open_at(self.place(IMAGES))).count
+                return ImageStore(open_at(self.place(IMAGES.path()))).count
         return self.recipe.images.count or len(self.files) or DEFAULT_COUNT
 
     @property
     def images_place(self) -> Place:
         """Where images lie: under the root that the recipe names for them, unless they are under the run's own."""
-        own, home = Place(self.root, IMAGES), self.recipe.images.from_
-        return own if home is None or own.root.exists(f"{IMAGES}/zarr.json") else Place(Root(home), IMAGES)
+        own, home = Place(self.root, IMAGES.path()), self.recipe.images.from_
+        return (
+            own if home is None or own.root.exists(f"{IMAGES.path()}/zarr.json") else Place(Root(home), IMAGES.path())
+        )
 
     def place(self, path: str) -> Place:
         """Where a store lies or will lie."""
@@ -124,7 +135,7 @@ class Survey:
         images = self.recipe.images
         if self.generator is None:
             return settings(images)
-        made_by = self._identity(self.generator, identity.of_images, IMAGES, IMAGES)
+        made_by = self._identity(self.generator, identity.of_images, IMAGES.path(), IMAGES.path())
         return fingerprint(
             "images",
             made_by.made_with,
@@ -234,9 +245,9 @@ class Survey:
     def stores(self) -> list[tuple[str, Fingerprint]]:
         """Path and fingerprint of every store; tables and page follow from them and cost next to nothing."""
         return [
-            (IMAGES, self.images),
-            *((activations.path(spec.name), self.activations(spec)) for spec in self.models),
-            *((pairs.path(*pair), self.correlations(pair)) for pair in self.pairs),
+            (IMAGES.path(), self.images),
+            *((ACTIVATIONS.path(spec.name), self.activations(spec)) for spec in self.models),
+            *((CORRELATIONS.path(*pair), self.correlations(pair)) for pair in self.pairs),
         ]
 
     def known_stores(self) -> list[tuple[str, Fingerprint]]:
@@ -244,21 +255,21 @@ class Survey:
         return self.stores() if self.knows_images else []
 
     def derived(self) -> list[tuple[str, Fingerprint]]:
-        """Table and fingerprint of every table."""
+        """Path and fingerprint of every table."""
         return [
-            ("units", self.units),
-            ("buddies", self.buddies),
-            *((part_name(*pair), self.trust_part(pair)) for pair in self.pairs),
-            ("trust", self.trust),
-            ("rosetta", self.dictionary),
-            ("clusters", self.dictionary),
+            (UNITS.path(), self.units),
+            (BUDDIES.path(), self.buddies),
+            *((TRUST_OF_PAIR.path(*pair), self.trust_part(pair)) for pair in self.pairs),
+            (TRUST.path(), self.trust),
+            (ROSETTA.path(), self.dictionary),
+            (CLUSTERS.path(), self.dictionary),
         ]
 
     def artifacts(self) -> dict[str, str]:
         """Every artifact's path with its fingerprint."""
         return {
             **{path: wanted.digest for path, wanted in self.stores()},
-            **{tables.path(table): wanted.digest for table, wanted in self.derived()},
+            **{path: wanted.digest for path, wanted in self.derived()},
             "report/index.html": self.report.digest,
         }
 
@@ -268,7 +279,7 @@ class Survey:
     def _model(self, spec: ModelSpec) -> Identity:
         if spec.name in self.stored_models:
             return self.stored_models[spec.name]
-        return self._identity(spec, identity.of_maps, activations.path(spec.name), "activations/")
+        return self._identity(spec, identity.of_maps, ACTIVATIONS.path(spec.name), "activations/")
 
     @cached_property
     def _identities(self) -> dict[str, Identity]:

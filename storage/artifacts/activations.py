@@ -11,15 +11,11 @@ import zarr
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import layout as zarrs
 from storage.artifacts.blocks import block_count, block_slice
+from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import Fingerprint
 from storage.filesystem.root import Root
 
 Float64 = npt.NDArray[np.float64]
-
-
-def path(model: str) -> str:
-    """Where a model's activations lie under the root."""
-    return f"activations/{model}.zarr"
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class ActivationStore:
         attributes
             What the root says of the model.
         """
-        group = zarrs.create_store(root, path(model))
+        group = zarrs.create_store(root, ACTIVATIONS.path(model))
         blocks = block_count(images, block)
         zarrs.create_array(
             group, "written", shape=(blocks,), chunks=(1,), dtype="bool", dimensions=("block",), fill=False
@@ -103,10 +99,10 @@ class ActivationStore:
         UserError
             It was made from something else.
         """
-        group = zarrs.open_existing(root, path(model))
+        group = zarrs.open_existing(root, ACTIVATIONS.path(model))
         if group is None:
             return None
-        fingerprint.require_match(path(model), group.attrs)
+        fingerprint.require_match(ACTIVATIONS.path(model), group.attrs)
         return cls(model, group)
 
     @classmethod
@@ -118,7 +114,7 @@ class ActivationStore:
         FileNotFoundError
             There is none, or it is not finished.
         """
-        return cls(model, zarrs.open_complete(root, path(model)))
+        return cls(model, zarrs.open_complete(root, ACTIVATIONS.path(model)))
 
     @property
     def units(self) -> Units:

@@ -81,6 +81,11 @@ class Artifact:
         return None if found is None else tuple(found[field] for field in _FIELDS[self.per])
 
     @property
+    def name(self) -> str:
+        """Of one per run: what people call it, `rosetta` of `tables/rosetta.parquet`."""
+        return self.pattern.rpartition("/")[2].partition(".")[0]
+
+    @property
     def folder(self) -> str:
         """Where all of them lie under the root; empty for the root itself."""
         return self.pattern.rpartition("/")[0]
@@ -265,3 +270,8 @@ EDITS = declare(
         command="rosetta edit",
     )
 )
+
+
+def tables_of_run() -> list[Artifact]:
+    """The tables that there is one of per run."""
+    return [artifact for artifact in CATALOGUE if artifact.kind == "table" and artifact.per == "run"]

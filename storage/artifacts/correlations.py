@@ -9,7 +9,8 @@ import zarr
 
 from rosetta.mining.factors import PANEL
 from storage.artifacts import layout as zarrs
-from storage.artifacts.pairs import PairStore, Panel, panel_slice, path
+from storage.artifacts.catalogue import CORRELATIONS
+from storage.artifacts.pairs import PairStore, Panel, panel_slice
 from storage.filesystem.root import Root
 
 
@@ -41,7 +42,7 @@ class CorrelationStore(PairStore):
         FileNotFoundError
             There is none, or it is not finished.
         """
-        return cls(zarrs.open_complete(root, path(a, b)))
+        return cls(zarrs.open_complete(root, CORRELATIONS.path(a, b)))
 
     def pearson(self) -> npt.NDArray[np.float32]:
         """(unit_a, unit_b) float32, all of it."""

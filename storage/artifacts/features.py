@@ -8,10 +8,9 @@ import zarr
 
 from storage.artifacts import layout as zarrs
 from storage.artifacts.blocks import MIB, block_count, block_size, block_slice
+from storage.artifacts.catalogue import FEATURES
 from storage.artifacts.fingerprint import Fingerprint
 from storage.filesystem.root import Root
-
-PATH = "features.zarr"
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class FeatureStore:
     @classmethod
     def create(cls, root: Root, wanted: Fingerprint, names: tuple[str, ...], side: int, images: int) -> "FeatureStore":
         """Lay the store out."""
-        group = zarrs.create_store(root, PATH)
+        group = zarrs.create_store(root, FEATURES.path())
         block = block_size(2 * len(names) * side * side, 4 * MIB, images)
         zarrs.create_array(
             group,
@@ -58,7 +57,7 @@ class FeatureStore:
     @classmethod
     def open(cls, root: Root, wanted: Fingerprint) -> "FeatureStore | None":
         """The store to go on with; None where there is none, or one that was made from something else."""
-        group = zarrs.open_existing(root, PATH)
+        group = zarrs.open_existing(root, FEATURES.path())
         return cls(group) if group is not None and group.attrs["fingerprint"] == wanted.digest else None
 
     @classmethod
@@ -70,7 +69,7 @@ class FeatureStore:
         FileNotFoundError
             There is none, or it is not finished.
         """
-        return cls(zarrs.open_complete(root, PATH))
+        return cls(zarrs.open_complete(root, FEATURES.path()))
 
     @property
     def complete(self) -> bool:

@@ -8,10 +8,9 @@ import zarr
 
 from storage.artifacts import layout as zarrs
 from storage.artifacts.blocks import block_count, block_slice
+from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
 from storage.filesystem.root import Root
-
-PATH = "images.zarr"
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,10 @@ class ImageStore:
         UserError
             It was made from something else.
         """
-        group = zarrs.open_existing(root, PATH)
+        group = zarrs.open_existing(root, IMAGES.path())
         if group is None:
             return None
-        fingerprint.require_match(PATH, group.attrs)
+        fingerprint.require_match(IMAGES.path(), group.attrs)
         return cls(group)
 
     @property
@@ -135,7 +134,7 @@ class ImageStore:
 
 def lay_out(root: Root, images: int, size: tuple[int, int], block: int) -> zarr.Group:
     """A new store with what all image stores have, in the place of one that may be there."""
-    group = zarrs.create_store(root, PATH)
+    group = zarrs.create_store(root, IMAGES.path())
     zarrs.create_array(
         group,
         "pixels",

@@ -3,10 +3,10 @@
 import numpy as np
 
 from rosetta.mining.buddies import Neighbours, merge_neighbours, nearest_neighbours
+from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.layout import open_complete
 from storage.artifacts.neighbours import NeighbourStore
-from storage.artifacts.pairs import path
 from storage.filesystem.root import Root
 
 STORES = {kind.keep: kind for kind in (CorrelationStore, NeighbourStore)}
@@ -23,7 +23,7 @@ def neighbours(root: Root, a: str, b: str, k: int) -> tuple[Neighbours, Neighbou
     FileNotFoundError
         The pair is not finished.
     """
-    store = STORES[str(open_complete(root, path(a, b)).attrs["keep"])].read(root, a, b)
+    store = STORES[str(open_complete(root, CORRELATIONS.path(a, b)).attrs["keep"])].read(root, a, b)
     if isinstance(store, NeighbourStore):
         return store.neighbours(k)
     of_a, of_b = [], None

@@ -15,7 +15,8 @@ from rosetta.mining.buddies import Neighbours, merge_neighbours
 from rosetta.mining.factors import PANEL
 from storage.artifacts import layout as zarrs
 from storage.artifacts.blocks import block_count
-from storage.artifacts.pairs import PairStore, Panel, panel_slice, path
+from storage.artifacts.catalogue import CORRELATIONS
+from storage.artifacts.pairs import PairStore, Panel, panel_slice
 from storage.filesystem.root import Root
 
 _CANDIDATES = "candidates"
@@ -63,7 +64,7 @@ class NeighbourStore(PairStore):
         FileNotFoundError
             There is none, or it is not finished.
         """
-        return cls(zarrs.open_complete(root, path(a, b)))
+        return cls(zarrs.open_complete(root, CORRELATIONS.path(a, b)))
 
     @property
     def k(self) -> int:

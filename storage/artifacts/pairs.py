@@ -11,16 +11,12 @@ from rosetta.mining.factors import PANEL
 from rosetta.units import Units
 from storage.artifacts import layout as zarrs
 from storage.artifacts.blocks import block_count
+from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.fingerprint import Fingerprint
 from storage.filesystem.root import Root
 
 Panel = tuple[int, int]
 """Row and column of a panel: units of A and of B, :data:`PANEL` a side."""
-
-
-def path(a: str, b: str) -> str:
-    """Where a pair's store lies under the root."""
-    return f"correlations/{a}~{b}.zarr"
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class PairStore:
         k
             Neighbours of each unit, where only these are kept.
         """
-        group = zarrs.create_store(root, path(a, b))
+        group = zarrs.create_store(root, CORRELATIONS.path(a, b))
         for side, units in (("a", units_a), ("b", units_b)):
             zarrs.create_labels(group, f"layer_{side}", units.layer_names(), f"unit_{side}")
             zarrs.create_labels(group, f"channel_{side}", units.channels(), f"unit_{side}")
@@ -73,10 +69,10 @@ class PairStore:
         UserError
             It was made from something else.
         """
-        group = zarrs.open_existing(root, path(a, b))
+        group = zarrs.open_existing(root, CORRELATIONS.path(a, b))
         if group is None:
             return None
-        fingerprint.require_match(path(a, b), group.attrs)
+        fingerprint.require_match(CORRELATIONS.path(a, b), group.attrs)
         return cls(group)
 
     @property

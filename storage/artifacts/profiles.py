@@ -12,6 +12,7 @@ from rosetta.mining.trust.pixels import FeatureMoments
 from rosetta.mining.trust.profile import LayerProfile
 from rosetta.units import Grid, Layer, Units
 from storage.artifacts import layout as zarrs
+from storage.artifacts.catalogue import PROFILES
 from storage.artifacts.fingerprint import Fingerprint
 from storage.filesystem.root import Root
 
@@ -27,11 +28,6 @@ _DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "pixels": ("channel", "common", "feature"),
 }
 """Arrays of a layer's group; whole layers a chunk, as one task writes a layer."""
-
-
-def path(model: str) -> str:
-    """Where a model's profile lies under the root."""
-    return f"profiles/{model}.zarr"
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class ProfileStore:
         features
             Moments of the pixel features on every common grid of the model's units with their partners.
         """
-        group = zarrs.create_store(root, path(model))
+        group = zarrs.create_store(root, PROFILES.path(model))
         layers = len(units.layers)
         zarrs.create_array(
             group, "written", shape=(layers,), chunks=(1,), dtype="bool", dimensions=("layer",), fill=False
@@ -79,7 +75,7 @@ class ProfileStore:
     @classmethod
     def open(cls, root: Root, model: str, wanted: Fingerprint) -> "ProfileStore | None":
         """The store to go on with; None where there is none, or one that was made from something else."""
-        group = zarrs.open_existing(root, path(model))
+        group = zarrs.open_existing(root, PROFILES.path(model))
         return cls(group) if group is not None and group.attrs["fingerprint"] == wanted.digest else None
 
     @classmethod
@@ -91,12 +87,12 @@ class ProfileStore:
         FileNotFoundError
             There is none, or it is not finished.
         """
-        return cls(zarrs.open_complete(root, path(model)))
+        return cls(zarrs.open_complete(root, PROFILES.path(model)))
 
     @classmethod
     def read_begun(cls, root: Root, model: str) -> "ProfileStore":
         """A store that is laid out, to write a layer of."""
-        group = zarrs.open_existing(root, path(model))
+        group = zarrs.open_existing(root, PROFILES.path(model))
         assert group is not None, "the store is laid out before any task starts"
         return cls(group)
 

@@ -12,8 +12,9 @@ import zarr
 
 from storage.artifacts import layout as zarrs
 from storage.artifacts.blocks import block_count, block_slice
+from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.images import PATH, ImageStore, lay_out
+from storage.artifacts.images import ImageStore, lay_out
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 
@@ -62,12 +63,12 @@ class SourceStore(ImageStore):
         UserError
             One of other settings was once finished, so that others may depend on it.
         """
-        group = zarrs.open_existing(root, PATH)
+        group = zarrs.open_existing(root, IMAGES.path())
         if group is not None:
             found: Any = group.attrs["depends"]
             same = without_content(found) == settings.depends
             if not same and not was_never_finished(found):
-                settings.require_match(PATH, group.attrs)
+                settings.require_match(IMAGES.path(), group.attrs)
             if same and group.attrs["block"] == block:
                 store = cls(group)
                 store._resize(images)

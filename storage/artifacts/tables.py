@@ -15,21 +15,18 @@ from storage.filesystem.root import Root
 _KEY = b"rosetta"
 
 
-def path(table: str) -> str:
-    """Where a table lies under the root."""
-    return f"tables/{table}.parquet"
-
-
-def write(root: Root, table: str, frame: pd.DataFrame, fingerprint: Fingerprint, **more: Any) -> None:
+def write(root: Root, path: str, frame: pd.DataFrame, fingerprint: Fingerprint, **more: Any) -> None:
     """Write a whole table. The same rows give the same bytes.
 
     Parameters
     ----------
+    path
+        Of the table, under the root.
     more
         Plain values that it carries beside its fingerprint (:func:`attributes`).
     """
-    break_seal(root, path(table))
-    root.write_bytes(path(table), encode(frame, fingerprint, **more))
+    break_seal(root, path)
+    root.write_bytes(path, encode(frame, fingerprint, **more))
 
 
 def encode(frame: pd.DataFrame, fingerprint: Fingerprint, **more: Any) -> bytes:
@@ -44,7 +41,7 @@ def encode(frame: pd.DataFrame, fingerprint: Fingerprint, **more: Any) -> bytes:
     return buffer.getvalue()
 
 
-def read(root: Root, table: str) -> pd.DataFrame:
+def read(root: Root, path: str) -> pd.DataFrame:
     """A whole table.
 
     Raises
@@ -52,7 +49,7 @@ def read(root: Root, table: str) -> pd.DataFrame:
     FileNotFoundError
         There is none.
     """
-    return decode(root.read_bytes(path(table)))
+    return decode(root.read_bytes(path))
 
 
 def decode(content: bytes) -> pd.DataFrame:
@@ -60,10 +57,10 @@ def decode(content: bytes) -> pd.DataFrame:
     return pq.read_table(io.BytesIO(content), page_checksum_verification=True).to_pandas()
 
 
-def attributes(root: Root, table: str) -> dict[str, Any]:
+def attributes(root: Root, path: str) -> dict[str, Any]:
     """The fingerprint and whatever else a table carries; empty where there is no table or none to be read."""
     try:
-        return attributes_of(root.read_bytes(path(table)))
+        return attributes_of(root.read_bytes(path))
     except OSError:
         return {}
 
@@ -75,8 +72,3 @@ def attributes_of(content: bytes) -> dict[str, Any]:
         return dict(json.loads(metadata.get(_KEY, b"{}")))
     except (OSError, pa.ArrowInvalid, json.JSONDecodeError):
         return {}
-
-
-def part_name(a: str, b: str) -> str:
-    """The table of one pair of models."""
-    return f"trust/{a}~{b}"

@@ -13,9 +13,10 @@ import xarray as xr
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import ModelSpec, Recipe
-from storage.artifacts import activations, images, tables
+from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import block_slice
+from storage.artifacts.catalogue import ACTIVATIONS, BUDDIES, CLUSTERS, IMAGES, ROSETTA, TRUST, UNITS
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete, store_of
 from storage.artifacts.neurons import neuron_rows
@@ -56,17 +57,15 @@ class Run:
         recipe = stored_recipe(root)
         assert recipe is not None
         try:
-            pictures = ImageStore(open_complete(root, images.PATH))
+            pictures = ImageStore(open_complete(root, IMAGES.path()))
             stores = {spec.name: ActivationStore.read(root, spec.name) for spec in recipe.models}
         except FileNotFoundError as error:
             raise UserError(f"{error}; end the run with rosetta mine first") from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{root.shown} is damaged ({error}); rosetta check {root.shown} names what") from None
         for table in TABLES:
-            if not root.exists(tables.path(table)):
-                raise UserError(
-                    f"{tables.path(table)} under {root.shown} is not there; end the run with rosetta mine first"
-                )
+            if not root.exists(table):
+                raise UserError(f"{table} under {root.shown} is not there; end the run with rosetta mine first")
         return cls(root, recipe, stores, pictures)
 
     @property
@@ -107,27 +106,27 @@ class Run:
     @cached_property
     def units(self) -> pd.DataFrame:
         """One row a unit: where it is, its statistics, how selective it is."""
-        return tables.read(self.root, "units")
+        return tables.read(self.root, UNITS.path())
 
     @cached_property
     def buddies(self) -> pd.DataFrame:
         """One row a pair of mutual nearest neighbours."""
-        return tables.read(self.root, "buddies")
+        return tables.read(self.root, BUDDIES.path())
 
     @cached_property
     def trust(self) -> pd.DataFrame:
         """One row a pair of buddies: what chance, position, pixels and controls explain of it."""
-        return tables.read(self.root, "trust")
+        return tables.read(self.root, TRUST.path())
 
     @cached_property
     def rosetta(self) -> pd.DataFrame:
         """One row for each Rosetta neuron and model."""
-        return tables.read(self.root, "rosetta")
+        return tables.read(self.root, ROSETTA.path())
 
     @cached_property
     def clusters(self) -> pd.DataFrame:
         """One row a concept."""
-        return tables.read(self.root, "clusters")
+        return tables.read(self.root, CLUSTERS.path())
 
     @cached_property
     def neurons(self) -> pd.DataFrame:
@@ -155,7 +154,7 @@ class Run:
     @cached_property
     def images(self) -> xr.Dataset:
         """`pixels` (image, y, x, rgb) uint8 and, of a generator's images, `latent` (image, z); read when computed."""
-        return self._dataset(images.PATH)
+        return self._dataset(IMAGES.path())
 
     def activations(self, model: str) -> xr.DataTree:
         """The activation maps of a model, a group each layer; read when computed.
@@ -166,7 +165,7 @@ class Run:
             There is no such model.
         """
         self.require_model(model)
-        store = store_of(self.root, activations.path(model), read_only=True)
+        store = store_of(self.root, ACTIVATIONS.path(model), read_only=True)
         tree = xr.open_datatree(store, engine="zarr", chunks={})  # type: ignore[arg-type]
         # What a run that was cut short goes on from says nothing to a reader.
         tree.dataset = tree.to_dataset(inherit=False).drop_vars(["written", "moments"])

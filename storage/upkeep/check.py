@@ -102,9 +102,9 @@ def check_run(root: Root) -> list[Finding]:
             found += _check_store(root, path, sealed.get(path))
         else:
             found += [replace(finding, elsewhere=place.root) for finding in _check_shared(place)]
-    parts = [f"trust/{name.removesuffix('.parquet')}" for name in root.list("tables/trust")]
-    for table in (*TABLES, *parts):
-        found += _check_table(root, tables.path(table), sealed.get(tables.path(table)))
+    parts = [f"tables/trust/{name}" for name in root.list("tables/trust")]
+    for path in (*TABLES, *parts):
+        found += _check_table(root, path, sealed.get(path))
     for artifact in (provenance.RECIPE, provenance.PROVENANCE, REPORT):
         if artifact in sealed:
             found += _check_files(root, sealed[artifact])

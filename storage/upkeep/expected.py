@@ -5,12 +5,19 @@ from typing import Any
 
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
-from storage.artifacts import activations, images, tables
-from storage.artifacts.features import PATH as FEATURES
+from storage.artifacts.catalogue import (
+    ACTIVATIONS,
+    CORRELATIONS,
+    FEATURES,
+    IMAGES,
+    PROFILES,
+    TRUST_OF_PAIR,
+    tables_of_run,
+)
 from storage.artifacts.layout import stored_attributes
 from storage.filesystem.root import Root
 
-TABLES = ("units", "buddies", "trust", "rosetta", "clusters")
+TABLES = tuple(table.path() for table in tables_of_run())
 PAGE = "report/index.html"
 
 
@@ -29,7 +36,7 @@ class Expected:
     @property
     def stores(self) -> tuple[str, ...]:
         """All Zarr stores."""
-        return images.PATH, *self.models, FEATURES, *(self.pairs or ()), *self.profiles
+        return IMAGES.path(), *self.models, FEATURES.path(), *(self.pairs or ()), *self.profiles
 
 
 def expected(root: Root, recipe: Recipe) -> Expected:
@@ -38,10 +45,10 @@ def expected(root: Root, recipe: Recipe) -> Expected:
     anchor = _anchor(root, recipe)
     found = None if anchor is None else recipe.pairs(anchor)
     return Expected(
-        tuple(activations.path(name) for name in names),
-        None if found is None else tuple(f"correlations/{a}~{b}.zarr" for a, b in found),
-        tuple(f"profiles/{name}.zarr" for name in names),
-        None if found is None else tuple(tables.path(f"trust/{a}~{b}") for a, b in found),
+        tuple(ACTIVATIONS.path(name) for name in names),
+        None if found is None else tuple(CORRELATIONS.path(a, b) for a, b in found),
+        tuple(PROFILES.path(name) for name in names),
+        None if found is None else tuple(TRUST_OF_PAIR.path(a, b) for a, b in found),
     )
 
 
@@ -57,6 +64,6 @@ def _anchor(root: Root, recipe: Recipe) -> str | None:
 def _attributes(root: Root, model: str) -> dict[str, Any]:
     """What a store says of itself; nothing where it is not there or damaged."""
     try:
-        return stored_attributes(root, activations.path(model)) or {}
+        return stored_attributes(root, ACTIVATIONS.path(model)) or {}
     except UserError:
         return {}

@@ -8,7 +8,8 @@ from typing import Any
 
 import zarr
 
-from storage.artifacts import images, seals
+from storage.artifacts import seals
+from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.guided import KINDS
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.seals import BrokenSealError, Seal
@@ -42,7 +43,7 @@ def mend(root: Root) -> list[Finding]:
         There is no run under this root, or another process is at work on an inversion or an edit that is damaged.
     """
     mended = list(_mended(root, partial(check_run, root)))
-    if any(finding.artifact.startswith(f"{images.PATH}/") for finding in mended):
+    if any(finding.artifact.startswith(f"{IMAGES.path()}/") for finding in mended):
         _dump_pixels_again(root)
     for place in guided(root):
         check = partial(check_guided, root, place)
@@ -144,7 +145,7 @@ def _unmark(root: Root, group: zarr.Group, store: str, entry: tuple[int, ...]) -
 
 def _dump_pixels_again(root: Root) -> None:
     """A generator's pixels come with its dump, which must not count as finished while any are missing."""
-    pixels = stored_attributes(root, images.PATH)
+    pixels = stored_attributes(root, IMAGES.path())
     if pixels is not None and pixels.get("complete"):
         return
     for store in own_stores(root):

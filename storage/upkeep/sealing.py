@@ -5,7 +5,7 @@ from typing import Any
 
 import zarr
 
-from storage.artifacts import provenance, shared, tables
+from storage.artifacts import provenance, shared
 from storage.artifacts.guided import RESULT
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.seals import FOLDER, Seal, path, sha256
@@ -68,8 +68,8 @@ def _finished(root: Root) -> Iterator[Place]:
     for store in own_stores(root):
         if (stored_attributes(root, store) or {}).get("complete"):
             yield place_of(root, store)
-    parts = [f"trust/{name.removesuffix('.parquet')}" for name in root.list("tables/trust")]
-    files = [*(tables.path(table) for table in (*TABLES, *parts)), *_KEPT]
+    parts = [f"tables/trust/{name}" for name in root.list("tables/trust")]
+    files = [*TABLES, *parts, *_KEPT]
     yield from (Place(root, file) for file in files if root.exists(file))
     if root.exists(f"{REPORT}/index.html"):
         yield Place(root, REPORT)

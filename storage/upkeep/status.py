@@ -151,7 +151,7 @@ def artifacts(root: Root) -> list[Artifact]:
     wanted = expected(root, recipe)
     listed = [_store(root, path) for path in dict.fromkeys([*wanted.stores, *begun])]
     parts = [f"tables/trust/{name}" for name in root.list("tables/trust") if name.endswith(".parquet")]
-    for path in dict.fromkeys([*map(tables.path, TABLES), *(wanted.parts or ()), *parts]):
+    for path in dict.fromkeys([*TABLES, *(wanted.parts or ()), *parts]):
         listed.append(_table(root, path))
     size = _size(root, PAGE)
     return [*listed, Artifact(PAGE, "missing" if size is None else "complete", bytes=size)]
@@ -199,7 +199,7 @@ def _table(root: Root, path: str) -> Artifact:
     if size is None:
         return Artifact(path, "missing")
     # A table is written whole; one without a fingerprint is none of ours.
-    state = "complete" if tables.attributes(root, path.removeprefix("tables/").removesuffix(".parquet")) else "missing"
+    state = "complete" if tables.attributes(root, path) else "missing"
     return Artifact(path, state, bytes=size)
 
 

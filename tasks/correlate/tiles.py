@@ -20,11 +20,11 @@ from rosetta.mining.pearson import pearson
 from rosetta.mining.plan import Tile, ranges
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.layout import open_existing
 from storage.artifacts.nearest import STORES
 from storage.artifacts.neighbours import NeighbourStore
-from storage.artifacts.pairs import path
 from storage.filesystem.root import Root
 from tasks.cluster.engine import part_done
 from tasks.stage.memory import return_freed_memory
@@ -182,7 +182,7 @@ def write_panels(job: Job, tile: Tile, values: Callable[[slice, slice], npt.NDAr
     values
         Takes `rows` and `columns`, counted from the tile's first, and gives their (row, column) correlations.
     """
-    group = open_existing(job.root, path(job.a, job.b))
+    group = open_existing(job.root, CORRELATIONS.path(job.a, job.b))
     assert group is not None, "the store is laid out before any task starts"
     store = STORES[str(group.attrs["keep"])](group)
     for rows in ranges(tile[0].stop - tile[0].start, PANEL):

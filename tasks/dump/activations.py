@@ -14,8 +14,8 @@ from rosetta.recipe import Compute, ModelSpec
 from rosetta.zoo import Model, load
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
 from storage.artifacts.activations import ActivationStore, LayerBlock
-from storage.artifacts.activations import path as activations_path
 from storage.artifacts.blocks import block_slice, model_block
+from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.images import ImageStore
 from storage.artifacts.shared import turn
@@ -67,7 +67,7 @@ def dump(
         The model gives a value that is not finite; names layer, channels and images. Or it is not the model that an
         earlier run began the store with.
     """
-    with turn(root, activations_path(spec.name)):
+    with turn(root, ACTIVATIONS.path(spec.name)):
         return _dump(root, wanted, images, spec, compute, device)
 
 
@@ -153,7 +153,7 @@ def _require_same(store: ActivationStore, model: Model, images: ImageStore) -> N
         error = (now - stored).square().mean().sqrt()
         if error > _SAME * stored.std(correction=0) + 2.0**-10 * stored.abs().amax():
             raise UserError(
-                f"{activations_path(model.spec.name)} was begun with another model: layer {layer} of image {image} is"
+                f"{ACTIVATIONS.path(model.spec.name)} was begun with another model: layer {layer} of image {image} is"
                 " different now; give --replace to rebuild it, or go back to the model as it was"
             )
 

@@ -8,9 +8,9 @@ import torch
 from rosetta.zoo.families.pixels import FEATURES, INDEPENDENT, pixel_features
 from rosetta.zoo.image_arrays import from_pixels
 from rosetta.zoo.preprocessing import Preprocessing
-from storage.artifacts.features import PATH, FeatureStore
+from storage.artifacts import catalogue
+from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.images import PATH as IMAGES
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
 from storage.artifacts.shared import turn
@@ -28,7 +28,7 @@ _AT_ONCE = 8
 @stage("features")
 def write_features(root: Root, wanted: Fingerprint) -> Outcome:
     """Write what is missing of `features.zarr`."""
-    with turn(root, PATH):
+    with turn(root, catalogue.FEATURES.path()):
         return _write(root, wanted)
 
 
@@ -36,7 +36,7 @@ def _write(root: Root, wanted: Fingerprint) -> Outcome:
     store = FeatureStore.open(root, wanted)
     if store is not None and store.complete:
         return "skipped"
-    images = ImageStore(open_complete(root, IMAGES))
+    images = ImageStore(open_complete(root, catalogue.IMAGES.path()))
     if store is None:
         store = FeatureStore.create(root, wanted, INDEPENDENT, SIDE, images.count)
     prepare = Preprocessing((SIDE, SIDE), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

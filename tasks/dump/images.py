@@ -15,8 +15,9 @@ from rosetta.view.numbers import counted
 from rosetta.zoo import load
 from storage.artifacts import agreed
 from storage.artifacts.blocks import MIB, block_count, block_size, model_block
+from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.images import PATH, ImageStore
+from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.shared import place_of, turn
 from storage.artifacts.source_images import FileRecord, LeftOut, SourceStore
@@ -61,7 +62,7 @@ def draw_images(
     """
     if generator is None and not files:
         return "skipped"  # the images of another root, where they are whole
-    with turn(root, PATH):
+    with turn(root, IMAGES.path()):
         if generator is None:
             return _read_source(root, recipe.images, files, recipe.compute.chunk_mib)
         return _lay_latents_out(root, wanted, recipe, generator, device)
@@ -87,10 +88,10 @@ def _lay_latents_out(root: Root, wanted: Fingerprint, recipe: Recipe, generator:
 
 def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int) -> Outcome:
     """Scale and crop the files of a source to squares and write them, in their order and without gaps."""
-    place = place_of(root, PATH)
+    place = place_of(root, IMAGES.path())
     found = recognise(place, images, files, agreed.known(place.root, root))
     found.require_none_other()
-    if found.fingerprint is not None and (stored_attributes(root, PATH) or {}).get("complete"):
+    if found.fingerprint is not None and (stored_attributes(root, IMAGES.path()) or {}).get("complete"):
         return "skipped"
     room = images.count or len(files)
     block = block_size(images.size**2 * 3, chunk_mib * MIB, room)

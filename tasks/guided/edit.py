@@ -19,9 +19,9 @@ from rosetta.guidance.latent import space_of
 from rosetta.guidance.optimise import Descent
 from rosetta.zoo.image_arrays import from_pixels
 from rosetta.zoo.model import Model
+from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import GuidedStore, read_table, write_table
-from storage.artifacts.images import PATH as IMAGES
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
 from storage.filesystem.root import Root
@@ -178,7 +178,7 @@ def _cpu(maps: Maps) -> dict[str, Tensor]:
 
 def _strangers(root: Root, sources: Sequence[str]) -> Pixels:
     """(image, y, x, rgb): for each image another one of the run."""
-    store = ImageStore(open_complete(root, IMAGES))
+    store = ImageStore(open_complete(root, IMAGES.path()))
     chosen = []
     for place, source in enumerate(sources):
         index = (37 * place + 11) % store.count

@@ -12,7 +12,7 @@ import torch
 from rosetta.errors import UserError
 from rosetta.zoo.image_arrays import to_pixels
 from rosetta.zoo.model import Model
-from storage.artifacts.images import PATH as IMAGES
+from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
 from storage.filesystem.root import Root
@@ -115,7 +115,7 @@ def _subjects(root: Root, generator: Model, seed: int, text: str, file_class: in
 
 
 def _of_run(root: Root, indices: range, text: str) -> Subjects:
-    store = ImageStore(open_complete(root, IMAGES))
+    store = ImageStore(open_complete(root, IMAGES.path()))
     if not indices or indices.stop > store.count:
         raise UserError(f"image {text!r} is not in the run, whose images are 0 to {store.count - 1}; give one of them")
     span = slice(indices.start, indices.stop)

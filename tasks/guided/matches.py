@@ -14,6 +14,7 @@ from rosetta.zoo import is_generator, load
 from rosetta.zoo.model import Model
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import BUDDIES, ROSETTA
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
 from storage.upkeep.status import require_run
@@ -64,7 +65,7 @@ def read_steering(root: Root) -> Steering:
         )
     name = generators[0].name
     try:
-        buddies, rosetta = tables.read(root, "buddies"), tables.read(root, "rosetta")
+        buddies, rosetta = tables.read(root, BUDDIES.path()), tables.read(root, ROSETTA.path())
         others = [spec.name for spec in recipe.models if spec.name != name and not spec.control]
         statistics = {model: _statistics(root, model) for model in (name, *others)}
     except FileNotFoundError:

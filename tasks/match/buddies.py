@@ -9,6 +9,7 @@ from rosetta.mining.buddies import Buddies, best_buddies
 from rosetta.units import Units
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import BUDDIES
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.nearest import neighbours as nearest
 from storage.filesystem.root import Root
@@ -20,13 +21,13 @@ Pair = tuple[str, str]
 @stage("match")
 def write_buddies(root: Root, wanted: Fingerprint, pairs: Sequence[Pair], neighbours: int) -> Outcome:
     """`tables/buddies.parquet`: the best buddies of every pair of models."""
-    if tables.attributes(root, "buddies").get("fingerprint") == wanted.digest:
+    if tables.attributes(root, BUDDIES.path()).get("fingerprint") == wanted.digest:
         return "skipped"
     units = {model: ActivationStore.read(root, model).units for pair in pairs for model in pair}
     frames = []
     for a, b in pairs:
         frames.append(buddy_frame(a, b, units, best_buddies(*nearest(root, a, b, neighbours))))
-    tables.write(root, "buddies", pd.concat(frames, ignore_index=True), wanted)
+    tables.write(root, BUDDIES.path(), pd.concat(frames, ignore_index=True), wanted)
     return "done"
 
 

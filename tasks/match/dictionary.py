@@ -9,6 +9,7 @@ from rosetta.mining.dictionary import Clusters, RosettaNeurons, cluster, rosetta
 from rosetta.units import Units
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
 from storage.filesystem.root import Root
@@ -28,13 +29,13 @@ def write_dictionary(root: Root, wanted: Fingerprint, anchor: str, models: Seque
     done = [tables.attributes(root, table).get("fingerprint") == wanted.digest for table in ("rosetta", "clusters")]
     if all(done):
         return "skipped"
-    buddies, trust = tables.read(root, "buddies"), tables.read(root, "trust")
+    buddies, trust = tables.read(root, BUDDIES.path()), tables.read(root, TRUST.path())
     units = {model: ActivationStore.read(root, model).units for model in (anchor, *models)}
     neurons = rosetta_neurons({model: buddies_of(buddies, anchor, model) for model in models}, len(units[anchor]))
     clusters = cluster(neurons, buddies_of(buddies, anchor, anchor))
     frame = with_trust(_rosetta_frame(anchor, neurons, clusters, units), trust, anchor)
-    tables.write(root, "rosetta", frame, wanted)
-    tables.write(root, "clusters", _cluster_frame(neurons, clusters, frame, anchor), wanted)
+    tables.write(root, ROSETTA.path(), frame, wanted)
+    tables.write(root, CLUSTERS.path(), _cluster_frame(neurons, clusters, frame, anchor), wanted)
     return "done"
 
 

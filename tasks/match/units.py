@@ -7,6 +7,7 @@ import pandas as pd
 
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import UNITS
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
@@ -20,10 +21,10 @@ def write_units(root: Root, wanted: Fingerprint, models: Iterable[str]) -> Outco
     `kurtosis` is that of all its values (3 for a normal distribution, NaN for a constant unit), `half_share` the
     smallest share of the images that carries half of its positive activation.
     """
-    if tables.attributes(root, "units").get("fingerprint") == wanted.digest:
+    if tables.attributes(root, UNITS.path()).get("fingerprint") == wanted.digest:
         return "skipped"
     frames = [_unit_frame(model, ActivationStore.read(root, model), ProfileStore.read(root, model)) for model in models]
-    tables.write(root, "units", pd.concat(frames, ignore_index=True), wanted)
+    tables.write(root, UNITS.path(), pd.concat(frames, ignore_index=True), wanted)
     return "done"
 
 

@@ -14,8 +14,8 @@ from rosetta.errors import UserError
 from rosetta.mining.draw import drawn_order
 from rosetta.recipe import Images
 from rosetta.view.numbers import counted
+from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint, fingerprint, first_difference
-from storage.artifacts.images import PATH
 from storage.artifacts.layout import attributes_at
 from storage.artifacts.provenance import stored_recipe
 from storage.artifacts.shared import Place, place_of
@@ -58,8 +58,8 @@ class Recognised:
         """
         if self.difference:
             raise UserError(
-                f"{PATH} was made from something else ({self.difference}); give --replace to rebuild it, or another"
-                " --root"
+                f"{IMAGES.path()} was made from something else ({self.difference}); give --replace to rebuild it,"
+                " or another --root"
             )
 
 
@@ -194,7 +194,7 @@ def check_sources(root: Root) -> list[Finding]:
     UserError
         The source is not to be had.
     """
-    place = place_of(root, PATH)
+    place = place_of(root, IMAGES.path())
     recipes = (stored_recipe(home) for home in dict.fromkeys([root, place.root]))
     images = next((recipe.images for recipe in recipes if recipe and recipe.images.source), None)
     attributes = attributes_at(place)
@@ -205,7 +205,9 @@ def check_sources(root: Root) -> list[Finding]:
 
 def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Finding]:
     if isinstance(depends.get("files"), list):
-        yield Finding(PATH, "has no digests to compare with; an older rosetta made it", PATH, "source")
+        yield Finding(
+            IMAGES.path(), "has no digests to compare with; an older rosetta made it", IMAGES.path(), "source"
+        )
         return
     files = {file.source: file for file in list_source(images)}
     records = [record for record in SourceStore.read(place).records() if record.source]
@@ -213,9 +215,9 @@ def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Fi
     now = dict(_digests(there))
     for record in records:
         if record.source not in now:
-            yield Finding(f"{images.source}: {record.source}", "is gone since it was mined", PATH, "source")
+            yield Finding(f"{images.source}: {record.source}", "is gone since it was mined", IMAGES.path(), "source")
         elif now[record.source] != record.sha256:
-            yield Finding(f"{images.source}: {record.source}", "differs from what was mined", PATH, "source")
+            yield Finding(f"{images.source}: {record.source}", "differs from what was mined", IMAGES.path(), "source")
 
 
 def _digests(files: Sequence[ImageFile]) -> Iterator[tuple[str, str]]:

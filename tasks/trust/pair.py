@@ -18,6 +18,7 @@ from rosetta.mining.trust.thumbs import thumb_grid
 from rosetta.units import Grid, Layer
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import BUDDIES, TRUST_OF_PAIR
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
@@ -46,15 +47,15 @@ def judge_pair(
     reason
         Why nothing can be judged; empty where it can.
     """
-    if tables.attributes(root, tables.part_name(a, b)).get("fingerprint") == wanted.digest:
+    if tables.attributes(root, TRUST_OF_PAIR.path(a, b)).get("fingerprint") == wanted.digest:
         return "skipped"
     root = root.absolute
     keep_freed_memory()  # until the first tile says otherwise
-    buddies = tables.read(root, "buddies")
+    buddies = tables.read(root, BUDDIES.path())
     rows = buddies[(buddies["model_a"] == a) & (buddies["model_b"] == b)].reset_index(drop=True)
     judged = _unjudged(len(rows)) if reason else _judge(root, a, b, neighbours, setting, rows)
     frame = pd.concat([rows[list(KEY)], judged], axis=1)
-    tables.write(root, tables.part_name(a, b), frame, wanted)
+    tables.write(root, TRUST_OF_PAIR.path(a, b), frame, wanted)
     return "done"
 
 

@@ -16,9 +16,10 @@ from rosetta.mining.trust.thumbs import SIDE
 from rosetta.units import Grid, Units
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import PROFILES
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.profiles import ProfileStore, path
+from storage.artifacts.profiles import ProfileStore
 from storage.artifacts.shared import turn
 from storage.filesystem.root import Root
 from tasks.cluster.engine import Capacity, engine
@@ -56,7 +57,7 @@ def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcom
     UserError
         The memory is too small for a layer.
     """
-    with turn(root, *(path(subject.model) for subject in subjects)):
+    with turn(root, *(PROFILES.path(subject.model) for subject in subjects)):
         return _profile(root.absolute, subjects, setting)
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from rosetta.recipe import Trust
 from storage.artifacts import tables
+from storage.artifacts.catalogue import TRUST
 from storage.artifacts.neurons import neuron_rows
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
@@ -116,7 +117,7 @@ def survivors(root: Root, anchor: str) -> Survivors:
     rows.append(Survival("Rosetta neurons", False, len(neurons), **in_all(neurons, recipe.trust)))
     by_concept = surviving(neurons, recipe.trust, neurons["cluster"])
     rows.append(Survival("concepts", False, len(by_concept), **_totals(by_concept > 0)))
-    return Survivors(tuple(rows), tuple(tables.attributes(root, "trust").get("notes", ())))
+    return Survivors(tuple(rows), tuple(tables.attributes(root, TRUST.path()).get("notes", ())))
 
 
 def in_all(frame: pd.DataFrame, knobs: Trust) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import pandas as pd
 from rosetta.recipe import Trust
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import TRUST, TRUST_OF_PAIR
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.nearest import neighbours as nearest
-from storage.artifacts.tables import part_name
 from storage.filesystem.root import Root
 from tasks.stage.stage import Outcome, stage
 from tasks.trust.summary import passes
@@ -68,18 +68,18 @@ def join_trust(
     notes
         What a reader must know of what was not judged; kept with the table.
     """
-    if tables.attributes(root, "trust").get("fingerprint") == wanted.digest:
+    if tables.attributes(root, TRUST.path()).get("fingerprint") == wanted.digest:
         return "skipped"
     frames = []
     for a, b in pairs:
-        frame = tables.read(root, part_name(a, b))
+        frame = tables.read(root, TRUST_OF_PAIR.path(a, b))
         reached = _control_best(root, a, b, pairs, controls)
         best = reached[frame["unit_a"].to_numpy()]
         lift = frame["pearson"].to_numpy(np.float64) - best
         frame = frame.assign(control_best=best, lift=lift)
         frames.append(frame.assign(trusted=passes(frame, knobs)["trusted"]))
     joined = pd.concat(frames, ignore_index=True)
-    tables.write(root, "trust", joined, wanted, notes=[*notes, *_dead_halves(joined)])
+    tables.write(root, TRUST.path(), joined, wanted, notes=[*notes, *_dead_halves(joined)])
     return "done"
 
 

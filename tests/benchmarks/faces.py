@@ -18,9 +18,9 @@ from torch import Tensor
 from rosetta import zoo
 from rosetta.recipe import Recipe, read_recipe
 from rosetta.zoo.image_arrays import from_pixels
+from storage.artifacts import catalogue
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.fingerprint import fingerprint
-from storage.artifacts.images import PATH as IMAGES
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
 from storage.filesystem.root import Root
@@ -54,7 +54,7 @@ def forward(recipe: Recipe, root: Path, *, plain: bool) -> float:
 
     Either just as a dump does it, or plain: batches of 32 in torch's default memory layout.
     """
-    images = ImageStore(open_complete(Root(str(root)), IMAGES))
+    images = ImageStore(open_complete(Root(str(root)), catalogue.IMAGES.path()))
     device = torch.device("cpu")
     size = PLAIN_BATCH if plain else batch_size(device)
     seconds = 0.0

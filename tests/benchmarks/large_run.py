@@ -42,7 +42,7 @@ def write_run(root: Root) -> None:
         write(root, model, layers, IMAGES, seed)
     near = {model: _write_pair(root, model, random) for model in LAYERS}
     for table, frame in _tables(near, random).items():
-        tables.write(root, table, frame, fingerprint(table, of="large"))
+        tables.write(root, f"tables/{table}.parquet", frame, fingerprint(table, of="large"))
 
 
 def _write_images(root: Root, random: np.random.Generator) -> None:

@@ -98,7 +98,7 @@ def write(place: Path, keep: str = "matrix") -> Path:
     for other in ("g", "d", "c"):
         _write_pair(root, "g", other, keep)
     for name, frame in _tables().items():
-        tables.write(root, name, frame, fingerprint(name))
+        tables.write(root, f"tables/{name}.parquet", frame, fingerprint(name))
     return place
 
 

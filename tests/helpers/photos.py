@@ -6,9 +6,8 @@ import numpy as np
 from PIL import Image
 
 from rosetta.recipe import Recipe
-from storage.artifacts import agreed
+from storage.artifacts import agreed, catalogue
 from storage.artifacts import layout as zarrs
-from storage.artifacts.images import PATH
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 from tasks.dump.images import draw_images
@@ -43,18 +42,18 @@ def mine(root: Root, folder: Path, **more) -> str:
     """As the flow does: refused by what is there, or read; `done` or `skipped`."""
     recipe = recipe_of(folder, **more)
     files = in_order(recipe.images)
-    found = recognise(Place(root, PATH), recipe.images, files, agreed.known(root))
+    found = recognise(Place(root, catalogue.IMAGES.path()), recipe.images, files, agreed.known(root))
     agreed.keep(found.agreed, root)
     found.require_none_other()
     return draw_images.fn(root, found.fingerprint or settings_of(recipe.images), recipe, None, files, "cpu").outcome
 
 
 def fingerprint_of(root: Root) -> str:
-    return str(zarrs.open_complete(root, PATH).attrs["fingerprint"])
+    return str(zarrs.open_complete(root, catalogue.IMAGES.path()).attrs["fingerprint"])
 
 
 def bytes_of(root: Root) -> dict[str, bytes]:
-    return {file: root.read_bytes(file) for file in root.find(PATH)}
+    return {file: root.read_bytes(file) for file in root.find(catalogue.IMAGES.path())}
 
 
 def repaint(folder: Path, *names: str) -> None:

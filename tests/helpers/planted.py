@@ -13,7 +13,7 @@ import torch
 from rosetta.recipe import Trust
 from rosetta.units import Layer, Units
 from rosetta.zoo.families.pixels import pixel_features
-from storage.artifacts import tables
+from storage.artifacts import catalogue, tables
 from storage.artifacts.activations import ActivationStore, LayerBlock
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import fingerprint
@@ -198,7 +198,7 @@ def judge(
         judge_pair.fn(root, fingerprint("part", of=pair), *pair, neighbours, reason, setting)
     notes = [reason] if reason else reservations(store.images, distinct, controls)
     join_trust.fn(root, fingerprint("trust"), pairs, controls, knobs, notes)
-    return tables.read(root, "trust"), tables.attributes(root, "trust")["notes"]
+    return tables.read(root, catalogue.TRUST.path()), tables.attributes(root, catalogue.TRUST.path())["notes"]
 
 
 def profiled(root: Root, models: Sequence[str], setting: Setting) -> None:

@@ -15,14 +15,13 @@ from rosetta.recipe import ModelSpec, Recipe
 from rosetta.units import Units
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.images import PATH as IMAGES
+from storage.artifacts.catalogue import IMAGES, TRUST, tables_of_run
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
 from storage.filesystem.root import Root
 from tasks.stage.progress import Advance
 
-TABLES = ("units", "buddies", "rosetta", "clusters", "trust")
 _AT_ONCE = 64
 """Files that are written side by side and held at once."""
 
@@ -65,9 +64,9 @@ class AtlasRun:
             tuple(models),
             stores,
             tuple(store.units for store in stores),
-            ImageStore(open_complete(root, IMAGES)),
-            {table: tables.read(root, table) for table in TABLES},
-            tuple(tables.attributes(root, "trust").get("notes", ())),
+            ImageStore(open_complete(root, IMAGES.path())),
+            {table.name: tables.read(root, table.path()) for table in tables_of_run()},
+            tuple(tables.attributes(root, TRUST.path()).get("notes", ())),
         )
 
     @property

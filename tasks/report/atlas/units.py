@@ -11,11 +11,11 @@ import numpy.typing as npt
 from rosetta.mining.buddies import Neighbours, nearest_neighbours
 from rosetta.view.atlas.near import NEAR, concept_neighbours, listed, mutual
 from rosetta.view.atlas.script import numbers, put
+from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.layout import open_complete, stored_attributes
 from storage.artifacts.nearest import STORES, neighbours
 from storage.artifacts.neighbours import NeighbourStore
-from storage.artifacts.pairs import path
 from tasks.report.atlas.rankings import Rankings
 from tasks.report.atlas.run import AtlasRun
 
@@ -40,7 +40,7 @@ def nearest(run: AtlasRun) -> Known:
     names = [spec.name for spec in run.models]
     for a, one in enumerate(names):
         for b, other in enumerate(names):
-            if (stored_attributes(run.root, path(one, other)) or {}).get("complete"):
+            if (stored_attributes(run.root, CORRELATIONS.path(one, other)) or {}).get("complete"):
                 of_a, of_b = neighbours(run.root, one, other, run.k)
                 known[a][b] = Near(of_a, mutual(of_a, of_b))
                 if a != b:
@@ -51,7 +51,9 @@ def nearest(run: AtlasRun) -> Known:
 def near_concepts(run: AtlasRun) -> list[list[list[Any]]]:
     """For each concept the concepts that are nearest to it, by the correlation of their best units."""
     best, anchor = run.first[:, run.anchor], run.models[run.anchor].name
-    store = STORES[str(open_complete(run.root, path(anchor, anchor)).attrs["keep"])].read(run.root, anchor, anchor)
+    store = STORES[str(open_complete(run.root, CORRELATIONS.path(anchor, anchor)).attrs["keep"])].read(
+        run.root, anchor, anchor
+    )
     if isinstance(store, NeighbourStore):
         concepts = np.full(len(run.units[run.anchor]), -1, dtype=np.int32)
         concepts[best] = np.arange(len(best))

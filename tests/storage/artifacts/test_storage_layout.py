@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rosetta.errors import UserError
 from rosetta.units import WHOLE, Layer, Units
-from storage.artifacts import tables
+from storage.artifacts import catalogue, tables
 from storage.artifacts.activations import ActivationStore, combine_moments
 from storage.artifacts.blocks import block_count, block_size, block_slice
 from storage.artifacts.fingerprint import fingerprint
@@ -74,13 +74,13 @@ def test_files_and_tables_at_any_url(tmp_path, url):
     root = Root(url.format(tmp=tmp_path))
     frame = pd.DataFrame({"unit": np.arange(3, dtype=np.int32), "layer": ["a", "b", "<c>"]})
     wanted = fingerprint("table", of=1)
-    tables.write(root, "units", frame, wanted)
+    tables.write(root, catalogue.UNITS.path(), frame, wanted)
     first = root.read_bytes("tables/units.parquet")
-    tables.write(root, "units", frame, wanted)
+    tables.write(root, catalogue.UNITS.path(), frame, wanted)
     assert root.read_bytes("tables/units.parquet") == first, "the same rows give the same bytes"
-    pd.testing.assert_frame_equal(tables.read(root, "units"), frame)
-    assert tables.attributes(root, "units")["fingerprint"] == wanted.digest
-    assert tables.attributes(root, "none") == {}
+    pd.testing.assert_frame_equal(tables.read(root, catalogue.UNITS.path()), frame)
+    assert tables.attributes(root, catalogue.UNITS.path())["fingerprint"] == wanted.digest
+    assert tables.attributes(root, "tables/none.parquet") == {}
     assert root.list("tables") == ["units.parquet"]
     root.remove("tables")
     assert not root.exists("tables/units.parquet")

@@ -9,7 +9,7 @@ from stores import LAYERS, fill, least, side
 from rosetta.errors import UserError
 from rosetta.mining import factors, plan
 from rosetta.mining.plan import plan_pair
-from storage.artifacts import correlations, nearest, neighbours, pairs
+from storage.artifacts import catalogue, correlations, nearest, neighbours, pairs
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.neighbours import NeighbourStore
@@ -66,7 +66,7 @@ def test_any_memory_and_any_number_of_threads_give_the_same_bytes(root):
         tilings.add(len(cut.tiles))
         correlate.fn(root, fingerprint("c", number=number), "a", "b", Setting(memory=memory, threads=threads))
         found.append(CorrelationStore.read(root, "a", "b").pearson())
-        root.remove(pairs.path("a", "b"))
+        root.remove(catalogue.CORRELATIONS.path("a", "b"))
     np.testing.assert_allclose(found[0], expected(maps["a"], maps["b"]), atol=1e-5, rtol=0)
     assert len(tilings) > 2
     for other in found[1:]:
@@ -100,14 +100,14 @@ def test_neighbours_without_the_matrix(root, pair):
     a, b = pair
     correlate.fn(root, fingerprint("m"), a, b, Setting(threads=2))
     of_matrix = nearest.neighbours(root, a, b, 6)
-    root.remove(pairs.path(a, b))
+    root.remove(catalogue.CORRELATIONS.path(a, b))
     setting = Setting(memory=least(SIDES[a], SIDES[b]), keep="neighbours", keep_neighbours=8)
     correlate.fn(root, fingerprint("n"), a, b, setting)
     of_neighbours = nearest.neighbours(root, a, b, 6)
     for one, other in zip(of_matrix, of_neighbours, strict=True):
         np.testing.assert_array_equal(one.unit, other.unit)
         np.testing.assert_array_equal(one.pearson, other.pearson)
-    stored = xr.open_zarr(root.local / pairs.path(a, b))
+    stored = xr.open_zarr(root.local / catalogue.CORRELATIONS.path(a, b))
     assert set(stored.data_vars) == {"neighbours_ab", "neighbours_ba", "pearson_ab", "pearson_ba", "written"}
     assert stored["neighbours_ba"].dims == ("unit_b", "neighbour")
     assert "layer_b" in stored["neighbours_ba"].coords
@@ -142,7 +142,7 @@ def test_memory_that_holds_nothing(root):
         fill(root, name)
     with pytest.raises(UserError, match=r"compute.memory: 0 MiB is too little; a~b needs at least \d+"):
         correlate.fn(root, fingerprint("c"), "a", "b", Setting(memory=1000, threads=2))
-    assert not root.exists(pairs.path("a", "b"))
+    assert not root.exists(catalogue.CORRELATIONS.path("a", "b"))
 
 
 def test_stores_of_different_images(root):
@@ -150,4 +150,4 @@ def test_stores_of_different_images(root):
     fill(root, "b", images="others")
     with pytest.raises(UserError, match="activations of a and b come from different images"):
         correlate.fn(root, fingerprint("c"), "a", "b", Setting())
-    assert not root.exists(pairs.path("a", "b"))
+    assert not root.exists(catalogue.CORRELATIONS.path("a", "b"))

@@ -15,7 +15,7 @@ from stores import LAYERS, fill, least, side
 
 from rosetta.errors import UserError
 from rosetta.units import Layer
-from storage.artifacts import nearest, pairs
+from storage.artifacts import catalogue, nearest
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
@@ -55,7 +55,7 @@ def whole(big) -> np.ndarray:
 
 
 def result(root: Root, setting: Setting, pair: str = "ab") -> np.ndarray:
-    root.remove(pairs.path(*pair))
+    root.remove(catalogue.CORRELATIONS.path(*pair))
     assert correlate.fn(root, fingerprint("c"), *pair, setting).outcome == "done"
     return CorrelationStore.read(root, *pair).pearson()
 
@@ -92,7 +92,7 @@ def test_workers_make_the_same_bytes_as_threads(big, whole, address):
 def test_neighbours_from_workers(big, address):
     result(big, Setting(threads=2))
     of_matrix = nearest.neighbours(big, "a", "b", 7)
-    big.remove(pairs.path("a", "b"))
+    big.remove(catalogue.CORRELATIONS.path("a", "b"))
     correlate.fn(big, fingerprint("c"), "a", "b", Setting(cluster=address, keep="neighbours"))
     for one, other in zip(of_matrix, nearest.neighbours(big, "a", "b", 7), strict=True):
         np.testing.assert_array_equal(one.unit, other.unit)
@@ -151,7 +151,7 @@ correlate.fn(Root(sys.argv[1]), fingerprint("c"), "a", "b", Setting(memory=int(s
 
 
 def test_finished_tiles_outlive_a_killed_run(big, whole):
-    big.remove(pairs.path("a", "b"))
+    big.remove(catalogue.CORRELATIONS.path("a", "b"))
     little = least(*(side(name, BIG[name], COUNT) for name in BIG))
     arguments = [sys.executable, "-c", KILLED, big.url, str(little)]
     done = subprocess.run(arguments, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False)
@@ -159,7 +159,10 @@ def test_finished_tiles_outlive_a_killed_run(big, whole):
     store = CorrelationStore.open(big, "a", "b", fingerprint("c"))
     missing = store.missing()
     assert 0 < missing.sum() < missing.size
-    chunks = {path: path.stat().st_mtime_ns for path in (big.local / pairs.path("a", "b") / "pearson").rglob("c/*/*")}
+    chunks = {
+        path: path.stat().st_mtime_ns
+        for path in (big.local / catalogue.CORRELATIONS.path("a", "b") / "pearson").rglob("c/*/*")
+    }
     assert len(chunks) == missing.size - missing.sum()
     time.sleep(0.02)
     correlate.fn(big, fingerprint("c"), "a", "b", Setting(memory=little))
@@ -206,7 +209,7 @@ def test_a_root_that_workers_do_not_see(tmp_path, address):
         fill(root, name)
     with pytest.raises(UserError, match="does not see the run's root"):
         correlate.fn(root, fingerprint("c"), "a", "b", Setting(cluster=address))
-    assert not root.exists(pairs.path("a", "b"))
+    assert not root.exists(catalogue.CORRELATIONS.path("a", "b"))
 
 
 def test_nobody_answers(monkeypatch):

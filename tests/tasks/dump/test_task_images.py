@@ -15,10 +15,9 @@ from photos import BLOCK, SIDE, bytes_of, classes, fingerprint_of, mine, recipe_
 from PIL import Image
 
 from rosetta.errors import UserError
-from storage.artifacts import agreed
+from storage.artifacts import agreed, catalogue
 from storage.artifacts import layout as zarrs
 from storage.artifacts.fingerprint import fingerprint
-from storage.artifacts.images import PATH
 from storage.filesystem.root import Root
 from tasks.dump import images as stage
 from tasks.source import recognition as source_images
@@ -42,7 +41,7 @@ def root(tmp_path) -> Root:
 
 def test_each_image_says_which_file_it_is(folder, root):
     assert mine(root, folder) == "done"
-    found = xr.open_zarr(root.local / PATH)
+    found = xr.open_zarr(root.local / catalogue.IMAGES.path())
     listed = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.bmp"))
     assert sorted(found["source"].values) == listed
     assert [listed[place] for place in found["place"].values] == list(found["source"].values)
@@ -57,19 +56,19 @@ def test_each_image_says_which_file_it_is(folder, root):
 
 def test_a_folder_without_folders_has_no_labels(folder, root):
     mine(root, folder / "cat")
-    assert "label" not in xr.open_zarr(root.local / PATH)
+    assert "label" not in xr.open_zarr(root.local / catalogue.IMAGES.path())
 
 
 def test_some_of_a_folder_are_drawn_from_all_of_it(folder, root):
     mine(root, folder, count=6)
-    labels = Counter(xr.open_zarr(root.local / PATH)["label"].values.tolist())
+    labels = Counter(xr.open_zarr(root.local / catalogue.IMAGES.path())["label"].values.tolist())
     for label, share in {"cat": 6 * 6 / 11, "dog": 3 * 6 / 11, "owl": 2 * 6 / 11}.items():
         assert abs(labels[label] - share) < 1
 
 
 def test_frames_of_a_film_stay_as_listed(folder, root):
     mine(root, folder, order="listed", count=7)
-    found = xr.open_zarr(root.local / PATH)
+    found = xr.open_zarr(root.local / catalogue.IMAGES.path())
     assert found["source"].values.tolist() == [*(f"cat/{i}.bmp" for i in range(6)), "dog/0.bmp"]
     assert found["place"].values.tolist() == list(range(7))
 
@@ -127,7 +126,7 @@ def test_other_files_are_noticed_and_named(folder, root, change):
     assert any(one in str(refused.value) for one in told.split("|"))
     assert "--replace" in str(refused.value)
     assert bytes_of(root) == kept, "nothing is lost"
-    root.remove(PATH)
+    root.remove(catalogue.IMAGES.path())
     write(folder / "cat/1.bmp", 1)
     mine(root, folder)
     if change != "another size":  # it has been put right again
@@ -204,7 +203,7 @@ def older(root: Root, folder: Path, complete: bool = True) -> str:
     """What the version before this one left of a folder: names and sizes in its fingerprint, all as listed."""
     files = sorted(folder.rglob("*.bmp"))
     made = fingerprint("images", files=[[file.name, file.stat().st_size] for file in files], size=SIDE)
-    group = zarrs.create_store(root, PATH)
+    group = zarrs.create_store(root, catalogue.IMAGES.path())
     zarrs.create_array(
         group, "pixels", shape=(len(files), SIDE, SIDE, 3), chunks=(16, SIDE, SIDE, 3), dtype="uint8",
         dimensions=("image", "y", "x", "rgb"), coordinates="source",
@@ -245,4 +244,4 @@ def test_older_images_that_are_not_all_there_say_why_they_are_left(folder, root)
 def test_check_says_that_older_images_cannot_be_compared(folder, root):
     older(root, folder)
     root.write_bytes("recipe.toml", recipe_of(folder).to_toml().encode())
-    assert [finding.artifact for finding in check_sources(root)] == [PATH]
+    assert [finding.artifact for finding in check_sources(root)] == [catalogue.IMAGES.path()]

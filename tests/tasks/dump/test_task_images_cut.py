@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from photos import BLOCK, bytes_of, classes, fingerprint_of, mine, recipe_of, repaint, write
 
 from rosetta.errors import UserError
+from storage.artifacts import catalogue
 from storage.artifacts import layout as zarrs
-from storage.artifacts.images import PATH
 from storage.artifacts.shared import Place
 from storage.filesystem.local import DurableStore
 from storage.filesystem.root import Root
@@ -53,19 +53,19 @@ def test_every_bad_file_is_named_or_left_out(tmp_path_factory, bad, count):
     chosen_bad = [source for source in order[:count] if source in wrong]
     if not chosen_bad:
         mine(root, place / "photos", **more)
-        assert xr.open_zarr(root.local / PATH)["source"].values.tolist() == good[:count]
+        assert xr.open_zarr(root.local / catalogue.IMAGES.path())["source"].values.tolist() == good[:count]
         return
     with pytest.raises(UserError) as told:
         mine(root, place / "photos", **more)
     assert len(chosen_bad) == 1 or f"{len(chosen_bad)} of {count or 11} files cannot be read" in str(told.value)
     assert all(source in str(told.value) for source in sorted(chosen_bad)[:5])
-    assert not zarrs.attributes_at(Place(root, PATH))["complete"]
+    assert not zarrs.attributes_at(Place(root, catalogue.IMAGES.path()))["complete"]
     if not good:
         with pytest.raises(UserError, match="none of its 11 files can be read"):
             mine(root, place / "photos", skip_bad=True, **more)
         return
     assert mine(root, place / "photos", skip_bad=True, **more) == "done", "with no --replace"
-    found = xr.open_zarr(root.local / PATH)
+    found = xr.open_zarr(root.local / catalogue.IMAGES.path())
     assert found["source"].values.tolist() == good[:count]
     assert found["written"].size == -(-len(good[:count]) // BLOCK)
     left = [one["source"] for one in found.attrs["left_out"]]
@@ -88,7 +88,7 @@ def test_bad_files_may_simply_be_removed(folder, root):
         mine(root, folder)
     (folder / "owl/x.bmp").unlink()
     assert mine(root, folder) == "done"
-    assert xr.open_zarr(root.local / PATH)["pixels"].shape[0] == 9
+    assert xr.open_zarr(root.local / catalogue.IMAGES.path())["pixels"].shape[0] == 9
 
 
 def test_one_left_out_counts_again_when_it_changes(folder, root):
@@ -131,8 +131,8 @@ def cut_at(patch: pytest.MonkeyPatch, writes: int) -> list[int]:
 def without_gathered(root: Root) -> dict[str, object]:
     """All files but the copies of metadata at the top, which only make a finished store open faster."""
     found: dict[str, object] = dict(bytes_of(root))
-    top = json.loads(root.read_bytes(f"{PATH}/zarr.json"))
-    return {**found, f"{PATH}/zarr.json": {**top, "consolidated_metadata": None}}
+    top = json.loads(root.read_bytes(f"{catalogue.IMAGES.path()}/zarr.json"))
+    return {**found, f"{catalogue.IMAGES.path()}/zarr.json": {**top, "consolidated_metadata": None}}
 
 
 def test_whatever_write_is_the_last_the_run_goes_on_to_the_same_bytes(folder, tmp_path):
@@ -173,7 +173,7 @@ def test_damage_is_mended_from_the_files(folder, root, monkeypatch, array):
     seal_finished(root)
     before = bytes_of(root)
     labels = array in ("place", "label")
-    chunk = f"{PATH}/{array}/c/{'0' if labels else '1/0/0/0' if array == 'pixels' else '1'}"
+    chunk = f"{catalogue.IMAGES.path()}/{array}/c/{'0' if labels else '1/0/0/0' if array == 'pixels' else '1'}"
     content = bytearray(root.read_bytes(chunk))
     content[len(content) // 2] ^= 4
     root.write_bytes(chunk, bytes(content))
@@ -189,7 +189,7 @@ def test_damage_is_mended_from_the_files(folder, root, monkeypatch, array):
 def test_what_is_mended_from_other_files_is_no_longer_the_same(folder, root):
     mine(root, folder)
     before = fingerprint_of(root)
-    group = zarr.open_group(root.store(PATH), mode="r+", use_consolidated=False)
+    group = zarr.open_group(root.store(catalogue.IMAGES.path()), mode="r+", use_consolidated=False)
     source = str(group["source"][5])
     group["written"][1] = False
     group["source"][4:8] = np.array([""] * 4, dtype=object)

@@ -12,11 +12,11 @@ from atlas_files import GRIDS, HOSTILE, IMAGES, RECIPE, decoded, finished_run, p
 from PIL import Image
 
 from rosetta.view.atlas.script import json_text
-from storage.artifacts import tables
+from storage.artifacts import catalogue, tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
-from storage.artifacts.images import PATH, ImageStore
+from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
 from storage.filesystem.root import Root
 from tasks.report.atlas.run import AtlasRun
@@ -53,7 +53,7 @@ def _layers(layers):
 
 
 def scale(root: Root, model: int, unit: int) -> tuple[float, float]:
-    frame = tables.read(root, "units")
+    frame = tables.read(root, catalogue.UNITS.path())
     row = frame[(frame["model"] == MODELS[model]) & (frame["unit"] == unit)].iloc[0]
     return float(row["mean"]), float(row["maximum"])
 
@@ -66,8 +66,8 @@ def expected_bytes(root: Root, maps, model: int, unit: int, image: int, most: in
 
 def test_what_is_written(made):
     root, _, folder, run = made
-    assert run["concepts"] == len(tables.read(root, "clusters")) > 3
-    assert run["rosetta"] == tables.read(root, "rosetta")["rosetta"].nunique()
+    assert run["concepts"] == len(tables.read(root, catalogue.CLUSTERS.path())) > 3
+    assert run["rosetta"] == tables.read(root, catalogue.ROSETTA.path())["rosetta"].nunique()
     assert [model["name"] for model in run["models"]] == MODELS
     assert [layer["name"] for layer in run["models"][1]["layers"]] == [HOSTILE, "b"]
     assert run["models"][0]["layers"][1] == {"name": "fine", "channels": 9, "first": 9, "grid_y": 40, "grid_x": 24}
@@ -156,7 +156,7 @@ def test_scatter_samples_both_units_at_the_same_places(made):
 
 def test_neurons_and_buddies_are_those_of_the_tables(made):
     root, _, folder, run = made
-    rosetta, buddies = tables.read(root, "rosetta"), tables.read(root, "buddies")
+    rosetta, buddies = tables.read(root, catalogue.ROSETTA.path()), tables.read(root, catalogue.BUDDIES.path())
     seen = 0
     for concept in range(run["concepts"]):
         value = read(folder, f"concept/{concept}")
@@ -180,7 +180,7 @@ def test_neurons_and_buddies_are_those_of_the_tables(made):
 
 def test_search_lists_every_neuron(made):
     root, _, folder, run = made
-    search, rosetta = read(folder, "search"), tables.read(root, "rosetta")
+    search, rosetta = read(folder, "search"), tables.read(root, catalogue.ROSETTA.path())
     units = np.array(search["unit"]).reshape(-1, len(MODELS))
     assert search["offset"][-1] == len(search["rosetta"]) == run["rosetta"]
     for concept in range(run["concepts"]):
@@ -222,7 +222,7 @@ def test_units_their_neighbours_and_who_has_them_too(made):
 
 def test_units_know_their_concept(made):
     root, maps, folder, _ = made
-    rosetta = tables.read(root, "rosetta")
+    rosetta = tables.read(root, catalogue.ROSETTA.path())
     for place, model in enumerate(MODELS):
         found = [c for layer in range(len(maps[model])) for c in read(folder, f"unit/{place}.{layer}")["concept"]]
         mine = rosetta[rosetta["model"] == model].groupby("unit")["cluster"].min()
@@ -231,7 +231,7 @@ def test_units_know_their_concept(made):
 
 def test_concepts_and_their_neighbours(made):
     root, _, folder, run = made
-    clusters, matrix = tables.read(root, "clusters"), CorrelationStore.read(root, "g", "g").pearson()
+    clusters, matrix = tables.read(root, catalogue.CLUSTERS.path()), CorrelationStore.read(root, "g", "g").pearson()
     value = read(folder, "concepts")
     assert value["size"] == clusters["size"].tolist()
     assert value["mean"] == pytest.approx(clusters["mean_pearson"].tolist(), rel=1e-3)
@@ -248,10 +248,10 @@ def test_concepts_and_their_neighbours(made):
 
 def test_tables_are_the_parquet_files(made):
     root, _, folder, run = made
-    assert run["tables"] == ["units", "buddies", "rosetta", "clusters", "trust"]
+    assert run["tables"] == ["buddies", "trust", "units", "rosetta", "clusters"]
     value = {table: read(folder, f"table/{table}") for table in run["tables"]}
     for table, columns in value.items():
-        frame = tables.read(root, table)
+        frame = tables.read(root, f"tables/{table}.parquet")
         pd.testing.assert_frame_equal(
             pd.DataFrame(columns).astype(frame.dtypes.to_dict()), frame, check_exact=False, rtol=1e-6, atol=0
         )
@@ -277,7 +277,7 @@ def test_plots(made):
     ]  # fmt: skip
     assert "(control)" in told["How strong the matches are"]
     assert {"(anchor)", "(control)", "depth"} <= set(told["How deep they lie"])
-    buddies = tables.read(root, "buddies")
+    buddies = tables.read(root, catalogue.BUDDIES.path())
     rows = buddies[(buddies["model_a"] == "g") & (buddies["model_b"] == "e")]
     for (layer, other), held in rows.groupby(["layer_a", "layer_b"]):
         assert {str(len(held)), layer, other} <= set(told["Where they lie: g × e"])
@@ -293,7 +293,7 @@ def test_what_is_plotted(made, tmp_path, monkeypatch):
         )
     write_atlas(opened(root), "a digest", Root(str(tmp_path)))
     matrices = {other: CorrelationStore.read(root, "g", other).pearson() for other in ("d", "e", "untrained")}
-    buddies, units = tables.read(root, "buddies"), tables.read(root, "units")
+    buddies, units = tables.read(root, catalogue.BUDDIES.path()), tables.read(root, catalogue.UNITS.path())
 
     def best(matrix: np.ndarray, axis: int) -> np.ndarray:
         high = np.where(np.isnan(matrix), -np.inf, matrix).max(axis=axis)
@@ -316,7 +316,7 @@ def test_what_is_plotted(made, tmp_path, monkeypatch):
     )
 
     inside, outside = asked["selectivity_plot"]
-    rosetta = tables.read(root, "rosetta")
+    rosetta = tables.read(root, catalogue.ROSETTA.path())
     for model in ("g", "d", "e"):
         rows = units[units["model"] == model]
         held = rows["unit"].isin(rosetta.loc[rosetta["model"] == model, "unit"])
@@ -360,7 +360,7 @@ def test_pictures(made):
     root, maps, folder, run = made
     thumbs = np.asarray(Image.open(folder / "images" / "0.webp").convert("RGB"), dtype=float)
     assert thumbs.shape == (1024, 1024, 3)
-    pixels = ImageStore(open_complete(root, PATH)).pixels(slice(0, 12))
+    pixels = ImageStore(open_complete(root, catalogue.IMAGES.path())).pixels(slice(0, 12))
     expected = np.asarray(Image.fromarray(pixels[11]).resize((128, 128), Image.Resampling.BICUBIC), dtype=float)
     assert np.abs(thumbs[128:256, 3 * 128 : 4 * 128] - expected).mean() < 12
     alone = np.asarray(Image.open(folder / "pictures" / "11.webp").convert("RGB"), dtype=float)
@@ -430,7 +430,7 @@ def test_a_run_that_keeps_neighbours_only(made, tmp_path):
 def test_a_run_that_found_nothing(tmp_path):
     root = Root(str(tmp_path))
     finished_run(root)
-    for table in ("rosetta", "clusters"):
+    for table in ("tables/rosetta.parquet", "tables/clusters.parquet"):
         tables.write(root, table, tables.read(root, table).iloc[:0], fingerprint("nothing"))
     run = write_atlas(opened(root), "a digest")
     folder = root.local / "report"

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from atlas_files import RECIPE, finished_run, read
 
-from storage.artifacts import tables
+from storage.artifacts import catalogue, tables
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
 from tasks.report.atlas.run import AtlasRun
@@ -24,7 +24,9 @@ def made(tmp_path_factory):
 def test_a_neuron_is_trusted_or_not_and_a_concept_counts_its_neurons(made):
     """By hand out of the table of matches; the same in the tables of neurons and concepts and all over the page."""
     root, folder, run = made
-    trust, rosetta, clusters = (tables.read(root, name) for name in ("trust", "rosetta", "clusters"))
+    trust, rosetta, clusters = (
+        tables.read(root, f"tables/{name}.parquet") for name in ("trust", "rosetta", "clusters")
+    )
     trusted_pairs = {
         (row.unit_a, row.model_b, row.unit_b) for row in trust[trust["model_a"] == "g"].itertuples() if row.trusted
     }
@@ -56,11 +58,11 @@ def test_tables_of_older_versions_make_the_same_page(made, tmp_path):
     root, folder, _ = made
     old, here = Root(str(tmp_path / "old")), tmp_path / "report"
     shutil.copytree(root.local, old.local)
-    rosetta, clusters = (tables.read(root, name) for name in ("rosetta", "clusters"))
+    rosetta, clusters = (tables.read(root, f"tables/{name}.parquet") for name in ("rosetta", "clusters"))
     older = rosetta.assign(trusted=rosetta["trusted"] ^ (rosetta["model"] != "g"))
-    tables.write(old, "rosetta", older, fingerprint("old"))
+    tables.write(old, catalogue.ROSETTA.path(), older, fingerprint("old"))
     weakest = clusters.drop(columns="trusted_neurons").assign(trusted=False)
-    tables.write(old, "clusters", weakest, fingerprint("old"))
+    tables.write(old, catalogue.CLUSTERS.path(), weakest, fingerprint("old"))
     write_atlas(AtlasRun.read(old, RECIPE, "g", RECIPE.models), "a digest", Root(str(here)))
     for path in sorted({*folder.rglob("*.js")} - {*(folder / "data" / "table").iterdir()}):
         assert (here / path.relative_to(folder)).read_bytes() == path.read_bytes()
