@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from rosetta.mining.dictionary import Clusters, RosettaNeurons, cluster, rosetta_neurons
+from rosetta.mining.trust.tests import TESTS
 from rosetta.units import Units
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
@@ -77,12 +78,9 @@ def _cluster_frame(neurons: RosettaNeurons, clusters: Clusters, frame: pd.DataFr
     )
 
 
-WEAKEST = {"trusted": "min", "q_value": "max", "replicates": "min", "lift": "min", "pearson_partial": "min"}
-"""What of trust the dictionary carries, and which of several matches is the weakest."""
-
-
 def with_trust(frame: pd.DataFrame, trust: pd.DataFrame, anchor: str) -> pd.DataFrame:
-    """The rows of Rosetta neurons with what is said of each match; on the anchor's own row, the weakest of its neuron.
+    """The rows of Rosetta neurons with the values that the tests decide by; on the anchor's own row, the weakest of its
+    neuron.
 
     `trusted` is about the neuron on all of its rows: every match that it is made of is trusted.
 
@@ -93,19 +91,17 @@ def with_trust(frame: pd.DataFrame, trust: pd.DataFrame, anchor: str) -> pd.Data
     trust
         `tables/trust.parquet`.
     """
+    carried = {"trusted": "min"} | {test.column: test.weakest for test in TESTS}
     matches = trust[trust["model_a"] == anchor].rename(
         columns={"unit_a": "anchor_unit", "model_b": "model", "unit_b": "unit"}
     )
     key = ["anchor_unit", "model", "unit"]
     own = frame["model"] == anchor
     # A match of the anchor with itself, of all, is no member's.
-    members = frame[~own].reset_index().merge(matches[[*key, *WEAKEST]], on=key, how="left").set_index("index")
+    members = frame[~own].reset_index().merge(matches[[*key, *carried]], on=key, how="left").set_index("index")
     grouped = members.groupby("rosetta")
     # NaN, which is not judged, is weaker than any.
-    weakest = pd.DataFrame({name: grouped[name].agg(how, skipna=False) for name, how in WEAKEST.items()})
+    weakest = pd.DataFrame({name: grouped[name].agg(how, skipna=False) for name, how in carried.items()})
     rows = weakest.loc[frame.loc[own, "rosetta"]].set_index(frame.index[own])
-    told = pd.concat([members[list(WEAKEST)], rows]).astype(_TYPES)
-    return frame.join(told).assign(trusted=weakest["trusted"].loc[frame["rosetta"]].to_numpy(bool))
-
-
-_TYPES = {"trusted": bool, "q_value": float, "replicates": bool, "lift": float, "pearson_partial": float}
+    values = pd.concat([members[list(carried)], rows]).astype(trust.dtypes[list(carried)].to_dict())
+    return frame.join(values).assign(trusted=weakest["trusted"].loc[frame["rosetta"]].to_numpy(bool))

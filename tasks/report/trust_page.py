@@ -3,13 +3,12 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from rosetta.mining.trust.judge import Panel, chance
 from rosetta.mining.trust.null import standardised_shifts
 from rosetta.recipe import Recipe
-from rosetta.view.trust.page import MatchColumns, NullExample, TrustStory
+from rosetta.view.trust.contents import NullExample, TrustStory
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
 from tasks.trust.pair import null_between, shapes
@@ -39,43 +38,21 @@ def trust_story(
     judgement
         What there is to say of how it was judged.
     """
-    rows = trust[(trust["model_a"] == anchor) & (trust["model_b"] != anchor)].reset_index(drop=True)
-    controls = {spec.name for spec in recipe.models if spec.control}
+    rows = trust[(trust["model_a"] == anchor) & (trust["model_b"] != anchor)]
+    rows = rows.assign(control=rows["model_b"].isin([spec.name for spec in recipe.models if spec.control]))
     images = ProfileStore.read(root, anchor).images
     return TrustStory(
         name=recipe.name,
         anchor=anchor,
         images=images,
-        q=recipe.trust.q,
-        partial=recipe.trust.partial,
+        settings=recipe.trust,
         judgement=judgement,
-        matches=_columns(rows, controls),
+        matches={str(name): rows[name].to_numpy() for name in rows},
         neurons=len(neurons),
         trusted_neurons=int(neurons["trusted"].sum()),
-        null=_example(root, rows[~rows["model_b"].isin(controls)], images),
+        null=_example(root, rows[~rows["control"]], images),
         fingerprint=fingerprint,
         command=f"rosetta trust {root.shown}",
-    )
-
-
-def _columns(rows: pd.DataFrame, controls: set[str]) -> MatchColumns:
-    def numbers(column: str) -> npt.NDArray[np.float64]:
-        return rows[column].to_numpy(np.float64)
-
-    return MatchColumns(
-        models=rows["model_b"].to_numpy(),
-        control=rows["model_b"].isin(controls).to_numpy(bool),
-        pearson=numbers("pearson"),
-        p_value=numbers("p_value"),
-        q_value=numbers("q_value"),
-        half_1=numbers("pearson_half_1"),
-        half_2=numbers("pearson_half_2"),
-        replicates=rows["replicates"].to_numpy(bool),
-        centred=numbers("pearson_centred"),
-        partial=numbers("pearson_partial"),
-        control_best=numbers("control_best"),
-        lift=numbers("lift"),
-        trusted=rows["trusted"].to_numpy(bool),
     )
 
 

@@ -1,12 +1,13 @@
 """How many matches, neurons and concepts survive each test, read from the tables."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from rosetta.mining.trust.tests import TESTS, passing, unasked
 from rosetta.recipe import Trust
 from storage.artifacts import tables
 from storage.artifacts.catalogue import TRUST
@@ -14,32 +15,22 @@ from storage.artifacts.neurons import neuron_rows
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
 
-TESTS = ("chance", "replicates", "lift", "partial", "trusted")
-"""In the order in which they are told; the last one asks for all of them."""
-_NEEDS = {"chance": "q_value", "replicates": "q_value", "lift": "lift", "partial": "pearson_partial"}
-"""The column that is NaN where a test could not be asked: no control to compare with, or nothing judged at all."""
+Counts = dict[str, int | None]
+"""Test → how many pass it, and last `trusted`: how many pass them all; None for a test that none could be put to."""
+
 _LABELS = {"concepts": "concepts with such a neuron"}
 
 
 @dataclass(frozen=True)
 class Survival:
-    """What is left of some matches, neurons or concepts; None for a test that could be asked of none of them."""
+    """What is left of some matches, neurons or concepts."""
 
     of: str
     """A model whose buddies with the anchor these are, `Rosetta neurons`, or `concepts` that hold such a neuron."""
     control: bool
     count: int
     """As the paper defines them."""
-    chance: int | None
-    """With a q-value low enough."""
-    replicates: int | None
-    """Buddies in either half of the images."""
-    lift: int | None
-    """Above every control."""
-    partial: int | None
-    """With enough left when the pixels are taken out."""
-    trusted: int
-    """All of these."""
+    passing: Counts
 
 
 @dataclass(frozen=True)
@@ -52,55 +43,37 @@ class Survivors:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return asdict(self)
+        rows = [{"of": row.of, "control": row.control, "count": row.count, **row.passing} for row in self.rows]
+        return {"rows": rows, "notes": self.notes}
 
     def print(self) -> None:
         """Print a table on standard output, and what there is to note."""
         shown = Table(box=None, pad_edge=False, header_style="bold")
         shown.add_column("")
-        for heading in ("found", "beat chance", "replicate", "beat controls", "beyond pixels", "trusted"):
+        for heading in ("found", *(test.heading for test in TESTS), "trusted"):
             shown.add_column(heading, justify="right")
         for row in self.rows:
             name = f"{row.of} (control)" if row.control else _LABELS.get(row.of, row.of)
-            counts = (getattr(row, test) for test in TESTS)
-            shown.add_row(name, f"{row.count:,}", *("not asked" if count is None else f"{count:,}" for count in counts))
+            counts = ("not asked" if count is None else f"{count:,}" for count in row.passing.values())
+            shown.add_row(name, f"{row.count:,}", *counts)
         Console(width=None if Console().is_terminal else 120).print(shown)
         for note in self.notes:
             print(f"Note: {note}")
 
 
-def passes(frame: pd.DataFrame, knobs: Trust) -> pd.DataFrame:
-    """(row, test) whether each row passes each test; what was not judged does not.
+def surviving(frame: pd.DataFrame, settings: Trust, groups: "pd.Series[Any]") -> pd.DataFrame:
+    """(group, test) how many rows of each group pass each test, and last `trusted`; missing where none was put to it.
 
     Parameters
     ----------
     frame
-        Rows with `q_value`, `replicates`, `lift` and `pearson_partial`.
-    """
-    each = pd.DataFrame(
-        {
-            "chance": frame["q_value"] <= knobs.q,
-            "replicates": frame["replicates"].astype(bool),
-            "lift": frame["lift"] > 0,
-            "partial": frame["pearson_partial"] > knobs.partial,
-        }
-    )
-    return each.assign(trusted=each.all(axis=1))
-
-
-def surviving(frame: pd.DataFrame, knobs: Trust, groups: "pd.Series[Any]") -> pd.DataFrame:
-    """(group, test) how many rows of each group pass each test; missing where a test could be asked of none of them.
-
-    Parameters
-    ----------
-    frame
-        As for :func:`passes`.
+        Rows with the columns of the tests.
     groups
         (row,) what each row belongs to.
     """
-    counts = passes(frame, knobs).groupby(groups).sum().astype("Int64")
-    asked = frame[list(dict.fromkeys(_NEEDS.values()))].notna().groupby(groups).any()
-    return counts.assign(**{test: counts[test].where(asked[column]) for test, column in _NEEDS.items()})
+    counts = pd.DataFrame(passing(frame, settings), frame.index).groupby(groups).sum().astype("Int64")
+    blank = pd.DataFrame(unasked(frame), frame.index).groupby(groups).all()
+    return counts.mask(blank.assign(trusted=False))
 
 
 def survivors(root: Root, anchor: str) -> Survivors:
@@ -111,19 +84,21 @@ def survivors(root: Root, anchor: str) -> Survivors:
     rows = []
     for spec in recipe.models:
         if spec.name != anchor:
-            mine = trust[(trust["model_a"] == anchor) & (trust["model_b"] == spec.name)]
-            rows.append(Survival(spec.name, spec.control, len(mine), **in_all(mine, recipe.trust)))
+            matches = trust[(trust["model_a"] == anchor) & (trust["model_b"] == spec.name)]
+            rows.append(Survival(spec.name, spec.control, len(matches), in_all(matches, recipe.trust)))
     neurons = neuron_rows(rosetta, anchor)
-    rows.append(Survival("Rosetta neurons", False, len(neurons), **in_all(neurons, recipe.trust)))
+    rows.append(Survival("Rosetta neurons", False, len(neurons), in_all(neurons, recipe.trust)))
     by_concept = surviving(neurons, recipe.trust, neurons["cluster"])
-    rows.append(Survival("concepts", False, len(by_concept), **_totals(by_concept > 0)))
+    rows.append(Survival("concepts", False, len(by_concept), _totals(by_concept > 0)))
     return Survivors(tuple(rows), tuple(tables.attributes(root, TRUST.path()).get("notes", ())))
 
 
-def in_all(frame: pd.DataFrame, knobs: Trust) -> dict[str, Any]:
-    """Test → how many of all rows pass it; None for a test that could be asked of none of them."""
-    return _totals(surviving(frame, knobs, pd.Series(0, index=frame.index)))
+def in_all(frame: pd.DataFrame, settings: Trust) -> Counts:
+    """How many of all rows pass each test."""
+    return _totals(surviving(frame, settings, pd.Series(0, index=frame.index)))
 
 
-def _totals(counts: pd.DataFrame) -> dict[str, Any]:
-    return {test: None if len(counts) and counts[test].isna().all() else int(counts[test].sum()) for test in TESTS}
+def _totals(counts: pd.DataFrame) -> Counts:
+    return {
+        str(test): None if len(counts) and column.isna().all() else int(column.sum()) for test, column in counts.items()
+    }

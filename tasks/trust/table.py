@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from rosetta.mining.trust.tests import passing
 from rosetta.recipe import Trust
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
@@ -14,7 +15,6 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.nearest import neighbours as nearest
 from storage.filesystem.root import Root
 from tasks.stage.stage import Outcome, stage
-from tasks.trust.summary import passes
 
 LEAST_IMAGES = 16
 """With fewer there are too few ways to exchange them, and halves of a handful."""
@@ -77,7 +77,7 @@ def join_trust(
         best = reached[frame["unit_a"].to_numpy()]
         lift = frame["pearson"].to_numpy(np.float64) - best
         frame = frame.assign(control_best=best, lift=lift)
-        frames.append(frame.assign(trusted=passes(frame, knobs)["trusted"]))
+        frames.append(frame.assign(trusted=passing(frame, knobs)["trusted"]))
     joined = pd.concat(frames, ignore_index=True)
     tables.write(root, TRUST.path(), joined, wanted, notes=[*notes, *_dead_halves(joined)])
     return "done"

@@ -29,6 +29,13 @@ LAYERS = {
 }
 MODELS = list(LAYERS)
 CHANNELS = 48
+TESTS = [
+    {"name": "chance", "word": "chance", "passed": "beyond chance"},
+    {"name": "replicates", "word": "halves", "passed": "in both halves of the images"},
+    {"name": "lift", "word": "control", "passed": "above every control"},
+    {"name": "partial", "word": HOSTILE, "passed": "not explained by pixels"},
+]
+"""Of trust."""
 SOURCE = "photos/" + HOSTILE + ".jpg"
 
 
@@ -74,7 +81,7 @@ def run() -> dict:
     return {
         "name": f"spots {HOSTILE}", "anchor": 0, "images": IMAGES, "thumb": 128, "per_sheet": 64,
         "neighbours": NEIGHBOURS, "concepts": CONCEPTS, "rosetta": 2 * CONCEPTS, "judged": True, "trusted": 60,
-        "trusted_concepts": 40, "q": 0.05, "partial": 0.1, "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64,
+        "trusted_concepts": 40, "tests": TESTS, "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64,
         "command": HOSTILE, "root": "runs/it's here", "trust_page": "trust.html", "tables": list(tables()),
         "shown": list(range(IMAGES)),
         "strongest": {name: values[:12] for name, values in columns().items()}, "models": models,
@@ -117,11 +124,11 @@ def concept(number: int) -> dict:
     neurons = [
         {
             "rosetta": 1000 + number, "mean": 0.5, "trusted": False,
+            "failures": [["pixels", f"pixels explain it {HOSTILE}"], ["not judged", "some tests could not be made"]],
             "members": [
                 {
                     "model": model, "unit": one, "pearson": None if model == 0 else 0.4 + model / 10,
-                    "rank_ab": None if model == 0 else 1, "rank_ba": None if model == 0 else 2, "q": 1e-9,
-                    "replicates": True, "lift": 0.2, "partial": -0.2,
+                    "rank_ab": None if model == 0 else 1, "rank_ba": None if model == 0 else 2,
                 }
                 for model, one in enumerate(members(number)) if one >= 0
             ],

@@ -25,26 +25,28 @@ keys that are models or images are their places as text.
 
 `run` (in the shell, `<script type="application/json" id="run">`)
     name, anchor (model), images, thumb (pixels of a side), per_sheet, neighbours (K), concepts, rosetta, judged,
-    trusted (neurons), trusted_concepts (with at least one of them), q, partial, judgement, fingerprint, command, root,
+    trusted (neurons), trusted_concepts (with at least one of them), judgement, fingerprint, command, root,
     trust_page: the address of the page that explains trust, or null
+    tests: [{name, word, passed}]   the tests of trust (:mod:`rosetta.mining.trust.tests`)
     tables: [name…]   each has a file
     shown: [image…]   the images that have a file of their own, rising: all, or the SHOWN that concepts are strongest in
     strongest: the concepts that the overview shows, with the columns of `concepts`: those with a trusted neuron first,
               and by falling mean
     models: [{name, model, kind, control, units, matched, buddies, rosetta, median,
-              survives: {chance, replicates, lift, partial, trusted} or null, each a count of buddies, null for a test
-                        that could be asked of none: lift without another control,
+              survives: {test → count, trusted: count} or null: how many buddies pass each test and all, null for a
+                        test that none could be put to: lift without another control,
               layers: [{name, channels, first, grid_y, grid_x}]}]
 `concepts`
     id, size, mean, min, layer (of the anchor's best unit), depth (0..1 in the anchor), unit, image (shown on the card),
-    trusted, chance, replicates, lift, partial (how many of its neurons pass each test; null as in `survives`): arrays,
-    one entry a concept, by id
+    trusted, and each test by its name (how many of its neurons pass it; null as in `survives`): arrays, one entry a
+    concept, by id
 `search`
     offset (concept → first neuron, one more at the end), rosetta, mean, unit: arrays; unit has one entry a neuron and
     model (row-major, models as in run, -1 where a model is not asked)
 `concept/<c>`
-    neurons: [{rosetta, mean, trusted, members: [{model, unit, pearson, rank_ab, rank_ba, q, replicates, lift,
-              partial}]}]         best first; the first member is the anchor's unit, with the weakest values
+    neurons: [{rosetta, mean, trusted, failures: [[word, sentence]…], members: [{model, unit, pearson, rank_ab,
+              rank_ba}]}]         best first; failures has an entry for each test that the neuron fails, and the first
+              member is the anchor's unit
     buddies: [[model, unit, pearson, rank_ab, rank_ba, anchor_unit]…]    all of them beyond the strongest, with controls
              and with the anchor itself as well
     rankings: {activation: [image…], agreement: [image…]}

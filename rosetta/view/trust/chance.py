@@ -1,7 +1,8 @@
 """Pictures of the page about trust: what chance makes of one match, and the p values of all."""
 
+from collections.abc import Sequence
+
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -10,11 +11,12 @@ from rosetta.view.numbers import chance as in_words
 from rosetta.view.numbers import correlation, count, counted, knob, ten_to
 from rosetta.view.plots import svg
 from rosetta.view.plots.labels import finite
-from rosetta.view.trust.contents import Flags, MatchColumns, NullExample
+from rosetta.view.trust.contents import Matches, NullExample
 from rosetta.view.trust.plots import SIDE, Picture, label, missing
 
 _SMALLEST = -20
 """Decimal logarithm of the smallest p value that has a bin of its own; smaller ones lie in the same."""
+_DASHED = (0, (3, 1.5))
 
 
 def null(example: NullExample | None) -> Picture:
@@ -48,37 +50,31 @@ def null(example: NullExample | None) -> Picture:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         label(axes, "correlation of the two units", "draws per bin")
-        figure.legend(
-            handles=handles, loc="upper left", ncols=2, bbox_to_anchor=(0.11, 1.0), borderaxespad=0.1,
-            handlelength=1.2, columnspacing=1.6, fontsize=7.5,
-        )  # fmt: skip
+        _legend(figure, handles)
         plot = svg.text(figure, f"Null distribution of {example.label}")
     return Picture(plot, f"{example.label}: r = {correlation(example.observed)}, p = {in_words(example.p_value)}.")
 
 
-def p_values(matches: MatchColumns, q: float) -> Picture:
+def p_values(matches: Matches, q: float) -> Picture:
     """The p values of the matches on a logarithmic axis, split by whether their q value is small enough."""
-    here = np.isfinite(matches.p_value) & np.isfinite(matches.q_value)
+    p, control, passes = matches["p_value"], matches["control"], matches["q_value"] <= q
+    here = np.isfinite(p) & np.isfinite(matches["q_value"])
     gone = missing(len(here) - int(here.sum()), "no p or no q value")
     if not here.any():
         return Picture("", f"There is no p value to draw.{gone}")
-    powers = np.maximum(np.log10(np.clip(matches.p_value, 10.0**_SMALLEST, 1.0)), _SMALLEST)
+    powers = np.maximum(np.log10(np.clip(p, 10.0**_SMALLEST, 1.0)), _SMALLEST)
     lowest = min(-2, int(np.floor(powers[here].min())))
     edges = np.linspace(lowest, 0, 2 * -lowest + 1)
-    passes = matches.q_value <= q
-    trained = here & ~matches.control
-
-    def binned(mask: Flags) -> npt.NDArray[np.intp]:
-        return np.histogram(powers[mask], edges)[0]
-
-    kept, rest, controls = binned(trained & passes), binned(trained & ~passes), binned(here & matches.control)
+    groups = here & ~control & passes, here & ~control & ~passes, here & control
+    kept, rest, controls = (np.histogram(powers[group], edges)[0] for group in groups)
+    kept_count, rest_count, control_count = (int(group.sum()) for group in groups)
     with svg.style():
         figure = Figure(figsize=(SIDE, 2.5))
         axes = figure.add_axes((0.12, 0.155, 0.87, 0.67))
         axes.stairs(kept, edges, fill=True, color=svg.ACCENT, alpha=0.7)
         axes.stairs(kept + rest, edges, baseline=kept, fill=True, color=svg.REST)
         shown = np.where(controls > 0, controls, np.nan)
-        axes.stairs(shown, edges, color=svg.CONTROL, linewidth=1.2, linestyle=(0, (3, 1.5)))
+        axes.stairs(shown, edges, color=svg.CONTROL, linewidth=1.2, linestyle=_DASHED)
         axes.set_xlim(lowest, 0)
         axes.set_ylim(0.0, 1.08 * max(1, int((kept + rest).max()), int(controls.max())))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -88,25 +84,24 @@ def p_values(matches: MatchColumns, q: float) -> Picture:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         label(axes, "p value (log scale)", "matches per bin")
         handles = [
-            Patch(color=svg.ACCENT, alpha=0.7, label=f"q ≤ {knob(q)} ({count(int((trained & passes).sum()))})"),
-            Patch(color=svg.REST, label=f"q above ({count(int((trained & ~passes).sum()))})"),
+            Patch(color=svg.ACCENT, alpha=0.7, label=f"q ≤ {knob(q)} ({count(kept_count)})"),
+            Patch(color=svg.REST, label=f"q above ({count(rest_count)})"),
         ]
-        if (here & matches.control).any():
-            handles.append(
-                Patch(
-                    facecolor="none", edgecolor=svg.CONTROL, linestyle=(0, (3, 1.5)),
-                    label=f"controls ({count(int((here & matches.control).sum()))})",
-                )
-            )  # fmt: skip
-        figure.legend(
-            handles=handles, loc="upper left", ncols=2, bbox_to_anchor=(0.11, 1.0), borderaxespad=0.1,
-            handlelength=1.2, columnspacing=1.6, fontsize=7.5,
-        )  # fmt: skip
+        if control_count:
+            text = f"controls ({count(control_count)})"
+            handles.append(Patch(facecolor="none", edgecolor=svg.CONTROL, linestyle=_DASHED, label=text))
+        _legend(figure, handles)
         plot = svg.text(figure, "Histogram of p values")
     return Picture(
         plot,
-        f"{counted(int(trained.sum()), 'match', 'matches')} with trained models, "
-        f"{count(int((trained & passes).sum()))} with q ≤ {knob(q)}; "
-        f"{count(int((here & matches.control).sum()))} with controls, "
-        f"{count(int((here & matches.control & passes).sum()))} with q ≤ {knob(q)}.{gone}",
+        f"{counted(kept_count + rest_count, 'match', 'matches')} with trained models, {count(kept_count)} with "
+        f"q ≤ {knob(q)}; {count(control_count)} with controls, {count(int((here & control & passes).sum()))} with "
+        f"q ≤ {knob(q)}.{gone}",
     )
+
+
+def _legend(figure: Figure, handles: Sequence[Patch]) -> None:
+    figure.legend(
+        handles=handles, loc="upper left", ncols=2, bbox_to_anchor=(0.11, 1.0), borderaxespad=0.1,
+        handlelength=1.2, columnspacing=1.6, fontsize=7.5,
+    )  # fmt: skip

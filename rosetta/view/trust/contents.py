@@ -1,58 +1,19 @@
 """What the page about trust shows, as plain values and the run's own numbers."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rosetta.recipe import Trust
+
 Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class MatchColumns:
-    """All matches of the anchor with the other models, (match,) each; NaN where a number could not be had.
-
-    Raises
-    ------
-    ValueError
-        When the columns differ in length.
-    """
-
-    models: npt.NDArray[np.object_] | npt.NDArray[np.str_]
-    """Short name of the other model."""
-    control: Flags
-    """Whether that model is a control."""
-    pearson: Numbers
-    """Correlation with the anchor's unit."""
-    p_value: Numbers
-    """Chance that other images reach it."""
-    q_value: Numbers
-    """False discovery rate among all pairs of units of the two models."""
-    half_1: Numbers
-    """Correlation on the first half of the images."""
-    half_2: Numbers
-    """Correlation on the second half."""
-    replicates: Flags
-    """Whether it is a match in both halves."""
-    centred: Numbers
-    """Correlation without each unit's mean map."""
-    partial: Numbers
-    """Correlation without the pixels' part."""
-    control_best: Numbers
-    """The best correlation of any unit of a control with the same unit of the anchor."""
-    lift: Numbers
-    """`pearson` − `control_best`."""
-    trusted: Flags
-    """Whether it passes all tests."""
-
-    def __post_init__(self) -> None:
-        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"columns of matches differ in length: {lengths}")
-
-    def __len__(self) -> int:
-        return len(self.pearson)
+Matches = Mapping[str, npt.NDArray[Any]]
+"""All matches of the anchor with the other models: the columns of `tables/trust.parquet`, (match,) each, and `control`,
+whether the other model is a control. NaN where a number could not be had."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +42,11 @@ class TrustStory:
     """The model that names the concepts."""
     images: int
     """Images in the run."""
-    q: float
-    """A match beats chance when its q value is at most this."""
-    partial: float
-    """The pixels do not explain a match whose partial correlation is above this."""
+    settings: Trust
+    """What a match must show."""
     judgement: str
     """Why nothing, or not everything, was judged, in a sentence; empty when there is nothing to say."""
-    matches: MatchColumns
+    matches: Matches
     """What the tests found."""
     neurons: int
     """Rosetta neurons."""

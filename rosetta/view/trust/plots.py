@@ -14,7 +14,7 @@ from matplotlib.ticker import MultipleLocator
 
 from rosetta.view.numbers import count, counted, knob
 from rosetta.view.plots import svg
-from rosetta.view.trust.contents import Flags, MatchColumns, Numbers
+from rosetta.view.trust.contents import Flags, Matches, Numbers
 
 DRAWN = 2000
 """Points of a scatter plot, at most."""
@@ -80,7 +80,13 @@ def missing(left_out: int, why: str) -> str:
 
 
 def scatter(
-    x: Numbers, y: Numbers, groups: Sequence[_Group], names: tuple[str, str], below: str = "", floor: float = np.nan
+    x: Numbers,
+    y: Numbers,
+    groups: Sequence[_Group],
+    names: tuple[str, str],
+    below: str = "",
+    floor: float = np.nan,
+    note: str = "",
 ) -> Picture:
     """One correlation against another, on one scale, with the diagonal.
 
@@ -96,6 +102,8 @@ def scatter(
         What it means to lie below the diagonal; empty when nothing is to be said.
     floor
         A level of `y` to draw as a line; NaN for none.
+    note
+        What to add below the picture.
 
     Returns
     -------
@@ -145,44 +153,37 @@ def scatter(
         )  # fmt: skip
         plot = svg.text(figure, f"{names[1]} against {names[0]}")
     drawn = f" {count(DRAWN)} of them are drawn, evenly over all." if int(here.sum()) > DRAWN else ""
-    return Picture(plot, f"{counted(int(here.sum()), 'match', 'matches')}.{drawn}{gone}")
+    return Picture(plot, f"{counted(int(here.sum()), 'match', 'matches')}.{drawn}{gone} {note}".rstrip())
 
 
-def _kinds(matches: MatchColumns) -> list[_Group]:
+def _kinds(control: Flags) -> list[_Group]:
     """Matches with controls above the others: they are fewer."""
-    return [
-        _Group("trained models", ~matches.control, svg.ACCENT), _Group("controls", matches.control, svg.CONTROL),
-    ]  # fmt: skip
+    return [_Group("trained models", ~control, svg.ACCENT), _Group("controls", control, svg.CONTROL)]
 
 
-def halves(matches: MatchColumns) -> Picture:
+def halves(matches: Matches) -> Picture:
     """The two halves against each other; a replicating match has the accent's colour, whatever its model."""
-    groups = [
-        _Group("do not replicate", ~matches.replicates, svg.QUIET),
-        _Group("replicate", matches.replicates, svg.ACCENT),
-    ]
-    return scatter(matches.half_1, matches.half_2, groups, ("r in half 1", "r in half 2"))
+    replicates = matches["replicates"]
+    groups = [_Group("do not replicate", ~replicates, svg.QUIET), _Group("replicate", replicates, svg.ACCENT)]
+    return scatter(matches["pearson_half_1"], matches["pearson_half_2"], groups, ("r in half 1", "r in half 2"))
 
 
-def centred(matches: MatchColumns) -> Picture:
+def centred(matches: Matches) -> Picture:
     """What is left without the mean maps."""
-    return scatter(matches.pearson, matches.centred, _kinds(matches), ("r", "r, centred"))
+    return scatter(matches["pearson"], matches["pearson_centred"], _kinds(matches["control"]), ("r", "r, centred"))
 
 
-def partial(matches: MatchColumns, level: float) -> Picture:
+def partial(matches: Matches, level: float) -> Picture:
     """What is left without the pixels' part, and the level that a trusted match must exceed."""
-    names = ("r", "r, partial")
-    made = scatter(matches.pearson, matches.partial, _kinds(matches), names, floor=level)
-    if not made.svg:
-        return made
-    above = int((matches.partial > level).sum())
-    return Picture(made.svg, f"{made.note} {count(above)} are above the dotted line at {knob(level)}.")
+    left = matches["pearson_partial"]
+    note = f"{count(int((left > level).sum()))} are above the dotted line at {knob(level)}."
+    return scatter(matches["pearson"], left, _kinds(matches["control"]), ("r", "r, partial"), floor=level, note=note)
 
 
-def lift(matches: MatchColumns) -> Picture:
+def lift(matches: Matches) -> Picture:
     """Each match against the best that a control does with the same unit."""
-    names, told = ("best r of a control", "r"), "no better than a control"
-    made = scatter(matches.control_best, matches.pearson, _kinds(matches), names, below=told)
-    if not made.svg:
-        return made
-    return Picture(made.svg, f"{made.note} {count(int((matches.lift > 0.0).sum()))} have lift above 0.")
+    note = f"{count(int((matches['lift'] > 0.0).sum()))} have lift above 0."
+    return scatter(
+        matches["control_best"], matches["pearson"], _kinds(matches["control"]), ("best r of a control", "r"),
+        below="no better than a control", note=note,
+    )  # fmt: skip

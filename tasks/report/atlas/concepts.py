@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rosetta.mining.trust.tests import failures
+from rosetta.recipe import Trust
 from rosetta.view.atlas.script import numbers, put
 from tasks.report.atlas.maps import ConceptMaps
 from tasks.report.atlas.rankings import Rankings
 from tasks.report.atlas.run import AtlasRun
-from tasks.trust.summary import TESTS, surviving
+from tasks.trust.summary import surviving
 
 STRONGEST = 12
 """Concepts that the overview shows."""
@@ -34,6 +36,7 @@ def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str
     best = frame["anchor_unit"].to_numpy()
     layer = units.layer_index()[best]
     passing = surviving(run.neurons, run.recipe.trust, run.neurons["cluster"]).loc[frame["cluster"]]
+    passing = passing.drop(columns="trusted")
     return {
         "id": frame["cluster"].tolist(),
         "size": frame["size"].tolist(),
@@ -43,7 +46,7 @@ def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str
         "layer": layer.tolist(),
         "depth": numbers(layer / max(1, len(units.layers) - 1), 3),
         "unit": best.tolist(),
-        **{test: passing[test].astype(object).where(passing[test].notna(), None).tolist() for test in TESTS[:-1]},
+        **passing.astype(object).where(passing.notna(), None).to_dict("list"),
         "image": rankings.activation[frame["cluster"].to_numpy(), 0].tolist(),
     }
 
@@ -70,7 +73,7 @@ def concept_files(
     """`data/concept/<c>.js` of every concept."""
     members, others = _members(run)
     beyond = dict(_buddies(others))
-    for concept, neurons in _neurons(members):
+    for concept, neurons in _neurons(members, run.recipe.trust):
         value = {
             "neurons": neurons,
             "buddies": beyond.get(concept, []),
@@ -102,33 +105,24 @@ def _members(run: AtlasRun) -> tuple[pd.DataFrame, pd.DataFrame]:
     return members, others.sort_values(["cluster", "place", "pearson"], ascending=[True, True, False], kind="stable")
 
 
-_MEMBER = {
-    "place": "model",
-    "unit": "unit",
-    "pearson": "pearson",
-    "rank_ab": "rank_ab",
-    "rank_ba": "rank_ba",
-    "q_value": "q",
-    "replicates": "replicates",
-    "lift": "lift",
-    "pearson_partial": "partial",
-}
+_MEMBER = {"place": "model", "unit": "unit", "pearson": "pearson", "rank_ab": "rank_ab", "rank_ba": "rank_ba"}
 """Columns of a member, and what the atlas calls them."""
 
 
-def _neurons(members: pd.DataFrame) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Concept by concept its neurons, each with its members."""
+def _neurons(members: pd.DataFrame, settings: Trust) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Concept by concept its neurons, each with its members and the tests that it fails."""
     columns = (numbers(members[name].to_numpy()) for name in _MEMBER)
     told = (dict(zip(_MEMBER.values(), row, strict=True)) for row in zip(*columns, strict=True))
     keys = zip(members["cluster"].tolist(), members["rosetta"].tolist(), strict=True)
     means = numbers(members["mean_pearson"].to_numpy())
     trusted = members["trusted"].tolist()
+    failed = iter(failures(members[~members["other"]], settings))
     for concept, rows in groupby(zip(keys, means, trusted, told, strict=True), key=lambda row: row[0][0]):
         neurons = []
         for (_, rosetta), held in groupby(rows, key=lambda row: row[0]):
             listed = list(held)
             _, mean, verdict, _ = listed[0]  # the anchor's row is about the neuron
-            mine = {"rosetta": rosetta, "mean": mean, "trusted": verdict}
+            mine = {"rosetta": rosetta, "mean": mean, "trusted": verdict, "failures": next(failed)}
             neurons.append({**mine, "members": [{**row[3], **_ranks(row[3])} for row in listed]})
         yield concept, neurons
 

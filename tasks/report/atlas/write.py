@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rosetta.mining.trust.tests import TESTS
 from rosetta.view.atlas.columns import columns
 from rosetta.view.atlas.script import number, put
 from rosetta.view.atlas.sheets import PER_SHEET, THUMB
@@ -90,8 +91,7 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
         "judged": run.judged,
         "trusted": int(run.trusted.sum()),
         "trusted_concepts": int((run.trusted > 0).sum()),
-        "q": run.recipe.trust.q,
-        "partial": run.recipe.trust.partial,
+        "tests": [{"name": test.name, "word": test.word, "passed": test.passed} for test in TESTS],
         "judgement": ". ".join(note[0].upper() + note[1:] for note in run.notes),
         "fingerprint": fingerprint,
         "command": f"rosetta mine {RECIPE}",

@@ -45,11 +45,20 @@ def test_a_neuron_is_trusted_or_not_and_a_concept_counts_its_neurons(made):
     for concept in range(run["concepts"]):
         value = read(folder, f"concept/{concept}")
         assert {neuron["rosetta"] for neuron in value["neurons"] if neuron["trusted"]} == trusted[concept]
-        knobs, own = RECIPE.trust, [neuron["members"][0] for neuron in value["neurons"]]
-        assert concepts["chance"][concept] == sum(one["q"] <= knobs.q for one in own)
-        assert concepts["replicates"][concept] == sum(one["replicates"] for one in own)
-        assert concepts["lift"][concept] == sum(one["lift"] > 0 for one in own)
-        assert concepts["partial"][concept] == sum(one["partial"] > knobs.partial for one in own)
+        settings, own = RECIPE.trust, rosetta[(rosetta["cluster"] == concept) & (rosetta["model"] == "g")]
+        assert concepts["chance"][concept] == sum(own["q_value"] <= settings.q)
+        assert concepts["replicates"][concept] == sum(own["replicates"])
+        assert concepts["lift"][concept] == sum(own["lift"] > 0)
+        assert concepts["partial"][concept] == sum(own["pearson_partial"] > settings.partial)
+        for neuron in value["neurons"]:
+            values = own.loc[own["rosetta"] == neuron["rosetta"]].iloc[0]
+            fails = {
+                "chance": values["q_value"] > settings.q,
+                "halves": not values["replicates"],
+                "control": values["lift"] <= 0,
+                "pixels": values["pearson_partial"] <= settings.partial,
+            }
+            assert [word for word, _ in neuron["failures"]] == [word for word, failed in fails.items() if failed]
     assert 0 < run["trusted"] < run["rosetta"]
 
 

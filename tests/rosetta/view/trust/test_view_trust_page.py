@@ -3,7 +3,7 @@
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,57 +12,59 @@ import pytest
 from playwright.sync_api import Browser
 from reader import Reader
 
+from rosetta.mining.trust.tests import passing
+from rosetta.recipe import Trust
 from rosetta.view.trust.chance import null, p_values
-from rosetta.view.trust.page import MatchColumns, NullExample, TrustStory, render_trust
+from rosetta.view.trust.contents import Matches, NullExample, TrustStory
+from rosetta.view.trust.page import render_trust
 from rosetta.view.trust.plots import DRAWN, Picture, centred, halves, lift, partial
 from rosetta.view.trust.together import together
-from rosetta.view.verdict import passing
 
 HOSTILE = """x"><script>alert(1)</script>' onload='alert("$x_1$") {{ 7*7 }} http://evil.example/a"""
 NAME_SPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
-Q, PARTIAL = 0.05, 0.1
+SETTINGS = Trust()
 
 
-def _matches(count: int = 300, model: str = "lite0") -> MatchColumns:
+def _matches(count: int = 300, model: str = "lite0") -> Matches:
     rng = np.random.default_rng(0)
     pearson = rng.uniform(0.1, 0.9, count)
     models = np.array([model, "lite2", "untrained"], dtype=object)[np.arange(count) % 3]
     control = models == "untrained"
     best = np.where(control, np.nan, rng.uniform(0.0, 0.5, count))
-    found = MatchColumns(
-        models=models, control=control, pearson=pearson,
-        p_value=10.0 ** -rng.uniform(0, 30, count), q_value=rng.uniform(0, 0.1, count),
-        half_1=pearson + rng.normal(0, 0.02, count), half_2=pearson + rng.normal(0, 0.02, count),
-        replicates=rng.random(count) < 0.7, centred=0.8 * pearson, partial=0.5 * pearson,
-        control_best=best, lift=pearson - best, trusted=np.zeros(count, dtype=bool),
-    )  # fmt: skip
-    return replace(found, trusted=np.all(list(passing(found, Q, PARTIAL).values()), axis=0))
+    found = {
+        "model_b": models, "control": control, "pearson": pearson,
+        "p_value": 10.0 ** -rng.uniform(0, 30, count), "q_value": rng.uniform(0, 0.1, count),
+        "pearson_half_1": pearson + rng.normal(0, 0.02, count), "pearson_half_2": pearson + rng.normal(0, 0.02, count),
+        "replicates": rng.random(count) < 0.7, "pearson_centred": 0.8 * pearson, "pearson_partial": 0.5 * pearson,
+        "control_best": best, "lift": pearson - best,
+    }  # fmt: skip
+    return {**found, "trusted": passing(found, SETTINGS)["trusted"]}
 
 
-def _cut(matches: MatchColumns, keep: np.ndarray | slice) -> MatchColumns:
-    return MatchColumns(**{field.name: getattr(matches, field.name)[keep] for field in fields(matches)})
+def _cut(matches: Matches, keep: np.ndarray | slice) -> Matches:
+    return {name: values[keep] for name, values in matches.items()}
 
 
 def _example(label: str = "dcgan main.5:12 × lite0 blocks.3:45") -> NullExample:
     return NullExample(label, np.random.default_rng(1).normal(0.03, 0.02, 999), 0.41, 2.4e-9, 0.08)
 
 
-def _story(matches: MatchColumns | None = None) -> TrustStory:
+def _story(matches: Matches | None = None) -> TrustStory:
     return TrustStory(
-        name="faces", anchor="dcgan", images=512, q=Q, partial=PARTIAL, judgement="One layer was not judged.",
+        name="faces", anchor="dcgan", images=512, settings=SETTINGS, judgement="One layer was not judged.",
         matches=_matches() if matches is None else matches, neurons=30, trusted_neurons=4, null=_example(),
         fingerprint="cafe0123",
         command="rosetta trust runs/faces",
     )  # fmt: skip
 
 
-PICTURES: dict[str, Callable[[MatchColumns], Picture]] = {
-    "p": lambda matches: p_values(matches, Q),
+PICTURES: dict[str, Callable[[Matches], Picture]] = {
+    "p": lambda matches: p_values(matches, SETTINGS.q),
     "halves": halves,
     "centred": centred,
-    "partial": lambda matches: partial(matches, PARTIAL),
+    "partial": lambda matches: partial(matches, SETTINGS.partial),
     "lift": lift,
-    "together": lambda matches: together(matches, Q, PARTIAL),
+    "together": lambda matches: together(matches, SETTINGS),
 }
 
 
@@ -78,7 +80,7 @@ def test_it_tells_of_every_number_and_when_it_misleads() -> None:
     story = _story()
     html = render_trust(story)
     page, words = Reader(html), _words(html)
-    kept = story.matches.trusted & ~story.matches.control
+    kept = story.matches["trusted"] & ~story.matches["control"]
     assert (
         f"{kept.sum()} of 200 matches of dcgan with trained models are trusted; for the 100 with controls there is no "
         "second control to measure them by. So are 4 of 30 Rosetta neurons." in words
@@ -99,9 +101,9 @@ def test_it_tells_of_every_number_and_when_it_misleads() -> None:
 
 def test_controls_that_have_a_second_one_are_counted() -> None:
     matches = _matches()
-    judged = replace(matches, lift=np.where(matches.control, 0.1, matches.lift))
-    judged = replace(judged, trusted=np.all(list(passing(judged, Q, PARTIAL).values()), axis=0))
-    kept = int((judged.trusted & judged.control).sum())
+    judged = {**matches, "lift": np.where(matches["control"], 0.1, matches["lift"])}
+    judged["trusted"] = passing(judged, SETTINGS)["trusted"]
+    kept = int((judged["trusted"] & judged["control"]).sum())
     assert kept
     assert f", and {kept} of 100 with controls." in _words(render_trust(_story(judged)))
 
@@ -148,24 +150,25 @@ def test_nothing_to_judge_is_said_in_words() -> None:
 
 def test_without_controls_they_are_not_spoken_of_in_numbers() -> None:
     matches = _matches()
-    story = _story(_cut(matches, ~matches.control))
-    assert "with controls" not in _words(render_trust(story)).split("Chance p and q")[0]
+    story = _story(_cut(matches, ~matches["control"]))
+    assert "with controls" not in _words(render_trust(story)).split("Chance q ≤")[0]
     assert not any(text.startswith("controls (") for text in _texts(centred(story.matches)))
 
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_numbers_that_are_missing_are_counted(name: str) -> None:
     matches = _cut(_matches(), slice(0, 50))
-    blank = np.array(matches.pearson)
+    blank = np.array(matches["pearson"])
     blank[:7] = np.nan
     gone = {
-        "p": {"p_value": blank}, "halves": {"half_2": blank}, "centred": {"centred": blank},
-        "partial": {"partial": blank}, "lift": {"control_best": blank}, "together": {"q_value": blank},
+        "p": {"p_value": blank}, "halves": {"pearson_half_2": blank},
+        "centred": {"pearson_centred": blank}, "partial": {"pearson_partial": blank},
+        "lift": {"control_best": blank}, "together": {"q_value": blank},
     }[name]  # fmt: skip
-    made = PICTURES[name](replace(matches, **gone))
+    made = PICTURES[name]({**matches, **gone})
     told = "5 matches with trained models could not" if name == "together" else "7 matches are left out: no"
     assert told in made.note
-    nothing = PICTURES[name](replace(matches, **{key: np.full(50, np.nan) for key in gone}))
+    nothing = PICTURES[name]({**matches, **{key: np.full(50, np.nan) for key in gone}})
     assert (nothing.svg == "") == (name != "together")
     if name != "together":
         assert "50 matches are left out" in nothing.note
@@ -174,29 +177,30 @@ def test_numbers_that_are_missing_are_counted(name: str) -> None:
 def test_scatters_count_all_and_say_how_many_they_draw() -> None:
     matches = _matches(3 * DRAWN)
     made = halves(matches)
-    kept = int(matches.replicates.sum())
+    kept = int(matches["replicates"].sum())
     assert f"replicate ({kept:,})" in _texts(made)
     assert f"do not replicate ({3 * DRAWN - kept:,})" in _texts(made)
     assert made.note == "6,000 matches. 2,000 of them are drawn, evenly over all."
-    texts = _texts(partial(matches, PARTIAL))
+    texts = _texts(partial(matches, SETTINGS.partial))
     assert {"trained models (4,000)", "controls (2,000)", "r", "r, partial"} <= set(texts)
-    assert f"{(matches.partial > PARTIAL).sum():,} are above the dotted line at 0.1" in partial(matches, PARTIAL).note
+    above = (matches["pearson_partial"] > SETTINGS.partial).sum()
+    assert f"{above:,} are above the dotted line at 0.1" in partial(matches, SETTINGS.partial).note
     assert "no better than a control" in _texts(lift(matches))
-    assert f"{(matches.lift > 0).sum():,} have lift above 0." in lift(matches).note
+    assert f"{(matches['lift'] > 0).sum():,} have lift above 0." in lift(matches).note
     assert "2,000 matches are left out: no best r of a control" in lift(matches).note
 
 
 def test_p_values_are_counted_by_q() -> None:
     matches = _matches()
-    made = p_values(matches, Q)
-    kept = int(((matches.q_value <= Q) & ~matches.control).sum())
+    made = p_values(matches, SETTINGS.q)
+    kept = int(((matches["q_value"] <= SETTINGS.q) & ~matches["control"]).sum())
     assert {f"q ≤ 0.05 ({kept})", f"q above ({200 - kept})", "controls (100)", "p value (log scale)"} <= set(
         _texts(made)
     )
     assert f"200 matches with trained models, {kept} with q ≤ 0.05; 100 with controls" in made.note
     assert "≤ 10⁻²⁰" in _texts(made)
     # A p value of exactly 0 has a bin, too.
-    assert p_values(replace(matches, p_value=np.zeros(300)), Q).svg
+    assert p_values({**matches, "p_value": np.zeros(300)}, SETTINGS.q).svg
 
 
 def test_the_null_shows_the_tail_and_the_match() -> None:
@@ -214,17 +218,17 @@ def test_the_null_shows_the_tail_and_the_match() -> None:
 
 def test_together_counts_what_survives_model_by_model() -> None:
     matches = _matches()
-    texts = _texts(together(matches, Q, PARTIAL))
+    texts = _texts(together(matches, SETTINGS))
     assert texts[1:7] == ["matches", "chance", "halves", "control", "pixels", "all"]
-    passes = passing(matches, Q, PARTIAL)
+    passes = passing(matches, SETTINGS)
     for name in ("lite0", "lite2", "untrained"):
-        mine = matches.models == name
+        mine = matches["model_b"] == name
         row = texts[texts.index(name) :]
-        for column in (mine, passes["chance"] & mine, matches.trusted & mine):
+        for column in (mine, passes["chance"] & mine, matches["trusted"] & mine):
             assert str(int(column.sum())) in row
     assert texts.index("lite2") < texts.index("untrained") < texts.index("–")
-    alone = together(matches, 0.0, PARTIAL).note
-    failing = ~matches.control & passes["halves"] & passes["control"] & passes["pixels"]
+    alone = together(matches, Trust(q=1e-300)).note
+    failing = ~matches["control"] & passes["replicates"] & passes["lift"] & passes["partial"]
     assert f"fail one test alone: chance {failing.sum()}, halves 0, control 0, pixels 0." in alone
 
 
@@ -253,13 +257,8 @@ def test_every_point_is_drawn_when_there_are_few() -> None:
 def test_together_takes_any_number_of_models(models: int) -> None:
     matches = _matches(300)
     names = np.array([f"model-{place % models}-with-a-long-name\n$x$" for place in range(300)], dtype=object)
-    made = together(replace(matches, models=names, control=np.zeros(300, dtype=bool)), Q, PARTIAL)
+    made = together({**matches, "model_b": names, "control": np.zeros(300, dtype=bool)}, SETTINGS)
     assert len(made.svg.encode()) < 250_000
-
-
-def test_columns_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="differ in length"):
-        replace(_matches(), lift=np.zeros(3))
 
 
 @pytest.mark.slow

@@ -23,6 +23,11 @@
  * @property {Object<string, number|null>|null} survives buddies that pass each test
  * @property {Layer[]} layers
  *
+ * @typedef {object} Test
+ * @property {string} name
+ * @property {string} word
+ * @property {string} passed what holds for what passes it
+ *
  * @typedef {object} Run
  * @property {string} name
  * @property {number} anchor
@@ -35,8 +40,7 @@
  * @property {boolean} judged
  * @property {number} trusted Rosetta neurons
  * @property {number} trusted_concepts those with at least one of them
- * @property {number|null} q
- * @property {number|null} partial
+ * @property {Test[]} tests of trust
  * @property {string} judgement
  * @property {string} fingerprint
  * @property {string} command

@@ -92,7 +92,7 @@
       number(model.buddies),
       model.control ? h("td.n", {}, "–") : number(model.rosetta),
       h("td.n", {}, text.r(model.median)),
-      run.judged ? ["chance", "replicates", "lift", "partial", "trusted"].map((test) => number(survives[test])) : null,
+      run.judged ? [...run.tests.map((test) => test.name), "trusted"].map((test) => number(survives[test])) : null,
     );
   }
 
@@ -134,11 +134,8 @@
               column("Median r", "Of its buddies with the anchor"),
               run.judged
                 ? [
-                    column("chance", "Survive: beyond chance"),
-                    column("halves", "Survive: found in both halves of the images"),
-                    column("control", "Survive: better than any control"),
-                    column("pixels", "Survive: not explained by pixels"),
-                    column("all four"),
+                    run.tests.map(({ word, passed }) => column(word, `Survive: ${passed}`)),
+                    column("all tests"),
                   ]
                 : null,
             ),

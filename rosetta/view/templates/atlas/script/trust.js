@@ -1,42 +1,15 @@
 /**
- * What is trusted: a Rosetta neuron or not; of a concept, so many of its neurons. And why a neuron is not, in the words of
- * the trust page. A value that is missing was not judged: it passes nothing and fails nothing.
+ * What is trusted: a Rosetta neuron or not; of a concept, so many of its neurons. The tests, their words and what they
+ * found come with the data.
  */
 (() => {
   const { run, text } = atlas;
 
-  /**
-   * @param {number|null} q @param {boolean|number} replicates @param {number|null} lift @param {number|null} partial
-   * @returns {Array<{word: string, told: string}>} one for each test that it fails
-   */
-  function failures(q, replicates, lift, partial) {
-    if (!run.judged) return [];
-    const found = [];
-    const missing = [q, lift, partial].filter((value) => value === null).length;
-    if (q !== null && q > run.q) found.push({ word: "chance", told: `q ${text.value(q)}: chance explains it` });
-    if (!replicates && missing < 3) found.push({ word: "halves", told: "not a match in both halves of the images" });
-    if (lift !== null && lift <= 0)
-      found.push({ word: "control", told: `a control does as well (lift ${text.r(lift)})` });
-    if (partial !== null && partial <= run.partial)
-      found.push({ word: "pixels", told: `pixels explain it (partial ${text.r(partial)})` });
-    if (missing) found.push({ word: "not judged", told: "some of the tests could not be made" });
-    return found;
-  }
-
-  /**
-   * @param {any} neuron its first member is the anchor's, with the weakest value of its matches
-   * @returns {any}
-   */
-  function badge(neuron) {
-    if (!run.judged) return null;
-    if (neuron.trusted) return atlas.parts.chip("trusted", "good");
-    const [own] = neuron.members;
-    const found = failures(own.q, own.replicates, own.lift, own.partial);
-    return atlas.parts.chip(
-      found.map((one) => one.word).join(", ") || "not trusted",
-      "bad",
-      found.map((one) => one.told).join("; "),
-    );
+  /** Whether a neuron is trusted, else the tests that it fails. @param {any} neuron */
+  function badge({ trusted, failures }) {
+    if (trusted) return atlas.parts.chip("trusted", "good");
+    const [words, sentences] = [0, 1].map((part) => failures.map((/** @type {string[]} */ failure) => failure[part]));
+    return atlas.parts.chip(words.join(", ") || "not trusted", "bad", sentences.join("; "));
   }
 
   /**
@@ -44,8 +17,8 @@
    * @param {number} size neurons
    */
   function share(trusted, size) {
-    const told = `${text.count(trusted)} of ${text.counted(size, "neuron")} trusted`;
-    return trusted ? atlas.parts.chip(told, "good") : atlas.h("span.quiet", {}, told);
+    const words = `${text.count(trusted)} of ${text.counted(size, "neuron")} trusted`;
+    return trusted ? atlas.parts.chip(words, "good") : atlas.h("span.quiet", {}, words);
   }
 
   /**
@@ -54,14 +27,9 @@
    * @param {number} row
    */
   function passed(concepts, row) {
-    const told = (/** @type {string} */ test, /** @type {string} */ words) =>
-      concepts[test][row] === null ? `${words}: not asked` : `${text.count(concepts[test][row])} ${words}`;
-    return [
-      told("chance", "beyond chance"),
-      told("replicates", "in both halves of the images"),
-      told("lift", "above every control"),
-      told("partial", "not explained by pixels"),
-    ].join(", ");
+    const phrase = (/** @type {Test} */ { name, passed }) =>
+      concepts[name][row] === null ? `${passed}: not asked` : `${text.count(concepts[name][row])} ${passed}`;
+    return run.tests.map(phrase).join(", ");
   }
 
   atlas.trust = { badge, share, passed };

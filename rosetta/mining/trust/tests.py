@@ -1,0 +1,162 @@
+"""The tests of trust, declared once: what a match must show to be trusted.
+
+Whatever names, counts, words or draws the tests walks over :data:`TESTS`: the column `trusted`, what the dictionary
+carries of each match, the counts of what survives, the pages and the documentation. A new test is one entry here and
+the column of `tables/trust.parquet` that it reads.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rosetta.recipe import Trust
+
+Flags = npt.NDArray[np.bool_]
+
+
+class Columns(Protocol):
+    """Columns of `tables/trust.parquet` by name: a data frame or a mapping, (match,) each."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class TrustTest:
+    """One question to a match. It passes when the value of a column lies above a limit, and never when that is NaN."""
+
+    name: str
+    """In JSON and in the page's data."""
+    word: str
+    """On chips, in headings and in the addresses of the trust page."""
+    question: str
+    """What it asks, as a person would."""
+    column: str
+    """The column that decides; `tables/rosetta.parquet` carries it too."""
+    condition: str
+    """When a match passes; `{limit}` stands for the limit."""
+    heading: str
+    """Of the column of survivors, as a verb: matches that …"""
+    passed: str
+    """What holds for a match that passes."""
+    failed: str
+    """What is wrong with a match that fails; `{value}` stands for its value."""
+    limit: float | str = 0.0
+    """A number, or the setting of `[trust]` that holds it."""
+    at_most: bool = False
+    """Whether values up to the limit pass, in place of those above it."""
+    evidence: tuple[str, ...] = ()
+    """Columns beside the deciding one that say how its value came about."""
+    asked: str = ""
+    """The column that is NaN where the test could not be made; the deciding one, if left out."""
+    needs_control: bool = False
+    """Whether it can only be made where the recipe has a control."""
+
+    @property
+    def weakest(self) -> str:
+        """Which of several values is the weakest: `min` or `max`."""
+        return "max" if self.at_most else "min"
+
+    def limit_in(self, settings: Trust) -> float:
+        """The limit under some settings."""
+        return float(getattr(settings, self.limit) if isinstance(self.limit, str) else self.limit)
+
+    def passes(self, matches: Columns, settings: Trust) -> Flags:
+        """(match,) whether each match passes."""
+        values, limit = np.asarray(matches[self.column]), self.limit_in(settings)
+        return values <= limit if self.at_most else values > limit
+
+    def unasked(self, matches: Columns) -> Flags:
+        """(match,) whether the test could not be made."""
+        return np.isnan(np.asarray(matches[self.asked or self.column], dtype=np.float64))
+
+    def condition_in(self, settings: Trust) -> str:
+        """When a match passes under some settings: ``q ≤ 0.05``."""
+        return _true_minus(self.condition.format(limit=f"{self.limit_in(settings):g}"))
+
+
+TESTS: list[TrustTest] = [
+    TrustTest(
+        name="chance",
+        word="chance",
+        question="Would two units that have nothing to do with each other correlate so well on these images?",
+        column="q_value",
+        limit="q",
+        at_most=True,
+        condition="q ≤ {limit}",
+        heading="beat chance",
+        passed="beyond chance",
+        failed="q {value:.3g}: chance explains it",
+        evidence=("p_value",),
+    ),
+    TrustTest(
+        name="replicates",
+        word="halves",
+        question="Is it a match again on other images?",
+        column="replicates",
+        condition="a match in both halves",
+        heading="replicate",
+        passed="in both halves of the images",
+        failed="not a match in both halves of the images",
+        evidence=("pearson_half_1", "pearson_half_2"),
+        asked="q_value",
+    ),
+    TrustTest(
+        name="lift",
+        word="control",
+        question="Does a model that has learnt nothing do as well?",
+        column="lift",
+        condition="lift > 0",
+        heading="beat controls",
+        passed="above every control",
+        failed="a control does as well (lift {value:z.2f})",
+        evidence=("control_best",),
+        needs_control=True,
+    ),
+    TrustTest(
+        name="partial",
+        word="pixels",
+        question="Is anything left once plain pixel content is taken away?",
+        column="pearson_partial",
+        limit="partial",
+        condition="partial r > {limit}",
+        heading="beyond pixels",
+        passed="not explained by pixels",
+        failed="pixels explain it (partial {value:z.2f})",
+        evidence=("pixel_explained",),
+    ),
+]
+"""In the order in which people read of them."""
+
+
+def passing(matches: Columns, settings: Trust) -> dict[str, Flags]:
+    """Test → (match,) whether each match passes it, and last `trusted`: whether it passes them all."""
+    each = {test.name: test.passes(matches, settings) for test in TESTS}
+    return {**each, "trusted": np.all(list(each.values()), axis=0)}
+
+
+def unasked(matches: Columns) -> dict[str, Flags]:
+    """Test → (match,) whether it could not be made."""
+    return {test.name: test.unasked(matches) for test in TESTS}
+
+
+def failures(matches: Columns, settings: Trust) -> list[list[tuple[str, str]]]:
+    """(match,) of each match the tests that it fails: a word, and a sentence that says why.
+
+    Where tests could not be made, the last one says so.
+    """
+    blank = unasked(matches)
+    found: list[list[tuple[str, str]]] = [[] for _ in np.asarray(matches[TESTS[0].column])]
+    for test in TESTS:
+        values = np.asarray(matches[test.column])
+        for match in np.flatnonzero(~test.passes(matches, settings) & ~blank[test.name]):
+            found[match].append((test.word, _true_minus(test.failed.format(value=values[match]))))
+    for match in np.flatnonzero(np.any(list(blank.values()), axis=0)):
+        found[match].append(("not judged", "some of the tests could not be made"))
+    return found
+
+
+def _true_minus(text: str) -> str:
+    return re.sub(r"-(?=\d)", "−", text)
