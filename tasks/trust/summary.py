@@ -10,7 +10,7 @@ from rich.table import Table
 from rosetta.mining.trust.tests import TESTS, passing, unasked
 from rosetta.recipe import Trust
 from storage.artifacts import tables
-from storage.artifacts.catalogue import TRUST
+from storage.artifacts.catalogue import ROSETTA, TRUST
 from storage.artifacts.neurons import neuron_rows
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
@@ -80,7 +80,7 @@ def survivors(root: Root, anchor: str) -> Survivors:
     """Count what survives in a judged run."""
     recipe = stored_recipe(root)
     assert recipe is not None, "a judged run has a recipe"
-    trust, rosetta = (tables.read(root, table) for table in ("trust", "rosetta"))
+    trust, rosetta = (tables.read(root, artifact.path()) for artifact in (TRUST, ROSETTA))
     rows = []
     for spec in recipe.models:
         if spec.name != anchor:
