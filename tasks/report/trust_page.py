@@ -62,7 +62,7 @@ def _example(root: Root, rows: pd.DataFrame, images: int) -> NullExample | None:
     if not len(judged):
         return None
     match: Any = judged.iloc[len(judged) // 2]
-    profiles = [ModelProfile.read(root, match[f"model_{side}"]) for side in "ab"]
+    profiles = [ModelProfile(root, match[f"model_{side}"]) for side in "ab"]
     units = [int(match[f"unit_{side}"]) for side in "ab"]
     spans = [slice(unit, unit + 1) for unit in units]
     grids = [profile.store.units.cut(span).grids() for profile, span in zip(profiles, spans, strict=True)]

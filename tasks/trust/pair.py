@@ -10,12 +10,12 @@ from dask.delayed import Delayed, delayed
 from rosetta.mining.buddies import merge_neighbours
 from rosetta.mining.grid import common_grid
 from rosetta.mining.plan import PairPlan, Tile, ranges
+from rosetta.mining.trust.discoveries import q_values
 from rosetta.mining.trust.halves import first_half, run_length
 from rosetta.mining.trust.null import PARTNERS, Null, Shapes, null_of
 from rosetta.mining.trust.pixels import partial_correlation
 from rosetta.mining.trust.profile import SHAPE_SIDE
 from rosetta.mining.trust.thumbs import thumb_grid
-from rosetta.units import Grid, Layer
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, TRUST_OF_PAIR
@@ -30,9 +30,11 @@ from tasks.match.buddies import buddies_of
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.progress import track
 from tasks.stage.stage import Outcome, stage
-from tasks.trust.pair_worker import Nearest, Question, Verdict, judge_tile
+from tasks.trust.pair_worker import JUDGED, Nearest, Question, Verdict, judge_tile
 
 KEY = ("model_a", "unit_a", "layer_a", "channel_a", "model_b", "unit_b", "layer_b", "channel_b", "pearson")
+COLUMNS = ("p_value", "q_value", "pearson_half_1", "pearson_half_2", "replicates", "pearson_centred", "positional",
+           "pearson_partial", "pixel_explained")  # fmt: skip
 Float64 = npt.NDArray[np.float64]
 
 
@@ -60,57 +62,34 @@ def judge_pair(
 
 
 def _unjudged(count: int) -> pd.DataFrame:
-    nothing = np.full(count, np.nan)
-    return pd.DataFrame(
-        {
-            "p_value": nothing,
-            "q_value": nothing,
-            "pearson_half_1": nothing,
-            "pearson_half_2": nothing,
-            "replicates": np.zeros(count, dtype=bool),
-            "pearson_centred": nothing,
-            "positional": nothing,
-            "pearson_partial": nothing,
-            "pixel_explained": nothing,
-        }
-    )
+    return pd.DataFrame(np.nan, range(count), COLUMNS).assign(replicates=np.zeros(count, dtype=bool))
 
 
 def _judge(root: Root, a: str, b: str, neighbours: int, setting: Setting, rows: pd.DataFrame) -> pd.DataFrame:
     sides = [ActivationStore.read(root, model) for model in (a, b)]
     profiles = ProfileStore.read(root, a), ProfileStore.read(root, b)
     buddies = buddies_of(rows, a, b)
-    first = first_half(sides[0].images)
     question = Question(
         buddies.unit_a,
         buddies.unit_b,
         neighbours,
         sides[0].images,
-        int(first.sum()),
         (null_between(profiles[0], profiles[1]), null_between(profiles[1], profiles[0])),
     )
     verdicts = _verdicts(root, a, b, setting, sides, question)
-    counts = verdicts[0][1].counts
-    for _, verdict in verdicts[1:]:
-        counts = counts + verdict.counts
-    found = {name: np.full(len(rows), np.nan) for name in ("half_1", "half_2", "centred", "p_value")}
+    values = np.full((len(JUDGED), len(rows)), np.nan)
     for _, verdict in verdicts:
-        for name, values in found.items():
-            values[verdict.buddies] = getattr(verdict, name)
+        values[:, verdict.buddies] = verdict.values
+    judged = dict(zip(JUDGED, values, strict=True))
     pearson = rows["pearson"].to_numpy(np.float64)
-    partial = _partial(profiles, buddies.unit_a, buddies.unit_b, pearson)
-    return pd.DataFrame(
-        {
-            "p_value": found["p_value"],
-            "q_value": counts.q_values(found["p_value"]),
-            "pearson_half_1": found["half_1"],
-            "pearson_half_2": found["half_2"],
-            "replicates": _replicates(verdicts, question, a == b, tuple(len(side.units) for side in sides)),
-            "pearson_centred": found["centred"],
-            "positional": _went(pearson, found["centred"]),
-            "pearson_partial": partial,
-            "pixel_explained": _went(pearson, partial),
-        }
+    partial = _partial(profiles, rows)
+    return _unjudged(len(rows)).assign(
+        **judged,
+        q_value=q_values(judged["p_value"], np.sum([verdict.p_counts for _, verdict in verdicts], axis=0)),
+        replicates=_replicates(verdicts, question, a == b, tuple(len(side.units) for side in sides)),
+        positional=_went(pearson, judged["pearson_centred"]),
+        pearson_partial=partial,
+        pixel_explained=_went(pearson, partial),
     )
 
 
@@ -153,7 +132,7 @@ def _tile_graph(job: Job, tile: Tile, plan: PairPlan, question: Question, matrix
     """Moments of the first half of the images, of the second where not every correlation is kept; then a verdict."""
     flags = first_half(plan.images)
     parts: list[Delayed] = []
-    sums: list[Delayed | None] = []
+    sums: list[Delayed] = []
     for half in (flags,) if matrix else (flags, ~flags):
         runs = [run for run in ranges(plan.images, run_length(plan.images)) if half[run.start]]
         spans = [
@@ -164,7 +143,7 @@ def _tile_graph(job: Job, tile: Tile, plan: PairPlan, question: Question, matrix
         mine = [part(tile_moments, job, tile, span, False) for span in spans]
         parts += mine
         sums.append(summed(mine))
-    return TileGraph(parts, delayed(judge_tile, pure=False)(job, tile, question, *sums, *([None] * (2 - len(sums)))))
+    return TileGraph(parts, delayed(judge_tile, pure=False)(job, tile, question, *sums))
 
 
 def _replicates(
@@ -198,28 +177,17 @@ def _nearest(parts: Sequence[tuple[int, Nearest]], units: int, question: Questio
     return result
 
 
-def _partial(
-    profiles: tuple[ProfileStore, ProfileStore],
-    unit_a: npt.NDArray[np.int32],
-    unit_b: npt.NDArray[np.int32],
-    pearson: Float64,
-) -> Float64:
+def _partial(profiles: tuple[ProfileStore, ProfileStore], rows: pd.DataFrame) -> Float64:
     """(buddy,) partial correlations given the pixel features, pair of layers by pair of layers."""
-    a, b = (profile.units for profile in profiles)
-    layer_a, layer_b = a.layer_index()[unit_a], b.layer_index()[unit_b]
-    result = np.full(len(pearson), np.nan)
-    for one, other in sorted(set(zip(layer_a.tolist(), layer_b.tolist(), strict=True))):
-        here = np.flatnonzero((layer_a == one) & (layer_b == other))
-        left, right = a.layers[one], b.layers[other]
-        common = common_grid(left.grid, right.grid)
-        of_a, features = _with_features(profiles[0], left, common)
-        of_b, _ = _with_features(profiles[1], right, common)
-        channels = a.channels()[unit_a[here]], b.channels()[unit_b[here]]
-        result[here] = partial_correlation(pearson[here], of_a[channels[0]], of_b[channels[1]], features)
+    result = np.full(len(rows), np.nan)
+    grid_a, grid_b = ({layer.name: layer.grid for layer in profile.units.layers} for profile in profiles)
+    for layers, here in rows.groupby(["layer_a", "layer_b"]).indices.items():
+        pairs = rows.iloc[here]
+        common = common_grid(grid_a[layers[0]], grid_b[layers[1]])
+        of_a, of_b = (
+            profile.of_layer(layer, "pixels")[:, profile.commons(layer).index(common)][pairs[channel].to_numpy()]
+            for profile, layer, channel in zip(profiles, layers, ("channel_a", "channel_b"), strict=True)
+        )
+        features = profiles[0].features_on(common).covariance
+        result[here] = partial_correlation(pairs["pearson"].to_numpy(np.float64), of_a, of_b, features)
     return result
-
-
-def _with_features(profile: ProfileStore, layer: Layer, common: Grid) -> tuple[Float64, Float64]:
-    """Correlations of a layer's channels with the features on a common grid, and the features' covariance there."""
-    place = profile.commons(layer.name).index(common)
-    return profile.of_layer(layer.name, "pixels")[:, place], profile.features_on(common).covariance

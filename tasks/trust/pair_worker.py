@@ -14,15 +14,21 @@ from rosetta.mining.buddies import Neighbours, merge_neighbours, nearest_neighbo
 from rosetta.mining.factors import PANEL
 from rosetta.mining.moments import Moments
 from rosetta.mining.plan import Tile, ranges
-from rosetta.mining.trust.discoveries import PCounts
+from rosetta.mining.trust.discoveries import Counts, p_counts
+from rosetta.mining.trust.halves import first_half
 from rosetta.mining.trust.judge import Panel, chance, mean_products
 from rosetta.mining.trust.null import Null
 from storage.artifacts.correlations import CorrelationStore
 from tasks.correlate.tiles import Half, Job, halves, set_up
 from tasks.trust.panel_sides import ModelProfile
 
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int32]
+
+
+JUDGED = ("pearson_half_1", "pearson_half_2", "pearson_centred", "p_value")
+"""Columns of the table that a tile gives."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,6 @@ class Question:
     neighbours: int
     """K."""
     images: int
-    half: int
-    """Images of the first half."""
     nulls: tuple[Null, Null]
     """Of the units of A against B, and of those of B against A."""
 
@@ -56,11 +60,9 @@ class Verdict:
 
     buddies: npt.NDArray[np.intp]
     """(buddy,) which of the question's lie in the tile."""
-    half_1: Float64
-    half_2: Float64
-    centred: Float64
-    p_value: Float64
-    counts: PCounts
+    values: Float64
+    """(judged, buddy) in the order of :data:`JUDGED`."""
+    p_counts: Counts
     """Of the p-values of all pairs of the tile."""
     near_a: tuple[Nearest, Nearest]
     """In either half: the nearest in the tile's columns of every row that has a buddy."""
@@ -68,7 +70,7 @@ class Verdict:
     """The nearest in the tile's rows of every column that has a buddy."""
 
 
-def judge_tile(job: Job, tile: Tile, question: Question, first: Moments, second: Moments | None) -> Verdict:
+def judge_tile(job: Job, tile: Tile, question: Question, first: Moments, second: Moments | None = None) -> Verdict:
     """Judge a tile, panel by panel.
 
     Parameters
@@ -79,35 +81,31 @@ def judge_tile(job: Job, tile: Tile, question: Question, first: Moments, second:
     """
     set_up(job)
     a, b = halves(job, tile)
-    profiles = ModelProfile.read(job.root, job.a), ModelProfile.read(job.root, job.b)
+    profiles = ModelProfile(job.root, job.a), ModelProfile(job.root, job.b)
     matrix = CorrelationStore.read(job.root, job.a, job.b) if second is None else None
     inside = np.flatnonzero(_within(question.unit_a, tile[0]) & _within(question.unit_b, tile[1]))
     row, column = question.unit_a[inside] - tile[0].start, question.unit_b[inside] - tile[1].start
-    values = np.full((4, len(inside)), np.nan)
-    counts = PCounts.of(np.zeros(0, dtype=np.float32))
-    wanted = np.unique(question.unit_a), np.unique(question.unit_b)
-    near: tuple[_Gathered, _Gathered] = (
-        _Gathered(wanted[0][_within(wanted[0], tile[0])], question.neighbours),
-        _Gathered(wanted[1][_within(wanted[1], tile[1])], question.neighbours),
+    values = np.full((len(JUDGED), len(inside)), np.nan)
+    counts = p_counts(np.zeros(0, dtype=np.float32))
+    near_a, near_b = (
+        _Gathered(np.unique(units[_within(units, span)]), question.neighbours)
+        for units, span in zip((question.unit_a, question.unit_b), tile, strict=True)
     )
     for rows in ranges(len(a.units), PANEL):
         for columns in ranges(len(b.units), PANEL):
             panel = _TilePanel(job, question, (a, b), profiles, (rows, columns))
             of_second = panel.products(second) if second is not None else None
             judged = panel.judge(panel.products(first), of_second, matrix)
-            counts = counts + PCounts.of(judged.p_value)
+            counts += p_counts(judged[-1])
             here = np.flatnonzero(_within(row, rows) & _within(column, columns))
             place = row[here] - rows.start, column[here] - columns.start
-            for target, source in zip(
-                values, (judged.half_1, judged.half_2, judged.centred, judged.p_value), strict=True
-            ):
+            for target, source in zip(values, judged, strict=True):
                 target[here] = source[place]
             origin = tile[0].start + rows.start, tile[1].start + columns.start
-            for half, pearson in enumerate((judged.half_1, judged.half_2)):
-                near[0].add(half, pearson, origin[0], origin[1])
-                near[1].add(half, np.ascontiguousarray(pearson.T), origin[1], origin[0])
-    half_1, half_2, centred, p_value = values
-    return Verdict(inside, half_1, half_2, centred, p_value, counts, near[0].nearest(), near[1].nearest())
+            for half, pearson in enumerate(judged[:2]):
+                near_a.add(half, pearson, origin[0], origin[1])
+                near_b.add(half, np.ascontiguousarray(pearson.T), origin[1], origin[0])
+    return Verdict(inside, values, counts, near_a.nearest(), near_b.nearest())
 
 
 def _within(index: npt.NDArray[Any], span: slice) -> npt.NDArray[np.bool_]:
@@ -123,7 +121,7 @@ class _Gathered:
     parts: tuple[dict[int, list[Neighbours]], dict[int, list[Neighbours]]] = field(default_factory=lambda: ({}, {}))
     """In either half, by the first unit of a panel: its parts by rising index of the other side."""
 
-    def add(self, half: int, pearson: npt.NDArray[np.float32], first_row: int, first_column: int) -> None:
+    def add(self, half: int, pearson: Float32, first_row: int, first_column: int) -> None:
         rows = self.units[_within(self.units, slice(first_row, first_row + len(pearson)))] - first_row
         found = nearest_neighbours(pearson[rows], self.k, first_column=first_column)
         self.parts[half].setdefault(first_row, []).append(found)
@@ -140,16 +138,6 @@ def _stacked(parts: Sequence[Neighbours], k: int) -> Neighbours:
     if not parts:
         return Neighbours(np.zeros((0, k), np.int32), np.zeros((0, k), np.float32))
     return Neighbours(np.concatenate([part.unit for part in parts]), np.concatenate([part.pearson for part in parts]))
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A panel's pairs, (row, column) each."""
-
-    half_1: npt.NDArray[np.float32]
-    half_2: npt.NDArray[np.float32]
-    centred: npt.NDArray[np.float32]
-    p_value: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -179,9 +167,10 @@ class _TilePanel:
         )
         return Panel(a, b)
 
-    def judge(self, first: Float64, second: Float64 | None, matrix: CorrelationStore | None) -> _Judged:
+    def judge(self, first: Float64, second: Float64 | None, matrix: CorrelationStore | None) -> tuple[Float32, ...]:
+        """(row, column) each of :data:`JUDGED`."""
         panel = self.sides()
-        share = self.question.half / self.question.images
+        share = float(first_half(self.question.images).mean())
         if second is None:
             assert matrix is not None, "one of the two gives the second half"
             pearson = matrix.part(*self.places)
@@ -194,7 +183,7 @@ class _TilePanel:
         if self.job.a == self.job.b:
             for array in (half_1, half_2, p_value):
                 self._forget_own(array)
-        return _Judged(half_1, half_2, judged.centred, p_value)
+        return half_1, half_2, judged.centred, p_value
 
     @property
     def places(self) -> tuple[slice, slice]:
@@ -205,14 +194,14 @@ class _TilePanel:
         )
         return rows, columns
 
-    def _p_values(self, deviation: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _p_values(self, deviation: Float32) -> Float32:
         """(row, column) by the more cautious of both units' nulls."""
         rows, columns = self.places
         of_a = self.question.nulls[0].of(rows).p_values(deviation)
         of_b = self.question.nulls[1].of(columns).p_values(np.ascontiguousarray(deviation.T))
         return np.maximum(of_a, of_b.T)
 
-    def _forget_own(self, array: npt.NDArray[np.float32]) -> None:
+    def _forget_own(self, array: Float32) -> None:
         """A unit is not its own neighbour, and could not have been chosen."""
         rows, columns = self.places
         own = np.arange(max(rows.start, columns.start), min(rows.stop, columns.stop))

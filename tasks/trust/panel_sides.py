@@ -1,8 +1,7 @@
 """The sides of a panel that is judged, out of the profiles of the two models."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +18,12 @@ from storage.filesystem.root import Root
 Float64 = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
 class ModelProfile:
     """A model's profile; what was read of it stays while a tile is judged."""
 
-    store: ProfileStore
-    arrays: dict[tuple[str, str], npt.NDArray[Any]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, root: Root, model: str) -> "ModelProfile":
-        return cls(ProfileStore.read(root, model))
+    def __init__(self, root: Root, model: str) -> None:
+        self.store = ProfileStore.read(root, model)
+        self._array = cache(self.store.of_layer)
 
     def side(self, span: slice, std_of: Float64, others: Sequence[Grid]) -> PanelSide:
         """One side of a panel.
@@ -69,11 +64,6 @@ class ModelProfile:
             _by_grid(covariances),
             np.concatenate(dead),
         )
-
-    def _array(self, layer: str, name: str) -> npt.NDArray[Any]:
-        if (layer, name) not in self.arrays:
-            self.arrays[layer, name] = self.store.of_layer(layer, name)
-        return self.arrays[layer, name]
 
 
 def _by_grid(parts: Sequence[Covariances]) -> list[Covariances]:

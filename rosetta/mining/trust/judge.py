@@ -104,8 +104,7 @@ def mean_products(
     rows, columns
         Which of the units; all, if left out.
     """
-    positions = np.array([[np.prod(common_grid(left, right)) for right in b.grids()] for left in a.grids()])
-    counts = moments.images * positions.astype(np.float64)[a.grid_index()[rows]][:, b.grid_index()[columns]]
+    counts = moments.images * _positions(a, b)[a.grid_index()[rows]][:, b.grid_index()[columns]]
     place_a, place_b = np.argsort(segment_order(a))[rows], np.argsort(segment_order(b))[columns]
     scale_a, scale_b = (1.0 / np.where(std > 0, std, np.inf) for std in (std_a[rows], std_b[columns]))
     products = moments.cross[np.ix_(place_a, place_b)]
@@ -113,6 +112,11 @@ def mean_products(
     products *= scale_a[:, None]
     products *= scale_b[None, :]
     return products
+
+
+def _positions(a: Units, b: Units) -> Float64:
+    """(Ga, Gb) how many positions each common grid has."""
+    return np.array([[np.prod(common_grid(left, right)) for right in b.grids()] for left in a.grids()], np.float64)
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ def _mean_maps(panel: Panel) -> tuple[Float64, tuple[Float64, Float64]]:
     total = Accumulator(a, b)
     total.add(of_a, of_b)
     moments = total.moments()
-    counts = np.array([[np.prod(common_grid(left, right)) for right in b.grids()] for left in a.grids()])
+    counts = _positions(a, b)
     squares = (
         moments.square_a[np.argsort(segment_order(a))] / counts[a.grid_index()],
         moments.square_b[np.argsort(segment_order(b))] / counts.T[b.grid_index()],

@@ -12,7 +12,7 @@ p-values of exactly 0. The fit is tested on shifts that had no part in it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -62,8 +62,7 @@ class Null:
 
     def of(self, units: slice) -> "Null":
         """Those of some of the units."""
-        held = (getattr(self, name)[units] for name in ("threshold", "scale", "shape", "believed"))
-        return Null(self.body[units], self.samples, *held)
+        return replace(self, **{name: getattr(self, name)[units] for name in _ARRAYS})
 
     def p_values(self, deviation: Float32) -> Float32:
         """(unit, other) how probable a correlation at least so many standard deviations above its mean is by chance.
@@ -89,6 +88,10 @@ class Null:
         p = np.maximum(p, np.finfo(np.float32).tiny)
         p[np.isnan(deviation) | np.isnan(self.body[:, :1])] = np.nan
         return p
+
+
+_ARRAYS = ("body", "threshold", "scale", "shape", "believed")
+"""Fields of a null with an entry for each unit."""
 
 
 def _survival(excess: Float64, scale: Float64, shape: Float64) -> Float64:
@@ -119,15 +122,20 @@ def null_of(units: Iterable[Shapes], partners: Sequence[Shapes], count: int) -> 
     partners
         A few units of the other that vary; without any, nothing can be said.
     """
-    body = np.full((count, _KEPT), np.nan, dtype=np.float32)
-    threshold, scale, shape = np.full(count, np.inf), np.ones(count), np.zeros(count)
-    believed = np.zeros(count, dtype=bool)
+    images = partners[0].thumbs.shape[1] if partners else 1
+    others = sum(len(side.units) for side in partners)
+    null = Null(
+        np.full((count, _KEPT), np.nan, dtype=np.float32),
+        others * (images - 1),
+        np.full(count, np.inf),
+        np.ones(count),
+        np.zeros(count),
+        np.zeros(count, dtype=bool),
+    )
     if not partners:
-        return Null(body, 0, threshold, scale, shape, believed)
-    images = partners[0].thumbs.shape[1]
+        return null
     spectra = [_spectra(side.thumbs) for side in partners]
-    size = max(1, _WORK // (images * sum(len(side.units) for side in partners)))
-    samples = 0
+    size = max(1, _WORK // (images * others))
     for side in units:
         for start in range(0, len(side.units), size):
             part = Shapes(side.grid, side.units[start : start + size], side.thumbs[start : start + size])
@@ -139,11 +147,9 @@ def null_of(units: Iterable[Shapes], partners: Sequence[Shapes], count: int) -> 
                 ],
                 dim=1,
             )
-            samples = values.shape[1] * values.shape[2]
-            fitted = _fit(values)
-            body[part.units], threshold[part.units], scale[part.units] = fitted[:3]
-            shape[part.units], believed[part.units] = fitted[3:]
-    return Null(body, samples, threshold, scale, shape, believed)
+            for name, fitted in zip(_ARRAYS, _fit(values), strict=True):
+                getattr(null, name)[part.units] = fitted
+    return null
 
 
 def standardised_shifts(unit: Shapes, partner: Shapes) -> Float32:
