@@ -33,7 +33,7 @@ TESTS = [
     {"name": "chance", "word": "chance", "passed": "beyond chance"},
     {"name": "replicates", "word": "halves", "passed": "in both halves of the images"},
     {"name": "lift", "word": "control", "passed": "above every control"},
-    {"name": "partial", "word": HOSTILE, "passed": "not explained by pixels"},
+    {"name": "partial", "word": "pixels", "passed": "not explained by pixels"},
 ]
 """Of trust."""
 SOURCE = "photos/" + HOSTILE + ".jpg"

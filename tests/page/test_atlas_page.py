@@ -358,3 +358,14 @@ def test_a_concept_says_how_many_of_its_neurons_pass(atlas):
         "4 beyond chance, 1 in both halves of the images, above every control: not asked, 2 not explained by pixels"
     )
     expect(atlas.go("concept/4").locator(".facts")).to_contain_text("0 of 5 neurons trusted")
+
+
+def test_a_neuron_that_is_not_trusted_says_which_tests_it_fails(atlas):
+    chip = atlas.go("concept/3").locator("table.neurons .chip.bad")
+    expect(chip).to_have_text("pixels, not judged")
+    expect(chip).to_have_attribute("title", f"pixels explain it {HOSTILE}; some tests could not be made")
+
+
+def test_the_overview_has_a_column_for_each_test(atlas):
+    columns = atlas.go("overview").locator("table.models thead th").all_inner_texts()
+    assert columns[-5:] == ["chance", "halves", "control", "pixels", "all tests"]
