@@ -67,7 +67,8 @@ def _profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outco
     if not left:
         return "skipped"
     keep_freed_memory()
-    sides = {name: plan_side(ActivationStore.read(root, name)) for name in _all_models(left)}
+    models = dict.fromkeys(name for subject in left for name in (subject.model, *subject.partners))
+    sides = {name: plan_side(ActivationStore.read(root, name)) for name in models}
     pieces = [
         piece
         for subject in left
@@ -85,10 +86,6 @@ def _profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outco
     for subject in left:
         ProfileStore.read_begun(root, subject.model).finish()
     return "done"
-
-
-def _all_models(subjects: Sequence[Subject]) -> list[str]:
-    return list(dict.fromkeys(name for subject in subjects for name in (subject.model, *subject.partners)))
 
 
 def partner_grids(root: Root, partners: Sequence[str]) -> tuple[Grid, ...]:

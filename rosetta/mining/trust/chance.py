@@ -23,8 +23,6 @@ from rosetta.mining.trust.thumbs import coarsening
 from rosetta.units import Grid
 
 Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Index = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Covariances:
     """Covariances over positions of some units, whose thumbs share a grid."""
 
     grid: Grid
-    units: Index
+    units: npt.NDArray[np.intp]
     """(unit,) where they stand among all."""
     packed: npt.NDArray[np.float16] | Float32
     """(unit, P (P + 1) / 2) upper triangles."""

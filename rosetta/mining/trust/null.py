@@ -25,7 +25,6 @@ from rosetta.units import Grid
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-Index = npt.NDArray[np.intp]
 
 PARTNERS = 32
 """Units of the other model that a unit's null is pooled over."""
@@ -106,7 +105,7 @@ class Shapes:
     """Small thumbs of some units that share a grid, over the same images as their partners'."""
 
     grid: Grid
-    units: Index
+    units: npt.NDArray[np.intp]
     """(unit,) where they stand among all."""
     thumbs: Float32
     """(unit, image, position)"""

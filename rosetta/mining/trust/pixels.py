@@ -90,9 +90,7 @@ class FeatureProducts:
             return product.view(len(maps), len(self.commons), -1)
         found = []
         for (down, across), row in zip(self._ways, rows, strict=True):
-            moved = maps if across.maps is None else torch.matmul(maps, across.maps)
-            moved = moved if down.maps is None else torch.matmul(down.maps.T, moved)
-            found.append(torch.mm(moved.flatten(1), row.flatten(1).T))
+            found.append(torch.mm(_moved(maps, down.maps, across.maps).flatten(1), row.flatten(1).T))
         return torch.stack(found, dim=1)
 
 
@@ -103,14 +101,14 @@ class _Way:
     features: Tensor | None
     """(features, product)"""
     maps: Tensor | None
-    """(native, product)"""
+    """(product, native)"""
 
 
 def _to_product_grid(native: int, side: int, common: int, device: torch.device) -> _Way:
     up, resampled = upsampling(native, common), resampling(side, common)
     if native <= side:
         return _Way(torch.tensor(resampled.T @ up, dtype=torch.float32, device=device), None)
-    return _Way(None, torch.tensor(up.T @ resampled, dtype=torch.float32, device=device))
+    return _Way(None, torch.tensor(up.T @ resampled, dtype=torch.float32, device=device).T)
 
 
 @dataclass(frozen=True)
@@ -225,7 +223,7 @@ def _moment_way(side: int, common: int) -> _MomentWay:
     return _MomentWay(None, finer, torch.tensor(matrix.sum(axis=0), dtype=torch.float32))
 
 
-def _moved(features: Tensor, down: Tensor | None, across: Tensor | None) -> Tensor:
-    """(image, feature, y, x), each axis multiplied with its matrix."""
-    moved = features if across is None else torch.matmul(features, across.T)
+def _moved(fields: Tensor, down: Tensor | None, across: Tensor | None) -> Tensor:
+    """(…, y, x) features or maps, each axis multiplied with its matrix."""
+    moved = fields if across is None else torch.matmul(fields, across.T)
     return moved if down is None else torch.matmul(down, moved)

@@ -3,10 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
 
-
-def half_share(mass: npt.NDArray[np.float32]) -> Float64:
+def half_share(mass: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """The smallest share of images that carries half of a unit's activation.
 
     Parameters
