@@ -19,7 +19,7 @@ LEAST = 0.9
 
 
 @pytest.fixture
-def fifth(monkeypatch):
+def fifth():
     """A test that reads a column which no other reads."""
     test = TrustTest(
         name="centred",
