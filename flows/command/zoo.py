@@ -1,4 +1,4 @@
-"""`rosetta zoo`: the families in a line each, or one model's layers and memory, and its time where asked."""
+"""The command `rosetta zoo`: the families in a line each, or the layers of one model, its memory and its time."""
 
 import sys
 import threading
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
 from cyclopts import Parameter
+from dask.utils import format_bytes
 from rich.console import Console
 from rich.table import Table
 
 from flows.command.json_output import Json, print_json
-from flows.command.upkeep import in_bytes
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, parse_recipe
 from rosetta.units import Grid
@@ -30,30 +30,29 @@ def zoo(
     model: str | None = None,
     /,
     *,
-    changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
-    time: Annotated[bool, Parameter(negative="")] = False,
+    changes: Annotated[tuple[str, ...], Parameter("--set")] = (),
+    time: bool = False,
     device: str | None = None,
     as_json: Json = False,
 ) -> None:
-    """List the model families, or show one model's layers: channels, grids, first units and memory per image.
+    """List the model families, or show the layers of one model: channels, grids, first units, memory per image.
 
-    No weights are needed, and as a rule shapes alone tell the layers: a model is run only where they do not, and with
-    --time.
+    No weights are needed. The model itself runs only with --time, or if its shapes alone do not tell the layers.
 
     Parameters
     ----------
     model
-        A model, for example timm/resnet50. Without it, all families are listed.
+        A model, for example timm/resnet50. Default: list all families.
     changes
         Change the model's entry in the recipe, for example layers=["layer3"] or condition.timestep=100. May be
         repeated.
     time
-        Also run the model and measure a forward pass of one image.
+        Also run the model and time a forward pass of one image.
     device
-        The device for --time: auto (the default), cpu, cuda or mps.
+        Device for --time: auto (the default), cpu, cuda or mps.
     """
     if device is not None and not time:
-        raise UserError("--device says where to time the model; add --time")
+        raise UserError("--device is the device for --time; add --time")
     if model is not None:
         _show(*_entry(model, changes, device or "auto"), time, as_json)
     elif changes or time:
@@ -75,36 +74,31 @@ def _list(as_json: bool) -> None:
 
 
 def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
-    """Print what a model offers, and how long it takes once that is read."""
+    """Print the layers of a model, and then how long it takes."""
     from rosetta import zoo as models
+    from rosetta.zoo.device import resolve_device
 
-    place = _place(device) if time else "cpu"
-    # Weights that were named may decide what the model is, so that only they tell its layers.
+    device = resolve_device(device) if time else "cpu"
+    # Weights that are named may decide what the model is, so only they tell its layers.
     outline = models.outline(spec) if spec.weights.startswith("random:") else None
-    model = outline or _loaded(spec, place)
-    found = portrait(model)
+    model = outline or _loaded(spec, device)
+    shown = portrait(model)
     if not as_json:
-        found.print()
+        shown.print()
     timing: dict[str, Any] = {}
     if time:
         from rosetta.zoo.timing import forward_seconds
 
-        seconds = forward_seconds(_loaded(spec, place) if model is outline else model)
-        timing = {"forward_seconds": seconds, "device": place}
+        seconds = forward_seconds(_loaded(spec, device) if model is outline else model)
+        timing = {"forward_seconds": seconds, "device": device}
     if as_json:
-        print_json(asdict(found) | timing)
+        print_json(asdict(shown) | timing)
     elif time:
-        print(f"One image takes {seconds:.3g} s for a forward pass on {place}")
-
-
-def _place(device: str) -> str:
-    from rosetta.zoo.device import resolve_device
-
-    return resolve_device(device)
+        print(f"A forward pass of one image takes {seconds:.3g} s on {device}.")
 
 
 def _entry(model: str, changes: tuple[str, ...], device: str) -> tuple[ModelSpec, str]:
-    """A recipe's entry and device, checked as anywhere; the second model only makes the recipe whole."""
+    """A model's entry and the device, validated as a recipe is, which needs a second model."""
     entry = {"name": "model", "model": model, "weights": "random:0"}
     models = [entry, {**entry, "name": "other"}]
     text = tomli_w.dumps({"name": "zoo", "root": ".", "models": models, "compute": {"device": device}})
@@ -113,10 +107,10 @@ def _entry(model: str, changes: tuple[str, ...], device: str) -> tuple[ModelSpec
 
 
 def _loaded(spec: ModelSpec, device: str) -> "Model":
-    """The model itself; what takes long is said on standard error, once."""
+    """The model itself. A line on standard error says what takes long."""
     from rosetta import zoo as models
 
-    with _said_after(_SILENCE, f"building {spec.model} and running it once on {device}; large models take a minute"):
+    with _said_after(_SILENCE, f"Building {spec.model} and running it once on {device}. Large models take a minute."):
         return models.load(spec, device)
 
 
@@ -143,24 +137,19 @@ class LayerPortrait:
     bytes_per_image: int
     """Of its maps in float32."""
     raw_grid: Grid
-    """What the module puts out; maps are cropped to the image."""
-
-    @property
-    def is_cropped(self) -> bool:
-        """Whether the module's own grid reaches beyond the image."""
-        return self.raw_grid != (self.grid_y, self.grid_x)
+    """What the module puts out. A larger one reaches beyond the image, and its maps are cropped to the image."""
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """What one model offers."""
+    """One model in numbers."""
 
     model: str
     role: str
     """`generative` or `discriminative`."""
     units: int
     image_size: tuple[int, int]
-    """Height and width of what it makes or sees."""
+    """Height and width of the images that it generates or takes."""
     latent: int | None
     classes: int | None
     preprocessing: dict[str, Any] | None
@@ -170,37 +159,36 @@ class Portrait:
 
     def print(self) -> None:
         """Print it on standard output."""
-        size = f"{self.image_size[0]} × {self.image_size[1]}"
         print(f"{self.model}: {self.units:,} units in {len(self.layers)} layers")
         if self.role == "generative":
-            known = f" and one of {self.classes:,} classes" if self.classes else ""
-            print(f"makes images of {size} from {self.latent:,} latents{known}")
+            classes = f" and one of {self.classes:,} classes" if self.classes else ""
+            print(f"Generates images of {_by(self.image_size)} from {self.latent:,} latents{classes}.")
         elif self.preprocessing is not None:
             mean, std = (" ".join(f"{value:.4g}" for value in self.preprocessing[key]) for key in ("mean", "std"))
-            print(f"sees images of {size}, {self.preprocessing['interpolation']}; mean {mean}, std {std}")
+            scaling = f"{self.preprocessing['interpolation']}; mean {mean}, std {std}"
+            print(f"Takes images of {_by(self.image_size)}, {scaling}.")
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("layer")
         for column in ("channels", "grid", "first unit", "memory per image"):
             table.add_column(column, justify="right")
         for layer in self.layers:
+            grid = (layer.grid_y, layer.grid_x)
             table.add_row(
                 layer.name,
                 f"{layer.channels:,}",
-                f"{layer.grid_y} × {layer.grid_x}" + (f" of {_by(layer.raw_grid)}" if layer.is_cropped else ""),
+                _by(grid) if layer.raw_grid == grid else f"{_by(grid)} of {_by(layer.raw_grid)}",
                 f"{layer.first_unit:,}",
-                in_bytes(layer.bytes_per_image),
+                format_bytes(layer.bytes_per_image),
             )
         Console(width=None if Console().is_terminal else 140).print(table)
-        if any(layer.is_cropped for layer in self.layers):
-            print("Where a grid is of a larger one, the layer reaches beyond the image and is cropped to it.")
-        print(
-            f"One image: {in_bytes(self.bytes_per_image)} of maps in float32, half of that in a store before"
-            " compression"
-        )
+        if any(layer.raw_grid != (layer.grid_y, layer.grid_x) for layer in self.layers):
+            print("A grid of a larger one: the layer reaches beyond the image and is cropped to it.")
+        size = format_bytes(self.bytes_per_image)
+        print(f"One image takes {size} of maps in float32. A store holds half of that before compression.")
 
 
 def portrait(model: "Model") -> Portrait:
-    """What there is to say of a model, from its shapes alone."""
+    """A model in numbers, from its shapes alone."""
     size = model.preprocessing.size if model.preprocessing else model.image_size
     assert size is not None
     layers = tuple(
