@@ -10,8 +10,8 @@ from rosetta.recipe import Name
 from rosetta.strict import Strict
 
 
-class Inputs(Strict):
-    """What a search is called, and which images it is about."""
+class Guided(Strict):
+    """What an inversion and an edit have in common: a name, and images."""
 
     name: Name
     images: tuple[str, ...] = Field((), description="Indices of the run (7, 0:32), new:N, paths, or globs.")
@@ -35,7 +35,7 @@ class Descending(Strict):
     seed: int = Field(0, ge=0, description="Seed of the starting latents.")
 
 
-class Inversion(Descending, Inputs):
+class Inversion(Descending, Guided):
     """Find latents whose images, and whose maps, are those of given images."""
 
     name: Name = Field("inversion", description="Name of the result, saved as inversions/NAME.")
@@ -76,7 +76,7 @@ class Inversion(Descending, Inputs):
         return self
 
 
-class Table(Inputs):
+class Table(Guided):
     """The paper's Table 1 on the models of a run: reconstruction alone, with the matches of each model, with all."""
 
     name: Name = Field("table1", description="Name of the result, saved as inversions/NAME.")
@@ -98,7 +98,7 @@ class Table(Inputs):
         return values
 
 
-class Editing(Descending, Inputs):
+class Editing(Descending, Guided):
     """Change the maps of Rosetta neurons, and find the latents that make the changed maps."""
 
     name: Name = Field("edit", description="Name of the result, saved as edits/NAME.")
