@@ -37,9 +37,7 @@ def prepared(root: str, changes: Sequence[str] = ()) -> Survey:
     recipe = parse_recipe(text, f"{place.shown}/{provenance.RECIPE}", root, changes)
     missing = [entry.artifact for entry in artifacts(place) if entry.state != "complete" and _needed(entry.artifact)]
     if missing:
-        raise UserError(
-            f"{place.shown} is not finished ({missing[0]} is incomplete); run rosetta mine on it first"
-        )
+        raise UserError(f"{place.shown} is not finished ({missing[0]} is incomplete); run rosetta mine on it first")
     return survey_root(place, recipe)
 
 

@@ -1,7 +1,7 @@
 """The commands `rosetta invert` and `rosetta edit`: their options are the fields of the flows' settings."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
 
@@ -66,10 +66,10 @@ def invert(
     from flows.invert import plan_inversion, plan_table
     from flows.invert import table as table_flow
 
-    if isinstance(settings, Table):
-        _run(server, plan_table, table_flow, root, settings, replace, as_json)
+    if table:
+        _run(server, plan_table, table_flow, (root, settings, replace), as_json)
     else:
-        _run(server, plan_inversion, invert_flow, root, settings, replace, as_json)
+        _run(server, plan_inversion, invert_flow, (root, settings, replace), as_json)
 
 
 def _in_order(_: Any, tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:
@@ -116,26 +116,21 @@ def edit(
     from flows.edit import edit as edit_flow
     from flows.edit import plan_edit
 
-    _run(server, plan_edit, edit_flow, root, settings, replace, as_json)
-
-
-_Settings = TypeVar("_Settings")
+    _run(server, plan_edit, edit_flow, (root, settings, replace), as_json)
 
 
 def _run(
     server: "EmbeddedServer | None",
-    check: Callable[[str, _Settings, bool], object],
-    work: "Callable[[str, _Settings, bool], Guided]",
-    root: str,
-    settings: _Settings,
-    replace: bool,
+    check: Callable[..., object],
+    work: "Callable[..., Guided]",
+    arguments: tuple[object, ...],
     as_json: bool,
 ) -> None:
-    check(root, settings, replace)  # reports bad input without waiting for the server, which starts meanwhile
+    check(*arguments)  # reports bad input without waiting for the server, which starts meanwhile
     from tasks.guided.metrics import lines
 
     with under_way(server):
-        done = work(root, settings, replace)
+        done = work(*arguments)
     if as_json:
         print_json(done.as_dict())
         return

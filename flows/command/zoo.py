@@ -4,7 +4,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
@@ -82,9 +81,8 @@ def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
     # Weights that are named may decide what the model is, so only they tell its layers.
     outline = models.outline(spec) if spec.weights.startswith("random:") else None
     model = outline or _loaded(spec, device)
-    shown = portrait(model)
     if not as_json:
-        shown.print()
+        _print(model)
     timing: dict[str, Any] = {}
     if time:
         from rosetta.zoo.timing import forward_seconds
@@ -92,7 +90,7 @@ def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
         seconds = forward_seconds(_loaded(spec, device) if model is outline else model)
         timing = {"forward_seconds": seconds, "device": device}
     if as_json:
-        print_json(asdict(shown) | timing)
+        print_json(portrait(model) | timing)
     elif time:
         print(f"A forward pass of one image takes {seconds:.3g} s on {device}.")
 
@@ -125,87 +123,68 @@ def _said_after(seconds: float, line: str) -> Iterator[None]:
         timer.cancel()
 
 
-@dataclass(frozen=True)
-class LayerPortrait:
-    """One layer."""
-
-    name: str
-    channels: int
-    grid_y: int
-    grid_x: int
-    first_unit: int
-    bytes_per_image: int
-    """Of its maps in float32."""
-    raw_grid: Grid
-    """What the module puts out. A larger one reaches beyond the image, and its maps are cropped to the image."""
-
-
-@dataclass(frozen=True)
-class Portrait:
-    """One model in numbers."""
-
-    model: str
-    role: str
-    """`generative` or `discriminative`."""
-    units: int
-    image_size: tuple[int, int]
-    """Height and width of the images that it generates or takes."""
-    latent: int | None
-    classes: int | None
-    preprocessing: dict[str, Any] | None
-    bytes_per_image: int
-    """Of all maps in float32, as a forward pass leaves them; a store holds half of that, before compression."""
-    layers: tuple[LayerPortrait, ...]
-
-    def print(self) -> None:
-        """Print it on standard output."""
-        print(f"{self.model}: {self.units:,} units in {len(self.layers)} layers")
-        if self.role == "generative":
-            classes = f" and one of {self.classes:,} classes" if self.classes else ""
-            print(f"Generates images of {_by(self.image_size)} from {self.latent:,} latents{classes}.")
-        elif self.preprocessing is not None:
-            mean, std = (" ".join(f"{value:.4g}" for value in self.preprocessing[key]) for key in ("mean", "std"))
-            scaling = f"{self.preprocessing['interpolation']}; mean {mean}, std {std}"
-            print(f"Takes images of {_by(self.image_size)}, {scaling}.")
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("layer")
-        for column in ("channels", "grid", "first unit", "memory per image"):
-            table.add_column(column, justify="right")
-        for layer in self.layers:
-            grid = (layer.grid_y, layer.grid_x)
-            table.add_row(
-                layer.name,
-                f"{layer.channels:,}",
-                _by(grid) if layer.raw_grid == grid else f"{_by(grid)} of {_by(layer.raw_grid)}",
-                f"{layer.first_unit:,}",
-                format_bytes(layer.bytes_per_image),
-            )
-        Console(width=None if Console().is_terminal else 140).print(table)
-        if any(layer.raw_grid != (layer.grid_y, layer.grid_x) for layer in self.layers):
-            print("A grid of a larger one: the layer reaches beyond the image and is cropped to it.")
-        size = format_bytes(self.bytes_per_image)
-        print(f"One image takes {size} of maps in float32. A store holds half of that before compression.")
-
-
-def portrait(model: "Model") -> Portrait:
-    """A model in numbers, from its shapes alone."""
+def _image_size(model: "Model") -> Grid:
+    """Height and width of the images that a model generates or takes."""
     size = model.preprocessing.size if model.preprocessing else model.image_size
     assert size is not None
-    layers = tuple(
-        LayerPortrait(layer.name, layer.channels, *layer.grid, span.start, layer.values * _FLOAT32, layer.raw_grid)
+    return size
+
+
+def portrait(model: "Model") -> dict[str, Any]:
+    """A model in numbers, from its shapes alone, for JSON.
+
+    Bytes per image are those of its maps in float32, as a forward pass leaves them. A layer's `raw_grid` is the grid
+    of its module. Where that reaches beyond the image, the maps are cropped to the image.
+    """
+    layers = [
+        {
+            "name": layer.name,
+            "channels": layer.channels,
+            "grid_y": layer.grid[0],
+            "grid_x": layer.grid[1],
+            "first_unit": span.start,
+            "bytes_per_image": layer.values * _FLOAT32,
+            "raw_grid": layer.raw_grid,
+        }
         for layer, span in model.units.spans()
-    )
-    return Portrait(
-        model=model.spec.model,
-        role="generative" if model.is_generator else "discriminative",
-        units=len(model.units),
-        image_size=size,
-        latent=model.latent,
-        classes=model.classes,
-        preprocessing=model.preprocessing.as_dict() if model.preprocessing else None,
-        bytes_per_image=sum(layer.bytes_per_image for layer in layers),
-        layers=layers,
-    )
+    ]
+    return {
+        "model": model.spec.model,
+        "role": "generative" if model.is_generator else "discriminative",
+        "units": len(model.units),
+        "image_size": _image_size(model),
+        "latent": model.latent,
+        "classes": model.classes,
+        "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
+        "bytes_per_image": sum(layer.values for layer in model.units.layers) * _FLOAT32,
+        "layers": layers,
+    }
+
+
+def _print(model: "Model") -> None:
+    """Print a model's layers, and what they take."""
+    size, layers = _by(_image_size(model)), model.units.layers
+    print(f"{model.spec.model}: {len(model.units):,} units in {len(layers)} layers")
+    if model.is_generator:
+        classes = f" and one of {model.classes:,} classes" if model.classes else ""
+        print(f"Generates images of {size} from {model.latent:,} latents{classes}.")
+    elif model.preprocessing is not None:
+        scaling = model.preprocessing.as_dict()
+        mean, std = (" ".join(f"{value:.4g}" for value in scaling[key]) for key in ("mean", "std"))
+        print(f"Takes images of {size}, {scaling['interpolation']}; mean {mean}, std {std}.")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("layer")
+    for column in ("channels", "grid", "first unit", "memory per image"):
+        table.add_column(column, justify="right")
+    for layer, span in model.units.spans():
+        grid = _by(layer.grid) + ("" if layer.raw_grid == layer.grid else f" of {_by(layer.raw_grid)}")
+        memory = format_bytes(layer.values * _FLOAT32)
+        table.add_row(layer.name, f"{layer.channels:,}", grid, f"{span.start:,}", memory)
+    Console(width=None if Console().is_terminal else 140).print(table)
+    if any(layer.raw_grid != layer.grid for layer in layers):
+        print("A grid of a larger one: the layer reaches beyond the image and is cropped to it.")
+    memory = format_bytes(sum(layer.values for layer in layers) * _FLOAT32)
+    print(f"One image takes {memory} of maps in float32. A store holds half of that before compression.")
 
 
 def _by(grid: Grid) -> str:

@@ -72,7 +72,7 @@ def _single(word: str, value: str) -> Edit:
         try:
             cluster = int(before)
         except ValueError:
-            raise UserError(f"--{word} {value!r}: {before!r} is not the number of a concept; write 12@X0,Y0,X1,Y1") from None
+            raise UserError(f"--{word} {value!r}: {before!r} is not a concept; write 12@X0,Y0,X1,Y1") from None
         if word == "add":
             if not at:
                 raise UserError(f"--add {value!r} does not say where; write {before}@X0,Y0,X1,Y1")
