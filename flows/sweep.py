@@ -150,9 +150,7 @@ def _apart(planned: list[Planned]) -> list[Planned]:
         if isinstance(run.recipe, Recipe):
             root = Root(run.recipe.root).absolute.url
             if root in taken:
-                error = (
-                    f"root {run.recipe.root} is also the root of {taken[root]}; give each its own root"
-                )
+                error = f"root {run.recipe.root} is also the root of {taken[root]}; give each its own root"
                 apart.append(Planned(run.name, UserError(error)))
                 continue
             taken[root] = run.name
