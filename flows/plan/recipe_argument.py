@@ -1,7 +1,7 @@
 """The parameters of a flow that mines, and how they become a recipe.
 
 They are those of `rosetta mine`: a recipe or the path of one, another root, changes. A deployment names a recipe file,
-and its form has fields for what a user changes. Without a file, a whole recipe can be filled in or sent through the API.
+and its form has fields for what a user changes. Without a file, a recipe can be filled in or sent through the API.
 
 Prefect takes the descriptions in its forms from docstrings in Google's style. So the flows use that style, unlike all
 other modules.
