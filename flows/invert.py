@@ -1,4 +1,4 @@
-"""The flows `invert` and `table`: images into latents, guided by the matches of a run."""
+"""The flows `invert` and `table`: latents of images, guided by the matches of a run."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The commands `rosetta status` and `rosetta prune`: what lies under a root, and what need not."""
+"""The commands `rosetta status` and `rosetta prune`: what lies under a root, and what can be removed."""
 
 import sys
 
