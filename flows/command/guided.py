@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from flows.invert import Guided
     from flows.reporting.embedded_server import EmbeddedServer
 
-_RENAMED = {"file_class": "class", "clusters": "concepts"}
+_OPTIONS = {"file_class": "class", "clusters": "concepts", "images": "image"}
+"""Options that are not called like their field."""
 _FIELDS = Parameter(
     name="*",
     show_default=None,
     consume_multiple=True,
-    name_transform=lambda field: _RENAMED.get(field, field),
+    name_transform=lambda field: _OPTIONS.get(field, field),
 )
 
 
@@ -30,7 +31,6 @@ class _InvertOptions(Inversion):
 
 
 class _EditOptions(Editing):
-    images: Annotated[tuple[str, ...], Parameter("--image")] = Editing.model_fields["images"]
     edits: Annotated[tuple[tuple[str, str], ...], Parameter(parse=False)] = ()
 
 
