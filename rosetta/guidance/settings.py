@@ -11,7 +11,7 @@ from rosetta.strict import Strict
 
 
 class Guided(Strict):
-    """What an inversion and an edit have in common: a name, and images."""
+    """What every search for latents has: a name, images, and how long and from where it searches."""
 
     name: Name
     images: tuple[str, ...] = Field((), description="Indices of the run (7, 0:32), new:N, paths, or globs.")
@@ -22,23 +22,18 @@ class Guided(Strict):
         serialization_alias="class",
         description="Class of image files, for a conditional generator. Default: the only class in the recipe.",
     )
-
-
-class Descending(Strict):
-    """How latents are optimised."""
-
     steps: int = Field(300, ge=1, le=100_000, description="Optimisation steps (Adam).")
-    rate: float = Field(
-        0.4, gt=0, le=10, description="Peak learning rate. It rises over 5 % of steps and falls over 25 %."
-    )
     batch: int = Field(16, ge=1, le=4096, description="Images optimised at once.")
     seed: int = Field(0, ge=0, description="Seed of the starting latents.")
 
 
-class Inversion(Descending, Guided):
+class Inversion(Guided):
     """Find latents whose images, and whose maps, are those of given images."""
 
     name: Name = Field("inversion", description="Name of the result, saved as inversions/NAME.")
+    rate: float = Field(
+        0.4, gt=0, le=10, description="Peak learning rate. It rises over 5 % of steps and falls over 25 %."
+    )
     rec: str = Field(
         "pixels",
         description="What images are compared by: `pixels`, `none`, `lpips`, or a model of the run.",
@@ -85,9 +80,6 @@ class Table(Guided):
     rates: tuple[float, ...] = Field((0.2, 0.4, 0.8), min_length=1, description="Learning rates to choose from.")
     alphas: tuple[float, ...] = Field((0.0003, 0.001, 0.003), min_length=1, description="Weights alpha to choose from.")
     betas: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1, description="Weights beta to choose from.")
-    steps: int = Field(300, ge=1, le=100_000, description="Optimisation steps (Adam).")
-    batch: int = Field(16, ge=1, le=4096, description="Images optimised at once.")
-    seed: int = Field(0, ge=0, description="Seed of the starting latents.")
     lpips: str | None = Field(None, description="NET:WEIGHTS, for example alex:alexnet.pth. Adds the metric LPIPS.")
 
     @field_validator("rates", "alphas", "betas")
@@ -98,7 +90,7 @@ class Table(Guided):
         return values
 
 
-class Editing(Descending, Guided):
+class Editing(Guided):
     """Change the maps of Rosetta neurons, and find the latents that make the changed maps."""
 
     name: Name = Field("edit", description="Name of the result, saved as edits/NAME.")
