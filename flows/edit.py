@@ -56,15 +56,15 @@ def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, 
 
 @flow(name="edit", flow_run_name="edit {wanted.name}")
 def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
-    """Edit images of the generator, or files that are inverted first.
+    """Edit images of the generator. Image files are inverted first.
 
     Args:
         root: Root of a mined run, any fsspec URL.
-        wanted: Which images, and what is asked of them.
-        replace: Take the name from another edit, instead of refusing.
+        wanted: The images, and how to change them.
+        replace: Replace another result of the same name. Otherwise the run fails.
 
     Raises:
-        UserError: Something that was asked for is not to be had; nothing has been written then.
+        UserError: The settings do not fit the run. Nothing has been written then.
     """
     plan, others = plan_edit(root, wanted, replace)
     assert plan.images is not None
@@ -83,7 +83,7 @@ def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
         words = ", then ".join(f"{word} {value}" for word, value in wanted.edits)
         knobs = ("rest", "near", "steps", "rate", "batch", "seed")
         settings = (("edits", words), *((name, f"{getattr(wanted, name):g}") for name in knobs))
-        story = Story("edit", plan.steering.recipe.name, f"Asked for: {words}.", settings)
+        story = Story("edit", plan.steering.recipe.name, f"Edit: {words}.", settings)
         named = clusters_of(wish.edits) or None
         stages.append(write_page(place, mark, where, story, plan.steering.models, named, wish, others, device))
         seal_guided(place, where)

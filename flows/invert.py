@@ -1,4 +1,4 @@
-"""The flows `invert` and `table`: images into latents, guided by the matches of a run."""
+"""The flows `invert` and `table`: latents of images, guided by the matches of a run."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ def plan_inversion(root: str, wanted: Inversion, replace: bool = False) -> Plan:
     require_clusters(steering, wanted.clusters or ())
     _require_reconstruction(steering, wanted)
     if wanted.beta > 0 and not len(_pairs(steering, wanted)):
-        raise UserError("no buddies are left to guide; lower --above, name other clusters or models, or set --beta 0")
+        raise UserError("no buddies are left to guide; lower --above, name other concepts or models, or set --beta 0")
     require_space(generator, wanted.space)
     require_class(generator, wanted.file_class)
     images, classes = None, None
@@ -130,11 +130,11 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
 
     Args:
         root: Root of a mined run, any fsspec URL.
-        wanted: Which images, and how their latents are searched.
-        replace: Take the name from another search, instead of refusing.
+        wanted: The images, and how their latents are searched.
+        replace: Replace another result of the same name. Otherwise the run fails.
 
     Raises:
-        UserError: Something that was asked for is not to be had; nothing has been written then.
+        UserError: The settings do not fit the run. Nothing has been written then.
     """
     plan = plan_inversion(root, wanted, replace)
     models = wanted.models if wanted.models is not None else plan.steering.models
@@ -171,12 +171,12 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
 
 @flow(name="table", flow_run_name="table {wanted.name}")
 def table(root: str, wanted: Table, replace: bool = False) -> Guided:
-    """Table 1 of the paper on the models of a run.
+    """Make Table 1 of the paper on the models of a run.
 
     Args:
         root: Root of a mined run, any fsspec URL.
-        wanted: Which images, and among which coefficients the best are chosen.
-        replace: Take the name from another search, instead of refusing.
+        wanted: The images, and the coefficients to choose from.
+        replace: Replace another result of the same name. Otherwise the run fails.
 
     Raises:
         UserError: As :func:`invert`.
@@ -335,9 +335,9 @@ def _require_reconstruction(steering: Steering, wanted: Inversion) -> None:
 def _lede(label: str, wanted: Inversion, pairs: int) -> str:
     concepts = "" if wanted.clusters is None else f" of concept {', '.join(map(str, wanted.clusters))}"
     if wanted.high is not None:
-        return f"Asked for nothing but the units{concepts} high inside {wanted.high}."
+        return f"The only aim: units{concepts} high inside {wanted.high}."
     if label == "none":
-        return "Found by reconstruction alone, with no matches to guide."
+        return "Reconstruction alone, without guidance by matches."
     return f"Guided by {pairs:,} pairs of buddies{concepts} with {label if label != 'all' else 'all models'}."
 
 

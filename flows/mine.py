@@ -82,16 +82,16 @@ class Mined:
 
 @flow(name="mine", flow_run_name="mine {recipe.name}", validate_parameters=True)
 def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, changes: tuple[str, ...] = ()) -> Mined:
-    """Mine the dictionary of a recipe, going on wherever an earlier run stopped.
+    """Mine the dictionary of a recipe. Resumes a run that stopped.
 
     Args:
-        recipe: What to mine: the path of a recipe file where the run works, or a whole recipe.
-        replace: Rebuild what another recipe made under the same root, instead of refusing.
-        root: Where the artifacts go, any fsspec URL; left out: where the recipe says.
-        changes: Changes of the recipe like `images.count=64`, as `rosetta mine --set` takes them.
+        recipe: A recipe, or the path of a recipe file on the machine of the run.
+        replace: Rebuild what another recipe made under the same root. Otherwise the run fails.
+        root: Where the artifacts go, any fsspec URL. Default: the root in the recipe.
+        changes: Changes to the recipe, for example `images.count=64`, as in `rosetta mine --set`.
 
     Raises:
-        UserError: Something that the recipe names is not right; nothing has been changed then.
+        UserError: The recipe cannot be mined. Nothing has been changed then.
     """
     wanted = recipe_of(recipe, root, changes)
     plan = prepare(wanted, replace)

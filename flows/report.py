@@ -1,4 +1,4 @@
-"""The page of a run that is there, written anew from its stores: no weights are needed."""
+"""The flow `report`: rebuild the page of a finished run from its stores. No weights are needed."""
 
 from prefect import flow
 
@@ -22,18 +22,18 @@ def prepared(root: str) -> Survey:
     Raises
     ------
     UserError
-        There is no run, or it is not mined and judged to its end.
+        There is no run, or it is not finished.
     """
     plan = judge.prepared(root)
     table = TRUST.path()
     if not plan.root.exists(table):
-        raise UserError(f"{plan.root.shown} is not judged ({table} is not there); run rosetta trust on it first")
+        raise UserError(f"{plan.root.shown} has no trust tests ({table} is missing); run rosetta trust on it first")
     return plan
 
 
 @flow(name="report", flow_run_name="report {recipe.name}", validate_parameters=True)
 def report(recipe: Recipe) -> tuple[Stage, ...]:
-    """Write the page anew, and before it those tables of units and concepts that are not there."""
+    """Rebuild the page of a run, after any table of units or concepts that is missing."""
     plan = survey_root(Root(recipe.root), recipe)
     plan.root.require_writable()
     with holding(plan.root):

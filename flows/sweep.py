@@ -18,11 +18,11 @@ from storage.filesystem.root import Root
 from tasks.stage.progress import log
 
 SHARED = "_shared"
-"""Where the runs of one recipe over many models keep what all of them have; no model can have this name."""
+"""Where the runs of one recipe over many models keep what they share; no model can have this name."""
 
 
 class SweepError(Exception):
-    """Not all runs of a sweep came to their end; a line for each that did not."""
+    """Some runs of a sweep failed; one line for each."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Planned:
     name: str
     """Of its recipe, or of the file where that cannot be read."""
     recipe: Recipe | UserError
-    """What is wrong, where it cannot be run."""
+    """The recipe, or why it cannot be run."""
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What became of one run of a sweep."""
+    """The outcome of one run of a sweep."""
 
     name: str
     mined: Mined | None
@@ -53,23 +53,23 @@ def sweep(
     changes: tuple[str, ...] = (),
     replace: bool = False,
 ) -> list[Swept]:
-    """Mine recipes one after the other; one that fails does not keep the others from being mined.
+    """Mine recipes one after the other. If one fails, the others are still mined.
 
     Args:
-        recipes: A folder of recipe files, a glob, or one recipe file, where the run works.
-        models: With one recipe file: run it once for each of these, with that model beside its own. Such a run lies
-            under `<root>/<model>`, and what the runs have in common under `<root>/_shared`, where it is made once.
-        root: The one root of all runs: those of many recipes lie under `<root>/<name of the recipe>`. Left out: where
-            each recipe says.
-        changes: Changes of every recipe like `images.count=64`, as `rosetta mine --set` takes them.
-        replace: Rebuild what other recipes made under the same roots, instead of refusing.
+        recipes: A folder of recipe files, a glob, or one recipe file, on the machine of the run.
+        models: With one recipe file: run it once for each of these models, added to the recipe's own. Each run goes to
+            `<root>/<model>`. What the runs share goes to `<root>/_shared` and is made once.
+        root: One root for all runs. Each recipe goes to `<root>/<name of the recipe>`. Default: the root in each
+            recipe.
+        changes: Changes to every recipe, for example `images.count=64`, as in `rosetta mine --set`.
+        replace: Rebuild what other recipes made under the same roots. Otherwise such runs are refused.
 
     Raises:
-        UserError: There is no recipe.
-        SweepError: Some runs failed; a line for each. All others are mined.
+        UserError: No recipe was found.
+        SweepError: Some runs failed; one line for each. All others are mined.
     """
     done = [_swept(planned, replace) for planned in plan_sweep(recipes, models, root, changes)]
-    rows = "\n".join(f"| {run.name} | {_told(run)} |" for run in done)
+    rows = "\n".join(f"| {run.name} | {_outcome(run)} |" for run in done)
     create_markdown_artifact(f"| run | |\n|---|---|\n{rows}\n", key=key_of("sweep", recipes))
     failed = [f"{run.name}: {run.reason}" for run in done if run.mined is None]
     if failed:
@@ -80,18 +80,18 @@ def sweep(
 def plan_sweep(
     recipes: str, models: Sequence[ModelSpec] = (), root: str | None = None, changes: Sequence[str] = ()
 ) -> list[Planned]:
-    """The runs of a sweep; nothing is written.
+    """The runs of a sweep. Writes nothing.
 
     Raises
     ------
     UserError
-        There is no recipe, or more than one where models are given.
+        No recipe was found, or more than one although models are given.
     """
     files = _files(recipes)
     if not models:
         return _apart([_planned(file.stem, _read(file, root, changes)) for file in files])
     if len(files) > 1:
-        raise UserError(f"sweep: models go with one recipe, and {recipes!r} are {len(files)}; name one file")
+        raise UserError(f"sweep: models need one recipe, but {recipes!r} has {len(files)}; name one file")
     return _apart([_planned(spec.name, _beside(files[0], spec, root, changes)) for spec in models])
 
 
@@ -99,11 +99,11 @@ def _files(recipes: str) -> list[Path]:
     pattern = f"{recipes}/*.toml" if Path(recipes).is_dir() else recipes
     if files := sorted(Path(str(name)) for name in LocalFileSystem().glob(pattern)):
         return files
-    raise UserError(f"sweep: there is no recipe at {recipes!r}; give a folder with .toml files, a glob, or a file")
+    raise UserError(f"sweep: no recipe found at {recipes!r}; name a folder with .toml files, a glob, or a file")
 
 
 def _read(file: Path, root: str | None, changes: Sequence[str]) -> Recipe | UserError:
-    """A recipe with a place of its own under the one root."""
+    """A recipe with its own folder under the one root."""
     try:
         recipe = read_recipe(file, None, changes)
         return recipe if root is None else read_recipe(file, _under(root, recipe.name), changes)
@@ -112,12 +112,12 @@ def _read(file: Path, root: str | None, changes: Sequence[str]) -> Recipe | User
 
 
 def _beside(file: Path, spec: ModelSpec, root: str | None, changes: Sequence[str]) -> Recipe | UserError:
-    """A recipe with one model more, and a place of its own.
+    """A recipe with one model more and its own folder.
 
     Raises
     ------
     UserError
-        The file is no recipe, whatever models go with it.
+        The file is not a recipe, whichever model is added.
     """
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -143,17 +143,17 @@ def _planned(name: str, recipe: Recipe | UserError) -> Planned:
 
 
 def _apart(planned: list[Planned]) -> list[Planned]:
-    """The same, where no two runs lie in one place: the second would be refused, or take the place of the first."""
+    """The same runs; where two have the same root, the second is an error, as it would overwrite the first."""
     taken: dict[str, str] = {}
     apart = []
     for run in planned:
         if isinstance(run.recipe, Recipe):
-            place = Root(run.recipe.root).absolute.url
-            if place in taken:
-                error = f"root {run.recipe.root} is that of {taken[place]} too; give each recipe a root and a name"
+            root = Root(run.recipe.root).absolute.url
+            if root in taken:
+                error = f"root {run.recipe.root} is also the root of {taken[root]}; give each its own root"
                 apart.append(Planned(run.name, UserError(error)))
                 continue
-            taken[place] = run.name
+            taken[root] = run.name
         apart.append(run)
     return apart
 
@@ -163,15 +163,16 @@ def _swept(planned: Planned, replace: bool) -> Swept:
         swept = Swept(planned.name, None, str(planned.recipe))
     else:
         state = mine(planned.recipe, replace, return_state=True)
-        found = state.result(raise_on_failure=False)
-        if isinstance(found, Mined):
-            return Swept(planned.name, found)
-        swept = Swept(planned.name, None, str(found) if isinstance(found, UserError) else state.message or str(found))
+        result = state.result(raise_on_failure=False)
+        if isinstance(result, Mined):
+            return Swept(planned.name, result)
+        reason = str(result) if isinstance(result, UserError) else state.message or str(result)
+        swept = Swept(planned.name, None, reason)
     log.error("sweep: %s failed: %s", swept.name, swept.reason)
     return swept
 
 
-def _told(run: Swept) -> str:
+def _outcome(run: Swept) -> str:
     if run.mined is None:
         return f"**failed**: {run.reason}"
     return f"{run.mined.told}, {run.mined.root}"

@@ -1,4 +1,4 @@
-"""Which matches mean something: the stages of the flow `mine`, and a flow of their own over a run that is there."""
+"""The flow `trust`: test every match of a finished run, and rebuild the dictionary."""
 
 from collections.abc import Sequence
 
@@ -24,22 +24,20 @@ def prepared(root: str, changes: Sequence[str] = ()) -> Survey:
     Raises
     ------
     UserError
-        There is no run, it is not mined to its end, or more than how it is judged is to be changed.
+        There is no run, it is not finished, or a change is about anything but `trust`.
     """
     place = Root(root)
     require_run(place)
     for change in changes:
         if not change.startswith("trust."):
             raise UserError(
-                f"--set {change!r}: only trust.… can be changed of a mined run; mine it anew for anything else"
+                f"--set {change!r}: only keys of trust can change in a mined run; run rosetta mine for any other"
             )
     text = place.read_bytes(provenance.RECIPE).decode("utf-8", errors="replace")
     recipe = parse_recipe(text, f"{place.shown}/{provenance.RECIPE}", root, changes)
     missing = [entry.artifact for entry in artifacts(place) if entry.state != "complete" and _needed(entry.artifact)]
     if missing:
-        raise UserError(
-            f"{place.shown} is not mined to its end ({missing[0]} is not complete); run rosetta mine on it first"
-        )
+        raise UserError(f"{place.shown} is not finished ({missing[0]} is incomplete); run rosetta mine on it first")
     return survey_root(place, recipe)
 
 
@@ -49,7 +47,7 @@ def _needed(artifact: str) -> bool:
 
 @flow(name="trust", flow_run_name="trust {recipe.name}", validate_parameters=True)
 def trust(recipe: Recipe) -> tuple[Stage, ...]:
-    """Judge every match of a mined run, and write the dictionary and its page anew."""
+    """Test every match of a mined run, and rebuild the dictionary and its page."""
     plan = survey_root(Root(recipe.root), recipe)
     plan.root.require_writable()
     with holding(plan.root):

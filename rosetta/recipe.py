@@ -67,7 +67,7 @@ def _valid_cluster(text: str) -> str:
 
 def _valid_sha256(text: str) -> str:
     if not _SHA256.fullmatch(text):
-        raise ValueError(f"{text!r} is no SHA-256; give the 64 lower-case hexadecimal digits that sha256sum prints")
+        raise ValueError(f"{text!r} is not a SHA-256; give the 64 lower-case hexadecimal digits that sha256sum prints")
     return text
 
 
@@ -118,59 +118,59 @@ Place = Annotated[str, AfterValidator(_valid_url)]
 
 
 class Images(Strict):
-    """Which images a run is about."""
+    """The images of a run."""
 
     # `from` is a word of Python's: engines that hand a recipe on as plain data call it by its field's name.
     model_config = ConfigDict(populate_by_name=True)
 
-    count: int | None = Field(None, ge=1, description="How many; left out: 512 from a generator, all of a source.")
-    seed: int = Field(0, ge=0, description="Seed of a generator's latents, and of the order that a source is drawn in.")
+    count: int | None = Field(None, ge=1, description="Images to take. Default: 512 of a generator, all of a source.")
+    seed: int = Field(0, ge=0, description="Seed of a generator's latents, or of the order of a source.")
     source: Place | None = Field(
-        None, description="Glob or folder of image files, any fsspec URL, instead of a generator."
+        None, description="Folder or glob of image files, any fsspec URL. Replaces a generator."
     )
-    size: int = Field(256, ge=1, le=4096, description="Side of the square that a source's images are cropped to.")
+    size: int = Field(256, ge=1, le=4096, description="Side in pixels of the square that source images are cropped to.")
     order: Literal["drawn", "listed"] = Field(
         "drawn",
-        description="Of a source's images: drawn by seed, evenly from every folder, or as listed, for a film's frames.",
+        description="Order of source images: drawn by seed, evenly from every folder, or as listed, for a film.",
     )
-    skip_bad: bool = Field(False, description="Leave out files of a source that cannot be read as images.")
+    skip_bad: bool = Field(False, description="Leave out source files that are not readable images.")
     background: Annotated[str, AfterValidator(_valid_colour)] = Field(
-        "white", description="Colour that transparent images of a source are shown over: a name or '#rrggbb'."
+        "white", description="Colour behind transparent source images: a name or '#rrggbb'."
     )
     range: Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_valid_range)] | None = Field(
-        None, description="Black and white of a source's images of more than 8 bits; left out: as the file says."
+        None, description="Values of black and white in source images of more than 8 bits. Default: from the file."
     )
     max_pixels: int = Field(
-        MAX_PIXELS, ge=1, description="Most pixels of an image of a source; larger ones are refused before decoding."
+        MAX_PIXELS, ge=1, description="Largest number of pixels in a source image. Larger ones are refused undecoded."
     )
     from_: str | None = Field(
         None,
         alias="from",
         min_length=1,
-        description="Root whose images, activation stores and profiles are used in place; what it lacks is made there.",
+        description="Root whose images, activations and profiles this run shares. What is missing there is made there.",
     )
 
 
 class Condition(Strict):
-    """What a model is told beside its input; each family takes some of this and refuses the rest."""
+    """Conditioning of a model. Each family takes some of these fields and refuses the others."""
 
     classes: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, min_length=1, description="Classes of a generator's images, in turn; left out: drawn for each image."
+        None, min_length=1, description="Classes of a generator's images, in turn. Default: drawn at random."
     )
     truncation: float | None = Field(
-        None, gt=0, le=1, description="ψ: less variety for more fidelity; left out: 1, all of the variety."
+        None, gt=0, le=1, description="Truncation ψ, less variety for more fidelity. Default: 1, full variety."
     )
     bound: float | None = Field(
-        None, gt=0, le=10, description="Latents are normal, truncated at so many standard deviations."
+        None, gt=0, le=10, description="Number of standard deviations at which the normal latents are truncated."
     )
-    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps of a diffusion model; left out: 50.")
+    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps of a diffusion model. Default: 50.")
     guidance: float | None = Field(
-        None, ge=1, le=100, description="Classifier-free guidance of a diffusion model; left out: 1, none."
+        None, ge=1, le=100, description="Classifier-free guidance of a diffusion model. Default: 1, none."
     )
     timestep: int | None = Field(
         None,
         ge=0,
-        description="A diffusion model then makes no images, but looks once at each, noised to this step of training.",
+        description="Makes a diffusion model discriminative: it sees each image once, noised to this training step.",
     )
 
     @property
@@ -190,26 +190,26 @@ class ModelSpec(Strict):
     )
     sha256: Annotated[str, AfterValidator(_valid_sha256)] | None = Field(
         None,
-        description="SHA-256 that the weights must have: of the file, of what sha256sum prints of a folder's files, or "
-        "of the tensors where a library loads them.",
+        description="Required SHA-256 of the weights: of the file, of the output of sha256sum for the files "
+        "of a folder, or of the tensors that a library loads.",
     )
-    layers: tuple[str, ...] | None = Field(None, description="Globs over module paths; left out: the family's default.")
+    layers: tuple[str, ...] | None = Field(None, description="Globs over module paths. Default: those of the family.")
     match: Literal["name", "order"] = Field(
         "name",
-        description="How a state dict's tensors find their places: by name, or by order where every shape agrees.",
+        description="How the tensors of a state dict are assigned: by name, or by order if every shape agrees.",
     )
     mean: Colours | None = Field(
-        None, description="Subtracted from red, green and blue, on the scale 0 to 1; left out: the family's."
+        None, description="Mean of red, green and blue, from 0 to 1, to subtract. Default: that of the family."
     )
-    std: Deviations | None = Field(None, description="Then divided by; left out: the family's.")
+    std: Deviations | None = Field(None, description="Standard deviation to divide by. Default: that of the family.")
     interpolation: Literal["bicubic", "bilinear", "nearest"] | None = Field(
-        None, description="How images are resized for the model; left out: the family's."
+        None, description="Interpolation of images to the size of the model. Default: that of the family."
     )
     size: Size | None = Field(
-        None, description="Side in pixels, or [height, width], that the model sees; left out: the family's."
+        None, description="Size of the model's images: side in pixels, or [height, width]. Default: that of the family."
     )
-    condition: Condition = Field(Condition(), description="What the model is told beside its input.")
-    control: bool = Field(False, description="An untrained or hand-made reference: matched, never asked for a buddy.")
+    condition: Condition = Field(Condition(), description="Conditioning: classes, truncation and the like.")
+    control: bool = Field(False, description="A reference model. It is matched, but no Rosetta neuron needs it.")
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -227,45 +227,45 @@ class Matching(Strict):
     )
     correlation: Literal["pearson", "spearman"] = Field("pearson", description="Of the values, or of their ranks.")
     keep: Literal["matrix", "neighbours"] = Field(
-        "matrix", description="What is stored of a pair: every correlation, or each unit's nearest neighbours."
+        "matrix", description="What a pair stores: every correlation, or the nearest neighbours of each unit."
     )
-    keep_neighbours: int = Field(32, ge=32, description="How many neighbours are stored where keep is 'neighbours'.")
+    keep_neighbours: int = Field(32, ge=32, description="Number of neighbours to store with keep = 'neighbours'.")
 
     @model_validator(mode="after")
     def _keeps_what_it_needs(self) -> "Matching":
         if self.keep == "neighbours" and self.keep_neighbours < self.neighbours:
             raise ValueError(
-                f"keep_neighbours = {self.keep_neighbours} stores fewer than neighbours = {self.neighbours} asks for;"
+                f"keep_neighbours = {self.keep_neighbours} stores fewer than neighbours = {self.neighbours} needs;"
                 f" set it to {self.neighbours} or more"
             )
         return self
 
 
 class Trust(Strict):
-    """What a match must show to be trusted."""
+    """What a match must pass to be trusted."""
 
     q: float = Field(0.05, gt=0, le=1, description="Highest false discovery rate.")
-    partial: float = Field(0.1, ge=-1, lt=1, description="The partial correlation given the pixels must lie above.")
+    partial: float = Field(0.1, ge=-1, lt=1, description="Lower bound of the partial correlation, given the pixels.")
 
 
 class Compute(Strict):
-    """Where and within which bounds the run computes."""
+    """Devices, memory and workers of a run."""
 
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."
     )
-    memory: Annotated[str, AfterValidator(_valid_size)] = Field("2 GiB", description="Working set of one worker.")
+    memory: Annotated[str, AfterValidator(_valid_size)] = Field("2 GiB", description="Working memory of one worker.")
     cluster: Annotated[str, AfterValidator(_valid_cluster)] = Field(
         "threads",
         description="`threads` of this process, `local` processes, or a Dask scheduler's address, `tcp://host:8786`.",
     )
     workers: int | None = Field(
-        None, ge=1, le=4096, description="Processes where cluster is 'local'; left out: one for each core."
+        None, ge=1, le=4096, description="Number of processes with cluster = 'local'. Default: one per core."
     )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
-        "float32", description="What correlations are multiplied in; sums are float64 in any case."
+        "float32", description="Precision of the products in correlations. Sums are always float64."
     )
-    dtype: Literal["float16", "float32"] = Field("float16", description="How activations are stored.")
+    dtype: Literal["float16", "float32"] = Field("float16", description="Type of the stored activations.")
     chunk_mib: int = Field(
         16, ge=1, le=1024, description="Size of a chunk of the largest layer, in MiB, before compression."
     )
@@ -291,9 +291,9 @@ class Recipe(Strict):
     def _models_make_a_run(self) -> "Recipe":
         twice = [name for name, count in Counter(spec.name for spec in self.models).items() if count > 1]
         if twice:
-            raise ValueError(f"two models are called {twice[0]!r}; give each model a name of its own")
+            raise ValueError(f"two models are called {twice[0]!r}; give each model its own name")
         if sum(not spec.control for spec in self.models) < 2:
-            raise ValueError("a run matches at least two models that are no controls; add a [[models]] table")
+            raise ValueError("a run needs at least two models that are not controls; add a [[models]] table")
         return self
 
     def pairs(self, anchor: str) -> tuple[tuple[str, str], ...]:
@@ -334,7 +334,7 @@ def read_recipe(path: str | Path, root: str | None = None, changes: Sequence[str
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(
-            f"recipe {path}: {reason}; give the path of a recipe, deployments/recipes/faces.toml say"
+            f"recipe {path}: {reason}; give the path of a recipe, for example deployments/recipes/faces.toml"
         ) from None
     return parse_recipe(text, str(path), root, changes)
 

@@ -28,13 +28,14 @@ def validated(kind: type[S], data: Mapping[str, Any], origin: str) -> S:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_explain(error, data, kind)}") from None
+        raise UserError(f"{origin}: {explain(error, data, kind)}") from None
 
 
-def _explain(error: ValidationError, data: Mapping[str, Any], kind: type[Strict]) -> str:
+def explain(error: ValidationError, data: Mapping[str, Any], kind: type[Strict] = Strict) -> str:
+    """The first thing wrong with some data, in one line."""
     first = error.errors(include_url=False)[0]
     location = first["loc"]
-    key = ".".join(_readable(location, data))
+    key = ".".join(_readable(location, data, kind))
     if first["type"] == "extra_forbidden":
         return f"unknown key {key!r}{nearest(str(location[-1]), _known_keys(location, kind))}"
     if first["type"] == "missing" and isinstance(location[-1], int):
@@ -56,9 +57,11 @@ def _list(values: Sequence[Any]) -> list[Any]:
     return list(values)  # a recipe has lists, settings keep tuples
 
 
-def _readable(location: tuple[int | str, ...], data: Mapping[str, Any]) -> list[str]:
-    """`models.2.layers` as `models.lite0.layers` where that entry has a name."""
+def _readable(location: tuple[int | str, ...], data: Mapping[str, Any], kind: type[Strict]) -> list[str]:
+    """`models.2.layers` as `models.lite0.layers` where that entry has a name; a field by its alias."""
     parts = [str(part) for part in location]
+    if parts and (field := kind.model_fields.get(parts[0])) is not None:
+        parts[0] = field.serialization_alias or parts[0]
     if len(location) > 1 and isinstance(location[1], int):
         entries = data.get(str(location[0]))
         entry = entries[location[1]] if isinstance(entries, list | tuple) else None
@@ -73,7 +76,7 @@ def _known_keys(location: tuple[int | str, ...], kind: type[Strict]) -> list[str
     for part in location[:-1]:
         if isinstance(part, str) and part in table.model_fields:
             table = _table(table.model_fields[part].annotation) or table
-    return [field.alias or name for name, field in table.model_fields.items()]
+    return [field.serialization_alias or name for name, field in table.model_fields.items()]
 
 
 def _table(annotation: Any) -> type[Strict] | None:

@@ -1,4 +1,4 @@
-"""What the command shows while it works: bars on a terminal, plain lines elsewhere, nothing of other programs."""
+"""Progress of the command: bars on a terminal, plain lines elsewhere, nothing from other programs."""
 
 import logging
 import sys
@@ -41,9 +41,9 @@ def narrated() -> Iterator[None]:
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Keep the log to itself for as long as this lasts: of checks that are made again with someone listening."""
+    """Silence the log for as long as this lasts, for checks that run a second time with the log on."""
     level = log.level
-    log.setLevel(logging.CRITICAL + 1)  # of its children, too, which a disabled logger would let speak
+    log.setLevel(logging.CRITICAL + 1)  # also silences its children, which disabling the logger would not
     try:
         yield
     finally:

@@ -5,9 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-Json = Annotated[
-    bool, Parameter("--json", negative="", help="Print one JSON object on standard output and nothing else.")
-]
+Json = Annotated[bool, Parameter("--json", help="Print one JSON object on standard output and nothing else.")]
 
 
 def print_json(data: Any) -> None:

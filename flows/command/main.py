@@ -2,26 +2,31 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts import ValidationError as RefusedValue
+from pydantic import ValidationError
 
-from flows.command import guided as guided_command
-from flows.command import upkeep as upkeep_command
+from flows.command import upkeep
 from flows.command.json_output import Json, print_json
-from flows.command.quiet import quiet_prefect
 from flows.command.report import report
+from flows.command.running import quiet_prefect, start_server, under_way
 from flows.command.zoo import zoo
 from rosetta.errors import UserError
+from rosetta.strict import explain
 
 app = App(
     name="rosetta",
-    help="Mine the units that vision models share, and look at them.",
-    version_flags=[],
-    default_parameter=Parameter(show_default=False),
+    help="Mine the units that vision models share, and explore them.",
+    version=lambda: version("rosetta-mine"),
+    default_parameter=Parameter(show_default=False, negative=""),
 )
+Changes = Annotated[tuple[str, ...], Parameter("--set")]
+_RENAMED = {"--clusters": "--concepts"}
+"""Options of earlier versions, which this one still accepts."""
 
 
 @app.command
@@ -30,125 +35,119 @@ def mine(
     /,
     *,
     root: str | None = None,
-    changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
-    replace: Annotated[bool, Parameter(negative="")] = False,
-    mend: Annotated[bool, Parameter(negative="")] = False,
-    plan: Annotated[bool, Parameter(negative="")] = False,
+    changes: Changes = (),
+    replace: bool = False,
+    mend: bool = False,
+    plan: bool = False,
     as_json: Json = False,
 ) -> None:
-    """Mine a recipe: dump, correlate, match, cluster, draw. Goes on where an earlier run stopped.
+    """Mine a recipe: dump, correlate, match, test, and write the dictionary. Resumes a run that stopped.
 
     Parameters
     ----------
     recipe
-        A recipe, deployments/recipes/faces.toml say.
+        A recipe file, for example deployments/recipes/faces.toml.
     root
-        Where the artifacts go, any fsspec URL, instead of the recipe's root.
+        Where the artifacts go, any fsspec URL. Default: the root in the recipe.
     changes
-        Change the recipe, like images.count=64. May be repeated.
+        Change the recipe, for example images.count=64. May be repeated.
     replace
         Rebuild what another recipe made under the same root.
     mend
-        Read the whole run first, as `rosetta check` does, and make just what is damaged again.
+        First read the whole run, as `rosetta check` does, and rebuild only what is damaged.
     plan
-        Only say what it would take: bytes stored and read, operations, peak memory. Weights may be missing.
+        Print what the run would take: bytes stored and read, operations, peak memory. Needs no weights, writes nothing.
     """
     from rosetta.recipe import read_recipe
 
-    wanted = read_recipe(recipe, root, changes)
+    settings = read_recipe(recipe, root, changes)
     quiet_prefect()
     if plan:
         from flows.plan.forecast import forecast
         from flows.plan.gather import survey
 
-        planned = forecast(survey(wanted, plan_only=True))
+        planned = forecast(survey(settings, plan_only=True))
         if as_json:
             print_json(planned.as_dict())
         else:
             planned.print()
         return
-    from flows.reporting.embedded_server import EmbeddedServer
     from storage.artifacts.provenance import ended_with
 
-    # Started first, it comes up beside imports and checks. Where a run with this very recipe has come to its end there
-    # is most often nothing left to do, and it waits.
-    server = None if ended_with(wanted) and not mend else EmbeddedServer.unless_configured()
-    from flows.command.console import narrated, unheard
+    # Where a run with this very recipe is complete there is most often nothing left to do, and no server is needed.
+    server = None if ended_with(settings) and not mend else start_server()
+    from flows.command.console import unheard
     from flows.locking import mend_root
     from flows.mine import finished
     from flows.mine import mine as mine_flow
     from flows.plan.checks import prepare
 
-    mended = mend_root(wanted.root) if mend else []
-    # What is wrong, or that nothing is left to do, is said without waiting for a server.
+    mended = mend_root(settings.root) if mend else []
+    # Bad input is reported, or that nothing is left to do, without waiting for the server.
     with unheard():
-        mined = finished(prepare(wanted, replace))
+        mined = finished(prepare(settings, replace))
     if mined is None:
-        server = server or EmbeddedServer.unless_configured()
-        with narrated(), server.in_use() if server else nullcontext():
-            mined = mine_flow(wanted, replace)
+        with under_way(server or start_server()):
+            mined = mine_flow(settings, replace)
     if as_json:
         print_json({**mined.as_dict(), "mended": [finding.as_dict() for finding in mended]})
         return
     for finding in mended:
-        again = f"; give the same {finding.again} again, which makes just that" if finding.again else ""
+        again = f"; run {finding.again} again to rebuild it" if finding.again else ""
         print(f"{'Removed' if again else 'Mended'} {finding.shown}: {finding.problem}{again}")
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
     print(mined.told)
     for note in mined.notes:
         print(f"Note: {note}")
-    print(f"Look at {mined.root}/report/index.html")
+    print(f"Report: {mined.root}/report/index.html")
 
 
 @app.command
-def trust(
-    root: str, /, *, changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (), as_json: Json = False
-) -> None:
-    """Judge every match of a mined run: chance, halves, position, pixels, controls; then the dictionary and the page.
+def trust(root: str, /, *, changes: Changes = (), as_json: Json = False) -> None:
+    """Test every match of a mined run, then rebuild the dictionary and its page.
+
+    The tests are chance, replication on halves of the images, position, pixels, and controls.
 
     Parameters
     ----------
     root
-        The root of a run, any fsspec URL.
+        Root of a run, any fsspec URL.
     changes
-        Change what a trusted match must show, like trust.q=0.01. May be repeated.
+        Change what a trusted match must pass, for example trust.q=0.01. May be repeated.
     """
-    from flows.reporting.embedded_server import EmbeddedServer
-
-    quiet_prefect()
-    server = EmbeddedServer.unless_configured()
-    from flows.command.console import narrated
+    server = start_server()
     from flows.trust import prepared
     from flows.trust import trust as trust_flow
     from tasks.trust.summary import survivors
 
     plan = prepared(root, changes)
-    with narrated(), server.in_use() if server else nullcontext():
+    with under_way(server):
         trust_flow(plan.recipe)
-    found = survivors(plan.root, plan.anchor)
+    survived = survivors(plan.root, plan.anchor)
     if as_json:
-        print_json(found.as_dict())
+        print_json(survived.as_dict())
         return
-    found.print()
+    survived.print()
 
 
 app.command(zoo)
-app.command(guided_command.invert)
-app.command(guided_command.edit)
+# Their settings import torch, which no other command should wait for.
+app.command("flows.command.guided:invert", help="Find the latents of images, guided by the matches of a run.")
+app.command("flows.command.guided:edit", help="Edit images by changing the activation maps of their Rosetta neurons.")
 app.command(report)
 
 
 @app.command
-def check(root: str, /, *, images: Annotated[bool, Parameter(negative="")] = False, as_json: Json = False) -> None:
-    """Read every chunk and every table of a run and name what is damaged or missing.
+def check(root: str, /, *, images: bool = False, as_json: Json = False) -> None:
+    """Read every chunk and every table of a run, and list what is damaged or missing.
 
     Parameters
     ----------
     root
-        The root of a run, any fsspec URL.
+        Root of a run, any fsspec URL.
     images
-        Read the image files of its source, too, and name those that are not what was mined.
+        Also read the source images, and list those that changed since they were mined.
     """
     from storage.filesystem.root import Root
     from storage.upkeep.check import check_root
@@ -164,51 +163,77 @@ def check(root: str, /, *, images: Annotated[bool, Parameter(negative="")] = Fal
         for finding in findings:
             print(f"{finding.shown}: {finding.problem}")
         if not findings:
-            print("Everything is whole.")
+            print("No damage found.")
     if findings:
         sys.exit(2)
 
 
-app.command(upkeep_command.status)
-app.command(upkeep_command.prune)
+app.command(upkeep.status)
+app.command(upkeep.prune)
 
 
 @app.command
 def bench() -> None:
-    """Run the benchmarks on this machine and write runs/bench/bench.json. Needs a checkout, as `make bench` does."""
+    """Run the benchmarks on this machine and write runs/bench/bench.json. Needs a clone of the repository."""
     import subprocess
 
-    script = Path(__file__).resolve().parent.parent / "tests" / "benchmarks"
+    script = Path(__file__).resolve().parents[2] / "tests" / "benchmarks"
     if not script.exists():
-        raise UserError("the benchmarks are part of the checkout, not of the package; run this from a clone")
+        raise UserError("the benchmarks are not part of the installed package; run this command from a clone")
     sys.exit(subprocess.call([sys.executable, str(script)]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command: 0 when done, 2 with one line for what the user can mend, 1 for a fault of ours."""
+    """Run the command. Exit codes: 0 for success, 2 with one line for an error the user can fix, 1 for a bug."""
     try:
-        app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
+        words = _current(sys.argv[1:] if arguments is None else arguments)
+        app(words, print_error=False, exit_on_error=False, result_action="return_value")
     except UserError as error:
-        print(f"rosetta: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
     except CycloptsError as error:
-        print(f"rosetta: {' '.join(str(error).split())} (rosetta --help lists what there is)", file=sys.stderr)
-        sys.exit(2)
+        _refuse(_usage(error))
     except Exception as error:
         from flows.reporting.embedded_server import fault_of_server
         from storage.filesystem.s3 import fault_of_store
         from storage.upkeep.check import is_damage
 
-        told = fault_of_store(error) or fault_of_server(error)
-        if told is None and is_damage(error):
-            told = "what was written is damaged; rosetta check ROOT names it, rosetta mine with --mend makes it again"
-        if told is None:
+        reason = fault_of_store(error) or fault_of_server(error)
+        if reason is None and is_damage(error):
+            reason = "an artifact is damaged; rosetta check ROOT names it, rosetta mine RECIPE --mend rebuilds it"
+        if reason is None:
             raise
-        print(f"rosetta: {told}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(reason)
     except KeyboardInterrupt:
-        print("rosetta: stopped; the same command goes on from here", file=sys.stderr)
+        print("rosetta: stopped; run the same command again to resume", file=sys.stderr)
         sys.exit(130)
+
+
+def _refuse(reason: str) -> None:
+    print(f"rosetta: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _current(words: Sequence[str]) -> list[str]:
+    """A command line with options under their current names. A line on standard error names each that was renamed."""
+    current = []
+    renamed = set()
+    for word in words:
+        option, *value = word.split("=", 1)
+        if option in _RENAMED:
+            renamed.add(option)
+            option = _RENAMED[option]
+        current.append("=".join([option, *value]))
+    for option in sorted(renamed):
+        print(f"rosetta: {option} is now {_RENAMED[option]}; the old name will be removed", file=sys.stderr)
+    return current
+
+
+def _usage(error: CycloptsError) -> str:
+    """What is wrong with a command line. A setting's value is refused in the words of a recipe's."""
+    command = list(error.command_chain or ())
+    if isinstance(error, RefusedValue) and isinstance(error.__cause__, ValidationError) and error.argument:
+        return f"{' '.join(command)}: {explain(error.__cause__, {}, error.argument.hint)}"
+    return f"{' '.join(str(error).split())} ({' '.join(['rosetta', *command])} --help lists the options)"
 
 
 if __name__ == "__main__":

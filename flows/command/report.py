@@ -1,12 +1,9 @@
 """The command `rosetta report`."""
 
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from flows.command.json_output import Json, print_json
+from flows.command.running import start_server, under_way
 from rosetta.errors import UserError
 
 
@@ -19,46 +16,45 @@ def report(
     dictionary: int | None = None,
     concepts: str | None = None,
     count: int | None = None,
-    out: Annotated[Path | None, Parameter(negative="")] = None,
+    out: Path | None = None,
     as_json: Json = False,
 ) -> None:
-    """Write the page of a mined run anew, or a figure of it in print quality.
+    """Rebuild the page of a mined run, or draw a figure of it in print quality.
 
     Parameters
     ----------
     root
-        The root of a run, any fsspec URL.
+        Root of a run, any fsspec URL.
     figure
-        A concept by its number: its images under the maps of every model, as a figure.
+        Draw the concept with this number: its images under the maps of every model.
     images
-        How many images that figure shows; 6 by default.
+        Images in that figure. Default: 6.
     dictionary
-        An image by its number: concepts over it, as every model sees them, as a figure.
+        Draw the image with this number: concepts over it, as every model sees them.
     concepts
-        Which concepts that figure shows, 1,5,9 say.
+        Concepts in that figure, for example 1,5,9. Default: the strongest on the image.
     count
-        How many where none are named, the strongest on the image; 8 by default.
+        Number of strongest concepts in that figure. Default: 8.
     out
-        FILE.png or FILE.pdf; figures/ under the root by default.
+        FILE.png or FILE.pdf. Default: a file in figures/ under the root.
     """
-    wanted = {"--figure": figure, "--dictionary": dictionary}
-    if None not in wanted.values():
-        raise UserError("--figure and --dictionary are two figures; ask for one at a time")
-    for option, value, of in (
-        ("--images", images, "--figure"),
-        ("--concepts", concepts, "--dictionary"),
-        ("--count", count, "--dictionary"),
+    if figure is not None and dictionary is not None:
+        raise UserError("--figure and --dictionary are two figures; give one at a time")
+    for option, value, needed, chosen in (
+        ("--images", images, "--figure", figure),
+        ("--concepts", concepts, "--dictionary", dictionary),
+        ("--count", count, "--dictionary", dictionary),
     ):
-        if value is not None and wanted[of] is None:
-            raise UserError(f"{option} is about the figure that {of} asks for; give {of} too, or leave it out")
+        if value is not None and chosen is None:
+            raise UserError(f"{option} applies only to the figure of {needed}; add {needed} or leave {option} out")
     if concepts is not None and count is not None:
-        raise UserError("--concepts names them and --count has them chosen; give one of the two")
-    named = None if concepts is None else _numbers(concepts)
+        raise UserError("--concepts names the concepts and --count has them chosen; give one of the two")
     if figure is None and dictionary is None:
         if out is not None:
-            raise UserError("--out is where a figure goes and the page has its place; give --figure or --dictionary")
+            raise UserError("--out applies only to a figure; add --figure or --dictionary")
         path = _page(root)
     else:
+        named = None if concepts is None else _concept_ids(concepts)
         from storage import open_run
         from tasks.report.figures import write_concept_figure, write_dictionary_figure
 
@@ -70,30 +66,24 @@ def report(
             path = write_dictionary_figure(run, dictionary, named, 8 if count is None else count, out)
     if as_json:
         print_json({"root": root, "path": path})
-        return
-    print(f"Look at {path}")
+    else:
+        print(f"{'Report' if path.endswith('.html') else 'Figure'}: {path}")
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _concept_ids(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise UserError(f"--concepts {text!r}: these are no numbers of concepts; write them like 1,5,9") from None
+        raise UserError(f"--concepts {text!r} is not a list of concept ids; write them like 1,5,9") from None
 
 
 def _page(root: str) -> str:
-    from flows.command.quiet import quiet_prefect
-
-    quiet_prefect()
-    from flows.reporting.embedded_server import EmbeddedServer
-
-    server = EmbeddedServer.unless_configured()
-    from flows.command.console import narrated
+    server = start_server()
     from flows.report import prepared
-    from flows.report import report as flow
+    from flows.report import report as report_flow
     from tasks.report.page import PAGE
 
     plan = prepared(root)
-    with narrated(), server.in_use() if server else nullcontext():
-        flow(plan.recipe)
+    with under_way(server):
+        report_flow(plan.recipe)
     return f"{root}/{PAGE}"

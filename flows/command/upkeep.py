@@ -1,95 +1,79 @@
-"""The commands `rosetta status` and `rosetta prune`: what lies under a root, and what need not."""
+"""The commands `rosetta status` and `rosetta prune`: what lies under a root, and what can be removed."""
 
 import sys
-from typing import Annotated, Any
 
-from cyclopts import Parameter
+from dask.utils import format_bytes
 
 from flows.command.json_output import Json, print_json
 from flows.locking import holding
 
 
 def status(root: str, /, *, as_json: Json = False) -> None:
-    """Show what of a run is complete, under way or missing, from its stores alone.
+    """Show which artifacts of a run are complete, under way or missing. Reads the stores alone.
 
     Parameters
     ----------
     root
-        The root of a run, or one that runs share; any fsspec URL.
+        Root of a run, or of stores that runs share; any fsspec URL.
     """
     from storage.filesystem.root import Root
     from storage.upkeep.status import status as status_of
 
-    found = status_of(Root(root))
+    state = status_of(Root(root))
     if as_json:
-        print_json({**found.as_dict(), "root": root})
+        print_json({**state.as_dict(), "root": root})
         return
-    for entry in found.artifacts:
-        size = "" if entry.bytes is None else in_bytes(entry.bytes)
+    for entry in state.artifacts:
+        size = "" if entry.bytes is None else format_bytes(entry.bytes)
         notes = [*(["under way"] if entry.active else []), *([f"in {entry.shared}"] if entry.shared else [])]
         print(f"{entry.artifact:40} {entry.state:20} {size:>10} {', '.join(notes)}".rstrip())
-    if found.without_store:
-        print(f"Not dumped yet: {', '.join(found.without_store)}")
-    for user in found.users:
+    if state.without_store:
+        print(f"Not dumped yet: {', '.join(state.without_store)}")
+    for user in state.users:
         print(f"Shared by {user}")
-    if found.running:
-        print(f"Under way: {found.running}")
+    if state.running:
+        print(f"Under way: {state.running}")
 
 
-def prune(
-    root: str,
-    /,
-    *,
-    forget: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    yes: Annotated[bool, Parameter(negative="")] = False,
-    as_json: Json = False,
-) -> None:
-    """Show what lies under a root and belongs to no run any more, with its size; remove it with --yes.
+def prune(root: str, /, *, forget: tuple[str, ...] = (), yes: bool = False, as_json: Json = False) -> None:
+    """List what lies under a root and belongs to no run any more, with its size. Remove it with --yes.
 
     Parameters
     ----------
     root
-        The root of a run, or one that runs share; any fsspec URL.
+        Root of a run, or of stores that runs share; any fsspec URL.
     forget
-        Root of a run that is gone and counts no more among those that share this one. May be repeated.
+        Root of a run that no longer exists, whose stores here are released. May be repeated.
     yes
-        Remove it. On a terminal you are asked otherwise.
+        Remove it without asking. Otherwise the command asks, on a terminal only.
     """
     from storage.filesystem.root import Root
     from storage.upkeep.prune import find_leftovers, remove
 
     place = Root(root)
-    found = find_leftovers(place, forget)
+    leftovers = find_leftovers(place, forget)
+    size = format_bytes(leftovers.bytes)
     if not as_json:
-        for leftover in found.leftovers:
-            print(f"{leftover.path:40} {in_bytes(leftover.bytes):>10} {leftover.why}")
-        for path, reason in found.kept:
-            print(f"{path:40} stays: {reason}")
-    something = bool(found.leftovers or found.entries)
-    agreed = yes or (something and not as_json and _asked(found.bytes))
+        for leftover in leftovers.leftovers:
+            print(f"{leftover.path:40} {format_bytes(leftover.bytes):>10} {leftover.why}")
+        for path, reason in leftovers.kept:
+            print(f"{path:40} kept: {reason}")
+    something = bool(leftovers.leftovers or leftovers.entries)
+    agreed = yes or (something and not as_json and _confirm(f"Remove {size}? [y/N] "))
     if agreed:
         with holding(place):
-            remove(place, found.still(find_leftovers(place, forget)))
+            remove(place, leftovers.still(find_leftovers(place, forget)))
     if as_json:
-        answer: dict[str, Any] = {"root": root, **found.as_dict(), "removed": agreed and something}
-        print_json(answer)
+        print_json({"root": root, **leftovers.as_dict(), "removed": agreed and something})
     elif not something:
         print("Nothing to remove.")
     elif agreed:
-        print(f"Removed {in_bytes(found.bytes)}.")
+        print(f"Removed {size}.")
     else:
-        print(f"{in_bytes(found.bytes)} in all; nothing was removed. Give --yes to remove it.")
+        print(f"{size} in all. Nothing was removed; add --yes to remove it.")
 
 
-def _asked(size: int) -> bool:
+def _confirm(question: str) -> bool:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    return input(f"Remove {in_bytes(size)}? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def in_bytes(count: int) -> str:
-    """A count of bytes for people."""
-    size, names = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024 and len(names) > 1:
-        size, names = size / 1024, names[1:]
-    return f"{size:.3g} {names[0]}" if size < 1000 else f"{size:.0f} {names[0]}"
+    return input(question).strip().lower() in ("y", "yes")

@@ -1,19 +1,18 @@
-"""`rosetta zoo`: the families in a line each, or one model's layers and memory, and its time where asked."""
+"""The command `rosetta zoo`: the families in a line each, or the layers of one model, its memory and its time."""
 
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
 from cyclopts import Parameter
+from dask.utils import format_bytes
 from rich.console import Console
 from rich.table import Table
 
 from flows.command.json_output import Json, print_json
-from flows.command.upkeep import in_bytes
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, parse_recipe
 from rosetta.units import Grid
@@ -30,30 +29,29 @@ def zoo(
     model: str | None = None,
     /,
     *,
-    changes: Annotated[tuple[str, ...], Parameter("--set", negative="")] = (),
-    time: Annotated[bool, Parameter(negative="")] = False,
+    changes: Annotated[tuple[str, ...], Parameter("--set")] = (),
+    time: bool = False,
     device: str | None = None,
     as_json: Json = False,
 ) -> None:
-    """List the model families, or show one model's layers: channels, grids, first units and memory per image.
+    """List the model families, or show the layers of one model: channels, grids, first units, memory per image.
 
-    No weights are needed, and as a rule shapes alone tell the layers: a model is run only where they do not, and with
-    --time.
+    No weights are needed. The model itself runs only with --time, or if its shapes alone do not tell the layers.
 
     Parameters
     ----------
     model
-        A model, for example timm/resnet50. Without it, all families are listed.
+        A model, for example timm/resnet50. Default: list all families.
     changes
         Change the model's entry in the recipe, for example layers=["layer3"] or condition.timestep=100. May be
         repeated.
     time
-        Also run the model and measure a forward pass of one image.
+        Also run the model and time a forward pass of one image.
     device
-        The device for --time: auto (the default), cpu, cuda or mps.
+        Device for --time: auto (the default), cpu, cuda or mps.
     """
     if device is not None and not time:
-        raise UserError("--device says where to time the model; add --time")
+        raise UserError("--device is the device for --time; add --time")
     if model is not None:
         _show(*_entry(model, changes, device or "auto"), time, as_json)
     elif changes or time:
@@ -75,36 +73,30 @@ def _list(as_json: bool) -> None:
 
 
 def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
-    """Print what a model offers, and how long it takes once that is read."""
+    """Print the layers of a model, and then how long it takes."""
     from rosetta import zoo as models
+    from rosetta.zoo.device import resolve_device
 
-    place = _place(device) if time else "cpu"
-    # Weights that were named may decide what the model is, so that only they tell its layers.
+    device = resolve_device(device) if time else "cpu"
+    # Weights that are named may decide what the model is, so only they tell its layers.
     outline = models.outline(spec) if spec.weights.startswith("random:") else None
-    model = outline or _loaded(spec, place)
-    found = portrait(model)
+    model = outline or _loaded(spec, device)
     if not as_json:
-        found.print()
+        _print(model)
     timing: dict[str, Any] = {}
     if time:
         from rosetta.zoo.timing import forward_seconds
 
-        seconds = forward_seconds(_loaded(spec, place) if model is outline else model)
-        timing = {"forward_seconds": seconds, "device": place}
+        seconds = forward_seconds(_loaded(spec, device) if model is outline else model)
+        timing = {"forward_seconds": seconds, "device": device}
     if as_json:
-        print_json(asdict(found) | timing)
+        print_json(portrait(model) | timing)
     elif time:
-        print(f"One image takes {seconds:.3g} s for a forward pass on {place}")
-
-
-def _place(device: str) -> str:
-    from rosetta.zoo.device import resolve_device
-
-    return resolve_device(device)
+        print(f"A forward pass of one image takes {seconds:.3g} s on {device}.")
 
 
 def _entry(model: str, changes: tuple[str, ...], device: str) -> tuple[ModelSpec, str]:
-    """A recipe's entry and device, checked as anywhere; the second model only makes the recipe whole."""
+    """A model's entry and the device, validated as a recipe is, which needs a second model."""
     entry = {"name": "model", "model": model, "weights": "random:0"}
     models = [entry, {**entry, "name": "other"}]
     text = tomli_w.dumps({"name": "zoo", "root": ".", "models": models, "compute": {"device": device}})
@@ -113,10 +105,10 @@ def _entry(model: str, changes: tuple[str, ...], device: str) -> tuple[ModelSpec
 
 
 def _loaded(spec: ModelSpec, device: str) -> "Model":
-    """The model itself; what takes long is said on standard error, once."""
+    """The model itself. A line on standard error says what takes long."""
     from rosetta import zoo as models
 
-    with _said_after(_SILENCE, f"building {spec.model} and running it once on {device}; large models take a minute"):
+    with _said_after(_SILENCE, f"Building {spec.model} and running it once on {device}. Large models take a minute."):
         return models.load(spec, device)
 
 
@@ -131,93 +123,68 @@ def _said_after(seconds: float, line: str) -> Iterator[None]:
         timer.cancel()
 
 
-@dataclass(frozen=True)
-class LayerPortrait:
-    """One layer."""
-
-    name: str
-    channels: int
-    grid_y: int
-    grid_x: int
-    first_unit: int
-    bytes_per_image: int
-    """Of its maps in float32."""
-    raw_grid: Grid
-    """What the module puts out; maps are cropped to the image."""
-
-    @property
-    def is_cropped(self) -> bool:
-        """Whether the module's own grid reaches beyond the image."""
-        return self.raw_grid != (self.grid_y, self.grid_x)
-
-
-@dataclass(frozen=True)
-class Portrait:
-    """What one model offers."""
-
-    model: str
-    role: str
-    """`generative` or `discriminative`."""
-    units: int
-    image_size: tuple[int, int]
-    """Height and width of what it makes or sees."""
-    latent: int | None
-    classes: int | None
-    preprocessing: dict[str, Any] | None
-    bytes_per_image: int
-    """Of all maps in float32, as a forward pass leaves them; a store holds half of that, before compression."""
-    layers: tuple[LayerPortrait, ...]
-
-    def print(self) -> None:
-        """Print it on standard output."""
-        size = f"{self.image_size[0]} × {self.image_size[1]}"
-        print(f"{self.model}: {self.units:,} units in {len(self.layers)} layers")
-        if self.role == "generative":
-            known = f" and one of {self.classes:,} classes" if self.classes else ""
-            print(f"makes images of {size} from {self.latent:,} latents{known}")
-        elif self.preprocessing is not None:
-            mean, std = (" ".join(f"{value:.4g}" for value in self.preprocessing[key]) for key in ("mean", "std"))
-            print(f"sees images of {size}, {self.preprocessing['interpolation']}; mean {mean}, std {std}")
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("layer")
-        for column in ("channels", "grid", "first unit", "memory per image"):
-            table.add_column(column, justify="right")
-        for layer in self.layers:
-            table.add_row(
-                layer.name,
-                f"{layer.channels:,}",
-                f"{layer.grid_y} × {layer.grid_x}" + (f" of {_by(layer.raw_grid)}" if layer.is_cropped else ""),
-                f"{layer.first_unit:,}",
-                in_bytes(layer.bytes_per_image),
-            )
-        Console(width=None if Console().is_terminal else 140).print(table)
-        if any(layer.is_cropped for layer in self.layers):
-            print("Where a grid is of a larger one, the layer reaches beyond the image and is cropped to it.")
-        print(
-            f"One image: {in_bytes(self.bytes_per_image)} of maps in float32, half of that in a store before"
-            " compression"
-        )
-
-
-def portrait(model: "Model") -> Portrait:
-    """What there is to say of a model, from its shapes alone."""
+def _image_size(model: "Model") -> Grid:
+    """Height and width of the images that a model generates or takes."""
     size = model.preprocessing.size if model.preprocessing else model.image_size
     assert size is not None
-    layers = tuple(
-        LayerPortrait(layer.name, layer.channels, *layer.grid, span.start, layer.values * _FLOAT32, layer.raw_grid)
+    return size
+
+
+def portrait(model: "Model") -> dict[str, Any]:
+    """A model in numbers, from its shapes alone, for JSON.
+
+    Bytes per image are those of its maps in float32, as a forward pass leaves them. A layer's `raw_grid` is the grid
+    of its module. Where that reaches beyond the image, the maps are cropped to the image.
+    """
+    layers = [
+        {
+            "name": layer.name,
+            "channels": layer.channels,
+            "grid_y": layer.grid[0],
+            "grid_x": layer.grid[1],
+            "first_unit": span.start,
+            "bytes_per_image": layer.values * _FLOAT32,
+            "raw_grid": layer.raw_grid,
+        }
         for layer, span in model.units.spans()
-    )
-    return Portrait(
-        model=model.spec.model,
-        role="generative" if model.is_generator else "discriminative",
-        units=len(model.units),
-        image_size=size,
-        latent=model.latent,
-        classes=model.classes,
-        preprocessing=model.preprocessing.as_dict() if model.preprocessing else None,
-        bytes_per_image=sum(layer.bytes_per_image for layer in layers),
-        layers=layers,
-    )
+    ]
+    return {
+        "model": model.spec.model,
+        "role": "generative" if model.is_generator else "discriminative",
+        "units": len(model.units),
+        "image_size": _image_size(model),
+        "latent": model.latent,
+        "classes": model.classes,
+        "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
+        "bytes_per_image": sum(layer.values for layer in model.units.layers) * _FLOAT32,
+        "layers": layers,
+    }
+
+
+def _print(model: "Model") -> None:
+    """Print a model's layers, and what they take."""
+    size, layers = _by(_image_size(model)), model.units.layers
+    print(f"{model.spec.model}: {len(model.units):,} units in {len(layers)} layers")
+    if model.is_generator:
+        classes = f" and one of {model.classes:,} classes" if model.classes else ""
+        print(f"Generates images of {size} from {model.latent:,} latents{classes}.")
+    elif model.preprocessing is not None:
+        scaling = model.preprocessing.as_dict()
+        mean, std = (" ".join(f"{value:.4g}" for value in scaling[key]) for key in ("mean", "std"))
+        print(f"Takes images of {size}, {scaling['interpolation']}; mean {mean}, std {std}.")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("layer")
+    for column in ("channels", "grid", "first unit", "memory per image"):
+        table.add_column(column, justify="right")
+    for layer, span in model.units.spans():
+        grid = _by(layer.grid) + ("" if layer.raw_grid == layer.grid else f" of {_by(layer.raw_grid)}")
+        memory = format_bytes(layer.values * _FLOAT32)
+        table.add_row(layer.name, f"{layer.channels:,}", grid, f"{span.start:,}", memory)
+    Console(width=None if Console().is_terminal else 140).print(table)
+    if any(layer.raw_grid != layer.grid for layer in layers):
+        print("A grid of a larger one: the layer reaches beyond the image and is cropped to it.")
+    memory = format_bytes(sum(layer.values for layer in layers) * _FLOAT32)
+    print(f"One image takes {memory} of maps in float32. A store holds half of that before compression.")
 
 
 def _by(grid: Grid) -> str:

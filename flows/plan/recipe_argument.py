@@ -1,11 +1,10 @@
-"""What a flow that mines takes, and how it becomes a recipe.
+"""The parameters of a flow that mines, and how they become a recipe.
 
-It takes what `rosetta mine` takes: a recipe or the path of one, another root, changes. So a deployment names a recipe
-file, which stays the one truth on that run, and its form has fields for what a user changes; where there is no file, a
-whole recipe can be filled in, or sent through the API.
+They are those of `rosetta mine`: a recipe or the path of one, another root, changes. A deployment names a recipe file,
+and its form has fields for what a user changes. Without a file, a recipe can be filled in or sent through the API.
 
-Prefect takes what it shows beside a form's fields from the flow's docstring where that is in Google's style: those
-of the flows are, unlike all others.
+Prefect takes the descriptions in its forms from docstrings in Google's style. So the flows use that style, unlike all
+other modules.
 """
 
 from collections.abc import Sequence
@@ -14,14 +13,14 @@ from pathlib import Path
 from rosetta.recipe import Recipe, parse_recipe, read_recipe
 
 
-def recipe_of(asked: Recipe | Path, root: str | None = None, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe that is meant, changed as asked.
+def recipe_of(recipe: Recipe | Path, root: str | None = None, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe with its changes.
 
     Raises
     ------
     UserError
-        No such file, or not a valid recipe.
+        The file does not exist, or is not a valid recipe.
     """
-    if isinstance(asked, Recipe):
-        return parse_recipe(asked.to_toml(), asked.name, root, changes) if root or changes else asked
-    return read_recipe(asked, root, changes)
+    if isinstance(recipe, Recipe):
+        return parse_recipe(recipe.to_toml(), recipe.name, root, changes) if root or changes else recipe
+    return read_recipe(recipe, root, changes)

@@ -1,4 +1,4 @@
-"""The Prefect server that runs along where none is configured."""
+"""The embedded Prefect server, for runs without a configured one."""
 
 import atexit
 import ctypes
@@ -21,18 +21,18 @@ from tasks.stage.progress import log
 
 _PR_SET_PDEATHSIG = 1
 _PATIENCE = 120.0
-"""Seconds that a server may take to answer."""
+"""Seconds in which a server must answer."""
 _BREATH = 0.5
-"""Seconds before it is started again."""
+"""Seconds before a server is restarted."""
 _LIVES = 5
-"""Times that it may be started."""
+"""Number of times a server may be started."""
 _LOOPBACK = ("127.0.0.1", "localhost")
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens URLs past any proxy."""
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """What a child does before it starts so that even a killed run leaves no server behind; Linux only."""
+    """What a child calls before it starts, so that even a killed run leaves no server behind. Linux only."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = getattr(ctypes.CDLL(None), "prctl", None)  # looked up before the fork, where little may be called
@@ -50,12 +50,12 @@ def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def fault_of_server(error: BaseException) -> str | None:
-    """What to say of an error that means that the user's own Prefect server is out of reach, else None."""
+    """The message for an error that means that the user's own Prefect server is out of reach, else None."""
     if isinstance(error, RuntimeError) and str(error).startswith("Failed to reach API at "):
         address, reason = str(error).removeprefix("Failed to reach API at ").rstrip("/"), error.__cause__
         return (
-            f"Prefect's server at {address} does not answer{f' ({reason})' if reason else ''}; start it, or correct"
-            " PREFECT_API_URL, or unset it and a server runs along"
+            f"Prefect's server at {address} does not answer{f' ({reason})' if reason else ''}; start it, correct"
+            " PREFECT_API_URL, or unset PREFECT_API_URL to use an embedded server"
         )
     return None
 
@@ -63,10 +63,10 @@ def fault_of_server(error: BaseException) -> str | None:
 class EmbeddedServer:
     """One server for a whole run: all of the run's processes find it through `PREFECT_API_URL`.
 
-    Prefect would start one by itself, but late, and one more in every process that knows of no other. This one starts
-    while the run still imports and looks at its models. Its home and its database are in a temporary folder, so it
-    needs nothing of the user's home and none of the user's settings. Where it is killed, it is started again on the
-    same port and with the same database: a run whose server is gone would wait for it for hours.
+    Prefect would start one by itself, but late, and another in every process that has no URL. This one starts while
+    the run still imports and loads its models. Its home and its database are in a temporary folder, so it needs
+    nothing of the user's home and none of the user's settings. If it is killed, it restarts on the same port with the
+    same database, since a run without its server would wait for hours.
 
     Raises
     ------
@@ -76,12 +76,11 @@ class EmbeddedServer:
 
     def __init__(self) -> None:
         try:
-            # Cleaning up may meet a file of a server that is still ending.
+            # A server that is still ending may leave a file behind during cleanup.
             self._folder = tempfile.TemporaryDirectory(prefix="rosetta-prefect-", ignore_cleanup_errors=True)
         except OSError as error:
             raise UserError(
-                f"no temporary folder can be made: {error.strerror or error}; set TMPDIR to a folder that can be"
-                " written to"
+                f"no temporary folder can be made: {error.strerror or error}; set TMPDIR to a writable folder"
             ) from None
         self.home = Path(self._folder.name)
         server_database.seed(self.home)
@@ -90,7 +89,9 @@ class EmbeddedServer:
 
     @classmethod
     def unless_configured(cls) -> "EmbeddedServer | None":
-        """Start one, unless the user has a Prefect API configured.
+        """Start one on a free port of the loopback interface, unless the user has a Prefect API configured.
+
+        Does not wait for it.
 
         Raises
         ------
@@ -99,11 +100,8 @@ class EmbeddedServer:
         """
         from prefect.settings import get_current_settings
 
-        return None if get_current_settings().api.url else cls.start()
-
-    @classmethod
-    def start(cls) -> "EmbeddedServer":
-        """Start a server on a free port of the loopback interface; does not wait for it."""
+        if get_current_settings().api.url:
+            return None
         server = cls()
         # Registered before any of Prefect's own handlers, so it runs after them: the last log lines still arrive.
         atexit.register(server.stop)
@@ -115,7 +113,7 @@ class EmbeddedServer:
         return f"http://127.0.0.1:{self.port}/api"
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        """Start it on a port that is free now."""
+        """Start the server on a port that is free now."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -140,7 +138,7 @@ class EmbeddedServer:
         return self.home / "server.log"
 
     def _environment(self) -> dict[str, str]:
-        """That of this process, with nothing of the user's own Prefect."""
+        """The environment of this process without the user's own Prefect settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         return {
             **kept,
@@ -148,29 +146,29 @@ class EmbeddedServer:
             "PREFECT_HOME": str(self.home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
-            # No run uses blocks, and to register all kinds takes seconds.
+            # No run uses blocks, and registering their types takes seconds.
             "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
             "NO_COLOR": "1",
         }
 
     def _keep(self) -> None:
-        """Start it again where it ends before it is told to."""
+        """Restart the server if it ends before :meth:`stop`."""
         for life in range(_LIVES):
-            # Not left before the last one ends: to the system this thread is its parent.
+            # The thread stays until the last server ends, as the system takes it for the parent.
             self._process.wait()
             if self._stopped.wait(_BREATH) or life == _LIVES - 1:
                 return
-            log.warning("Prefect's server ended; it is started again")
+            log.warning("Prefect's server ended and is restarted")
             self._process = self._spawn()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Report to it, in this process and in its children, once it answers.
+        """Report to the server, in this process and its children, once it answers.
 
         Raises
         ------
         UserError
-            It does not come up, or the user's proxies are such that no client can be made.
+            The server does not start, or the user's proxy settings allow no client.
         """
         from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
@@ -184,30 +182,30 @@ class EmbeddedServer:
             yield
 
     def _wait(self) -> None:
-        """Until it answers."""
+        """Wait until the server answers."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             with suppress(OSError), _DIRECT.open(f"{self.url}/health", timeout=1):
                 return
             if self._process.poll() is not None:
-                if "already in use" not in self._said():
+                if "already in use" not in self._last_line():
                     raise self._failure("ended as it started")
                 self._process = self._start()  # another program took the port meanwhile
             time.sleep(0.05)
         raise self._failure(f"does not answer after {_PATIENCE:.0f} s")
 
-    def _said(self) -> str:
-        """The last line that it wrote."""
+    def _last_line(self) -> str:
+        """The last line that the server wrote."""
         lines = self._log.read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
 
     def _failure(self, what: str) -> UserError:
         return UserError(
-            f"Prefect's server {what}: {self._said()}; fix that, or set PREFECT_API_URL to a server that runs"
+            f"Prefect's server {what}: {self._last_line()}; fix that, or set PREFECT_API_URL to a server that runs"
         )
 
     def stop(self) -> None:
-        """End it and remove its folder."""
+        """Stop the server and remove its folder."""
         self._stopped.set()
         if self._process.poll() is None:
             # The command that starts the server has children; they share its session.

@@ -1,4 +1,4 @@
-"""Links to what a run left, where Prefect's page shows them."""
+"""Links to the results of a run, for Prefect's page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from storage.filesystem.root import Root
 
 
 def key_of(*words: str) -> str:
-    """A key as Prefect wants them: lower-case letters, digits and dashes."""
+    """A key in Prefect's form: lower-case letters, digits and dashes."""
     return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in "-".join(words).lower())
 
 
@@ -32,4 +32,4 @@ def link_guided(root: Root, where: str, run: str, summary: Sequence[Mapping[str,
     key = key_of(run, where)
     link(root, f"{where}/index.html", where, f"{key}-page")
     link(root, f"{where}/metrics.parquet", f"{where}, metrics", f"{key}-metrics")
-    create_table_artifact([dict(row) for row in summary], key=f"{key}-summary", description=f"what {where} came to")
+    create_table_artifact([dict(row) for row in summary], key=f"{key}-summary", description=f"metrics of {where}")

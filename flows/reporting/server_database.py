@@ -1,7 +1,7 @@
-"""The database that a server starts with: Prefect's tables, empty, as its migrations make them.
+"""The empty database that a server starts with, made by Prefect's migrations.
 
-Some thousand statements make them, which takes longer than the whole server otherwise. So they are made once for each
-version of Prefect and kept in the user's cache. A cache that cannot be used costs those seconds, and nothing else.
+The migrations are thousands of statements and take longer than the rest of the start. So the database is made once per
+version of Prefect and kept in the user's cache. Without a usable cache a start only takes those seconds longer.
 """
 
 import os
@@ -14,7 +14,7 @@ _NAME = "prefect.db"
 
 
 def seed(home: Path) -> None:
-    """Put the kept database, where there is a sound one, into the home of a server that is about to start."""
+    """Copy the cached database, if it is sound, into the home of a server that is about to start."""
     with suppress(OSError, RuntimeError, sqlite3.Error):
         kept = _kept()
         if not kept.exists():
@@ -27,7 +27,7 @@ def seed(home: Path) -> None:
 
 
 def keep(home: Path) -> None:
-    """Keep the database of a server that has just come up and knows of no run yet."""
+    """Cache the database of a server that has just started and has no run yet."""
     with suppress(OSError, RuntimeError, sqlite3.Error):
         kept = _kept()
         if kept.exists():
@@ -43,10 +43,10 @@ def keep(home: Path) -> None:
 
 
 def _is_sound(database: sqlite3.Connection) -> bool:
-    """Whether it can be read whole and its migrations came to an end."""
+    """Whether it is readable and its migrations are complete."""
     try:
-        whole = database.execute("PRAGMA quick_check").fetchone() == ("ok",)
-        return whole and database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+        intact = database.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        return intact and database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
     except sqlite3.Error:
         return False
 

@@ -41,7 +41,7 @@ def parse_edits(words: Sequence[tuple[str, str]]) -> tuple[Edit, ...]:
         else:
             edits.append(_single(word, value))
     if copied is not None:
-        raise UserError(f"--copy {what!r} says what is copied, but --paste X,Y that says where to is missing")
+        raise UserError(f"--copy {what!r} has no --paste; add --paste X,Y to say where to")
     return tuple(edits)
 
 
@@ -72,13 +72,13 @@ def _single(word: str, value: str) -> Edit:
         try:
             cluster = int(before)
         except ValueError:
-            raise UserError(f"--{word} {value!r}: {before!r} is no number of a cluster; write 12@X0,Y0,X1,Y1") from None
+            raise UserError(f"--{word} {value!r}: {before!r} is not a concept; write 12@X0,Y0,X1,Y1") from None
         if word == "add":
             if not at:
                 raise UserError(f"--add {value!r} does not say where; write {before}@X0,Y0,X1,Y1")
             return Add(cluster, box_of(after, "--add", value))
         return Remove(cluster, box_of(after, "--remove", value) if at else WHOLE)
-    raise UserError(f"there is no edit {word!r}; there are {', '.join(WORDS)}")
+    raise UserError(f"unknown edit {word!r}; the edits are {', '.join(WORDS)}")
 
 
 def _numbers(word: str, value: str, text: str, count: int, form: str) -> list[float]:

@@ -1,72 +1,86 @@
-"""What people can ask of an inversion and of an edit."""
+"""The settings of an inversion, of Table 1 and of an edit: fields of forms, options of the command."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from rosetta.guidance.edit_text import box_of, parse_edits
 from rosetta.guidance.edits import Edit
 from rosetta.recipe import Name
 from rosetta.strict import Strict
 
-FileClass = Annotated[
-    int | None, Field(ge=0, alias="class", description="Class of files, of a generator with classes.")
-]
+
+class Guided(Strict):
+    """What every search for latents has: a name, images, and how long and from where it searches."""
+
+    name: Name
+    images: tuple[str, ...] = Field((), description="Indices of the run (7, 0:32), new:N, paths, or globs.")
+    file_class: int | None = Field(
+        None,
+        ge=0,
+        validation_alias=AliasChoices("class", "file_class"),
+        serialization_alias="class",
+        description="Class of image files, for a conditional generator. Default: the only class in the recipe.",
+    )
+    steps: int = Field(300, ge=1, le=100_000, description="Optimisation steps (Adam).")
+    batch: int = Field(16, ge=1, le=4096, description="Images optimised at once.")
+    seed: int = Field(0, ge=0, description="Seed of the starting latents.")
 
 
-class Descending(Strict):
-    """How latents are searched."""
-
-    steps: int = Field(300, ge=1, le=100_000, description="Of Adam.")
-    rate: float = Field(0.4, gt=0, le=10, description="Its learning rate at the plateau: 5 % rise, 25 % cosine fall.")
-    batch: int = Field(16, ge=1, le=4096, description="Images that are optimised at once.")
-    seed: int = Field(0, ge=0, description="Of the latents where the search begins.")
-
-
-class Inversion(Descending):
+class Inversion(Guided):
     """Find latents whose images, and whose maps, are those of given images."""
 
-    name: Name = Field("inversion", description="Artifacts go to inversions/NAME.")
-    images: tuple[str, ...] = Field((), description="Indices of the run (7, 0:32), new:N, paths or globs.")
-    file_class: FileClass = None
-    rec: str = Field("pixels", description="`pixels`, `none`, `lpips`, or a discriminative model of the run.")
-    alpha: float = Field(0.001, ge=0, description="Weight of L_reg.")
-    beta: float = Field(0.01, ge=0, description="Weight of L_act.")
-    space: Literal["z", "w", "w+"] = Field("z", description="Latent space that is searched.")
-    models: tuple[str, ...] | None = Field(None, description="Whose buddies guide; left out: all.")
-    clusters: tuple[int, ...] | None = Field(None, description="Concepts that guide; left out: all buddies.")
-    above: float | None = Field(None, ge=-1, le=1, description="Only buddies with at least this correlation.")
-    restarts: int = Field(1, ge=1, le=1024, description="Starts for each image; the best by the objective is kept.")
-    high: str | None = Field(None, description="Instead of images: ask the clusters to be high inside this box.")
-    lpips: str | None = Field(None, description="`alex:FILE`: with these weights LPIPS is measured, or is `rec`.")
+    name: Name = Field("inversion", description="Name of the result, saved as inversions/NAME.")
+    rate: float = Field(
+        0.4, gt=0, le=10, description="Peak learning rate. It rises over 5 % of steps and falls over 25 %."
+    )
+    rec: str = Field(
+        "pixels",
+        description="What images are compared by: `pixels`, `none`, `lpips`, or a model of the run.",
+    )
+    alpha: float = Field(0.001, ge=0, description="Weight of the distance of the latents from their mean.")
+    beta: float = Field(0.01, ge=0, description="Weight of the agreement with the matches. 0 ignores them.")
+    space: Literal["z", "w", "w+"] = Field("z", description="Latent space. `w` and `w+` need a style-based generator.")
+    models: tuple[str, ...] | None = Field(None, description="Models whose matches guide. Default: all.")
+    clusters: tuple[int, ...] | None = Field(
+        None,
+        validation_alias=AliasChoices("concepts", "clusters"),  # `clusters` is the name of earlier versions
+        serialization_alias="concepts",
+        description="Concepts that guide. Default: all matches.",
+    )
+    above: float | None = Field(None, ge=-1, le=1, description="Use only matches with at least this correlation.")
+    restarts: int = Field(1, ge=1, le=1024, description="Starts per image. The one with the best objective is kept.")
+    high: str | None = Field(
+        None,
+        description="Box X0,Y0,X1,Y1, in fractions of the image, in which the concepts are made high. Replaces images.",
+    )
+    lpips: str | None = Field(
+        None, description="NET:WEIGHTS, for example alex:alexnet.pth. Adds the metric LPIPS and allows rec = lpips."
+    )
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> "Inversion":
         if self.high is not None:
             if self.images or not self.clusters:
-                raise ValueError("high takes clusters and no images: give --clusters, and leave the images out")
+                raise ValueError("--high needs --concepts and takes no images; add --concepts and leave the images out")
             box_of(self.high)
         elif self.rec == "none" and self.beta == 0:
-            raise ValueError("rec = none and beta = 0 leave nothing to optimise; give one of them")
+            raise ValueError("rec = none and beta = 0 leave nothing to optimise; change one of them")
         if self.rec == "lpips" and self.lpips is None:
-            raise ValueError("rec = lpips needs a backbone's weights: give --lpips alex:FILE")
+            raise ValueError("rec = lpips needs the weights of a backbone; give --lpips alex:FILE")
         return self
 
 
-class Table(Strict):
+class Table(Guided):
     """The paper's Table 1 on the models of a run: reconstruction alone, with the matches of each model, with all."""
 
-    name: Name = "table1"
-    images: tuple[str, ...] = Field(("new:32",), description="Images that are reported on.")
-    file_class: FileClass = None
-    tuning: int = Field(16, ge=1, description="Further new images, on which the coefficients are chosen.")
-    rates: tuple[float, ...] = Field((0.2, 0.4, 0.8), min_length=1)
-    alphas: tuple[float, ...] = Field((0.0003, 0.001, 0.003), min_length=1)
-    betas: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1)
-    steps: int = Field(300, ge=1, le=100_000)
-    batch: int = Field(16, ge=1, le=4096)
-    seed: int = Field(0, ge=0)
-    lpips: str | None = None
+    name: Name = Field("table1", description="Name of the result, saved as inversions/NAME.")
+    images: tuple[str, ...] = Field(("new:32",), description="Images to report on: indices, new:N, paths, or globs.")
+    tuning: int = Field(16, ge=1, description="Number of other new images, on which the coefficients are chosen.")
+    rates: tuple[float, ...] = Field((0.2, 0.4, 0.8), min_length=1, description="Learning rates to choose from.")
+    alphas: tuple[float, ...] = Field((0.0003, 0.001, 0.003), min_length=1, description="Weights alpha to choose from.")
+    betas: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1, description="Weights beta to choose from.")
+    lpips: str | None = Field(None, description="NET:WEIGHTS, for example alex:alexnet.pth. Adds the metric LPIPS.")
 
     @field_validator("rates", "alphas", "betas")
     @classmethod
@@ -76,17 +90,19 @@ class Table(Strict):
         return values
 
 
-class Editing(Descending):
+class Editing(Guided):
     """Change the maps of Rosetta neurons, and find the latents that make the changed maps."""
 
-    name: Name = Field("edit", description="Artifacts go to edits/NAME.")
-    images: tuple[str, ...] = Field(min_length=1, description="Indices of the run, new:N, paths or globs.")
-    file_class: FileClass = None
-    edits: tuple[tuple[str, str], ...] = Field(min_length=1, description="In order, like (shift, '0.1,0').")
-    rest: float = Field(1.0, ge=0, description="Weight of the maps that are asked to stay, against those that change.")
+    name: Name = Field("edit", description="Name of the result, saved as edits/NAME.")
+    images: tuple[str, ...] = Field(
+        min_length=1, description="Indices of the run (7, 0:32), new:N, paths, or globs. Files are inverted first."
+    )
+    edits: tuple[tuple[str, str], ...] = Field(
+        min_length=1, description="Pairs of an edit and its value, in order, for example [shift, '0.1,0']."
+    )
+    rest: float = Field(1.0, ge=0, description="Weight of the maps that should stay, relative to those that change.")
     near: float = Field(0.01, ge=0, description="Weight of the squared distance from the latents before the edit.")
-    steps: int = Field(300, ge=1, le=100_000, description="Of Adam.")
-    rate: float = Field(0.05, gt=0, le=10, description="Its learning rate at the plateau.")
+    rate: float = Field(0.05, gt=0, le=10, description="Peak learning rate.")
 
     @property
     def parsed(self) -> tuple[Edit, ...]:

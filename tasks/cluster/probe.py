@@ -34,7 +34,7 @@ def probe(root: str | None) -> Probe:
 
 
 def retried() -> int:
-    """How many requests to object stores this worker has made again so far."""
+    """Number of requests to object stores that this worker has retried so far."""
     from storage.filesystem.s3 import retries
 
     return retries.count

@@ -94,8 +94,8 @@ def require_clusters(steering: Steering, clusters: "tuple[int, ...]") -> None:
     known = steering.matches.clusters
     for cluster in clusters:
         if cluster not in known:
-            held = f"its clusters are 0 to {max(known)}" if known else "it has none"
-            raise UserError(f"cluster {cluster} is not in the dictionary of {steering.root.shown}; {held}")
+            concepts = f"its concepts are 0 to {max(known)}" if known else "it has no concepts"
+            raise UserError(f"concept {cluster} is not in the dictionary of {steering.root.shown}; {concepts}")
 
 
 def require_models(steering: Steering, names: "tuple[str, ...]") -> None:

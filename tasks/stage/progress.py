@@ -1,4 +1,4 @@
-"""How a stage tells how far it is, without knowing who listens."""
+"""Progress reporting, independent of the display."""
 
 import logging
 import time

@@ -214,8 +214,8 @@ def test_damage_that_is_met_is_one_line(run, rosetta, tmp_path):
     met = rosetta("mine", recipe)
     assert met.returncode == 2
     assert met.stderr.splitlines()[-1] == (
-        f"rosetta: {root}: what was written is damaged; rosetta check {root} names it, and rosetta mine with --mend"
-        " makes just that again"
+        f"rosetta: {root}: an artifact is damaged;"
+        f" rosetta check {root} names it, rosetta mine RECIPE --mend rebuilds it"
     )
     assert "Traceback" not in met.stderr
     outcomes = {stage["name"]: stage["outcome"] for stage in rosetta.json("mine", recipe, "--mend")["stages"]}

@@ -151,7 +151,7 @@ def test_an_inversion_keeps_the_classes_and_its_results_can_be_made_again(own, m
 
 
 def test_a_concept_from_nothing_needs_a_class_too(own, mined):
-    own[0].json("invert", mined, "--clusters", "0", "--high", "0,0,0.5,1", "--class", "1", "--steps", "5")
+    own[0].json("invert", mined, "--concepts", "0", "--high", "0,0,0.5,1", "--class", "1", "--steps", "5")
     found = xr.open_zarr(mined / "inversions/inversion/result.zarr").load()
     assert (found["class"].values.tolist(), found["source"].values.tolist()) == ([1], ["asked"])
 
@@ -181,7 +181,7 @@ def test_edits_start_at_the_images_of_their_classes(own, mined, maker, picture):
         (["edit", "--image", "FILE", "--shift", "0.1,0"], ["cat.png'", "3 classes", "--class"]),
         (["edit", "--image", "0", "--join", "FILE@x=0.5"], ["cat.png'", "3 classes", "--class"]),
         (["invert", "--table", "FILE"], ["cat.png'", "3 classes", "--class"]),
-        (["invert", "--clusters", "0", "--high", "0,0,1,1"], ["high '0,0,1,1'", "3 classes", "--class"]),
+        (["invert", "--concepts", "0", "--high", "0,0,1,1"], ["high '0,0,1,1'", "3 classes", "--class"]),
         (["invert", "FILE", "--class", "3"], ["--class 3", "'maker' are 0 to 2"]),
         (["edit", "--image", "FILE", "--shift", "0.1,0", "--class", "3"], ["--class 3", "0 to 2"]),
         (["invert", "FILE", "--class", "-1"], ["class", "-1"]),

@@ -93,7 +93,7 @@ def test_what_is_damaged_is_named_and_made_again_as_it_was(place, inverted, rose
     again = rosetta.json("invert", place, "3:5", "new:3", "--steps", "40", "--batch", "2", "--restarts", "2")
     assert [stage["outcome"] for stage in again["stages"]] == ["skipped", "done", "skipped", "done", "done"]
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    assert rosetta("check", place).stdout == "Everything is whole.\n"
+    assert rosetta("check", place).stdout == "No damage found.\n"
 
 
 def test_a_killed_inversion_goes_on_with_the_missing_batches(place, inverted, rosetta):
@@ -137,8 +137,8 @@ def test_a_photograph_is_cropped_and_inverted(place, rosetta, tmp_path):
     [
         ("perceptual", ("2", "--rec", "mobilenet", "--steps", "3")),
         ("alone", ("2", "--rec", "none", "--steps", "30")),
-        ("concept", ("2", "--rec", "none", "--clusters", "0", "--steps", "30")),
-        ("high", ("--clusters", "0", "--high", "0.2,0.2,0.8,0.8", "--steps", "30")),
+        ("concept", ("2", "--rec", "none", "--concepts", "0", "--steps", "30")),
+        ("high", ("--concepts", "0", "--high", "0.2,0.2,0.8,0.8", "--steps", "30")),
         ("single", ("2", "--models", "lite0", "--above", "0.3", "--steps", "3")),
     ],
 )

@@ -88,12 +88,12 @@ def test_the_same_bytes_as_on_disk(mined, s3):
 
 def test_what_reads_a_run_reads_it_there(mined):
     store = mined.store
-    assert store("check", mined.root).stdout == "Everything is whole.\n"
+    assert store("check", mined.root).stdout == "No damage found.\n"
     assert {entry["state"] for entry in store.json("status", mined.root)["artifacts"]} == {"complete"}
     assert store.json("report", mined.root, "--figure", 0)["path"] == f"{mined.root}/figures/concept-0.png"
     done = store.json("invert", mined.root, 3, "--name", "one", "--steps", 4)
     assert {stage["outcome"] for stage in done["stages"]} == {"done"}
-    assert store("check", mined.root).stdout == "Everything is whole.\n"
+    assert store("check", mined.root).stdout == "No damage found.\n"
 
 
 def test_no_key_is_kept_or_told(mined, s3):

@@ -181,7 +181,7 @@ def test_a_model_that_left_every_recipe_is_shown_and_pruned(sweep, tiny, tmp_pat
     shown = tiny("prune", root)
     assert shown.returncode == 0
     assert [line.split()[0] for line in shown.stdout.splitlines()[:-1]] == stale
-    assert shown.stdout.splitlines()[-1].endswith("nothing was removed. Give --yes to remove it.")
+    assert shown.stdout.splitlines()[-1].endswith("Nothing was removed; add --yes to remove it.")
     printed = tiny.json("prune", root)
     assert [entry["path"] for entry in printed["leftovers"]] == stale
     assert (printed["removed"], all((root / path).exists() for path in stale)) == (False, True)
@@ -218,7 +218,7 @@ def test_what_is_damaged_under_the_shared_root_is_mended_there(tiny, tmp_path):
     assert [stage["name"] for stage in mended["stages"] if stage["outcome"] == "done"] == ["dump bob"]
     assert chunk.read_bytes() == before
     assert {path.name: path.read_bytes() for path in (tmp_path / "one/tables").glob("*.parquet")} == tables
-    assert tiny("check", tmp_path / "one").stdout == "Everything is whole.\n"
+    assert tiny("check", tmp_path / "one").stdout == "No damage found.\n"
 
 
 def test_two_runs_that_want_the_same_model_dump_it_once(tiny, tmp_path):

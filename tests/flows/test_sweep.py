@@ -48,12 +48,12 @@ def test_two_recipes_in_one_place(zoo):
     (zoo / "again.toml").write_text((zoo / "one.toml").read_text())
     planned = plan_sweep(f"{zoo}/[ao]*.toml")
     assert [isinstance(run.recipe, Recipe) for run in planned] == [True, False]
-    assert "runs/one is that of one too" in str(planned[1].recipe)
+    assert "runs/one is also the root of one" in str(planned[1].recipe)
 
 
 @pytest.mark.parametrize("place", ["", "/none/*.toml", "/none.toml"])
 def test_no_recipe(tmp_path, place):
-    with pytest.raises(UserError, match="there is no recipe at"):
+    with pytest.raises(UserError, match="no recipe found at"):
         plan_sweep(f"{tmp_path}{place}")
 
 
@@ -73,7 +73,7 @@ def test_a_model_that_does_not_go_with_the_recipe_is_that_runs_matter(zoo):
 
 
 def test_models_with_many_recipes_or_a_file_that_is_none(zoo):
-    with pytest.raises(UserError, match=r"models go with one recipe, and .* are 3"):
+    with pytest.raises(UserError, match=r"models need one recipe, but .* has 3"):
         plan_sweep(str(zoo), [spec("x")])
     with pytest.raises(UserError, match="is not TOML"):
         plan_sweep(str(zoo / "two.toml"), [spec("x")])

@@ -158,13 +158,13 @@ def test_profiles_and_features_that_are_gone_are_made_anew_without_the_weights(p
 def test_what_can_be_wrong_is_one_line(place, here, tmp_path):
     refused(here("trust", tmp_path / "nothing"), "holds no run")
     refused(
-        here("trust", place, "--set", "matching.neighbours=3"), "matching.neighbours=3", "only trust.… can be changed"
+        here("trust", place, "--set", "matching.neighbours=3"), "matching.neighbours=3", "only keys of trust can change"
     )
     refused(here("trust", place, "--set", "trust.q=2"), "trust.q", "2")
     refused(here("trust", place, "--set", "trust.que=0.1"), "que", "did you mean")
     (tmp_path / "half").mkdir()
     shutil.copy(place / "recipe.toml", tmp_path / "half/recipe.toml")
-    refused(here("trust", tmp_path / "half"), "not mined to its end", "images.zarr", "rosetta mine")
+    refused(here("trust", tmp_path / "half"), "is not finished", "images.zarr", "rosetta mine")
 
 
 def test_a_damaged_profile_is_found_by_check(place, rosetta):

@@ -24,7 +24,7 @@ def test_a_figure_of_a_concept(place, rosetta, tmp_path):
         assert round(figure.info["dpi"][0]) == 300
         assert min(figure.size) > 500
     told = rosetta("report", place, "--figure", 0, "--out", tmp_path / "deep/figure.pdf")
-    assert told.stdout == f"Look at {tmp_path / 'deep/figure.pdf'}\n", told.stderr
+    assert told.stdout == f"Figure: {tmp_path / 'deep/figure.pdf'}\n", told.stderr
     assert (tmp_path / "deep/figure.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -66,5 +66,5 @@ def test_what_can_be_wrong_is_one_line(place, here, tmp_path):
     refused(here("report", place, "--out", tmp_path / "x.png"), "--out", "--figure")
     (tmp_path / "half").mkdir()
     shutil.copy(place / "recipe.toml", tmp_path / "half/recipe.toml")
-    refused(here("report", tmp_path / "half"), "not mined to its end")
+    refused(here("report", tmp_path / "half"), "is not finished")
     refused(here("report", tmp_path / "half", "--figure", 0), "images.zarr", "rosetta mine first")

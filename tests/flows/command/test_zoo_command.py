@@ -84,8 +84,8 @@ def test_time_where_it_is_asked(capsys):
     assert timed == plain
     said = _printed(capsys, "timm/test_vit2", "--time", "--device", "cpu").splitlines()
     assert said[:-1] == _printed(capsys, "timm/test_vit2").splitlines()
-    assert said[-1].startswith("One image takes ")
-    assert said[-1].endswith(" s for a forward pass on cpu")
+    assert said[-1].startswith("A forward pass of one image takes ")
+    assert said[-1].endswith(" s on cpu.")
 
 
 def test_the_layers_are_there_before_the_time(capsys, monkeypatch):
@@ -95,7 +95,7 @@ def test_the_layers_are_there_before_the_time(capsys, monkeypatch):
 
     monkeypatch.setattr("rosetta.zoo.timing.forward_seconds", seconds)
     assert _printed(capsys, "dcgan/digiface", "--time", "--device", "cpu") == (
-        "One image takes 2 s for a forward pass on cpu\n"
+        "A forward pass of one image takes 2 s on cpu.\n"
     )
 
 
@@ -109,7 +109,7 @@ def test_a_model_that_must_be_run(capsys, monkeypatch):
     main(["zoo", f"python:{__name__}:slow", "--json"])
     out, err = capsys.readouterr()
     assert json.loads(out)["layers"] == whole["layers"]
-    assert err == f"building python:{__name__}:slow and running it once on cpu; large models take a minute\n"
+    assert err == f"Building python:{__name__}:slow and running it once on cpu. Large models take a minute.\n"
 
 
 def test_weights_that_are_named_decide(capsys, monkeypatch):

@@ -69,5 +69,5 @@ def test_a_recipe_states_a_digest_or_none() -> None:
     assert stated.models[1].sha256 == digest
     assert parse_recipe(stated.to_toml(), "again") == stated
     for wrong in (digest[1:], digest.upper(), digest + "0", "", f"sha256:{digest}"):
-        with pytest.raises(UserError, match=r"models\.b\.sha256: '.*' is no SHA-256; give the 64 lower-case"):
+        with pytest.raises(UserError, match=r"models\.b\.sha256: '.*' is not a SHA-256; give the 64 lower-case"):
             parse_recipe(text % f', sha256 = "{wrong}"', "small")
