@@ -1,0 +1,91 @@
+"""What README and docs show runs as it stands: the command's lines, the README's Python, and names of deployments."""
+
+import re
+import shlex
+import shutil
+from glob import glob
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from packaged import recipe_text
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[3]
+DOCUMENTS = [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/*.md")), REPOSITORY / "deployments/README.md"]
+_SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+_PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+_COMMENT = re.compile(r"\s+#.*$")
+SHORTER = {"invert": ["--steps", "1"], "edit": ["--steps", "1"]}
+"""Added to what would take minutes."""
+
+
+def lines(document: Path) -> list[list[str]]:
+    """The lines of each shell block, continued ones joined, without comments."""
+    blocks = _SHELL.findall(document.read_text(encoding="utf-8"))
+    return [[_COMMENT.sub("", line) for line in block.replace("\\\n", " ").splitlines()] for block in blocks]
+
+
+BLOCKS = [
+    pytest.param(commands, id=f"{document.relative_to(REPOSITORY)}-{number}")
+    for document in DOCUMENTS
+    for number, block in enumerate(lines(document))
+    if (commands := [line for line in block if line.startswith("rosetta ") and "s3://" not in line])
+]
+
+
+@pytest.fixture(scope="module")
+def workplace(run, tmp_path_factory) -> Path:
+    """A folder as the documents take it: the mined run of faces, some photos, and a recipe of the reader's own."""
+    folder = tmp_path_factory.mktemp("workplace")
+    shutil.copytree(run[0], folder / "runs/faces")
+    (folder / "deployments").symlink_to(REPOSITORY / "deployments")
+    (folder / "photos").mkdir()
+    for seed in range(16):
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"photos/{seed:02}.png")
+    (folder / "photos.toml").write_text(recipe_text("runs/photos", ("lite0", "mobilenet", "untrained"), 'source = "photos"'))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_line_of_the_command_works(rosetta, workplace, monkeypatch, block):
+    monkeypatch.chdir(workplace)
+    for line in block:
+        _, *words = shlex.split(line)
+        expanded = [one for word in words for one in (sorted(glob(word)) if "*" in word else [word])]
+        done = rosetta(*expanded, *SHORTER.get(words[0], []))
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, line
+
+
+@pytest.mark.slow
+def test_the_readme_opens_a_run_without_this_project(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    (block,) = _PYTHON.findall((REPOSITORY / "README.md").read_text(encoding="utf-8"))
+    names: dict = {}
+    exec(block, names)
+    assert names["pearson"].dims == ("unit_a", "unit_b")
+    assert len(names["neurons"]) > 0
+    assert names["lite0"]["blocks.2"].activation[7, 12].ndim == 2
+
+
+def test_deployments_that_are_run_exist_and_take_what_they_are_given():
+    described = yaml.safe_load((REPOSITORY / "deployments/prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    entrypoints = {}
+    for one in described:
+        module, _, name = one["entrypoint"].rpartition(".")
+        flow = getattr(import_module(module), name)
+        entrypoints[f"{flow.name}/{one['name']}"] = flow
+    shown = [line for document in DOCUMENTS for block in lines(document) for line in block]
+    shown = [shlex.split(line) for line in shown if re.match(r"prefect deployment (run|schedule ls) ", line)]
+    assert len(shown) > 4
+    for _, _, kind, *words in shown:
+        name = words[1] if kind == "schedule" else words[0]
+        taken = entrypoints[name].parameters.properties
+        for option, value in zip(words, words[1:], strict=False):
+            if option == "--param":
+                assert value.partition("=")[0] in taken, f"{name} has no parameter {value}"
