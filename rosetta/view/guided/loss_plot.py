@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rosetta.view.plots import svg
+from rosetta.view.plots.panels import tidy
 
 _LONGEST = 30
 """Characters of a name that a panel has room for."""
@@ -53,13 +54,11 @@ def _panel(axes: Axes, term: str, lines: Mapping[int, npt.NDArray[np.float64]]) 
     # All steps, also where a line has gaps at its ends.
     last = max(len(values) for values in lines.values()) - 1
     axes.set_xlim(-max(0.03 * last, 0.3), last + max(0.03 * last, 0.3))
-    axes.set_title(_line(term), loc="left", size=8.5, weight="bold", pad=5)
-    axes.set_xlabel("step", size=7.5, labelpad=1.5)
-    axes.tick_params(length=2.5, labelsize=7.5)
+    axes.set_title(_line(term), loc="left")
+    axes.set_xlabel("step", labelpad=1.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color=svg.FAINT, linewidth=0.5, alpha=0.7)
+    tidy(axes, grid="y")
 
 
 def loss_traces(traces: Mapping[str, Mapping[str, npt.NDArray[np.floating]]]) -> str:
@@ -107,7 +106,7 @@ def loss_traces(traces: Mapping[str, Mapping[str, npt.NDArray[np.floating]]]) ->
             legend = figure.legend(
                 [_pen(places[label]) for label in shown], [str(place) for place in range(len(shown))],
                 loc="upper left", ncols=beside, bbox_to_anchor=(0.45 / width, 1.0), borderaxespad=0.0, borderpad=0.1,
-                handlelength=1.8, columnspacing=2.0, fontsize=8.5,
+                handlelength=1.8, columnspacing=2.0, fontsize="medium",
             )  # fmt: skip
             # Set afterwards: matplotlib drops a label that starts with an underscore.
             for text, label in zip(legend.get_texts(), shown, strict=True):

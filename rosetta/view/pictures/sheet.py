@@ -14,8 +14,7 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from rosetta.view.pictures.colours import heat, opacity
-from rosetta.view.plots.axes import literal
-from rosetta.view.plots.labels import short
+from rosetta.view.plots.labels import literal, short
 
 DPI = 300
 """Dots to an inch in print."""

@@ -33,14 +33,14 @@ def _bar(axes: Axes, values: npt.NDArray[np.float64], y: float, colour: str, tol
     """One group of units at a height: its quantiles, and its median in words at the right."""
     end = axes.get_yaxis_transform()
     if not values.size:
-        axes.text(_MEDIAN, y, "none", transform=end, va="center", size=7.5, color=svg.QUIET)
+        axes.text(_MEDIAN, y, "none", transform=end, va="center", size="small", color=svg.QUIET)
         return
     low, quarter, median, three_quarters, high = np.quantile(values, _QUANTILES)
     axes.plot([low, high], [y, y], color=colour, linewidth=1.1, solid_capstyle="butt")
     axes.plot([quarter, three_quarters], [y, y], color=colour, linewidth=5.0, alpha=0.55, solid_capstyle="butt")
     axes.plot([median], [y], color=svg.INK, marker="o", markersize=3.6)
-    axes.text(_MEDIAN, y, told.format(median), transform=end, va="center", size=7.5, color=svg.INK)
-    axes.text(_UNITS, y, f"{values.size:,}", transform=end, va="center", ha="right", size=7.5, color=svg.QUIET)
+    axes.text(_MEDIAN, y, told.format(median), transform=end, va="center", size="small", color=svg.INK)
+    axes.text(_UNITS, y, f"{values.size:,}", transform=end, va="center", ha="right", size="small", color=svg.QUIET)
 
 
 def _panel(
@@ -55,13 +55,13 @@ def _panel(
     names = [short(name, _LONGEST) for name in rosetta]
     axes.set_yticks(range(len(names)), names, size=8.5, color=svg.INK, weight="bold")
     axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", length=2.5, labelsize=7.5)
+    axes.tick_params(axis="x", length=2.5, labelsize="small")
     axes.spines["left"].set_visible(False)
     axes.set_axisbelow(True)
     axes.grid(axis="x", color=svg.FAINT, linewidth=0.5, alpha=0.7)
     axes.set_title(title, loc="left", size=8.5, weight="bold", pad=6)
     for x, side, word in ((_MEDIAN, "left", "median"), (_UNITS, "right", "units")):
-        axes.text(x, 1.0, word, transform=axes.transAxes, ha=side, va="bottom", size=7.5, color=svg.QUIET)
+        axes.text(x, 1.0, word, transform=axes.transAxes, ha=side, va="bottom", size="small", color=svg.QUIET)
 
 
 def _logarithmic(axes: Axes, values: list[npt.NDArray[np.float64]]) -> None:
@@ -117,18 +117,18 @@ def selectivity_plot(rosetta: Measured, others: Measured) -> str:
         lower = figure.add_axes((left, _AXIS / height, wide, rows / height))
         _panel(upper, "Kurtosis", "{:.1f}", *kurtosis)
         _logarithmic(upper, [values for group in kurtosis for values in group.values()])
-        upper.set_xlabel("kurtosis of the activation (log scale; normal: 3)", size=7.5, labelpad=1.5)
+        upper.set_xlabel("kurtosis of the activation (log scale; normal: 3)")
         _panel(lower, "Half share", "{:.1f} %", *share)
         most = max((float(values.max()) for group in share for values in group.values() if values.size), default=50.0)
         lower.set_xlim(0.0, max(most, 2.0) * 1.04)
         lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g} %"))
-        lower.set_xlabel("share of images that carries half of the activation", size=7.5, labelpad=1.5)
+        lower.set_xlabel("share of images that carries half of the activation")
         handles = [
             Line2D([], [], color=colour, linewidth=5.0, alpha=0.55, label=label)
             for colour, label in ((svg.ACCENT, "units in Rosetta neurons"), (svg.QUIET, "all other units"))
         ]
         figure.legend(
             handles=handles, loc="upper left", ncols=2, bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1,
-            handlelength=1.4, columnspacing=3.0, fontsize=8.5,
+            handlelength=1.4, columnspacing=3.0,
         )  # fmt: skip
         return svg.text(figure, f"Kurtosis and half share of units, for {', '.join(names)}")
