@@ -98,5 +98,5 @@ def _small_cells(axes: Axes, shades: npt.NDArray[np.float64]) -> None:
     """All cells as one picture: thousands of shapes would make a page slow."""
     # A picture cannot take the theme's accent; this blue is seen on light and dark alike.
     blue = np.broadcast_to(to_rgb("#2e87b8"), (*shades.shape, 3))
-    axes.imshow(np.concatenate([blue, shades[..., None] / _DEEPEST], axis=2), aspect="auto", interpolation="none")
+    axes.imshow(np.dstack([blue, np.minimum(shades / _DEEPEST, 1.0)]), aspect="auto", interpolation="none")
     axes.set_facecolor((0.5, 0.5, 0.5, 0.08))
