@@ -99,7 +99,7 @@ def loss_traces(traces: Mapping[str, Mapping[str, npt.NDArray[np.floating]]]) ->
         if len(shown) > 1:
             legend = axes.legend(
                 [_pen(places[label]) for label in shown], [str(place) for place in range(len(shown))],
-                loc="lower left", bbox_to_anchor=(0.0, 1.0 - 0.22 / down), ncols=max(1, min(len(shown), beside)), fontsize="medium",
+                loc="lower left", bbox_to_anchor=(0.0, 1.0 - 0.22 / down), ncols=max(beside, 1), fontsize="medium",
             )  # fmt: skip
             # Set afterwards: matplotlib drops a label that starts with an underscore.
             for text, label in zip(legend.get_texts(), shown, strict=True):
