@@ -98,8 +98,9 @@ def draw_sheet(
     bar.spines[:].set_linewidth(0.4)
     bar.set_xticks([0, 1], ["unit's mean", "its maximum over the run"], fontsize=size)
     bar.tick_params(length=2, pad=1.5)
-    for label, side in zip(bar.get_xticklabels(), ("left", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    first, last = bar.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     return axes
 
 

@@ -78,7 +78,7 @@ def draw_depth(
         panel.set_xlim(-0.03, 1.03)
         panel.set_ylim(min(0.0, lowest), 1.0)
         if layers:
-            reach = name_ticks(panel.xaxis, _places(len(layers)), layers, wide / len(layers), 20)
+            reach = name_ticks(panel.xaxis, _places(len(layers)).tolist(), layers, wide / len(layers), 20)
             axes.xaxis.labelpad = 10.0 + 72.0 * reach
     axes.set_xlabel("layer, first to last" if layers else "depth of the layer: 0 the first, 1 the last")
     axes.set_ylabel("best Pearson correlation")

@@ -90,7 +90,7 @@ def _numbered_cells(axes: Axes, counts: Counts, shades: npt.NDArray[np.float64])
         colour, alpha = (svg.ACCENT, float(shades[row, column])) if buddies else (svg.FAINT, 0.35)
         corner = column - 0.47, row - 0.46
         axes.add_patch(Rectangle(corner, 0.94, 0.92, linewidth=0, facecolor=colour, alpha=alpha))
-        ink, told = (svg.INK, count(buddies)) if buddies else (svg.QUIET, "·")
+        ink, told = (svg.INK, count(int(buddies))) if buddies else (svg.QUIET, "·")
         axes.text(column, row, told, ha="center", va="center", color=ink, size="small")
 
 

@@ -22,15 +22,16 @@ def draw_sizes(axes: Axes, sizes: npt.NDArray[np.integer], trusted: npt.NDArray[
     """
     octave = np.floor(np.log2(np.maximum(sizes, 1))).astype(int)
     bins = np.arange(int(octave.max(initial=0)) + 1)
-    bars = [(np.ones(len(sizes), dtype=bool), "concepts", svg.REST, "")]
+    bars = [(sizes > 0, "concepts", svg.REST, 1.0, "")]
     if trusted is not None:
-        bars = [(trusted == sizes, "all neurons trusted", svg.ACCENT, ""),
-                ((trusted > 0) & (trusted < sizes), "some trusted", (svg.ACCENT, 0.5), "//"),
-                (trusted == 0, "none trusted", svg.REST, "")]  # fmt: skip
+        bars = [(trusted == sizes, "all neurons trusted", svg.ACCENT, 1.0, ""),
+                ((trusted > 0) & (trusted < sizes), "some trusted", svg.ACCENT, 0.5, "//"),
+                (trusted == 0, "none trusted", svg.REST, 1.0, "")]  # fmt: skip
     below = np.zeros(len(bins))
-    for chosen, label, colour, hatch in bars:
+    for chosen, label, colour, opacity, hatch in bars:
         counts = np.bincount(octave[chosen], minlength=len(bins))
-        axes.bar(bins, counts, bottom=below, color=colour, hatch=hatch, edgecolor="white", linewidth=0.5, label=label)
+        axes.bar(bins, counts, bottom=below, color=(colour, opacity), hatch=hatch, edgecolor="white", linewidth=0.5,
+                 label=label)  # fmt: skip
         below += counts
     for place, total in enumerate(below):
         axes.text(place, total, count(int(total)), ha="center", va="bottom", size="small")

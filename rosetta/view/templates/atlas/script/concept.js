@@ -99,7 +99,7 @@
               "p.intro",
               "Find the latent of an image with this concept as the guide, or make the image again without the concept.",
             ),
-            parts.command(`rosetta invert ${root} ${image} --clusters ${id}`, "inverts an image"),
+            parts.command(`rosetta invert ${root} ${image} --concepts ${id}`, "inverts an image"),
             parts.command(`rosetta edit ${root} --image ${image} --remove ${id}`, "removes this concept"),
           ]
         : h("p.intro", "The anchor of this run makes no images, so the concept cannot be inverted or edited here."),
