@@ -11,7 +11,11 @@ from matplotlib.axes import Axes
 from rosetta.errors import UserError
 from rosetta.view.pictures.heatmap import resample
 from rosetta.view.pictures.sheet import Sheet, draw_sheet
-from rosetta.view.plots import axes as figures
+from rosetta.view.plots.correlations import draw_correlations
+from rosetta.view.plots.depth import draw_depth
+from rosetta.view.plots.layers import draw_layers
+from rosetta.view.plots.scatter import draw_scatter
+from rosetta.view.plots.sizes import draw_sizes
 from storage.artifacts.neurons import trusted_neurons
 from storage.run.notebook import place
 from storage.run.sheets import concept_sheet, dictionary_sheet
@@ -27,12 +31,12 @@ class Plots:
     run: "Run"
 
     def correlations(self, model: str | None = None, ax: Axes | None = None) -> Axes:
-        """How well the anchor's units are matched: histograms of each one's best correlation, controls dotted.
+        """How well the anchor's units are matched: histograms of each one's best correlation and of the buddies.
 
         Parameters
         ----------
         model
-            One model beside the controls, with its buddies; all models where none is given.
+            One model beside the controls; all models where none is given.
 
         Raises
         ------
@@ -45,9 +49,9 @@ class Plots:
             self._require_other(model)
             names = [model, *(name for name in run.controls if name != model)]
         rows = run.buddies[run.buddies["model_a"] == run.anchor]
-        buddies = {} if model is None else {model: rows.loc[rows["model_b"] == model, "pearson"].to_numpy()}
+        buddies = {name: rows.loc[rows["model_b"] == name, "pearson"].to_numpy() for name in names}
         best = {name: self._best(run.anchor, name) for name in names}
-        return figures.draw_correlations(_axes(ax), best, buddies, run.controls, run.anchor)
+        return draw_correlations(_axes(ax, (7.0, 1.0 + 0.9 * len(names))), best, buddies, run.controls, run.anchor)
 
     def layers(self, model: str, ax: Axes | None = None) -> Axes:
         """Where the matches lie: buddies by the anchor's layer and the model's.
@@ -62,7 +66,7 @@ class Plots:
         rows, columns = (self._layers(name) for name in (run.anchor, model))
         pairs = run.buddies[(run.buddies["model_a"] == run.anchor) & (run.buddies["model_b"] == model)]
         counts = pd.crosstab(pairs["layer_a"], pairs["layer_b"]).reindex(index=rows, columns=columns, fill_value=0)
-        return figures.draw_layers(_axes(ax), counts.to_numpy(), rows, columns, run.anchor, model)
+        return draw_layers(_axes(ax), counts.to_numpy(), rows, columns, run.anchor, model)
 
     def depth(self, model: str | None = None, ax: Axes | None = None) -> Axes:
         """How alike the anchor the layers are: each unit's best correlation with it, over depth.
@@ -86,15 +90,15 @@ class Plots:
         for name in names:
             values = self._best(name, run.anchor)
             best[name] = [values[span] for _, span in run.stores[name].units.spans()]
-        layers = {name: self._layers(name) for name in names}
-        controls = () if model is not None else run.controls
-        return figures.draw_depth(_axes(ax), best, layers, controls, run.anchor)
+        layers = () if model is None else self._layers(model)
+        size = 7.0, 1.4 + 1.6 * -(-len(names) // 3)
+        return draw_depth(_axes(ax, size), best, run.controls, run.anchor, layers)
 
     def clusters(self, ax: Axes | None = None) -> Axes:
         """How many concepts there are of which size, and how many are trusted."""
         run = self.run
         trusted = trusted_neurons(run.neurons, run.clusters["cluster"]) if run.judged else None
-        return figures.draw_clusters(_axes(ax), run.clusters["size"].to_numpy(), trusted)
+        return draw_sizes(_axes(ax), run.clusters["size"].to_numpy(), trusted)
 
     def concept(self, cluster: int, images: int = 6, ax: Axes | None = None) -> Axes:
         """A concept's images × models, heat from each unit's mean to its maximum.
@@ -134,7 +138,7 @@ class Plots:
         grid = tuple(max(sides) for sides in zip(maps[0].shape[1:], maps[1].shape[1:], strict=True))
         x, y = (resample(part, (grid[0], grid[1])) for part in maps)
         names = (f"{unit.model} {place(unit)}" for unit in units)
-        return figures.draw_scatter(_axes(ax), x, y, (next(names), next(names)))
+        return draw_scatter(_axes(ax), x, y, (next(names), next(names)))
 
     def __repr__(self) -> str:
         names = [name for name in vars(type(self)) if not name.startswith("_") and name != "run"]

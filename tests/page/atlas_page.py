@@ -13,7 +13,7 @@ from PIL import Image
 from rosetta.view.atlas.maps import encode
 from rosetta.view.atlas.page import render
 from rosetta.view.atlas.script import put
-from rosetta.view.plots.overview import correlation_histogram
+from rosetta.view.plots.correlations import correlation_histogram
 
 HOSTILE = '<script>window.hacked=1</script>"\'&amp;</script><img src=x onerror="window.hacked=1"> {{7*7}} 🦄 \u202e'
 LONG = "long/" + "name-" * 59

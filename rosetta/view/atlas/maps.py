@@ -40,12 +40,19 @@ def quantise(maps: Float32, low: npt.NDArray[Any], high: npt.NDArray[Any]) -> By
     -------
     (map, y, x) uint8; all 0 where a unit has no scale, being dead.
     """
-    span = np.asarray(high, dtype=np.float64) - np.asarray(low, dtype=np.float64)
+    low, high = np.asarray(low)[:, None, None], np.asarray(high)[:, None, None]
+    return np.rint(on_scale(maps, low, high, 255.0)).astype(np.uint8)
+
+
+def on_scale(
+    values: npt.NDArray[Any], low: npt.NDArray[Any], high: npt.NDArray[Any], top: float = 1.0
+) -> npt.NDArray[np.float64]:
+    """Values on their units' scales: 0 at `low` and below, `top` at `high` and above, 0 where there is no scale."""
+    span = np.asarray(high, dtype=np.float64) - low
     alive = np.isfinite(span) & (span > 0.0)
-    factor = np.where(alive, 255.0 / np.where(alive, span, 1.0), 0.0)
-    base = np.where(alive, low, 0.0)
-    scaled = np.nan_to_num((maps - base[:, None, None]) * factor[:, None, None], nan=0.0, posinf=255.0, neginf=0.0)
-    return np.rint(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+    factor = np.where(alive, top / np.where(alive, span, 1.0), 0.0)
+    scaled = np.nan_to_num((values - np.where(alive, low, 0.0)) * factor, nan=0.0, posinf=top, neginf=0.0)
+    return np.clip(scaled, 0.0, top)
 
 
 def encode(content: bytes) -> str:

@@ -11,9 +11,9 @@ from rosetta.view.atlas.script import json_text
 from rosetta.view.templating import environment
 
 _PARTS = (
-    "namespace", "dom", "text", "state", "data", "names", "search", "colour", "maps", "grid", "parts", "cards", "trust",
-    "plot", "keys", "overview", "concepts", "concept", "concept_neurons", "images", "image", "unit", "csv", "tables",
-    "main",
+    "namespace", "dom", "layout", "text", "state", "data", "names", "search", "colour", "maps", "grid", "parts",
+    "cards", "trust", "plot", "keys", "overview", "concepts", "concept", "concept_neurons", "images", "image", "unit",
+    "csv", "tables", "main",
 )  # fmt: skip
 """The script's sources, each of which may use those before it."""
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from rosetta.mining.buddies import nearest_neighbours
+from rosetta.view.atlas.maps import on_scale
 
 TOP = 8
 """Images of a ranking."""
@@ -70,10 +71,7 @@ def strengths(peaks: npt.NDArray[Any], low: npt.NDArray[Any], high: npt.NDArray[
     -------
     (image, unit) float32 in 0…1; 0 for a unit without a scale.
     """
-    span = np.asarray(high, dtype=np.float64) - low
-    alive = np.isfinite(span) & (span > 0.0)
-    scaled = (peaks - np.where(alive, low, 0.0)) / np.where(alive, span, 1.0)
-    return np.where(alive, np.clip(scaled, 0.0, 1.0), 0.0).astype(np.float32)
+    return on_scale(peaks, low, high).astype(np.float32)
 
 
 def choose_images(rankings: Index, images: int, most: int = SHOWN) -> Index:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rosetta.view.pictures.heatmap import neighbours
+
 POINTS = 128
 """Points of a pair."""
 IMAGES = 64
@@ -50,13 +52,6 @@ def draw(seed: int, images: int, a: Index, b: Index, count: int = POINTS) -> Poi
     return Points(image, y, x, grid)
 
 
-def _corners(place: Index, positions: int, common: Index) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Any]:
-    """Lower and upper neighbour on the native axis, and the upper one's share: a row of `U`."""
-    source = np.maximum((place + 0.5) * (positions / common) - 0.5, 0.0)
-    lower = np.minimum(source.astype(np.intp), positions - 1)
-    return lower, np.minimum(lower + 1, positions - 1), source - lower
-
-
 def values_at(
     maps: npt.NDArray[Any], image: Index, channel: Index, y: Index, x: Index, grid: Index
 ) -> npt.NDArray[np.float64]:
@@ -75,8 +70,8 @@ def values_at(
     -------
     (point,) what ``interpolate(mode="bilinear", align_corners=False)`` puts there.
     """
-    top, bottom, down = _corners(y, maps.shape[2], grid[:, 0])
-    left, right, across = _corners(x, maps.shape[3], grid[:, 1])
+    top, bottom, down = neighbours(y, maps.shape[2], grid[:, 0])
+    left, right, across = neighbours(x, maps.shape[3], grid[:, 1])
 
     def row(at: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
         first, last = (maps[image, channel, at, side].astype(np.float64) for side in (left, right))

@@ -1,14 +1,12 @@
 """Sheets of pictures: many small ones in one WebP file, so that a page asks for few."""
 
 from collections.abc import Sequence
-from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from rosetta.view.pictures.heatmap import overlay
-from rosetta.view.pictures.sprite import webp
+from rosetta.view.pictures.heatmap import overlay, plain
+from rosetta.view.pictures.sprite import encoded, webp
 
 THUMB = 128
 """Pixels of a side of a picture."""
@@ -24,17 +22,12 @@ Pixels = npt.NDArray[np.uint8]
 
 def thumbnail(image: Pixels) -> Pixels:
     """(THUMB, THUMB, 3) an image (y, x, rgb) brought to a square, as heat maps are laid over it."""
-    picture = Image.fromarray(np.ascontiguousarray(image, dtype=np.uint8))
-    return np.asarray(picture.resize((THUMB, THUMB), Image.Resampling.BICUBIC))
+    return plain(image, THUMB)
 
 
 def picture(image: Pixels) -> bytes:
     """A WebP file of an image (y, x, rgb), a square of its own size and of at most LARGE pixels."""
-    side = min(LARGE, max(image.shape[:2]))
-    whole = Image.fromarray(np.ascontiguousarray(image, dtype=np.uint8))
-    file = BytesIO()
-    whole.resize((side, side), Image.Resampling.BICUBIC).save(file, "WEBP", quality=85, method=2)
-    return file.getvalue()
+    return encoded(plain(image, min(LARGE, max(image.shape[:2]))), quality=85)
 
 
 def card(thumb: Pixels, activation: Pixels) -> Pixels:

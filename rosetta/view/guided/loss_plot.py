@@ -6,11 +6,11 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rosetta.view.plots import svg
+from rosetta.view.plots.panels import panels, tidy
 
 _LONGEST = 30
 """Characters of a name that a panel has room for."""
@@ -53,13 +53,12 @@ def _panel(axes: Axes, term: str, lines: Mapping[int, npt.NDArray[np.float64]]) 
     # All steps, also where a line has gaps at its ends.
     last = max(len(values) for values in lines.values()) - 1
     axes.set_xlim(-max(0.03 * last, 0.3), last + max(0.03 * last, 0.3))
-    axes.set_title(_line(term), loc="left", size=8.5, weight="bold", pad=5)
-    axes.set_xlabel("step", size=7.5, labelpad=1.5)
-    axes.tick_params(length=2.5, labelsize=7.5)
+    axes.set_title(_line(term), loc="left")
+    axes.set_xlabel("step", labelpad=1.5)
+    axes.tick_params(labelleft=True, labelbottom=True)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color=svg.FAINT, linewidth=0.5, alpha=0.7)
+    tidy(axes, grid="y")
 
 
 def loss_traces(traces: Mapping[str, Mapping[str, npt.NDArray[np.floating]]]) -> str:
@@ -79,37 +78,31 @@ def loss_traces(traces: Mapping[str, Mapping[str, npt.NDArray[np.floating]]]) ->
     """
     labels = dict.fromkeys(label for labelled in traces.values() for label in labelled)
     places = {label: place for place, label in enumerate(labels)}
-    panels: dict[str, dict[int, npt.NDArray[np.float64]]] = {}
+    terms: dict[str, dict[int, npt.NDArray[np.float64]]] = {}
     for term, labelled in traces.items():
         for label, values in labelled.items():
             flat = np.asarray(values, dtype=np.float64).ravel()
             if np.isfinite(flat).any():
-                panels.setdefault(term, {})[places[label]] = np.where(np.isfinite(flat), flat, np.nan)
-    if not panels:
+                terms.setdefault(term, {})[places[label]] = np.where(np.isfinite(flat), flat, np.nan)
+    if not terms:
         return ""
-    shown = [label for label, place in places.items() if any(place in lines for lines in panels.values())]
-    down = -(-len(panels) // _ACROSS)
-    across = -(-len(panels) // down)
+    shown = [label for label, place in places.items() if any(place in lines for lines in terms.values())]
+    down = -(-len(terms) // _ACROSS)
+    across = -(-len(terms) // down)
     # Inches; a letter of the legend is set 0.075 wide, its sample of the line and the space around it 0.6.
-    width = _WIDTH * across
-    beside = max(1, min(len(shown), int(width / (0.6 + 0.075 * max(len(_line(label)) for label in shown)))))
-    top = 0.08 + 0.18 * -(-len(shown) // beside) if len(shown) > 1 else 0.0
-    height = _HEIGHT * down + top
-    with svg.style():
-        figure = Figure(figsize=(width, height))
-        grid = figure.add_gridspec(
-            down, across, wspace=0.34, hspace=0.72, left=0.5 / width, right=1.0 - 0.08 / width,
-            bottom=0.4 / height, top=1.0 - (top + 0.26) / height,
-        )  # fmt: skip
-        for index, (term, lines) in enumerate(panels.items()):
-            _panel(figure.add_subplot(grid[divmod(index, across)]), term, lines)
+    beside = int(_WIDTH * across / (0.6 + 0.075 * max(len(_line(label)) for label in shown)))
+
+    def draw(axes: Axes) -> None:
+        drawn = panels(axes, len(terms), across, above=0.4, beside=0.18)
+        for (term, lines), panel in zip(terms.items(), drawn, strict=True):
+            _panel(panel, term, lines)
         if len(shown) > 1:
-            legend = figure.legend(
+            legend = axes.legend(
                 [_pen(places[label]) for label in shown], [str(place) for place in range(len(shown))],
-                loc="upper left", ncols=beside, bbox_to_anchor=(0.45 / width, 1.0), borderaxespad=0.0, borderpad=0.1,
-                handlelength=1.8, columnspacing=2.0, fontsize=8.5,
+                loc="lower left", bbox_to_anchor=(0.0, 1.0 - 0.22 / down), ncols=max(beside, 1), fontsize="medium",
             )  # fmt: skip
             # Set afterwards: matplotlib drops a label that starts with an underscore.
             for text, label in zip(legend.get_texts(), shown, strict=True):
                 text.set_text(_line(label))
-        return svg.text(figure, f"Loss by step: {', '.join(panels)}", crop=True)
+
+    return svg.drawn((_WIDTH * across, _HEIGHT * down), f"Loss by step: {', '.join(terms)}", draw)

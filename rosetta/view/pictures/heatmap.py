@@ -11,13 +11,23 @@ from rosetta.view.pictures.sprite import TILE
 Pixels = npt.NDArray[np.uint8]
 
 
-def _neighbours(
-    positions: int, size: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-    """(size,) lower neighbour, upper neighbour and the upper one's share, of each target position on one axis."""
-    source = np.maximum((np.arange(size) + 0.5) * (positions / size) - 0.5, 0.0)
+def neighbours(
+    place: npt.NDArray[np.integer], positions: int, size: int | npt.NDArray[np.integer]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Lower neighbour, upper neighbour and the upper one's share, of places on an axis that is brought to a size.
+
+    Parameters
+    ----------
+    place
+        (n,) of 0 … size − 1.
+    positions
+        Of the axis as it is.
+    size
+        Positions afterwards, of all places or of each.
+    """
+    source = np.maximum((place + 0.5) * (positions / size) - 0.5, 0.0)
     lower = np.minimum(source.astype(np.intp), positions - 1)
-    return lower, np.minimum(lower + 1, positions - 1), (source - lower).astype(np.float32)
+    return lower, np.minimum(lower + 1, positions - 1), source - lower
 
 
 def resample(maps: npt.NDArray[np.generic], size: int | tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -46,12 +56,12 @@ def resample(maps: npt.NDArray[np.generic], size: int | tuple[int, int]) -> npt.
     if maps.ndim < 2 or 0 in maps.shape[-2:] or min(height, width) < 1:
         raise ValueError(f"cannot resample maps of shape {maps.shape} to {height} × {width}")
     values = maps.astype(np.float32)
-    lower, upper, share = _neighbours(values.shape[-2], height)
+    lower, upper, share = neighbours(np.arange(height), values.shape[-2], height)
     low, high = values[..., lower, :], values[..., upper, :]
-    values = low + share[:, None] * (high - low)
-    lower, upper, share = _neighbours(values.shape[-1], width)
+    values = low + share.astype(np.float32)[:, None] * (high - low)
+    lower, upper, share = neighbours(np.arange(width), values.shape[-1], width)
     low, high = values[..., lower], values[..., upper]
-    return low + share * (high - low)
+    return low + share.astype(np.float32) * (high - low)
 
 
 def enlarge(maps: npt.NDArray[np.generic], size: int) -> npt.NDArray[np.float32]:

@@ -9,17 +9,16 @@ import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
 from rosetta.view.pictures.colours import heat, opacity
-from rosetta.view.plots.axes import literal
-from rosetta.view.plots.labels import short
+from rosetta.view.plots.labels import literal, short
 
 DPI = 300
 """Dots to an inch in print."""
 FORMATS = ("png", "pdf")
+Bounds = tuple[float, float, float, float]
 _GAP = 0.04
 """Between tiles, in tiles."""
 _WIDEST, _NARROWEST, _PAGE = 1.1, 0.55, 7.0
@@ -60,7 +59,9 @@ def tile_pixels(columns: int) -> int:
     return round(_tile_inches(columns) * DPI)
 
 
-def draw_sheet(axes: Axes, sheet: Sheet, size: float | str = "small", letters: int = 16, scale: bool = True) -> Axes:
+def draw_sheet(
+    axes: Axes, sheet: Sheet, size: float | str = "small", letters: int = 16, scale: Bounds = (0.0, -0.06, 1.0, 0.025)
+) -> Axes:
     """The tiles on given axes, names above and beside.
 
     Parameters
@@ -70,7 +71,7 @@ def draw_sheet(axes: Axes, sheet: Sheet, size: float | str = "small", letters: i
     letters
         Longest word of a column's heading; names are cut to it.
     scale
-        Whether to add the colour scale.
+        Where the colour scale lies: left, bottom, width and height, as shares of the axes.
     """
     rows, columns = sheet.tiles.shape[:2]
     for row in range(rows):
@@ -83,23 +84,23 @@ def draw_sheet(axes: Axes, sheet: Sheet, size: float | str = "small", letters: i
     axes.set_aspect("equal")
     axes.xaxis.tick_top()
     told = max((len(heading.told) for heading in sheet.columns), default=0)
-    names = [
-        "\n".join(
-            [literal(heading.title, letters), *(literal(line, letters) for line in heading.told)]
-            + [""] * (told - len(heading.told))
-        )
-        for heading in sheet.columns
-    ]
+    lines = ([heading.title, *heading.told] + [""] * (told - len(heading.told)) for heading in sheet.columns)
+    names = ["\n".join(literal(line, letters) for line in heading) for heading in lines]
     axes.set_xticks([column * (1 + _GAP) + 0.5 for column in range(columns)], names, fontsize=size)
     axes.set_yticks([row * (1 + _GAP) + 0.5 for row in range(rows)], [literal(name, 24) for name in sheet.rows],
                     fontsize=size)  # fmt: skip
     axes.set_ylabel(sheet.rows_are, fontsize=size)
     axes.tick_params(length=0, pad=3)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    if scale:
-        bar = axes.figure.colorbar(_scale(), ax=axes, orientation="horizontal", fraction=0.03, pad=0.03, aspect=60)
-        _label_scale(bar.ax, size)
+    axes.spines[:].set_visible(False)
+    bar = axes.inset_axes(scale)
+    bar.imshow(np.linspace(0, 1, 256)[None], cmap=_colours(), aspect="auto", extent=(0, 1, 0, 1))
+    bar.set_yticks([])
+    bar.spines[:].set_linewidth(0.4)
+    bar.set_xticks([0, 1], ["unit's mean", "its maximum over the run"], fontsize=size)
+    bar.tick_params(length=2, pad=1.5)
+    first, last = bar.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     return axes
 
 
@@ -127,21 +128,14 @@ def print_sheet(sheet: Sheet, caption: str, image: npt.NDArray[np.uint8] | None 
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(width, height), dpi=DPI)
         axes = figure.add_axes((left / width, below / height, wide / width, high / height))
-        draw_sheet(axes, sheet, _SMALL, max(int(tile / _BROAD), 6), scale=False)
+        scale = (0.0, -0.16 / high, _SCALE / wide, 0.08 / high)
+        draw_sheet(axes, sheet, _SMALL, max(int(tile / _BROAD), 6), scale)
         if image is not None:
             alone = figure.add_axes((0.1 / width, (below + high - large) / height, large / width, large / height))
             alone.imshow(image, interpolation="none")
-            alone.set_xticks([])
-            alone.set_yticks([])
+            alone.set(xticks=[], yticks=[])
             alone.set_title(literal(image_name), fontsize=_SMALL, pad=3)
-            for spine in alone.spines.values():
-                spine.set_visible(False)
-        bar = figure.add_axes((left / width, (below - 0.16) / height, _SCALE / width, 0.08 / height))
-        bar.imshow(np.linspace(0, 1, 256)[None], cmap=_colours(), aspect="auto", extent=(0, 1, 0, 1))
-        bar.set_yticks([])
-        for spine in bar.spines.values():
-            spine.set_linewidth(0.4)
-        _label_scale(bar, _SMALL)
+            alone.spines[:].set_visible(False)
         told = "\n".join(line.replace("$", r"\$") for line in lines)
         figure.text(0.1 / width, (below - 0.46) / height, told, fontsize=_SMALL, va="top", linespacing=1.3)
     return figure
@@ -168,15 +162,3 @@ def _colours() -> Colormap:
     strength = np.linspace(0, 1, 256)
     cover = opacity(strength)[:, None]
     return ListedColormap(1 - cover + cover * heat(strength))
-
-
-def _scale() -> ScalarMappable:
-    return ScalarMappable(Normalize(0, 1), _colours())
-
-
-def _label_scale(axes: Axes, size: float | str) -> None:
-    axes.set_xticks([0, 1], ["unit's mean", "its maximum over the run"], fontsize=size)
-    axes.tick_params(length=2, pad=1.5)
-    first, last = axes.get_xticklabels()
-    first.set_horizontalalignment("left")
-    last.set_horizontalalignment("right")

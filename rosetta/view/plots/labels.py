@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rcParams
 
 _LONGEST = 30
 """Characters of a name that a plot has room for."""
@@ -13,6 +14,12 @@ def short(name: str, longest: int = _LONGEST) -> str:
     if len(line) <= longest:
         return line
     return f"{line[: longest // 3]}…{line[-(2 * longest // 3) :]}"
+
+
+def literal(name: str, longest: int = _LONGEST) -> str:
+    """The same as matplotlib shows it: a name that holds dollar signs is no formula."""
+    line = short(name, longest)
+    return line.replace("$", r"\$") if rcParams["text.parse_math"] else line
 
 
 def finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:

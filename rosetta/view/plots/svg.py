@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2s
 from html import escape
@@ -10,24 +10,25 @@ from io import StringIO
 from threading import Lock
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Figures are drawn in stand-in colours; each becomes a variable of the page's theme, with a fallback that reads on
-# white for a file that stands alone.
-INK = "#010101"
-FAINT = "#020202"
-REST = "#030303"
-ACCENT = "#040404"
-CONTROL = "#050505"
-QUIET = "#060606"
+# The colours of all plots. They read on white, in notebooks and in print; on a page each becomes a variable of its
+# theme. Blue and orange are told apart by readers with any colour vision.
+INK = "#161b24"
+FAINT = "#d5d9e0"
+REST = "#c3c9d3"
+ACCENT = "#2c6e91"
+CONTROL = "#b8692e"
+QUIET = "#667080"
 
 _THEME = {
     INK: "currentColor",
-    FAINT: "var(--plot-line, #d5d9e0)",
-    REST: "var(--plot-rest, #c3c9d3)",
-    ACCENT: "var(--plot-accent, #2c6e91)",
-    CONTROL: "var(--plot-control, #b8692e)",
-    QUIET: "var(--plot-quiet, #667080)",
+    FAINT: f"var(--plot-line, {FAINT})",
+    REST: f"var(--plot-rest, {REST})",
+    ACCENT: f"var(--plot-accent, {ACCENT})",
+    CONTROL: f"var(--plot-control, {CONTROL})",
+    QUIET: f"var(--plot-quiet, {QUIET})",
 }
 
 _STYLE = {
@@ -41,16 +42,24 @@ _STYLE = {
     "text.color": INK,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": QUIET,
+    "axes.labelsize": 8.0,
     "axes.facecolor": "none",
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
     "xtick.color": FAINT,
     "ytick.color": FAINT,
     "xtick.labelcolor": QUIET,
     "ytick.labelcolor": QUIET,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
     "figure.facecolor": "none",
     "legend.frameon": False,
+    "legend.fontsize": 8.0,
 }
 
 # matplotlib keeps its settings in one global; two threads that draw must take turns.
@@ -59,7 +68,7 @@ _LOCK = Lock()
 _FONT = re.compile(r"font: ((?:\w+ )*)([\d.]+)px [^;\"]*")
 _FRAME = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 _IDENTIFIER = re.compile(r'( id="|"#|url\(#)(?=[A-Za-z_])')
-_COLOUR = re.compile(r"(?<=: )#0[1-6]0[1-6]0[1-6](?=[;\"])")
+_COLOUR = re.compile(rf"(?<=: )(?:{'|'.join(_THEME)})(?=[;\"])")
 
 
 @contextmanager
@@ -69,13 +78,21 @@ def style() -> Iterator[None]:
         yield
 
 
+def drawn(size: tuple[float, float], label: str, draw: Callable[[Axes], object]) -> str:
+    """What is drawn on axes of so many inches, and around them, as :func:`text`."""
+    with style():
+        figure = Figure(figsize=size)
+        draw(figure.add_axes((0.0, 0.0, 1.0, 1.0)))
+        return text(figure, label, crop=True)
+
+
 def text(figure: Figure, label: str, crop: bool = False) -> str:
     """Write a figure as an inline SVG element; call it within :func:`style`.
 
     Parameters
     ----------
     figure
-        Drawn in the stand-in colours of this module.
+        Drawn in the colours of this module.
     label
         What a reader who cannot see it is told.
     crop
@@ -98,7 +115,7 @@ def text(figure: Figure, label: str, crop: bool = False) -> str:
     whole = buffer.getvalue()
     # The prologue and the metadata are for files; within a page they are noise.
     body = re.sub(r"\s*<metadata>.*?</metadata>", "", whole[whole.index("<svg") :], count=1, flags=re.DOTALL)
-    body = _COLOUR.sub(lambda match: _THEME.get(match[0], match[0]), body)
+    body = _COLOUR.sub(lambda match: _THEME[match[0]], body)
     body = _FONT.sub(lambda match: f"font: {match[1]}{match[2]}px system-ui, sans-serif", body)
     unique = blake2s((body + label).encode("utf-8", "replace"), digest_size=4).hexdigest()
     body = _IDENTIFIER.sub(lambda match: f"{match[1]}p{unique}-", body)

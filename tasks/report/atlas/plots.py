@@ -3,14 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
 
 from rosetta.view.atlas.script import put
 from rosetta.view.plots import svg
-from rosetta.view.plots.axes import draw_clusters
+from rosetta.view.plots.correlations import correlation_histogram
 from rosetta.view.plots.depth import correlation_over_depth
-from rosetta.view.plots.overview import correlation_histogram, layer_matches
+from rosetta.view.plots.layers import layer_matches
 from rosetta.view.plots.selectivity import selectivity_plot
+from rosetta.view.plots.sizes import draw_sizes
 from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.units import Known
 
@@ -91,12 +91,8 @@ def _depth(run: AtlasRun, known: Known) -> str:
 def _sizes(run: AtlasRun) -> str:
     if not run.concepts:
         return ""
-    clusters = run.tables["clusters"]
-    trusted = run.trusted if run.judged else None
-    with svg.style():
-        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
-        draw_clusters(figure.add_subplot(), clusters["size"].to_numpy(), trusted)
-        return svg.text(figure, "Concepts by size")
+    sizes, trusted = run.tables["clusters"]["size"].to_numpy(), run.trusted if run.judged else None
+    return svg.drawn((4.1, 2.4), "Concepts by size", lambda axes: draw_sizes(axes, sizes, trusted))
 
 
 def _selectivity(run: AtlasRun) -> str:

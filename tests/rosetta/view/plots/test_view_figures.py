@@ -9,16 +9,13 @@ from PIL import Image
 
 from rosetta.view.pictures.heatmap import overlay
 from rosetta.view.pictures.sheet import DPI, Heading, Sheet, encode, print_sheet, tile_pixels
-from rosetta.view.plots.axes import (
-    OKABE_ITO,
-    draw_clusters,
-    draw_correlations,
-    draw_depth,
-    draw_layers,
-    draw_scatter,
-    literal,
-    styles,
-)
+from rosetta.view.plots import svg
+from rosetta.view.plots.correlations import draw_correlations
+from rosetta.view.plots.depth import draw_depth
+from rosetta.view.plots.labels import literal
+from rosetta.view.plots.layers import draw_layers
+from rosetta.view.plots.scatter import draw_scatter
+from rosetta.view.plots.sizes import draw_sizes
 
 NAMES = ["$\\frac{", "a" * 300, "日本 🌊"]
 RANDOM = np.random.default_rng(0)
@@ -67,23 +64,38 @@ def test_an_image_may_stand_beside():
     assert wide > print_sheet(sheet(3, 2), "A caption.").get_size_inches()[0]
 
 
-def test_models_differ_in_colour_and_stroke():
-    looks = styles([*"abcdefg", "u"], ["u"])
-    assert len({look.colour for look in looks.values()}) == 8
-    pairs = list(zip("abcdefg", "bcdefg", strict=False))
-    assert all(looks[one].stroke != looks[next_].stroke for one, next_ in pairs)
-    assert looks["u"].colour not in OKABE_ITO
+def test_controls_differ_in_colour_and_stroke():
+    best = {name: RANDOM.uniform(0, 1, 50) for name in "abu"}
+    axes = Figure().subplots()
+    draw_depth(axes, {name: [values, values] for name, values in best.items()}, ["u"], "g")
+    medians = [panel.get_lines()[0] for panel in axes.child_axes]
+    assert [line.get_color() for line in medians] == [svg.ACCENT, svg.ACCENT, svg.CONTROL]
+    assert [line.get_linestyle() for line in medians] == ["-", "-", "--"]
+    axes = Figure().subplots()
+    draw_correlations(axes, best, best, ["a"], "g")
+    # A control comes last.
+    assert [panel.texts[0].get_text() for panel in axes.child_axes] == ["b", "u", "a  (control)"]
+    outlines = [panel.patches[2] for panel in axes.child_axes]
+    assert len({outline.get_linestyle() for outline in outlines[:2]}) == 1
+    assert outlines[2].get_linestyle() != outlines[0].get_linestyle()
+    assert outlines[2].get_edgecolor() != outlines[0].get_edgecolor()
+
+
+def test_a_model_alone_names_its_layers():
+    axes = draw_depth(Figure().subplots(), {"a": [RANDOM.uniform(size=9)] * 3}, [], "g", ["one", "two", "$three"])
+    (panel,) = axes.child_axes
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["one", "two", r"\$three"]
 
 
 def test_any_name_is_drawn_as_it_is():
     assert literal("$x$") == r"\$x\$"
     best = {name: RANDOM.uniform(-0.2, 1, 50) for name in NAMES}
     parts = {name: [RANDOM.uniform(size=9), np.array([np.nan])] for name in NAMES}
-    layers = dict.fromkeys(NAMES, NAMES[:2])
     for draw in (
         lambda axes: draw_correlations(axes, best, {NAMES[0]: best[NAMES[0]][:9]}, NAMES[2:], NAMES[1]),
         lambda axes: draw_layers(axes, RANDOM.integers(0, 9, (3, 2)), NAMES, NAMES[:2], *NAMES[:2]),
-        lambda axes: draw_depth(axes, parts, layers, NAMES[2:], NAMES[0]),
+        lambda axes: draw_depth(axes, parts, NAMES[2:], NAMES[0]),
+        lambda axes: draw_depth(axes, {NAMES[1]: parts[NAMES[1]]}, NAMES[2:], NAMES[0], NAMES[:2]),
         lambda axes: draw_scatter(axes, *RANDOM.normal(size=(2, 3, 4, 4)), (NAMES[0], NAMES[1])),
     ):
         figure = Figure()
@@ -98,8 +110,10 @@ def test_nothing_and_dead_units_are_drawn_too():
     for draw in (
         lambda axes: draw_correlations(axes, {"a": nan}, {"a": np.empty(0)}, (), "g"),
         lambda axes: draw_layers(axes, np.zeros((2, 3), dtype=int), ["1", "2"], ["1", "2", "3"], "g", "a"),
-        lambda axes: draw_depth(axes, {"a": [nan]}, {"a": ["1"]}, (), "g"),
-        lambda axes: draw_clusters(axes, np.empty(0, dtype=int), None),
+        lambda axes: draw_correlations(axes, {}, {}, (), "g"),
+        lambda axes: draw_depth(axes, {"a": [nan]}, (), "g", ["1"]),
+        lambda axes: draw_depth(axes, {}, (), "g"),
+        lambda axes: draw_sizes(axes, np.empty(0, dtype=int), None),
         lambda axes: draw_scatter(axes, np.zeros((1, 2, 2)), np.ones((1, 2, 2)), ("a", "b")),
     ):
         figure = Figure()
@@ -114,7 +128,7 @@ def test_many_layers_are_not_all_named():
 
 
 def test_sizes_of_concepts_by_octave():
-    axes = draw_clusters(Figure().subplots(), np.array([1, 1, 2, 3, 9]), np.array([1, 0, 1, 0, 9]))
+    axes = draw_sizes(Figure().subplots(), np.array([1, 1, 2, 3, 9]), np.array([1, 0, 1, 0, 9]))
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2 to 3", "4 to 7", "8 to 15"]
     assert [text.get_text() for text in axes.texts] == ["2", "2", "0", "1"]
     heights = {held.get_label(): [bar.get_height() for bar in held] for held in axes.containers}

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from rosetta.view.plots import depth
+from rosetta.view.plots.correlations import correlation_histogram
 from rosetta.view.plots.depth import correlation_over_depth
-from rosetta.view.plots.overview import correlation_histogram, layer_matches
+from rosetta.view.plots.layers import layer_matches
 
 HOSTILE = 'a<script>alert("$x_1$")</script>&--><b>'
 
@@ -60,7 +61,7 @@ def test_it_is_one_inline_element_that_wears_the_theme(draw: object) -> None:
     assert "<metadata" not in svg
     assert "currentColor" in svg
     assert "var(--plot-accent," in svg
-    assert not re.search(r"#0[1-9]0[1-9]0[1-9]", svg), "a stand-in colour was left"
+    assert not re.search(r": #\w{6}[;\"]", svg), "a colour that is no variable of the theme"
     addresses = set(re.findall(r"https?://[^\"' )]+", svg))
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 
@@ -166,7 +167,7 @@ def test_depth_says_what_it_shows() -> None:
 def test_depth_draws_the_median_the_middle_half_and_the_best() -> None:
     axes = Figure().add_subplot()
     values = [np.array([0.0, 0.1, 0.2, 0.5, 0.9]), np.empty(0), np.array([0.3])]
-    depth._panel(axes, "a", "", values, "#000000")
+    depth._panel(axes, "a", "", values)
     median, best = axes.get_lines()
     assert median.get_xydata().tolist() == [[0.0, 0.2], [1.0, 0.3]]
     assert best.get_xydata().tolist() == [[0.0, 0.9], [1.0, 0.3]]
@@ -178,4 +179,4 @@ def test_depth_draws_the_median_the_middle_half_and_the_best() -> None:
 def test_every_model_has_its_own_panel(models: int) -> None:
     best = {f"model-{number}": [np.array([0.1, 0.4]), np.array([0.2, 0.9])] for number in range(models)}
     svg = correlation_over_depth(best, frozenset(), "model-0")
-    assert len(set(re.findall(r' id="[^"]*-(axes_\d+)"', svg))) == models
+    assert len(set(re.findall(r' id="[^"]*-(axes_\d+)"', svg))) == models + 1, "and lies in the axes of the whole"

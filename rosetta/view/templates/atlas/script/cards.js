@@ -5,42 +5,32 @@
   const BELOW = 78;
 
   /**
-   * @param {any} concepts the columns
-   * @param {number} row
-   * @param {any} [similarity] said in place of the correlation
+   * @param {any} concepts the columns @param {number} row
+   * @param {number} [similarity] said in place of the correlation
    */
   function card(concepts, row, similarity) {
-    const anchor = run.models[run.anchor];
     const id = concepts.id[row];
-    const layer = anchor.layers[concepts.layer[row]];
+    const layer = run.models[run.anchor].layers[concepts.layer[row]];
+    const value = similarity ?? concepts.mean[row];
     return h(
       "div.cell",
-      {},
       h(
         "a.card",
         { href: atlas.state.href(`concept/${id}`), "data-concept": id },
-        parts.picture("cards", id, ""),
+        parts.picture("cards", id),
         h(
           "span.about",
-          {},
+          h("span.line", h("b", `Concept ${id}`), h("bdi.clip.quiet", { title: layer.name }, layer.name)),
           h(
             "span.line",
-            {},
-            h("b", {}, `Concept ${id}`),
-            h("bdi.clip.quiet", { title: layer.name }, layer.name),
-          ),
-          h(
-            "span.line",
-            {},
-            h("span.number", {}, similarity === undefined ? "r " : "near ", text.r(similarity ?? concepts.mean[row])),
-            parts.bar(similarity ?? concepts.mean[row] ?? 0),
+            h("span.number", similarity === undefined ? "r " : "near ", text.r(value)),
+            parts.bar(value ?? 0),
           ),
           h(
             "span.line.quiet",
-            {},
             run.judged
               ? atlas.trust.share(concepts.trusted[row], concepts.size[row])
-              : h("span", {}, text.counted(concepts.size[row], "neuron")),
+              : h("span", text.counted(concepts.size[row], "neuron")),
           ),
         ),
       ),

@@ -31,10 +31,7 @@
     table[step * 4 + 3] = 255 * (step / 255) ** 0.8;
   }
 
-  /**
-   * @param {number} strength 0…255
-   * @param {boolean} [solid]
-   */
+  /** @param {number} strength 0…255 @param {boolean} [solid] */
   function css(strength, solid = true) {
     const at = Math.round(strength) * 4;
     return `rgb(${table[at]} ${table[at + 1]} ${table[at + 2]} / ${solid ? 1 : (table[at + 3] / 255).toFixed(3)})`;

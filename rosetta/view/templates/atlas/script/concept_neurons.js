@@ -1,10 +1,10 @@
 /** The tables of a concept: its neurons with their units, and all buddies beyond the strongest. */
 (() => {
   const { h, text, run, parts, names } = atlas;
+  const { column, numbers, section, table } = atlas.layout;
   /** Rows before more are asked for. */
   const FIRST = 40;
 
-  /** @param {any} member */
   const relation = (member) =>
     h(
       "small.quiet",
@@ -12,69 +12,40 @@
       ` ${member.rank_ab}/${member.rank_ba}`,
     );
 
-  /**
-   * @param {any[]} neurons
-   * @param {number[]} columns models
-   */
+  /** @param {number[]} columns models */
   function neuronTable(neurons, columns) {
-    const body = h("tbody");
-    const more = parts.rows(
-      body,
-      neurons,
-      (neuron) => {
-        const byModel = new Map(neuron.members.map((/** @type {any} */ member) => [member.model, member]));
-        return h(
-          "tr",
-          {},
-          h("th.n", { scope: "row" }, neuron.rosetta),
-          h("td.n.strong", {}, text.r(neuron.mean)),
-          columns.map((model) => {
-            const member = byModel.get(model);
-            if (!member) return h("td.quiet", {}, "–");
-            return h(
-              "td",
-              {},
-              names.unitLink(model, member.unit),
-              member.pearson === null ? null : h("span.r", {}, text.r(member.pearson), relation(member)),
-            );
-          }),
-          run.judged
-            ? h("td", {}, atlas.trust.badge(neuron))
-            : null,
-        );
-      },
-      FIRST,
-    );
-    return h(
+    const cell = (model, member) =>
+      h(
+        "td",
+        names.unitLink(model, member.unit),
+        member.pearson === null ? null : h("span.r", text.r(member.pearson), relation(member)),
+      );
+    const row = (neuron) => {
+      const byModel = new Map(neuron.members.map((member) => [member.model, member]));
+      return h(
+        "tr",
+        h("th.n", { scope: "row" }, neuron.rosetta),
+        h("td.n.strong", text.r(neuron.mean)),
+        columns.map((model) => (byModel.has(model) ? cell(model, byModel.get(model)) : h("td.quiet", "–"))),
+        run.judged ? h("td", atlas.trust.badge(neuron)) : null,
+      );
+    };
+    const { body, more } = parts.rows(neurons, row, FIRST);
+    const head = [
+      numbers("Neuron"),
+      numbers("Mean r"),
+      columns.map((model) => column(names.name(run.models[model].name))),
+      run.judged ? column("Trust") : null,
+    ];
+    return section(
       "section",
-      { "aria-labelledby": "neurons-title" },
-      h("h2", { id: "neurons-title" }, "Neurons"),
+      "neurons-title",
+      "Neurons",
       h(
         "p.intro",
-        {},
-        `Each row is one Rosetta neuron: a unit of the anchor and its strongest buddy in every other model, with the correlation and, small, the ranks in each other’s list of neighbours.`,
+        "Each row is one Rosetta neuron: a unit of the anchor and its strongest buddy in every other model, with the correlation and, small, the ranks in each other’s list of neighbours.",
       ),
-      h(
-        "div.scroll",
-        { tabindex: 0, role: "region", "aria-label": "Neurons" },
-        h(
-          "table.data.neurons",
-          {},
-          h(
-            "thead",
-            {},
-            h(
-              "tr",
-              {},
-              h("th.n", { scope: "col" }, "Neuron"),
-              h("th.n", { scope: "col" }, "Mean r"),
-              columns.map((model) => h("th", { scope: "col" }, names.name(run.models[model].name))),
-              run.judged ? h("th", { scope: "col" }, "Trust") : null,
-            ),
-          ),
-          body,
-        ),
-      ),
+      table("table.data.neurons", "Neurons", head, body),
       more,
     );
   }
@@ -82,59 +53,24 @@
   /** @param {any[]} buddies [model, unit, pearson, rank_ab, rank_ba, anchor_unit] */
   function buddyTable(buddies) {
     const inside = h("div");
-    const details = h(
-      "details.fold",
-      {},
-      h("summary", {}, `All further buddies (${text.count(buddies.length)})`),
-      inside,
-    );
+    const details = h("details.fold", h("summary", `All further buddies (${text.count(buddies.length)})`), inside);
     details.addEventListener("toggle", () => {
       if (!details.open || inside.firstChild) return;
-      const body = h("tbody");
-      const more = parts.rows(
-        body,
-        buddies,
-        ([model, unit, pearson, ab, ba, anchor]) =>
-          h(
-            "tr",
-            {},
-            h(
-              "td",
-              {},
-              names.name(run.models[model].name),
-              run.models[model].control ? parts.chip("control", "control") : null,
-            ),
-            h("td", {}, names.unitLink(model, unit)),
-            h("td.n", {}, text.r(pearson)),
-            h("td.n", {}, ab),
-            h("td.n", {}, ba),
-            h("td", {}, names.unitLink(run.anchor, anchor)),
-          ),
-        100,
-      );
-      inside.append(
+      const row = ([model, unit, pearson, ab, ba, anchor]) =>
         h(
-          "div.scroll",
-          { tabindex: 0, role: "region", "aria-label": "Further buddies" },
-          h(
-            "table.data",
-            {},
-            h(
-              "thead",
-              {},
-              h(
-                "tr",
-                {},
-                ["Model", "Unit"].map((name) => h("th", { scope: "col" }, name)),
-                ["r", "Rank", "Rank back"].map((name) => h("th.n", { scope: "col" }, name)),
-                h("th", { scope: "col" }, "Of the anchor’s unit"),
-              ),
-            ),
-            body,
-          ),
-        ),
-        more ?? "",
-      );
+          "tr",
+          h("td", parts.model(model)),
+          h("td", names.unitLink(model, unit)),
+          [text.r(pearson), ab, ba].map((number) => h("td.n", number)),
+          h("td", names.unitLink(run.anchor, anchor)),
+        );
+      const { body, more } = parts.rows(buddies, row, 100);
+      const head = [
+        ["Model", "Unit"].map((name) => column(name)),
+        ["r", "Rank", "Rank back"].map((name) => numbers(name)),
+        column("Of the anchor’s unit"),
+      ];
+      inside.append(table("table.data", "Further buddies", head, body), more ?? "");
     });
     return details;
   }

@@ -1,23 +1,8 @@
 /** All concepts as cards, sorted, filtered and searched; what is asked stands in the address. */
 (() => {
-  const { h, text, run, state } = atlas;
+  const { h, text, run, state, layout } = atlas;
   const SORTS = { mean: "Correlation", trusted: "Trusted neurons", size: "Neurons", depth: "Depth", id: "Number" };
-
-  /**
-   * @param {any} concepts
-   * @param {string} sort
-   * @param {boolean} turned
-   */
-  function compare(concepts, sort, turned) {
-    const falling = ["mean", "trusted", "size"].includes(sort) !== turned;
-    const column = concepts[sort];
-    return (/** @type {number} */ a, /** @type {number} */ b) => {
-      if (column[a] === column[b]) return a - b;
-      if (column[a] === null) return 1;
-      if (column[b] === null) return -1;
-      return falling ? column[b] - column[a] : column[a] - column[b];
-    };
-  }
+  const FALLING = ["mean", "trusted", "size"];
 
   /**
    * The places of the model and the layer that an address asks for, −1 where it asks for none; and what is wrong with it.
@@ -34,14 +19,12 @@
     }
   }
 
-  const asksForUnits = (/** @type {URLSearchParams} */ query) => Boolean(query.get("q") || query.get("model"));
+  const asksForUnits = (query) => Boolean(query.get("q") || query.get("model"));
 
   /**
    * The concepts that an address asks for, in its order.
-   * @param {any} concepts
-   * @param {any} index null where nothing is asked of units
-   * @param {URLSearchParams} query
-   * @param {{model: number, layer: number}} place
+   * @param {any} concepts @param {any} index null where nothing is asked of units
+   * @param {URLSearchParams} query @param {{model: number, layer: number}} place
    * @returns {number[]}
    */
   function select(concepts, index, query, { model, layer }) {
@@ -49,18 +32,17 @@
     const size = Number(query.get("size")) || 1;
     const q = (query.get("q") ?? "").trim();
     const tests = [
-      least > -1 && ((/** @type {number} */ id) => (concepts.mean[id] ?? -1) >= least),
-      size > 1 && ((/** @type {number} */ id) => concepts.size[id] >= size),
-      query.get("trusted") === "1" && ((/** @type {number} */ id) => concepts.trusted[id] > 0),
+      least > -1 && ((id) => (concepts.mean[id] ?? -1) >= least),
+      size > 1 && ((id) => concepts.size[id] >= size),
+      query.get("trusted") === "1" && ((id) => concepts.trusted[id] > 0),
       model >= 0 && atlas.search.inLayer(index, model, layer),
       q && atlas.search.matcher(q, index),
     ].filter((test) => typeof test === "function");
-    return concepts.id
-      .filter((/** @type {number} */ id) => tests.every((test) => test(id)))
-      .sort(compare(concepts, state.word(query.get("sort"), Object.keys(SORTS)), query.get("order") === "turned"));
+    const sort = state.word(query.get("sort"), Object.keys(SORTS));
+    const falling = FALLING.includes(sort) !== (query.get("order") === "turned");
+    return concepts.id.filter((id) => tests.every((test) => test(id))).sort(atlas.order(concepts[sort], falling));
   }
 
-  /** @param {any} concepts */
   function controls(concepts) {
     const patch = state.patch;
     let waiting = 0;
@@ -75,29 +57,18 @@
       clearTimeout(waiting);
       waiting = setTimeout(() => patch({ q: q.value }), 120);
     });
-    const sort = h(
-      "select",
-      { "aria-label": "Sort by", onchange: () => patch({ sort: sort.value === "mean" ? "" : sort.value }) },
-      Object.entries(SORTS).map(([value, name]) => h("option", { value }, name)),
+    const sort = layout.select("Sort by", Object.entries(SORTS), (value) =>
+      patch({ sort: value === "mean" ? "" : value }),
     );
-    const order = h(
-      "button.round",
-      {
-        type: "button",
-        "aria-label": "Turn the order round",
-        title: "Turn the order round",
-        onclick: () => patch({ order: state.read().query.get("order") === "turned" ? "" : "turned" }),
-      },
-      "⇅",
+    const turn = () => patch({ order: state.read().query.get("order") === "turned" ? "" : "turned" });
+    const turning = "Turn the order round";
+    const order = layout.button("button.round", "⇅", turn, { "aria-label": turning, title: turning });
+    const asked = atlas.names.asked.map((place) => [run.models[place].name, run.models[place].name]);
+    const model = layout.select("Model whose layer is asked for", [["", "Any model"], ...asked], (value) =>
+      patch({ model: value, layer: "" }),
     );
-    const model = h(
-      "select",
-      { "aria-label": "Model whose layer is asked for", onchange: () => patch({ model: model.value, layer: "" }) },
-      h("option", { value: "" }, "Any model"),
-      atlas.names.asked.map((place) => h("option", { value: run.models[place].name }, run.models[place].name)),
-    );
-    const layer = h("select", { "aria-label": "Layer", onchange: () => patch({ layer: layer.value }) });
-    const means = concepts.mean.filter((/** @type {number|null} */ value) => value !== null);
+    const layer = layout.select("Layer", [], (value) => patch({ layer: value }));
+    const means = concepts.mean.filter((value) => value !== null);
     const [low, high] = [
       Math.max(0, Math.floor(Math.min(1, ...means) * 20) / 20),
       Math.min(1, Math.ceil(Math.max(0, ...means) * 100) / 100),
@@ -110,7 +81,7 @@
       "aria-label": "Least mean correlation",
       oninput: () => patch({ min: Number(least.value) <= low ? "" : least.value }),
     });
-    const told = h("output", {});
+    const told = h("output");
     const size = h("input", {
       type: "number",
       min: 1,
@@ -119,16 +90,9 @@
       oninput: () => patch({ size: Number(size.value) > 1 ? size.value : "" }),
     });
     const trusted = h("input", { type: "checkbox", onchange: () => patch({ trusted: trusted.checked ? 1 : "" }) });
-    const clear = h(
-      "button.small",
-      {
-        type: "button",
-        onclick: () => {
-          location.hash = "#/concepts";
-        },
-      },
-      "Clear",
-    );
+    const clear = layout.button("button.small", "Clear", () => {
+      location.hash = "#/concepts";
+    });
     const shown = h("p.shown", { "aria-live": "polite" });
 
     let layersOf = NaN;
@@ -156,28 +120,23 @@
 
     const filters = h(
       "details.filters",
-      {},
-      h("summary", {}, "Filters"),
+      h("summary", "Filters"),
       h(
         "div",
-        {},
-        h("label", {}, h("span", {}, "Layer of"), model, layer),
-        h("label", {}, h("span", {}, "r ≥"), least, told),
-        h("label", {}, h("span", {}, "neurons ≥"), size),
-        run.judged ? h("label", {}, trusted, h("span", {}, "with a trusted neuron")) : null,
+        h("label", h("span", "Layer of"), model, layer),
+        h("label", h("span", "r ≥"), least, told),
+        h("label", h("span", "neurons ≥"), size),
+        run.judged ? h("label", trusted, h("span", "with a trusted neuron")) : null,
       ),
     );
     filters.open = innerWidth > 760;
     const element = h(
       "section.controls",
       { role: "search", "aria-label": "Search and filter concepts" },
-      h("div.wide", {}, h("div.first", {}, q, h("label", {}, h("span", {}, "Sort"), sort), order, shown), filters),
+      h("div.wide", h("div.first", q, h("label", h("span", "Sort"), sort), order, shown), filters),
     );
 
-    /**
-     * @param {number} count
-     * @param {boolean} asked
-     */
+    /** @param {number} count @param {boolean} asked */
     function report(count, asked) {
       shown.replaceChildren(
         asked ? `${text.count(count)} of ${text.counted(run.concepts, "concept")} ` : text.counted(count, "concept"),
@@ -189,10 +148,6 @@
 
   atlas.views.concepts = {
     title: () => "Concepts",
-    /**
-     * @param {HTMLElement} root
-     * @param {any} first
-     */
     async show(root, first) {
       const concepts = await atlas.load("concepts");
       // The units of all concepts: large, and needed only by who asks for some.
@@ -203,25 +158,20 @@
         "p.none",
         { hidden: true },
         "No concept meets this. Words must all hold of one Rosetta neuron; ",
-        h(
-          "button.small",
-          { type: "button", onclick: () => document.getElementById("help").click() },
-          "how search reads them",
-        ),
+        layout.button("button.small", "how search reads them", () => document.getElementById("help").click()),
       );
       const wrong = h("p.none", { hidden: true });
       root.append(
         h("h1.unseen", { tabindex: -1 }, "Concepts"),
         bar.element,
-        h("section.wide.cards", {}, room, none, wrong),
+        h("section.wide.cards", room, none, wrong),
       );
       const grid = atlas.grid(room, 168, atlas.cards.BELOW, (id) => atlas.cards.card(concepts, id));
       let before = "";
-      const say = (/** @type {string|undefined} */ text) => {
+      const say = (text) => {
         wrong.textContent = text ?? "";
         wrong.hidden = !text;
       };
-      /** @param {any} now */
       function update({ query }) {
         const place = layerOf(query);
         bar.read(query, place);
@@ -251,5 +201,4 @@
       return { update, leave: grid.leave, keys: { ArrowDown: start, ArrowRight: start } };
     },
   };
-  atlas.select = select;
 })();

@@ -1,6 +1,5 @@
 /** Tables as CSV (RFC 4180): numbers as they were given, nothing where there is none. */
 (() => {
-  /** @param {any} value */
   function cell(value) {
     if (value === null) return "";
     const text = String(value);
@@ -16,10 +15,7 @@
     return `${lines.join("\r\n")}\r\n`;
   }
 
-  /**
-   * @param {string} name
-   * @param {string} content
-   */
+  /** @param {string} name @param {string} content */
   function download(name, content) {
     const address = URL.createObjectURL(new Blob([content], { type: "text/csv;charset=utf-8" }));
     const link = atlas.h("a", { href: address, download: name });

@@ -17,11 +17,7 @@
     return found;
   }
 
-  /**
-   * Called by the data.
-   * @param {string} key
-   * @param {any} value
-   */
+  /** Called by the data. @param {string} key */
   function put(key, value) {
     slot(key).resolve(value);
   }
@@ -49,6 +45,20 @@
     });
   }
 
+  /**
+   * Compares rows by a column: those without a value come last, equal ones stay as they are.
+   * @param {any[]} column @param {boolean} falling
+   */
+  function order(column, falling) {
+    return (a, b) => {
+      const [left, right] = [column[a], column[b]];
+      if (left === right) return a - b;
+      if (left === null || right === null) return left === null ? 1 : -1;
+      return left < right === falling ? 1 : -1;
+    };
+  }
+
+  atlas.order = order;
   atlas.put = put;
   atlas.load = load;
 })();

@@ -3,11 +3,13 @@
   const SVG = "http://www.w3.org/2000/svg";
 
   /**
+   * Fill an element with attributes, if the first of what is given are some, and with children.
    * @param {Element} element
-   * @param {Object<string, any>} attributes
-   * @param {any[]} children
    */
-  function fill(element, attributes, children) {
+  function fill(element, given) {
+    const [first] = given;
+    const attributes = first?.constructor === Object ? first : {};
+    const children = first === attributes ? given.slice(1) : given;
     for (const [name, value] of Object.entries(attributes)) {
       if (value === null || value === undefined || value === false) continue;
       if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -20,26 +22,19 @@
   }
 
   /**
-   * `h("a.card.wide", {href: "#/"}, "text", otherElement)`.
-   * @param {string} what tag and classes @param {Object<string, any>} [attributes] @param {...any} children
+   * `h("a.card.wide", {href: "#/"}, "text", otherElement)`, `h("p", "text")`.
+   * @param {string} what tag and classes @param {...any} given attributes, if there are any, then children
    * @returns {any}
    */
-  function h(what, attributes = {}, ...children) {
+  function h(what, ...given) {
     const [tag, ...classes] = what.split(".");
     const element = document.createElement(tag);
     if (classes.length) element.className = classes.join(" ");
-    return fill(element, attributes, children);
+    return fill(element, given);
   }
 
-  /**
-   * The same for SVG.
-   * @param {string} tag
-   * @param {Object<string, any>} [attributes]
-   * @param {...any} children
-   */
-  function s(tag, attributes = {}, ...children) {
-    return fill(document.createElementNS(SVG, tag), attributes, children);
-  }
+  /** The same for SVG. @param {string} tag */
+  const s = (tag, ...given) => fill(document.createElementNS(SVG, tag), given);
 
   /** Tell readers of the screen, without moving what they look at. @param {string} text */
   function say(text) {

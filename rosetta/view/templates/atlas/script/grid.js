@@ -59,7 +59,6 @@
       }
     }
 
-    /** @param {any[]} given */
     function set(given) {
       items = given;
       for (const cell of cells.values()) cell.remove();

@@ -6,15 +6,12 @@
  * @property {number} y 0…1 from the top
  */
 (() => {
-  const { h, text, run, state, parts } = atlas;
+  const { h, text, run, state, parts, layout } = atlas;
   /** A step of the arrow keys, as a share of the image. */
   const STEP = 0.04;
+  const MOVES = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
 
-  /**
-   * Concepts by strength, at a place or anywhere; those without a map come last.
-   * @param {any[]} entries
-   * @param {?Place} place
-   */
+  /** Concepts by strength, at a place or anywhere; those without a map come last. @param {?Place} place */
   function ranked(entries, place) {
     const valued = entries.map((entry) => ({
       ...entry,
@@ -31,64 +28,63 @@
     return x === null || y === null ? null : { x, y };
   }
 
-  /** Whether another concept is drawn than the address asks for. @param {URLSearchParams} query @param {any} chosen */
+  /** Whether another concept is drawn than the address asks for. @param {URLSearchParams} query */
   function missing(query, chosen) {
     const asked = query.get("concept");
     return asked && asked !== String(chosen.id) ? `There is no concept ${asked}. ` : "";
   }
 
-  const short = (/** @type {number} */ value) => String(Number(text.clamp(value, 0, 1).toFixed(3)));
+  const short = (value) => String(Number(text.clamp(value, 0, 1).toFixed(3)));
 
-  /**
-   * @param {number} image
-   * @param {any} value
-   */
+  /** Which concepts are strong at a place. @param {number} x @param {number} y */
+  const ask = (x, y) => state.patch({ x: short(x), y: short(y), concept: "" });
+
+  /** @param {number} image */
   function head(image, value) {
     const place = run.shown.indexOf(image);
-    const href = (/** @type {number|undefined} */ other) => (other === undefined ? null : state.href(`image/${other}`));
+    const href = (other) => (other === undefined ? null : state.href(`image/${other}`));
     const [before, after] = [href(run.shown[place - 1]), href(run.shown[place + 1])];
-    return {
-      keys: parts.stepKeys(before, after),
-      element: h(
-        "header.title",
-        {},
-        h(
-          "div",
-          {},
-          h("p.eyebrow", {}, h("a", { href: "#/images" }, "Images")),
-          h("h1", { tabindex: -1 }, `Image ${image}`),
-          h(
-            "p.facts",
-            {},
-            value.source === null ? null : h("span", {}, "from ", h("b", {}, atlas.names.name(String(value.source)))),
-            value.class === null ? null : h("span", {}, "class ", h("b", {}, String(value.class))),
-          ),
-        ),
-        parts.steps("image", before, after),
-      ),
-    };
+    const facts = h(
+      "p.facts",
+      value.source === null ? null : layout.fact("from", atlas.names.name(String(value.source))),
+      value.class === null ? null : layout.fact("class", value.class),
+    );
+    const kind = h("a", { href: "#/images" }, "Images");
+    const element = layout.title(kind, `Image ${image}`, facts, parts.steps("image", before, after));
+    return { element, keys: parts.stepKeys(before, after) };
+  }
+
+  /** An entry of the list, which says how strong the concept is where the address asks, in the whole image else. */
+  function item({ id, field, here, strength }, chosen, asked) {
+    const share = asked ? here : strength;
+    const told = share === null ? "its map is not kept" : `${text.percent(share)} of its scale${asked ? " here" : ""}`;
+    const about = h("span.about", h("b", `Concept ${id}`), parts.bar(share ?? 0), h("small", told));
+    return h(
+      "li",
+      { "data-concept": id, "aria-current": chosen ? "true" : null },
+      layout.button("button.pick", [parts.picture("cards", id), about], () => state.patch({ concept: id }), {
+        disabled: !field,
+        "aria-label": `Draw concept ${id} over the image`,
+      }),
+      h("a", { href: state.href(`concept/${id}`), "aria-label": `Open concept ${id}` }, "Open"),
+    );
   }
 
   atlas.views.image = {
-    title: (/** @type {any} */ { path }) => `Image ${path[0]}`,
-    /**
-     * @param {HTMLElement} root
-     * @param {any} first
-     */
+    title: ({ path }) => `Image ${path[0]}`,
     async show(root, first) {
-      const image = state.whole(first.path[0], -1, run.images);
-      if (image < 0) throw new Error(`no image ${first.path[0] ?? ""} in this run; they run from 0 to ${run.images - 1}`);
+      const image = state.numbered("image", first.path[0], run.images);
       if (!run.shown.includes(image))
         throw new Error(
           `image ${image} has no page: only the ${text.count(run.shown.length)} do on which concepts are strongest`,
         );
       const [concepts, value] = await Promise.all([atlas.load("concepts"), atlas.load(`image/${image}`)]);
-      const entries = value.concept.map((/** @type {number} */ id, /** @type {number} */ number) => ({
+      const entries = value.concept.map((id, number) => ({
         id,
         strength: value.strength[number],
         field: value.maps[number] ? atlas.maps.decode(value.maps[number], value.grid[number]) : null,
       }));
-      const drawing = parts.drawing(first.query);
+      const drawing = parts.drawing();
       const title = head(image, value);
 
       const mark = h("span.mark", { hidden: true, "aria-hidden": "true" });
@@ -104,7 +100,11 @@
       );
       const caption = h("p.quiet.under", { "aria-live": "polite" });
       const list = h("ol.ranking", { "aria-label": "Concepts, strongest first" });
-      const more = h("button.small.more", { type: "button" }, "Show more");
+      const whole = layout.button("button.small", "Whole image", () => state.patch({ x: "", y: "", concept: "" }));
+      const more = layout.button("button.small.more", "Show more", () => {
+        length += 48;
+        fill(state.read().query);
+      });
       const heading = h("h2");
       const figure = parts.command(
         `rosetta report ${text.shell(run.root)} --dictionary ${image}`,
@@ -113,48 +113,25 @@
       root.append(
         h(
           "div.wide.image",
-          {},
           title.element,
           h(
             "div.split",
-            {},
-            h("div.figure", {}, target, caption, h("div.options", {}, drawing.element), figure),
-            h(
-              "section",
-              { "aria-label": "Concepts" },
-              h(
-                "div.heading",
-                {},
-                heading,
-                h(
-                  "button.small",
-                  { type: "button", onclick: () => state.patch({ x: "", y: "", concept: "" }) },
-                  "Whole image",
-                ),
-              ),
-              list,
-              more,
-            ),
+            h("div.figure", target, caption, h("div.options", drawing.element), figure),
+            h("section", { "aria-label": "Concepts" }, h("div.heading", heading, whole), list, more),
           ),
         ),
       );
 
-      target.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+      target.addEventListener("click", (event) => {
         if (!event.detail) return;
         const box = target.getBoundingClientRect();
-        state.patch({
-          x: short((event.clientX - box.left) / box.width),
-          y: short((event.clientY - box.top) / box.height),
-          concept: "",
-        });
+        ask((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
       });
-      target.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-        const move = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[
-          event.key
-        ];
+      target.addEventListener("keydown", (event) => {
+        const move = MOVES[event.key];
         if (!move) return;
         const from = placeOf(state.read().query) ?? { x: 0.5, y: 0.5 };
-        state.patch({ x: short(from.x + move[0]), y: short(from.y + move[1]), concept: "" });
+        ask(from.x + move[0], from.y + move[1]);
         event.preventDefault();
         event.stopPropagation();
       });
@@ -162,47 +139,6 @@
       let all = [];
       let length = 24;
       let drawn = "";
-      more.addEventListener("click", () => {
-        length += 48;
-        fill(state.read().query);
-      });
-
-      /**
-       * @param {any} entry
-       * @param {boolean} chosen
-       * @param {boolean} asked
-       */
-      function item(entry, chosen, asked) {
-        const strength = asked ? entry.here : entry.strength;
-        return h(
-          "li",
-          { "data-concept": entry.id, "aria-current": chosen ? "true" : null },
-          h(
-            "button.pick",
-            {
-              type: "button",
-              disabled: !entry.field,
-              onclick: () => state.patch({ concept: entry.id }),
-              "aria-label": `Draw concept ${entry.id} over the image`,
-            },
-            parts.picture("cards", entry.id, ""),
-            h(
-              "span.about",
-              {},
-              h("b", {}, `Concept ${entry.id}`),
-              parts.bar(strength ?? 0),
-              h(
-                "small",
-                {},
-                strength === null
-                  ? "its map is not kept"
-                  : `${text.percent(strength)} of its scale${asked ? " here" : ""}`,
-              ),
-            ),
-          ),
-          h("a", { href: state.href(`concept/${entry.id}`), "aria-label": `Open concept ${entry.id}` }, "Open"),
-        );
-      }
 
       /** @param {URLSearchParams} query */
       function fill(query) {
@@ -221,7 +157,6 @@
         return chosen;
       }
 
-      /** @param {any} now */
       function update({ query }) {
         const { show, opacity } = drawing.read(query);
         target.style.setProperty("--cover", String(opacity));
@@ -229,14 +164,12 @@
         if (drawn === `${show} ${chosen?.id}`) return;
         drawn = `${show} ${chosen?.id}`;
         room.replaceChildren(parts.tile(image, chosen?.field ?? null, show, "", parts.large(image)));
-        caption.replaceChildren(
-          chosen
-            ? `${missing(query, chosen)}Drawn: concept ${chosen.id}, mean r ${text.r(concepts.mean[chosen.id])}. `
-            : "No concept is known here.",
-          chosen ? parts.scale(show, null, null) : "",
-        );
-        const ends = caption.querySelectorAll(".ends span");
-        if (ends.length) [ends[0].textContent, ends[1].textContent] = ["its unit’s mean", "its highest"];
+        if (chosen)
+          caption.replaceChildren(
+            `${missing(query, chosen)}Drawn: concept ${chosen.id}, mean r ${text.r(concepts.mean[chosen.id])}. `,
+            parts.scale(show, "its unit’s mean", "its highest"),
+          );
+        else caption.replaceChildren("No concept is known here.");
       }
       update(first);
       return { update, keys: { ...title.keys, ...drawing.keys } };

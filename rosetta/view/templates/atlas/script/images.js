@@ -4,18 +4,15 @@
 
   atlas.views.images = {
     title: () => "Images",
-    /** @param {HTMLElement} root */
     async show(root) {
       const room = h("div", { "aria-label": "Images" });
       const all = run.shown.length === run.images;
       root.append(
         h(
           "section.wide",
-          {},
           h("h1", { tabindex: -1 }, "Images"),
           h(
             "p.intro",
-            {},
             all
               ? `All ${text.counted(run.images, "image")} of the run. `
               : `The ${text.count(run.shown.length)} of ${text.counted(run.images, "image")} on which concepts are strongest. `,
@@ -24,7 +21,7 @@
           room,
         ),
       );
-      const grid = atlas.grid(room, 104, 24, (image) => h("div.cell", {}, parts.thumb(image)));
+      const grid = atlas.grid(room, 104, 24, (image) => h("div.cell", parts.thumb(image)));
       grid.set(run.shown);
       const start = () => grid.focus(0);
       return { leave: grid.leave, keys: { ArrowDown: start, ArrowRight: start } };

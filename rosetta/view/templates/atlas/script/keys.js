@@ -46,17 +46,8 @@
     if (event.target === help) help.close();
   });
 
+  // After the button's own script, which stands before this one, has turned it.
   document.getElementById("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const dark = root.dataset.theme
-      ? root.dataset.theme === "dark"
-      : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-    atlas.say(`${root.dataset.theme} theme`);
-    try {
-      localStorage.setItem("rosetta-theme", root.dataset.theme);
-    } catch {
-      /* it holds for this visit */
-    }
+    atlas.say(`${document.documentElement.dataset.theme} theme`);
   });
 })();

@@ -13,10 +13,9 @@
   function failed(error) {
     return h(
       "section.wide.failed",
-      {},
       h("h1", { tabindex: -1 }, "Not here"),
-      h("p", {}, error instanceof Error ? error.message : String(error)),
-      h("p", {}, h("a", { href: "#/overview" }, "To the overview")),
+      h("p", error instanceof Error ? error.message : String(error)),
+      h("p", h("a", { href: "#/overview" }, "To the overview")),
     );
   }
 
@@ -98,9 +97,6 @@
   });
   document
     .querySelector("footer")
-    .append(
-      h("p", {}, "Made with ", h("code", {}, run.command)),
-      h("p", {}, "Fingerprint ", h("code", {}, run.fingerprint)),
-    );
+    .append(h("p", "Made with ", h("code", run.command)), h("p", "Fingerprint ", h("code", run.fingerprint)));
   route();
 })();

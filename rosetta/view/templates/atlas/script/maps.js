@@ -25,11 +25,7 @@
     return { values, height, width };
   }
 
-  /**
-   * Lower neighbour, upper neighbour and the upper one's share.
-   * @param {number} at 0…1
-   * @param {number} size
-   */
+  /** Lower neighbour, upper neighbour and the upper one's share. @param {number} at 0…1 @param {number} size */
   function between(at, size) {
     const place = Math.min(Math.max(at * size - 0.5, 0), size - 1);
     const lower = Math.floor(place);
@@ -38,7 +34,9 @@
 
   /**
    * A field at the points of a lattice.
-   * @param {Field} field @param {number[]} ys in 0…1 from the top @param {number[]} xs in 0…1 from the left
+   * @param {Field} field
+   * @param {number[]} ys in 0…1 from the top
+   * @param {number[]} xs in 0…1 from the left
    * @returns {Float32Array} row by row, in 0…255
    */
   function sample(field, ys, xs) {
@@ -59,23 +57,13 @@
     return found;
   }
 
-  /**
-   * The field at one place.
-   * @param {Field} field
-   * @param {number} y
-   * @param {number} x
-   * @returns {number} 0…1
-   */
+  /** The field at one place. @param {Field} field @param {number} y @param {number} x @returns {number} 0…1 */
   const at = (field, y, x) => sample(field, [y], [x])[0] / 255;
 
-  const centres = (/** @type {number} */ size) => Array.from({ length: size }, (_, place) => (place + 0.5) / size);
-  const corners = (/** @type {number} */ cells) => Array.from({ length: cells + 1 }, (_, place) => place / cells);
+  const centres = (size) => Array.from({ length: size }, (_, place) => (place + 0.5) / size);
+  const corners = (cells) => Array.from({ length: cells + 1 }, (_, place) => place / cells);
 
-  /**
-   * @param {HTMLCanvasElement} canvas
-   * @param {Field} field
-   * @param {boolean} solid cover the image wholly
-   */
+  /** @param {HTMLCanvasElement} canvas @param {Field} field @param {boolean} solid cover the image wholly */
   function heat(canvas, field, solid) {
     const context = canvas.getContext("2d");
     const { width, height } = canvas;
@@ -93,7 +81,9 @@
   /**
    * Marching squares: the line on which a lattice is at a level, as pieces, one or two a cell. Corners count clockwise
    * from the top left, side k runs from corner k to the next.
-   * @param {Float32Array} lattice @param {number} rows of cells @param {number} columns of cells
+   * @param {Float32Array} lattice
+   * @param {number} rows of cells
+   * @param {number} columns of cells
    * @param {number} level
    * @returns {number[][]} [y, x, y, x] of each piece, in cells
    */
@@ -139,10 +129,7 @@
     return pieces;
   }
 
-  /**
-   * @param {HTMLCanvasElement} canvas
-   * @param {Field} field
-   */
+  /** @param {HTMLCanvasElement} canvas @param {Field} field */
   function lines(canvas, field) {
     const context = canvas.getContext("2d");
     // With an even number of cells a position, a corner lies at its centre.
@@ -167,16 +154,14 @@
     }
   }
 
-  /**
-   * @param {HTMLCanvasElement} canvas @param {Field|null} field @param {string} show overlay, contour or plain
-   */
+  /** @param {HTMLCanvasElement} canvas @param {Field|null} field @param {string} show overlay, contour or plain */
   function draw(canvas, field, show) {
     const lined = show === "contour";
     const size = lined
       ? Math.round((canvas.clientWidth || 128) * Math.min(devicePixelRatio || 1, 2))
       : Math.min(256, Math.max(128, canvas.clientWidth));
     // With an odd number of pixels a position, one lies at its centre: a peak is drawn as high as it is.
-    const pixels = (/** @type {number} */ positions) => positions * (2 * Math.floor(Math.ceil(size / positions) / 2) + 1);
+    const pixels = (positions) => positions * (2 * Math.floor(Math.ceil(size / positions) / 2) + 1);
     canvas.width = lined || !field ? size : pixels(field.width);
     canvas.height = lined || !field ? size : pixels(field.height);
     if (!field) return;

@@ -4,11 +4,7 @@
   /** Names that an error lists before it only counts them. */
   const LISTED = 12;
 
-  /**
-   * @param {number} model
-   * @param {number} unit
-   * @returns {number} the layer's place
-   */
+  /** @param {number} model @param {number} unit @returns {number} the layer's place */
   function layerOf(model, unit) {
     const { layers } = models[model];
     let low = 0;
@@ -21,17 +17,14 @@
     return low;
   }
 
-  /**
-   * @param {number} model
-   * @param {number} unit
-   */
+  /** @param {number} model @param {number} unit */
   function address(model, unit) {
     const layer = layerOf(model, unit);
     return channelAddress(model, layer, unit - models[model].layers[layer].first);
   }
 
   /** By names: a place in the recipe is another model's when a model is added. */
-  function channelAddress(/** @type {number} */ model, /** @type {number} */ layer, /** @type {number} */ channel) {
+  function channelAddress(model, layer, channel) {
     const { name, layers } = models[model];
     return atlas.state.href(atlas.state.join("unit", name, layers[layer].name, channel));
   }
@@ -45,8 +38,7 @@
   /**
    * The places of a model and of one of its layers, −1 where no layer is asked for. Where no model has such a name, two
    * numbers are places, as addresses had them once.
-   * @param {string} model
-   * @param {string} [layer]
+   * @param {string} model @param {string} [layer]
    */
   function find(model, layer) {
     const named = models.findIndex((one) => one.name === model);
@@ -83,7 +75,7 @@
    * @param {string} name
    */
   function typed(name) {
-    const meant = (/** @type {string} */ text) => {
+    const meant = (text) => {
       const found = atlas.search.words(text);
       return found.length === 1 && found[0].kind === "name" && found[0].text === name.toLowerCase();
     };
@@ -107,11 +99,7 @@
     return atlas.h(what, { title: name }, name);
   }
 
-  /**
-   * A link to a unit: its layer, its channel.
-   * @param {number} model
-   * @param {number} unit
-   */
+  /** A link to a unit: its layer, its channel. @param {number} model @param {number} unit */
   function unitLink(model, unit) {
     const layer = models[model].layers[layerOf(model, unit)];
     return atlas.h(
@@ -120,14 +108,13 @@
         href: address(model, unit),
         title: `${models[model].name} · ${layer.name} · channel ${unit - layer.first} (unit ${unit})`,
       },
-      atlas.h("bdi.clip", {}, layer.name),
-      atlas.h("span.channel", {}, `·${unit - layer.first}`),
+      atlas.h("bdi.clip", layer.name),
+      atlas.h("span.channel", `·${unit - layer.first}`),
     );
   }
 
   atlas.names = {
     layerOf,
-    address,
     channelAddress,
     find,
     locate,

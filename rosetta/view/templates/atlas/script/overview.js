@@ -1,14 +1,10 @@
 /** The run in one glance. */
 (() => {
-  const { h, text, run, parts, names } = atlas;
+  const { h, text, run, parts, names, layout } = atlas;
+  const { column, numbers } = layout;
 
-  /**
-   * @param {string} name
-   * @param {number|string} value
-   * @param {string} [href]
-   */
-  const figure = (name, value, href) =>
-    h("div", {}, h("dt", {}, name), h("dd", {}, href ? h("a", { href }, value) : value));
+  /** @param {string} name @param {number|string} value @param {string} [href] */
+  const figure = (name, value, href) => h("div", h("dt", name), h("dd", href ? h("a", { href }, value) : value));
 
   /** What can be trusted before what was found. @param {number} models that are no controls */
   function headline(models) {
@@ -25,28 +21,19 @@
     const controls = run.models.filter((model) => model.control).length;
     return h(
       "section.wide.opening",
-      {},
-      h("p.eyebrow", {}, "Run ", h("bdi", {}, run.name)),
-      h(
-        "h1",
-        { tabindex: -1 },
-        headline(run.models.length - controls),
-      ),
+      h("p.eyebrow", "Run ", h("bdi", run.name)),
+      h("h1", { tabindex: -1 }, headline(run.models.length - controls)),
       h(
         "p.lede",
-        {},
         "A ",
-        h("em", {}, "Rosetta neuron"),
+        h("em", "Rosetta neuron"),
         " is a unit of ",
         h("bdi.name", { title: anchor.name }, anchor.name),
         ` that lights up at the same places of the same images as a unit of every other model, each among the other’s ${run.neighbours} most correlated. Neurons whose units also match one another form one concept.`,
       ),
       h(
         "dl.figures",
-        {},
-        run.judged
-          ? figure("trusted neurons", text.count(run.trusted), run.trusted ? "#/concepts?trusted=1" : undefined)
-          : null,
+        run.judged ? figure("trusted neurons", text.count(run.trusted), run.trusted && "#/concepts?trusted=1") : null,
         figure("Rosetta neurons", text.count(run.rosetta)),
         figure("concepts", text.count(run.concepts), "#/concepts"),
         figure("images", text.count(run.images), "#/images"),
@@ -60,52 +47,54 @@
     );
   }
 
-  /**
-   * @param {any} model
-   * @param {number} place
-   */
+  /** @param {number} place */
   function modelRow(model, place) {
     const share = model.units ? model.matched / model.units : 0;
     const survives = model.survives ?? {};
-    const number = (/** @type {number|null|undefined} */ value) =>
-      h("td.n", {}, typeof value === "number" ? text.count(value) : value === null ? "not asked" : "–");
+    const number = (value) =>
+      h("td.n", typeof value === "number" ? text.count(value) : value === null ? "not asked" : "–");
     return h(
       model.control ? "tr.control" : "tr",
-      {},
       h(
         "th",
         { scope: "row" },
         h("a", { href: names.channelAddress(place, 0, 0) }, names.name(model.name, "bdi.clip.strong")),
         place === run.anchor ? parts.chip("anchor") : null,
         model.control ? parts.chip("control", "control") : null,
-        h("small", { title: model.model }, h("bdi.clip", {}, model.model)),
+        h("small", { title: model.model }, h("bdi.clip", model.model)),
       ),
-      h("td.n", {}, text.count(model.layers.length)),
+      h("td.n", text.count(model.layers.length)),
       number(model.units),
       h(
         "td.n.wide-cell",
-        {},
         text.count(model.matched),
-        h("small", {}, ` ${text.percent(share)}`),
+        h("small", ` ${text.percent(share)}`),
         parts.bar(share, model.control ? "control" : ""),
       ),
       number(model.buddies),
-      model.control ? h("td.n", {}, "–") : number(model.rosetta),
-      h("td.n", {}, text.r(model.median)),
+      model.control ? h("td.n", "–") : number(model.rosetta),
+      h("td.n", text.r(model.median)),
       run.judged ? [...run.tests.map((test) => test.name), "trusted"].map((test) => number(survives[test])) : null,
     );
   }
 
   function models() {
-    const column = (/** @type {string} */ name, /** @type {string} */ title = "") =>
-      h("th.n", { scope: "col", title: title || null }, name);
-    return h(
+    const columns = [
+      column("Model"),
+      numbers("Layers"),
+      numbers("Units"),
+      numbers("Matched", "Units with a buddy in another model"),
+      numbers("Buddies"),
+      numbers("In Rosetta neurons"),
+      numbers("Median r", "Of its buddies with the anchor"),
+    ];
+    const tests = [run.tests.map(({ word, passed }) => numbers(word, `Survive: ${passed}`)), numbers("all tests")];
+    return layout.section(
       "section.wide",
-      { "aria-labelledby": "models-title" },
-      h("h2", { id: "models-title" }, "Models"),
+      "models-title",
+      "Models",
       h(
         "p.intro",
-        {},
         "How many units each model brought, how many of them are matched, and how strongly.",
         run.models.some((model) => model.control)
           ? " A control is an untrained network or plain features of the pixels: what it reaches, too, says how much chance and architecture alone explain."
@@ -113,35 +102,11 @@
         run.judged ? " On the right, how many of its buddies survive each test of trust, and all of them. " : "",
         run.trust_page ? h("a", { href: run.trust_page }, "What the tests ask, on this run →") : null,
       ),
-      h(
-        "div.scroll",
-        { tabindex: 0, role: "region", "aria-label": "Table of models" },
-        h(
-          "table.data.models",
-          {},
-          h(
-            "thead",
-            {},
-            h(
-              "tr",
-              {},
-              h("th", { scope: "col" }, "Model"),
-              column("Layers"),
-              column("Units"),
-              column("Matched", "Units with a buddy in another model"),
-              column("Buddies"),
-              column("In Rosetta neurons"),
-              column("Median r", "Of its buddies with the anchor"),
-              run.judged
-                ? [
-                    run.tests.map(({ word, passed }) => column(word, `Survive: ${passed}`)),
-                    column("all tests"),
-                  ]
-                : null,
-            ),
-          ),
-          h("tbody", {}, run.models.map(modelRow)),
-        ),
+      layout.table(
+        "table.data.models",
+        "Table of models",
+        run.judged ? [columns, tests] : columns,
+        h("tbody", run.models.map(modelRow)),
       ),
     );
   }
@@ -154,55 +119,33 @@
     const drawn = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
     return h(
       "figure.plate",
-      {},
-      h("h3", {}, title),
-      h("div.scroll", { tabindex: 0, role: "region", "aria-label": title }, document.importNode(drawn, true)),
-      h("figcaption", {}, caption),
+      h("h3", title),
+      layout.region(title, document.importNode(drawn, true)),
+      h("figcaption", caption),
+    );
+  }
+
+  function strongest() {
+    const title = run.trusted ? "Strongest concepts, trusted neurons first" : "Strongest concepts";
+    const all = h("a", { href: run.trusted ? "#/concepts?sort=trusted" : "#/concepts" }, "All concepts →");
+    const cards = run.strongest.id.map((_, row) => atlas.cards.card(run.strongest, row));
+    return h(
+      "section.wide",
+      { "aria-labelledby": "strong-title" },
+      h("div.heading", h("h2", { id: "strong-title" }, title), all),
+      h("div.shelf", cards),
     );
   }
 
   atlas.views.overview = {
     title: () => "Overview",
-    /** @param {HTMLElement} root */
     async show(root) {
-      const strongest = run.strongest;
       const plates = h("div.plates");
       root.append(
         head(),
-        run.concepts
-          ? h(
-              "section.wide",
-              { "aria-labelledby": "strong-title" },
-              h(
-                "div.heading",
-                {},
-                h(
-                  "h2",
-                  { id: "strong-title" },
-                  run.trusted ? "Strongest concepts, trusted neurons first" : "Strongest concepts",
-                ),
-                h(
-                  "a",
-                  { href: run.trusted ? "#/concepts?sort=trusted" : "#/concepts" },
-                  "All concepts →",
-                ),
-              ),
-              h(
-                "div.shelf",
-                {},
-                strongest.id.map((/** @type {number} */ _, /** @type {number} */ row) =>
-                  atlas.cards.card(strongest, row),
-                ),
-              ),
-            )
-          : "",
+        run.concepts ? strongest() : "",
         models(),
-        h(
-          "section.wide",
-          { "aria-labelledby": "plots-title" },
-          h("h2", { id: "plots-title" }, "The matches at large"),
-          plates,
-        ),
+        layout.section("section.wide", "plots-title", "The matches at large", plates),
       );
       // Large, and below the fold: they come when they are nearly in sight.
       const near = new IntersectionObserver(
@@ -211,7 +154,7 @@
           near.disconnect();
           atlas.load("plots").then(
             (plots) => plates.append(...plots.map(plate)),
-            (error) => plates.append(h("p.quiet", {}, error.message)),
+            (error) => plates.append(h("p.quiet", error.message)),
           );
         },
         { rootMargin: "300px" },

@@ -1,32 +1,22 @@
 /** Parts that several views are made of. */
 (() => {
   const { h, text, run } = atlas;
+  const { button, region } = atlas.layout;
   const ACROSS = 8;
-  const SHOWS = ["overlay", "contour", "plain"];
-  const SHOW_NAMES = { overlay: "Overlay", contour: "Contours", plain: "Map" };
+  const SHOWS = { overlay: "Overlay", contour: "Contours", plain: "Map" };
 
   /**
-   * Where a square lies within its sheet, as a background.
-   * @param {string} folder images or cards
-   * @param {number} place
+   * A square of a sheet; text beside it says what it is.
+   * @param {string} folder images or cards @param {number} place
    */
-  function background(folder, place) {
+  function picture(folder, place) {
     const within = place % run.per_sheet;
-    return {
+    const [x, y] = [within % ACROSS, Math.floor(within / ACROSS)].map((step) => (step / (ACROSS - 1)) * 100);
+    const style = {
       "background-image": `url("${folder}/${Math.floor(place / run.per_sheet)}.webp")`,
-      "background-position": `${((within % ACROSS) / (ACROSS - 1)) * 100}% ${(Math.floor(within / ACROSS) / (ACROSS - 1)) * 100}%`,
+      "background-position": `${x}% ${y}%`,
     };
-  }
-
-  /**
-   * A square of a sheet.
-   * @param {string} folder
-   * @param {number} place
-   * @param {string} label empty where text beside it says it all
-   */
-  function picture(folder, place, label) {
-    const told = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
-    return h("span.picture", { ...told, style: background(folder, place) });
+    return h("span.picture", { "aria-hidden": "true", style });
   }
 
   /** An image that has a picture of its own, in a square. @param {number} image */
@@ -35,15 +25,12 @@
 
   const shown = new Set(run.shown);
 
-  /**
-   * An image with its number, a link where it has a file of its own.
-   * @param {number} image
-   */
+  /** An image with its number, a link where it has a file of its own. @param {number} image */
   function thumb(image) {
-    const inside = [picture("images", image, ""), h("small", {}, `image ${image}`)];
+    const inside = [picture("images", image), h("small", `image ${image}`)];
     return shown.has(image)
       ? h("a.thumb", { href: atlas.state.href(`image/${image}`) }, inside)
-      : h("span.thumb", {}, inside);
+      : h("span.thumb", inside);
   }
 
   const painters = new WeakMap();
@@ -60,10 +47,10 @@
 
   /**
    * An image with a map over it, drawn when it comes into sight.
-   * @param {number} image @param {any} field @param {string} show @param {string} label
+   * @param {number} image @param {string} show @param {string} label
    * @param {HTMLElement} [below] the image; out of its sheet by default
    */
-  function tile(image, field, show, label, below = picture("images", image, "")) {
+  function tile(image, field, show, label, below = picture("images", image)) {
     const canvas = h("canvas", { "aria-hidden": "true" });
     painters.set(canvas, () => atlas.maps.draw(canvas, field, show));
     seen.observe(canvas);
@@ -71,72 +58,45 @@
   }
 
   /**
-   * Links that look like a switch.
-   * @param {string} label
-   * @param {[string, string][]} choices value and text
-   * @param {string} chosen
-   * @param {(value: string) => void} onChoose
+   * A switch between a few words, the first of them by default; what is chosen stands in the address.
+   * @param {string} label @param {string} key of the address @param {Object<string, string>} names by word
    */
-  function choice(label, choices, chosen, onChoose) {
-    return h(
-      "div.choice",
-      { role: "group", "aria-label": label },
-      choices.map(([value, name]) =>
-        h(
-          "button",
-          {
-            type: "button",
-            "data-value": value,
-            "aria-pressed": String(value === chosen),
-            onclick: () => onChoose(value),
-          },
-          name,
-        ),
-      ),
-    );
+  function choice(label, key, names) {
+    const words = Object.keys(names);
+    const choose = (word) => atlas.state.patch({ [key]: word === words[0] ? "" : word });
+    const buttons = words.map((word) => button("button", names[word], () => choose(word), { "data-value": word }));
+    const element = h("div.choice", { role: "group", "aria-label": label }, buttons);
+    /** Mark what an address asks for. @param {URLSearchParams} query */
+    function read(query) {
+      const chosen = atlas.state.word(query.get(key), words);
+      for (const one of buttons) one.setAttribute("aria-pressed", String(one.dataset.value === chosen));
+      return chosen;
+    }
+    return { element, read, choose };
   }
 
-  /**
-   * Mark what is chosen now.
-   * @param {Element} group
-   * @param {string} chosen
-   */
-  function choose(group, chosen) {
-    for (const button of group.querySelectorAll("button"))
-      button.setAttribute("aria-pressed", String(button.dataset.value === chosen));
-  }
-
-  /** How maps are shown: the switch and the slider, the same wherever there are maps. @param {URLSearchParams} query */
-  function drawing(query) {
-    const set = (/** @type {string} */ value) => atlas.state.patch({ show: value === SHOWS[0] ? "" : value });
-    const group = choice(
-      "How maps are drawn",
-      SHOWS.map((show) => [show, SHOW_NAMES[show]]),
-      "",
-      set,
-    );
+  /** How maps are shown: the switch and the slider, the same wherever there are maps. */
+  function drawing() {
+    const shows = choice("How maps are drawn", "show", SHOWS);
     const slider = h("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-label": "Opacity of the map" });
     slider.addEventListener("input", () => atlas.state.patch({ opacity: slider.value === "1" ? "" : slider.value }));
-    const element = h("div.drawing", {}, group, h("label.slider", {}, h("span", {}, "Opacity"), slider));
+    const element = h("div.drawing", shows.element, h("label.slider", h("span", "Opacity"), slider));
 
-    /** @param {URLSearchParams} asked */
-    function read(asked) {
-      const show = atlas.state.word(asked.get("show"), SHOWS);
-      const opacity = atlas.state.share(asked.get("opacity"), 1);
-      choose(group, show);
+    /** @param {URLSearchParams} query */
+    function read(query) {
+      const show = shows.read(query);
+      const opacity = atlas.state.share(query.get("opacity"), 1);
       if (Number(slider.value) !== opacity || !slider.value) slider.value = String(opacity);
       return { show, opacity };
     }
     slider.value = "1";
-    read(query);
-    return { element, read, keys: { 1: () => set(SHOWS[0]), 2: () => set(SHOWS[1]), 3: () => set(SHOWS[2]) } };
+    const keys = Object.fromEntries(Object.keys(SHOWS).map((show, place) => [place + 1, () => shows.choose(show)]));
+    return { element, read, keys };
   }
 
   /**
    * The colours from a unit's low to its high.
-   * @param {string} show
-   * @param {number|null} low
-   * @param {number|null} high
+   * @param {string} show @param {string} low @param {string} high
    */
   function scale(show, low, high) {
     return h(
@@ -148,22 +108,14 @@
         h("i", { style: { background: atlas.colour.gradient(show !== "overlay") } }),
         show === "contour" ? atlas.maps.LEVELS.map((level) => h("b", { style: { left: `${level * 100}%` } })) : null,
       ),
-      h("span.ends", {}, h("span", {}, text.value(low)), h("span", {}, text.value(high))),
+      h("span.ends", h("span", low), h("span", high)),
     );
   }
 
-  /**
-   * A command to copy.
-   * @param {string} command
-   * @param {string} what
-   */
+  /** A command to copy. @param {string} command @param {string} what */
   function command(command, what) {
-    const button = h(
-      "button.small",
-      { type: "button", "aria-label": `Copy the command that ${what}`, onclick: copy },
-      "Copy",
-    );
-    const code = h("code", {}, command);
+    const copier = button("button.small", "Copy", copy, { "aria-label": `Copy the command that ${what}` });
+    const code = h("code", command);
     async function copy() {
       let done = false;
       try {
@@ -173,25 +125,16 @@
         getSelection().selectAllChildren(code);
         done = document.execCommand("copy");
       }
-      button.textContent = done ? "Copied" : "Select it by hand";
-      atlas.say(button.textContent);
+      copier.textContent = done ? "Copied" : "Select it by hand";
+      atlas.say(copier.textContent);
       setTimeout(() => {
-        button.textContent = "Copy";
+        copier.textContent = "Copy";
       }, 1600);
     }
-    return h(
-      "div.command",
-      {},
-      h("div.scroll", { tabindex: 0, role: "region", "aria-label": `The command that ${what}` }, code),
-      button,
-    );
+    return h("div.command", region(`The command that ${what}`, code), copier);
   }
 
-  /**
-   * A short bar of a share.
-   * @param {number} share
-   * @param {string} [kind]
-   */
+  /** A short bar of a share. @param {number} share @param {string} [kind] */
   function bar(share, kind = "") {
     return h(
       `span.meter${kind ? `.${kind}` : ""}`,
@@ -201,48 +144,32 @@
   }
 
   /**
-   * Rows of a long table, the first of them until more are asked for.
-   * @param {HTMLElement} body
-   * @param {any[]} rows
-   * @param {(row: any) => HTMLElement} make
-   * @param {number} first
+   * The body of a long table, and a button that fills it where more than the first rows are there.
+   * @param {(row: any) => HTMLElement} make @param {number} first
    */
-  function rows(body, rows, make, first) {
-    body.append(...rows.slice(0, first).map(make));
-    if (rows.length <= first) return null;
-    const button = h(
-      "button.small.more",
-      {
-        type: "button",
-        onclick: () => {
-          body.append(...rows.slice(first).map(make));
-          button.remove();
-        },
-      },
-      `Show all ${text.count(rows.length)}`,
-    );
-    return button;
+  function rows(rows, make, first) {
+    const body = h("tbody", rows.slice(0, first).map(make));
+    if (rows.length <= first) return { body, more: null };
+    const more = button("button.small.more", `Show all ${text.count(rows.length)}`, () => {
+      body.append(...rows.slice(first).map(make));
+      more.remove();
+    });
+    return { body, more };
   }
 
   /**
    * A way to the one before and the one after.
-   * @param {string} what
-   * @param {string|null} before
-   * @param {string|null} after
+   * @param {string} what @param {string|null} before @param {string|null} after
    */
   function steps(what, before, after) {
-    const link = (/** @type {string|null} */ href, /** @type {string} */ label, /** @type {string} */ arrow) =>
+    const link = (href, label, arrow) =>
       href
         ? h("a.round", { href, "aria-label": `${label} ${what}`, title: `${label} ${what}` }, arrow)
         : h("span.round.off", { "aria-hidden": "true" }, arrow);
-    return h("span.steps", {}, link(before, "Previous", "←"), link(after, "Next", "→"));
+    return h("span.steps", link(before, "Previous", "←"), link(after, "Next", "→"));
   }
 
-  /**
-   * Keys for the same.
-   * @param {string|null} before
-   * @param {string|null} after
-   */
+  /** Keys for the same. @param {string|null} before @param {string|null} after */
   const stepKeys = (before, after) => ({
     ArrowLeft: () => {
       if (before) location.hash = before;
@@ -252,17 +179,20 @@
     },
   });
 
-  const chip = (/** @type {string} */ name, /** @type {string} */ kind = "", /** @type {string} */ title = "") =>
-    h(`span.chip${kind ? `.${kind}` : ""}`, title ? { title } : {}, name);
+  const chip = (name, kind = "", title = "") => h(`span.chip${kind ? `.${kind}` : ""}`, title ? { title } : {}, name);
+
+  /** A model's name, and whether it is a control. @param {number} model */
+  const model = (model) => [
+    atlas.names.name(run.models[model].name),
+    run.models[model].control ? chip("control", "control") : null,
+  ];
 
   atlas.parts = {
-    background,
     picture,
     large,
     thumb,
     tile,
     choice,
-    choose,
     drawing,
     scale,
     command,
@@ -271,5 +201,6 @@
     steps,
     stepKeys,
     chip,
+    model,
   };
 })();

@@ -3,11 +3,7 @@
   const { s, text } = atlas;
   const [WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM] = [260, 220, 46, 10, 10, 40];
 
-  /**
-   * Three to six round numbers within a span.
-   * @param {number} low
-   * @param {number} high
-   */
+  /** Three to six round numbers within a span. @param {number} low @param {number} high */
   function ticks(low, high) {
     const rough = (high - low) / 4;
     const power = 10 ** Math.floor(Math.log10(rough));
@@ -18,10 +14,7 @@
     return found;
   }
 
-  /**
-   * @param {number[]} values
-   * @returns {[number, number]} a little wider than they are
-   */
+  /** @param {number[]} values @returns {[number, number]} a little wider than they are */
   function span(values) {
     const low = Math.min(...values);
     const high = Math.max(...values);
@@ -29,21 +22,15 @@
     return [low - room, high + room];
   }
 
-  /**
-   * @param {[number, number][]} points
-   * @param {string} xName
-   * @param {string} yName
-   * @param {string} label
-   */
+  /** @param {[number, number][]} points @param {string} xName @param {string} yName @param {string} label */
   function scatter(points, xName, yName, label) {
     const known = points.filter(([x, y]) => x !== null && y !== null);
-    if (!known.length) return atlas.h("p.quiet", {}, "No values here.");
+    if (!known.length) return atlas.h("p.quiet", "No values here.");
     const [xLow, xHigh] = span(known.map((point) => point[0]));
     const [yLow, yHigh] = span(known.map((point) => point[1]));
-    const x = (/** @type {number} */ value) => LEFT + ((value - xLow) / (xHigh - xLow)) * (WIDTH - LEFT - RIGHT);
-    const y = (/** @type {number} */ value) =>
-      HEIGHT - BOTTOM - ((value - yLow) / (yHigh - yLow)) * (HEIGHT - TOP - BOTTOM);
-    const short = (/** @type {string} */ name) => (name.length > 30 ? `${[...name].slice(0, 29).join("")}…` : name);
+    const x = (value) => LEFT + ((value - xLow) / (xHigh - xLow)) * (WIDTH - LEFT - RIGHT);
+    const y = (value) => HEIGHT - BOTTOM - ((value - yLow) / (yHigh - yLow)) * (HEIGHT - TOP - BOTTOM);
+    const short = (name) => (name.length > 30 ? `${[...name].slice(0, 29).join("")}…` : name);
     return s(
       "svg",
       { class: "scatter", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
@@ -69,5 +56,5 @@
     );
   }
 
-  atlas.plot = { scatter, ticks };
+  atlas.plot = { scatter };
 })();

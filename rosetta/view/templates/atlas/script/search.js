@@ -127,7 +127,7 @@
         ),
       ),
     );
-    return (/** @type {number} */ model, /** @type {number} */ unit, /** @type {number} */ concept) => {
+    return (model, unit, concept) => {
       const layer = atlas.names.layerOf(model, unit);
       return (
         layers[model][layer] &&
@@ -139,10 +139,7 @@
     };
   }
 
-  /**
-   * @param {string} query @param {Index} index
-   * @returns {(concept: number) => boolean}
-   */
+  /** @param {string} query @param {Index} index @returns {(concept: number) => boolean} */
   function matcher(query, index) {
     const all = words(query);
     const asks = clauses(all).map(prepared);
@@ -166,12 +163,10 @@
 
   /**
    * Concepts with a unit in a layer of a model; any layer where it is −1.
-   * @param {Index} index
-   * @param {number} model
-   * @param {number} layer
+   * @param {Index} index @param {number} model @param {number} layer
    */
   function inLayer(index, model, layer) {
-    return (/** @type {number} */ concept) => {
+    return (concept) => {
       for (let neuron = index.offset[concept]; neuron < index.offset[concept + 1]; neuron += 1) {
         const unit = index.unit[neuron * models.length + model];
         if (unit >= 0 && (layer < 0 || atlas.names.layerOf(model, unit) === layer)) return true;

@@ -28,28 +28,20 @@
   /** The pieces of a place as one. @param {...any} pieces such as `"unit", "lite0", "blocks.3", 7` */
   const join = (...pieces) => pieces.map((piece) => encodeURIComponent(String(piece))).join("/");
 
-  /**
-   * @param {string} place as `join` makes it, `concept/3` say
-   * @param {Object<string, any>|URLSearchParams} [query]
-   */
+  /** @param {string} place as `join` makes it, `concept/3` say @param {Object<string, any>|URLSearchParams} query */
   function href(place, query = {}) {
-    const given = query instanceof URLSearchParams ? query : new URLSearchParams();
-    if (!(query instanceof URLSearchParams)) {
-      for (const [key, value] of Object.entries(query))
-        if (value !== null && value !== undefined && value !== "") given.set(key, String(value));
-    }
-    const text = String(given);
+    const text = String(new URLSearchParams(query));
     return `#/${place}${text ? `?${text}` : ""}`;
   }
 
   /**
    * Change some of the query where we are, without a step in the history: nobody wants to walk back through a slider.
-   * @param {Object<string, any>} changes null or "" takes a key out
+   * @param {Object<string, any>} changes "" takes a key out
    */
   function patch(changes) {
     const state = read();
     for (const [key, value] of Object.entries(changes)) {
-      if (value === null || value === undefined || value === "") state.query.delete(key);
+      if (value === "") state.query.delete(key);
       else state.query.set(key, String(value));
     }
     history.replaceState(history.state, "", href(join(state.view, ...state.path), state.query));
@@ -58,8 +50,7 @@
 
   /**
    * A whole number out of an address, or a default where it is none or out of range.
-   * @param {string|null|undefined} text
-   * @param {number} otherwise
+   * @param {string|null|undefined} text @param {number} otherwise
    * @param {number} end one past the last
    */
   function whole(text, otherwise, end) {
@@ -67,23 +58,25 @@
   }
 
   /**
-   * A number in 0…1, or a default.
-   * @param {string|null} text
-   * @param {any} otherwise
+   * The number of one of so many things.
+   * @param {string} what is numbered @param {string|undefined} text @param {number} count
    */
+  function numbered(what, text, count) {
+    const number = whole(text, -1, count);
+    if (number < 0) throw new Error(`no ${what} ${text ?? ""} in this run; they run from 0 to ${count - 1}`);
+    return number;
+  }
+
+  /** A number in 0…1, or a default. @param {string|null} text */
   function share(text, otherwise) {
     const value = text === null || text === "" ? NaN : Number(text);
     return value >= 0 && value <= 1 ? value : otherwise;
   }
 
-  /**
-   * One of some words, the first by default.
-   * @param {string|null} text
-   * @param {string[]} words
-   */
+  /** One of some words, the first by default. @param {string|null} text @param {string[]} words */
   function word(text, words) {
     return text !== null && words.includes(text) ? text : words[0];
   }
 
-  atlas.state = { read, join, href, patch, whole, share, word };
+  atlas.state = { read, join, href, patch, whole, numbered, share, word };
 })();

@@ -1,6 +1,6 @@
 /** Every table of the run: a look at it, and all of it as CSV. */
 (() => {
-  const { h, text, run, state, parts } = atlas;
+  const { h, text, run, state, layout } = atlas;
   const PREVIEW = 200;
   const ABOUT = {
     units: "Every unit of every model, with its statistics over the run.",
@@ -12,9 +12,7 @@
 
   /**
    * The first rows in an order.
-   * @param {Object<string, any[]>} columns
-   * @param {string} sort
-   * @param {boolean} falling
+   * @param {Object<string, any[]>} columns @param {string} sort @param {boolean} falling
    * @returns {number[]}
    */
   function order(columns, sort, falling) {
@@ -22,33 +20,16 @@
     const places = Array.from({ length: names.length ? columns[names[0]].length : 0 }, (_, row) => row);
     const column = columns[sort];
     if (!column) return places.slice(0, PREVIEW);
-    return places
-      .sort((a, b) => {
-        const [left, right] = [column[a], column[b]];
-        if (left === right) return a - b;
-        if (left === null) return 1;
-        if (right === null) return -1;
-        const less = left < right ? -1 : 1;
-        return falling ? -less : less;
-      })
-      .slice(0, PREVIEW);
+    return places.sort(atlas.order(column, falling)).slice(0, PREVIEW);
   }
 
-  const shown = (/** @type {any} */ value) =>
-    value === null
-      ? "–"
-      : typeof value === "number"
-        ? Number.isInteger(value)
-          ? String(value)
-          : text.value(value)
-        : String(value);
+  function shown(value) {
+    if (value === null) return "–";
+    return typeof value === "number" && !Number.isInteger(value) ? text.value(value) : String(value);
+  }
 
   atlas.views.tables = {
     title: () => "Tables",
-    /**
-     * @param {HTMLElement} root
-     * @param {any} first
-     */
     async show(root, first) {
       const names = run.tables;
       const name = first.path[0] ?? names[0];
@@ -56,14 +37,12 @@
       const columns = await atlas.load(`table/${name}`);
       const keys = Object.keys(columns);
       const rows = keys.length ? columns[keys[0]].length : 0;
-      const numeric = new Set(
-        keys.filter((key) => columns[key].some((/** @type {any} */ value) => typeof value === "number")),
-      );
-      const room = h("div.scroll.preview", { tabindex: 0, role: "region", "aria-label": `Table ${name}` });
+      const numeric = new Set(keys.filter((key) => columns[key].some((value) => typeof value === "number")));
+      const room = layout.region(`Table ${name}`);
+      room.classList.add("preview");
       root.append(
         h(
           "div.wide",
-          {},
           h("h1", { tabindex: -1 }, "Tables"),
           h(
             "nav.tabs",
@@ -72,80 +51,42 @@
           ),
           h(
             "div.heading",
-            {},
-            h(
-              "p.intro",
-              {},
-              `${ABOUT[name] ?? ""} ${text.counted(rows, "row")}, ${text.counted(keys.length, "column")}.`,
-            ),
-            h(
-              "button.strong-button",
-              { type: "button", onclick: () => atlas.csv.download(`${name}.csv`, atlas.csv.write(columns)) },
-              `Download ${name}.csv`,
+            h("p.intro", `${ABOUT[name] ?? ""} ${text.counted(rows, "row")}, ${text.counted(keys.length, "column")}.`),
+            layout.button("button.strong-button", `Download ${name}.csv`, () =>
+              atlas.csv.download(`${name}.csv`, atlas.csv.write(columns)),
             ),
           ),
           room,
-          rows > PREVIEW ? h("p.quiet", {}, `The first ${PREVIEW} rows in this order; the file holds all.`) : "",
+          rows > PREVIEW ? h("p.quiet", `The first ${PREVIEW} rows in this order; the file holds all.`) : "",
         ),
       );
 
-      /** @param {any} now */
       function update({ query }) {
         const sort = query.get("sort") ?? "";
         const falling = query.get("order") === "falling";
-        room.replaceChildren(
+        const heading = (key) => {
+          const sorted = key === sort;
+          const turn = () => state.patch({ sort: key, order: sorted && !falling ? "falling" : "" });
+          const arrow = h("i", { "aria-hidden": "true" }, sorted ? (falling ? "↓" : "↑") : "");
+          return h(
+            numeric.has(key) ? "th.n" : "th",
+            { scope: "col", "aria-sort": sorted ? (falling ? "descending" : "ascending") : null },
+            layout.button("button", [key, arrow], turn, { "data-column": key }),
+          );
+        };
+        const cell = (value, key) =>
+          numeric.has(key) ? h("td.n", value) : h("td", h("bdi.clip", { title: value }, value));
+        const row = (place) =>
           h(
-            "table.data",
-            {},
-            h(
-              "thead",
-              {},
-              h(
-                "tr",
-                {},
-                keys.map((key) =>
-                  h(
-                    numeric.has(key) ? "th.n" : "th",
-                    { scope: "col", "aria-sort": key === sort ? (falling ? "descending" : "ascending") : null },
-                    h(
-                      "button",
-                      {
-                        type: "button",
-                        "data-column": key,
-                        onclick: () => state.patch({ sort: key, order: key === sort && !falling ? "falling" : "" }),
-                      },
-                      key,
-                      h("i", { "aria-hidden": "true" }, key === sort ? (falling ? "↓" : "↑") : ""),
-                    ),
-                  ),
-                ),
-              ),
-            ),
-            h(
-              "tbody",
-              {},
-              order(columns, sort, falling).map((row) =>
-                h(
-                  "tr",
-                  {},
-                  keys.map((key) =>
-                    h(
-                      numeric.has(key) ? "td.n" : "td",
-                      {},
-                      numeric.has(key)
-                        ? shown(columns[key][row])
-                        : h("bdi.clip", { title: shown(columns[key][row]) }, shown(columns[key][row])),
-                    ),
-                  ),
-                ),
-              ),
-            ),
-          ),
+            "tr",
+            keys.map((key) => cell(shown(columns[key][place]), key)),
+          );
+        room.replaceChildren(
+          h("table.data", h("thead", h("tr", keys.map(heading))), h("tbody", order(columns, sort, falling).map(row))),
         );
       }
       update(first);
       return { update };
     },
   };
-  atlas.parts = { ...parts, tableOrder: order };
 })();

@@ -1,6 +1,6 @@
 /** Numbers and counts as the page writes them. */
 (() => {
-  const minus = (/** @type {string} */ text) => text.replace("-", "−");
+  const minus = (text) => text.replace("-", "−");
 
   atlas.text = {
     /** Two decimals, a true minus, a dash where there is no number. @param {number|null|undefined} value */
@@ -18,12 +18,7 @@
     count(value) {
       return value.toLocaleString("en");
     },
-    /**
-     * `1 concept`, `2 concepts`.
-     * @param {number} value
-     * @param {string} one
-     * @param {string} [many]
-     */
+    /** `1 concept`, `2 concepts`. @param {number} value @param {string} one @param {string} [many] */
     counted(value, one, many = `${one}s`) {
       return `${value.toLocaleString("en")} ${value === 1 ? one : many}`;
     },
@@ -35,11 +30,7 @@
     shell(word) {
       return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
     },
-    /**
-     * @param {number} value
-     * @param {number} low
-     * @param {number} high
-     */
+    /** @param {number} value @param {number} low @param {number} high */
     clamp(value, low, high) {
       return Math.min(high, Math.max(low, value));
     },

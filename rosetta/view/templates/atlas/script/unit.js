@@ -1,95 +1,74 @@
 /** Any unit of any model, matched or not. */
 (() => {
-  const { h, text, run, state, parts, names } = atlas;
+  const { h, text, run, state, parts, names, layout } = atlas;
 
-  /**
-   * @param {any[]} found [unit, pearson, mutual]
-   * @param {number} model
-   */
+  /** @param {any[]} found [unit, pearson, mutual] @param {number} model */
   function nearest(found, model) {
     const { name, control } = run.models[model];
+    const arrow = (mutual) =>
+      mutual
+        ? h(
+            "span.mutual",
+            { title: "Mutual: each is among the other’s nearest", role: "img", "aria-label": "mutual" },
+            "⇄",
+          )
+        : h("span.mutual.off", { title: "One way only", role: "img", "aria-label": "one way" }, "→");
+    const neighbours = found.map(([unit, pearson, mutual]) =>
+      h(
+        "li",
+        names.unitLink(model, unit),
+        parts.bar(pearson ?? 0, control ? "control" : ""),
+        h("span.n", text.r(pearson)),
+        arrow(mutual),
+      ),
+    );
     return h(
       "section.near",
       { "aria-label": `Nearest in ${name}` },
-      h("h3", {}, names.name(name), control ? parts.chip("control", "control") : null),
-      found.length
-        ? h(
-            "ol",
-            {},
-            found.map(([unit, pearson, mutual]) =>
-              h(
-                "li",
-                {},
-                names.unitLink(model, unit),
-                parts.bar(pearson ?? 0, control ? "control" : ""),
-                h("span.n", {}, text.r(pearson)),
-                mutual
-                  ? h(
-                      "span.mutual",
-                      { title: "Mutual: each is among the other’s nearest", role: "img", "aria-label": "mutual" },
-                      "⇄",
-                    )
-                  : h("span.mutual.off", { title: "One way only", role: "img", "aria-label": "one way" }, "→"),
-              ),
-            ),
-          )
-        : h("p.quiet", {}, "No neighbours: the unit is constant."),
+      h("h3", parts.model(model)),
+      found.length ? h("ol", neighbours) : h("p.quiet", "No neighbours: the unit is constant."),
     );
   }
 
   /**
    * @param {any} value of `unit/<m>.<l>`
-   * @param {number} model
-   * @param {number} layer
-   * @param {number} channel
+   * @param {number} model @param {number} layer @param {number} channel
    */
   function facts(value, model, layer, channel) {
-    const unit = value.first + channel;
-    const fact = (/** @type {string} */ name, /** @type {any} */ number, /** @type {string} */ title = "") =>
-      h("div", { title: title || null }, h("dt", {}, name), h("dd", {}, text.value(number)));
+    const figure = (name, numbers, title) =>
+      h("div", { title }, h("dt", name), h("dd", text.value(numbers?.[channel])));
     const { grid_y, grid_x } = run.models[model].layers[layer];
     const concept = value.concept[channel];
     return h(
       "div.identity",
-      {},
       h(
         "p.facts",
-        {},
-        h("span", {}, "unit ", h("b", {}, String(unit))),
-        h("span", {}, "grid ", h("b", {}, `${grid_y} × ${grid_x}`)),
+        layout.fact("unit", value.first + channel),
+        layout.fact("grid", `${grid_y} × ${grid_x}`),
         concept >= 0
           ? h("a.chip.good", { href: state.href(`concept/${concept}`) }, `in concept ${concept}`)
-          : h("span.quiet", {}, "in no concept"),
+          : h("span.quiet", "in no concept"),
       ),
       h(
         "dl.figures",
-        {},
-        fact("mean", value.mean[channel]),
-        fact("deviation", value.std[channel]),
-        fact("highest", value.maximum[channel]),
-        fact(
+        figure("mean", value.mean),
+        figure("deviation", value.std),
+        figure("highest", value.maximum),
+        figure(
           "kurtosis",
-          value.kurtosis?.[channel],
+          value.kurtosis,
           "Of all its values: 3 for a normal distribution, more where it is seldom strong",
         ),
-        fact(
-          "half share",
-          value.half_share?.[channel],
-          "The smallest share of images that carries half of its activation",
-        ),
+        figure("half share", value.half_share, "The smallest share of images that carries half of its activation"),
       ),
     );
   }
 
   atlas.views.unit = {
-    title(/** @type {any} */ { path }) {
+    title({ path }) {
       const { model, layer, channel } = names.locate(path);
       return path.length ? `${run.models[model].layers[layer].name}·${channel} of ${run.models[model].name}` : "Units";
     },
-    /**
-     * @param {HTMLElement} root
-     * @param {any} now
-     */
     async show(root, { path }) {
       const { model, layer, channel } = names.locate(path);
       const { layers } = run.models[model];
@@ -97,32 +76,20 @@
       const value = await atlas.load(`unit/${model}.${layer}`);
       // What is sent on names the unit, even where it was found by its place.
       if (path.length) history.replaceState(history.state, "", names.channelAddress(model, layer, channel));
-      const go = (/** @type {[number, number, number]} */ ...place) => {
-        location.hash = names.channelAddress(...place);
+      const select = (what, options, chosen, place) => {
+        const go = (value) => {
+          location.hash = names.channelAddress(...place(Number(value)));
+        };
+        const element = layout.select(what, options, go, { id: `unit-${what.toLowerCase()}` });
+        element.value = String(chosen);
+        return h("label", h("span", what), element);
       };
-
-      const models = h(
-        "select",
-        { id: "unit-model", "aria-label": "Model", onchange: () => go(Number(models.value), 0, 0) },
-        run.models.map((one, place) => h("option", { value: place }, one.control ? `${one.name} (control)` : one.name)),
-      );
-      const chosen = h(
-        "select",
-        { id: "unit-layer", "aria-label": "Layer", onchange: () => go(model, Number(chosen.value), 0) },
-        layers.map((one, place) => h("option", { value: place }, one.name)),
-      );
-      const number = h(
-        "select",
-        { id: "unit-channel", "aria-label": "Channel", onchange: () => go(model, layer, Number(number.value)) },
-        Array.from({ length: channels }, (_, place) =>
-          h(
-            "option",
-            { value: place },
-            value.concept[place] >= 0 ? `${place} · concept ${value.concept[place]}` : String(place),
-          ),
-        ),
-      );
-      [models.value, chosen.value, number.value] = [String(model), String(layer), String(channel)];
+      const modelNames = run.models.map(({ name, control }, place) => [place, control ? `${name} (control)` : name]);
+      const layerNames = layers.map(({ name }, place) => [place, name]);
+      const channelNames = value.concept.map((concept, place) => [
+        place,
+        concept >= 0 ? `${place} · concept ${concept}` : String(place),
+      ]);
       const before = channel > 0 ? names.channelAddress(model, layer, channel - 1) : null;
       const after = channel + 1 < channels ? names.channelAddress(model, layer, channel + 1) : null;
       const near = Object.keys(value.near)
@@ -132,57 +99,32 @@
       root.append(
         h(
           "div.wide.one-unit",
-          {},
-          h(
-            "header.title",
-            {},
-            h(
-              "div",
-              {},
-              h("p.eyebrow", {}, "Unit of ", names.name(run.models[model].name)),
-              h(
-                "h1",
-                { tabindex: -1 },
-                names.name(layers[layer].name, "bdi.clip"),
-                h("span.channel", {}, `·${channel}`),
-              ),
-            ),
+          layout.title(
+            ["Unit of ", names.name(run.models[model].name)],
+            [names.name(layers[layer].name, "bdi.clip"), h("span.channel", `·${channel}`)],
+            null,
             parts.steps("channel", before, after),
           ),
           h(
             "div.options.selects",
-            {},
-            h("label", {}, h("span", {}, "Model"), models),
-            h("label", {}, h("span", {}, "Layer"), chosen),
-            h("label", {}, h("span", {}, "Channel"), number),
+            select("Model", modelNames, model, (place) => [place, 0, 0]),
+            select("Layer", layerNames, layer, (place) => [model, place, 0]),
+            select("Channel", channelNames, channel, (place) => [model, layer, place]),
           ),
           facts(value, model, layer, channel),
-          h(
+          layout.section("section", "top-title", "Top images", h("div.tops", value.top[channel].map(parts.thumb))),
+          layout.section(
             "section",
-            { "aria-labelledby": "top-title" },
-            h("h2", { id: "top-title" }, "Top images"),
-            h(
-              "div.tops",
-              {},
-              value.top[channel].map((/** @type {number} */ image) => {
-                return parts.thumb(image);
-              }),
-            ),
-          ),
-          h(
-            "section",
-            { "aria-labelledby": "nearest-title" },
-            h("h2", { id: "nearest-title" }, "Nearest in other models"),
+            "nearest-title",
+            "Nearest in other models",
             h(
               "p.intro",
-              {},
               `The ${run.neighbours} most correlated units of each model that it was compared with. `,
-              h("span.mutual", {}, "⇄"),
+              h("span.mutual", "⇄"),
               " marks a buddy: each is among the other’s nearest.",
             ),
             h(
               "div.nears",
-              {},
               near.map((other) => nearest(value.near[other][channel], other)),
             ),
           ),
