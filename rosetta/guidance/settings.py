@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from rosetta.guidance.edit_text import box_of, parse_edits
-from rosetta.guidance.edits import Edit
+from rosetta.guidance.edits import Box, Edit
 from rosetta.recipe import Name
 from rosetta.strict import Strict
 
@@ -37,20 +37,25 @@ class Inversion(Descending):
     clusters: tuple[int, ...] | None = Field(None, description="Concepts that guide; left out: all buddies.")
     above: float | None = Field(None, ge=-1, le=1, description="Only buddies with at least this correlation.")
     restarts: int = Field(1, ge=1, le=1024, description="Starts for each image; the best by the objective is kept.")
-    high: str | None = Field(None, description="Instead of images: ask the clusters to be high inside this box.")
+    high: str | None = Field(None, description="Instead of images: ask the concepts to be high inside this box.")
     lpips: str | None = Field(None, description="`alex:FILE`: with these weights LPIPS is measured, or is `rec`.")
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> "Inversion":
         if self.high is not None:
             if self.images or not self.clusters:
-                raise ValueError("high takes clusters and no images: give --clusters, and leave the images out")
+                raise ValueError("high takes concepts and no images: give --concepts, and leave the images out")
             box_of(self.high)
         elif self.rec == "none" and self.beta == 0:
             raise ValueError("rec = none and beta = 0 leave nothing to optimise; give one of them")
         if self.rec == "lpips" and self.lpips is None:
             raise ValueError("rec = lpips needs a backbone's weights: give --lpips alex:FILE")
         return self
+
+    @property
+    def box(self) -> Box | None:
+        """Where concepts are asked to be high."""
+        return None if self.high is None else box_of(self.high)
 
 
 class Table(Strict):

@@ -41,9 +41,7 @@ def block_slice(block: int, size: int, images: int) -> slice:
     return slice(block * size, min((block + 1) * size, images))
 
 
-def by_block(
-    images: npt.NDArray[np.integer], size: int, count: int
-) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
+def by_block(images: npt.NDArray[np.integer], size: int, count: int) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
     """Each block of a store with `count` images in which some of `images` lie, and (image,) which of them do."""
     for block in np.unique(images // size):
         span = block_slice(int(block), size, count)

@@ -1,17 +1,15 @@
 """What the page that explains trust shows, out of a run's own tables and stores."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from rosetta.mining.trust.judge import Panel, chance
 from rosetta.mining.trust.null import standardised_shifts
-from rosetta.recipe import Recipe
 from rosetta.view.trust.page import MatchColumns, NullExample, TrustStory
-from storage.artifacts.profiles import ProfileStore
-from storage.filesystem.root import Root
+from storage.run.data import RunData
 from tasks.trust.pair import null_between, shapes
 from tasks.trust.panel_sides import ModelProfile
 
@@ -19,73 +17,65 @@ TRUST_PAGE = "trust.html"
 """Beside the dictionary's page."""
 
 
-def trust_story(
-    root: Root,
-    recipe: Recipe,
-    anchor: str,
-    trust: pd.DataFrame,
-    neurons: pd.DataFrame,
-    judgement: str,
-    fingerprint: str,
-) -> TrustStory:
+def trust_story(run: RunData, judgement: str, fingerprint: str) -> TrustStory:
     """All that the page shows.
 
     Parameters
     ----------
-    trust
-        `tables/trust.parquet`.
-    neurons
-        One row a Rosetta neuron, see :mod:`storage.artifacts.neurons`.
     judgement
-        What there is to say of how it was judged.
+        What there is to say of how matches were judged.
+    fingerprint
+        Digest of what the page is made from.
     """
-    rows = trust[(trust["model_a"] == anchor) & (trust["model_b"] != anchor)].reset_index(drop=True)
-    controls = {spec.name for spec in recipe.models if spec.control}
-    images = ProfileStore.read(root, anchor).images
+    trust = run.trust
+    rows = trust[(trust["model_a"] == run.anchor) & (trust["model_b"] != run.anchor)].reset_index(drop=True)
     return TrustStory(
-        name=recipe.name,
-        anchor=anchor,
-        images=images,
-        q=recipe.trust.q,
-        partial=recipe.trust.partial,
+        name=run.name,
+        anchor=run.anchor,
+        images=run.pictures.count,
+        q=run.recipe.trust.q,
+        partial=run.recipe.trust.partial,
         judgement=judgement,
-        matches=_columns(rows, controls),
-        neurons=len(neurons),
-        trusted_neurons=int(neurons["trusted"].sum()),
-        null=_example(root, rows[~rows["model_b"].isin(controls)], images),
+        matches=_columns(rows, run.controls),
+        neurons=len(run.neurons),
+        trusted_neurons=run.trusted,
+        null=_example(run, rows[~rows["model_b"].isin(run.controls)]),
         fingerprint=fingerprint,
-        command=f"rosetta trust {root.shown}",
+        command=f"rosetta trust {run.root.shown}",
     )
 
 
-def _columns(rows: pd.DataFrame, controls: set[str]) -> MatchColumns:
-    def numbers(column: str) -> npt.NDArray[np.float64]:
-        return rows[column].to_numpy(np.float64)
+_NUMBERS = {
+    "pearson": "pearson",
+    "p_value": "p_value",
+    "q_value": "q_value",
+    "half_1": "pearson_half_1",
+    "half_2": "pearson_half_2",
+    "centred": "pearson_centred",
+    "partial": "pearson_partial",
+    "control_best": "control_best",
+    "lift": "lift",
+}
+"""What the page calls the columns of the table that are numbers."""
 
+
+def _columns(rows: pd.DataFrame, controls: Sequence[str]) -> MatchColumns:
     return MatchColumns(
         models=rows["model_b"].to_numpy(),
         control=rows["model_b"].isin(controls).to_numpy(bool),
-        pearson=numbers("pearson"),
-        p_value=numbers("p_value"),
-        q_value=numbers("q_value"),
-        half_1=numbers("pearson_half_1"),
-        half_2=numbers("pearson_half_2"),
         replicates=rows["replicates"].to_numpy(bool),
-        centred=numbers("pearson_centred"),
-        partial=numbers("pearson_partial"),
-        control_best=numbers("control_best"),
-        lift=numbers("lift"),
         trusted=rows["trusted"].to_numpy(bool),
+        **{name: rows[column].to_numpy(np.float64) for name, column in _NUMBERS.items()},
     )
 
 
-def _example(root: Root, rows: pd.DataFrame, images: int) -> NullExample | None:
+def _example(run: RunData, rows: pd.DataFrame) -> NullExample | None:
     """The null of the match in the middle of all that were judged: neither the best nor the worst."""
     judged = rows[rows["p_value"].notna()].sort_values("pearson", kind="stable")
     if not len(judged):
         return None
     match: Any = judged.iloc[len(judged) // 2]
-    profiles = [ModelProfile.read(root, match[f"model_{side}"]) for side in "ab"]
+    profiles = [ModelProfile.read(run.root, match[f"model_{side}"]) for side in "ab"]
     units = [int(match[f"unit_{side}"]) for side in "ab"]
     spans = [slice(unit, unit + 1) for unit in units]
     grids = [profile.store.units.cut(span).grids() for profile, span in zip(profiles, spans, strict=True)]
@@ -94,7 +84,7 @@ def _example(root: Root, rows: pd.DataFrame, images: int) -> NullExample | None:
         for profile, span, others in zip(profiles, spans, reversed(grids), strict=True)
     )
     pearson = np.array([[match["pearson"]]], dtype=np.float32)
-    judgement = chance(pearson, Panel(a, b), images)
+    judgement = chance(pearson, Panel(a, b), run.pictures.count)
     spread, above = float(judgement.null_std[0, 0]), float(judgement.deviation[0, 0])
     mean = float(match["pearson"]) - above * spread
     shifts = standardised_shifts(

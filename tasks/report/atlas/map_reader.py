@@ -126,8 +126,8 @@ class Values:
     x: Index
     grid: Index
     """(wish, 2) that grid."""
-    found: npt.NDArray[np.float32]
-    """(wish,) the values, once they were seen."""
+    values: npt.NDArray[np.float32]
+    """(wish,) NaN until they are seen."""
 
     @classmethod
     def of(cls, unit: Index, points: Points) -> "Values":
@@ -139,7 +139,7 @@ class Values:
 
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
         """Interpolate and keep them."""
-        self.found[which] = values_at(chunk, image, channel, self.y[which], self.x[which], self.grid[which])
+        self.values[which] = values_at(chunk, image, channel, self.y[which], self.x[which], self.grid[which])
 
 
 def pieces(count: int, size: int) -> Iterator[slice]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rosetta.view.atlas.maps import encode, side
-from rosetta.view.atlas.scatter import POINTS, Points, draw
+from rosetta.view.atlas.scatter import POINTS, draw
 from rosetta.view.atlas.script import numbers, put
 from rosetta.view.atlas.sheets import THUMB
 from tasks.report.atlas.map_reader import Look, Tiles, Values, show
@@ -44,37 +44,37 @@ class ConceptMaps:
     run: AtlasRun
     images: tuple[list[int], ...]
     """By concept: the images of its rankings, each once."""
-    models: tuple[ModelMaps, ...]
+    models: dict[str, ModelMaps]
+    """In the order of the run."""
 
     def maps(self, concept: int) -> dict[str, Any]:
         """What a concept's file says under `maps`."""
-        wishes = [int(maps.wish[concept]) for maps in self.models]
-        held = list(zip((maps.tiles for maps in self.models), wishes, strict=True))
+        mapped = [(maps.tiles, int(maps.wish[concept])) for maps in self.models.values()]
         rows = {
-            str(image): [encode(tiles.tile(wish + row).tobytes()) if wish >= 0 else None for tiles, wish in held]
+            str(image): [encode(tiles.tile(wish + row).tobytes()) if wish >= 0 else None for tiles, wish in mapped]
             for row, image in enumerate(self.images[concept])
         }
         return {
-            "grid": [tiles.grid[wish].tolist() if wish >= 0 else None for tiles, wish in held],
-            "low": numbers(np.array([tiles.low[wish] if wish >= 0 else np.nan for tiles, wish in held])),
-            "high": numbers(np.array([tiles.high[wish] if wish >= 0 else np.nan for tiles, wish in held])),
+            "grid": [tiles.grid[wish].tolist() if wish >= 0 else None for tiles, wish in mapped],
+            "low": numbers(np.array([tiles.low[wish] if wish >= 0 else np.nan for tiles, wish in mapped])),
+            "high": numbers(np.array([tiles.high[wish] if wish >= 0 else np.nan for tiles, wish in mapped])),
             **rows,
         }
 
     def scatter(self, concept: int) -> dict[str, Any]:
         """What a concept's file says under `scatter`."""
-        found = {}
-        for model, maps in enumerate(self.models):
+        points = {}
+        for model, maps in self.models.items():
             if maps.wish[concept] >= 0 and maps.own and maps.anchor and maps.pair is not None:
                 pair = int(maps.pair[concept])
-                both = [values.found[pair * POINTS : (pair + 1) * POINTS] for values in (maps.anchor, maps.own)]
-                found[str(model)] = numbers(np.stack(both, axis=1))
-        return found
+                both = [values.values[pair * POINTS : (pair + 1) * POINTS] for values in (maps.anchor, maps.own)]
+                points[str(self.run.index[model])] = numbers(np.stack(both, axis=1))
+        return points
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """All that activation stores have to tell."""
+    """All that is read from the activation stores."""
 
     concepts: ConceptMaps
     order: Index
@@ -95,25 +95,25 @@ def gather(run: AtlasRun, rankings: Rankings) -> Gathered:
         list(dict.fromkeys(both)) for both in np.concatenate([rankings.activation, rankings.agreement], axis=1).tolist()
     )
     order = np.argsort(-rankings.strength, axis=1, kind="stable").astype(np.int32)
-    best, mapped = run.first[:, run.anchor], min(MAPPED, run.concepts)
+    best, mapped = run.first[run.anchor], min(MAPPED, run.concepts)
     of_images = _tiles(run, run.anchor, np.repeat(rankings.shown, mapped), best[order[:, :mapped].ravel()])
     of_cards = _tiles(run, run.anchor, rankings.activation[:, 0], best, THUMB // 2)
-    models = tuple(_wishes(run, model, images) for model in range(len(run.models)))
-    with track("maps", len(run.models)) as advance:
-        for model, (store, maps) in enumerate(zip(run.stores, models, strict=True)):
+    models = {model: _wishes(run, model, images) for model in run.models}
+    with track("maps", len(models)) as advance:
+        for model, maps in models.items():
             looks: list[Look] = [maps.tiles]
             if maps.own:
                 looks.append(maps.own)
             if model == run.anchor:
-                looks += [of_images, of_cards, *(other.anchor for other in models if other.anchor)]
-            show(store, looks)
+                looks += [of_images, of_cards, *(other.anchor for other in models.values() if other.anchor)]
+            show(run.stores[model], looks)
             advance(1)
     return Gathered(ConceptMaps(run, images, models), order, of_images, of_cards)
 
 
-def _wishes(run: AtlasRun, model: int, images: tuple[list[int], ...]) -> ModelMaps:
+def _wishes(run: AtlasRun, model: str, images: tuple[list[int], ...]) -> ModelMaps:
     """What is wanted of a model for the files of concepts."""
-    units = run.first[:, model]
+    units = run.first[model]
     concepts = np.nonzero(units >= 0)[0]
     counts = np.array([len(images[concept]) for concept in concepts], dtype=np.int32)
     wanted = np.array([image for concept in concepts for image in images[concept]], dtype=np.int32)
@@ -123,16 +123,13 @@ def _wishes(run: AtlasRun, model: int, images: tuple[list[int], ...]) -> ModelMa
     if model == run.anchor:
         return ModelMaps(tiles, wish)
     pair[concepts] = np.arange(len(concepts))
-    anchors = run.first[concepts, run.anchor]
-    points = _points(run, model, anchors, units[concepts])
+    anchors = run.first[run.anchor][concepts]
+    grids = run.grid(run.anchor, anchors), run.grid(model, units[concepts])
+    points = draw(run.index[model], run.pictures.count, *grids)
     return ModelMaps(tiles, wish, Values.of(units[concepts], points), Values.of(anchors, points), pair)
 
 
-def _points(run: AtlasRun, model: int, anchors: Index, units: Index) -> Points:
-    return draw(model, run.pictures.count, run.grid(run.anchor, anchors), run.grid(model, units))
-
-
-def _tiles(run: AtlasRun, model: int, image: Index, unit: Index, most: int | None = None) -> Tiles:
+def _tiles(run: AtlasRun, model: str, image: Index, unit: Index, most: int | None = None) -> Tiles:
     """Room for maps of at most so many positions a side; for as many as there is room for, if left out."""
     native = run.grid(model, unit)
     return Tiles.of(image, unit, run.scale(model, unit), native, most or side(native))
