@@ -1,12 +1,11 @@
 """Stage `page`: an inversion or an edit as a page beside the dictionary."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from rosetta.guidance.activation import Maps
@@ -87,29 +86,30 @@ def write_page(
     images = []
     with track(f"page {where}", count) as advance:
         for image in range(count):
-            files = f"{where}/pictures/{image:03d}"
-            target = None if targets is None else targets[image]
-            panels = _panels(kind, store.guidance, metrics, image, target, frames[:, image])
+            prefix = f"pictures/{image:03d}"
             films = []
             for number, guidance in enumerate(store.guidance):
-                root.write_bytes(f"{files}-way-{number}.webp", webp(_tiles(frames[number, image])[None]))
-                caption, path = _result_caption(kind, guidance), f"pictures/{image:03d}-way-{number}.webp"
-                films.append(Film(caption, path, frames.shape[2], tuple(store.frame_steps)))
-            shown = []
-            for number, (caption, pixels, numbers) in enumerate(panels):
-                root.write_bytes(f"{files}-{number}.webp", webp(pixels[None, None], quality=95))
-                shown.append(Panel(caption, f"pictures/{image:03d}-{number}.webp", numbers))
+                strip = f"{prefix}-way-{number}.webp"
+                root.write_bytes(f"{where}/{strip}", webp(_tiles(frames[number, image])[None]))
+                films.append(Film(_caption(kind, guidance), strip, frames.shape[2], tuple(store.frame_steps)))
+            target = None if targets is None else targets[image]
+            panels = []
+            for number, (caption, pixels, guidance) in enumerate(_panels(kind, store, target, frames[:, image])):
+                file = f"{prefix}-{number}.webp"
+                root.write_bytes(f"{where}/{file}", webp(pixels[None, None], quality=95))
+                numbers = () if guidance is None else numbers_of(metrics, kind, guidance, image)
+                panels.append(Panel(caption, file, numbers))
             sheet = None
             if sheets is not None:
-                root.write_bytes(f"{files}-maps.webp", webp(sheets.tiles[image]))
-                sheet = MapSheet(sheets.columns, sheets.rows, f"pictures/{image:03d}-maps.webp")
+                sheet = replace(sheets[0], picture=f"{prefix}-maps.webp")
+                root.write_bytes(f"{where}/{sheet.picture}", webp(sheets[1][image]))
             trace = loss_traces(
                 {
                     term: {guidance: losses[row, image, :, column] for row, guidance in enumerate(store.guidance)}
                     for column, term in enumerate(store.terms)
                 }
             )
-            images.append(GuidedImage(titles[image], tuple(shown), tuple(films), sheet, trace))
+            images.append(GuidedImage(titles[image], tuple(panels), tuple(films), sheet, trace))
             advance(1)
     content = GuidedPage(
         kind=kind,
@@ -127,43 +127,32 @@ def write_page(
     return "done"
 
 
-def _result_caption(kind: str, guidance: str) -> str:
+def _caption(kind: str, guidance: str) -> str:
     return "after" if kind == "edit" else f"result, {guidance}"
 
 
 def _panels(
-    kind: str, guidances: Sequence[str], metrics: pd.DataFrame, image: int, target: Pixels | None, frames: Pixels
-) -> list[tuple[str, Pixels, tuple[str, ...]]]:
-    """Caption, picture and numbers of what was given, where the search began, and each result.
+    kind: str, store: GuidedStore, target: Pixels | None, frames: Pixels
+) -> Iterator[tuple[str, Pixels, str | None]]:
+    """What was given, where the search began, and each result: caption, picture, and of a result its guidance.
 
     Parameters
     ----------
     frames
         (guidance, frame, y, x, rgb) of one image.
     """
-    panels: list[tuple[str, Pixels, tuple[str, ...]]] = []
     if target is not None and kind == "inversion":
-        panels.append(("target", target, ()))
+        yield "target", target, None
     elif target is not None and (target != frames[0, 0]).any():
-        panels.append(("given", target, ()))
-    panels.append(("before" if kind == "edit" else "start", frames[0, 0], ()))
-    for number, guidance in enumerate(guidances):
-        numbers = numbers_of(metrics, kind, guidance, image)
-        panels.append((_result_caption(kind, guidance), frames[number, -1], numbers))
-    return panels
+        yield "given", target, None
+    yield "before" if kind == "edit" else "start", frames[0, 0], None
+    for guidance, way in zip(store.guidance, frames, strict=True):
+        yield _caption(kind, guidance), way[-1], guidance
 
 
 def _tiles(pixels: Pixels) -> Pixels:
     """(frame, TILE, TILE, rgb)."""
     return np.stack([overlay(frame, np.zeros((1, 1)), 0.0, 1.0, TILE) for frame in pixels])
-
-
-@dataclass(frozen=True)
-class _Sheets:
-    columns: tuple[str, ...]
-    rows: tuple[str, ...]
-    tiles: list[Pixels]
-    """For each image (row, column, TILE, TILE, rgb)."""
 
 
 @dataclass(frozen=True)
@@ -184,34 +173,33 @@ def _sheets(
     editing: Editing | None,
     others: Mapping[str, Inputs],
     count: int,
-) -> _Sheets | None:
-    """Maps of some concepts' best neurons before and after: G's own, and those of the models that judge or guide."""
+) -> tuple[MapSheet, list[Pixels]] | None:
+    """Maps of some concepts' best neurons before and after: G's own, and those of the models that judge or guide.
+
+    Returns
+    -------
+    tuple
+        What stands around the maps, and for each image (row, column, TILE, TILE, rgb); None where there is no concept.
+    """
     concepts = list(story.clusters or sorted(run.matches.clusters)[:CONCEPTS])[:8]
     if not concepts:
         return None
-    rosetta = run.data.rosetta
-    # By concept and model, the strongest neuron's rows first.
-    best = {
-        cluster: rosetta[rosetta["cluster"] == cluster].sort_values("rosetta", kind="stable") for cluster in concepts
-    }
+    rosetta = run.data.rosetta.sort_values("rosetta", kind="stable")
+    best = [rosetta[rosetta["cluster"] == cluster] for cluster in concepts]
     columns = _sheet_columns(run, store, story, editing, others, slice(count))
     units = {
-        model: [int(rows.loc[rows["model"] == model, "unit"].iloc[0]) for rows in best.values()]
+        model: [int(rows.loc[rows["model"] == model, "unit"].iloc[0]) for rows in best]
         for model in (run.data.anchor, *story.models)
     }
     tiles = [
-        np.stack(
-            [
-                np.stack([_tile(run, column, units[column.model][row], image) for column in columns])
-                for row in range(len(concepts))
-            ]
-        )
+        np.array([[_tile(run, of, units[of.model][row], image) for of in columns] for row in range(len(concepts))])
         for image in range(count)
     ]
-    rows = tuple(
-        f"concept {cluster} · {frame['layer'].iloc[0]}:{frame['channel'].iloc[0]}" for cluster, frame in best.items()
+    titles = tuple(
+        f"concept {cluster} · {rows['layer'].iloc[0]}:{rows['channel'].iloc[0]}"
+        for cluster, rows in zip(concepts, best, strict=True)
     )
-    return _Sheets(tuple(column.caption for column in columns), rows, tiles)
+    return MapSheet(tuple(column.caption for column in columns), titles, ""), tiles
 
 
 def _sheet_columns(

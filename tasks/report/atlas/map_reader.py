@@ -4,9 +4,10 @@ Chunks hold all channels of a block of images. Whoever wants maps says beforehan
 walked through layer by layer and block by block, and each chunk that any look needs is shown to all that need it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,19 +25,16 @@ _PIECE = 16 * 1024 * 1024
 """Bytes of maps, as float32, that are shrunk at once."""
 
 
-class Look(Protocol):
+@dataclass(frozen=True)
+class Look(ABC):
     """Something that wants to see maps of a model."""
 
-    @property
-    def image(self) -> Index:
-        """(wish,) the image of each map that is wanted."""
-        ...
+    image: Index
+    """(wish,) the image of each map that is wanted."""
+    unit: Index
+    """(wish,) its unit."""
 
-    @property
-    def unit(self) -> Index:
-        """(wish,) its unit."""
-        ...
-
+    @abstractmethod
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
         """Take some of the maps.
 
@@ -49,7 +47,6 @@ class Look(Protocol):
         image, channel
             (seen,) where they lie in it.
         """
-        ...
 
 
 def show(store: ActivationStore, looks: Sequence[Look]) -> None:
@@ -67,11 +64,9 @@ def show(store: ActivationStore, looks: Sequence[Look]) -> None:
 
 
 @dataclass(frozen=True)
-class Tiles:
+class Tiles(Look):
     """Small maps as bytes on their units' scales."""
 
-    image: Index
-    unit: Index
     low: Float64
     """(wish,) what becomes 0."""
     high: Float64
@@ -116,11 +111,9 @@ class Tiles:
 
 
 @dataclass(frozen=True)
-class Values:
+class Values(Look):
     """Values at single positions; a wish is a position."""
 
-    image: Index
-    unit: Index
     y: Index
     """(wish,) row on the grid that the map is brought to."""
     x: Index
