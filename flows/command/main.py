@@ -121,12 +121,13 @@ def trust(
     from flows.command.console import narrated
     from flows.trust import prepared
     from flows.trust import trust as trust_flow
+    from storage.run.data import RunData
     from tasks.trust.summary import survivors
 
     plan = prepared(root, changes)
     with narrated(), server.in_use() if server else nullcontext():
         trust_flow(plan.recipe)
-    found = survivors(plan.root, plan.anchor)
+    found = survivors(RunData.open(root))
     if as_json:
         print_json(found.as_dict())
         return

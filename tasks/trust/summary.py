@@ -8,11 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rosetta.recipe import Trust
-from storage.artifacts import tables
-from storage.artifacts.catalogue import TRUST
-from storage.artifacts.neurons import neuron_rows
-from storage.artifacts.provenance import stored_recipe
-from storage.filesystem.root import Root
+from storage.run.data import RunData
 
 TESTS = ("chance", "replicates", "lift", "partial", "trusted")
 """In the order in which they are told; the last one asks for all of them."""
@@ -103,21 +99,17 @@ def surviving(frame: pd.DataFrame, knobs: Trust, groups: "pd.Series[Any]") -> pd
     return counts.assign(**{test: counts[test].where(asked[column]) for test, column in _NEEDS.items()})
 
 
-def survivors(root: Root, anchor: str) -> Survivors:
+def survivors(run: RunData) -> Survivors:
     """Count what survives in a judged run."""
-    recipe = stored_recipe(root)
-    assert recipe is not None, "a judged run has a recipe"
-    trust, rosetta = (tables.read(root, table) for table in ("trust", "rosetta"))
-    rows = []
-    for spec in recipe.models:
-        if spec.name != anchor:
-            mine = trust[(trust["model_a"] == anchor) & (trust["model_b"] == spec.name)]
-            rows.append(Survival(spec.name, spec.control, len(mine), **in_all(mine, recipe.trust)))
-    neurons = neuron_rows(rosetta, anchor)
-    rows.append(Survival("Rosetta neurons", False, len(neurons), **in_all(neurons, recipe.trust)))
-    by_concept = surviving(neurons, recipe.trust, neurons["cluster"])
+    rows, settings, neurons = [], run.recipe.trust, run.neurons
+    for spec in run.recipe.models:
+        if spec.name != run.anchor:
+            matches = run.with_anchor(run.trust, spec.name)
+            rows.append(Survival(spec.name, spec.control, len(matches), **in_all(matches, settings)))
+    rows.append(Survival("Rosetta neurons", False, len(neurons), **in_all(neurons, settings)))
+    by_concept = surviving(neurons, settings, neurons["cluster"])
     rows.append(Survival("concepts", False, len(by_concept), **_totals(by_concept > 0)))
-    return Survivors(tuple(rows), tuple(tables.attributes(root, TRUST.path()).get("notes", ())))
+    return Survivors(tuple(rows), run.notes)
 
 
 def in_all(frame: pd.DataFrame, knobs: Trust) -> dict[str, Any]:
