@@ -13,7 +13,7 @@ from tasks.guided.matches import GuidedRun
 from tasks.guided.page import Story, write_page
 
 
-def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, dict[str, Inputs]]:
+def plan_edit(root: str, settings: Editing, replace: bool = False) -> tuple[Plan, dict[str, Inputs]]:
     """Check all that an edit names; nothing is written.
 
     Returns
@@ -24,19 +24,19 @@ def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, 
     Raises
     ------
     UserError
-        Something that was asked for is not to be had.
+        Something that is named does not exist or does not fit.
     """
     run = GuidedRun.open(Root(root))
-    for cluster in clusters_of(wanted.parsed):
+    for cluster in clusters_of(settings.parsed):
         run.data.require_concept(cluster)
-    require_class(run.generator, wanted.file_class)
-    images = read_inputs(run.data, run.generator, wanted.images, wanted.file_class)
-    joined = dict.fromkeys(edit.image for edit in wanted.parsed if isinstance(edit, Join))
-    others = {name: read_inputs(run.data, run.generator, (name,), wanted.file_class) for name in joined}
-    require_files([images, *others.values()], wanted.file_class)
+    require_class(run.generator, settings.file_class)
+    images = read_inputs(run.data, run.generator, settings.images, settings.file_class)
+    joined = dict.fromkeys(edit.image for edit in settings.parsed if isinstance(edit, Join))
+    others = {name: read_inputs(run.data, run.generator, (name,), settings.file_class) for name in joined}
+    require_files([images, *others.values()], settings.file_class)
     digests = {name: other.sha256 for name, other in others.items()}
-    where = f"edits/{wanted.name}"
-    return plan_of(run, images, images.classes, where, replace, "edit", wanted, others=digests), others
+    where = f"edits/{settings.name}"
+    return plan_of(run, images, images.classes, where, replace, "edit", settings, others=digests), others
 
 
 @flow(name="edit", flow_run_name="edit {wanted.name}")
@@ -49,10 +49,10 @@ def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
         replace: Take the name from another edit, instead of refusing.
 
     Raises:
-        UserError: Something that was asked for is not to be had; nothing has been written then.
+        UserError: Something that is named does not exist or does not fit; nothing has been written then.
     """
     plan, others = plan_edit(root, wanted, replace)
-    latent, place = plan.run.generator.latent, (plan.root, plan.fingerprint, plan.where)
+    latent = plan.run.generator.latent
     assert plan.images is not None
     assert latent is not None
     words = ", then ".join(f"{word} {value}" for word, value in wanted.edits)
@@ -62,8 +62,9 @@ def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
     with plan.claimed(replace):
         store = laid_out(plan, (GUIDANCE,), {"z": latent}, wanted.steps, TERMS, wanted.batch)
         stages = [
-            edit_batch(*place, wanted, plan.images, others, first) for first in range(0, len(plan.images), store.batch)
+            edit_batch(*plan.at, wanted, plan.images, others, first)
+            for first in range(0, len(plan.images), store.batch)
         ]
-        stages.append(judge_edits(*place, wanted, others))
-        stages.append(write_page(*place, story, wanted, others))
+        stages.append(judge_edits(*plan.at, wanted, others))
+        stages.append(write_page(*plan.at, story, wanted, others))
     return guided_of(plan, stages)

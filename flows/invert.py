@@ -82,6 +82,11 @@ class Plan:
         """Of the run."""
         return self.run.data.root
 
+    @property
+    def at(self) -> tuple[Root, Fingerprint, str]:
+        """Where it is written and what it depends on, as the stages take it."""
+        return self.root, self.fingerprint, self.where
+
     @contextmanager
     def claimed(self, replace: bool) -> Iterator[None]:
         """Hold the name while the search is written, and seal what it wrote.
@@ -100,40 +105,40 @@ class Plan:
             seal_guided(self.root, self.where)
 
 
-def plan_inversion(root: str, wanted: Inversion, replace: bool = False) -> Plan:
+def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Plan:
     """Check all that an inversion names; nothing is written.
 
     Raises
     ------
     UserError
-        Something that was asked for is not to be had.
+        Something that is named does not exist or does not fit.
     """
     run = GuidedRun.open(Root(root))
-    run.require_targets(wanted.models or ())
-    for cluster in wanted.clusters or ():
+    run.require_targets(settings.models or ())
+    for cluster in settings.clusters or ():
         run.data.require_concept(cluster)
-    _require_reconstruction(run, wanted)
-    if wanted.beta > 0 and not len(guiding_matches(run, wanted)):
+    _require_reconstruction(run, settings)
+    if settings.beta > 0 and not len(guiding_matches(run, settings)):
         raise UserError("no buddies are left to guide; lower --above, name other concepts or models, or set --beta 0")
-    require_space(run.generator, wanted.space)
-    if wanted.high is None:
-        if not wanted.images:
+    require_space(run.generator, settings.space)
+    if settings.high is None:
+        if not settings.images:
             raise UserError("no image is named; give an index of the run, new:N, a path or a glob")
-        images = _read_images(run, wanted)
-        return plan_of(run, images, images.classes, f"inversions/{wanted.name}", replace, "invert", wanted)
-    require_class(run.generator, wanted.file_class)
-    index = class_of(run.generator, f"high {wanted.high!r}", wanted.file_class)
+        images = _read_images(run, settings)
+        return plan_of(run, images, images.classes, f"inversions/{settings.name}", replace, "invert", settings)
+    require_class(run.generator, settings.file_class)
+    index = class_of(run.generator, f"high {settings.high!r}", settings.file_class)
     classes = None if index is None else np.array([index], np.int64)
-    return plan_of(run, None, classes, f"inversions/{wanted.name}", replace, "invert", wanted)
+    return plan_of(run, None, classes, f"inversions/{settings.name}", replace, "invert", settings)
 
 
-def plan_table(root: str, wanted: Table, replace: bool = False) -> Plan:
+def plan_table(root: str, settings: Table, replace: bool = False) -> Plan:
     """As :func:`plan_inversion`, for Table 1."""
     run = GuidedRun.open(Root(root))
-    if wanted.lpips is not None:
-        Lpips(wanted.lpips)
-    images = _read_images(run, wanted)
-    return plan_of(run, images, images.classes, f"inversions/{wanted.name}", replace, "table", wanted)
+    if settings.lpips is not None:
+        Lpips(settings.lpips)
+    images = _read_images(run, settings)
+    return plan_of(run, images, images.classes, f"inversions/{settings.name}", replace, "table", settings)
 
 
 @flow(name="invert", flow_run_name="invert {wanted.name}")
@@ -146,7 +151,7 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
         replace: Take the name from another search, instead of refusing.
 
     Raises:
-        UserError: Something that was asked for is not to be had; nothing has been written then.
+        UserError: Something that is named does not exist or does not fit; nothing has been written then.
     """
     plan = plan_inversion(root, wanted, replace)
     run, targets = plan.run, plan.run.data.targets
@@ -161,8 +166,8 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
     story = Story(lede, _shown_settings(wanted), models, wanted.clusters)
     with plan.claimed(replace):
         stages = _search(plan, {guidance: settings}, wanted.batch)
-        stages.append(write_metrics(plan.root, plan.fingerprint, plan.where, wanted.lpips))
-        stages.append(write_page(plan.root, plan.fingerprint, plan.where, story))
+        stages.append(write_metrics(*plan.at, wanted.lpips))
+        stages.append(write_page(*plan.at, story))
     return guided_of(plan, stages)
 
 
@@ -180,13 +185,13 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
     """
     plan = plan_table(root, wanted, replace)
     assert plan.images is not None
-    run, place = plan.run, (plan.root, plan.fingerprint, plan.where)
+    run = plan.run
     tuning = new_images(run.generator, wanted.tuning, run.data.recipe.images.seed + TUNING)
     with plan.claimed(replace):
-        stages = [choose_coefficients(*place, tuning, wanted)]
-        searches = chosen_searches(*place, run, wanted)
+        stages = [choose_coefficients(*plan.at, tuning, wanted)]
+        searches = chosen_searches(*plan.at, run, wanted)
         stages += _search(plan, searches, wanted.batch)
-        stages.append(write_metrics(*place, wanted.lpips))
+        stages.append(write_metrics(*plan.at, wanted.lpips))
         lede = (
             f"Reconstruction alone against reconstruction with the matches of each model: {len(plan.images)} images, "
             f"the same starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other "
@@ -197,7 +202,7 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
             for guidance, settings in searches.items()
         ]
         story = Story(lede, [*_shown_settings(wanted), *chosen], run.data.targets)
-        stages.append(write_page(*place, story))
+        stages.append(write_page(*plan.at, story))
     return guided_of(plan, stages)
 
 
@@ -281,38 +286,38 @@ def _search(plan: Plan, searches: Mapping[str, Inversion], batch: int) -> list[S
     axes = dict(zip({"z": ("z",), "w": ("w",), "w+": ("style", "w")}[settings.space], shape, strict=True))
     store = laid_out(plan, list(searches), axes, settings.steps, TERMS, batch)
     return [
-        invert_batch(plan.root, plan.fingerprint, plan.where, guidance, search, first)
+        invert_batch(*plan.at, guidance, search, first)
         for guidance, search in searches.items()
         for first in range(0, len(store.sources), store.batch)
     ]
 
 
-def _read_images(run: GuidedRun, wanted: Inversion | Table) -> Inputs:
+def _read_images(run: GuidedRun, settings: Inversion | Table) -> Inputs:
     """The images that are named."""
-    require_class(run.generator, wanted.file_class)
-    images = read_inputs(run.data, run.generator, wanted.images, wanted.file_class)
-    require_files([images], wanted.file_class)
+    require_class(run.generator, settings.file_class)
+    images = read_inputs(run.data, run.generator, settings.images, settings.file_class)
+    require_files([images], settings.file_class)
     return images
 
 
-def _require_reconstruction(run: GuidedRun, wanted: Inversion) -> None:
+def _require_reconstruction(run: GuidedRun, settings: Inversion) -> None:
     """
     Raises
     ------
     UserError
         `rec` names nothing that images could be compared in, or LPIPS cannot be had.
     """
-    if wanted.lpips is not None:
-        Lpips(wanted.lpips)
+    if settings.lpips is not None:
+        Lpips(settings.lpips)
     known = ("pixels", "none", "lpips", *run.data.models[1:])
-    if wanted.rec not in known:
-        raise UserError(f"--rec {wanted.rec!r} is none of {', '.join(known)}")
+    if settings.rec not in known:
+        raise UserError(f"--rec {settings.rec!r} is none of {', '.join(known)}")
 
 
-def _lede(guidance: str, wanted: Inversion, pairs: int) -> str:
-    concepts = "" if wanted.clusters is None else f" of concept {', '.join(map(str, wanted.clusters))}"
-    if wanted.high is not None:
-        return f"Asked for nothing but the units{concepts} high inside {wanted.high}."
+def _lede(guidance: str, settings: Inversion, pairs: int) -> str:
+    concepts = "" if settings.clusters is None else f" of concept {', '.join(map(str, settings.clusters))}"
+    if settings.high is not None:
+        return f"Asked for nothing but the units{concepts} high inside {settings.high}."
     if guidance == "none":
         return "Found by reconstruction alone, with no matches to guide."
     return f"Guided by {pairs:,} pairs of buddies{concepts} with {guidance if guidance != 'all' else 'all models'}."

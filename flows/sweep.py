@@ -69,7 +69,7 @@ def sweep(
         SweepError: Some runs failed; a line for each. All others are mined.
     """
     done = [_swept(planned, replace) for planned in plan_sweep(recipes, models, root, changes)]
-    rows = "\n".join(f"| {run.name} | {_told(run)} |" for run in done)
+    rows = "\n".join(f"| {run.name} | {_outcome(run)} |" for run in done)
     create_markdown_artifact(f"| run | |\n|---|---|\n{rows}\n", key=key_of("sweep", recipes))
     failed = [f"{run.name}: {run.reason}" for run in done if run.mined is None]
     if failed:
@@ -103,7 +103,7 @@ def _files(recipes: str) -> list[Path]:
 
 
 def _read(file: Path, root: str | None, changes: Sequence[str]) -> Recipe | UserError:
-    """A recipe with a place of its own under the one root."""
+    """A recipe with a root of its own under the one root."""
     try:
         recipe = read_recipe(file, None, changes)
         return recipe if root is None else read_recipe(file, _under(root, recipe.name), changes)
@@ -112,7 +112,7 @@ def _read(file: Path, root: str | None, changes: Sequence[str]) -> Recipe | User
 
 
 def _beside(file: Path, spec: ModelSpec, root: str | None, changes: Sequence[str]) -> Recipe | UserError:
-    """A recipe with one model more, and a place of its own.
+    """A recipe with one model more, and a root of its own.
 
     Raises
     ------
@@ -143,17 +143,17 @@ def _planned(name: str, recipe: Recipe | UserError) -> Planned:
 
 
 def _apart(planned: list[Planned]) -> list[Planned]:
-    """The same, where no two runs lie in one place: the second would be refused, or take the place of the first."""
+    """The same, where no two runs lie under one root: the second would be refused, or replace the first."""
     taken: dict[str, str] = {}
     apart = []
     for run in planned:
         if isinstance(run.recipe, Recipe):
-            place = Root(run.recipe.root).absolute.url
-            if place in taken:
-                error = f"root {run.recipe.root} is that of {taken[place]} too; give each recipe a root and a name"
+            root = Root(run.recipe.root).absolute.url
+            if root in taken:
+                error = f"root {run.recipe.root} is that of {taken[root]} too; give each recipe a root and a name"
                 apart.append(Planned(run.name, UserError(error)))
                 continue
-            taken[place] = run.name
+            taken[root] = run.name
         apart.append(run)
     return apart
 
@@ -163,15 +163,16 @@ def _swept(planned: Planned, replace: bool) -> Swept:
         swept = Swept(planned.name, None, str(planned.recipe))
     else:
         state = mine(planned.recipe, replace, return_state=True)
-        found = state.result(raise_on_failure=False)
-        if isinstance(found, Mined):
-            return Swept(planned.name, found)
-        swept = Swept(planned.name, None, str(found) if isinstance(found, UserError) else state.message or str(found))
+        result = state.result(raise_on_failure=False)
+        if isinstance(result, Mined):
+            return Swept(planned.name, result)
+        reason = str(result) if isinstance(result, UserError) else state.message or str(result)
+        swept = Swept(planned.name, None, reason)
     log.error("sweep: %s failed: %s", swept.name, swept.reason)
     return swept
 
 
-def _told(run: Swept) -> str:
+def _outcome(run: Swept) -> str:
     if run.mined is None:
         return f"**failed**: {run.reason}"
     return f"{run.mined.told}, {run.mined.root}"

@@ -27,12 +27,12 @@ _PIECE = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Look(ABC):
-    """Something that wants to see maps of a model."""
+    """Requests for maps of a model."""
 
     image: Index
-    """(wish,) the image of each map that is wanted."""
+    """(request,) the image of each map."""
     unit: Index
-    """(wish,) its unit."""
+    """(request,) its unit."""
 
     @abstractmethod
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
@@ -41,7 +41,7 @@ class Look(ABC):
         Parameters
         ----------
         which
-            (seen,) the wishes that this chunk fulfils.
+            (seen,) the requests that this chunk answers.
         chunk
             (image, channel, y, x) as stored.
         image, channel
@@ -68,15 +68,15 @@ class Tiles(Look):
     """Small maps as bytes on their units' scales."""
 
     low: Float64
-    """(wish,) what becomes 0."""
+    """(request,) what becomes 0."""
     high: Float64
-    """(wish,) what becomes 255."""
+    """(request,) what becomes 255."""
     most: int
     """Positions of a side, at most."""
     grid: Index
-    """(wish, 2) the grid of each small map."""
+    """(request, 2) the grid of each small map."""
     start: npt.NDArray[np.intp]
-    """(wish,) where each lies in `levels`."""
+    """(request,) where each lies in `levels`."""
     levels: npt.NDArray[np.uint8]
     """(byte,) all small maps, one after the other."""
 
@@ -87,9 +87,9 @@ class Tiles(Look):
         Parameters
         ----------
         scale
-            (wish,) what becomes 0, and what becomes 255.
+            (request,) what becomes 0, and what becomes 255.
         native
-            (wish, 2) each unit's own grid.
+            (request, 2) each unit's own grid.
         """
         grid = np.minimum(native, most)
         size = grid.prod(axis=1, dtype=np.intp)
@@ -98,29 +98,29 @@ class Tiles(Look):
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
         """Shrink and keep them, some at a time."""
         for part in pieces(len(which), max(1, _PIECE // (4 * chunk.shape[2] * chunk.shape[3]))):
-            wishes = which[part]
+            requests = which[part]
             maps = shrink(chunk[image[part], channel[part]], self.most)
-            small = quantise(maps, self.low[wishes], self.high[wishes]).reshape(len(wishes), -1)
-            self.levels[self.start[wishes, None] + np.arange(small.shape[1])] = small
+            small = quantise(maps, self.low[requests], self.high[requests]).reshape(len(requests), -1)
+            self.levels[self.start[requests, None] + np.arange(small.shape[1])] = small
 
-    def tile(self, wish: int) -> npt.NDArray[np.uint8]:
+    def tile(self, request: int) -> npt.NDArray[np.uint8]:
         """(y, x) a small map."""
-        height, width = self.grid[wish].tolist()
-        start = self.start[wish]
+        height, width = self.grid[request].tolist()
+        start = self.start[request]
         return self.levels[start : start + height * width].reshape(height, width)
 
 
 @dataclass(frozen=True)
 class Values(Look):
-    """Values at single positions; a wish is a position."""
+    """Values at single positions; a request is a position."""
 
     y: Index
-    """(wish,) row on the grid that the map is brought to."""
+    """(request,) row on the grid that the map is brought to."""
     x: Index
     grid: Index
-    """(wish, 2) that grid."""
+    """(request, 2) that grid."""
     values: npt.NDArray[np.float32]
-    """(wish,) NaN until they are seen."""
+    """(request,) NaN until they are seen."""
 
     @classmethod
     def of(cls, unit: Index, points: Points) -> "Values":

@@ -27,14 +27,14 @@ class ModelMaps:
     """Maps and values of one model's units in the best neurons."""
 
     tiles: Tiles
-    wish: Index
+    request: Index
     """(concept,) its first map; the others follow by image. −1 where the model has no unit in the neuron."""
     own: Values | None = None
     """Sampled values; None for the anchor."""
     anchor: Values | None = None
     """The anchor's at the same points."""
     pair: Index | None = None
-    """(concept,) its place among the pairs of units that were sampled."""
+    """(concept,) its index among the pairs of units that were sampled."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,17 @@ class ConceptMaps:
 
     def maps(self, concept: int) -> dict[str, Any]:
         """What a concept's file says under `maps`."""
-        mapped = [(maps.tiles, int(maps.wish[concept])) for maps in self.models.values()]
+        mapped = [(maps.tiles, int(maps.request[concept])) for maps in self.models.values()]
         rows = {
-            str(image): [encode(tiles.tile(wish + row).tobytes()) if wish >= 0 else None for tiles, wish in mapped]
+            str(image): [
+                encode(tiles.tile(request + row).tobytes()) if request >= 0 else None for tiles, request in mapped
+            ]
             for row, image in enumerate(self.images[concept])
         }
         return {
-            "grid": [tiles.grid[wish].tolist() if wish >= 0 else None for tiles, wish in mapped],
-            "low": numbers(np.array([tiles.low[wish] if wish >= 0 else np.nan for tiles, wish in mapped])),
-            "high": numbers(np.array([tiles.high[wish] if wish >= 0 else np.nan for tiles, wish in mapped])),
+            "grid": [tiles.grid[request].tolist() if request >= 0 else None for tiles, request in mapped],
+            "low": numbers(np.array([tiles.low[request] if request >= 0 else np.nan for tiles, request in mapped])),
+            "high": numbers(np.array([tiles.high[request] if request >= 0 else np.nan for tiles, request in mapped])),
             **rows,
         }
 
@@ -65,7 +67,7 @@ class ConceptMaps:
         """What a concept's file says under `scatter`."""
         points = {}
         for model, maps in self.models.items():
-            if maps.wish[concept] >= 0 and maps.own and maps.anchor and maps.pair is not None:
+            if maps.request[concept] >= 0 and maps.own and maps.anchor and maps.pair is not None:
                 pair = int(maps.pair[concept])
                 both = [values.values[pair * POINTS : (pair + 1) * POINTS] for values in (maps.anchor, maps.own)]
                 points[str(self.run.index[model])] = numbers(np.stack(both, axis=1))
@@ -80,7 +82,7 @@ class Gathered:
     order: Index
     """(shown, concept) concepts by falling strength in each image that is shown."""
     images: Tiles
-    """A map of the concept's best anchor unit for each place of `order`, cut to MAPPED columns and ravelled."""
+    """A map of the concept's best anchor unit for each entry of `order`, cut to MAPPED columns and ravelled."""
     cards: Tiles
     """(concept,) the map on each card."""
 
@@ -98,7 +100,7 @@ def gather(run: AtlasRun, rankings: Rankings) -> Gathered:
     best, mapped = run.first[run.anchor], min(MAPPED, run.concepts)
     of_images = _tiles(run, run.anchor, np.repeat(rankings.shown, mapped), best[order[:, :mapped].ravel()])
     of_cards = _tiles(run, run.anchor, rankings.activation[:, 0], best, THUMB // 2)
-    models = {model: _wishes(run, model, images) for model in run.models}
+    models = {model: _requests(run, model, images) for model in run.models}
     with track("maps", len(models)) as advance:
         for model, maps in models.items():
             looks: list[Look] = [maps.tiles]
@@ -111,22 +113,22 @@ def gather(run: AtlasRun, rankings: Rankings) -> Gathered:
     return Gathered(ConceptMaps(run, images, models), order, of_images, of_cards)
 
 
-def _wishes(run: AtlasRun, model: str, images: tuple[list[int], ...]) -> ModelMaps:
-    """What is wanted of a model for the files of concepts."""
+def _requests(run: AtlasRun, model: str, images: tuple[list[int], ...]) -> ModelMaps:
+    """What the files of concepts need of a model."""
     units = run.first[model]
     concepts = np.nonzero(units >= 0)[0]
     counts = np.array([len(images[concept]) for concept in concepts], dtype=np.int32)
-    wanted = np.array([image for concept in concepts for image in images[concept]], dtype=np.int32)
-    tiles = _tiles(run, model, wanted, np.repeat(units[concepts], counts))
-    wish, pair = np.full((2, run.concepts), -1, dtype=np.int32)
-    wish[concepts] = np.cumsum(counts) - counts
+    shown = np.array([image for concept in concepts for image in images[concept]], dtype=np.int32)
+    tiles = _tiles(run, model, shown, np.repeat(units[concepts], counts))
+    request, pair = np.full((2, run.concepts), -1, dtype=np.int32)
+    request[concepts] = np.cumsum(counts) - counts
     if model == run.anchor:
-        return ModelMaps(tiles, wish)
+        return ModelMaps(tiles, request)
     pair[concepts] = np.arange(len(concepts))
     anchors = run.first[run.anchor][concepts]
     grids = run.grid(run.anchor, anchors), run.grid(model, units[concepts])
     points = draw(run.index[model], run.pictures.count, *grids)
-    return ModelMaps(tiles, wish, Values.of(units[concepts], points), Values.of(anchors, points), pair)
+    return ModelMaps(tiles, request, Values.of(units[concepts], points), Values.of(anchors, points), pair)
 
 
 def _tiles(run: AtlasRun, model: str, image: Index, unit: Index, most: int | None = None) -> Tiles:

@@ -24,7 +24,7 @@ from tasks.report.atlas.run import AtlasRun
 class Near:
     """The nearest units of one model in another."""
 
-    found: Neighbours
+    neighbours: Neighbours
     """(unit, k)"""
     mutual: npt.NDArray[np.bool_]
     """(unit, k) whether it is among theirs."""
@@ -32,7 +32,11 @@ class Near:
     @property
     def best(self) -> npt.NDArray[np.float32]:
         """(unit,) the highest correlation of each."""
-        return self.found.pearson[:, 0]
+        return self.neighbours.pearson[:, 0]
+
+    def listed(self, units: slice) -> list[list[list[Any]]]:
+        """Of some units, as the page has it."""
+        return listed(self.neighbours, self.mutual, units)
 
 
 Known = dict[str, dict[str, Near]]
@@ -79,8 +83,8 @@ def unit_files(run: AtlasRun, rankings: Rankings, known: Known) -> Iterator[tupl
                 for name in ("mean", "std", "maximum", "kurtosis", "half_share")
             }
             near = {
-                str(run.index[other]): listed(known[model][other].found, known[model][other].mutual, span)
-                for other in run.models
+                str(index): known[model][other].listed(span)
+                for other, index in run.index.items()
                 if other in known[model]
             }
             value = {
