@@ -64,7 +64,8 @@ def search(
     """
     generator = run.generator
     space = space_of(generator, settings.space, class_tensor(classes))
-    rec, act = None, None
+    rec: Measure | None = None
+    act = None
     if targets is None:
         assert settings.box is not None
         units = run.matches.units_of(settings.clusters or ())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,8 @@ def write_page(
     store = GuidedStore.read(root, where)
     metrics = read_table(root, where, "metrics", fingerprint)
     assert metrics is not None
-    run, kind = GuidedRun.open(root), "inversion" if editing is None else "edit"
+    run = GuidedRun.open(root)
+    kind: Literal["inversion", "edit"] = "inversion" if editing is None else "edit"
     count = min(len(store.sources), SHOWN)
     sheets = _sheets(run, store, story, editing, others or {}, count)
     seen = slice(count)
