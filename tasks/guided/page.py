@@ -95,10 +95,10 @@ def write_page(
                 films.append(Film(_caption(kind, guidance), strip, frames.shape[2], tuple(store.frame_steps)))
             target = None if targets is None else targets[image]
             panels = []
-            for number, (caption, pixels, guidance) in enumerate(_panels(kind, store, target, frames[:, image])):
+            for number, (caption, pixels, result_of) in enumerate(_panels(kind, store, target, frames[:, image])):
                 file = f"{prefix}-{number}.webp"
                 root.write_bytes(f"{where}/{file}", webp(pixels[None, None], quality=95))
-                numbers = () if guidance is None else numbers_of(metrics, kind, guidance, image)
+                numbers = () if result_of is None else numbers_of(metrics, kind, result_of, image)
                 panels.append(Panel(caption, file, numbers))
             sheet = None
             if sheets is not None:
