@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike, fspath
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import xarray as xr
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import ModelSpec, Recipe
@@ -36,6 +35,9 @@ from storage.artifacts.neurons import neuron_rows, trusted_neurons
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
 from storage.upkeep.status import require_run
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Images = int | slice | Sequence[int] | npt.NDArray[np.integer]
 """Some images of a run: one, a range, or a list."""
@@ -223,11 +225,11 @@ class RunData:
         return pd.DataFrame([self._summary_of(name) for name in self.models]).set_index("model")
 
     @cached_property
-    def images(self) -> xr.Dataset:
+    def images(self) -> "xr.Dataset":
         """`pixels` (image, y, x, rgb) uint8 and, of a generator's images, `latent` (image, z); read when computed."""
         return self._dataset(IMAGES.path())
 
-    def activations(self, model: str) -> xr.DataTree:
+    def activations(self, model: str) -> "xr.DataTree":
         """The activation maps of a model, a group each layer; read when computed.
 
         Raises
@@ -235,6 +237,8 @@ class RunData:
         UserError
             There is no such model.
         """
+        import xarray as xr
+
         self.require_model(model)
         store = store_of(self.root, ACTIVATIONS.path(model), read_only=True)
         tree = xr.open_datatree(store, engine="zarr", chunks={})  # type: ignore[arg-type]
@@ -247,7 +251,7 @@ class RunData:
         paths = (CORRELATIONS.path(*pair) for pair in ((a, b), (b, a)))
         return next((path for path in paths if self.root.exists(f"{path}/zarr.json")), None)
 
-    def correlation(self, a: str, b: str) -> xr.Dataset:
+    def correlation(self, a: str, b: str) -> "xr.Dataset":
         """How the units of one model correlate with those of another; read when computed.
 
         Whichever way round the pair was correlated, `unit_a` is of the first model named here and `unit_b` of the
@@ -321,7 +325,9 @@ class RunData:
             pixels[inside] = store.pixels(span)[indices[inside] - span.start]
         return pixels
 
-    def _dataset(self, path: str) -> xr.Dataset:
+    def _dataset(self, path: str) -> "xr.Dataset":
+        import xarray as xr  # stages that read runs need none of it
+
         open_complete(self.root, path)
         dataset = xr.open_zarr(store_of(self.root, path, read_only=True), chunks={}).drop_vars("written")
         return dataset.assign_coords({name: labels.compute() for name, labels in dataset.coords.items()})
@@ -342,7 +348,7 @@ class RunData:
         }
 
 
-def _turned(pair: xr.Dataset) -> xr.Dataset:
+def _turned(pair: "xr.Dataset") -> "xr.Dataset":
     """The same correlations with A and B in each other's place."""
     swap = {"a": "b", "b": "a", "ab": "ba", "ba": "ab"}
     names: dict[Any, str] = {}
