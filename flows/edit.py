@@ -2,20 +2,18 @@
 
 from prefect import flow
 
-from flows.invert import NAMED, Guided, Plan, claim, guided_of, laid_out, opened, plan_of
-from flows.locking import holding
+from flows.invert import Guided, Plan, guided_of, laid_out, plan_of
 from rosetta.guidance.edits import Join, clusters_of
-from rosetta.guidance.optimise import Descent
 from rosetta.guidance.settings import Editing
-from storage.upkeep.sealing import seal_guided
+from storage.filesystem.root import Root
 from tasks.guided.classes import require_class
-from tasks.guided.edit import GUIDANCE, TERMS, Wish, edit_batch, judge_edits
-from tasks.guided.inputs import Subjects, require_files, subjects
-from tasks.guided.matches import require_clusters
+from tasks.guided.edit import GUIDANCE, TERMS, edit_batch, judge_edits
+from tasks.guided.inputs import Inputs, read_inputs, require_files
+from tasks.guided.matches import GuidedRun
 from tasks.guided.page import Story, write_page
 
 
-def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, dict[str, Subjects]]:
+def plan_edit(root: str, settings: Editing, replace: bool = False) -> tuple[Plan, dict[str, Inputs]]:
     """Check all that an edit names; nothing is written.
 
     Returns
@@ -26,32 +24,19 @@ def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, 
     Raises
     ------
     UserError
-        Something that was asked for is not to be had.
+        Something that is named does not exist or does not fit.
     """
-    place, steering, device, generator = opened(root)
-    require_clusters(steering, clusters_of(wanted.parsed))
-    seed = steering.recipe.images.seed
-    require_class(generator, wanted.file_class)
-    images = subjects(place, generator, seed, wanted.images, wanted.file_class)
-    joined = dict.fromkeys(edit.image for edit in wanted.parsed if isinstance(edit, Join))
-    others = {name: subjects(place, generator, seed, (name,), wanted.file_class) for name in joined}
-    require_files([images, *others.values()], wanted.file_class)
-    settings = wanted.model_dump(mode="json", exclude=NAMED)
-    stamps = {name: other.sha256 for name, other in others.items()}
-    plan = plan_of(
-        place,
-        steering,
-        device,
-        generator,
-        images,
-        images.classes,
-        f"edits/{wanted.name}",
-        replace,
-        "edit",
-        settings=settings,
-        others=stamps,
-    )
-    return plan, others
+    run = GuidedRun.open(Root(root))
+    for cluster in clusters_of(settings.parsed):
+        run.data.require_concept(cluster)
+    require_class(run.generator, settings.file_class)
+    images = read_inputs(run.data, run.generator, settings.images, settings.file_class)
+    joined = dict.fromkeys(edit.image for edit in settings.parsed if isinstance(edit, Join))
+    others = {name: read_inputs(run.data, run.generator, (name,), settings.file_class) for name in joined}
+    require_files([images, *others.values()], settings.file_class)
+    digests = {name: other.sha256 for name, other in others.items()}
+    where = f"edits/{settings.name}"
+    return plan_of(run, images, images.classes, where, replace, "edit", settings, others=digests), others
 
 
 @flow(name="edit", flow_run_name="edit {wanted.name}")
@@ -67,24 +52,19 @@ def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
         UserError: The settings do not fit the run. Nothing has been written then.
     """
     plan, others = plan_edit(root, wanted, replace)
+    latent = plan.run.generator.latent
     assert plan.images is not None
-    assert plan.generator.latent is not None
-    descent = Descent(wanted.steps, wanted.rate)
-    wish = Wish(wanted.parsed, wanted.rest, wanted.near, descent, wanted.seed)
-    place, where, mark, device = plan.root, plan.where, plan.mark, plan.device
-    with holding(plan.root, plan.lock):
-        claim(plan, replace)
-        store = laid_out(plan, (GUIDANCE,), {"z": plan.generator.latent}, wanted.steps, TERMS, wanted.batch)
+    assert latent is not None
+    words = ", then ".join(f"{word} {value}" for word, value in wanted.edits)
+    numbers = ("rest", "near", "steps", "rate", "batch", "seed")
+    settings = [("edits", words), *((name, f"{getattr(wanted, name):g}") for name in numbers)]
+    story = Story(f"Asked for: {words}.", settings, plan.run.data.targets, clusters_of(wanted.parsed) or None)
+    with plan.claimed(replace):
+        store = laid_out(plan, (GUIDANCE,), {"z": latent}, wanted.steps, TERMS, wanted.batch)
         stages = [
-            edit_batch(place, mark, where, wish, plan.images, others, first, device)
+            edit_batch(*plan.at, wanted, plan.images, others, first)
             for first in range(0, len(plan.images), store.batch)
         ]
-        stages.append(judge_edits(place, mark, where, wish, others, device))
-        words = ", then ".join(f"{word} {value}" for word, value in wanted.edits)
-        knobs = ("rest", "near", "steps", "rate", "batch", "seed")
-        settings = (("edits", words), *((name, f"{getattr(wanted, name):g}") for name in knobs))
-        story = Story("edit", plan.steering.recipe.name, f"Edit: {words}.", settings)
-        named = clusters_of(wish.edits) or None
-        stages.append(write_page(place, mark, where, story, plan.steering.models, named, wish, others, device))
-        seal_guided(place, where)
+        stages.append(judge_edits(*plan.at, wanted, others))
+        stages.append(write_page(*plan.at, story, wanted, others))
     return guided_of(plan, stages)

@@ -1,8 +1,9 @@
 """The flows `invert` and `table`: latents of images, guided by the matches of a run."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -12,31 +13,35 @@ from prefect import flow
 from flows.locking import holding
 from flows.reporting.links import link_guided
 from rosetta.errors import UserError
-from rosetta.guidance.edit_text import box_of
 from rosetta.guidance.latent import require_space, space_of
-from rosetta.guidance.matches import Matches
 from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.perceptual import Lpips
-from rosetta.guidance.settings import Inversion, Table
-from rosetta.zoo.device import resolve_device
-from rosetta.zoo.model import Model
+from rosetta.guidance.settings import Editing, Inversion, Table
 from storage.artifacts import tables
 from storage.artifacts.catalogue import ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
-from storage.artifacts.guided import GuidedStore, break_seals, read_table, require_free
+from storage.artifacts.guided import RESULT, GuidedStore, break_seals, read_table, require_free
 from storage.artifacts.layout import stored_attributes
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_guided
-from tasks.guided.classes import Classes, class_of, require_class, told
-from tasks.guided.inputs import TUNING, Subjects, new_images, require_files, subjects
-from tasks.guided.invert import TERMS, Row, Search, choose_coefficients, chosen_rows, invert_batch, write_metrics
-from tasks.guided.matches import Steering, loaded, read_steering, require_clusters, require_models
+from tasks.guided.classes import Classes, class_of, class_tensor, require_class
+from tasks.guided.inputs import TUNING, Inputs, new_images, read_inputs, require_files
+from tasks.guided.invert import (
+    TERMS,
+    choose_coefficients,
+    chosen_searches,
+    guiding_matches,
+    guiding_models,
+    invert_batch,
+    write_metrics,
+)
+from tasks.guided.matches import GuidedRun
 from tasks.guided.metrics import summarised
 from tasks.guided.page import Story, write_page
 from tasks.stage.stage import Stage
 
-NAMED = {"name", "file_class"}
-"""What a search does not depend on: its name, and how a class was told, as it depends on the classes themselves."""
+_NAMED = {"name", "file_class"}
+"""Settings that a search does not depend on: its name, and the class of files, as it depends on all classes."""
 
 
 @dataclass(frozen=True)
@@ -62,66 +67,78 @@ class Guided:
 
 @dataclass(frozen=True)
 class Plan:
-    """A search with all that it needs, found out before anything is written."""
+    """A search with all that it needs, known before anything is written."""
 
-    root: Root
-    steering: Steering
-    device: str
-    generator: Model
-    images: Subjects | None
+    run: GuidedRun
+    images: Inputs | None
     """None where no image is behind it."""
     classes: Classes | None
     """(image,) of a conditional generator, else None; one class where no image is behind it."""
     where: str
-    mark: Fingerprint
+    fingerprint: Fingerprint
 
     @property
-    def lock(self) -> str:
-        """Who writes it holds this; others may search under the same root at the same time."""
-        return f"{self.where}.lock"
+    def root(self) -> Root:
+        """Of the run."""
+        return self.run.data.root
+
+    @property
+    def at(self) -> tuple[Root, Fingerprint, str]:
+        """Where it is written and what it depends on, as the stages take it."""
+        return self.root, self.fingerprint, self.where
+
+    @contextmanager
+    def claimed(self, replace: bool) -> Iterator[None]:
+        """Hold the name while the search is written, and seal what it wrote.
+
+        Others may search under the same root at the same time. With `replace` the name is taken from what another
+        search left there.
+        """
+        with holding(self.root, f"{self.where}.lock"):
+            self.root.require_writable()
+            if replace:
+                stored = stored_attributes(self.root, f"{self.where}/{RESULT}")
+                if stored is not None and stored["fingerprint"] != self.fingerprint.digest:
+                    break_seals(self.root, self.where)
+                    self.root.remove(self.where)
+            yield
+            seal_guided(self.root, self.where)
 
 
-def plan_inversion(root: str, wanted: Inversion, replace: bool = False) -> Plan:
+def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Plan:
     """Check all that an inversion names; nothing is written.
 
     Raises
     ------
     UserError
-        Something that was asked for is not to be had.
+        Something that is named does not exist or does not fit.
     """
-    place, steering, device, generator = opened(root)
-    require_models(steering, wanted.models or ())
-    require_clusters(steering, wanted.clusters or ())
-    _require_reconstruction(steering, wanted)
-    if wanted.beta > 0 and not len(_pairs(steering, wanted)):
+    run = GuidedRun.open(Root(root))
+    run.require_targets(settings.models or ())
+    for cluster in settings.clusters or ():
+        run.data.require_concept(cluster)
+    _require_reconstruction(run, settings)
+    if settings.beta > 0 and not len(guiding_matches(run, settings)):
         raise UserError("no buddies are left to guide; lower --above, name other concepts or models, or set --beta 0")
-    require_space(generator, wanted.space)
-    require_class(generator, wanted.file_class)
-    images, classes = None, None
-    if wanted.high is None:
-        if not wanted.images:
+    require_space(run.generator, settings.space)
+    if settings.high is None:
+        if not settings.images:
             raise UserError("no image is named; give an index of the run, new:N, a path or a glob")
-        images = _images(place, steering, generator, wanted)
-        classes = images.classes
-    elif (index := class_of(generator, f"high {wanted.high!r}", wanted.file_class)) is not None:
-        classes = np.array([index], np.int64)
-    where = f"inversions/{wanted.name}"
-    settings = wanted.model_dump(mode="json", exclude=NAMED)
-    return plan_of(place, steering, device, generator, images, classes, where, replace, "invert", settings=settings)
+        images = _read_images(run, settings)
+        return plan_of(run, images, images.classes, f"inversions/{settings.name}", replace, "invert", settings)
+    require_class(run.generator, settings.file_class)
+    index = class_of(run.generator, f"high {settings.high!r}", settings.file_class)
+    classes = None if index is None else np.array([index], np.int64)
+    return plan_of(run, None, classes, f"inversions/{settings.name}", replace, "invert", settings)
 
 
-def plan_table(root: str, wanted: Table, replace: bool = False) -> Plan:
+def plan_table(root: str, settings: Table, replace: bool = False) -> Plan:
     """As :func:`plan_inversion`, for Table 1."""
-    place, steering, device, generator = opened(root)
-    if wanted.lpips is not None:
-        Lpips(wanted.lpips)
-    require_class(generator, wanted.file_class)
-    images = _images(place, steering, generator, wanted)
-    where = f"inversions/{wanted.name}"
-    settings = wanted.model_dump(mode="json", exclude=NAMED)
-    return plan_of(
-        place, steering, device, generator, images, images.classes, where, replace, "table", settings=settings
-    )
+    run = GuidedRun.open(Root(root))
+    if settings.lpips is not None:
+        Lpips(settings.lpips)
+    images = _read_images(run, settings)
+    return plan_of(run, images, images.classes, f"inversions/{settings.name}", replace, "table", settings)
 
 
 @flow(name="invert", flow_run_name="invert {wanted.name}")
@@ -137,35 +154,20 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
         UserError: The settings do not fit the run. Nothing has been written then.
     """
     plan = plan_inversion(root, wanted, replace)
-    models = wanted.models if wanted.models is not None else plan.steering.models
+    run, targets = plan.run, plan.run.data.targets
+    models = guiding_models(run, wanted)
     guided = wanted.high is not None or (wanted.beta > 0 and bool(models))
-    label = "none" if not guided else "all" if set(models) == set(plan.steering.models) else "+".join(models)
-    # With nothing but the agreement to go by, its weight is only a matter of scale against α.
-    beta, rec = (wanted.beta, wanted.rec) if wanted.high is None else (wanted.beta or 1.0, "none")
-    row = Row(label, models, wanted.alpha, beta, wanted.rate)
-    search = Search(
-        rec=rec,
-        space=wanted.space,
-        clusters=wanted.clusters,
-        above=wanted.above,
-        high=box_of(wanted.high) if wanted.high is not None else None,
-        restarts=wanted.restarts,
-        steps=wanted.steps,
-        seed=wanted.seed,
-        lpips=wanted.lpips,
-    )
-    with holding(plan.root, plan.lock):
-        claim(plan, replace)
-        stages = _search(plan, (row,), search, wanted.batch)
-        stages.append(write_metrics(plan.root, plan.mark, plan.where, wanted.lpips))
-        lede = _lede(label, wanted, len(_pairs(plan.steering, wanted)))
-        story = Story(
-            "inversion", plan.steering.recipe.name, lede, _settings(wanted.model_dump(mode="json", by_alias=True))
-        )
-        stages.append(
-            write_page(plan.root, plan.mark, plan.where, story, models, wanted.clusters, None, {}, plan.device)
-        )
-        seal_guided(plan.root, plan.where)
+    guidance = "none" if not guided else "all" if set(models) == set(targets) else "+".join(models)
+    settings = wanted
+    if wanted.high is not None:
+        # With nothing but the agreement to go by, its weight is only a matter of scale against α.
+        settings = wanted.model_copy(update={"beta": wanted.beta or 1.0, "rec": "none"})
+    lede = _lede(guidance, wanted, len(guiding_matches(run, wanted)))
+    story = Story(lede, _shown_settings(wanted), models, wanted.clusters)
+    with plan.claimed(replace):
+        stages = _search(plan, {guidance: settings}, wanted.batch)
+        stages.append(write_metrics(*plan.at, wanted.lpips))
+        stages.append(write_page(*plan.at, story))
     return guided_of(plan, stages)
 
 
@@ -183,107 +185,91 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
     """
     plan = plan_table(root, wanted, replace)
     assert plan.images is not None
-    steering, place, where = plan.steering, plan.root, plan.where
-    tuning = new_images(plan.generator, wanted.tuning, steering.recipe.images.seed + TUNING)
-    with holding(plan.root, plan.lock):
-        claim(plan, replace)
-        search = Search(steps=wanted.steps, seed=wanted.seed)
-        grid = {"rates": wanted.rates, "alphas": wanted.alphas, "betas": wanted.betas}
-        stages = [choose_coefficients(place, plan.mark, where, tuning, grid, search, plan.device)]
-        rows = chosen_rows(place, plan.mark, where, steering)
-        stages += _search(plan, rows, search, wanted.batch)
-        stages.append(write_metrics(place, plan.mark, where, wanted.lpips))
+    run = plan.run
+    tuning = new_images(run.generator, wanted.tuning, run.data.recipe.images.seed + TUNING)
+    with plan.claimed(replace):
+        stages = [choose_coefficients(*plan.at, tuning, wanted)]
+        searches = chosen_searches(*plan.at, run, wanted)
+        stages += _search(plan, searches, wanted.batch)
+        stages.append(write_metrics(*plan.at, wanted.lpips))
         lede = (
             f"Reconstruction alone against reconstruction with the matches of each model: {len(plan.images)} images, "
             f"the same starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other "
             "images."
         )
-        chosen = [(row.guidance, f"rate {row.rate:g}, α {row.alpha:g}, β {row.beta:g}") for row in rows]
-        settings = (*_settings(wanted.model_dump(mode="json", by_alias=True)), *chosen)
-        story = Story("inversion", steering.recipe.name, lede, settings)
-        stages.append(write_page(place, plan.mark, where, story, steering.models, None, None, {}, plan.device))
-        seal_guided(place, where)
+        chosen = [
+            (guidance, f"rate {settings.rate:g}, α {settings.alpha:g}, β {settings.beta:g}")
+            for guidance, settings in searches.items()
+        ]
+        story = Story(lede, [*_shown_settings(wanted), *chosen], run.data.targets)
+        stages.append(write_page(*plan.at, story))
     return guided_of(plan, stages)
 
 
-def opened(root: str) -> tuple[Root, Steering, str, Model]:
-    """A run, its device and its generator."""
-    place = Root(root)
-    steering = read_steering(place)
-    device = resolve_device(steering.recipe.compute.device)
-    return place, steering, device, loaded(steering.generator, device)
-
-
 def plan_of(
-    root: Root,
-    steering: Steering,
-    device: str,
-    generator: Model,
-    images: Subjects | None,
+    run: GuidedRun,
+    images: Inputs | None,
     classes: Classes | None,
     where: str,
     replace: bool,
     kind: str,
+    settings: Inversion | Table | Editing,
     **depends: Any,
 ) -> Plan:
-    """A plan whose name is free; `depends` is what its fingerprint holds beside the dictionary, pixels and classes.
+    """A plan whose name is free.
+
+    Parameters
+    ----------
+    depends
+        What its fingerprint holds beside the dictionary, pixels, classes and settings.
 
     Raises
     ------
     UserError
         The name is in use by another search, and `replace` is not given.
     """
-    pixels = "" if images is None else hashlib.sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest()
-    dictionary = tables.attributes(root, ROSETTA.path()).get("fingerprint")
+    root = run.data.root
     if classes is not None:
         depends["classes"] = classes.tolist()
-    mark = fingerprint(kind, dictionary=dictionary, pixels_sha256=pixels, **depends)
+    own = fingerprint(
+        kind,
+        dictionary=tables.attributes(root, ROSETTA.path()).get("fingerprint"),
+        pixels_sha256="" if images is None else sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest(),
+        settings=settings.model_dump(mode="json", exclude=_NAMED),
+        **depends,
+    )
     if not replace:
-        require_free(root, where, mark)
-    return Plan(root, steering, device, generator, images, classes, where, mark)
-
-
-def claim(plan: Plan, replace: bool) -> None:
-    """Take a name; with `replace`, away from what another search left there."""
-    plan.root.require_writable()
-    if replace:
-        found = stored_attributes(plan.root, f"{plan.where}/result.zarr")
-        if found is not None and found["fingerprint"] != plan.mark.digest:
-            break_seals(plan.root, plan.where)
-            plan.root.remove(plan.where)
+        require_free(root, where, own)
+    return Plan(run, images, classes, where, own)
 
 
 def guided_of(plan: Plan, stages: list[Stage]) -> Guided:
-    """What there is to tell of a search: means, spreads and paired differences of its metrics; links to it are left."""
-    metrics = read_table(plan.root, plan.where, "metrics", plan.mark)
+    """A finished search: means, spreads and paired differences of its metrics; links to it are left."""
+    metrics = read_table(plan.root, plan.where, "metrics", plan.fingerprint)
     assert metrics is not None
     summary = summarised(metrics)
-    link_guided(plan.root, plan.where, plan.steering.recipe.name, summary)
+    link_guided(plan.root, plan.where, plan.run.data.name, summary)
     return Guided(plan.root.shown, plan.where, tuple(stages), summary)
 
 
 def laid_out(
-    plan: Plan,
-    guidance: Sequence[str],
-    latent: Mapping[str, int],
-    steps: int,
-    terms: Sequence[str],
-    batch: int,
+    plan: Plan, guidance: Sequence[str], latent: Mapping[str, int], steps: int, terms: Sequence[str], batch: int
 ) -> GuidedStore:
-    """The store of a search, to begin or to go on with."""
-    store = GuidedStore.open(plan.root, plan.where, plan.mark)
+    """The store of a search, new or to resume."""
+    store = GuidedStore.open(plan.root, plan.where, plan.fingerprint)
     if store is not None:
         return store
-    assert plan.generator.image_size is not None
+    size = plan.run.generator.image_size
+    assert size is not None
     return GuidedStore.create(
         plan.root,
         plan.where,
-        plan.mark,
+        plan.fingerprint,
         guidance=guidance,
         sources=("asked",) if plan.images is None else plan.images.sources,
         targets=None if plan.images is None else plan.images.pixels,
         classes=plan.classes,
-        size=plan.generator.image_size,
+        size=size,
         latent=latent,
         frame_steps=frame_steps(Descent(steps)),
         steps=steps,
@@ -292,57 +278,54 @@ def laid_out(
     )
 
 
-def _search(plan: Plan, rows: tuple[Row, ...], search: Search, batch: int) -> list[Stage]:
-    """Lay the store out and fill it, batch by batch."""
-    space = space_of(plan.generator, search.space, told(None if plan.classes is None else plan.classes[:1]))
-    shape = space.start(torch.zeros(1, plan.generator.latent or 0)).shape[1:]
-    axes = dict(zip({"z": ("z",), "w": ("w",), "w+": ("style", "w")}[search.space], shape, strict=True))
-    store = laid_out(plan, [row.guidance for row in rows], axes, search.steps, TERMS, batch)
+def _search(plan: Plan, searches: Mapping[str, Inversion], batch: int) -> list[Stage]:
+    """Lay the store out and fill it, batch by batch, under each kind of guidance."""
+    generator, settings = plan.run.generator, next(iter(searches.values()))
+    space = space_of(generator, settings.space, class_tensor(None if plan.classes is None else plan.classes[:1]))
+    shape = space.start(torch.zeros(1, generator.latent or 0)).shape[1:]
+    axes = dict(zip({"z": ("z",), "w": ("w",), "w+": ("style", "w")}[settings.space], shape, strict=True))
+    store = laid_out(plan, list(searches), axes, settings.steps, TERMS, batch)
     return [
-        invert_batch(plan.root, plan.mark, plan.where, row, first, search, plan.device)
-        for row in rows
+        invert_batch(*plan.at, guidance, search, first)
+        for guidance, search in searches.items()
         for first in range(0, len(store.sources), store.batch)
     ]
 
 
-def _images(root: Root, steering: Steering, generator: Model, wanted: Inversion | Table) -> Subjects:
+def _read_images(run: GuidedRun, settings: Inversion | Table) -> Inputs:
     """The images that are named."""
-    found = subjects(root, generator, steering.recipe.images.seed, wanted.images, wanted.file_class)
-    require_files([found], wanted.file_class)
-    return found
+    require_class(run.generator, settings.file_class)
+    images = read_inputs(run.data, run.generator, settings.images, settings.file_class)
+    require_files([images], settings.file_class)
+    return images
 
 
-def _pairs(steering: Steering, wanted: Inversion) -> Matches:
-    """The matches that guide."""
-    models = wanted.models if wanted.models is not None else steering.models
-    return steering.matches.only(models=models, clusters=wanted.clusters, above=wanted.above)
-
-
-def _require_reconstruction(steering: Steering, wanted: Inversion) -> None:
+def _require_reconstruction(run: GuidedRun, settings: Inversion) -> None:
     """
     Raises
     ------
     UserError
         `rec` names nothing that images could be compared in, or LPIPS cannot be had.
     """
-    if wanted.lpips is not None:
-        Lpips(wanted.lpips)
-    known = [spec.name for spec in steering.recipe.models if spec.name != steering.generator.name]
-    if wanted.rec not in ("pixels", "none", "lpips", *known):
-        raise UserError(f"--rec {wanted.rec!r} is none of pixels, none, lpips, {', '.join(known)}")
+    if settings.lpips is not None:
+        Lpips(settings.lpips)
+    known = ("pixels", "none", "lpips", *run.data.models[1:])
+    if settings.rec not in known:
+        raise UserError(f"--rec {settings.rec!r} is none of {', '.join(known)}")
 
 
-def _lede(label: str, wanted: Inversion, pairs: int) -> str:
-    concepts = "" if wanted.clusters is None else f" of concept {', '.join(map(str, wanted.clusters))}"
-    if wanted.high is not None:
-        return f"The only aim: units{concepts} high inside {wanted.high}."
-    if label == "none":
+def _lede(guidance: str, settings: Inversion, pairs: int) -> str:
+    concepts = "" if settings.clusters is None else f" of concept {', '.join(map(str, settings.clusters))}"
+    if settings.high is not None:
+        return f"The only aim: units{concepts} high inside {settings.high}."
+    if guidance == "none":
         return "Reconstruction alone, without guidance by matches."
-    return f"Guided by {pairs:,} pairs of buddies{concepts} with {label if label != 'all' else 'all models'}."
+    return f"Guided by {pairs:,} pairs of buddies{concepts} with {guidance if guidance != 'all' else 'all models'}."
 
 
-def _settings(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, _shown(value)) for name, value in values.items() if value not in (None, [], ()))
+def _shown_settings(settings: Inversion | Table) -> list[tuple[str, str]]:
+    values = settings.model_dump(mode="json", by_alias=True)
+    return [(name, _shown(value)) for name, value in values.items() if value not in (None, [], ())]
 
 
 def _shown(value: Any) -> str:

@@ -119,12 +119,13 @@ def trust(root: str, /, *, changes: Changes = (), as_json: Json = False) -> None
     server = start_server()
     from flows.trust import prepared
     from flows.trust import trust as trust_flow
+    from storage.run.data import RunData
     from tasks.trust.summary import survivors
 
     plan = prepared(root, changes)
     with under_way(server):
         trust_flow(plan.recipe)
-    survived = survivors(plan.root, plan.anchor)
+    survived = survivors(RunData.open(root))
     if as_json:
         print_json(survived.as_dict())
         return

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from rosetta.guidance.edit_text import box_of, parse_edits
-from rosetta.guidance.edits import Edit
+from rosetta.guidance.edits import Box, Edit
 from rosetta.recipe import Name
 from rosetta.strict import Strict
 
@@ -69,6 +69,11 @@ class Inversion(Guided):
         if self.rec == "lpips" and self.lpips is None:
             raise ValueError("rec = lpips needs the weights of a backbone; give --lpips alex:FILE")
         return self
+
+    @property
+    def box(self) -> Box | None:
+        """Where concepts are asked to be high."""
+        return None if self.high is None else box_of(self.high)
 
 
 class Table(Guided):

@@ -2,7 +2,8 @@
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,8 @@ class Strip:
 
     title: str
     """A model's name, say."""
-    told: tuple[str, ...]
-    """Lines below."""
+    lines: Sequence[str]
+    """Written below the title."""
     tiles: npt.NDArray[np.uint8]
     """(image, y, x, rgb) square tiles."""
 
@@ -32,89 +33,24 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Pictured:
-    """Some images, and maps over them."""
-
-    images: tuple[int, ...]
-    """Index of each."""
-    strips: tuple[Strip, ...]
-    """The images themselves first."""
-
-
-@dataclass(frozen=True)
-class Near:
-    """A neighbour of a unit."""
-
-    layer: str
-    channel: int
-    unit: int
-    pearson: float
-    mutual: bool
-    """Whether each is among the other's nearest."""
-
-
-@dataclass(frozen=True)
-class ConceptCell:
-    """What a notebook shows of a concept."""
+class Cell:
+    """What a notebook shows of a run, a concept or a unit."""
 
     title: str
-    facts: tuple[str, ...]
+    facts: Sequence[str]
     """Short, in the order of their weight."""
-    pictured: Pictured
-
-
-@dataclass(frozen=True)
-class UnitCell:
-    """What a notebook shows of a unit."""
-
-    title: str
-    facts: tuple[str, ...]
-    pictured: Pictured
-    near: Mapping[str, Sequence[Near]]
-    """By model: its nearest neighbours there, nearest first."""
-    neighbours: int
+    images: Sequence[int]
+    """Index of each image that is shown."""
+    strips: Sequence[Strip]
+    """The images themselves first, then maps over them."""
+    near: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Of a unit, by model: its nearest neighbours there, nearest first, each with layer, channel, unit, pearson and
+    mutual."""
+    neighbours: int = 0
     """How many of the nearest must be mutual for a buddy."""
+    models: Sequence[Any] = ()
+    """Of a run: the rows of its table of models."""
 
-
-@dataclass(frozen=True)
-class ModelRow:
-    """One model of a run; numbers as in the table of models."""
-
-    name: str
-    zoo: str
-    kind: str
-    layers: int
-    units: int
-    matched: int
-    buddies: int
-    median_pearson: float
-    rosetta: int
-
-
-@dataclass(frozen=True)
-class RunCell:
-    """What a notebook shows of a run."""
-
-    title: str
-    facts: tuple[str, ...]
-    pictured: Pictured
-    models: tuple[ModelRow, ...]
-
-
-def concept_html(cell: ConceptCell) -> str:
-    """HTML of a concept; all text is escaped."""
-    return _render("concept", cell)
-
-
-def unit_html(cell: UnitCell) -> str:
-    """HTML of a unit; all text is escaped."""
-    return _render("unit", cell)
-
-
-def run_html(cell: RunCell) -> str:
-    """HTML of a run; all text is escaped."""
-    return _render("run", cell)
-
-
-def _render(kind: str, cell: object) -> str:
-    return environment().get_template(f"cell_{kind}.html").render(cell=cell, tile=TILE)
+    def html(self) -> str:
+        """HTML of the cell; all text is escaped."""
+        return environment().get_template("cell.html").render(cell=self, tile=TILE)

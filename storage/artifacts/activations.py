@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ class ActivationStore:
         """
         return cls(model, zarrs.open_complete(root, ACTIVATIONS.path(model)))
 
-    @property
+    @cached_property
     def units(self) -> Units:
         """The model's units."""
         rows: Any = self.group.attrs["layers"]

@@ -1,8 +1,10 @@
 """Blocks of images: how far chunks reach along `image`."""
 
+from collections.abc import Iterator
 from math import ceil
 
 import numpy as np
+import numpy.typing as npt
 
 from rosetta.units import Units
 
@@ -37,6 +39,13 @@ def block_count(images: int, size: int) -> int:
 def block_slice(block: int, size: int, images: int) -> slice:
     """The images of a block."""
     return slice(block * size, min((block + 1) * size, images))
+
+
+def by_block(images: npt.NDArray[np.integer], size: int, count: int) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
+    """Each block of a store with `count` images in which some of `images` lie, and (image,) which of them do."""
+    for block in np.unique(images // size):
+        span = block_slice(int(block), size, count)
+        yield span, (images >= span.start) & (images < span.stop)
 
 
 def model_block(units: Units, images: int, dtype: str, chunk_mib: int) -> int:

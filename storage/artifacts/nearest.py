@@ -13,6 +13,18 @@ STORES = {kind.keep: kind for kind in (CorrelationStore, NeighbourStore)}
 """By what the recipe calls it: the kind of store that keeps it."""
 
 
+def pair_store(root: Root, a: str, b: str) -> CorrelationStore | NeighbourStore:
+    """The finished store of a pair, of whichever kind.
+
+    Raises
+    ------
+    FileNotFoundError
+        The pair is not finished.
+    """
+    group = open_complete(root, CORRELATIONS.path(a, b))
+    return STORES[str(group.attrs["keep"])](group)
+
+
 def neighbours(root: Root, a: str, b: str, k: int) -> tuple[Neighbours, Neighbours]:
     """The k nearest in B of every unit of A, and the k nearest in A of every unit of B.
 
@@ -23,7 +35,7 @@ def neighbours(root: Root, a: str, b: str, k: int) -> tuple[Neighbours, Neighbou
     FileNotFoundError
         The pair is not finished.
     """
-    store = STORES[str(open_complete(root, CORRELATIONS.path(a, b)).attrs["keep"])].read(root, a, b)
+    store = pair_store(root, a, b)
     if isinstance(store, NeighbourStore):
         return store.neighbours(k)
     of_a, of_b = [], None

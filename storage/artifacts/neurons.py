@@ -1,4 +1,4 @@
-"""What "trusted" means, told once: a Rosetta neuron is trusted if every match that it is made of is.
+"""What "trusted" means: a Rosetta neuron is trusted if every match that it is made of is.
 
 A match is trusted if it passes every test that the recipe's `[trust]` asks for. A concept is neither trusted nor
 untrusted: it says how many of its neurons are.

@@ -1,11 +1,9 @@
 """`run.plot`: what a run knows, drawn on matplotlib axes by :mod:`rosetta.view`."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from matplotlib.axes import Axes
 
 from rosetta.errors import UserError
@@ -16,19 +14,16 @@ from rosetta.view.plots.depth import draw_depth
 from rosetta.view.plots.layers import draw_layers
 from rosetta.view.plots.scatter import draw_scatter
 from rosetta.view.plots.sizes import draw_sizes
-from storage.artifacts.neurons import trusted_neurons
-from storage.run.notebook import place
+from storage.run.data import Images
+from storage.run.members import RunMembers
 from storage.run.sheets import concept_sheet, dictionary_sheet
-
-if TYPE_CHECKING:
-    from storage.run.run import Images, Run
 
 
 @dataclass(frozen=True, repr=False)
 class Plots:
     """Plots of a run. Each draws on `ax`, or on a figure of its own, and returns the axes."""
 
-    run: "Run"
+    run: RunMembers
 
     def correlations(self, model: str | None = None, ax: Axes | None = None) -> Axes:
         """How well the anchor's units are matched: histograms of each one's best correlation and of the buddies.
@@ -43,13 +38,10 @@ class Plots:
         UserError
             There is no such model, or it is the anchor itself.
         """
-        run = self.run
-        names = [name for name in run.models if name != run.anchor]
+        run, names = self.run, self._others(model)
         if model is not None:
-            self._require_other(model)
-            names = [model, *(name for name in run.controls if name != model)]
-        rows = run.buddies[run.buddies["model_a"] == run.anchor]
-        buddies = {name: rows.loc[rows["model_b"] == name, "pearson"].to_numpy() for name in names}
+            names += [name for name in run.controls if name != model]
+        buddies = {name: run.with_anchor(run.buddies, name)["pearson"].to_numpy() for name in names}
         best = {name: self._best(run.anchor, name) for name in names}
         return draw_correlations(_axes(ax, (7.0, 1.0 + 0.9 * len(names))), best, buddies, run.controls, run.anchor)
 
@@ -62,10 +54,9 @@ class Plots:
             There is no such model, or it is the anchor itself.
         """
         run = self.run
-        self._require_other(model)
-        rows, columns = (self._layers(name) for name in (run.anchor, model))
-        pairs = run.buddies[(run.buddies["model_a"] == run.anchor) & (run.buddies["model_b"] == model)]
-        counts = pd.crosstab(pairs["layer_a"], pairs["layer_b"]).reindex(index=rows, columns=columns, fill_value=0)
+        self._others(model)
+        counts = run.buddies_by_layer(model)
+        rows, columns = counts.index.tolist(), counts.columns.tolist()
         return draw_layers(_axes(ax), counts.to_numpy(), rows, columns, run.anchor, model)
 
     def depth(self, model: str | None = None, ax: Axes | None = None) -> Axes:
@@ -81,23 +72,18 @@ class Plots:
         UserError
             There is no such model, or it is the anchor itself.
         """
-        run = self.run
-        names = [name for name in run.models if name != run.anchor]
-        if model is not None:
-            self._require_other(model)
-            names = [model]
-        best = {}
-        for name in names:
+        run, best = self.run, {}
+        for name in self._others(model):
             values = self._best(name, run.anchor)
             best[name] = [values[span] for _, span in run.stores[name].units.spans()]
-        layers = () if model is None else self._layers(model)
-        size = 7.0, 1.4 + 1.6 * -(-len(names) // 3)
+        layers = () if model is None else run.layers(model)
+        size = 7.0, 1.4 + 1.6 * -(-len(best) // 3)
         return draw_depth(_axes(ax, size), best, run.controls, run.anchor, layers)
 
     def clusters(self, ax: Axes | None = None) -> Axes:
         """How many concepts there are of which size, and how many are trusted."""
         run = self.run
-        trusted = trusted_neurons(run.neurons, run.clusters["cluster"]) if run.judged else None
+        trusted = run.trusted_by_concept if run.judged else None
         return draw_sizes(_axes(ax), run.clusters["size"].to_numpy(), trusted)
 
     def concept(self, cluster: int, images: int = 6, ax: Axes | None = None) -> Axes:
@@ -111,7 +97,7 @@ class Plots:
         return self._sheet(concept_sheet(self.run.concept(cluster), images).sheet, ax)
 
     def dictionary(
-        self, image: int, concepts: "tuple[int, ...] | None" = None, count: int = 8, ax: Axes | None = None
+        self, image: int, concepts: tuple[int, ...] | None = None, count: int = 8, ax: Axes | None = None
     ) -> Axes:
         """Concepts × models over one image; the `count` strongest there where none are named.
 
@@ -122,7 +108,7 @@ class Plots:
         """
         return self._sheet(dictionary_sheet(self.run, image, concepts, count).sheet, ax)
 
-    def scatter(self, concept: int, model: str, images: "Images | None" = None, ax: Axes | None = None) -> Axes:
+    def scatter(self, concept: int, model: str, images: Images | None = None, ax: Axes | None = None) -> Axes:
         """Map values of a concept's two units, the anchor's and a model's, position by position on their common grid.
 
         Over all images, by default, where the correlation is the one in the tables.
@@ -132,13 +118,13 @@ class Plots:
         UserError
             There is no such concept, or the model has no part in it.
         """
-        found = self.run.concept(concept)
-        units = found.unit(self.run.anchor), found.unit(model)
+        shown = self.run.concept(concept)
+        units = shown.unit(self.run.anchor), shown.unit(model)
         maps = [unit.maps(slice(None) if images is None else images).to_numpy() for unit in units]
         grid = tuple(max(sides) for sides in zip(maps[0].shape[1:], maps[1].shape[1:], strict=True))
         x, y = (resample(part, (grid[0], grid[1])) for part in maps)
-        names = (f"{unit.model} {place(unit)}" for unit in units)
-        return draw_scatter(_axes(ax), x, y, (next(names), next(names)))
+        first, second = (f"{unit.model} {unit.label}" for unit in units)
+        return draw_scatter(_axes(ax), x, y, (first, second))
 
     def __repr__(self) -> str:
         names = [name for name in vars(type(self)) if not name.startswith("_") and name != "run"]
@@ -148,17 +134,19 @@ class Plots:
         """(unit_a,) the highest correlation of each unit of A with any unit of B."""
         pair = self.run.correlation(a, b)
         # Chunk by chunk: the matrix need not fit in memory.
-        found = pair["pearson"].max("unit_b") if "pearson" in pair else pair["pearson_ab"].isel(neighbour=0)
-        return np.asarray(found)
+        return np.asarray(pair["pearson"].max("unit_b") if "pearson" in pair else pair["pearson_ab"].isel(neighbour=0))
 
-    def _layers(self, model: str) -> list[str]:
-        return [layer.name for layer in self.run.stores[model].units.layers]
-
-    def _require_other(self, model: str) -> None:
+    def _others(self, model: str | None) -> list[str]:
+        """All models but the anchor, or the one that is named, which must be one of them."""
+        anchor, *others = self.run.models
+        if model is None:
+            return others
         self.run.require_model(model)
-        if model == self.run.anchor:
-            others = ", ".join(name for name in self.run.models if name != model)
-            raise UserError(f"{model} is the anchor, with which the others are compared; name one of {others}")
+        if model == anchor:
+            raise UserError(
+                f"{model} is the anchor, with which the others are compared; name one of {', '.join(others)}"
+            )
+        return [model]
 
     def _sheet(self, sheet: Sheet, ax: Axes | None) -> Axes:
         rows, columns = sheet.tiles.shape[:2]

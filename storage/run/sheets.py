@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +9,9 @@ import numpy.typing as npt
 from rosetta.errors import UserError
 from rosetta.view.numbers import correlation, counted
 from rosetta.view.pictures.sheet import Heading, Sheet, tile_pixels
-from storage.run.notebook import bare, place, tiles
-
-if TYPE_CHECKING:
-    from storage.run.concept import Concept
-    from storage.run.run import Run
+from storage.run.data import RunData
+from storage.run.members import Concept, RunMembers
+from storage.run.notebook import bare, tiles
 
 
 @dataclass(frozen=True)
@@ -28,26 +25,25 @@ class Captioned:
     image_name: str = ""
 
 
-def concept_sheet(concept: "Concept", images: int) -> Captioned:
+def concept_sheet(concept: Concept, images: int) -> Captioned:
     """Images × models of one concept: rows are the images where the anchor's unit peaks highest."""
     run = concept.run
     if images < 1:
-        raise UserError(f"{images} images are none to show; ask for at least 1")
+        raise UserError(f"cannot show {images} images; ask for at least 1")
     shown, units = concept.top(images), [concept.unit(model) for model in concept.models]
     size = tile_pixels(len(units) + 1)
     columns = [bare(run, shown, size), *(tiles(unit, shown, size) for unit in units)]
-    headings, told = [Heading("image")], []
+    headings, neuron = [Heading("image")], []
     for unit in units:
-        if unit.model == run.anchor:
-            headings.append(Heading(unit.model, (unit.layer, f"ch {unit.channel}", "anchor")))
-            told.append(f"{unit.model} {place(unit)}")
-        else:
-            agreement = f"r {correlation(concept.pearson(unit.model))}"
-            headings.append(Heading(unit.model, (unit.layer, f"ch {unit.channel}", agreement)))
-            told.append(f"{unit.model} {place(unit)} ({agreement})")
+        name, role = f"{unit.model} {unit.label}", "anchor"
+        if unit.model != run.anchor:
+            role = f"r {correlation(concept.pearson(unit.model))}"
+            name += f" ({role})"
+        headings.append(Heading(unit.model, (unit.layer, f"ch {unit.channel}", role)))
+        neuron.append(name)
     caption = (
         f"Concept {concept.cluster} of {run.name}: {counted(concept.size, 'Rosetta neuron', 'Rosetta neurons')}, mean "
-        f"correlation {correlation(concept.mean_pearson)}. Shown is the strongest, {', '.join(told)}, where r is the "
+        f"correlation {correlation(concept.mean_pearson)}. Shown is the strongest, {', '.join(neuron)}, where r is the "
         f"Pearson correlation with the unit of {run.anchor} over all {run.pictures.count:,} images and positions. "
         f"Rows: the {counted(len(shown), 'image', 'images')} where that unit peaks highest."
     )
@@ -55,7 +51,7 @@ def concept_sheet(concept: "Concept", images: int) -> Captioned:
     return Captioned(sheet, caption)
 
 
-def dictionary_sheet(run: "Run", image: int, concepts: Sequence[int] | None, count: int) -> Captioned:
+def dictionary_sheet(run: RunMembers, image: int, concepts: Sequence[int] | None, count: int) -> Captioned:
     """Concepts × models over one image, as the talk shows its dictionary.
 
     Parameters
@@ -72,7 +68,7 @@ def dictionary_sheet(run: "Run", image: int, concepts: Sequence[int] | None, cou
     if not len(run.clusters):
         raise UserError(f"the dictionary of {run.root.shown} is empty, so there is no concept to show")
     if concepts is None and count < 1:
-        raise UserError(f"{count} concepts are none to show; ask for at least 1")
+        raise UserError(f"cannot show {count} concepts; ask for at least 1")
     chosen = [run.concept(cluster) for cluster in (strongest_on(run, image)[:count] if concepts is None else concepts)]
     if not chosen:
         raise UserError("no concept is named; give --concepts 1,5,9 or --count 8")
@@ -92,7 +88,7 @@ def dictionary_sheet(run: "Run", image: int, concepts: Sequence[int] | None, cou
     return Captioned(Sheet(np.stack(rows), named, headings, "concept"), caption, whole, f"image {image}")
 
 
-def strongest_on(run: "Run", image: int) -> list[int]:
+def strongest_on(run: RunData, image: int) -> list[int]:
     """Concepts by how strong they are on an image, and how alike the models see them, strongest first.
 
     That is the anchor unit's peak there, 0 at its mean and 1 at its maximum, times its neuron's mean correlation.

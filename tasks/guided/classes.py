@@ -11,7 +11,7 @@ Classes = npt.NDArray[np.int64]
 """(image,)"""
 
 
-def told(classes: Classes | None) -> torch.Tensor | None:
+def class_tensor(classes: Classes | None) -> torch.Tensor | None:
     """(image,) classes as a generator takes them."""
     return None if classes is None else torch.from_numpy(classes)
 

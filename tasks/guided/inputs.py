@@ -12,11 +12,9 @@ import torch
 from rosetta.errors import UserError
 from rosetta.zoo.image_arrays import to_pixels
 from rosetta.zoo.model import Model
-from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.images import ImageStore
-from storage.artifacts.layout import open_complete
-from storage.filesystem.root import Root
-from tasks.guided.classes import Classes, class_of, told
+from storage.run.data import RunData
+from tasks.guided.classes import Classes, class_of, class_tensor
 from tasks.source.files import find_images
 from tasks.source.pixels import content_of, square
 
@@ -31,7 +29,7 @@ _NEW = re.compile(r"new:(\d+)")
 
 
 @dataclass(frozen=True)
-class Subjects:
+class Inputs:
     """Images, each with a name; those of the generator with their latents."""
 
     sources: tuple[str, ...]
@@ -57,13 +55,11 @@ class Subjects:
         return hashlib.sha256(self.pixels.tobytes() + classes).hexdigest()
 
 
-def subjects(root: Root, generator: Model, seed: int, texts: Sequence[str], file_class: int | None = None) -> Subjects:
+def read_inputs(run: RunData, generator: Model, texts: Sequence[str], file_class: int | None = None) -> Inputs:
     """Read all images that some texts name.
 
     Parameters
     ----------
-    seed
-        Of the run's images.
     texts
         An index of the run, `7`; a range, `0:32`; `new:32`; a path or an fsspec glob.
     file_class
@@ -74,24 +70,24 @@ def subjects(root: Root, generator: Model, seed: int, texts: Sequence[str], file
     UserError
         An index beyond the run, a file that is missing or no image, or one whose class is not known.
     """
-    found = [_subjects(root, generator, seed, text, file_class) for text in texts]
-    classes = [part.classes for part in found if part.classes is not None]
-    return Subjects(
-        tuple(name for part in found for name in part.sources),
-        np.concatenate([part.pixels for part in found]),
-        np.concatenate([part.latents for part in found]),
+    parts = [_read(run, generator, text, file_class) for text in texts]
+    classes = [part.classes for part in parts if part.classes is not None]
+    return Inputs(
+        tuple(name for part in parts for name in part.sources),
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.latents for part in parts]),
         np.concatenate(classes) if classes else None,
     )
 
 
-def new_images(generator: Model, count: int, seed: int) -> Subjects:
+def new_images(generator: Model, count: int, seed: int) -> Inputs:
     """Images of a generator from latents of their own, of the classes that a run with that seed would have."""
     latents, classes = generator.draw_latents(count, seed), generator.draw_classes(count, seed)
-    images, _ = generator.generate(torch.from_numpy(latents), told(classes))
-    return Subjects(tuple(f"new {number}" for number in range(count)), to_pixels(images), latents, classes)
+    images, _ = generator.generate(torch.from_numpy(latents), class_tensor(classes))
+    return Inputs(tuple(f"new {number}" for number in range(count)), to_pixels(images), latents, classes)
 
 
-def require_files(images: Sequence[Subjects], given: int | None) -> None:
+def require_files(images: Sequence[Inputs], given: int | None) -> None:
     """
     Raises
     ------
@@ -102,28 +98,27 @@ def require_files(images: Sequence[Subjects], given: int | None) -> None:
         raise UserError(f"--class {given} is for files, and no file is named; leave it out")
 
 
-def _subjects(root: Root, generator: Model, seed: int, text: str, file_class: int | None) -> Subjects:
+def _read(run: RunData, generator: Model, text: str, file_class: int | None) -> Inputs:
     if match := _NEW.fullmatch(text):
         if not 0 < int(match[1]) <= 100_000:
             raise UserError(f"images {text!r}: give how many new images to make, from 1 to 100000, like new:32")
-        return new_images(generator, int(match[1]), seed + NEW)
+        return new_images(generator, int(match[1]), run.recipe.images.seed + NEW)
     if match := _RANGE.fullmatch(text):
-        return _of_run(root, range(int(match[1]), int(match[2])), text)
+        return _of_run(run.pictures, range(int(match[1]), int(match[2])), text)
     if _INDEX.fullmatch(text):
-        return _of_run(root, range(int(text), int(text) + 1), text)
+        return _of_run(run.pictures, range(int(text), int(text) + 1), text)
     return _from_files(generator, text, file_class)
 
 
-def _of_run(root: Root, indices: range, text: str) -> Subjects:
-    store = ImageStore(open_complete(root, IMAGES.path()))
+def _of_run(store: ImageStore, indices: range, text: str) -> Inputs:
     if not indices or indices.stop > store.count:
         raise UserError(f"image {text!r} is not in the run, whose images are 0 to {store.count - 1}; give one of them")
     span = slice(indices.start, indices.stop)
     names = tuple(f"image {index}" for index in indices)
-    return Subjects(names, store.pixels(span), store.latents(span), store.classes(span))
+    return Inputs(names, store.pixels(span), store.latents(span), store.classes(span))
 
 
-def _from_files(generator: Model, text: str, file_class: int | None) -> Subjects:
+def _from_files(generator: Model, text: str, file_class: int | None) -> Inputs:
     files = find_images(text, "image", "an index of the run, new:N, a path or a glob").files
     index = class_of(generator, f"image {text!r}", file_class)
     assert generator.image_size is not None
@@ -132,4 +127,4 @@ def _from_files(generator: Model, text: str, file_class: int | None) -> Subjects
     pixels = np.stack([square(file, content_of(file), side) for file in files])
     names = tuple(file.source for file in files)
     classes = None if index is None else np.full(len(files), index, np.int64)
-    return Subjects(names, pixels, np.full((len(files), generator.latent), np.nan, np.float32), classes)
+    return Inputs(names, pixels, np.full((len(files), generator.latent), np.nan, np.float32), classes)

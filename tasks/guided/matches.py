@@ -1,128 +1,97 @@
-"""What mining left for steering the generator: loaded models, matches, statistics; read, never mined again."""
+"""A finished run whose generator is guided by its matches: loaded models, matches, statistics; nothing is mined."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import pandas as pd
 
 from rosetta.errors import UserError
 from rosetta.guidance.matches import Index, Matches, Statistics
-from rosetta.recipe import ModelSpec, Recipe
-from rosetta.zoo import is_generator, load
+from rosetta.recipe import ModelSpec
+from rosetta.zoo import load
+from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
-from storage.artifacts import tables
-from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import BUDDIES, ROSETTA
-from storage.artifacts.provenance import stored_recipe
+from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA
 from storage.filesystem.root import Root
-from storage.upkeep.status import require_run
+from storage.run.data import RunData
 
 
-@dataclass(frozen=True)
-class Steering:
-    """A finished run, as far as its generator can be steered by it."""
+@dataclass(frozen=True, eq=False)
+class GuidedRun:
+    """A finished run, as far as its generator can be guided by it."""
 
-    root: Root
-    recipe: Recipe
-    generator: ModelSpec
+    data: RunData
     matches: Matches
     """All best buddies of the generator with the models that are no controls."""
-    rosetta: pd.DataFrame
-    """The table of Rosetta neurons."""
+    device: str
+    """Where its models are loaded."""
+
+    @classmethod
+    def open(cls, root: Root) -> "GuidedRun":
+        """A run by its root.
+
+        Raises
+        ------
+        UserError
+            There is no run, it has no generator, or it is not finished.
+        """
+        data = RunData.open(root.url, needs=(BUDDIES, ROSETTA, CLUSTERS))
+        if data.generator is None:
+            raise UserError(
+                f"run {root.shown} has no generator, so there are no latents to search; mine a recipe that has one"
+            )
+        rows = data.with_anchor(data.buddies, data.anchor)
+        own = data.rosetta[data.rosetta["model"] == data.anchor]
+        matches = Matches(
+            _statistics(data, data.anchor),
+            {model: _statistics(data, model) for model in data.targets},
+            rows["unit_a"].to_numpy(np.intp),
+            rows["model_b"].to_numpy(object),
+            rows["unit_b"].to_numpy(np.intp),
+            rows["pearson"].to_numpy(np.float64),
+            {int(key): group["unit"].to_numpy(np.intp) for key, group in own.groupby("cluster")},
+        )
+        return cls(data, matches, resolve_device(data.recipe.compute.device))
 
     @property
-    def models(self) -> tuple[str, ...]:
-        """The discriminative models that the dictionary asks, in the order of the recipe."""
-        return tuple(spec.name for spec in self.recipe.models if spec.name in self.matches.others)
+    def generator(self) -> Model:
+        """The generator, loaded."""
+        return self.model(self.data.anchor)
 
-    def spec(self, name: str) -> ModelSpec:
-        """What the recipe says of a model."""
-        return next(spec for spec in self.recipe.models if spec.name == name)
+    def model(self, name: str) -> Model:
+        """A model of the run, loaded."""
+        return _loaded(self.data.spec(name), self.device)
+
+    def statistics(self, name: str) -> Statistics:
+        """The units of the generator or of a target, with their statistics over the run."""
+        return self.matches.generator if name == self.data.anchor else self.matches.others[name]
 
     def strongest(self, name: str) -> dict[int, Index]:
-        """By cluster: the strongest buddies of its Rosetta neurons in a model, or the generator's own units."""
-        rows = self.rosetta[self.rosetta["model"] == name]
+        """By concept: the strongest buddies of its Rosetta neurons in a model, or the generator's own units."""
+        rows = self.data.rosetta[self.data.rosetta["model"] == name]
         return {int(key): np.unique(group["unit"].to_numpy(np.intp)) for key, group in rows.groupby("cluster")}
 
-
-def read_steering(root: Root) -> Steering:
-    """What a run knows about its generator's matches.
-
-    Raises
-    ------
-    UserError
-        There is no run, it has no generator, or it is not finished.
-    """
-    require_run(root)
-    recipe = stored_recipe(root)
-    assert recipe is not None
-    generators = [spec for spec in recipe.models if is_generator(spec)]
-    if not generators:
-        raise UserError(
-            f"run {root.shown} has no generator, so there are no latents to search; mine a recipe that has one"
-        )
-    name = generators[0].name
-    try:
-        buddies, rosetta = tables.read(root, BUDDIES.path()), tables.read(root, ROSETTA.path())
-        others = [spec.name for spec in recipe.models if spec.name != name and not spec.control]
-        statistics = {model: _statistics(root, model) for model in (name, *others)}
-    except FileNotFoundError:
-        raise UserError(f"run {root.shown} is not finished; end it with rosetta mine first") from None
-    rows = buddies[(buddies["model_a"] == name) & buddies["model_b"].isin(others)]
-    own = rosetta[rosetta["model"] == name]
-    matches = Matches(
-        statistics.pop(name),
-        statistics,
-        rows["unit_a"].to_numpy(np.intp),
-        rows["model_b"].to_numpy(object),
-        rows["unit_b"].to_numpy(np.intp),
-        rows["pearson"].to_numpy(np.float64),
-        {int(key): group["unit"].to_numpy(np.intp) for key, group in own.groupby("cluster")},
-    )
-    return Steering(root, recipe, generators[0], matches, rosetta)
-
-
-def require_clusters(steering: Steering, clusters: "tuple[int, ...]") -> None:
-    """
-    Raises
-    ------
-    UserError
-        One of them is not in the dictionary.
-    """
-    known = steering.matches.clusters
-    for cluster in clusters:
-        if cluster not in known:
-            concepts = f"its concepts are 0 to {max(known)}" if known else "it has no concepts"
-            raise UserError(f"concept {cluster} is not in the dictionary of {steering.root.shown}; {concepts}")
-
-
-def require_models(steering: Steering, names: "tuple[str, ...]") -> None:
-    """
-    Raises
-    ------
-    UserError
-        One of them has no matches in the run.
-    """
-    for name in names:
-        if name not in steering.models:
-            raise UserError(f"model {name!r} has no matches in {steering.root.shown}; there are "
-                            f"{', '.join(steering.models)}")  # fmt: skip
+    def require_targets(self, names: tuple[str, ...]) -> None:
+        """
+        Raises
+        ------
+        UserError
+            One of them has no matches in the run.
+        """
+        for name in names:
+            if name not in self.data.targets:
+                raise UserError(
+                    f"model {name!r} has no matches in {self.data.root.shown}; there are {', '.join(self.data.targets)}"
+                )
 
 
 @lru_cache(maxsize=16)
-def loaded(spec: ModelSpec, device: str) -> Model:
+def _loaded(spec: ModelSpec, device: str) -> Model:
     """A model that is loaded once a process, however many batches look through it."""
     return load(spec, device)
 
 
-def loaded_all(steering: Steering, names: "tuple[str, ...]", device: str) -> Mapping[str, Model]:
-    """Some models by name."""
-    return {name: loaded(steering.spec(name), device) for name in names}
-
-
-def _statistics(root: Root, model: str) -> Statistics:
-    store = ActivationStore.read(root, model)
-    peaks = [store.peaks(layer.name).mean(axis=0, dtype=np.float64) for layer in store.units.layers]
+def _statistics(data: RunData, model: str) -> Statistics:
+    store = data.stores[model]
+    peaks = [store.peaks(layer).mean(axis=0, dtype=np.float64) for layer in data.layers(model)]
     return Statistics(store.units, store.mean(), store.std(), np.concatenate(peaks))

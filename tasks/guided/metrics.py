@@ -9,6 +9,11 @@ from scipy.stats import wilcoxon
 
 from rosetta.view.guided.contents import Summary
 
+_QUALITY = {"psnr": (" dB", 2), "ssim": ("", 3), "lpips": ("", 3)}
+"""Measure of an inversion → its unit, and how many decimals are shown."""
+_JUDGED = ("asked_before", "asked_after", "level_before", "level_after", "outside", "unrelated")
+"""What models see of an edit, in the order of the table."""
+
 
 def summarised(metrics: pd.DataFrame) -> list[dict[str, Any]]:
     """Metrics in few numbers.
@@ -25,7 +30,7 @@ def _inversion_rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
     entries = []
     for name, rows in groups.items():
         entry: dict[str, Any] = {"guidance": name, "images": len(rows)}
-        for column in ("psnr", "ssim", "lpips", "act"):
+        for column in (*_QUALITY, "act"):
             values = rows[column].to_numpy(np.float64)
             if np.isfinite(values).any():
                 entry[column], entry[f"{column}_std"] = float(np.nanmean(values)), float(np.nanstd(values))
@@ -41,13 +46,10 @@ def _inversion_rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _edit_rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
-    columns = ("asked_before", "asked_after", "level_before", "level_after", "outside", "unrelated")
     entries = []
     for name, rows in metrics.groupby("model", sort=False):
         entry: dict[str, Any] = {"model": str(name), "images": len(rows), "worked": float(rows["worked"].mean())}
-        for column in columns:
-            if np.isfinite(rows[column]).any():
-                entry[column] = float(rows[column].mean())
+        entry |= {column: float(rows[column].mean()) for column in _JUDGED if np.isfinite(rows[column]).any()}
         if "outside" in entry:
             entry["outside_above_unrelated"] = float((rows["outside"] > rows["unrelated"]).mean())
         entries.append(entry)
@@ -56,47 +58,43 @@ def _edit_rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
 
 def summary_table(metrics: pd.DataFrame, kind: str, images: int, shown: int) -> Summary:
     """The numbers of a search as a table for people."""
-    entries = summarised(metrics)
     note = f"{shown} of {images} images are shown; the store holds all. " if shown < images else ""
-    if kind == "edit":
-        columns = ("judged by", "worked on", "asked: before", "after", "level: before", "after", "outside", "unrelated")
-        keys = ("asked_before", "asked_after", "level_before", "level_after", "outside", "unrelated")
-        rows = tuple(
-            (
-                "all models" if entry["model"] == "all" else entry["model"],
-                f"{entry['worked']:.0%} of {entry['images']}",
-                *(_number(entry.get(key)) for key in keys),
-            )
-            for entry in entries
-        )
-        note += (
-            "Judged from outside: correlation of each model’s own maps with the maps that are asked for; level of "
-            "added or removed concepts in their boxes, in standard deviations (removed ones negative); correlation of "
-            "the maps before and after where no edit touches them, and the same with an unrelated image."
-        )
-        return Summary(columns, rows, note)
-    if not any("psnr" in entry for entry in entries):
-        return Summary(("guidance", "L_act"), tuple((e["guidance"], _number(e.get("act"))) for e in entries), note)
-    columns = ("guidance", "PSNR, dB", "gain", "SSIM", "gain", "LPIPS", "gain", "L_act")
+    return (_edit_table if kind == "edit" else _inversion_table)(summarised(metrics), note)
+
+
+def _edit_table(entries: list[dict[str, Any]], note: str) -> Summary:
+    columns = ("judged by", "worked on", "asked: before", "after", "level: before", "after", "outside", "unrelated")
     rows = tuple(
         (
-            entry["guidance"],
-            _spread(entry, "psnr", 2),
-            _gain(entry, "psnr", 2),
-            _spread(entry, "ssim", 3),
-            _gain(entry, "ssim", 3),
-            _spread(entry, "lpips", 3),
-            _gain(entry, "lpips", 3),
-            _number(entry.get("act")),
+            "all models" if entry["model"] == "all" else entry["model"],
+            f"{entry['worked']:.0%} of {entry['images']}",
+            *(_number(entry.get(column)) for column in _JUDGED),
         )
         for entry in entries
     )
     note += (
+        "Judged from outside: correlation of each model’s own maps with the maps that are asked for; level of added or "
+        "removed concepts in their boxes, in standard deviations (removed ones negative); correlation of the maps "
+        "before and after where no edit touches them, and the same with an unrelated image."
+    )
+    return Summary(columns, rows, note)
+
+
+def _inversion_table(entries: list[dict[str, Any]], note: str) -> Summary:
+    agreement = {entry["guidance"]: _number(entry.get("act")) for entry in entries}
+    if not any("psnr" in entry for entry in entries):
+        return Summary(("guidance", "L_act"), tuple(agreement.items()), note)
+    columns = ("guidance", "PSNR, dB", "gain", "SSIM", "gain", "LPIPS", "gain", "L_act")
+    rows = []
+    for entry in entries:
+        cells = [text(entry, name, digits) for name, (_, digits) in _QUALITY.items() for text in (_spread, _gain)]
+        rows.append((entry["guidance"], *cells, agreement[entry["guidance"]]))
+    note += (
         "Mean ± standard deviation over the images; gains are paired with the row without guidance, ± standard error."
     )
     if not any("lpips" in entry for entry in entries):
-        note += " LPIPS is empty: the weights of its backbone are not at hand; give --lpips alex:FILE."
-    return Summary(columns, rows, note)
+        note += " LPIPS is empty: the weights of its backbone are missing; give --lpips alex:FILE."
+    return Summary(columns, tuple(rows), note)
 
 
 def _spread(entry: Mapping[str, Any], key: str, digits: int) -> str:
@@ -130,7 +128,7 @@ def numbers_of(metrics: pd.DataFrame, kind: str, guidance: str, image: int) -> t
 
 def lines(summary: list[dict[str, Any]]) -> list[str]:
     """A summary for a terminal, a line an entry."""
-    found = []
+    texts = []
     for entry in summary:
         if "model" in entry:
             line = f"{entry['model']:12} worked on {entry['worked']:.0%} of {entry['images']}"
@@ -139,12 +137,12 @@ def lines(summary: list[dict[str, Any]]) -> list[str]:
                 line += f"  level {_number(entry['level_before'])} → {_number(entry['level_after'])}"
         else:
             line = f"{entry['guidance']:12}"
-            for key, unit, digits in (("psnr", " dB", 2), ("ssim", "", 3), ("lpips", "", 3)):
+            for key, (unit, digits) in _QUALITY.items():
                 if key in entry:
                     line += f"  {key.upper()} {_spread(entry, key, digits)}{unit}"
                 if f"{key}_gain_error" in entry:
                     line += f" (gain {_gain(entry, key, digits)})"
             if "act" in entry:
                 line += f"  L_act {_number(entry['act'])}"
-        found.append(line)
-    return found
+        texts.append(line)
+    return texts

@@ -1,7 +1,7 @@
 """Stage `page`: an inversion or an edit as a page beside the dictionary."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 
 from rosetta.guidance.activation import Maps
+from rosetta.guidance.edited_maps import EditedMaps
 from rosetta.guidance.latent import SpaceName, space_of
-from rosetta.guidance.matches import Statistics
+from rosetta.guidance.settings import Editing
 from rosetta.view.guided.contents import Film, GuidedImage, GuidedPage, MapSheet, Panel
 from rosetta.view.guided.loss_plot import loss_traces
 from rosetta.view.guided.page import render_guided
@@ -21,10 +22,10 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import GuidedStore, read_table
 from storage.artifacts.seals import break_seal
 from storage.filesystem.root import Root
-from tasks.guided.classes import told
-from tasks.guided.edit import Wish, asked_of_generator
-from tasks.guided.inputs import Subjects
-from tasks.guided.matches import Steering, loaded, read_steering
+from tasks.guided.classes import class_tensor
+from tasks.guided.edit import edited_maps_of_generator
+from tasks.guided.inputs import Inputs
+from tasks.guided.matches import GuidedRun
 from tasks.guided.metrics import numbers_of, summary_table
 from tasks.stage.progress import track
 from tasks.stage.stage import Outcome, stage
@@ -39,37 +40,45 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Story:
-    """What a page says of a search in words."""
+    """What a page says of a search, beside its images."""
 
-    kind: Literal["inversion", "edit"]
-    run: str
     lede: str
-    settings: tuple[tuple[str, str], ...]
+    settings: Sequence[tuple[str, str]]
+    models: Sequence[str]
+    """Discriminative models whose maps are shown."""
+    clusters: Sequence[int] | None = None
+    """Concepts whose maps are shown; the strongest where none are named."""
 
 
 @stage("page {where}")
 def write_page(
     root: Root,
-    wanted: Fingerprint,
+    fingerprint: Fingerprint,
     where: str,
     story: Story,
-    models: Sequence[str],
-    clusters: Sequence[int] | None,
-    wish: Wish | None,
-    others: Mapping[str, Subjects],
-    device: str,
+    editing: Editing | None = None,
+    others: Mapping[str, Inputs] | None = None,
 ) -> Outcome:
-    """`index.html` and its pictures; the page last, so that it never shows what is not there."""
+    """`index.html` and its pictures; the page last, so that it never shows what is not there.
+
+    Parameters
+    ----------
+    editing
+        The settings of an edit; None for an inversion.
+    others
+        The other images that edits take from.
+    """
     page = f"{where}/index.html"
-    if root.exists(page) and wanted.digest.encode() in root.read_bytes(page):
+    if root.exists(page) and fingerprint.digest.encode() in root.read_bytes(page):
         return "skipped"
     break_seal(root, where)
     store = GuidedStore.read(root, where)
-    metrics = read_table(root, where, "metrics", wanted)
+    metrics = read_table(root, where, "metrics", fingerprint)
     assert metrics is not None
-    steering = read_steering(root)
+    run = GuidedRun.open(root)
+    kind: Literal["inversion", "edit"] = "inversion" if editing is None else "edit"
     count = min(len(store.sources), SHOWN)
-    sheets = _sheets(steering, store, models, clusters, wish, others, device, count)
+    sheets = _sheets(run, store, story, editing, others or {}, count)
     seen = slice(count)
     frames, targets, losses = store.found("frames", seen), store.targets(seen), store.found("loss", seen)
     titles, classes = store.sources[:count], store.classes(seen)
@@ -78,52 +87,68 @@ def write_page(
     images = []
     with track(f"page {where}", count) as advance:
         for image in range(count):
-            name = f"{image:03d}"
-            panels: list[tuple[str, Pixels, tuple[str, ...]]] = []
+            prefix = f"pictures/{image:03d}"
             films = []
-            if targets is not None and story.kind == "inversion":
-                panels.append(("target", targets[image], ()))
-            elif targets is not None and (targets[image] != frames[0, image, 0]).any():
-                panels.append(("given", targets[image], ()))
-            panels.append(("before" if story.kind == "edit" else "start", frames[0, image, 0], ()))
-            for kind, guidance in enumerate(store.guidance):
-                caption = "after" if story.kind == "edit" else f"result, {guidance}"
-                panels.append((caption, frames[kind, image, -1], numbers_of(metrics, story.kind, guidance, image)))
-                strip = f"pictures/{name}-way-{kind}.webp"
-                root.write_bytes(f"{where}/{strip}", webp(_tiles(frames[kind, image])[None]))
-                films.append(Film(caption, strip, frames.shape[2], tuple(store.frame_steps)))
-            shown = []
-            for place, (caption, pixels, numbers) in enumerate(panels):
-                file = f"pictures/{name}-{place}.webp"
+            for number, guidance in enumerate(store.guidance):
+                strip = f"{prefix}-way-{number}.webp"
+                root.write_bytes(f"{where}/{strip}", webp(_tiles(frames[number, image])[None]))
+                films.append(Film(_caption(kind, guidance), strip, frames.shape[2], tuple(store.frame_steps)))
+            target = None if targets is None else targets[image]
+            panels = []
+            for number, (caption, pixels, result_of) in enumerate(_panels(kind, store, target, frames[:, image])):
+                file = f"{prefix}-{number}.webp"
                 root.write_bytes(f"{where}/{file}", webp(pixels[None, None], quality=95))
-                shown.append(Panel(caption, file, numbers))
+                numbers = () if result_of is None else numbers_of(metrics, kind, result_of, image)
+                panels.append(Panel(caption, file, numbers))
             sheet = None
             if sheets is not None:
-                file = f"pictures/{name}-maps.webp"
-                root.write_bytes(f"{where}/{file}", webp(sheets.tiles[image]))
-                sheet = MapSheet(sheets.columns, sheets.rows, file)
+                sheet = replace(sheets[0], picture=f"{prefix}-maps.webp")
+                root.write_bytes(f"{where}/{sheet.picture}", webp(sheets[1][image]))
             trace = loss_traces(
                 {
-                    term: {label: losses[kind, image, :, place] for kind, label in enumerate(store.guidance)}
-                    for place, term in enumerate(store.terms)
+                    term: {guidance: losses[row, image, :, column] for row, guidance in enumerate(store.guidance)}
+                    for column, term in enumerate(store.terms)
                 }
             )
-            images.append(GuidedImage(titles[image], tuple(shown), tuple(films), sheet, trace))
+            images.append(GuidedImage(titles[image], tuple(panels), tuple(films), sheet, trace))
             advance(1)
     content = GuidedPage(
-        kind=story.kind,
+        kind=kind,
         name=where.rpartition("/")[2],
-        run=story.run,
+        run=run.data.name,
         lede=story.lede,
-        summary=summary_table(metrics, story.kind, len(store.sources), count),
+        summary=summary_table(metrics, kind, len(store.sources), count),
         images=tuple(images),
-        settings=story.settings,
-        fingerprint=wanted.digest,
-        command=f"rosetta {'edit' if story.kind == 'edit' else 'invert'} {root.shown}",
+        settings=tuple(story.settings),
+        fingerprint=fingerprint.digest,
+        command=f"rosetta {'invert' if editing is None else 'edit'} {root.shown}",
         home="../../report/index.html",
     )
     root.write_bytes(page, render_guided(content).encode())
     return "done"
+
+
+def _caption(kind: str, guidance: str) -> str:
+    return "after" if kind == "edit" else f"result, {guidance}"
+
+
+def _panels(
+    kind: str, store: GuidedStore, target: Pixels | None, frames: Pixels
+) -> Iterator[tuple[str, Pixels, str | None]]:
+    """What was given, where the search began, and each result: caption, picture, and of a result its guidance.
+
+    Parameters
+    ----------
+    frames
+        (guidance, frame, y, x, rgb) of one image.
+    """
+    if target is not None and kind == "inversion":
+        yield "target", target, None
+    elif target is not None and (target != frames[0, 0]).any():
+        yield "given", target, None
+    yield "before" if kind == "edit" else "start", frames[0, 0], None
+    for guidance, way in zip(store.guidance, frames, strict=True):
+        yield _caption(kind, guidance), way[-1], guidance
 
 
 def _tiles(pixels: Pixels) -> Pixels:
@@ -132,99 +157,96 @@ def _tiles(pixels: Pixels) -> Pixels:
 
 
 @dataclass(frozen=True)
-class _Sheets:
-    columns: tuple[str, ...]
-    rows: tuple[str, ...]
-    tiles: list[Pixels]
-    """For each image (row, column, TILE, TILE, rgb)."""
+class _Column:
+    """One model's maps of all images."""
+
+    caption: str
+    model: str
+    maps: Maps
+    pixels: Pixels
+    """(image, y, x, rgb) what the maps are laid over."""
 
 
 def _sheets(
-    steering: Steering,
+    run: GuidedRun,
     store: GuidedStore,
-    models: Sequence[str],
-    clusters: Sequence[int] | None,
-    wish: Wish | None,
-    others: Mapping[str, Subjects],
-    device: str,
+    story: Story,
+    editing: Editing | None,
+    others: Mapping[str, Inputs],
     count: int,
-) -> _Sheets | None:
-    """Maps of some concepts' best neurons before and after: G's own, and those of the models that judge or guide."""
-    generator = steering.generator.name
-    known = sorted(steering.matches.clusters)
-    concepts = list(clusters or known[:CONCEPTS])[:8]
+) -> tuple[MapSheet, list[Pixels]] | None:
+    """Maps of some concepts' best neurons before and after: G's own, and those of the models that judge or guide.
+
+    Returns
+    -------
+    tuple
+        What stands around the maps, and for each image (row, column, TILE, TILE, rgb); None where there is no concept.
+    """
+    concepts = list(story.clusters or sorted(run.matches.clusters)[:CONCEPTS])[:8]
     if not concepts:
         return None
-    best = {
-        cluster: steering.rosetta[steering.rosetta["cluster"] == cluster].sort_values("rosetta", kind="stable")
-        for cluster in concepts
-    }
+    rosetta = run.data.rosetta.sort_values("rosetta", kind="stable")
+    best = [rosetta[rosetta["cluster"] == cluster] for cluster in concepts]
+    columns = _sheet_columns(run, store, story, editing, others, slice(count))
     units = {
-        name: [int(rows[rows["model"] == name]["unit"].iloc[0]) for rows in best.values()]
-        for name in (generator, *models)
+        model: [int(rows.loc[rows["model"] == model, "unit"].iloc[0]) for rows in best]
+        for model in (run.data.anchor, *story.models)
     }
-    classes = store.classes(slice(count))
-    space = space_of(loaded(steering.generator, device), _space(store), told(classes))
-    last = len(store.guidance) - 1
-    start, end = (torch.from_numpy(store.found(name, slice(count))[last]) for name in ("start", "latent"))
-    with torch.no_grad():
-        of_g = [space.render(latents.to(space.model.device)) for latents in (start, end)]
-    frames, targets = store.found("frames", slice(count))[last], store.targets(slice(count))
-    columns: list[tuple[str, str, Maps, Pixels]] = []
-    early = "before" if wish is not None else "start"
-    late = "after" if wish is not None else "result"
-    columns.append((f"{generator} {early}", generator, of_g[0].maps, frames[:, 0]))
-    if wish is not None:
-        asked = asked_of_generator(steering, start, classes, wish.edits, others, wish, device)
-        columns.append((f"{generator} asked", generator, _whole(asked.statistics, asked.layers), frames[:, 0]))
-    columns.append((f"{generator} {late}", generator, of_g[1].maps, frames[:, -1]))
-    for name in models:
-        seen = loaded(steering.spec(name), device)
-        shows = [(early, frames[:, 0]), (late, frames[:, -1])] if wish is not None else []
-        if wish is None:
-            shows = [("target", targets)] if targets is not None else []
-            shows.append((late, frames[:, -1]))
-        for caption, pixels in shows:
-            columns.append((f"{name} {caption}", name, seen.observe(from_pixels(pixels, seen.device)), pixels))
     tiles = [
-        np.stack(
-            [
-                np.stack(
-                    [
-                        _tile(steering, maps, name, units[name][row], image, pixels[image])
-                        for _, name, maps, pixels in columns
-                    ]
-                )
-                for row in range(len(concepts))
-            ]
-        )
+        np.array([[_tile(run, of, units[of.model][row], image) for of in columns] for row in range(len(concepts))])
         for image in range(count)
     ]
-    rows = tuple(
-        f"concept {cluster} · {frame['layer'].iloc[0]}:{frame['channel'].iloc[0]}" for cluster, frame in best.items()
+    titles = tuple(
+        f"concept {cluster} · {rows['layer'].iloc[0]}:{rows['channel'].iloc[0]}"
+        for cluster, rows in zip(concepts, best, strict=True)
     )
-    return _Sheets(tuple(caption for caption, *_ in columns), rows, tiles)
+    return MapSheet(tuple(column.caption for column in columns), titles, ""), tiles
 
 
-def _tile(steering: Steering, maps: Maps, model: str, unit: int, image: int, pixels: Pixels) -> Pixels:
-    statistics = _statistics(steering, model)
-    layer, span = next((held, held_by) for held, held_by in statistics.units.spans() if unit < held_by.stop)
-    values = maps[layer.name][image, unit - span.start].float().cpu().numpy()
+def _sheet_columns(
+    run: GuidedRun, store: GuidedStore, story: Story, editing: Editing | None, others: Mapping[str, Inputs], seen: slice
+) -> list[_Column]:
+    generator, classes, last = run.data.anchor, store.classes(seen), len(store.guidance) - 1
+    space = space_of(run.generator, _space(store), class_tensor(classes))
+    start, end = (torch.from_numpy(store.found(name, seen)[last]) for name in ("start", "latent"))
+    with torch.no_grad():
+        first, final = (space.render(latents.to(space.model.device)).maps for latents in (start, end))
+    frames, targets = store.found("frames", seen)[last], store.targets(seen)
+    before, after = frames[:, 0], frames[:, -1]
+    early, late = ("start", "result") if editing is None else ("before", "after")
+    columns = [_Column(f"{generator} {early}", generator, first, before)]
+    if editing is not None:
+        edited = edited_maps_of_generator(run, start, classes, editing, others)
+        columns.append(_Column(f"{generator} asked", generator, _whole(edited), before))
+    columns.append(_Column(f"{generator} {late}", generator, final, after))
+    shows = [(late, after)]
+    if editing is not None:
+        shows.insert(0, (early, before))
+    elif targets is not None:
+        shows.insert(0, ("target", targets))
+    for name in story.models:
+        model = run.model(name)
+        for caption, pixels in shows:
+            maps = model.observe(from_pixels(pixels, model.device))
+            columns.append(_Column(f"{name} {caption}", name, maps, pixels))
+    return columns
+
+
+def _tile(run: GuidedRun, column: _Column, unit: int, image: int) -> Pixels:
+    statistics = run.statistics(column.model)
+    layer, span = next((layer, span) for layer, span in statistics.units.spans() if unit < span.stop)
+    values = column.maps[layer.name][image, unit - span.start].float().cpu().numpy()
     low = float(statistics.mean[unit])
     # The mean of its peaks rather than the highest value of all: a search seldom reaches the latter.
-    return overlay(pixels, values, low, float(max(statistics.peak[unit], low + 1e-6)), TILE)
+    return overlay(column.pixels[image], values, low, float(max(statistics.peak[unit], low + 1e-6)), TILE)
 
 
-def _statistics(steering: Steering, model: str) -> Statistics:
-    return steering.matches.generator if model == steering.generator.name else steering.matches.others[model]
-
-
-def _whole(statistics: Statistics, layers: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def _whole(edited: EditedMaps) -> dict[str, torch.Tensor]:
     """Edited maps of some units as maps of all channels; others are NaN."""
     whole = {}
-    for layer, span in statistics.units.spans():
-        if layer.name in layers:
-            units, asked = layers[layer.name]
+    for layer, span in edited.statistics.units.spans():
+        if layer.name in edited.layers:
+            units, asked = edited.layers[layer.name]
             maps = torch.full((len(asked.maps), layer.channels, *layer.grid), torch.nan)
             maps[:, torch.from_numpy(units - span.start)] = torch.where(asked.known > 0.5, asked.maps, torch.nan)
             whole[layer.name] = maps

@@ -7,12 +7,12 @@ from rosetta.errors import UserError
 from rosetta.view.pictures.sheet import FORMATS, encode, print_sheet
 from storage.artifacts.seals import break_seal
 from storage.filesystem.root import Root
-from storage.run.run import Run
+from storage.run.members import RunMembers
 from storage.run.sheets import Captioned, concept_sheet, dictionary_sheet
 from storage.upkeep.sealing import FIGURES, seal
 
 
-def write_concept_figure(run: Run, cluster: int, images: int, out: Path | None) -> str:
+def write_concept_figure(run: RunMembers, cluster: int, images: int, out: Path | None) -> str:
     """Images × models of one concept, as PNG or PDF; gives the path.
 
     Parameters
@@ -31,7 +31,9 @@ def write_concept_figure(run: Run, cluster: int, images: int, out: Path | None) 
     return _write(run, concept_sheet(run.concept(cluster), images), f"concept-{cluster}", kind, out)
 
 
-def write_dictionary_figure(run: Run, image: int, concepts: Sequence[int] | None, count: int, out: Path | None) -> str:
+def write_dictionary_figure(
+    run: RunMembers, image: int, concepts: Sequence[int] | None, count: int, out: Path | None
+) -> str:
     """Concepts × models over one image, as PNG or PDF; gives the path.
 
     Parameters
@@ -58,16 +60,16 @@ def _kind(out: Path | None) -> str:
     return kind
 
 
-def _write(run: Run, drawn: Captioned, name: str, kind: str, out: Path | None) -> str:
+def _write(run: RunMembers, drawn: Captioned, name: str, kind: str, out: Path | None) -> str:
     content = encode(print_sheet(drawn.sheet, drawn.caption, drawn.image, drawn.image_name), kind)
-    place, relative = (Root(str(out.parent)), out.name) if out else (run.root, f"{FIGURES}/{name}.{kind}")
+    root, relative = (Root(str(out.parent)), out.name) if out else (run.root, f"{FIGURES}/{name}.{kind}")
     try:
         if not out:
-            break_seal(place, relative)
-        place.write_bytes(relative, content)
+            break_seal(root, relative)
+        root.write_bytes(relative, content)
         if not out:
-            seal(place, relative)
+            seal(root, relative)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UserError(f"{place.shown}/{relative} cannot be written ({reason}); choose another with --out") from None
-    return str(out) if out else f"{run.root.shown}/{relative}"
+        raise UserError(f"{root.shown}/{relative} cannot be written ({reason}); choose another with --out") from None
+    return str(out) if out else f"{root.shown}/{relative}"

@@ -23,13 +23,13 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
     if is_written(root, wanted):
         return "skipped"
     discard(root, REPORT)
-    run = AtlasRun.read(root, recipe, anchor, models)
-    told = write_atlas(run, wanted.digest)
+    run = AtlasRun.of(root, recipe)
+    summary = write_atlas(run, wanted.digest)
     if run.judged:
-        story = trust_story(root, recipe, anchor, run.tables["trust"], run.neurons, told["judgement"], wanted.digest)
+        story = trust_story(run, summary["judgement"], wanted.digest)
         root.write_bytes(f"report/{TRUST_PAGE}", render_trust(story).encode())
-        told["trust_page"] = TRUST_PAGE
-    root.write_bytes(PAGE, render(told).encode())
+        summary["trust_page"] = TRUST_PAGE
+    root.write_bytes(PAGE, render(summary).encode())
     return "done"
 
 

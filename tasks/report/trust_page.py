@@ -7,10 +7,8 @@ import pandas as pd
 
 from rosetta.mining.trust.judge import Panel, chance
 from rosetta.mining.trust.null import standardised_shifts
-from rosetta.recipe import Recipe
 from rosetta.view.trust.contents import NullExample, TrustStory
-from storage.artifacts.profiles import ProfileStore
-from storage.filesystem.root import Root
+from storage.run.data import RunData
 from tasks.trust.pair import null_between, shapes
 from tasks.trust.panel_sides import ModelProfile
 
@@ -18,51 +16,41 @@ TRUST_PAGE = "trust.html"
 """Beside the dictionary's page."""
 
 
-def trust_story(
-    root: Root,
-    recipe: Recipe,
-    anchor: str,
-    trust: pd.DataFrame,
-    neurons: pd.DataFrame,
-    judgement: str,
-    fingerprint: str,
-) -> TrustStory:
+def trust_story(run: RunData, judgement: str, fingerprint: str) -> TrustStory:
     """All that the page shows.
 
     Parameters
     ----------
-    trust
-        `tables/trust.parquet`.
-    neurons
-        One row a Rosetta neuron, see :mod:`storage.artifacts.neurons`.
     judgement
-        What there is to say of how it was judged.
+        What there is to say of how matches were judged.
+    fingerprint
+        Digest of what the page is made from.
     """
-    rows = trust[(trust["model_a"] == anchor) & (trust["model_b"] != anchor)]
-    rows = rows.assign(control=rows["model_b"].isin([spec.name for spec in recipe.models if spec.control]))
-    images = ProfileStore.read(root, anchor).images
+    trust = run.trust
+    rows = trust[(trust["model_a"] == run.anchor) & (trust["model_b"] != run.anchor)]
+    rows = rows.assign(control=rows["model_b"].isin(run.controls))
     return TrustStory(
-        name=recipe.name,
-        anchor=anchor,
-        images=images,
-        settings=recipe.trust,
+        name=run.name,
+        anchor=run.anchor,
+        images=run.pictures.count,
+        settings=run.recipe.trust,
         judgement=judgement,
         matches={str(name): rows[name].to_numpy() for name in rows},
-        neurons=len(neurons),
-        trusted_neurons=int(neurons["trusted"].sum()),
-        null=_example(root, rows[~rows["control"]], images),
+        neurons=len(run.neurons),
+        trusted_neurons=run.trusted,
+        null=_example(run, rows[~rows["control"]]),
         fingerprint=fingerprint,
-        command=f"rosetta trust {root.shown}",
+        command=f"rosetta trust {run.root.shown}",
     )
 
 
-def _example(root: Root, rows: pd.DataFrame, images: int) -> NullExample | None:
+def _example(run: RunData, rows: pd.DataFrame) -> NullExample | None:
     """The null of the match in the middle of all that were judged: neither the best nor the worst."""
     judged = rows[rows["p_value"].notna()].sort_values("pearson", kind="stable")
     if not len(judged):
         return None
     match: Any = judged.iloc[len(judged) // 2]
-    profiles = [ModelProfile(root, match[f"model_{side}"]) for side in "ab"]
+    profiles = [ModelProfile(run.root, match[f"model_{side}"]) for side in "ab"]
     units = [int(match[f"unit_{side}"]) for side in "ab"]
     spans = [slice(unit, unit + 1) for unit in units]
     grids = [profile.store.units.cut(span).grids() for profile, span in zip(profiles, spans, strict=True)]
@@ -71,7 +59,7 @@ def _example(root: Root, rows: pd.DataFrame, images: int) -> NullExample | None:
         for profile, span, others in zip(profiles, spans, reversed(grids), strict=True)
     )
     pearson = np.array([[match["pearson"]]], dtype=np.float32)
-    judgement = chance(pearson, Panel(a, b), images)
+    judgement = chance(pearson, Panel(a, b), run.pictures.count)
     spread, above = float(judgement.null_std[0, 0]), float(judgement.deviation[0, 0])
     mean = float(match["pearson"]) - above * spread
     shifts = standardised_shifts(

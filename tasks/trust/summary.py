@@ -9,11 +9,7 @@ from rich.table import Table
 
 from rosetta.mining.trust.tests import TESTS, passing, unasked
 from rosetta.recipe import Trust
-from storage.artifacts import tables
-from storage.artifacts.catalogue import ROSETTA, TRUST
-from storage.artifacts.neurons import neuron_rows
-from storage.artifacts.provenance import stored_recipe
-from storage.filesystem.root import Root
+from storage.run.data import RunData
 
 Counts = dict[str, int | None]
 """Test → how many pass it, and last `trusted`: how many pass them all; None for a test that none could be put to."""
@@ -76,21 +72,17 @@ def surviving(frame: pd.DataFrame, settings: Trust, groups: "pd.Series[Any]") ->
     return counts.mask(blank.assign(trusted=False))
 
 
-def survivors(root: Root, anchor: str) -> Survivors:
+def survivors(run: RunData) -> Survivors:
     """Count what survives in a judged run."""
-    recipe = stored_recipe(root)
-    assert recipe is not None, "a judged run has a recipe"
-    trust, rosetta = (tables.read(root, artifact.path()) for artifact in (TRUST, ROSETTA))
-    rows = []
-    for spec in recipe.models:
-        if spec.name != anchor:
-            matches = trust[(trust["model_a"] == anchor) & (trust["model_b"] == spec.name)]
-            rows.append(Survival(spec.name, spec.control, len(matches), in_all(matches, recipe.trust)))
-    neurons = neuron_rows(rosetta, anchor)
-    rows.append(Survival("Rosetta neurons", False, len(neurons), in_all(neurons, recipe.trust)))
-    by_concept = surviving(neurons, recipe.trust, neurons["cluster"])
+    rows, settings, neurons = [], run.recipe.trust, run.neurons
+    for spec in run.recipe.models:
+        if spec.name != run.anchor:
+            matches = run.with_anchor(run.trust, spec.name)
+            rows.append(Survival(spec.name, spec.control, len(matches), in_all(matches, settings)))
+    rows.append(Survival("Rosetta neurons", False, len(neurons), in_all(neurons, settings)))
+    by_concept = surviving(neurons, settings, neurons["cluster"])
     rows.append(Survival("concepts", False, len(by_concept), _totals(by_concept > 0)))
-    return Survivors(tuple(rows), tuple(tables.attributes(root, TRUST.path()).get("notes", ())))
+    return Survivors(tuple(rows), run.notes)
 
 
 def in_all(frame: pd.DataFrame, settings: Trust) -> Counts:

@@ -1,5 +1,6 @@
 """Guided inversion: seconds for an image and a step, by itself and in a batch of 16."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from figures import BENCH, clear, figure, in_turn, report, timed
 
 from rosetta.guidance import Descent, Guide, Starts, invert, observed_target, pixel_error, space_of
 from storage.filesystem.root import Root
-from tasks.guided.matches import loaded, loaded_all, read_steering
+from tasks.guided.matches import GuidedRun
 from tasks.stage.memory import keep_freed_memory
 
 STEPS = 40
@@ -18,12 +19,12 @@ REPEATS = 5
 
 def seconds(root: Path, batch: int, guided: bool) -> float:
     """Seconds for an image and a step of a batch, all matches guiding or none."""
-    steering = read_steering(Root(str(root)))
-    generator = loaded(steering.generator, "cpu")
+    run = replace(GuidedRun.open(Root(str(root))), device="cpu")
+    generator = run.generator
     images, _ = generator.generate(torch.from_numpy(generator.draw_latents(batch, 5)))
     act = None
     if guided:
-        act = observed_target(steering.matches, loaded_all(steering, steering.models, "cpu"), images)
+        act = observed_target(run.matches, {name: run.model(name) for name in run.data.targets}, images)
     guide = Guide(pixel_error(images.clone()), act)
     starts = Starts(range(batch))
     space = space_of(generator)

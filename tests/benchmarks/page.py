@@ -36,11 +36,11 @@ SCROLLED = """async () => {
 }"""
 
 
-def write_page(root: Root, anchor: str) -> None:
+def write_page(root: Root) -> None:
     """The atlas and its shell, anew; without the page about trust, which asks for profiles of the units."""
     shutil.rmtree(root.local / "report", ignore_errors=True)
     recipe = stored_recipe(root) or RECIPE
-    told = write_atlas(AtlasRun.read(root, recipe, anchor, recipe.models), "bench")
+    told = write_atlas(AtlasRun.of(root, recipe), "bench")
     root.write_bytes("report/index.html", render(told).encode())
 
 
@@ -87,8 +87,8 @@ def main() -> None:
     clear("page-large")
     faces, large = Root(str(mine("page-faces", 512)[0])), Root(str(BENCH / "page-large"))
     write_run(large)
-    (faces_write,) = in_turn(REPEATS, lambda: timed(lambda: write_page(faces, "dcgan")))
-    (large_write,) = in_turn(1, lambda: timed(lambda: write_page(large, "anchor")))
+    (faces_write,) = in_turn(REPEATS, lambda: timed(lambda: write_page(faces)))
+    (large_write,) = in_turn(1, lambda: timed(lambda: write_page(large)))
     pages = [root.local / "report" / "index.html" for root in (faces, large)]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

@@ -11,7 +11,7 @@ from reader import Reader
 from refusals import refused
 
 from storage import open_run
-from storage.filesystem.root import Root
+from storage.run.data import RunData
 from tasks.trust.summary import survivors
 
 pytestmark = pytest.mark.slow
@@ -112,7 +112,7 @@ def test_tables_command_page_and_notebook_tell_the_same_numbers(run, rosetta):
 def test_survivors_are_counted_the_same(run):
     root, _ = run
     neurons = table(root, "rosetta").query("model == 'dcgan'")
-    rows = {row.of: row for row in survivors(Root(str(root)), "dcgan").rows}
+    rows = {row.of: row for row in survivors(RunData.open(root)).rows}
     assert rows["Rosetta neurons"].passing["trusted"] == neurons["trusted"].sum()
     assert rows["concepts"].passing["trusted"] == neurons.loc[neurons["trusted"], "cluster"].nunique()
     assert rows["untrained"].passing["lift"] is None, "no other control to be measured by: not asked, not 0"

@@ -21,18 +21,18 @@ STRONGEST = 12
 
 def concepts_file(run: AtlasRun, rankings: Rankings) -> tuple[str, bytes]:
     """`data/concepts.js`: what cards, sorting and filters need."""
-    return "data/concepts.js", put("concepts", _columns(run, rankings, run.tables["clusters"]))
+    return "data/concepts.js", put("concepts", _columns(run, rankings, run.clusters))
 
 
 def strongest_concepts(run: AtlasRun, rankings: Rankings) -> dict[str, list[Any]]:
     """The same of those that the overview shows, which need not wait for all: first those with a trusted neuron."""
-    frame = run.tables["clusters"].assign(none=run.trusted == 0)
+    frame = run.clusters.assign(none=run.trusted_by_concept == 0)
     frame = frame.sort_values(["none", "mean_pearson", "cluster"], ascending=[True, False, True])
     return _columns(run, rankings, frame.iloc[:STRONGEST])
 
 
 def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str, list[Any]]:
-    units = run.units[run.anchor]
+    units = run.stores[run.anchor].units
     best = frame["anchor_unit"].to_numpy()
     layer = units.layer_index()[best]
     passing = surviving(run.neurons, run.recipe.trust, run.neurons["cluster"]).loc[frame["cluster"]]
@@ -42,7 +42,7 @@ def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str
         "size": frame["size"].tolist(),
         "mean": numbers(frame["mean_pearson"].to_numpy()),
         "min": numbers(frame["min_pearson"].to_numpy()),
-        "trusted": run.trusted[frame.index].tolist(),
+        "trusted": run.trusted_by_concept[frame.index].tolist(),
         "layer": layer.tolist(),
         "depth": numbers(layer / max(1, len(units.layers) - 1), 3),
         "unit": best.tolist(),
@@ -53,11 +53,12 @@ def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str
 
 def search_file(run: AtlasRun) -> tuple[str, bytes]:
     """`data/search.js`: the units of every concept."""
-    frame = run.rosetta
-    own = frame[~frame["other"]]
+    frame = run.members
+    anchors = frame["model_index"] == 0
+    own = frame[anchors]
     offset = np.concatenate([[0], np.cumsum(np.bincount(own["cluster"], minlength=run.concepts))])
     units = np.full((len(own), len(run.models)), -1, dtype=np.int32)
-    units[(~frame["other"]).cumsum() - 1, frame["place"]] = frame["unit"]
+    units[anchors.cumsum() - 1, frame["model_index"]] = frame["unit"]
     value = {
         "offset": offset.tolist(),
         "rosetta": own["rosetta"].tolist(),
@@ -90,52 +91,51 @@ def concept_files(
 
 def _members(run: AtlasRun) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of all neurons with their ranks, and all further buddies of their anchor units, strongest first."""
-    anchor = run.models[run.anchor].name
-    buddies = run.tables["buddies"]
-    buddies = buddies[buddies["model_a"] == anchor].rename(
+    buddies = run.buddies
+    buddies = buddies[buddies["model_a"] == run.anchor].rename(
         columns={"unit_a": "anchor_unit", "model_b": "model", "unit_b": "unit"}
     )
     key = ["anchor_unit", "model", "unit"]
     # The anchor's own row is no buddy of itself: it finds nothing, and has no ranks.
-    members = run.rosetta.merge(buddies[[*key, "rank_ab", "rank_ba"]], on=key, how="left")
-    own = run.rosetta.loc[~run.rosetta["other"], ["anchor_unit", "cluster"]]
+    members = run.members.merge(buddies[[*key, "rank_ab", "rank_ba"]], on=key, how="left")
+    own = run.neurons[["anchor_unit", "cluster"]]
     others = buddies[[*key, "pearson", "rank_ab", "rank_ba"]].merge(own, on="anchor_unit")
-    others = others.merge(run.rosetta[key], on=key, how="left", indicator=True)
-    others = others[others["_merge"] == "left_only"].assign(place=lambda rows: rows["model"].map(run.places))
-    return members, others.sort_values(["cluster", "place", "pearson"], ascending=[True, True, False], kind="stable")
+    others = others.merge(run.members[key], on=key, how="left", indicator=True)
+    others = others[others["_merge"] == "left_only"]
+    others = others.assign(model_index=others["model"].map(run.index))
+    order = ["cluster", "model_index", "pearson"]
+    return members, others.sort_values(order, ascending=[True, True, False], kind="stable")
 
 
-_MEMBER = {"place": "model", "unit": "unit", "pearson": "pearson", "rank_ab": "rank_ab", "rank_ba": "rank_ba"}
+_MEMBER = {"model_index": "model", "unit": "unit", "pearson": "pearson", "rank_ab": "rank_ab", "rank_ba": "rank_ba"}
 """Columns of a member, and what the atlas calls them."""
 
 
 def _neurons(members: pd.DataFrame, settings: Trust) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Concept by concept its neurons, each with its members and the tests that it fails."""
     columns = (numbers(members[name].to_numpy()) for name in _MEMBER)
-    told = (dict(zip(_MEMBER.values(), row, strict=True)) for row in zip(*columns, strict=True))
-    keys = zip(members["cluster"].tolist(), members["rosetta"].tolist(), strict=True)
+    listed = [dict(zip(_MEMBER.values(), row, strict=True)) for row in zip(*columns, strict=True)]
+    for member in listed:
+        for rank in ("rank_ab", "rank_ba"):
+            # Ranks are whole numbers; a table with gaps has made them floats.
+            member[rank] = None if member[rank] is None else int(member[rank])
+    facts = (members[name] for name in ("cluster", "rosetta", "trusted"))
     means = numbers(members["mean_pearson"].to_numpy())
-    trusted = members["trusted"].tolist()
-    failed = iter(failures(members[~members["other"]], settings))
-    for concept, rows in groupby(zip(keys, means, trusted, told, strict=True), key=lambda row: row[0][0]):
+    failed = iter(failures(members[members["model_index"] == 0], settings))
+    rows = zip(*(column.tolist() for column in facts), means, listed, strict=True)
+    for concept, of_concept in groupby(rows, key=lambda row: row[0]):
         neurons = []
-        for (_, rosetta), held in groupby(rows, key=lambda row: row[0]):
-            listed = list(held)
-            _, mean, verdict, _ = listed[0]  # the anchor's row is about the neuron
-            mine = {"rosetta": rosetta, "mean": mean, "trusted": verdict, "failures": next(failed)}
-            neurons.append({**mine, "members": [{**row[3], **_ranks(row[3])} for row in listed]})
+        for rosetta, of_neuron in groupby(of_concept, key=lambda row: row[1]):
+            first, *others = of_neuron
+            _, _, trusted, mean, member = first  # the anchor's row is about the neuron
+            neuron = {"rosetta": rosetta, "mean": mean, "trusted": trusted, "failures": next(failed)}
+            neurons.append({**neuron, "members": [member, *(row[-1] for row in others)]})
         yield concept, neurons
-
-
-def _ranks(member: dict[str, Any]) -> dict[str, int | None]:
-    """Ranks are whole numbers; a table with gaps has made them floats."""
-    return {name: None if member[name] is None else int(member[name]) for name in ("rank_ab", "rank_ba")}
 
 
 def _buddies(rows: pd.DataFrame) -> Iterator[tuple[int, list[list[Any]]]]:
     """Concept by concept the further buddies."""
-    names = ("place", "unit", "pearson", "rank_ab", "rank_ba", "anchor_unit")
-    listed = zip(*(numbers(rows[name].to_numpy()) for name in names), strict=True)
-    pairs = zip(rows["cluster"].tolist(), listed, strict=True)
-    for concept, held in groupby(pairs, key=lambda pair: pair[0]):
-        yield concept, [list(row) for _, row in held]
+    names = ("model_index", "unit", "pearson", "rank_ab", "rank_ba", "anchor_unit")
+    for concept, of_concept in rows.groupby("cluster"):
+        columns = (numbers(of_concept[name].to_numpy()) for name in names)
+        yield int(concept), [list(row) for row in zip(*columns, strict=True)]

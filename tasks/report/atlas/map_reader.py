@@ -4,9 +4,10 @@ Chunks hold all channels of a block of images. Whoever wants maps says beforehan
 walked through layer by layer and block by block, and each chunk that any look needs is shown to all that need it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,32 +25,28 @@ _PIECE = 16 * 1024 * 1024
 """Bytes of maps, as float32, that are shrunk at once."""
 
 
-class Look(Protocol):
-    """Something that wants to see maps of a model."""
+@dataclass(frozen=True)
+class Look(ABC):
+    """Requests for maps of a model."""
 
-    @property
-    def image(self) -> Index:
-        """(wish,) the image of each map that is wanted."""
-        ...
+    image: Index
+    """(request,) the image of each map."""
+    unit: Index
+    """(request,) its unit."""
 
-    @property
-    def unit(self) -> Index:
-        """(wish,) its unit."""
-        ...
-
+    @abstractmethod
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
         """Take some of the maps.
 
         Parameters
         ----------
         which
-            (seen,) the wishes that this chunk fulfils.
+            (seen,) the requests that this chunk answers.
         chunk
             (image, channel, y, x) as stored.
         image, channel
             (seen,) where they lie in it.
         """
-        ...
 
 
 def show(store: ActivationStore, looks: Sequence[Look]) -> None:
@@ -67,21 +64,19 @@ def show(store: ActivationStore, looks: Sequence[Look]) -> None:
 
 
 @dataclass(frozen=True)
-class Tiles:
+class Tiles(Look):
     """Small maps as bytes on their units' scales."""
 
-    image: Index
-    unit: Index
     low: Float64
-    """(wish,) what becomes 0."""
+    """(request,) what becomes 0."""
     high: Float64
-    """(wish,) what becomes 255."""
+    """(request,) what becomes 255."""
     most: int
     """Positions of a side, at most."""
     grid: Index
-    """(wish, 2) the grid of each small map."""
+    """(request, 2) the grid of each small map."""
     start: npt.NDArray[np.intp]
-    """(wish,) where each lies in `levels`."""
+    """(request,) where each lies in `levels`."""
     levels: npt.NDArray[np.uint8]
     """(byte,) all small maps, one after the other."""
 
@@ -92,9 +87,9 @@ class Tiles:
         Parameters
         ----------
         scale
-            (wish,) what becomes 0, and what becomes 255.
+            (request,) what becomes 0, and what becomes 255.
         native
-            (wish, 2) each unit's own grid.
+            (request, 2) each unit's own grid.
         """
         grid = np.minimum(native, most)
         size = grid.prod(axis=1, dtype=np.intp)
@@ -103,31 +98,29 @@ class Tiles:
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
         """Shrink and keep them, some at a time."""
         for part in pieces(len(which), max(1, _PIECE // (4 * chunk.shape[2] * chunk.shape[3]))):
-            wishes = which[part]
+            requests = which[part]
             maps = shrink(chunk[image[part], channel[part]], self.most)
-            small = quantise(maps, self.low[wishes], self.high[wishes]).reshape(len(wishes), -1)
-            self.levels[self.start[wishes, None] + np.arange(small.shape[1])] = small
+            small = quantise(maps, self.low[requests], self.high[requests]).reshape(len(requests), -1)
+            self.levels[self.start[requests, None] + np.arange(small.shape[1])] = small
 
-    def tile(self, wish: int) -> npt.NDArray[np.uint8]:
+    def tile(self, request: int) -> npt.NDArray[np.uint8]:
         """(y, x) a small map."""
-        height, width = self.grid[wish].tolist()
-        start = self.start[wish]
+        height, width = self.grid[request].tolist()
+        start = self.start[request]
         return self.levels[start : start + height * width].reshape(height, width)
 
 
 @dataclass(frozen=True)
-class Values:
-    """Values at single positions; a wish is a position."""
+class Values(Look):
+    """Values at single positions; a request is a position."""
 
-    image: Index
-    unit: Index
     y: Index
-    """(wish,) row on the grid that the map is brought to."""
+    """(request,) row on the grid that the map is brought to."""
     x: Index
     grid: Index
-    """(wish, 2) that grid."""
-    found: npt.NDArray[np.float32]
-    """(wish,) the values, once they were seen."""
+    """(request, 2) that grid."""
+    values: npt.NDArray[np.float32]
+    """(request,) NaN until they are seen."""
 
     @classmethod
     def of(cls, unit: Index, points: Points) -> "Values":
@@ -139,7 +132,7 @@ class Values:
 
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
         """Interpolate and keep them."""
-        self.found[which] = values_at(chunk, image, channel, self.y[which], self.x[which], self.grid[which])
+        self.values[which] = values_at(chunk, image, channel, self.y[which], self.x[which], self.grid[which])
 
 
 def pieces(count: int, size: int) -> Iterator[slice]:

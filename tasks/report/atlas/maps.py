@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rosetta.view.atlas.maps import encode, side
-from rosetta.view.atlas.scatter import POINTS, Points, draw
+from rosetta.view.atlas.scatter import POINTS, draw
 from rosetta.view.atlas.script import numbers, put
 from rosetta.view.atlas.sheets import THUMB
 from tasks.report.atlas.map_reader import Look, Tiles, Values, show
@@ -27,14 +27,14 @@ class ModelMaps:
     """Maps and values of one model's units in the best neurons."""
 
     tiles: Tiles
-    wish: Index
+    request: Index
     """(concept,) its first map; the others follow by image. −1 where the model has no unit in the neuron."""
     own: Values | None = None
     """Sampled values; None for the anchor."""
     anchor: Values | None = None
     """The anchor's at the same points."""
     pair: Index | None = None
-    """(concept,) its place among the pairs of units that were sampled."""
+    """(concept,) its index among the pairs of units that were sampled."""
 
 
 @dataclass(frozen=True)
@@ -44,43 +44,45 @@ class ConceptMaps:
     run: AtlasRun
     images: tuple[list[int], ...]
     """By concept: the images of its rankings, each once."""
-    models: tuple[ModelMaps, ...]
+    models: dict[str, ModelMaps]
+    """In the order of the run."""
 
     def maps(self, concept: int) -> dict[str, Any]:
         """What a concept's file says under `maps`."""
-        wishes = [int(maps.wish[concept]) for maps in self.models]
-        held = list(zip((maps.tiles for maps in self.models), wishes, strict=True))
+        mapped = [(maps.tiles, int(maps.request[concept])) for maps in self.models.values()]
         rows = {
-            str(image): [encode(tiles.tile(wish + row).tobytes()) if wish >= 0 else None for tiles, wish in held]
+            str(image): [
+                encode(tiles.tile(request + row).tobytes()) if request >= 0 else None for tiles, request in mapped
+            ]
             for row, image in enumerate(self.images[concept])
         }
         return {
-            "grid": [tiles.grid[wish].tolist() if wish >= 0 else None for tiles, wish in held],
-            "low": numbers(np.array([tiles.low[wish] if wish >= 0 else np.nan for tiles, wish in held])),
-            "high": numbers(np.array([tiles.high[wish] if wish >= 0 else np.nan for tiles, wish in held])),
+            "grid": [tiles.grid[request].tolist() if request >= 0 else None for tiles, request in mapped],
+            "low": numbers(np.array([tiles.low[request] if request >= 0 else np.nan for tiles, request in mapped])),
+            "high": numbers(np.array([tiles.high[request] if request >= 0 else np.nan for tiles, request in mapped])),
             **rows,
         }
 
     def scatter(self, concept: int) -> dict[str, Any]:
         """What a concept's file says under `scatter`."""
-        found = {}
-        for model, maps in enumerate(self.models):
-            if maps.wish[concept] >= 0 and maps.own and maps.anchor and maps.pair is not None:
+        points = {}
+        for model, maps in self.models.items():
+            if maps.request[concept] >= 0 and maps.own and maps.anchor and maps.pair is not None:
                 pair = int(maps.pair[concept])
-                both = [values.found[pair * POINTS : (pair + 1) * POINTS] for values in (maps.anchor, maps.own)]
-                found[str(model)] = numbers(np.stack(both, axis=1))
-        return found
+                both = [values.values[pair * POINTS : (pair + 1) * POINTS] for values in (maps.anchor, maps.own)]
+                points[str(self.run.index[model])] = numbers(np.stack(both, axis=1))
+        return points
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """All that activation stores have to tell."""
+    """All that is read from the activation stores."""
 
     concepts: ConceptMaps
     order: Index
     """(shown, concept) concepts by falling strength in each image that is shown."""
     images: Tiles
-    """A map of the concept's best anchor unit for each place of `order`, cut to MAPPED columns and ravelled."""
+    """A map of the concept's best anchor unit for each entry of `order`, cut to MAPPED columns and ravelled."""
     cards: Tiles
     """(concept,) the map on each card."""
 
@@ -95,44 +97,41 @@ def gather(run: AtlasRun, rankings: Rankings) -> Gathered:
         list(dict.fromkeys(both)) for both in np.concatenate([rankings.activation, rankings.agreement], axis=1).tolist()
     )
     order = np.argsort(-rankings.strength, axis=1, kind="stable").astype(np.int32)
-    best, mapped = run.first[:, run.anchor], min(MAPPED, run.concepts)
+    best, mapped = run.first[run.anchor], min(MAPPED, run.concepts)
     of_images = _tiles(run, run.anchor, np.repeat(rankings.shown, mapped), best[order[:, :mapped].ravel()])
     of_cards = _tiles(run, run.anchor, rankings.activation[:, 0], best, THUMB // 2)
-    models = tuple(_wishes(run, model, images) for model in range(len(run.models)))
-    with track("maps", len(run.models)) as advance:
-        for model, (store, maps) in enumerate(zip(run.stores, models, strict=True)):
+    models = {model: _requests(run, model, images) for model in run.models}
+    with track("maps", len(models)) as advance:
+        for model, maps in models.items():
             looks: list[Look] = [maps.tiles]
             if maps.own:
                 looks.append(maps.own)
             if model == run.anchor:
-                looks += [of_images, of_cards, *(other.anchor for other in models if other.anchor)]
-            show(store, looks)
+                looks += [of_images, of_cards, *(other.anchor for other in models.values() if other.anchor)]
+            show(run.stores[model], looks)
             advance(1)
     return Gathered(ConceptMaps(run, images, models), order, of_images, of_cards)
 
 
-def _wishes(run: AtlasRun, model: int, images: tuple[list[int], ...]) -> ModelMaps:
-    """What is wanted of a model for the files of concepts."""
-    units = run.first[:, model]
+def _requests(run: AtlasRun, model: str, images: tuple[list[int], ...]) -> ModelMaps:
+    """What the files of concepts need of a model."""
+    units = run.first[model]
     concepts = np.nonzero(units >= 0)[0]
     counts = np.array([len(images[concept]) for concept in concepts], dtype=np.int32)
-    wanted = np.array([image for concept in concepts for image in images[concept]], dtype=np.int32)
-    tiles = _tiles(run, model, wanted, np.repeat(units[concepts], counts))
-    wish, pair = np.full((2, run.concepts), -1, dtype=np.int32)
-    wish[concepts] = np.cumsum(counts) - counts
+    shown = np.array([image for concept in concepts for image in images[concept]], dtype=np.int32)
+    tiles = _tiles(run, model, shown, np.repeat(units[concepts], counts))
+    request, pair = np.full((2, run.concepts), -1, dtype=np.int32)
+    request[concepts] = np.cumsum(counts) - counts
     if model == run.anchor:
-        return ModelMaps(tiles, wish)
+        return ModelMaps(tiles, request)
     pair[concepts] = np.arange(len(concepts))
-    anchors = run.first[concepts, run.anchor]
-    points = _points(run, model, anchors, units[concepts])
-    return ModelMaps(tiles, wish, Values.of(units[concepts], points), Values.of(anchors, points), pair)
+    anchors = run.first[run.anchor][concepts]
+    grids = run.grid(run.anchor, anchors), run.grid(model, units[concepts])
+    points = draw(run.index[model], run.pictures.count, *grids)
+    return ModelMaps(tiles, request, Values.of(units[concepts], points), Values.of(anchors, points), pair)
 
 
-def _points(run: AtlasRun, model: int, anchors: Index, units: Index) -> Points:
-    return draw(model, run.pictures.count, run.grid(run.anchor, anchors), run.grid(model, units))
-
-
-def _tiles(run: AtlasRun, model: int, image: Index, unit: Index, most: int | None = None) -> Tiles:
+def _tiles(run: AtlasRun, model: str, image: Index, unit: Index, most: int | None = None) -> Tiles:
     """Room for maps of at most so many positions a side; for as many as there is room for, if left out."""
     native = run.grid(model, unit)
     return Tiles.of(image, unit, run.scale(model, unit), native, most or side(native))

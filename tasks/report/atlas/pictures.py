@@ -14,7 +14,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def picture_files(
-    pictures: ImageStore, shown: set[int], wanted: set[int], kept: dict[int, Pixels]
+    pictures: ImageStore, shown: set[int], on_cards: set[int], thumbs: dict[int, Pixels]
 ) -> Iterator[tuple[str, bytes]]:
     """`images/<b>.webp` and `pictures/<i>.webp`, each block of images read once.
 
@@ -22,8 +22,8 @@ def picture_files(
     ----------
     shown
         Images that have a picture of their own.
-    wanted
-        Images whose thumbnails are put into `kept` on the way.
+    on_cards
+        Images whose thumbnails are put into `thumbs` on the way.
     """
     waiting: list[Pixels] = []
     written = 0
@@ -31,8 +31,8 @@ def picture_files(
         span = block_slice(block, pictures.block, pictures.count)
         for image, pixels in enumerate(pictures.pixels(span), start=span.start):
             waiting.append(thumbnail(pixels))
-            if image in wanted:
-                kept[image] = waiting[-1]
+            if image in on_cards:
+                thumbs[image] = waiting[-1]
             if image in shown:
                 yield f"pictures/{image}.webp", picture(pixels)
             if len(waiting) == PER_SHEET or image == pictures.count - 1:

@@ -1,8 +1,6 @@
 """The plots of the atlas's overview, out of tables and nearest neighbours."""
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
 from rosetta.view.atlas.script import put
 from rosetta.view.plots import svg
@@ -14,13 +12,11 @@ from rosetta.view.plots.sizes import draw_sizes
 from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.units import Known
 
-Float32 = npt.NDArray[np.float32]
-
 
 def plots_file(run: AtlasRun, known: Known) -> tuple[str, bytes]:
     """`data/plots.js`."""
-    anchor = run.models[run.anchor].name
-    found = [
+    anchor = run.anchor
+    plots = [
         (
             "How strong the matches are",
             f"For every model: the highest correlation that each unit of {anchor} finds there, and the correlations of "
@@ -46,72 +42,52 @@ def plots_file(run: AtlasRun, known: Known) -> tuple[str, bytes]:
             "activation. Thick: the middle half of the units. Thin: 5th to 95th percentile. The dot: the median.",
             _selectivity(run),
         ),
-        *(
-            (f"Where they lie: {anchor} × {spec.name}", f"{len(pairs):,} buddies, layer by layer.", _layers(run, place))
-            for place, spec in enumerate(run.models)
-            if place != run.anchor
-            for pairs in [run.pairs(run.tables["buddies"], spec.name)]
-        ),
     ]
-    told = [{"title": title, "caption": caption, "svg": drawn} for title, caption, drawn in found if drawn]
-    return "data/plots.js", put("plots", told)
+    for model in run.models[1:]:
+        counts = run.buddies_by_layer(model)
+        drawn = layer_matches(counts.to_numpy(), list(counts.index), list(counts.columns), f"{anchor} × {model}")
+        buddies = len(run.with_anchor(run.buddies, model))
+        plots.append((f"Where they lie: {anchor} × {model}", f"{buddies:,} buddies, layer by layer.", drawn))
+    value = [{"title": title, "caption": caption, "svg": drawn} for title, caption, drawn in plots if drawn]
+    return "data/plots.js", put("plots", value)
 
 
-def _best(known: Known, a: int, b: int) -> Float32:
-    """(unit_a,) the highest correlation of each unit of A with any unit of B."""
-    return known[a][b].found.pearson[:, 0]
-
-
-def _others(run: AtlasRun, known: Known) -> list[int]:
+def _others(run: AtlasRun, known: Known) -> list[str]:
     """The models that the anchor was correlated with, but itself."""
-    return [place for place in range(len(run.models)) if place != run.anchor and place in known[run.anchor]]
+    return [model for model in run.models[1:] if model in known[run.anchor]]
 
 
 def _histogram(run: AtlasRun, known: Known) -> str:
-    best, buddies = {}, {}
-    for place in _others(run, known):
-        name = run.models[place].name
-        best[name] = _best(known, run.anchor, place)
-        buddies[name] = run.pairs(run.tables["buddies"], name)["pearson"].to_numpy()
+    others = _others(run, known)
+    best = {model: known[run.anchor][model].best for model in others}
+    buddies = {model: run.with_anchor(run.buddies, model)["pearson"].to_numpy() for model in others}
     return correlation_histogram(best, buddies, run.controls)
 
 
 def _depth(run: AtlasRun, known: Known) -> str:
-    others = _others(run, known)
-    asked = [_best(known, run.anchor, place) for place in others if not run.models[place].control]
+    of_anchor = [known[run.anchor][model].best for model in run.targets if model in known[run.anchor]]
     # fmax: a unit without a correlation in one model may have one in the next.
-    values = {run.anchor: np.fmax.reduce(asked)} if asked else {}
-    values |= {place: _best(known, place, run.anchor) for place in others}
-    by_layer = {
-        run.models[place].name: [best[span] for _, span in run.units[place].spans()] for place, best in values.items()
-    }
-    return correlation_over_depth(by_layer, run.controls, run.models[run.anchor].name)
+    best = {run.anchor: np.fmax.reduce(of_anchor)} if of_anchor else {}
+    best |= {model: known[model][run.anchor].best for model in _others(run, known)}
+    by_layer = {model: [values[span] for _, span in run.stores[model].units.spans()] for model, values in best.items()}
+    return correlation_over_depth(by_layer, run.controls, run.anchor)
 
 
 def _sizes(run: AtlasRun) -> str:
     if not run.concepts:
         return ""
-    sizes, trusted = run.tables["clusters"]["size"].to_numpy(), run.trusted if run.judged else None
+    sizes, trusted = run.clusters["size"].to_numpy(), run.trusted_by_concept if run.judged else None
     return svg.drawn((4.1, 2.4), "Concepts by size", lambda axes: draw_sizes(axes, sizes, trusted))
 
 
 def _selectivity(run: AtlasRun) -> str:
     """Kurtosis and half share of the units in Rosetta neurons, and of all others."""
     inside, outside = {}, {}
-    for place, spec in enumerate(run.models):
-        if spec.control:
-            continue
-        rows = run.tables["units"]
-        rows = rows[rows["model"] == spec.name]
-        held = rows["unit"].isin(run.rosetta.loc[run.rosetta["place"] == place, "unit"]).to_numpy()
-        kurtosis, share = rows["kurtosis"].to_numpy(), rows["half_share"].to_numpy()
-        inside[spec.name] = kurtosis[held], share[held]
-        outside[spec.name] = kurtosis[~held], share[~held]
+    for model in (run.anchor, *run.targets):
+        rows = run.units_of[model]
+        matched = rows["unit"].isin(run.rosetta.loc[run.rosetta["model"] == model, "unit"])
+        inside[model], outside[model] = (
+            (chosen["kurtosis"].to_numpy(), chosen["half_share"].to_numpy())
+            for chosen in (rows[matched], rows[~matched])
+        )
     return selectivity_plot(inside, outside)
-
-
-def _layers(run: AtlasRun, model: int) -> str:
-    rows, columns = ([layer.name for layer in run.units[place].layers] for place in (run.anchor, model))
-    pairs = run.pairs(run.tables["buddies"], run.models[model].name)
-    counts = pd.crosstab(pairs["layer_a"], pairs["layer_b"]).reindex(index=rows, columns=columns, fill_value=0)
-    return layer_matches(counts.to_numpy(), rows, columns, f"{run.models[run.anchor].name} × {run.models[model].name}")

@@ -16,12 +16,12 @@ Float32 = npt.NDArray[np.float32]
 class Rankings:
     """Images by strength."""
 
-    units: tuple[Index, ...]
-    """By model: (unit, place) images by its own peak."""
+    units: dict[str, Index]
+    """By model: (unit, rank) images by its own peak."""
     activation: Index
-    """(concept, place) images by the peak of its best anchor unit."""
+    """(concept, rank) images by the peak of its best anchor unit."""
     agreement: Index
-    """(concept, place) images by the mean over the models of its best neuron's percentiles."""
+    """(concept, rank) images by the mean over the models of its best neuron's percentiles."""
     shown: Index
     """(shown,) images that have a file of their own, rising."""
     strength: Float32
@@ -33,27 +33,27 @@ def rank(run: AtlasRun) -> Rankings:
 
     Holds one number an image and concept, and a layer's peaks.
     """
-    units, summed = [], np.zeros((run.concepts, run.pictures.count), dtype=np.float32)
-    for model, (store, held) in enumerate(zip(run.stores, run.units, strict=True)):
-        first, tops = run.first[:, model], []
-        for layer, span in held.spans():
+    units, summed = {}, np.zeros((run.concepts, run.pictures.count), dtype=np.float32)
+    for model in run.models:
+        store, first, tops = run.stores[model], run.first[model], []
+        for layer, span in store.units.spans():
             peaks = store.peaks(layer.name)
             tops.append(strongest(peaks.T))
             concepts = np.nonzero((first >= span.start) & (first < span.stop))[0]
             # One model's unit is often in the best neuron of several concepts.
             channels, of = np.unique(first[concepts] - span.start, return_inverse=True)
             summed[concepts] += percentiles(peaks[:, channels]).T[of]
-        units.append(np.concatenate(tops))
-    best = run.first[:, run.anchor]
-    activation = units[run.anchor][best]
+        units[model] = np.concatenate(tops)
+    activation = units[run.anchor][run.first[run.anchor]]
     shown = choose_images(activation, run.pictures.count)
-    return Rankings(tuple(units), activation, strongest(summed), shown, _strength(run, best, shown))
+    return Rankings(units, activation, strongest(summed), shown, _strength(run, shown))
 
 
-def _strength(run: AtlasRun, best: Index, shown: Index) -> Float32:
+def _strength(run: AtlasRun, shown: Index) -> Float32:
+    store, best = run.stores[run.anchor], run.first[run.anchor]
     found = np.zeros((len(shown), len(best)), dtype=np.float32)
-    for layer, span in run.units[run.anchor].spans():
+    for layer, span in store.units.spans():
         concepts = np.nonzero((best >= span.start) & (best < span.stop))[0]
-        peaks = run.stores[run.anchor].peaks(layer.name)[np.ix_(shown, best[concepts] - span.start)]
+        peaks = store.peaks(layer.name)[np.ix_(shown, best[concepts] - span.start)]
         found[:, concepts] = strengths(peaks, *run.scale(run.anchor, best[concepts]))
     return found

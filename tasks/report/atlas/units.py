@@ -13,8 +13,8 @@ from rosetta.view.atlas.near import NEAR, concept_neighbours, listed, mutual
 from rosetta.view.atlas.script import numbers, put
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
-from storage.artifacts.layout import open_complete, stored_attributes
-from storage.artifacts.nearest import STORES, neighbours
+from storage.artifacts.layout import stored_attributes
+from storage.artifacts.nearest import neighbours, pair_store
 from storage.artifacts.neighbours import NeighbourStore
 from tasks.report.atlas.rankings import Rankings
 from tasks.report.atlas.run import AtlasRun
@@ -24,24 +24,32 @@ from tasks.report.atlas.run import AtlasRun
 class Near:
     """The nearest units of one model in another."""
 
-    found: Neighbours
+    neighbours: Neighbours
     """(unit, k)"""
     mutual: npt.NDArray[np.bool_]
     """(unit, k) whether it is among theirs."""
 
+    @property
+    def best(self) -> npt.NDArray[np.float32]:
+        """(unit,) the highest correlation of each."""
+        return self.neighbours.pearson[:, 0]
 
-Known = dict[int, dict[int, Near]]
+    def listed(self, units: slice) -> list[list[list[Any]]]:
+        """Of some units, as the page has it."""
+        return listed(self.neighbours, self.mutual, units)
+
+
+Known = dict[str, dict[str, Near]]
 """By model and other model."""
 
 
 def nearest(run: AtlasRun) -> Known:
     """The K nearest units of every unit, in every model that its own was correlated with; each pair is read once."""
     known: Known = defaultdict(dict)
-    names = [spec.name for spec in run.models]
-    for a, one in enumerate(names):
-        for b, other in enumerate(names):
-            if (stored_attributes(run.root, CORRELATIONS.path(one, other)) or {}).get("complete"):
-                of_a, of_b = neighbours(run.root, one, other, run.k)
+    for a in run.models:
+        for b in run.models:
+            if (stored_attributes(run.root, CORRELATIONS.path(a, b)) or {}).get("complete"):
+                of_a, of_b = neighbours(run.root, a, b, run.k)
                 known[a][b] = Near(of_a, mutual(of_a, of_b))
                 if a != b:
                     known[b][a] = Near(of_b, mutual(of_b, of_a))
@@ -50,12 +58,10 @@ def nearest(run: AtlasRun) -> Known:
 
 def near_concepts(run: AtlasRun) -> list[list[list[Any]]]:
     """For each concept the concepts that are nearest to it, by the correlation of their best units."""
-    best, anchor = run.first[:, run.anchor], run.models[run.anchor].name
-    store = STORES[str(open_complete(run.root, CORRELATIONS.path(anchor, anchor)).attrs["keep"])].read(
-        run.root, anchor, anchor
-    )
+    best = run.first[run.anchor]
+    store = pair_store(run.root, run.anchor, run.anchor)
     if isinstance(store, NeighbourStore):
-        concepts = np.full(len(run.units[run.anchor]), -1, dtype=np.int32)
+        concepts = np.full(len(run.stores[run.anchor].units), -1, dtype=np.int32)
         concepts[best] = np.arange(len(best))
         of_all = store.neighbours(store.k)[0]
         return concept_neighbours(Neighbours(of_all.unit[best], of_all.pearson[best]), concepts)
@@ -69,31 +75,32 @@ def near_concepts(run: AtlasRun) -> list[list[list[Any]]]:
 
 def unit_files(run: AtlasRun, rankings: Rankings, known: Known) -> Iterator[tuple[str, bytes]]:
     """`data/unit/<m>.<l>.js` of every layer of every model."""
-    table = run.tables["units"]
-    for model, (spec, units) in enumerate(zip(run.models, run.units, strict=True)):
-        rows = table[table["model"] == spec.name].sort_values("unit")
-        concepts = _concepts(run, model)
-        for place, (_, span) in enumerate(units.spans()):
+    for model in run.models:
+        rows, concepts = run.units_of[model], _concepts(run, model)
+        for layer, (_, span) in enumerate(run.stores[model].units.spans()):
             measured = {
                 name: numbers(rows[name].to_numpy()[span])
                 for name in ("mean", "std", "maximum", "kurtosis", "half_share")
+            }
+            near = {
+                str(index): known[model][other].listed(span)
+                for other, index in run.index.items()
+                if other in known[model]
             }
             value = {
                 "first": span.start,
                 "top": rankings.units[model][span].tolist(),
                 **measured,
-                "near": {
-                    str(other): listed(near.found, near.mutual, span) for other, near in sorted(known[model].items())
-                },
+                "near": near,
                 "concept": concepts[span].tolist(),
             }
-            key = f"unit/{model}.{place}"
+            key = f"unit/{run.index[model]}.{layer}"
             yield f"data/{key}.js", put(key, value)
 
 
-def _concepts(run: AtlasRun, model: int) -> npt.NDArray[np.int32]:
+def _concepts(run: AtlasRun, model: str) -> npt.NDArray[np.int32]:
     """(unit,) the first concept that each unit of a model belongs to, −1 where there is none."""
-    of = np.full(len(run.units[model]), -1, dtype=np.int32)
-    rows = run.rosetta[run.rosetta["place"] == model].drop_duplicates("unit")
+    of = np.full(len(run.stores[model].units), -1, dtype=np.int32)
+    rows = run.members[run.members["model"] == model].drop_duplicates("unit")
     of[rows["unit"]] = rows["cluster"]
     return of

@@ -1,16 +1,17 @@
 """The atlas of a finished run: everything that its page loads, and what the page itself must know."""
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rosetta.mining.trust.tests import TESTS
 from rosetta.view.atlas.columns import columns
 from rosetta.view.atlas.script import number, put
 from rosetta.view.atlas.sheets import PER_SHEET, THUMB
+from storage.artifacts.catalogue import tables_of_run
 from storage.artifacts.provenance import RECIPE
 from storage.filesystem.root import Root
 from tasks.report.atlas.concepts import concept_files, concepts_file, search_file, strongest_concepts
@@ -18,10 +19,13 @@ from tasks.report.atlas.maps import gather, image_files
 from tasks.report.atlas.pictures import card_files, picture_files
 from tasks.report.atlas.plots import plots_file
 from tasks.report.atlas.rankings import Rankings, rank
-from tasks.report.atlas.run import AtlasRun, write_files
+from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.units import near_concepts, nearest, unit_files
-from tasks.stage.progress import track
+from tasks.stage.progress import Advance, track
 from tasks.trust.summary import in_all
+
+_AT_ONCE = 64
+"""Files that are written side by side and held at once."""
 
 
 def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dict[str, Any]:
@@ -42,15 +46,24 @@ def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dic
     target = out or Root(f"{run.root.url}/report")
     rankings = rank(run)
     with track("report", _count(run, rankings)) as advance:
-        write_files(target, _files(run, rankings), advance)
+        _write_files(target, _files(run, rankings), advance)
     return summary(run, rankings, fingerprint)
+
+
+def _write_files(out: Root, files: Iterable[tuple[str, bytes]], advance: Advance) -> None:
+    """Write files as they come, some side by side: each waits for its disk or its object store."""
+    waiting = iter(files)
+    with ThreadPoolExecutor() as pool:
+        while batch := list(islice(waiting, _AT_ONCE)):
+            list(pool.map(lambda file: out.write_bytes(*file), batch))
+            advance(len(batch))
 
 
 def _count(run: AtlasRun, rankings: Rankings) -> int:
     """How many files there will be."""
     sheets = -(-run.pictures.count // PER_SHEET) + -(-run.concepts // PER_SHEET)
-    layers = sum(len(units.layers) for units in run.units)
-    return 3 + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
+    layers = sum(len(run.layers(model)) for model in run.models)
+    return 3 + len(tables_of_run()) + layers + sheets + 2 * len(rankings.shown) + run.concepts
 
 
 def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
@@ -59,8 +72,8 @@ def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
     yield search_file(run)
     known = nearest(run)
     yield plots_file(run, known)
-    for name, frame in run.tables.items():
-        yield f"data/table/{name}.js", put(f"table/{name}", _columns(frame))
+    for table in tables_of_run():
+        yield f"data/table/{table.name}.js", put(f"table/{table.name}", _columns(run.table(table)))
     yield from unit_files(run, rankings, known)
     gathered = gather(run, rankings)
     on_cards = rankings.activation[:, 0]
@@ -81,7 +94,7 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
     """What the page's shell says of the run."""
     return {
         "name": run.recipe.name,
-        "anchor": run.anchor,
+        "anchor": run.index[run.anchor],
         "images": run.pictures.count,
         "thumb": THUMB,
         "per_sheet": PER_SHEET,
@@ -89,33 +102,24 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
         "concepts": run.concepts,
         "rosetta": len(run.neurons),
         "judged": run.judged,
-        "trusted": int(run.trusted.sum()),
-        "trusted_concepts": int((run.trusted > 0).sum()),
+        "trusted": run.trusted,
+        "trusted_concepts": int((run.trusted_by_concept > 0).sum()),
         "tests": [{"name": test.name, "word": test.word, "passed": test.passed} for test in TESTS],
         "judgement": ". ".join(note[0].upper() + note[1:] for note in run.notes),
         "fingerprint": fingerprint,
         "command": f"rosetta mine {RECIPE}",
         "root": run.root.shown,
         "trust_page": None,
-        "tables": list(run.tables),
+        "tables": [table.name for table in tables_of_run()],
         "shown": rankings.shown.tolist(),
         "strongest": strongest_concepts(run, rankings),
-        "models": [_model(run, place) for place in range(len(run.models))],
+        "models": [_model(run, model) for model in run.models],
     }
 
 
-def _model(run: AtlasRun, place: int) -> dict[str, Any]:
-    spec, store, units = run.models[place], run.stores[place], run.units[place]
-    buddies, anchor = run.tables["buddies"], run.models[run.anchor].name
-    if place == run.anchor:
-        pairs = buddies[(buddies["model_a"] == anchor) & ~buddies["model_b"].isin([anchor, *run.controls])]
-        matched = pairs["unit_a"].nunique()
-    else:
-        pairs = run.pairs(buddies, spec.name)
-        matched = pairs["unit_b"].nunique()
-    members = run.rosetta.loc[run.rosetta["place"] == place, "unit"]
-    judged = run.judged and place != run.anchor
-    survives = in_all(run.pairs(run.tables["trust"], spec.name), run.recipe.trust) if judged else None
+def _model(run: AtlasRun, model: str) -> dict[str, Any]:
+    facts = run.summary.loc[model]
+    judged = run.judged and model != run.anchor
     layers = [
         {
             "name": layer.name,
@@ -124,18 +128,15 @@ def _model(run: AtlasRun, place: int) -> dict[str, Any]:
             "grid_y": layer.grid[0],
             "grid_x": layer.grid[1],
         }
-        for layer, span in units.spans()
+        for layer, span in run.stores[model].units.spans()
     ]
     return {
-        "name": spec.name,
-        "model": spec.model,
-        "kind": "generator" if store.group.attrs.get("generator") else "discriminative",
-        "control": spec.control,
-        "units": len(units),
-        "matched": int(matched),
-        "buddies": len(pairs),
-        "rosetta": int(members.nunique()),
-        "median": number(float(np.median(pairs["pearson"]))) if len(pairs) else None,
-        "survives": survives,
+        "name": model,
+        "model": facts["zoo"],
+        "kind": "generator" if model == run.generator else "discriminative",
+        "control": model in run.controls,
+        **{count: int(facts[count]) for count in ("units", "matched", "buddies", "rosetta")},
+        "median": number(facts["median_pearson"]),
+        "survives": in_all(run.with_anchor(run.trust, model), run.recipe.trust) if judged else None,
         "layers": layers,
     }

@@ -3,8 +3,8 @@
 import re
 import shlex
 import shutil
-from glob import glob
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,9 @@ def workplace(run, tmp_path_factory) -> Path:
     for seed in range(16):
         pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"photos/{seed:02}.png")
-    (folder / "photos.toml").write_text(recipe_text("runs/photos", ("lite0", "mobilenet", "untrained"), 'source = "photos"'))
+    (folder / "photos.toml").write_text(
+        recipe_text("runs/photos", ("lite0", "mobilenet", "untrained"), 'source = "photos"')
+    )
     return folder
 
 
@@ -56,7 +58,7 @@ def test_every_line_of_the_command_works(rosetta, workplace, monkeypatch, block)
     monkeypatch.chdir(workplace)
     for line in block:
         _, *words = shlex.split(line)
-        expanded = [one for word in words for one in (sorted(glob(word)) if "*" in word else [word])]
+        expanded = [one for word in words for one in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
         done = rosetta(*expanded, *SHORTER.get(words[0], []))
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert "Traceback" not in done.stderr, line
@@ -86,6 +88,6 @@ def test_deployments_that_are_run_exist_and_take_what_they_are_given():
     for _, _, kind, *words in shown:
         name = words[1] if kind == "schedule" else words[0]
         taken = entrypoints[name].parameters.properties
-        for option, value in zip(words, words[1:], strict=False):
+        for option, value in pairwise(words):
             if option == "--param":
                 assert value.partition("=")[0] in taken, f"{name} has no parameter {value}"

@@ -30,7 +30,8 @@ def matrix(tmp_path_factory):
 
 
 def test_what_a_run_is(run):
-    assert (run.models, run.anchor, run.controls, run.asked) == (("g", "d", "c"), "g", ("c",), ("d",))
+    assert (run.models, run.anchor, run.controls, run.targets) == (("g", "d", "c"), "g", ("c",), ("d",))
+    assert run.asked == run.targets, "the former name"
     assert repr(run).startswith("<Run 'spots' at ")
     assert "10 images, 3 models, 8 units, 1 Rosetta neurons in 1 concepts, 1 of the neurons trusted" in repr(run)
     assert run.summary["matched"].to_dict() == {"g": 1, "d": 1, "c": 0}

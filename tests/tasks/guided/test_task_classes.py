@@ -3,6 +3,7 @@
 import hashlib
 import re
 
+import finished
 import numpy as np
 import pytest
 import torch
@@ -12,9 +13,9 @@ from torch import nn
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import Condition, ModelSpec
-from storage.filesystem.root import Root
-from tasks.guided.classes import class_of, require_class, told
-from tasks.guided.inputs import NEW, Subjects, new_images, require_files, subjects
+from storage.run.data import RunData
+from tasks.guided.classes import class_of, class_tensor, require_class
+from tasks.guided.inputs import NEW, Inputs, new_images, read_inputs, require_files
 
 
 class Blot(nn.Module):
@@ -70,7 +71,7 @@ def test_a_generator_without_classes_takes_none():
     with pytest.raises(UserError, match=r"^--class 0: the generator 'blot' knows no classes; leave it out$"):
         require_class(model, 0)
     assert new_images(model, 3, 0).classes is None
-    assert told(None) is None
+    assert class_tensor(None) is None
 
 
 def test_a_class_must_be_one_of_the_generators():
@@ -83,11 +84,12 @@ def test_new_images_and_files_carry_their_classes(tmp_path):
     model = load()
     for name in ("a", "b"):
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / f"{name}.png")
-    found = subjects(Root(str(tmp_path / "no run")), model, 5, ["new:3", f"{tmp_path}/*.png", "new:1"], 2)
-    drawn = model.draw_classes(3, 5 + NEW)
+    run = RunData.open(finished.write(tmp_path / "run"))
+    found = read_inputs(run, model, ["new:3", f"{tmp_path}/*.png", "new:1"], 2)
+    drawn = model.draw_classes(3, run.recipe.images.seed + NEW)
     assert found.classes.tolist() == [*drawn, 2, 2, drawn[0]]
     assert found.files.tolist() == [False, False, False, True, True, False]
-    made, _ = model.generate(torch.from_numpy(found.latents[:3]), told(found.classes[:3]))
+    made, _ = model.generate(torch.from_numpy(found.latents[:3]), class_tensor(found.classes[:3]))
     np.testing.assert_array_equal(found.pixels[:3], made.mul(255).round().byte().permute(0, 2, 3, 1))
     require_files([new_images(model, 1, 0), found], 2)
     with pytest.raises(UserError, match=r"^--class 2 is for files, and no file is named; leave it out$"):
@@ -96,6 +98,6 @@ def test_new_images_and_files_carry_their_classes(tmp_path):
 
 def test_the_digest_tells_classes_apart_and_leaves_the_old_one_where_there_are_none():
     pixels, latents = np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3), np.zeros((1, 3), np.float32)
-    of = [Subjects(("a",), pixels, latents, classes).sha256 for classes in (None, np.array([0]), np.array([1]))]
+    of = [Inputs(("a",), pixels, latents, classes).sha256 for classes in (None, np.array([0]), np.array([1]))]
     assert len(set(of)) == 3
     assert of[0] == hashlib.sha256(pixels.tobytes()).hexdigest()

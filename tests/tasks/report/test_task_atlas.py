@@ -28,7 +28,7 @@ STORES = {"g": ["g", "d", "e", "untrained"], "d": ["g"], "e": ["g"], "untrained"
 
 
 def opened(root: Root) -> AtlasRun:
-    return AtlasRun.read(root, RECIPE, "g", RECIPE.models)
+    return AtlasRun.of(root, RECIPE)
 
 
 @pytest.fixture(scope="module")

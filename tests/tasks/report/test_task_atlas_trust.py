@@ -17,7 +17,7 @@ def made(tmp_path_factory):
     """The run's root, the atlas's folder and what the shell gets."""
     root = Root(str(tmp_path_factory.mktemp("run")))
     finished_run(root)
-    run = write_atlas(AtlasRun.read(root, RECIPE, "g", RECIPE.models), "a digest")
+    run = write_atlas(AtlasRun.of(root, RECIPE), "a digest")
     return root, root.local / "report", run
 
 
@@ -72,6 +72,6 @@ def test_tables_of_older_versions_make_the_same_page(made, tmp_path):
     tables.write(old, catalogue.ROSETTA.path(), older, fingerprint("old"))
     weakest = clusters.drop(columns="trusted_neurons").assign(trusted=False)
     tables.write(old, catalogue.CLUSTERS.path(), weakest, fingerprint("old"))
-    write_atlas(AtlasRun.read(old, RECIPE, "g", RECIPE.models), "a digest", Root(str(here)))
+    write_atlas(AtlasRun.of(old, RECIPE), "a digest", Root(str(here)))
     for path in sorted({*folder.rglob("*.js")} - {*(folder / "data" / "table").iterdir()}):
         assert (here / path.relative_to(folder)).read_bytes() == path.read_bytes()
