@@ -247,7 +247,7 @@ def claim(plan: Plan, replace: bool) -> None:
     """Take a name; with `replace`, away from what another search left there."""
     plan.root.require_writable()
     if replace:
-        found = stored_attributes(plan.root, f"{plan.where}/result.zarr")
+        found = stored_attributes(plan.root, GuidedStore.path(plan.where))
         if found is not None and found["fingerprint"] != plan.mark.digest:
             break_seals(plan.root, plan.where)
             plan.root.remove(plan.where)
@@ -271,7 +271,7 @@ def laid_out(
     batch: int,
 ) -> GuidedStore:
     """The store of a search, to begin or to go on with."""
-    store = GuidedStore.open(plan.root, plan.where, plan.mark)
+    store = GuidedStore.open(plan.root, plan.mark, plan.where)
     if store is not None:
         return store
     assert plan.generator.image_size is not None

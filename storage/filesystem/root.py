@@ -161,14 +161,22 @@ class Root:
         with suppress(FileNotFoundError):
             self.filesystem.rm(self.path(relative), recursive=True)
 
+    def entries(self, relative: str) -> dict[str, bool]:
+        """Names in a folder, sorted, and whether each is a folder itself; none where there is no such folder."""
+        if not self.exists(relative):
+            return {}
+        if (local := self.local) is not None:
+            found = {path.name: path.is_dir() for path in (local / relative).iterdir()}
+        else:
+            # fsspec keeps listings; a run changes them.
+            self.filesystem.invalidate_cache()
+            infos: list[Any] = self.filesystem.ls(self.path(relative), detail=True)
+            found = {str(info["name"]).rstrip("/").rpartition("/")[2]: info["type"] == "directory" for info in infos}
+        return dict(sorted(found.items()))
+
     def list(self, relative: str) -> list[str]:
         """Names in a folder, sorted; none where there is no such folder."""
-        if not self.exists(relative):
-            return []
-        # fsspec keeps listings; a run changes them.
-        self.filesystem.invalidate_cache()
-        entries: list[Any] = self.filesystem.ls(self.path(relative), detail=False)
-        return sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
+        return [*self.entries(relative)]
 
     def require_writable(self) -> None:
         """Try the root with a small file.

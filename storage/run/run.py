@@ -16,15 +16,14 @@ from rosetta.recipe import ModelSpec, Recipe
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import block_slice
-from storage.artifacts.catalogue import ACTIVATIONS, BUDDIES, CLUSTERS, IMAGES, ROSETTA, TRUST, UNITS
+from storage.artifacts.catalogue import ACTIVATIONS, BUDDIES, CLUSTERS, IMAGES, ROSETTA, TRUST, UNITS, tables_of_run
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete, store_of
 from storage.artifacts.neurons import neuron_rows
-from storage.artifacts.provenance import stored_recipe
+from storage.artifacts.provenance import require_run, stored_recipe
 from storage.filesystem.root import Root
 from storage.run.concept import Concept
 from storage.run.unit import Unit
-from storage.upkeep.status import TABLES, require_run
 
 if TYPE_CHECKING:
     from storage.run.plots import Plots
@@ -63,7 +62,7 @@ class Run:
             raise UserError(f"{error}; end the run with rosetta mine first") from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{root.shown} is damaged ({error}); rosetta check {root.shown} names what") from None
-        for table in TABLES:
+        for table in (one.path() for one in tables_of_run()):
             if not root.exists(table):
                 raise UserError(f"{table} under {root.shown} is not there; end the run with rosetta mine first")
         return cls(root, recipe, stores, pictures)

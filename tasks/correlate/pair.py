@@ -38,7 +38,7 @@ def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting)
         The memory is too small for this pair, the two stores are of different images, or the cluster cannot do it.
     """
     root, kind = root.absolute, STORES[setting.keep]
-    store = kind.open(root, a, b, wanted)
+    store = kind.open(root, wanted, a, b)
     if store is not None and store.complete:
         return "skipped"
     sides = [ActivationStore.read(root, model) for model in (a, b)]

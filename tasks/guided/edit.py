@@ -60,7 +60,7 @@ def edit_batch(
     device: str,
 ) -> Outcome:
     """Edit one batch of a store's images."""
-    store = GuidedStore.open(root, where, wanted)
+    store = GuidedStore.open(root, wanted, where)
     assert store is not None
     todo = next((span for _, span in store.missing() if span.start == first), None)
     if todo is None:
@@ -92,7 +92,7 @@ def judge_edits(
     root: Root, wanted: Fingerprint, where: str, wish: Wish, others: Mapping[str, Subjects], device: str
 ) -> Outcome:
     """`metrics.parquet`: what each discriminative model sees of every edit, and all of them together."""
-    store = GuidedStore.open(root, where, wanted)
+    store = GuidedStore.open(root, wanted, where)
     assert store is not None
     store.finish()
     if read_table(root, where, "metrics", wanted) is not None:

@@ -61,7 +61,7 @@ def invert_batch(
     root: Root, wanted: Fingerprint, where: str, row: Row, first: int, search: Search, device: str
 ) -> Outcome:
     """Invert one batch of a store's images under one kind of guidance."""
-    store = GuidedStore.open(root, where, wanted)
+    store = GuidedStore.open(root, wanted, where)
     assert store is not None
     kind = store.guidance.index(row.guidance)
     todo = next((span for found, span in store.missing() if found == kind and span.start == first), None)
@@ -145,7 +145,7 @@ def shown_span(images: slice) -> str:
 @stage("metrics {where}")
 def write_metrics(root: Root, wanted: Fingerprint, where: str, lpips: str | None) -> Outcome:
     """`metrics.parquet`: PSNR, SSIM and, where its backbone is at hand, LPIPS of every result."""
-    store = GuidedStore.open(root, where, wanted)
+    store = GuidedStore.open(root, wanted, where)
     assert store is not None
     store.finish()
     if read_table(root, where, "metrics", wanted) is not None:

@@ -15,9 +15,8 @@ from rosetta.zoo.model import Model
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, ROSETTA
-from storage.artifacts.provenance import stored_recipe
+from storage.artifacts.provenance import require_run, stored_recipe
 from storage.filesystem.root import Root
-from storage.upkeep.status import require_run
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from flips import flip
 from packaged import recipe_text
 
-from storage.artifacts.agreed import FILE as AGREED
+from storage.artifacts.catalogue import AGREED
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 
