@@ -13,7 +13,7 @@ from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.layout import ArtifactStore
+from storage.artifacts.store import ModelStore
 from storage.filesystem.root import Root
 
 Float64 = npt.NDArray[np.float64]
@@ -34,7 +34,7 @@ class LayerBlock:
 
 
 @dataclass(frozen=True)
-class ActivationStore(ArtifactStore):
+class ActivationStore(ModelStore):
     """The activation maps of one model.
 
     Each layer has `activation`, `peak`, `mean` and `std`. The root keeps `moments`, the mean and the sum of squared
@@ -82,24 +82,6 @@ class ActivationStore(ArtifactStore):
         return cls(group)
 
     @property
-    def units(self) -> Units:
-        """The model's units."""
-        rows: Any = self.group.attrs["layers"]
-        # Stores from before maps were cropped to the image state no frames.
-        frames: Any = self.group.attrs.get("frames", {})
-        return Units(
-            tuple(
-                Layer(name, channels, (height, width), tuple(frames.get(name, WHOLE)))
-                for name, channels, height, width in rows
-            )
-        )
-
-    @property
-    def images(self) -> int:
-        """Images of the run."""
-        return int(str(self.group.attrs["images"]))
-
-    @property
     def block(self) -> int:
         """Images in a chunk."""
         return int(str(self.group.attrs["block"]))
@@ -120,15 +102,15 @@ class ActivationStore(ArtifactStore):
 
     def peaks(self, layer: str) -> npt.NDArray[np.float32]:
         """(image, channel) each map's maximum."""
-        return np.asarray(self._array(layer, "peak")[:])
+        return self.of_layer(layer, "peak")
 
     def mean(self) -> Float64:
         """(unit,) over all images and positions of the native grid."""
-        return self._over_layers("mean")
+        return self.of_units("mean")
 
     def std(self) -> Float64:
         """(unit,) population standard deviation; 0 for units that hold one single value."""
-        return self._over_layers("std")
+        return self.of_units("std")
 
     def maximum(self) -> npt.NDArray[np.float32]:
         """(unit,) the highest value over all images and positions."""
@@ -156,9 +138,6 @@ class ActivationStore(ArtifactStore):
             self._array(layer.name, "mean")[:] = mean
             self._array(layer.name, "std")[:] = np.sqrt(variance)
         super().finish()
-
-    def _over_layers(self, name: str) -> Float64:
-        return np.concatenate([np.asarray(self._array(layer.name, name)[:]) for layer in self.units.layers])
 
 
 def combine_moments(

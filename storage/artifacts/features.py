@@ -9,7 +9,7 @@ from storage.artifacts import layout
 from storage.artifacts.blocks import MIB, block_count, block_size, block_slice
 from storage.artifacts.catalogue import FEATURES
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.layout import ArtifactStore
+from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 
 

@@ -17,8 +17,8 @@ from storage.artifacts import layout, tables
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import RESULT
 from storage.artifacts.fingerprint import Fingerprint, first_difference
-from storage.artifacts.layout import ArtifactStore
 from storage.artifacts.seals import break_seal
+from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 
 Pixels = npt.NDArray[np.uint8]

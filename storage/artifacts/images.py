@@ -10,7 +10,7 @@ from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.layout import ArtifactStore
+from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 
 

@@ -3,8 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from rosetta.errors import UserError
-from storage.artifacts.catalogue import Artifact, Chunk
+from storage.artifacts.catalogue import Chunk
 from storage.artifacts.fingerprint import Fingerprint, require_known_format
 from storage.artifacts.seals import break_seal
 from storage.artifacts.shared import Place, place_of
@@ -25,74 +24,6 @@ zarr.config.set({"array.write_empty_chunks": True})
 _LEVEL = -1
 """The low bits of activations are noise to a compressor. Level -1 still takes out runs of zeros, at gigabytes a second;
 level 1 makes stores of float16 maps 8 % smaller and reads and writes them several times slower."""
-
-
-@dataclass(frozen=True)
-class ArtifactStore:
-    """A store of the catalogue that is laid out; its `written` says which parts are complete."""
-
-    artifact: ClassVar[Artifact]
-    rebuilt: ClassVar[bool] = False
-    """Whether a store that was made from something else is rebuilt without asking."""
-    group: zarr.Group
-
-    @classmethod
-    def path(cls, *names: str) -> str:
-        """Where the store lies under the root, given the model or models that it is of."""
-        return cls.artifact.path(*names)
-
-    @classmethod
-    def open(cls, root: Root, fingerprint: Fingerprint, *names: str) -> Self | None:
-        """The store to resume; None where there is none, or one to rebuild.
-
-        Parameters
-        ----------
-        names
-            The model or models that it is of.
-
-        Raises
-        ------
-        UserError
-            It was made from something else.
-        """
-        path = cls.path(*names)
-        group = open_existing(root, path)
-        if group is None or (cls.rebuilt and group.attrs["fingerprint"] != fingerprint.digest):
-            return None
-        fingerprint.require_match(path, group.attrs)
-        return cls(group)
-
-    @classmethod
-    def read(cls, root: Root, *names: str) -> Self:
-        """A finished store.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is none, or it is not finished.
-        """
-        return cls(open_complete(root, cls.path(*names)))
-
-    @property
-    def complete(self) -> bool:
-        """Whether the store is finished."""
-        return bool(self.group.attrs.get("complete"))
-
-    @property
-    def digest(self) -> str:
-        """The store's fingerprint."""
-        return str(self.group.attrs["fingerprint"])
-
-    def written(self) -> npt.NDArray[np.bool_]:
-        """(block,), (layer,) or (panel_a, panel_b): which parts are complete."""
-        return markers(self.group)
-
-    def finish(self) -> None:
-        """Mark the store as finished."""
-        complete(self.group)
-
-    def _array(self, *names: str) -> zarr.Array:
-        return array_of(self.group, *names)
 
 
 def create_array(

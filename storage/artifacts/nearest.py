@@ -10,7 +10,7 @@ from storage.artifacts.neighbours import NeighbourStore
 from storage.filesystem.root import Root
 
 STORES = {kind.keep: kind for kind in (CorrelationStore, NeighbourStore)}
-"""By what the recipe calls it: the kind of store that keeps it."""
+"""The kind of store, by the recipe's `keep`."""
 
 
 def neighbours(root: Root, a: str, b: str, k: int) -> tuple[Neighbours, Neighbours]:

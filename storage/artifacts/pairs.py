@@ -13,7 +13,7 @@ from storage.artifacts import layout
 from storage.artifacts.blocks import block_count
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.layout import ArtifactStore
+from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 
 Panel = tuple[int, int]

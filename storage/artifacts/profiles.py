@@ -10,11 +10,11 @@ import zarr
 
 from rosetta.mining.trust.pixels import FeatureMoments
 from rosetta.mining.trust.profile import LayerProfile
-from rosetta.units import Grid, Layer, Units
+from rosetta.units import Grid, Units
 from storage.artifacts import layout
 from storage.artifacts.catalogue import PROFILES
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.layout import ArtifactStore
+from storage.artifacts.store import ModelStore
 from storage.filesystem.root import Root
 
 _DIMENSIONS: Mapping[str, tuple[str, ...]] = {
@@ -32,7 +32,7 @@ _DIMENSIONS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class ProfileStore(ArtifactStore):
+class ProfileStore(ModelStore):
     """The profile of one model; `written` (layer) says which layers are complete."""
 
     artifact = PROFILES
@@ -78,17 +78,6 @@ class ProfileStore(ArtifactStore):
         assert group is not None, "the store is laid out before any task starts"
         return cls(group)
 
-    @property
-    def images(self) -> int:
-        """Images of the run."""
-        return int(str(self.group.attrs["images"]))
-
-    @property
-    def units(self) -> Units:
-        """The model's units."""
-        rows: Any = self.group.attrs["layers"]
-        return Units(tuple(Layer(name, channels, (height, width)) for name, channels, height, width in rows))
-
     def write(
         self,
         layer: int,
@@ -126,14 +115,6 @@ class ProfileStore(ArtifactStore):
             np.asarray(self._array("feature_mean")[index]),
             np.asarray(self._array("feature_covariance")[index]),
         )
-
-    def of_layer(self, layer: str, name: str) -> npt.NDArray[Any]:
-        """One array of a layer, whole."""
-        return np.asarray(self._array(layer, name)[...])
-
-    def of_units(self, name: str) -> npt.NDArray[Any]:
-        """(unit, …) an array that has one row a unit in every layer, and the same further shape."""
-        return np.concatenate([self.of_layer(layer.name, name) for layer in self.units.layers])
 
 
 def _replace(group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: tuple[str, ...]) -> None:

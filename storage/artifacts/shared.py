@@ -191,7 +191,7 @@ def link(root: Root, places: Mapping[str, Place], kept: Iterable[str] = ()) -> N
     if before != (absolute := {path: Place(home.absolute, place.path) for path, place in now.items()}):
         stores = {path: place.path for path, place in sorted(absolute.items())}
         break_seal(root, _FILE)
-        _write(root, _FILE, {"format": FORMAT, "from": home.absolute.url, "stores": stores})
+        root.write_bytes(_FILE, _content({"format": FORMAT, "from": home.absolute.url, "stores": stores}))
     _register(home, root, sorted(place.path for place in now.values()))
 
 
@@ -202,7 +202,7 @@ def _register(home: Root, root: Root, stores: list[str]) -> None:
     if home.exists(entry) and home.read_bytes(entry) == _content(data):
         return
     try:
-        _write(home, entry, data)
+        home.write_bytes(entry, _content(data))
     except OSError:
         # A shared root that is read-only: nobody prunes it from here either.
         if not all(_attributes(home, path).get("complete") for path in stores):
@@ -211,10 +211,6 @@ def _register(home: Root, root: Root, stores: list[str]) -> None:
 
 def _entry(root: Root) -> str:
     return f"{USERS}/{hashlib.sha256(root.absolute.shown.encode()).hexdigest()[:16]}.json"
-
-
-def _write(root: Root, path: str, data: Mapping[str, Any]) -> None:
-    root.write_bytes(path, _content(data))
 
 
 def _content(data: Mapping[str, Any]) -> bytes:
@@ -253,9 +249,9 @@ def turn(root: Root, *paths: str) -> Iterator[None]:
     The run's own stores are guarded by the lock on its root and need no turn.
     """
     places = sorted({place_of(root, path) for path in paths}, key=lambda place: place.path)
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for place in places:
             # A finished store is only read; a shared root that is read-only has no other.
             if place.root != root and not _attributes(place.root, place.path).get("complete"):
-                held.enter_context(locked(place.root, f"{place.path}.lock", wait=True))
+                locks.enter_context(locked(place.root, f"{place.path}.lock", wait=True))
         yield

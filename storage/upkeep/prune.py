@@ -92,7 +92,7 @@ def find_leftovers(root: Root, forget: Collection[str] = ()) -> Pruning:
         if reason := _reason_to_stay(root, path):
             kept.append((path, reason))
         else:
-            leftovers.append(Leftover(path, why, _size(root, path)))
+            leftovers.append(Leftover(path, why, int(root.filesystem.du(root.path(path)))))
     for user in known:
         if user not in gone and not user.root.exists(provenance.RECIPE):
             reason = f"used by {user.root.shown}, which no longer exists; pass --forget {user.root.shown} to release it"
@@ -154,15 +154,6 @@ def _reason_to_stay(root: Root, path: str) -> str | None:
     if instance is not None and instance.artifact.kind == "store" and is_being_written(root, path):
         return "written to a moment ago"
     return None
-
-
-def _size(root: Root, path: str) -> int:
-    if (local := root.local) is None:
-        return int(root.filesystem.du(root.path(path)))
-    target = local / path
-    if not target.is_dir():
-        return target.lstat().st_size
-    return sum((Path(folder) / name).lstat().st_size for folder, _, files in os.walk(target) for name in files)
 
 
 def remove(root: Root, pruning: Pruning, advance: Callable[[int], None] = lambda _: None) -> None:

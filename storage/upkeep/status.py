@@ -95,9 +95,9 @@ def status(root: Root) -> Status:
 
 def _under_way(root: Root, found: list[Progress]) -> str | None:
     """Who works on a run: whoever holds its lock, and what was written to lately."""
-    held = holder(root)
-    who = [f"process {held.pid} on {held.host} since {held.since}"] if held is not None and held.alive else []
-    return ", ".join([*who, *(entry.artifact for entry in found if entry.active)]) or None
+    who = holder(root)
+    process = [f"process {who.pid} on {who.host} since {who.since}"] if who is not None and who.alive else []
+    return ", ".join([*process, *(entry.artifact for entry in found if entry.active)]) or None
 
 
 def artifacts(root: Root) -> list[Progress]:

@@ -167,7 +167,7 @@ def test_a_tampered_list_of_shared_stores_opens_nothing_else(sweep, here, tmp_pa
         (root / "shared.json").write_text(json.dumps(told))
         refused = here("check", root)
         assert refused.returncode == 2
-        assert "is no store that runs share" in refused.stderr
+        assert "which runs cannot share" in refused.stderr
 
 
 def test_a_model_that_left_every_recipe_is_shown_and_pruned(sweep, tiny, tmp_path):

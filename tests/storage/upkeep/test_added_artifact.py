@@ -11,8 +11,8 @@ from rosetta.recipe import Recipe
 from storage.artifacts import layout, provenance, seals, shared, tables
 from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES, Artifact, declare, of_blocks
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
-from storage.artifacts.layout import ArtifactStore
 from storage.artifacts.shared import Place
+from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from storage.upkeep.mend import mend
