@@ -169,8 +169,8 @@ def combine_moments(
 
 
 def _create_layer(group: zarr.Group, layer: Layer, span: slice, images: int, block: int, dtype: str) -> None:
-    blocks = {"image": (images, block), "channel": layer.channels}
-    maps = {**blocks, "y": layer.grid[0], "x": layer.grid[1]}
+    blocks: layout.Axes = {"image": (images, block), "channel": layer.channels}
+    maps: layout.Axes = {**blocks, "y": layer.grid[0], "x": layer.grid[1]}
     layout.create_array(group, "activation", dtype, maps, coordinates="unit")
     layout.create_array(group, "peak", "float32", blocks, coordinates="unit")
     for name in ("mean", "std"):

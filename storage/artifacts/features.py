@@ -27,7 +27,7 @@ class FeatureStore(ArtifactStore):
         """Lay the store out."""
         group = layout.create_store(root, FEATURES.path())
         block = block_size(2 * len(names) * side * side, 4 * MIB, images)
-        axes = {"image": (images, block), "feature": len(names), "y": side, "x": side}
+        axes: layout.Axes = {"image": (images, block), "feature": len(names), "y": side, "x": side}
         layout.create_array(group, "feature", "float16", axes, coordinates="name")
         layout.create_array(group, "digest", "uint64", {"image": (images, block)})
         layout.create_written(group, block=block_count(images, block))

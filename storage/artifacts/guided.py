@@ -88,8 +88,8 @@ class GuidedStore(ArtifactStore):
         layout.create_labels(group, "term", list(terms), "term")
         if targets is not None:
             _, height, width, _ = targets.shape
-            axes = {"image": (images, batch), "y": height, "x": width, "rgb": 3}
-            layout.create_array(group, "target", "uint8", axes, coordinates="source")[:] = targets
+            pixels: layout.Axes = {"image": (images, batch), "y": height, "x": width, "rgb": 3}
+            layout.create_array(group, "target", "uint8", pixels, coordinates="source")[:] = targets
         if classes is not None:
             layout.create_labels(group, "class", classes, "image")
         arrays: dict[str, tuple[str, dict[str, int], Any]] = {
@@ -100,7 +100,7 @@ class GuidedStore(ArtifactStore):
             "loss": ("float32", {"step": steps + 1, "term": len(terms)}, float("nan")),
         }
         for name, (dtype, axes, fill) in arrays.items():
-            batches = {"guidance": (kinds, 1), "image": (images, min(batch, images)), **axes}
+            batches: layout.Axes = {"guidance": (kinds, 1), "image": (images, min(batch, images)), **axes}
             layout.create_array(group, name, dtype, batches, fill=fill, coordinates="source")
         layout.create_written(group, guidance=kinds, block=block_count(images, batch))
         layout.seal_layout(group, fingerprint, {"block": batch})
@@ -126,7 +126,8 @@ class GuidedStore(ArtifactStore):
         UserError
             The name is in use by a search for something else.
         """
-        require_free(root, *names, fingerprint)
+        (where,) = names
+        require_free(root, where, fingerprint)
         return super().open(root, fingerprint, *names)
 
     @property

@@ -25,12 +25,15 @@ _LEVEL = -1
 """The low bits of activations are noise to a compressor. Level -1 still takes out runs of zeros, at gigabytes a second;
 level 1 makes stores of float16 maps 8 % smaller and reads and writes them several times slower."""
 
+Axes = Mapping[str, int | tuple[int, int]]
+"""By dimension of an array: its length, and the length of a chunk where it is cut."""
+
 
 def create_array(
     group: zarr.Group,
     name: str,
     dtype: Any,
-    axes: Mapping[str, int | tuple[int, int]],
+    axes: Axes,
     *,
     fill: Any = 0,
     coordinates: str | None = None,
@@ -39,8 +42,6 @@ def create_array(
 
     Parameters
     ----------
-    axes
-        By dimension: its length, and the length of a chunk where it is cut.
     coordinates
         Names, separated by blanks, of the other arrays that xarray takes for coordinates.
     """

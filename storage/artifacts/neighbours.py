@@ -33,9 +33,9 @@ class NeighbourStore(PairStore):
         for (side, dimension), units, others in zip(_SIDES, (units_a, units_b), (units_b, units_a), strict=True):
             label = dimension.replace("unit", "layer") + " " + dimension.replace("unit", "channel")
             for name, dtype, fill in (("neighbours", "int32", -1), ("pearson", "float32", float("nan"))):
-                nearest = {dimension: (units, min(PANEL, units)), "neighbour": k}
+                nearest: layout.Axes = {dimension: (units, min(PANEL, units)), "neighbour": k}
                 layout.create_array(group, f"{name}_{side}", dtype, nearest, fill=fill, coordinates=label)
-                panels = {"panel": (block_count(others, PANEL), 1), **nearest}
+                panels: layout.Axes = {"panel": (block_count(others, PANEL), 1), **nearest}
                 layout.create_array(candidates, f"{name}_{side}", dtype, panels, fill=fill)
 
     @property
