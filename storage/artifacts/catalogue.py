@@ -19,6 +19,7 @@ Chunk = tuple[int, ...]
 Marker = Callable[[str, Chunk, Sequence[str]], Chunk | None]
 """Array in the store, chunk, names of the store's layers → the entry of `written` that stands for the chunk."""
 
+MINE = "rosetta mine"
 _NAME = "[a-z0-9][a-z0-9._-]*"
 _FIELDS = {"run": (), "model": ("model",), "pair": ("a", "b"), "search": ("name",), "figure": ("name",)}
 
@@ -70,8 +71,8 @@ class Artifact:
     """Of a folder: the other files without which it is not finished."""
     kept: bool = False
     """Of a file: whether its seal keeps it whole, so that it can be restored."""
-    command: str = "rosetta mine"
-    """What rebuilds it."""
+    command: str = MINE
+    """The command that makes, seals and rebuilds it."""
 
     def path(self, *names: str) -> str:
         """Where one lies under the root.

@@ -69,7 +69,7 @@ def check_root(root: Root) -> list[Finding]:
     UserError
         There is no run under this root.
     """
-    return [*check_run(root), *(finding for _, search in searches(root) for finding in check_artifacts(root, search))]
+    return [*check_run(root), *(finding for _, search in searches(root) for finding in check_search(root, search))]
 
 
 def check_run(root: Root) -> list[Finding]:
@@ -87,12 +87,14 @@ def check_run(root: Root) -> list[Finding]:
     there = begun(root, lambda artifact: artifact.per != "search" and artifact is not SHARED)
     # Files that there is one of per run are missed even where they are gone.
     once = [Instance(row) for row in CATALOGUE if row.per == "run" and row.kind != "store" and row is not SHARED]
-    return [*wrong, *check_artifacts(root, dict.fromkeys([*there, *once]))]
+    return wrong + [finding for instance in dict.fromkeys([*there, *once]) for finding in _check(root, instance)]
 
 
-def check_artifacts(root: Root, artifacts: Iterable[Instance]) -> list[Finding]:
-    """Everything of some artifacts under a root."""
-    return [finding for instance in artifacts for finding in _check(root, instance)]
+def check_search(root: Root, search: Iterable[Instance]) -> list[Finding]:
+    """Everything of one inversion or edit, given the artifacts that it consists of."""
+    found = [finding for instance in search for finding in _check(root, instance)]
+    # As long as its store is not finished, the page is not due.
+    return [finding for finding in found if finding.kind != "missing"] or found
 
 
 def _check(root: Root, instance: Instance) -> Iterator[Finding]:
@@ -167,7 +169,6 @@ def _unsealed_folder(place: Place, instance: Instance) -> Iterator[Finding]:
     for file in (f"{path}/{name}" for name in names if name.endswith(".parquet")):
         if problem := _unreadable(root, file):
             yield Finding(file, problem, path, "file")
-            return
     missing = [name for name in (*artifact.parts, artifact.index) if name not in names]
     if names and missing:
         yield Finding(path, f"has no {missing[0]}; {artifact.command} writes it", path, "missing")
@@ -185,8 +186,7 @@ _UNSEALED: dict[str, Callable[[Place, Instance], Iterator[Finding]]] = {
 def _check_array(
     place: Place, path: str, array: zarr.Array, is_due: Callable[[Chunk], bool] = lambda chunk: True
 ) -> Iterator[Finding]:
-    counts = [-(-length // size) for length, size in zip(array.shape, array.chunks, strict=True)]
-    chunks = [chunk for chunk in product(*map(range, counts)) if is_due(chunk)]
+    chunks = [chunk for chunk in product(*map(range, array.cdata_shape)) if is_due(chunk)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         problems = pool.map(partial(_chunk_problem, place.root, path, array), chunks)
         for chunk, problem in zip(chunks, problems, strict=True):

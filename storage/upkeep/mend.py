@@ -8,13 +8,13 @@ from itertools import groupby
 import zarr
 
 from storage.artifacts import seals
-from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, SEALS, Chunk, Instance, instance_at
+from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, MINE, SEALS, Chunk, Instance, instance_at
 from storage.artifacts.layout import array_of, attributes_at, chunk_file, layers_of, open_to_write, stored_attributes
 from storage.artifacts.seals import BrokenSealError
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.lock import locked
 from storage.filesystem.root import Root
-from storage.upkeep.check import Finding, check_artifacts, check_run
+from storage.upkeep.check import Finding, check_run, check_search
 from storage.upkeep.expected import begun, searches
 from storage.upkeep.sealing import seal_guided
 
@@ -43,7 +43,7 @@ def mend(root: Root) -> list[Finding]:
     if any(finding.artifact.startswith(f"{IMAGES.path()}/") for finding in mended):
         _dump_pixels_again(root)
     for folder, search in searches(root):
-        check = partial(check_artifacts, root, search)
+        check = partial(check_search, root, search)
         if any(map(_is_mendable, check())):
             with locked(root, f"{folder}.lock"):
                 mended += _mended(root, check)
@@ -97,7 +97,7 @@ def _mend(place: Place, findings: Sequence[Finding]) -> str:
             root.remove(file)
     else:
         root.remove(path)
-    return "" if instance.artifact.command == "rosetta mine" else instance.artifact.command
+    return "" if instance.artifact.command == MINE else instance.artifact.command
 
 
 def _mend_store(place: Place, instance: Instance, damaged: Sequence[Finding]) -> None:

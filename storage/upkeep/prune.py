@@ -33,10 +33,6 @@ class Leftover:
     bytes: int
     """On disk."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Pruning:
@@ -61,7 +57,7 @@ class Pruning:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         kept = [{"path": path, "why": why} for path, why in self.kept]
-        return {"leftovers": [one.as_dict() for one in self.leftovers], "kept": kept, "bytes": self.bytes}
+        return {"leftovers": [asdict(one) for one in self.leftovers], "kept": kept, "bytes": self.bytes}
 
 
 def find_leftovers(root: Root, forget: Collection[str] = ()) -> Pruning:

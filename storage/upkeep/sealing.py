@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from storage.artifacts.catalogue import CATALOGUE, SEALS, Instance, instance_at
+from storage.artifacts.catalogue import CATALOGUE, MINE, SEALS, Instance, instance_at
 from storage.artifacts.layout import arrays_in, chunk_file, layers_of, open_to_read, stored_attributes
 from storage.artifacts.seals import Seal, path, sha256
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
 from storage.upkeep.expected import begun
 
-_MINED = "rosetta mine"
 _SMALL = 2**20
 """Bytes of a chunk that is kept whole, where it has no marker: labels, means, latents."""
 
@@ -56,7 +55,7 @@ def unsealed(root: Root) -> list[str]:
 def _unsealed(root: Root) -> list[tuple[Instance, Place]]:
     sealed: dict[Root, set[str]] = {}
     found = []
-    for instance in begun(root, lambda artifact: artifact.command == _MINED):
+    for instance in begun(root, lambda artifact: artifact.command == MINE):
         place = place_of(root, instance.path)
         if place.root not in sealed:
             sealed[place.root] = {f"{SEALS}/{name}" for name in place.root.list(SEALS)}

@@ -39,10 +39,6 @@ class Progress:
     shared: str | None = None
     """Its location, if under another root."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Status:
@@ -111,11 +107,9 @@ def artifacts(root: Root) -> list[Progress]:
     recipe = provenance.stored_recipe(root)
     if recipe is None and not root.list(USERS):
         require_run(root)
-    listed = begun(root, lambda artifact: artifact.kind in _PROGRESS)
-    if recipe is not None:
-        listed += [one for one in named_by(root, recipe).expected if one.artifact.kind in _PROGRESS]
-    listed = sorted(dict.fromkeys(listed), key=lambda instance: CATALOGUE.index(instance.artifact))
-    return [_progress(root, instance) for instance in listed]
+    expected = [] if recipe is None else named_by(root, recipe).expected
+    listed = sorted(dict.fromkeys([*expected, *begun(root)]), key=lambda one: CATALOGUE.index(one.artifact))
+    return [_progress(root, instance) for instance in listed if instance.artifact.kind in _PROGRESS]
 
 
 def _progress(root: Root, instance: Instance) -> Progress:
