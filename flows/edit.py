@@ -7,6 +7,7 @@ from flows.locking import holding
 from rosetta.guidance.edits import Join, clusters_of
 from rosetta.guidance.optimise import Descent
 from rosetta.guidance.settings import Editing
+from storage.artifacts.catalogue import EDITS
 from storage.upkeep.sealing import seal_guided
 from tasks.guided.classes import require_class
 from tasks.guided.edit import GUIDANCE, TERMS, Wish, edit_batch, judge_edits
@@ -45,7 +46,7 @@ def plan_edit(root: str, wanted: Editing, replace: bool = False) -> tuple[Plan, 
         generator,
         images,
         images.classes,
-        f"edits/{wanted.name}",
+        EDITS.path(wanted.name),
         replace,
         "edit",
         settings=settings,

@@ -21,10 +21,11 @@ from rosetta.guidance.settings import Inversion, Table
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
 from storage.artifacts import tables
-from storage.artifacts.catalogue import ROSETTA
+from storage.artifacts.catalogue import INVERSIONS, ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.guided import GuidedStore, break_seals, read_table, require_free
 from storage.artifacts.layout import stored_attributes
+from storage.filesystem.lock import lock_of
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_guided
 from tasks.guided.classes import Classes, class_of, require_class, told
@@ -78,7 +79,7 @@ class Plan:
     @property
     def lock(self) -> str:
         """Who writes it holds this; others may search under the same root at the same time."""
-        return f"{self.where}.lock"
+        return lock_of(self.where)
 
 
 def plan_inversion(root: str, wanted: Inversion, replace: bool = False) -> Plan:
@@ -105,7 +106,7 @@ def plan_inversion(root: str, wanted: Inversion, replace: bool = False) -> Plan:
         classes = images.classes
     elif (index := class_of(generator, f"high {wanted.high!r}", wanted.file_class)) is not None:
         classes = np.array([index], np.int64)
-    where = f"inversions/{wanted.name}"
+    where = INVERSIONS.path(wanted.name)
     settings = wanted.model_dump(mode="json", exclude=NAMED)
     return plan_of(place, steering, device, generator, images, classes, where, replace, "invert", settings=settings)
 
@@ -117,7 +118,7 @@ def plan_table(root: str, wanted: Table, replace: bool = False) -> Plan:
         Lpips(wanted.lpips)
     require_class(generator, wanted.file_class)
     images = _images(place, steering, generator, wanted)
-    where = f"inversions/{wanted.name}"
+    where = INVERSIONS.path(wanted.name)
     settings = wanted.model_dump(mode="json", exclude=NAMED)
     return plan_of(
         place, steering, device, generator, images, images.classes, where, replace, "table", settings=settings

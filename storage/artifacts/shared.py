@@ -16,7 +16,7 @@ from rosetta.errors import UserError
 from storage.artifacts.catalogue import IMAGES, SHARED, USERS, instance_at, instances
 from storage.artifacts.fingerprint import FORMAT, Fingerprint, depends_of, first_difference, require_known
 from storage.artifacts.seals import break_seal, discard, sha256
-from storage.filesystem.lock import locked
+from storage.filesystem.lock import lock_of, locked
 from storage.filesystem.root import Root
 
 _FILE = SHARED.path()
@@ -253,5 +253,5 @@ def turn(root: Root, *paths: str) -> Iterator[None]:
         for place in places:
             # A finished store is only read; a shared root that is read-only has no other.
             if place.root != root and not _attributes(place.root, place.path).get("complete"):
-                locks.enter_context(locked(place.root, f"{place.path}.lock", wait=True))
+                locks.enter_context(locked(place.root, lock_of(place.path), wait=True))
         yield

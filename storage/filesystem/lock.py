@@ -17,7 +17,7 @@ from rosetta.errors import UserError
 from storage.filesystem.root import Root
 
 RUN = "run.lock"
-"""Of a whole run; an inversion or an edit has one of its own, beside its folder."""
+"""Of a whole run."""
 _BEAT = 30.0
 """Seconds between two heartbeats."""
 _DEAD = 600.0
@@ -26,6 +26,11 @@ _AGAIN = 2.0
 """Seconds between two looks at a lock that another process holds."""
 _SETTLE = 0.2
 """Seconds to wait before deciding which of several simultaneous attempts won."""
+
+
+def lock_of(path: str) -> str:
+    """The lock of one artifact: of an inversion or edit, or of a shared store. It lies beside it."""
+    return f"{path}.lock"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, MINE, SEALS, Chunk,
 from storage.artifacts.layout import array_of, attributes_at, chunk_file, layers_of, open_to_write, stored_attributes
 from storage.artifacts.seals import BrokenSealError
 from storage.artifacts.shared import Place, place_of
-from storage.filesystem.lock import locked
+from storage.filesystem.lock import lock_of, locked
 from storage.filesystem.root import Root
 from storage.upkeep.check import Finding, check_run, check_search
 from storage.upkeep.expected import begun, searches
@@ -45,7 +45,7 @@ def mend(root: Root) -> list[Finding]:
     for folder, search in searches(root):
         check = partial(check_search, root, search)
         if any(map(_is_mendable, check())):
-            with locked(root, f"{folder}.lock"):
+            with locked(root, lock_of(folder)):
                 mended += _mended(root, check)
                 if not check():
                     seal_guided(root, folder)
