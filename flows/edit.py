@@ -5,6 +5,7 @@ from prefect import flow
 from flows.invert import Guided, Plan, guided_of, laid_out, plan_of
 from rosetta.guidance.edits import Join, clusters_of
 from rosetta.guidance.settings import Editing
+from storage.artifacts.catalogue import EDITS
 from storage.filesystem.root import Root
 from tasks.guided.classes import require_class
 from tasks.guided.edit import GUIDANCE, TERMS, edit_batch, judge_edits
@@ -35,7 +36,7 @@ def plan_edit(root: str, settings: Editing, replace: bool = False) -> tuple[Plan
     others = {name: read_inputs(run.data, run.generator, (name,), settings.file_class) for name in joined}
     require_files([images, *others.values()], settings.file_class)
     digests = {name: other.sha256 for name, other in others.items()}
-    where = f"edits/{settings.name}"
+    where = EDITS.path(settings.name)
     return plan_of(run, images, images.classes, where, replace, "edit", settings, others=digests), others
 
 

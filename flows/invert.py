@@ -18,10 +18,11 @@ from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.perceptual import Lpips
 from rosetta.guidance.settings import Editing, Inversion, Table
 from storage.artifacts import tables
-from storage.artifacts.catalogue import ROSETTA
+from storage.artifacts.catalogue import INVERSIONS, ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
-from storage.artifacts.guided import RESULT, GuidedStore, break_seals, read_table, require_free
+from storage.artifacts.guided import GuidedStore, break_seals, read_table, require_free
 from storage.artifacts.layout import stored_attributes
+from storage.filesystem.lock import lock_of
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_guided
 from tasks.guided.classes import Classes, class_of, class_tensor, require_class
@@ -94,10 +95,10 @@ class Plan:
         Others may search under the same root at the same time. With `replace` the name is taken from what another
         search left there.
         """
-        with holding(self.root, f"{self.where}.lock"):
+        with holding(self.root, lock_of(self.where)):
             self.root.require_writable()
             if replace:
-                stored = stored_attributes(self.root, f"{self.where}/{RESULT}")
+                stored = stored_attributes(self.root, GuidedStore.path(self.where))
                 if stored is not None and stored["fingerprint"] != self.fingerprint.digest:
                     break_seals(self.root, self.where)
                     self.root.remove(self.where)
@@ -125,11 +126,11 @@ def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Pla
         if not settings.images:
             raise UserError("no image is named; give an index of the run, new:N, a path or a glob")
         images = _read_images(run, settings)
-        return plan_of(run, images, images.classes, f"inversions/{settings.name}", replace, "invert", settings)
+        return plan_of(run, images, images.classes, INVERSIONS.path(settings.name), replace, "invert", settings)
     require_class(run.generator, settings.file_class)
     index = class_of(run.generator, f"high {settings.high!r}", settings.file_class)
     classes = None if index is None else np.array([index], np.int64)
-    return plan_of(run, None, classes, f"inversions/{settings.name}", replace, "invert", settings)
+    return plan_of(run, None, classes, INVERSIONS.path(settings.name), replace, "invert", settings)
 
 
 def plan_table(root: str, settings: Table, replace: bool = False) -> Plan:
@@ -138,7 +139,7 @@ def plan_table(root: str, settings: Table, replace: bool = False) -> Plan:
     if settings.lpips is not None:
         Lpips(settings.lpips)
     images = _read_images(run, settings)
-    return plan_of(run, images, images.classes, f"inversions/{settings.name}", replace, "table", settings)
+    return plan_of(run, images, images.classes, INVERSIONS.path(settings.name), replace, "table", settings)
 
 
 @flow(name="invert", flow_run_name="invert {wanted.name}")
@@ -256,7 +257,7 @@ def laid_out(
     plan: Plan, guidance: Sequence[str], latent: Mapping[str, int], steps: int, terms: Sequence[str], batch: int
 ) -> GuidedStore:
     """The store of a search, new or to resume."""
-    store = GuidedStore.open(plan.root, plan.where, plan.fingerprint)
+    store = GuidedStore.open(plan.root, plan.fingerprint, plan.where)
     if store is not None:
         return store
     size = plan.run.generator.image_size

@@ -13,7 +13,7 @@ from rosetta.recipe import Recipe, parse_recipe
 from storage.artifacts import provenance
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_finished
-from storage.upkeep.status import artifacts, require_run
+from storage.upkeep.status import artifacts
 from tasks.dump.features import write_features
 from tasks.stage.stage import Stage
 
@@ -27,7 +27,7 @@ def prepared(root: str, changes: Sequence[str] = ()) -> Survey:
         There is no run, it is not finished, or a change is about anything but `trust`.
     """
     place = Root(root)
-    require_run(place)
+    provenance.require_run(place)
     for change in changes:
         if not change.startswith("trust."):
             raise UserError(

@@ -172,7 +172,7 @@ def _side(plan: Survey, spec: ModelSpec) -> Side:
     path = ACTIVATIONS.path(spec.name)
     found = plan.stored(path)
     if found and found["complete"] and found["fingerprint"] == plan.activations(spec).digest:
-        return plan_side(ActivationStore(spec.name, open_at(plan.place(path))))
+        return plan_side(ActivationStore(open_at(plan.place(path))))
     compute, count = plan.recipe.compute, plan.image_count
     units = zoo.structure(spec) if spec.name in plan.unseen else examined(spec, plan.weights[spec.name]).units
     block = model_block(units, count, compute.dtype, compute.chunk_mib)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,11 @@ import numpy.typing as npt
 import zarr
 
 from rosetta.units import WHOLE, Layer, Units
-from storage.artifacts import layout as zarrs
+from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.store import ModelStore
 from storage.filesystem.root import Root
 
 Float64 = npt.NDArray[np.float64]
@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LayerBlock:
-    """One layer over one block of images, as it goes to the store."""
+    """One layer over one block of images, as it is stored."""
 
     activation: npt.NDArray[Any]
     """(image, channel, y, x) in the layer's stored dtype."""
@@ -34,17 +34,16 @@ class LayerBlock:
 
 
 @dataclass(frozen=True)
-class ActivationStore:
+class ActivationStore(ModelStore):
     """The activation maps of one model.
 
-    Beside what a reader wants (`activation`, `peak`, `mean`, `std` of each layer) the root keeps `moments`, mean and
-    the sum of squared deviations of every unit in every block, so that a run that was cut short ends with the same
-    statistics to the last bit. `frames` says by layer which part of the image its module's own grid covers, where
-    that is more than the image, in fractions (y0, x0, y1, x1); maps are cropped to the image.
+    Each layer has `activation`, `peak`, `mean` and `std`. The root keeps `moments`, the mean and the sum of squared
+    deviations of every unit in every block, so that a run that was cut short ends with the same statistics to the last
+    bit. `frames` gives by layer the part of the image that its module's own grid covers, where that is more than the
+    image, in fractions (y0, x0, y1, x1). Maps are cropped to the image.
     """
 
-    model: str
-    group: zarr.Group
+    artifact = ACTIVATIONS
 
     @classmethod
     def create(
@@ -68,91 +67,24 @@ class ActivationStore:
         dtypes
             By layer name: how its activations are stored.
         attributes
-            What the root says of the model.
+            Attributes of the root that describe the model.
         """
-        group = zarrs.create_store(root, ACTIVATIONS.path(model))
+        group = layout.create_store(root, ACTIVATIONS.path(model))
         blocks = block_count(images, block)
-        zarrs.create_array(
-            group, "written", shape=(blocks,), chunks=(1,), dtype="bool", dimensions=("block",), fill=False
-        )
-        zarrs.create_array(
-            group,
-            "moments",
-            shape=(blocks, 2, len(units)),
-            chunks=(1, 2, len(units)),
-            dtype="float64",
-            dimensions=("block", "moment", "unit"),
-        )
+        layout.create_written(group, block=blocks)
+        layout.create_array(group, "moments", "float64", {"block": (blocks, 1), "moment": 2, "unit": len(units)})
         for layer, span in units.spans():
             _create_layer(group.create_group(layer.name), layer, span, images, block, dtypes[layer.name])
         layers = [[layer.name, layer.channels, *layer.grid] for layer in units.layers]
         frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
         laid_out = {"layers": layers, "frames": frames, "block": block, "images": images}
-        zarrs.seal_layout(group, fingerprint, {**attributes, **laid_out})
-        return cls(model, group)
-
-    @classmethod
-    def open(cls, root: Root, model: str, fingerprint: Fingerprint) -> "ActivationStore | None":
-        """The store to go on with, or None.
-
-        Raises
-        ------
-        UserError
-            It was made from something else.
-        """
-        group = zarrs.open_existing(root, ACTIVATIONS.path(model))
-        if group is None:
-            return None
-        fingerprint.require_match(ACTIVATIONS.path(model), group.attrs)
-        return cls(model, group)
-
-    @classmethod
-    def read(cls, root: Root, model: str) -> "ActivationStore":
-        """A finished store.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is none, or it is not finished.
-        """
-        return cls(model, zarrs.open_complete(root, ACTIVATIONS.path(model)))
-
-    @cached_property
-    def units(self) -> Units:
-        """The model's units."""
-        rows: Any = self.group.attrs["layers"]
-        # Stores from before maps were cropped to the image state no frames.
-        frames: Any = self.group.attrs.get("frames", {})
-        return Units(
-            tuple(
-                Layer(name, channels, (height, width), tuple(frames.get(name, WHOLE)))
-                for name, channels, height, width in rows
-            )
-        )
-
-    @property
-    def images(self) -> int:
-        """Images of the run."""
-        return _int(self.group.attrs["images"])
+        layout.seal_layout(group, fingerprint, {**attributes, **laid_out})
+        return cls(group)
 
     @property
     def block(self) -> int:
         """Images in a chunk."""
-        return _int(self.group.attrs["block"])
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything is in."""
-        return bool(self.group.attrs.get("complete"))
-
-    @property
-    def digest(self) -> str:
-        """The store's fingerprint."""
-        return str(self.group.attrs["fingerprint"])
-
-    def written(self) -> npt.NDArray[np.bool_]:
-        """(block,) which blocks are in."""
-        return zarrs.markers(self.group)
+        return int(str(self.group.attrs["block"]))
 
     def dtypes(self) -> dict[str, str]:
         """By layer name: how its activations are stored."""
@@ -170,15 +102,15 @@ class ActivationStore:
 
     def peaks(self, layer: str) -> npt.NDArray[np.float32]:
         """(image, channel) each map's maximum."""
-        return np.asarray(self._array(layer, "peak")[:])
+        return self.of_layer(layer, "peak")
 
     def mean(self) -> Float64:
         """(unit,) over all images and positions of the native grid."""
-        return self._over_layers("mean")
+        return self.of_units("mean")
 
     def std(self) -> Float64:
         """(unit,) population standard deviation; 0 for units that hold one single value."""
-        return self._over_layers("std")
+        return self.of_units("std")
 
     def maximum(self) -> npt.NDArray[np.float32]:
         """(unit,) the highest value over all images and positions."""
@@ -196,7 +128,7 @@ class ActivationStore:
         self._array("written")[block] = True
 
     def finish(self) -> None:
-        """Put the blocks' moments together, in the order of the blocks, and say that everything is in."""
+        """Combine the moments of the blocks, in their order, and mark the store as finished."""
         sizes = [block_slice(block, self.block, self.images) for block in range(len(self.written()))]
         counts = np.array([images.stop - images.start for images in sizes])
         moments = np.asarray(self._array("moments")[:])
@@ -205,13 +137,7 @@ class ActivationStore:
             mean, variance = combine_moments(counts, means, squares, layer.grid[0] * layer.grid[1])
             self._array(layer.name, "mean")[:] = mean
             self._array(layer.name, "std")[:] = np.sqrt(variance)
-        zarrs.complete(self.group)
-
-    def _over_layers(self, name: str) -> Float64:
-        return np.concatenate([np.asarray(self._array(layer.name, name)[:]) for layer in self.units.layers])
-
-    def _array(self, *names: str) -> zarr.Array:
-        return zarrs.array_of(self.group, *names)
+        super().finish()
 
 
 def combine_moments(
@@ -243,37 +169,10 @@ def combine_moments(
 
 
 def _create_layer(group: zarr.Group, layer: Layer, span: slice, images: int, block: int, dtype: str) -> None:
-    zarrs.create_array(
-        group,
-        "activation",
-        shape=(images, layer.channels, *layer.grid),
-        chunks=(block, layer.channels, *layer.grid),
-        dtype=dtype,
-        dimensions=("image", "channel", "y", "x"),
-        coordinates="unit",
-    )
-    zarrs.create_array(
-        group,
-        "peak",
-        shape=(images, layer.channels),
-        chunks=(block, layer.channels),
-        dtype="float32",
-        dimensions=("image", "channel"),
-        coordinates="unit",
-    )
+    blocks: layout.Axes = {"image": (images, block), "channel": layer.channels}
+    maps: layout.Axes = {**blocks, "y": layer.grid[0], "x": layer.grid[1]}
+    layout.create_array(group, "activation", dtype, maps, coordinates="unit")
+    layout.create_array(group, "peak", "float32", blocks, coordinates="unit")
     for name in ("mean", "std"):
-        zarrs.create_array(
-            group,
-            name,
-            shape=(layer.channels,),
-            chunks=(layer.channels,),
-            dtype="float64",
-            dimensions=("channel",),
-            fill=float("nan"),
-            coordinates="unit",
-        )
-    zarrs.create_labels(group, "unit", np.arange(span.start, span.stop, dtype=np.int32), "channel")
-
-
-def _int(value: Any) -> int:
-    return int(value)
+        layout.create_array(group, name, "float64", {"channel": layer.channels}, fill=float("nan"), coordinates="unit")
+    layout.create_labels(group, "unit", np.arange(span.start, span.stop, dtype=np.int32), "channel")

@@ -1,7 +1,6 @@
-"""`agreed.json`: what was compared with a store and found to agree, so that it need not be compared again.
+"""`agreed.json`: comparisons with stores that succeeded, so that they need not be repeated.
 
-It saves time and decides nothing: no seal covers it, it may be removed, and where it cannot be read or written all is
-compared once more.
+It only saves time. No seal covers it, it may be removed, and a comparison that it does not hold is repeated.
 """
 
 import json
@@ -9,23 +8,22 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from storage.artifacts.catalogue import AGREED
 from storage.filesystem.root import Root
-
-FILE = "agreed.json"
 
 
 def known(*roots: Root) -> dict[str, Any]:
-    """By fingerprint of a store: what agreed with it when it was last compared, as plain data."""
+    """What agreed with each store when it was last compared, by the store's fingerprint, as plain data."""
     found: dict[str, Any] = {}
     for root in roots:
         with suppress(OSError, ValueError, TypeError):
-            found.update(json.loads(root.read_bytes(FILE)))
+            found.update(json.loads(root.read_bytes(AGREED)))
     return found
 
 
 def keep(agreed: Mapping[str, Any], *roots: Root) -> None:
-    """Add to what is known, under the first of some roots that can be written."""
+    """Add comparisons to the file under the first of some roots that can be written."""
     for root in roots if agreed else ():
         with suppress(OSError):
-            root.write_bytes(FILE, json.dumps({**known(root), **agreed}).encode())
+            root.write_bytes(AGREED, json.dumps({**known(root), **agreed}).encode())
             return

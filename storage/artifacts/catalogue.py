@@ -5,18 +5,23 @@ table in `docs/architecture.md`. A new artifact is a row here, and the stage tha
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
+from storage.filesystem.lock import RUN
+from storage.filesystem.root import Root
+
 Kind = Literal["store", "table", "folder", "file"]
-Per = Literal["run", "model", "pair", "search"]
+Per = Literal["run", "model", "pair", "search", "figure"]
 Chunk = tuple[int, ...]
 Marker = Callable[[str, Chunk, Sequence[str]], Chunk | None]
 """Array in the store, chunk, names of the store's layers → the entry of `written` that stands for the chunk."""
 
+MINE = "rosetta mine"
 _NAME = "[a-z0-9][a-z0-9._-]*"
-_FIELDS = {"run": (), "model": ("model",), "pair": ("a", "b"), "search": ("name",)}
+_FIELDS = {"run": (), "model": ("model",), "pair": ("a", "b"), "search": ("name",), "figure": ("name",)}
 
 
 def of_blocks(*arrays: str) -> Marker:
@@ -49,21 +54,25 @@ class Artifact:
     kind: Kind
     """A Zarr store, a Parquet table, a folder that is sealed as a whole, or a single file."""
     per: Per
-    """What there is one of: per run, per model, per pair of models, per search (an inversion or edit)."""
+    """What there is one of: per run, per model, per pair of models, per search (an inversion or edit), per figure."""
     about: str
     """What it holds, for the documentation."""
     made_from: tuple["Artifact", ...] = ()
     """What it is computed from."""
     shareable: bool = False
-    """Whether a run may use the one under another root (`images.from`)."""
+    """Of a store: whether a run may use the one under another root (`images.from`)."""
     expected: bool = True
     """Whether a run is unfinished without it."""
     marker: Marker | None = None
     """Of a store: which entry of `written` stands for a chunk."""
-    index: str | None = None
+    index: str = ""
     """Of a folder: the file in it that is written last and carries its fingerprint."""
-    command: str = "rosetta mine"
-    """What rebuilds it."""
+    parts: tuple[str, ...] = ()
+    """Of a folder: the other files without which it is not finished."""
+    kept: bool = False
+    """Of a file: whether its seal keeps it whole, so that it can be restored."""
+    command: str = MINE
+    """The command that makes, seals and rebuilds it."""
 
     def path(self, *names: str) -> str:
         """Where one lies under the root.
@@ -71,24 +80,48 @@ class Artifact:
         Parameters
         ----------
         names
-            None for one per run; a model; two models of a pair; the name of a search.
+            None for one per run; a model; two models of a pair; the name of a search or figure.
         """
         return self.pattern.format(**dict(zip(_FIELDS[self.per], names, strict=True)))
 
     def names(self, path: str) -> tuple[str, ...] | None:
         """What `path` is of, as :meth:`path` takes it; None where it is not the path of such an artifact."""
-        found = re.fullmatch(re.sub(r"\\\{(\w+)\\\}", rf"(?P<\1>{_NAME})", re.escape(self.pattern)), path)
-        return None if found is None else tuple(found[field] for field in _FIELDS[self.per])
+        match = re.fullmatch(_regex(self.pattern), path)
+        return None if match is None else tuple(match[field] for field in _FIELDS[self.per])
 
     @property
     def name(self) -> str:
         """Of one per run: what people call it, `rosetta` of `tables/rosetta.parquet`."""
         return self.pattern.rpartition("/")[2].partition(".")[0]
 
-    @property
-    def folder(self) -> str:
-        """Where all of them lie under the root; empty for the root itself."""
-        return self.pattern.rpartition("/")[0]
+    def entry(self, array: str, chunk: Chunk, layers: Sequence[str] = ()) -> Chunk | None:
+        """Which entry of a store's `written` says that a chunk is complete.
+
+        Parameters
+        ----------
+        array
+            Path of the array in the store.
+        chunk
+            Its position along each axis.
+        layers
+            Names of the store's layers, in order.
+
+        Returns
+        -------
+        tuple of int, or None
+            None where no entry stands for the chunk: of labels, say, which are written with the layout.
+        """
+        if array == "written":
+            return chunk
+        return self.marker(array, chunk, layers) if self.marker else None
+
+    def contains(self, other: "Artifact") -> bool:
+        """Whether another artifact lies in this folder."""
+        return other.pattern.startswith(f"{self.pattern}/")
+
+
+def _regex(pattern: str) -> str:
+    return re.sub(r"\\\{(\w+)\\\}", rf"(?P<\1>{_NAME})", re.escape(pattern))
 
 
 CATALOGUE: list[Artifact] = []
@@ -101,177 +134,152 @@ def declare(artifact: Artifact) -> Artifact:
     return artifact
 
 
-def artifact_of(path: str) -> tuple[Artifact, tuple[str, ...]] | None:
-    """The artifact that lies at a path under a root, and what it is of; None where the catalogue has none."""
+@dataclass(frozen=True)
+class Instance:
+    """One artifact of a run: of a model, say."""
+
+    artifact: Artifact
+    names: tuple[str, ...] = ()
+    """As :meth:`Artifact.path` takes them."""
+
+    @property
+    def path(self) -> str:
+        """Where it lies under the root."""
+        return self.artifact.path(*self.names)
+
+    @property
+    def index(self) -> str:
+        """The file without which nothing of it can be read."""
+        names = {"store": "zarr.json", "folder": self.artifact.index}
+        return f"{self.path}/{names[self.artifact.kind]}" if self.artifact.kind in names else self.path
+
+
+def instance_at(path: str) -> Instance | None:
+    """What lies at a path under a root; None where the catalogue has nothing there."""
     for artifact in CATALOGUE:
         if (names := artifact.names(path)) is not None:
-            return artifact, names
+            return Instance(artifact, names)
     return None
 
 
-RECIPE = declare(Artifact("recipe.toml", "file", "run", "the recipe as run, defaults filled in"))
-SHARED = declare(Artifact("shared.json", "file", "run", "the locations of shared stores", expected=False))
-IMAGES = declare(
-    Artifact(
-        "images.zarr",
-        "store",
-        "run",
-        "`pixels` uint8 (image, y, x, rgb), `source`, `label`; of a generator `latent`, `class`",
-        shareable=True,
-        marker=of_blocks("pixels", "source", "stamp", "sha256"),
-    )
-)
-ACTIVATIONS = declare(
-    Artifact(
-        "activations/{model}.zarr",
-        "store",
-        "model",
-        "a group per layer: `activation` (image, channel, y, x), `peak` (image, channel), `mean`, `std` (channel)",
-        (IMAGES,),
-        shareable=True,
-        marker=of_blocks("activation", "peak", "moments"),
-    )
-)
-FEATURES = declare(
-    Artifact(
-        "features.zarr",
-        "store",
-        "run",
-        "pixel features of each image: colour, contrast, edges on a small grid",
-        (IMAGES,),
-        shareable=True,
-        marker=of_blocks("feature", "digest"),
-    )
-)
-CORRELATIONS = declare(
-    Artifact(
-        "correlations/{a}~{b}.zarr",
-        "store",
-        "pair",
-        '`pearson` float32 (unit_a, unit_b), or with `keep = "neighbours"` the nearest of each unit',
-        (ACTIVATIONS,),
-        marker=of_chunks("pearson"),
-    )
-)
-BUDDIES = declare(
-    Artifact("tables/buddies.parquet", "table", "run", "every pair of mutual nearest neighbours", (CORRELATIONS,))
-)
-PROFILES = declare(
-    Artifact(
-        "profiles/{model}.zarr",
-        "store",
-        "model",
-        "per-unit statistics behind the trust tests",
-        (ACTIVATIONS, FEATURES),
-        shareable=True,
-        marker=of_layers,
-    )
-)
-TRUST_OF_PAIR = declare(
-    Artifact(
-        "tables/trust/{a}~{b}.parquet",
-        "table",
-        "pair",
-        "what chance, halves, position and pixels leave of the buddies of a pair",
-        (BUDDIES, CORRELATIONS, PROFILES, FEATURES),
-    )
-)
-TRUST = declare(
-    Artifact(
-        "tables/trust.parquet",
-        "table",
-        "run",
-        "all pairs together, with what controls reach and which matches are trusted",
-        (TRUST_OF_PAIR,),
-    )
-)
-UNITS = declare(
-    Artifact(
-        "tables/units.parquet", "table", "run", "every unit: layer, channel, grid, statistics", (ACTIVATIONS, PROFILES)
-    )
-)
-ROSETTA = declare(
-    Artifact("tables/rosetta.parquet", "table", "run", "one row per Rosetta neuron and model", (BUDDIES, TRUST))
-)
-CLUSTERS = declare(
-    Artifact("tables/clusters.parquet", "table", "run", "one row per concept of the dictionary", (BUDDIES, TRUST))
-)
-REPORT = declare(
-    Artifact(
-        "report",
-        "folder",
-        "run",
-        "the dictionary as a page that opens from disk, and the page on trust",
-        (ROSETTA, CLUSTERS, UNITS, TRUST),
-        index="index.html",
-    )
-)
-PROVENANCE = declare(
-    Artifact("provenance.json", "file", "run", "versions, digests of weights, devices, times, fingerprints")
-)
-FIGURES = declare(
-    Artifact(
-        "figures/{name}",
-        "file",
-        "search",
-        "figures for print",
-        (ROSETTA, CLUSTERS, UNITS, TRUST),
-        expected=False,
-        command="rosetta report",
-    )
-)
-_SEARCH = "the images, latents and losses of a search, in batches of images"
-_BATCHES = of_batches("frames", "result", "start", "latent", "loss", "written")
-INVERSION_RESULTS = declare(
-    Artifact(
-        "inversions/{name}/result.zarr",
-        "store",
-        "search",
-        _SEARCH,
-        (ROSETTA,),
-        expected=False,
-        marker=_BATCHES,
-        command="rosetta invert",
-    )
-)
-INVERSIONS = declare(
-    Artifact(
-        "inversions/{name}",
-        "folder",
-        "search",
-        "metrics and the page of an inversion",
-        (INVERSION_RESULTS,),
-        expected=False,
-        index="index.html",
-        command="rosetta invert",
-    )
-)
-EDIT_RESULTS = declare(
-    Artifact(
-        "edits/{name}/result.zarr",
-        "store",
-        "search",
-        _SEARCH,
-        (ROSETTA,),
-        expected=False,
-        marker=_BATCHES,
-        command="rosetta edit",
-    )
-)
-EDITS = declare(
-    Artifact(
-        "edits/{name}",
-        "folder",
-        "search",
-        "metrics and the page of an edit",
-        (EDIT_RESULTS,),
-        expected=False,
-        index="index.html",
-        command="rosetta edit",
-    )
-)
+def instances(root: Root, which: Callable[[Artifact], bool] = lambda _: True) -> list[Instance]:
+    """All that lies under a root, finished or not, in the order of the catalogue.
+
+    Parameters
+    ----------
+    which
+        Which artifacts to look for.
+    """
+    listing = cache(root.entries)  # several artifacts share a folder
+
+    def paths(artifact: Artifact, folder: str, parts: list[str]) -> Iterator[str]:
+        while len(parts) > 1 and "{" not in parts[0]:
+            folder, parts = f"{folder}{parts[0]}/", parts[1:]
+        for name, is_folder in listing(folder.rstrip("/")).items():
+            needs_folder = len(parts) > 1 or artifact.kind in ("store", "folder")
+            if is_folder == needs_folder and re.fullmatch(_regex(parts[0]), name):
+                path = f"{folder}{name}"
+                yield from paths(artifact, f"{path}/", parts[1:]) if parts[1:] else [path]
+
+    rows = [artifact for artifact in CATALOGUE if which(artifact)]
+    found = [(row, row.names(path)) for row in rows for path in paths(row, "", row.pattern.split("/"))]
+    return [Instance(row, names) for row, names in found if names is not None]
 
 
 def tables_of_run() -> list[Artifact]:
     """The tables that there is one of per run."""
     return [artifact for artifact in CATALOGUE if artifact.kind == "table" and artifact.per == "run"]
+
+
+AGREED, SEALS, USERS = "agreed.json", "seals", "users"
+BESIDE = {
+    RUN: "which process is at work on the run",
+    AGREED: "what was compared with the stores before; saves time, and may be removed",
+    f"{SEALS}/": "checksums of finished artifacts",
+    f"{USERS}/": "the runs that share stores of this root",
+}
+"""What lies under a root beside the artifacts, and what it holds."""
+RESULT = "result.zarr"
+"""The store of a search, in its folder."""
+
+# fmt: off
+RECIPE = declare(Artifact(
+    "recipe.toml", "file", "run", "the recipe as run, defaults filled in", kept=True,
+))
+SHARED = declare(Artifact(
+    "shared.json", "file", "run", "the locations of shared stores", expected=False, kept=True,
+))
+IMAGES = declare(Artifact(
+    "images.zarr", "store", "run",
+    "`pixels` uint8 (image, y, x, rgb), `source`, `label`; of a generator `latent`, `class`",
+    shareable=True, marker=of_blocks("pixels", "source", "stamp", "sha256"),
+))
+ACTIVATIONS = declare(Artifact(
+    "activations/{model}.zarr", "store", "model",
+    "a group per layer: `activation` (image, channel, y, x), `peak` (image, channel), `mean`, `std` (channel)",
+    (IMAGES,), shareable=True, marker=of_blocks("activation", "peak", "moments"),
+))
+FEATURES = declare(Artifact(
+    "features.zarr", "store", "run", "pixel features of each image: colour, contrast, edges on a small grid",
+    (IMAGES,), shareable=True, marker=of_blocks("feature", "digest"),
+))
+CORRELATIONS = declare(Artifact(
+    "correlations/{a}~{b}.zarr", "store", "pair",
+    '`pearson` float32 (unit_a, unit_b), or with `keep = "neighbours"` the nearest of each unit',
+    (ACTIVATIONS,), marker=of_chunks("pearson"),
+))
+BUDDIES = declare(Artifact(
+    "tables/buddies.parquet", "table", "run", "every pair of mutual nearest neighbours", (CORRELATIONS,),
+))
+PROFILES = declare(Artifact(
+    "profiles/{model}.zarr", "store", "model", "per-unit statistics behind the trust tests",
+    (ACTIVATIONS, FEATURES), shareable=True, marker=of_layers,
+))
+TRUST_OF_PAIR = declare(Artifact(
+    "tables/trust/{a}~{b}.parquet", "table", "pair",
+    "what chance, halves, position and pixels leave of the buddies of a pair",
+    (BUDDIES, CORRELATIONS, PROFILES, FEATURES),
+))
+TRUST = declare(Artifact(
+    "tables/trust.parquet", "table", "run",
+    "all pairs together, with what controls reach and which matches are trusted", (TRUST_OF_PAIR,),
+))
+UNITS = declare(Artifact(
+    "tables/units.parquet", "table", "run", "every unit: layer, channel, grid, statistics", (ACTIVATIONS, PROFILES),
+))
+ROSETTA = declare(Artifact(
+    "tables/rosetta.parquet", "table", "run", "one row per Rosetta neuron and model", (BUDDIES, TRUST),
+))
+CLUSTERS = declare(Artifact(
+    "tables/clusters.parquet", "table", "run", "one row per concept of the dictionary", (BUDDIES, TRUST),
+))
+REPORT = declare(Artifact(
+    "report", "folder", "run", "the dictionary as a page that opens from disk, and the page on trust",
+    (ROSETTA, CLUSTERS, UNITS, TRUST), index="index.html",
+))
+PROVENANCE = declare(Artifact(
+    "provenance.json", "file", "run", "versions, digests of weights, devices, times, fingerprints", kept=True,
+))
+FIGURES = declare(Artifact(
+    "figures/{name}", "file", "figure", "figures for print",
+    (ROSETTA, CLUSTERS, UNITS, TRUST), expected=False, command="rosetta report",
+))
+_SEARCH = "the images, latents and losses of a search, in batches of images"
+_BATCHES = of_batches("frames", "result", "start", "latent", "loss")
+INVERSION_RESULTS = declare(Artifact(
+    f"inversions/{{name}}/{RESULT}", "store", "search", _SEARCH,
+    (ROSETTA,), expected=False, marker=_BATCHES, command="rosetta invert",
+))
+INVERSIONS = declare(Artifact(
+    "inversions/{name}", "folder", "search", "metrics and the page of an inversion",
+    (INVERSION_RESULTS,), expected=False, index="index.html", parts=("metrics.parquet",), command="rosetta invert",
+))
+EDIT_RESULTS = declare(Artifact(
+    f"edits/{{name}}/{RESULT}", "store", "search", _SEARCH,
+    (ROSETTA,), expected=False, marker=_BATCHES, command="rosetta edit",
+))
+EDITS = declare(Artifact(
+    "edits/{name}", "folder", "search", "metrics and the page of an edit",
+    (EDIT_RESULTS,), expected=False, index="index.html", parts=("metrics.parquet",), command="rosetta edit",
+))
+# fmt: on

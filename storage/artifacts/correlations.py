@@ -8,10 +8,8 @@ import numpy.typing as npt
 import zarr
 
 from rosetta.mining.factors import PANEL
-from storage.artifacts import layout as zarrs
-from storage.artifacts.catalogue import CORRELATIONS
+from storage.artifacts import layout
 from storage.artifacts.pairs import PairStore, Panel, panel_slice
-from storage.filesystem.root import Root
 
 
 @dataclass(frozen=True)
@@ -22,27 +20,14 @@ class CorrelationStore(PairStore):
 
     @staticmethod
     def _lay_out(group: zarr.Group, units_a: int, units_b: int, k: int) -> None:
-        zarrs.create_array(
+        layout.create_array(
             group,
             "pearson",
-            shape=(units_a, units_b),
-            chunks=(min(PANEL, units_a), min(PANEL, units_b)),
-            dtype="float32",
-            dimensions=("unit_a", "unit_b"),
+            "float32",
+            {"unit_a": (units_a, min(PANEL, units_a)), "unit_b": (units_b, min(PANEL, units_b))},
             fill=float("nan"),
             coordinates="layer_a channel_a layer_b channel_b",
         )
-
-    @classmethod
-    def read(cls, root: Root, a: str, b: str) -> "CorrelationStore":
-        """A finished store.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is none, or it is not finished.
-        """
-        return cls(zarrs.open_complete(root, CORRELATIONS.path(a, b)))
 
     def pearson(self) -> npt.NDArray[np.float32]:
         """(unit_a, unit_b) float32, all of it."""

@@ -1,4 +1,4 @@
-"""Fingerprints: what an artifact depends on, and whether the one on disk is the one that is wanted."""
+"""Fingerprints: what an artifact depends on, and whether the one on disk matches."""
 
 import hashlib
 import json
@@ -19,8 +19,8 @@ class Fingerprint:
 
     depends: Mapping[str, Any]
     made_with: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Versions of the code that makes the artifact. They decide nothing by themselves and are no part of the digest;
-    they are kept, and named where what they compute has changed."""
+    """Versions of the code that makes the artifact. They are no part of the digest. They are stored, and named in the
+    error where their results have changed."""
 
     @property
     def digest(self) -> str:
@@ -29,7 +29,7 @@ class Fingerprint:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def attributes(self) -> dict[str, Any]:
-        """What an artifact carries of it."""
+        """The attributes that an artifact stores of it."""
         beside = {"made_with": dict(self.made_with)} if self.made_with else {}
         return {"fingerprint": self.digest, "depends": _plain(self.depends), **beside}
 
@@ -62,7 +62,7 @@ def fingerprint(stage: str, made_with: Mapping[str, str] | None = None, **depend
 def depends_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """What an artifact on disk depends on, by its attributes.
 
-    Activation stores once kept a model's layers and preprocessing as attributes only; there they are taken from.
+    Old activation stores keep a model's layers and preprocessing as attributes only; they are taken from there.
     """
     found = attributes.get("depends")
     depends = dict(found) if isinstance(found, Mapping) else {}
@@ -93,12 +93,12 @@ def require_known(version: object, what: str) -> None:
     """
     if isinstance(version, int) and version > FORMAT:
         raise UserError(
-            f"{what} was written by a newer rosetta (format {version}, and this one knows {FORMAT}); install that one"
+            f"{what} was written by a newer rosetta (format {version}; this one reads up to {FORMAT}); upgrade it"
         )
 
 
 MAPS, IMAGE = "maps of a test image", "image of a test latent"
-"""Keys of what :mod:`rosetta.zoo.behaviour` measures of a model: by layer, and of a generator. A blank keeps them apart
+"""Keys of the measurements of :mod:`rosetta.zoo.behaviour`: by layer, and of a generator. The blanks keep them apart
 from every name in a recipe."""
 _MISSING = object()
 _LENGTH = 60
@@ -106,9 +106,9 @@ _LENGTH = 60
 
 
 def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The first thing in which two mappings of plain data differ, as `key.key[index]: old → new`.
+    """The first difference between two mappings of plain data, as `key.key[index]: old → new`.
 
-    Empty where the JSON of both is the same. Both sides are short, and never read the same.
+    Empty where the JSON of both is the same. Both sides are short, and never look the same.
     """
     for path, before, after in _differences(_plain(old), _plain(new), ""):
         name = path.removeprefix(".")
@@ -147,7 +147,7 @@ def _in_layers(before: Any, after: Any) -> str:
 
 
 def _sides(before: Any, after: Any) -> str:
-    """`before → after`; of long ones the part where they begin to differ."""
+    """`before → after`; of long values the part where they begin to differ."""
     texts = _text(before), _text(after)
     if max(map(len, texts)) > _LENGTH:
         same = next((index for index, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
@@ -162,7 +162,7 @@ def _part(text: str, start: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """Canonical JSON, but words for what is absent."""
+    """Canonical JSON, but words for absent values."""
     if value is _MISSING:
         return "not given"
     return "nothing" if value is None else json.dumps(value, sort_keys=True)

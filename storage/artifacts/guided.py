@@ -1,30 +1,26 @@
 """`inversions/<name>/` and `edits/<name>/`: the images, latents and losses of guided searches, in batches of images.
 
-Latents, and classes where G takes them, are all that it needs to make the results again.
+Latents, and classes where G is conditional, are enough to rebuild the results.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import zarr
 
 from rosetta.errors import UserError
-from storage.artifacts import layout as zarrs
-from storage.artifacts import tables
+from storage.artifacts import layout, tables
 from storage.artifacts.blocks import block_count, block_slice
+from storage.artifacts.catalogue import RESULT
 from storage.artifacts.fingerprint import Fingerprint, first_difference
 from storage.artifacts.seals import break_seal
+from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 
-Kind = Literal["inversions", "edits"]
-KINDS: tuple[Kind, ...] = ("inversions", "edits")
-RESULT = "result.zarr"
-"""Its store, in the folder of an inversion or an edit."""
 Pixels = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Classes = npt.NDArray[np.int64]
@@ -45,10 +41,8 @@ class Found:
 
 
 @dataclass(frozen=True)
-class GuidedStore:
+class GuidedStore(ArtifactStore):
     """`result.zarr`: searches for the same images under one or more kinds of guidance."""
-
-    group: zarr.Group
 
     @classmethod
     def create(
@@ -75,36 +69,29 @@ class GuidedStore:
         where
             `inversions/<name>` or `edits/<name>`.
         sources
-            (image,) what each image was called.
+            (image,) the name of each image.
         targets
-            (image, y, x, rgb) what is inverted, or the images before an edit; None where there is nothing to see.
+            (image, y, x, rgb) what is inverted, or the images before an edit; None where there are none.
         classes
-            (image,) what G is told beside the latents, where it is conditional.
+            (image,) the class of each image, where G is conditional.
         size
             Height and width of the images that G makes.
         latent
             Axes of one image's latents.
         """
-        path = f"{where}/{RESULT}"
         break_seals(root, where)
-        group = zarr.create_group(root.store(path), overwrite=True)
+        group = layout.create_store(root, cls.path(where))
         kinds, images = len(guidance), len(sources)
-        zarrs.create_labels(group, "guidance", list(guidance), "guidance")
-        zarrs.create_labels(group, "source", list(sources), "image")
-        zarrs.create_labels(group, "frame", np.asarray(frame_steps, np.int32), "frame")
-        zarrs.create_labels(group, "term", list(terms), "term")
+        layout.create_labels(group, "guidance", list(guidance), "guidance")
+        layout.create_labels(group, "source", list(sources), "image")
+        layout.create_labels(group, "frame", np.asarray(frame_steps, np.int32), "frame")
+        layout.create_labels(group, "term", list(terms), "term")
         if targets is not None:
-            zarrs.create_array(
-                group,
-                "target",
-                shape=targets.shape,
-                chunks=(batch, *targets.shape[1:]),
-                dtype="uint8",
-                dimensions=("image", "y", "x", "rgb"),
-                coordinates="source",
-            )[:] = targets
+            _, height, width, _ = targets.shape
+            pixels: layout.Axes = {"image": (images, batch), "y": height, "x": width, "rgb": 3}
+            layout.create_array(group, "target", "uint8", pixels, coordinates="source")[:] = targets
         if classes is not None:
-            zarrs.create_labels(group, "class", classes, "image")
+            layout.create_labels(group, "class", classes, "image")
         arrays: dict[str, tuple[str, dict[str, int], Any]] = {
             "frames": ("uint8", {"frame": len(frame_steps), "y": size[0], "x": size[1], "rgb": 3}, 0),
             "result": ("uint8", {"y": size[0], "x": size[1], "rgb": 3}, 0),
@@ -113,55 +100,39 @@ class GuidedStore:
             "loss": ("float32", {"step": steps + 1, "term": len(terms)}, float("nan")),
         }
         for name, (dtype, axes, fill) in arrays.items():
-            zarrs.create_array(
-                group,
-                name,
-                shape=(kinds, images, *axes.values()),
-                chunks=(1, min(batch, images), *axes.values()),
-                dtype=dtype,
-                dimensions=("guidance", "image", *axes),
-                fill=fill,
-                coordinates="source",
-            )
-        zarrs.create_array(
-            group,
-            "written",
-            shape=(kinds, block_count(images, batch)),
-            chunks=(1, 1),
-            dtype="bool",
-            dimensions=("guidance", "block"),
-            fill=False,
-        )
-        zarrs.seal_layout(group, fingerprint, {"block": batch})
+            batches: layout.Axes = {"guidance": (kinds, 1), "image": (images, min(batch, images)), **axes}
+            layout.create_array(group, name, dtype, batches, fill=fill, coordinates="source")
+        layout.create_written(group, guidance=kinds, block=block_count(images, batch))
+        layout.seal_layout(group, fingerprint, {"block": batch})
         return cls(group)
 
     @classmethod
-    def open(cls, root: Root, where: str, fingerprint: Fingerprint) -> "GuidedStore | None":
-        """The store to go on with, or None.
+    def path(cls, *names: str) -> str:
+        """Where the store of a search lies, given the search's folder."""
+        (where,) = names
+        return f"{where}/{RESULT}"
+
+    @classmethod
+    def open(cls, root: Root, fingerprint: Fingerprint, *names: str) -> "GuidedStore | None":
+        """The store to resume, or None.
+
+        Parameters
+        ----------
+        names
+            `inversions/<name>` or `edits/<name>`.
 
         Raises
         ------
         UserError
             The name is in use by a search for something else.
         """
+        (where,) = names
         require_free(root, where, fingerprint)
-        group = zarrs.open_existing(root, f"{where}/{RESULT}")
-        return None if group is None else cls(group)
-
-    @classmethod
-    def read(cls, root: Root, where: str) -> "GuidedStore":
-        """A finished store.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is none, or it is not finished.
-        """
-        return cls(zarrs.open_complete(root, f"{where}/{RESULT}"))
+        return super().open(root, fingerprint, *names)
 
     @property
     def sources(self) -> list[str]:
-        """(image,) what each image was called."""
+        """(image,) the name of each image."""
         return [str(name) for name in np.asarray(self._array("source")[:])]
 
     @property
@@ -185,10 +156,10 @@ class GuidedStore:
         return int(self._array("frames").chunks[1])
 
     def missing(self) -> list[tuple[int, slice]]:
-        """Guidance and images of each batch that is not there yet."""
+        """Guidance and images of each batch that is not complete."""
         images = len(self.sources)
-        written = zarrs.markers(self.group)
-        return [(int(kind), block_slice(int(block), self.batch, images)) for kind, block in np.argwhere(~written)]
+        rows = np.argwhere(~self.written())
+        return [(int(kind), block_slice(int(block), self.batch, images)) for kind, block in rows]
 
     def targets(self, images: slice = slice(None)) -> Pixels | None:
         """(image, y, x, rgb), or None where there are none."""
@@ -204,37 +175,34 @@ class GuidedStore:
 
     def write(self, kind: int, images: slice, found: Found) -> None:
         """Write one batch, then its marker."""
-        place = kind, images
+        batch = kind, images
         for name, values in (("frames", found.frames), ("start", found.start), ("latent", found.latent)):
-            self._array(name)[place] = values
-        self._array("result")[place] = found.frames[:, -1]
-        self._array("loss")[place] = found.loss
+            self._array(name)[batch] = values
+        self._array("result")[batch] = found.frames[:, -1]
+        self._array("loss")[batch] = found.loss
         self._array("written")[kind, images.start // self.batch] = True
 
     def finish(self) -> None:
-        """Say that everything is in, unless that has been said."""
-        if not self.group.attrs.get("complete"):
-            zarrs.complete(self.group)
-
-    def _array(self, name: str) -> zarr.Array:
-        return zarrs.array_of(self.group, name)
+        """Mark the store as finished, unless it is."""
+        if not self.complete:
+            super().finish()
 
 
 def break_seals(root: Root, where: str) -> None:
-    """To be called before anything of an inversion or an edit is changed."""
+    """Call before anything of an inversion or an edit is changed."""
     break_seal(root, where)
-    break_seal(root, f"{where}/{RESULT}")
+    break_seal(root, GuidedStore.path(where))
 
 
 def require_free(root: Root, where: str, fingerprint: Fingerprint) -> None:
-    """Whether a name is new, or that of the very same search.
+    """Require that a name is new, or that of the same search.
 
     Raises
     ------
     UserError
         It is in use by a search for something else; says what differs.
     """
-    found = zarrs.stored_attributes(root, f"{where}/{RESULT}")
+    found = layout.stored_attributes(root, GuidedStore.path(where))
     if found is not None and found["fingerprint"] != fingerprint.digest:
         difference = first_difference(found["depends"], json.loads(json.dumps(fingerprint.depends)))
         raise UserError(f"{where} is in use by another search ({difference}); give another --name, or --replace")

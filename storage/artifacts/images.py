@@ -1,4 +1,4 @@
-"""`images.zarr`: what all models of a run look at."""
+"""`images.zarr`: the images that all models of a run take."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,19 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from storage.artifacts import layout as zarrs
+from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 
 
 @dataclass(frozen=True)
-class ImageStore:
-    """The images of a run; pixels come block by block, latents are there from the beginning."""
+class ImageStore(ArtifactStore):
+    """The images of a run. Pixels are written block by block; latents are written with the layout."""
 
-    group: zarr.Group
+    artifact = IMAGES
 
     @classmethod
     def create(
@@ -46,36 +47,10 @@ class ImageStore:
         """
         group = lay_out(root, images, size, block)
         if latents is not None:
-            array = zarrs.create_array(
-                group,
-                "latent",
-                shape=latents.shape,
-                chunks=latents.shape,
-                dtype="float32",
-                dimensions=("image", "z"),
-            )
-            array[:] = latents
+            layout.create_values(group, "latent", np.asarray(latents, np.float32), ("image", "z"))
         if classes is not None:
-            array = zarrs.create_array(
-                group, "class", shape=classes.shape, chunks=classes.shape, dtype="int64", dimensions=("image",)
-            )
-            array[:] = classes
-        zarrs.seal_layout(group, fingerprint, {"block": block})
-        return cls(group)
-
-    @classmethod
-    def open(cls, root: Root, fingerprint: Fingerprint) -> "ImageStore | None":
-        """The store to go on with, or None.
-
-        Raises
-        ------
-        UserError
-            It was made from something else.
-        """
-        group = zarrs.open_existing(root, IMAGES.path())
-        if group is None:
-            return None
-        fingerprint.require_match(IMAGES.path(), group.attrs)
+            layout.create_labels(group, "class", classes, "image")
+        layout.seal_layout(group, fingerprint, {"block": block})
         return cls(group)
 
     @property
@@ -93,11 +68,6 @@ class ImageStore:
     def block(self) -> int:
         """Images in a chunk."""
         return int(self._array("pixels").chunks[0])
-
-    @property
-    def complete(self) -> bool:
-        """Whether all pixels are in."""
-        return bool(self.group.attrs.get("complete"))
 
     def pixels(self, images: slice) -> npt.NDArray[np.uint8]:
         """(image, y, x, rgb) of some images."""
@@ -120,36 +90,10 @@ class ImageStore:
         self._array("pixels")[block_slice(block, self.block, self.count)] = pixels
         self._array("written")[block] = True
 
-    def written(self) -> npt.NDArray[np.bool_]:
-        """(block,) which blocks are in."""
-        return zarrs.markers(self.group)
-
-    def finish(self) -> None:
-        """Say that all pixels are in."""
-        zarrs.complete(self.group)
-
-    def _array(self, name: str) -> zarr.Array:
-        return zarrs.array_of(self.group, name)
-
 
 def lay_out(root: Root, images: int, size: tuple[int, int], block: int) -> zarr.Group:
-    """A new store with what all image stores have, in the place of one that may be there."""
-    group = zarrs.create_store(root, IMAGES.path())
-    zarrs.create_array(
-        group,
-        "pixels",
-        shape=(images, *size, 3),
-        chunks=(block, *size, 3),
-        dtype="uint8",
-        dimensions=("image", "y", "x", "rgb"),
-    )
-    zarrs.create_array(
-        group,
-        "written",
-        shape=(block_count(images, block),),
-        chunks=(1,),
-        dtype="bool",
-        dimensions=("block",),
-        fill=False,
-    )
+    """A new store with the arrays that all image stores have; it replaces one that may be there."""
+    group = layout.create_store(root, IMAGES.path())
+    layout.create_array(group, "pixels", "uint8", {"image": (images, block), "y": size[0], "x": size[1], "rgb": 3})
+    layout.create_written(group, block=block_count(images, block))
     return group

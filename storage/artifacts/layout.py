@@ -1,7 +1,7 @@
 """How this project lays out Zarr: format 3, dimension names, zstd and crc32c, and when a store counts as complete."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from rosetta.errors import UserError
+from storage.artifacts.catalogue import Chunk
 from storage.artifacts.fingerprint import Fingerprint, require_known_format
 from storage.artifacts.seals import break_seal
 from storage.artifacts.shared import Place, place_of
@@ -24,34 +25,57 @@ _LEVEL = -1
 """The low bits of activations are noise to a compressor. Level -1 still takes out runs of zeros, at gigabytes a second;
 level 1 makes stores of float16 maps 8 % smaller and reads and writes them several times slower."""
 
+Axes = Mapping[str, int | tuple[int, int]]
+"""By dimension of an array: its length, and the length of a chunk where it is cut."""
+
 
 def create_array(
     group: zarr.Group,
     name: str,
-    *,
-    shape: Sequence[int],
-    chunks: Sequence[int],
     dtype: Any,
-    dimensions: Sequence[str],
+    axes: Axes,
+    *,
     fill: Any = 0,
-    attributes: Mapping[str, Any] | None = None,
     coordinates: str | None = None,
 ) -> zarr.Array:
-    """An array as all of this project's arrays are.
+    """Create an array with this project's codecs.
 
-    `coordinates` names, separated by blanks, the other arrays that xarray is to take for coordinates.
+    Parameters
+    ----------
+    coordinates
+        Names, separated by blanks, of the other arrays that xarray takes for coordinates.
     """
-    extra = {"coordinates": coordinates} if coordinates else {}
+    sizes = [size if isinstance(size, tuple) else (size, size) for size in axes.values()]
     return group.create_array(
         name,
-        shape=tuple(shape),
-        chunks=tuple(max(1, size) for size in chunks),
+        shape=tuple(length for length, _ in sizes),
+        chunks=tuple(max(1, chunk) for _, chunk in sizes),
         dtype=dtype,
         fill_value=fill,
-        dimension_names=tuple(dimensions),
+        dimension_names=tuple(axes),
         compressors=(ZstdCodec(level=_LEVEL), Crc32cCodec()),
-        attributes={**(attributes or {}), **extra},
+        attributes={"coordinates": coordinates} if coordinates else {},
     )
+
+
+def create_written(group: zarr.Group, **counts: int) -> None:
+    """Create the markers of a store, one to a chunk, with their number along each dimension."""
+    create_array(group, "written", "bool", {name: (count, 1) for name, count in counts.items()}, fill=False)
+
+
+def create_labels(group: zarr.Group, name: str, values: Sequence[str] | np.ndarray[Any, Any], dimension: str) -> None:
+    """Create a one-dimensional array of labels in one chunk; text where the values are text."""
+    array = np.asarray(values)
+    text = array.dtype.kind in "OU"
+    created = create_array(group, name, str if text else array.dtype, {dimension: len(array)}, fill="" if text else 0)
+    created[:] = array.astype(object) if text else array
+
+
+def create_values(
+    group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: Sequence[str], **more: Any
+) -> None:
+    """Create an array in one chunk and write it."""
+    create_array(group, name, values.dtype, dict(zip(dimensions, values.shape, strict=True)), **more)[...] = values
 
 
 def array_of(group: zarr.Group, *path: str) -> zarr.Array:
@@ -61,33 +85,32 @@ def array_of(group: zarr.Group, *path: str) -> zarr.Array:
     return array
 
 
+def arrays_in(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
+    """All arrays of a store, by path."""
+    return ((name, member) for name, member in group.members(max_depth=None) if isinstance(member, zarr.Array))
+
+
+def layers_of(attributes: Mapping[str, Any]) -> list[str]:
+    """Names of the layers of a store of a model, in order; none of any other store."""
+    return [str(row[0]) for row in attributes.get("layers", [])]
+
+
+def chunk_file(array_path: str, array: zarr.Array, chunk: Chunk) -> str:
+    """The path of a chunk, given that of its array."""
+    return f"{array_path}/{array.metadata.encode_chunk_key(chunk)}"
+
+
 def markers(group: zarr.Group) -> npt.NDArray[np.bool_]:
-    """(…,) which blocks of a store are in. A marker that cannot be read says nothing: its block is to be made."""
+    """(…,) which parts of a store are complete. Where a marker cannot be read, its part counts as missing."""
     array = array_of(group, "written")
     try:
         return np.asarray(array[...])
     except ValueError:  # its checksum
         found = np.zeros(array.shape, dtype=np.bool_)
-        for place in np.ndindex(array.shape):
+        for entry in np.ndindex(array.shape):
             with suppress(ValueError):
-                found[place] = array[place]
+                found[entry] = array[entry]
         return found
-
-
-def create_labels(group: zarr.Group, name: str, values: Sequence[str] | np.ndarray[Any, Any], dimension: str) -> None:
-    """A whole one-dimensional array of labels in one chunk; text where the values are text."""
-    array = np.asarray(values)
-    text = array.dtype.kind in "OU"
-    created = create_array(
-        group,
-        name,
-        shape=array.shape,
-        chunks=array.shape,
-        dtype=str if text else array.dtype,
-        dimensions=[dimension],
-        fill="" if text else 0,
-    )
-    created[:] = array.astype(object) if text else array
 
 
 def store_of(root: Root, path: str, *, read_only: bool = False) -> Store:
@@ -97,14 +120,24 @@ def store_of(root: Root, path: str, *, read_only: bool = False) -> Store:
 
 
 def create_store(root: Root, path: str) -> zarr.Group:
-    """A new empty store of a run, in the place of one that may be there."""
+    """A new empty store of a run; it replaces one that may be there."""
     place = place_of(root, path)
     break_seal(place.root, place.path)
     return zarr.create_group(place.root.store(place.path), overwrite=True)
 
 
+def open_to_write(place: Place) -> zarr.Group:
+    """The group of a store in its place, to change."""
+    return zarr.open_group(place.root.store(place.path), mode="r+", use_consolidated=False)
+
+
+def open_to_read(place: Place) -> zarr.Group:
+    """The group of a store in its place, finished or not."""
+    return zarr.open_group(place.root.store(place.path, read_only=True), mode="r", use_consolidated=False)
+
+
 def open_existing(root: Root, path: str) -> zarr.Group | None:
-    """The group of a store that has been laid out, to go on with; None where there is none.
+    """The group of a store that has been laid out, to resume; None where there is none.
 
     A store whose layout was cut short has no fingerprint yet and holds no data: it is removed.
     """
@@ -112,7 +145,7 @@ def open_existing(root: Root, path: str) -> zarr.Group | None:
     if not place.root.exists(f"{place.path}/zarr.json"):
         place.root.remove(place.path)
         return None
-    group = zarr.open_group(place.root.store(place.path), mode="r+", use_consolidated=False)
+    group = open_to_write(place)
     require_known_format(group.attrs.asdict(), place.path)
     if "fingerprint" not in group.attrs:
         place.root.remove(place.path)
@@ -121,7 +154,7 @@ def open_existing(root: Root, path: str) -> zarr.Group | None:
 
 
 def stored_attributes(root: Root, path: str) -> dict[str, Any] | None:
-    """What a store of a run that has been laid out says of itself, or None; changes nothing.
+    """The attributes of a store of a run that has been laid out, or None; changes nothing.
 
     Raises
     ------
@@ -136,10 +169,9 @@ def attributes_at(place: Place) -> dict[str, Any] | None:
     if not place.root.exists(f"{place.path}/zarr.json"):
         return None
     try:
-        group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r", use_consolidated=False)
+        attributes = open_to_read(place).attrs.asdict()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{place.path} is damaged ({error}); remove it and it is rebuilt") from None
-    attributes = group.attrs.asdict()
     require_known_format(attributes, place.path)
     return attributes if "fingerprint" in attributes else None
 
@@ -168,17 +200,17 @@ def open_at(place: Place) -> zarr.Group:
         require_known_format(group.attrs.asdict(), place.path)
         if group.attrs.get("complete"):
             return group
-    raise FileNotFoundError(f"{place.path} under {place.root.shown} is not there or not finished")
+    raise FileNotFoundError(f"{place.path} under {place.root.shown} is missing or not finished")
 
 
 def seal_layout(group: zarr.Group, fingerprint: Fingerprint, attributes: Mapping[str, Any]) -> None:
-    """Say that all arrays are laid out and what the store is made from; data may come now."""
+    """Mark that all arrays are laid out, and record what the store is made from; data may be written now."""
     # All at once: attributes set one by one would be written one by one.
     group.update_attributes({**attributes, **fingerprint.attributes(), "complete": False})
 
 
 def complete(group: zarr.Group) -> None:
-    """Say that all data is in, and gather the metadata so that the store opens with one read."""
+    """Mark that all data is written, and gather the metadata so that the store opens with one read."""
     group.attrs["complete"] = True
     with warnings.catch_warnings():
         # Readers that do not know gathered metadata read the ungathered, which is there as well.

@@ -10,7 +10,7 @@ from storage.artifacts.neighbours import NeighbourStore
 from storage.filesystem.root import Root
 
 STORES = {kind.keep: kind for kind in (CorrelationStore, NeighbourStore)}
-"""By what the recipe calls it: the kind of store that keeps it."""
+"""The kind of store, by the recipe's `keep`."""
 
 
 def pair_store(root: Root, a: str, b: str) -> CorrelationStore | NeighbourStore:

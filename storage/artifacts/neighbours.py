@@ -1,8 +1,8 @@
 """A pair's store with the nearest neighbours of every unit, for matrices too big to keep.
 
-Each panel of the matrix leaves the nearest neighbours that it holds of either side as *candidates*, in a chunk of its
-own, so that panels may come in any order and from any worker. When all are in, the nearest among the candidates stay
-and the candidates go.
+Each panel of the matrix writes the nearest neighbours of either side that it holds as *candidates*, in a chunk of its
+own, so that panels may come in any order and from any worker. When all are written, the nearest candidates are kept
+and the rest are removed.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,9 @@ import zarr
 
 from rosetta.mining.buddies import Neighbours, merge_neighbours
 from rosetta.mining.factors import PANEL
-from storage.artifacts import layout as zarrs
+from storage.artifacts import layout
 from storage.artifacts.blocks import block_count
-from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.pairs import PairStore, Panel, panel_slice
-from storage.filesystem.root import Root
 
 _CANDIDATES = "candidates"
 _SIDES = (("ab", "unit_a"), ("ba", "unit_b"))
@@ -35,36 +33,10 @@ class NeighbourStore(PairStore):
         for (side, dimension), units, others in zip(_SIDES, (units_a, units_b), (units_b, units_a), strict=True):
             label = dimension.replace("unit", "layer") + " " + dimension.replace("unit", "channel")
             for name, dtype, fill in (("neighbours", "int32", -1), ("pearson", "float32", float("nan"))):
-                zarrs.create_array(
-                    group,
-                    f"{name}_{side}",
-                    shape=(units, k),
-                    chunks=(min(PANEL, units), k),
-                    dtype=dtype,
-                    dimensions=(dimension, "neighbour"),
-                    fill=fill,
-                    coordinates=label,
-                )
-                zarrs.create_array(
-                    candidates,
-                    f"{name}_{side}",
-                    shape=(block_count(others, PANEL), units, k),
-                    chunks=(1, min(PANEL, units), k),
-                    dtype=dtype,
-                    dimensions=("panel", dimension, "neighbour"),
-                    fill=fill,
-                )
-
-    @classmethod
-    def read(cls, root: Root, a: str, b: str) -> "NeighbourStore":
-        """A finished store.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is none, or it is not finished.
-        """
-        return cls(zarrs.open_complete(root, CORRELATIONS.path(a, b)))
+                nearest: layout.Axes = {dimension: (units, min(PANEL, units)), "neighbour": k}
+                layout.create_array(group, f"{name}_{side}", dtype, nearest, fill=fill, coordinates=label)
+                panels: layout.Axes = {"panel": (block_count(others, PANEL), 1), **nearest}
+                layout.create_array(candidates, f"{name}_{side}", dtype, panels, fill=fill)
 
     @property
     def k(self) -> int:
@@ -93,8 +65,8 @@ class NeighbourStore(PairStore):
         self._mark(panel)
 
     def finish(self) -> None:
-        """Keep the nearest of all candidates, and say that everything is in."""
-        if _CANDIDATES in self.group:  # gone where an earlier run was cut off after this
+        """Keep the nearest of all candidates, and mark the store as finished."""
+        if _CANDIDATES in self.group:  # removed already if an earlier run was cut off after this
             for (side, _), units in zip(_SIDES, self.units, strict=True):
                 for span, found in self._nearest(side, units):
                     self._array(f"neighbours_{side}")[span] = found.unit

@@ -1,4 +1,4 @@
-"""`profiles/<model>.zarr`: what trust needs to know of a model's units, layer by layer."""
+"""`profiles/<model>.zarr`: per-unit statistics of a model behind the trust tests, layer by layer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -10,10 +10,11 @@ import zarr
 
 from rosetta.mining.trust.pixels import FeatureMoments
 from rosetta.mining.trust.profile import LayerProfile
-from rosetta.units import Grid, Layer, Units
-from storage.artifacts import layout as zarrs
+from rosetta.units import Grid, Units
+from storage.artifacts import layout
 from storage.artifacts.catalogue import PROFILES
 from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.store import ModelStore
 from storage.filesystem.root import Root
 
 _DIMENSIONS: Mapping[str, tuple[str, ...]] = {
@@ -31,17 +32,18 @@ _DIMENSIONS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class ProfileStore:
-    """The profile of one model; `written` (layer) says which layers are in."""
+class ProfileStore(ModelStore):
+    """The profile of one model; `written` (layer) says which layers are complete."""
 
-    group: zarr.Group
+    artifact = PROFILES
+    rebuilt = True
 
     @classmethod
     def create(
         cls,
         root: Root,
         model: str,
-        wanted: Fingerprint,
+        fingerprint: Fingerprint,
         units: Units,
         images: int,
         features: Mapping[Grid, FeatureMoments],
@@ -53,73 +55,28 @@ class ProfileStore:
         features
             Moments of the pixel features on every common grid of the model's units with their partners.
         """
-        group = zarrs.create_store(root, PROFILES.path(model))
-        layers = len(units.layers)
-        zarrs.create_array(
-            group, "written", shape=(layers,), chunks=(1,), dtype="bool", dimensions=("layer",), fill=False
-        )
+        group = layout.create_store(root, PROFILES.path(model))
+        layout.create_written(group, layer=len(units.layers))
         moments = list(features.values())
         for name, values, dimensions in (
             ("feature_mean", np.array([one.mean for one in moments]), ("common", "feature")),
             ("feature_covariance", np.array([one.covariance for one in moments]), ("common", "feature", "feature_too")),
         ):
-            cls._write(group, name, values, dimensions)
+            layout.create_values(group, name, values, dimensions)
         rows = [[layer.name, layer.channels, *layer.grid] for layer in units.layers]
-        zarrs.seal_layout(
+        layout.seal_layout(
             group,
-            wanted,
+            fingerprint,
             {"model": model, "layers": rows, "images": images, "commons": [list(grid) for grid in features]},
         )
         return cls(group)
 
     @classmethod
-    def open(cls, root: Root, model: str, wanted: Fingerprint) -> "ProfileStore | None":
-        """The store to go on with; None where there is none, or one that was made from something else."""
-        group = zarrs.open_existing(root, PROFILES.path(model))
-        return cls(group) if group is not None and group.attrs["fingerprint"] == wanted.digest else None
-
-    @classmethod
-    def read(cls, root: Root, model: str) -> "ProfileStore":
-        """A finished store.
-
-        Raises
-        ------
-        FileNotFoundError
-            There is none, or it is not finished.
-        """
-        return cls(zarrs.open_complete(root, PROFILES.path(model)))
-
-    @classmethod
     def read_begun(cls, root: Root, model: str) -> "ProfileStore":
-        """A store that is laid out, to write a layer of."""
-        group = zarrs.open_existing(root, PROFILES.path(model))
+        """A store that is laid out, to write a layer."""
+        group = layout.open_existing(root, PROFILES.path(model))
         assert group is not None, "the store is laid out before any task starts"
         return cls(group)
-
-    @property
-    def complete(self) -> bool:
-        """Whether everything is in."""
-        return bool(self.group.attrs.get("complete"))
-
-    @property
-    def digest(self) -> str:
-        """The store's fingerprint."""
-        return str(self.group.attrs["fingerprint"])
-
-    @property
-    def images(self) -> int:
-        """Images of the run."""
-        return int(str(self.group.attrs["images"]))
-
-    @property
-    def units(self) -> Units:
-        """The model's units."""
-        rows: Any = self.group.attrs["layers"]
-        return Units(tuple(Layer(name, channels, (height, width)) for name, channels, height, width in rows))
-
-    def written(self) -> npt.NDArray[np.bool_]:
-        """(layer,) which layers are in."""
-        return zarrs.markers(self.group)
 
     def write(
         self,
@@ -141,21 +98,9 @@ class ProfileStore:
         group.attrs["commons"] = [list(common) for common in commons]
         arrays = {field.name: getattr(profile, field.name) for field in fields(profile)}
         for name, values in arrays.items():
-            self._write(group, name, values, _DIMENSIONS[name])
-        self._write(group, "dead", dead, ("channel", "half"))
-        zarrs.array_of(self.group, "written")[layer] = True
-
-    @staticmethod
-    def _write(group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: tuple[str, ...]) -> None:
-        if name in group:  # of a run that was cut off
-            del group[name]
-        zarrs.create_array(
-            group, name, shape=values.shape, chunks=values.shape, dtype=values.dtype, dimensions=dimensions
-        )[...] = values
-
-    def finish(self) -> None:
-        """Say that everything is in."""
-        zarrs.complete(self.group)
+            _replace(group, name, values, _DIMENSIONS[name])
+        _replace(group, "dead", dead, ("channel", "half"))
+        self._array("written")[layer] = True
 
     def commons(self, layer: str) -> tuple[Grid, ...]:
         """The common grids of a layer's units with their partners."""
@@ -165,16 +110,14 @@ class ProfileStore:
     def features_on(self, common: Grid) -> FeatureMoments:
         """Mean and covariance of the pixel features on a common grid."""
         rows: Any = self.group.attrs["commons"]
-        place = [tuple(row) for row in rows].index(common)
+        index = [tuple(row) for row in rows].index(common)
         return FeatureMoments(
-            np.asarray(zarrs.array_of(self.group, "feature_mean")[place]),
-            np.asarray(zarrs.array_of(self.group, "feature_covariance")[place]),
+            np.asarray(self._array("feature_mean")[index]),
+            np.asarray(self._array("feature_covariance")[index]),
         )
 
-    def of_layer(self, layer: str, name: str) -> npt.NDArray[Any]:
-        """One array of a layer, whole."""
-        return np.asarray(zarrs.array_of(self.group, layer, name)[...])
 
-    def of_units(self, name: str) -> npt.NDArray[Any]:
-        """(unit, …) an array that has one row a unit in every layer, and the same further shape."""
-        return np.concatenate([self.of_layer(layer.name, name) for layer in self.units.layers])
+def _replace(group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: tuple[str, ...]) -> None:
+    if name in group:  # left by a run that was cut off
+        del group[name]
+    layout.create_values(group, name, values, dimensions)

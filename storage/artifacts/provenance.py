@@ -1,4 +1,4 @@
-"""`recipe.toml` and `provenance.json`: what was run, with which versions, on what, and what it left."""
+"""`recipe.toml` and `provenance.json`: the recipe as run, versions, device, stages and fingerprints."""
 
 import json
 import platform
@@ -9,12 +9,12 @@ from typing import Any
 
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
+from storage.artifacts import catalogue
 from storage.artifacts.fingerprint import FORMAT, first_difference, require_known
 from storage.artifacts.seals import break_seal
 from storage.filesystem.root import Root
 
-RECIPE = "recipe.toml"
-PROVENANCE = "provenance.json"
+RECIPE, PROVENANCE = catalogue.RECIPE.path(), catalogue.PROVENANCE.path()
 _PACKAGES = ("rosetta-mine", "torch", "torchvision", "timm", "numpy", "zarr", "xarray", "dask", "prefect")
 
 
@@ -34,9 +34,9 @@ def stored_recipe(root: Root) -> Recipe | None:
 
 
 def ended_with(recipe: Recipe) -> bool:
-    """Whether a run with this very recipe once came to its end on this machine, as far as a cheap look can tell.
+    """Whether a run with the same recipe has finished on this machine, as far as one small file can tell.
 
-    It reads one small file: that its stores are still whole is not looked at. A root elsewhere is not asked.
+    Its stores are not checked for damage. False for a root elsewhere.
     """
     root = Root(recipe.root)
     if (local := root.local) is None or not (local / PROVENANCE).exists():
@@ -45,6 +45,18 @@ def ended_with(recipe: Recipe) -> bool:
         return root.read_bytes(RECIPE).decode() == recipe.to_toml()
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def require_run(root: Root) -> None:
+    """
+    Raises
+    ------
+    UserError
+        There is no run under this root, or one that a newer version of this project made.
+    """
+    if not root.exists(RECIPE):
+        raise UserError(f"{root.shown} holds no run (it has no {RECIPE}); give the root of one")
+    require_known_root(root)
 
 
 def require_known_root(root: Root) -> None:
@@ -70,7 +82,7 @@ def require_same_run(root: Root, recipe: Recipe) -> None:
     if stored is None:
         return
     before, after = _identity(stored), _identity(recipe)
-    # A model that came or went costs or spares its own work; only one that changed makes another run.
+    # Models may be added and removed; only one that changed makes another run.
     shared = before["models"].keys() & after["models"].keys()
     for side in (before, after):
         side["models"] = {name: spec for name, spec in side["models"].items() if name in shared}
@@ -82,10 +94,10 @@ def require_same_run(root: Root, recipe: Recipe) -> None:
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe decides about the numbers."""
+    """The part of a recipe that decides about the numbers."""
     data = recipe.model_dump(mode="json")
     for key in ("from_", "source", "order", "skip_bad", "max_pixels"):
-        del data["images"][key]  # where images lie; which they are and in which order is told by their store
+        del data["images"][key]  # where images lie; their store knows which they are and in which order
     return {
         "images": data["images"],
         "models": {spec.pop("name"): spec for spec in data["models"]},
@@ -95,7 +107,7 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
 
 
 def write_recipe(root: Root, recipe: Recipe) -> None:
-    """Keep the recipe as run, unless it is there already."""
+    """Write the recipe as run, unless it is there already."""
     content = recipe.to_toml().encode()
     if not root.exists(RECIPE) or root.read_bytes(RECIPE) != content:
         break_seal(root, RECIPE)
@@ -132,7 +144,7 @@ def write_provenance(
 
 
 def _record(root: Root) -> dict[str, Any]:
-    """What the file says; nothing where it is damaged."""
+    """The content of the file; empty where it is damaged."""
     try:
         return dict(json.loads(root.read_bytes(PROVENANCE)))
     except (ValueError, TypeError):

@@ -1,8 +1,7 @@
-"""`seals/`: what the files of a finished artifact must be, so that one wrong bit anywhere is found.
+"""`seals/`: checksums of finished artifacts, so that a single wrong bit anywhere is detected.
 
-Chunks carry a checksum of their own, which finds any single bit. Everything else does not: Zarr's metadata, a table's
-footer, the page. A seal is written beside an artifact once it is finished. It keeps small files whole, so that they can
-be put back as they were, and of others their SHA-256.
+Chunks carry their own checksum. Other files do not: Zarr's metadata, a table's footer, the page. A seal is written
+once an artifact is finished. It keeps small files whole, so that they can be restored, and the SHA-256 of all others.
 """
 
 import hashlib
@@ -12,18 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from storage.artifacts.catalogue import SEALS
 from storage.filesystem.root import Root
-
-FOLDER = "seals"
 
 
 class BrokenSealError(Exception):
-    """A seal is not as it was written."""
+    """A seal is damaged."""
 
 
 @dataclass(frozen=True)
 class Seal:
-    """What an artifact's files must be."""
+    """The files of an artifact as they were when it was finished."""
 
     artifact: str
     """Its path under the root: of a store, of a table, of a folder."""
@@ -35,8 +33,8 @@ class Seal:
     def encode(self) -> bytes:
         """As JSON, with a digest of all the rest."""
         kept = {file: b64encode(content).decode() for file, content in sorted(self.kept.items())}
-        told = {"artifact": self.artifact, "kept": kept, "digests": dict(sorted(self.digests.items()))}
-        return json.dumps({**told, "sha256": sha256(_canonical(told))}, indent=1).encode()
+        content = {"artifact": self.artifact, "kept": kept, "digests": dict(sorted(self.digests.items()))}
+        return _encoded(content, sha256(_canonical(content)))
 
     @classmethod
     def decode(cls, content: bytes) -> "Seal":
@@ -48,23 +46,20 @@ class Seal:
             It is damaged.
         """
         try:
-            told: dict[str, Any] = json.loads(content)
-            digest = told.pop("sha256")
-            # A bit may also be lost between two numbers or names, where JSON means the same: the whole text counts.
-            if (
-                digest != sha256(_canonical(told))
-                or content != json.dumps({**told, "sha256": digest}, indent=1).encode()
-            ):
+            data: dict[str, Any] = json.loads(content)
+            digest = data.pop("sha256")
+            # A bit may also change between two numbers or names, where JSON means the same: the whole text counts.
+            if digest != sha256(_canonical(data)) or content != _encoded(data, digest):
                 raise BrokenSealError
-            kept = {file: b64decode(text, validate=True) for file, text in told["kept"].items()}
-            return cls(told["artifact"], kept, told["digests"])
+            kept = {file: b64decode(text, validate=True) for file, text in data["kept"].items()}
+            return cls(data["artifact"], kept, data["digests"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenSealError from error
 
 
 def path(artifact: str) -> str:
     """Where an artifact's seal lies under the root."""
-    return f"{FOLDER}/{artifact.replace('/', '~')}.json"
+    return f"{SEALS}/{artifact.replace('/', '~')}.json"
 
 
 def read(root: Root, artifact: str) -> Seal | None:
@@ -75,14 +70,11 @@ def read(root: Root, artifact: str) -> Seal | None:
     BrokenSealError
         It is damaged.
     """
-    if not root.exists(path(artifact)):
+    try:
+        content = root.read_bytes(path(artifact))
+    except FileNotFoundError:
         return None
-    return Seal.decode(root.read_bytes(path(artifact)))
-
-
-def is_guided(seal: str) -> bool:
-    """Whether the path of a seal is that of an inversion's or of an edit's."""
-    return seal.startswith((f"{FOLDER}/inversions~", f"{FOLDER}/edits~"))
+    return Seal.decode(content)
 
 
 def break_seal(root: Root, artifact: str) -> None:
@@ -101,5 +93,9 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _canonical(told: Mapping[str, Any]) -> bytes:
-    return json.dumps(told, sort_keys=True, separators=(",", ":")).encode()
+def _canonical(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _encoded(content: Mapping[str, Any], digest: str) -> bytes:
+    return json.dumps({**content, "sha256": digest}, indent=1).encode()

@@ -1,12 +1,11 @@
 """Stores that a run has under another root than its own: `[images] from` in its recipe.
 
-`shared.json` under the run's root says which they are and where they lie, and whatever opens a store asks here
-(:func:`place_of`). The other root knows its users (`users/`), so that nothing is pruned there that one of them needs.
+`shared.json` under the run's root gives the locations of shared stores, and whatever opens a store asks here
+(:func:`place_of`). The other root lists its users (`users/`), so that prune keeps what one of them needs.
 """
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from rosetta.errors import UserError
+from storage.artifacts.catalogue import IMAGES, SHARED, USERS, instance_at, instances
 from storage.artifacts.fingerprint import FORMAT, Fingerprint, depends_of, first_difference, require_known
 from storage.artifacts.seals import break_seal, discard, sha256
-from storage.filesystem.lock import locked
+from storage.filesystem.lock import lock_of, locked
 from storage.filesystem.root import Root
 
-FILE = "shared.json"
-USERS = "users"
-_SHARABLE = re.compile(r"(images|features|(activations|profiles)/[a-z0-9][a-z0-9._-]*)\.zarr")
+_FILE = SHARED.path()
 _READERS = 16
 """Threads that read the metadata of many stores, most of the time waiting for an object store."""
 
@@ -43,7 +41,7 @@ class User:
     root: Root
     """Of the run."""
     stores: tuple[str, ...]
-    """Paths of what it needs, under the shared root, as it said when it last began."""
+    """Paths of what it needs, under the shared root, as of its last start."""
     entry: str
     """Where the shared root keeps this."""
 
@@ -62,7 +60,12 @@ def place_of(root: Root, path: str) -> Place:
         `shared.json` is damaged.
     """
     own = Place(root, path)
-    return shared_places(root).get(path, own) if _SHARABLE.fullmatch(path) else own
+    return shared_places(root).get(path, own) if _is_shareable(path) else own
+
+
+def _is_shareable(path: object) -> bool:
+    instance = instance_at(path) if isinstance(path, str) else None
+    return instance is not None and instance.artifact.shareable
 
 
 def shared_places(root: Root) -> dict[str, Place]:
@@ -74,33 +77,35 @@ def shared_places(root: Root) -> dict[str, Place]:
         `shared.json` is damaged, or of a newer version of this project.
     """
     try:
-        content = root.read_bytes(FILE)
+        content = root.read_bytes(_FILE)
     except FileNotFoundError:
         return {}
     try:
-        told: Any = json.loads(content)
-        version = int(told["format"])
-        home, stores = Root(str(told["from"])), dict(told["stores"])
+        data: Any = json.loads(content)
+        version = int(data["format"])
+        home, stores = Root(str(data["from"])), dict(data["stores"])
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{FILE} under {root.shown} is damaged; rosetta mine with the run's recipe writes it") from None
-    require_known(version, f"{FILE} under {root.shown}")
+        raise UserError(
+            f"{_FILE} under {root.shown} is damaged; rosetta mine with the run's recipe writes it again"
+        ) from None
+    require_known(version, f"{_FILE} under {root.shown}")
     for path in (*stores, *stores.values()):
-        if not isinstance(path, str) or not _SHARABLE.fullmatch(path):
-            raise UserError(f"{FILE} under {root.shown} names {path!r}, which is no store that runs share")
+        if not _is_shareable(path):
+            raise UserError(f"{_FILE} under {root.shown} names {path!r}, which runs cannot share")
     return {path: Place(home, there) for path, there in stores.items()}
 
 
-def choose(root: Root, home: Root, wanted: Mapping[str, Fingerprint]) -> dict[str, Place]:
+def choose(root: Root, home: Root, fingerprints: Mapping[str, Fingerprint]) -> dict[str, Place]:
     """Where the stores of a run lie or will lie that it does not hold itself.
 
-    A store of the right fingerprint is the one, whatever it is called there; one that is not there yet gets the name
-    that the run has for it, or where that is taken this name and the fingerprint's beginning.
+    A store with the right fingerprint is used, whatever its name there. One that is not there yet gets the name that
+    the run has for it, or where that is taken this name and the fingerprint's beginning.
 
     Parameters
     ----------
     home
         The root to share.
-    wanted
+    fingerprints
         By path under the run's root.
 
     Raises
@@ -109,24 +114,26 @@ def choose(root: Root, home: Root, wanted: Mapping[str, Fingerprint]) -> dict[st
         `home` has other images, or shares a third root's.
     """
     _require_end(root, home)
-    held = fingerprints(home)
-    named = {digest: path for path, digest in reversed(held.items())}
+    stored = {path: str(attributes["fingerprint"]) for path, attributes in store_attributes(home).items()}
+    named = {digest: path for path, digest in reversed(stored.items())}
     chosen = {}
-    for path, one in wanted.items():
-        if root.exists(f"{path}/zarr.json"):
+    for path, one in fingerprints.items():
+        instance = instance_at(path)
+        assert instance is not None
+        if root.exists(instance.index):
             continue
-        if held.get(path) == one.digest:
+        if stored.get(path) == one.digest:
             there = path
         elif one.digest in named:
             there = named[one.digest]
-        elif path not in held:
+        elif path not in stored:
             there = path
-        elif path == "images.zarr":
+        elif instance.artifact is IMAGES:
             _refuse_images(home, one)
-        elif path == "features.zarr":
+        elif not instance.names:
             continue
         else:
-            there = f"{path.removesuffix('.zarr')}-{one.digest[:8]}.zarr"
+            there = instance.artifact.path(f"{instance.names[0]}-{one.digest[:8]}")
         chosen[path] = Place(home, there)
     return chosen
 
@@ -139,21 +146,14 @@ def _require_end(root: Root, home: Root) -> None:
         raise UserError(f"images.from: {home.shown} has its stores from {end.shown}; give that one")
 
 
-def _refuse_images(home: Root, wanted: Fingerprint) -> NoReturn:
-    difference = first_difference(depends_of(_attributes(home, "images.zarr")), wanted.depends)
+def _refuse_images(home: Root, expected: Fingerprint) -> NoReturn:
+    difference = first_difference(depends_of(_attributes(home, IMAGES.path())), expected.depends)
     raise UserError(f"images.from: {home.shown} has other images ({difference}); give another root, or none")
 
 
-def fingerprints(home: Root) -> dict[str, str]:
-    """By path: the fingerprint of every store under a root that runs may share and that has been laid out."""
-    return {path: str(attributes["fingerprint"]) for path, attributes in store_attributes(home).items()}
-
-
 def store_attributes(home: Root) -> dict[str, dict[str, Any]]:
-    """By path: what each of these stores says of itself."""
-    paths = ["images.zarr", "features.zarr"]
-    paths += [f"{folder}/{name}" for folder in ("activations", "profiles") for name in home.list(folder)]
-    paths = [path for path in paths if _SHARABLE.fullmatch(path)]
+    """By path: the attributes of every store under a root that runs may share and that has been laid out."""
+    paths = [instance.path for instance in instances(home, lambda artifact: artifact.shareable)]
     with ThreadPoolExecutor(_READERS) as pool:
         found = pool.map(lambda path: _attributes(home, path), paths)
         return {path: attributes for path, attributes in zip(paths, found, strict=True) if "fingerprint" in attributes}
@@ -167,12 +167,12 @@ def _attributes(home: Root, path: str) -> dict[str, Any]:
 
 
 def link(root: Root, places: Mapping[str, Place], kept: Iterable[str] = ()) -> None:
-    """Write down under a run's root where its shared stores lie, and under theirs that it uses them.
+    """Record under a run's root the locations of its shared stores, and under theirs that it uses them.
 
     Parameters
     ----------
     kept
-        Paths of which is to stay what was written before.
+        Paths whose recorded location stays.
 
     Raises
     ------
@@ -185,26 +185,26 @@ def link(root: Root, places: Mapping[str, Place], kept: Iterable[str] = ()) -> N
     for home in {place.root for place in before.values()} - {home.absolute for home in homes}:
         home.remove(_entry(root))
     if not now:
-        discard(root, FILE)
+        discard(root, _FILE)
         return
     (home,) = homes
     if before != (absolute := {path: Place(home.absolute, place.path) for path, place in now.items()}):
         stores = {path: place.path for path, place in sorted(absolute.items())}
-        break_seal(root, FILE)
-        _write(root, FILE, {"format": FORMAT, "from": home.absolute.url, "stores": stores})
+        break_seal(root, _FILE)
+        root.write_bytes(_FILE, _content({"format": FORMAT, "from": home.absolute.url, "stores": stores}))
     _register(home, root, sorted(place.path for place in now.values()))
 
 
 def _register(home: Root, root: Root, stores: list[str]) -> None:
-    told: dict[str, Any] = {"format": FORMAT, "root": root.absolute.shown, "stores": stores}
-    told["sha256"] = sha256(_content(told))
+    data: dict[str, Any] = {"format": FORMAT, "root": root.absolute.shown, "stores": stores}
+    data["sha256"] = sha256(_content(data))
     entry = _entry(root)
-    if home.exists(entry) and home.read_bytes(entry) == _content(told):
+    if home.exists(entry) and home.read_bytes(entry) == _content(data):
         return
     try:
-        _write(home, entry, told)
+        home.write_bytes(entry, _content(data))
     except OSError:
-        # A zoo that is there to be read: nobody prunes it from here either.
+        # A shared root that is read-only: nobody prunes it from here either.
         if not all(_attributes(home, path).get("complete") for path in stores):
             raise
 
@@ -213,16 +213,12 @@ def _entry(root: Root) -> str:
     return f"{USERS}/{hashlib.sha256(root.absolute.shown.encode()).hexdigest()[:16]}.json"
 
 
-def _write(root: Root, path: str, told: Mapping[str, Any]) -> None:
-    root.write_bytes(path, _content(told))
-
-
-def _content(told: Mapping[str, Any]) -> bytes:
-    return json.dumps(told, indent=2).encode()
+def _content(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, indent=2).encode()
 
 
 def users(home: Root) -> list[User]:
-    """The runs that have stores under a root, as they said themselves.
+    """The runs that have stores under a root.
 
     Raises
     ------
@@ -234,28 +230,28 @@ def users(home: Root) -> list[User]:
         if not name.endswith(".json"):
             continue
         try:
-            told: Any = json.loads(home.read_bytes(f"{USERS}/{name}"))
-            if (digest := told.pop("sha256", None)) is not None and digest != sha256(_content(told)):
+            data: Any = json.loads(home.read_bytes(f"{USERS}/{name}"))
+            if (digest := data.pop("sha256", None)) is not None and digest != sha256(_content(data)):
                 raise ValueError
-            stores = tuple(str(path) for path in told["stores"])
-            found.append(User(Root(str(told["root"])), stores, f"{USERS}/{name}"))
+            stores = tuple(str(path) for path in data["stores"])
+            found.append(User(Root(str(data["root"])), stores, f"{USERS}/{name}"))
         except (ValueError, KeyError, TypeError):
             raise UserError(
-                f"{USERS}/{name} under {home.shown} is damaged; remove it and mine the run that it was about again"
+                f"{USERS}/{name} under {home.shown} is damaged; remove it and mine the run that it stands for again"
             ) from None
     return found
 
 
 @contextmanager
 def turn(root: Root, *paths: str) -> Iterator[None]:
-    """Whoever writes stores under a shared root does so alone: another run that wants them waits, and finds them there.
+    """Write stores under a shared root alone: another run that needs them waits, and then finds them there.
 
-    Stores of the run's own are guarded by the lock on its root and need no turn.
+    The run's own stores are guarded by the lock on its root and need no turn.
     """
     places = sorted({place_of(root, path) for path in paths}, key=lambda place: place.path)
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for place in places:
-            # One that is finished is only read; a zoo that cannot be written has no other.
+            # A finished store is only read; a shared root that is read-only has no other.
             if place.root != root and not _attributes(place.root, place.path).get("complete"):
-                held.enter_context(locked(place.root, f"{place.path}.lock", wait=True))
+                locks.enter_context(locked(place.root, lock_of(place.path), wait=True))
         yield

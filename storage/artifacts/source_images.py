@@ -1,4 +1,4 @@
-"""`images.zarr` of a folder of files: beside each image's pixels, what is known of the file that it was read from."""
+"""`images.zarr` of a folder of files: each image's pixels, and a record of the file that they were read from."""
 
 import hashlib
 import json
@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
-from storage.artifacts import layout as zarrs
+from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
@@ -28,7 +27,7 @@ class FileRecord:
     source: str
     """Its path in the source's folder, with `/`."""
     stamp: str
-    """Its size in bytes and, after a blank, when it was last written: a quick sign that it is the same."""
+    """Its size in bytes and, after a blank, its time of last change: a quick sign that it is the same."""
     sha256: str
     """Of its content; empty where that could not be read."""
 
@@ -40,7 +39,7 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file that is no image, or not all of one."""
+    """A file that is not an image, or is cut short."""
 
     record: FileRecord
     reason: str
@@ -50,20 +49,20 @@ class LeftOut:
 class SourceStore(ImageStore):
     """The images of a folder.
 
-    They are known by their settings and, once all are in, by the `content` of the files: a fingerprint without
-    `content` is that of a store that was never finished, on which nothing can depend yet.
+    Their fingerprint holds the settings and, once all are written, the `content` of the files. A fingerprint without
+    `content` is that of a store that was never finished, so nothing depends on it yet.
     """
 
     @classmethod
     def begin(cls, root: Root, settings: Fingerprint, *, images: int, size: int, block: int) -> "SourceStore":
-        """The store to go on with, or a new one; with room for `images`.
+        """The store to resume, or a new one; with room for `images`.
 
         Raises
         ------
         UserError
-            One of other settings was once finished, so that others may depend on it.
+            A store with other settings was finished once, so others may depend on it.
         """
-        group = zarrs.open_existing(root, IMAGES.path())
+        group = layout.open_existing(root, IMAGES.path())
         if group is not None:
             found: Any = group.attrs["depends"]
             same = without_content(found) == settings.depends
@@ -75,19 +74,18 @@ class SourceStore(ImageStore):
                 return store
         group = lay_out(root, images, (size, size), block)
         for name in _OF_A_FILE:
-            zarrs.create_array(group, name, shape=(images,), chunks=(block,), dtype=str, dimensions=("image",), fill="")
-        zarrs.seal_layout(group, settings, {"block": block})
+            layout.create_array(group, name, str, {"image": (images, block)}, fill="")
+        layout.seal_layout(group, settings, {"block": block})
         return cls(group)
 
     @classmethod
-    def read(cls, place: Place) -> "SourceStore":
-        """A store in its place, whether or not it is finished."""
-        store = place.root.store(place.path, read_only=True)
-        return cls(zarr.open_group(store, mode="r", use_consolidated=False))
+    def at(cls, place: Place) -> "SourceStore":
+        """A store in its place, finished or not."""
+        return cls(layout.open_to_read(place))
 
     def records(self, block: int | None = None) -> list[FileRecord]:
-        """The file of each image, of one block where it is in or of all; without names where that is not known."""
-        if block is not None and not self._is_in(block):
+        """The file of each image, of one block if it is complete or of all; fields that are not known are empty."""
+        if block is not None and not self._is_written(block):
             return []
         span = slice(None) if block is None else block_slice(block, self.block, self.count)
         columns = [map(str, np.asarray(self._array(name)[span])) for name in _OF_A_FILE]
@@ -97,7 +95,7 @@ class SourceStore(ImageStore):
         """Write a block, then its marker; the last one may hold fewer images than there is room for."""
         span = block_slice(block, self.block, self.count)
         room = span.stop - span.start
-        if self._is_in(block):
+        if self._is_written(block):
             self._array("written")[block] = False
         rest = np.zeros((room - len(pixels), *pixels.shape[1:]), np.uint8)
         self._array("pixels")[span] = np.concatenate([pixels, rest]) if len(rest) else pixels
@@ -109,14 +107,14 @@ class SourceStore(ImageStore):
     def finish_files(
         self, settings: Fingerprint, images: int, places: Mapping[str, int], left_out: Sequence[LeftOut]
     ) -> None:
-        """Say that all files are in.
+        """Record the files, and mark the store as finished.
 
         Parameters
         ----------
         images
-            How many of them are images; the room for more goes.
+            How many of them are images; room for more is removed.
         places
-            By source: its place in the listing.
+            By source: its position in the listing.
         """
         self._resize(images)
         records = self.records()
@@ -129,21 +127,21 @@ class SourceStore(ImageStore):
             if name in self.group:
                 del self.group[name]
             if name in labels:
-                zarrs.create_labels(self.group, name, labels[name], "image")
+                layout.create_labels(self.group, name, labels[name], "image")
         self._array("pixels").attrs["coordinates"] = " ".join(["source", *labels])
         content = _digest([record.source, record.sha256] for record in records)
-        told = Fingerprint({**settings.depends, "content": content})
+        fingerprint = Fingerprint({**settings.depends, "content": content})
         stamps = stamps_digest(records, (one.record for one in left_out))
         bad = [{**asdict(one.record), "reason": one.reason} for one in left_out]
-        self.group.update_attributes({**told.attributes(), "stamps": stamps, "left_out": bad})
-        zarrs.complete(self.group)
+        self.group.update_attributes({**fingerprint.attributes(), "stamps": stamps, "left_out": bad})
+        self.finish()
 
     def left_out(self) -> list[LeftOut]:
-        """The files that are in the source but not among the images, as they are bad."""
-        told: Any = self.group.attrs.get("left_out", [])
-        return [LeftOut(FileRecord(*(one[name] for name in _OF_A_FILE)), one["reason"]) for one in told]
+        """The bad files: they are in the source but not among the images."""
+        rows: Any = self.group.attrs.get("left_out", [])
+        return [LeftOut(FileRecord(*(row[name] for name in _OF_A_FILE)), row["reason"]) for row in rows]
 
-    def _is_in(self, block: int) -> bool:
+    def _is_written(self, block: int) -> bool:
         try:
             return bool(self._array("written")[block])
         except ValueError:  # its checksum
@@ -159,12 +157,12 @@ class SourceStore(ImageStore):
 
 
 def without_content(depends: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a fingerprint is known before the files have been read."""
+    """The part of a fingerprint that is known before the files are read."""
     return {key: value for key, value in depends.items() if key != "content"}
 
 
 def was_never_finished(depends: Mapping[str, Any]) -> bool:
-    """Whether a fingerprint is that of a folder's images that have never all been in, so that nothing depends on it."""
+    """Whether a fingerprint is that of a folder's images that were never finished, so that nothing depends on it."""
     return "order" in depends and "content" not in depends
 
 

@@ -23,7 +23,7 @@ def write(root: Root, path: str, frame: pd.DataFrame, fingerprint: Fingerprint, 
     path
         Of the table, under the root.
     more
-        Plain values that it carries beside its fingerprint (:func:`attributes`).
+        Plain values to store beside its fingerprint (:func:`attributes`).
     """
     break_seal(root, path)
     root.write_bytes(path, encode(frame, fingerprint, **more))
@@ -58,7 +58,7 @@ def decode(content: bytes) -> pd.DataFrame:
 
 
 def attributes(root: Root, path: str) -> dict[str, Any]:
-    """The fingerprint and whatever else a table carries; empty where there is no table or none to be read."""
+    """The fingerprint and other attributes of a table; empty where it is missing or cannot be read."""
     try:
         return attributes_of(root.read_bytes(path))
     except OSError:
@@ -66,7 +66,7 @@ def attributes(root: Root, path: str) -> dict[str, Any]:
 
 
 def attributes_of(content: bytes) -> dict[str, Any]:
-    """The fingerprint and whatever else a Parquet file carries; empty where there is none to be read."""
+    """The fingerprint and other attributes of a Parquet file; empty where they cannot be read."""
     try:
         metadata = pq.read_schema(io.BytesIO(content)).metadata or {}
         return dict(json.loads(metadata.get(_KEY, b"{}")))

@@ -1,4 +1,4 @@
-"""A local Zarr store that survives a power cut: data reach the disk before the marker that says so.
+"""A local Zarr store that survives a power cut: data reach the disk before their marker.
 
 Zarr renames whole files into place, which a killed process cannot tear. But a file system may bring a small marker to
 the disk before the data that were written first; after a power cut the marker then stands alone.
@@ -13,12 +13,12 @@ from zarr.storage import LocalStore
 
 
 def is_marker(key: str) -> bool:
-    """Whether a file of a store says something of others: a marker of a block, or the root's attributes."""
+    """Whether a file of a store says that others are complete: a marker of a block, or the root's attributes."""
     return key == "zarr.json" or key.startswith("written/c")
 
 
 class DurableStore(LocalStore):
-    """Keeps in mind what was written, and brings it to the disk before a marker is written."""
+    """Syncs all files written so far to the disk before a marker is written."""
 
     def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
         super().__init__(root, read_only=read_only)
@@ -42,7 +42,7 @@ class DurableStore(LocalStore):
             self._flush()
 
     def _flush(self) -> None:
-        """Bring all that was written to the disk, and the folders that name it."""
+        """Sync all files written so far, and their folders, to the disk."""
         files, self._pending = self._pending, set()
         for path in (*files, *{file.parent for file in files}):
             try:

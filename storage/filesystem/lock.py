@@ -1,4 +1,4 @@
-"""`run.lock`: who works on a root. Two runs that write to one would tear each other's artifacts."""
+"""`run.lock`: which process works on a root. Two runs that write to one root would damage each other's artifacts."""
 
 import json
 import os
@@ -17,15 +17,20 @@ from rosetta.errors import UserError
 from storage.filesystem.root import Root
 
 RUN = "run.lock"
-"""Of a whole run; an inversion or an edit has one of its own, beside its folder."""
+"""Of a whole run."""
 _BEAT = 30.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 _DEAD = 600.0
-"""Seconds without one after which a holder on another host counts as dead."""
+"""Seconds without a heartbeat after which a holder on another host counts as dead."""
 _AGAIN = 2.0
-"""Seconds after which one who waits looks again."""
+"""Seconds between two looks at a lock that another process holds."""
 _SETTLE = 0.2
-"""Seconds after which those that came at once see which of them came last."""
+"""Seconds to wait before deciding which of several simultaneous attempts won."""
+
+
+def lock_of(path: str) -> str:
+    """The lock of one artifact: of an inversion or edit, or of a shared store. It lies beside it."""
+    return f"{path}.lock"
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,13 @@ class Holder:
     host: str
     pid: int
     started: float
-    """When the process started, as its system says it: a number of a process may come again."""
+    """When the process started, by its system: process ids are used again."""
     since: str
-    """When it took the root, UTC."""
+    """When it took the lock, UTC."""
     token: str
-    """Tells two lockings of one process apart."""
+    """Distinguishes two locks of one process."""
     beat: float
-    """Its last sign of life, seconds since 1970."""
+    """Its last heartbeat, seconds since 1970."""
 
     @classmethod
     def here(cls) -> "Holder":
@@ -52,7 +57,7 @@ class Holder:
 
     @property
     def alive(self) -> bool:
-        """Whether it may still be at work."""
+        """Whether it may still be running."""
         if self.host != socket.gethostname():
             return time.time() - self.beat < _DEAD
         try:
@@ -66,7 +71,7 @@ class Holder:
 
 
 def holder(root: Root, path: str = RUN) -> Holder | None:
-    """Who holds a lock; None where no one does, or where what is written there says nothing."""
+    """Who holds a lock; None where no one does, or where the file is not readable."""
     with suppress(FileNotFoundError, ValueError, TypeError):
         return Holder(**json.loads(root.read_bytes(path)))
     return None
@@ -74,17 +79,17 @@ def holder(root: Root, path: str = RUN) -> Holder | None:
 
 @contextmanager
 def locked(root: Root, path: str = RUN, wait: bool = False) -> Iterator[None]:
-    """Hold a lock for as long as this lasts; one whose holder is dead is taken over.
+    """Hold a lock while the context lasts; a lock whose holder is dead is taken over.
 
     Parameters
     ----------
     wait
-        Whether to wait for another holder, however long that takes.
+        Whether to wait for another holder, without a limit.
 
     Raises
     ------
     UserError
-        Another process holds it, and this is not to wait; says which.
+        Another process holds it, and `wait` is not set; names the process.
     """
     mine = Holder.here()
     _take(root, path, mine, wait)
@@ -96,7 +101,7 @@ def locked(root: Root, path: str = RUN, wait: bool = False) -> Iterator[None]:
     finally:
         over.set()
         pulse.join()
-        # A root that cannot be written any more is told of by whoever wrote to it.
+        # If the root can no longer be written, whoever wrote to it reports that.
         with suppress(OSError):
             if (found := holder(root, path)) is not None and found.token == mine.token:
                 root.remove(path)
@@ -105,7 +110,7 @@ def locked(root: Root, path: str = RUN, wait: bool = False) -> Iterator[None]:
 def _take(root: Root, path: str, mine: Holder, wait: bool) -> None:
     while True:
         if root.create(path, mine.encode()):
-            # Another may have found a dead holder here a moment ago, and now take away what is no longer his.
+            # Another process may have found a dead holder here a moment ago, and remove this lock in its place.
             time.sleep(_SETTLE)
             if (found := holder(root, path)) is not None and found.token == mine.token:
                 return
@@ -117,7 +122,7 @@ def _take(root: Root, path: str, mine: Holder, wait: bool) -> None:
         if found is not None and found.alive:
             raise UserError(
                 f"{root.shown} is in use by process {found.pid} on {found.host} since {found.since}; wait until it is "
-                f"done, or remove {path} there if it is not running any more"
+                f"done, or remove {path} there if it is no longer running"
             )
         root.remove(path)
 
@@ -126,5 +131,5 @@ def _beat(root: Root, path: str, mine: Holder, over: threading.Event) -> None:
     while not over.wait(_BEAT):
         with suppress(OSError):
             if (found := holder(root, path)) is None or found.token != mine.token:
-                return  # taken over, while this process was not given any time
+                return  # taken over, while this process was suspended
             root.write_bytes(path, Holder(**{**asdict(mine), "beat": time.time()}).encode())

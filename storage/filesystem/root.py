@@ -1,4 +1,4 @@
-"""Where a run lives: one root URL and every path under it."""
+"""The root of a run: one URL, and reading and writing under it."""
 
 import errno
 import os
@@ -22,11 +22,11 @@ from storage.filesystem.traffic import CountedStore, reading, writing
 LASTING = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota is used up",
-    errno.EROFS: "it can only be read",
+    errno.EROFS: "it is read-only",
     errno.EACCES: "access is denied",
-    errno.EFBIG: "files may not grow any further",
+    errno.EFBIG: "the largest file size is reached",
 }
-"""What the system says of a place that will not take anything until someone mends it."""
+"""Errors of a file system that last until the user acts, and how to word them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Root:
 
     @property
     def local(self) -> Path | None:
-        """The root as a local path, or None where it is elsewhere."""
+        """The root as a local path; None for any other file system."""
         if isinstance(self.filesystem, LocalFileSystem):
             return Path(self.filesystem._strip_protocol(self.url))
         return None
@@ -125,14 +125,14 @@ class Root:
         part.replace(self.local / relative)
 
     def _beside(self, relative: str) -> Path:
-        """Where a file is written before it takes its name, in a folder that is there."""
+        """The path that a file is written to before it takes its name; makes the folder."""
         assert self.local is not None
         target = self.local / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         return target.with_name(f".{target.name}.{os.getpid()}-{get_ident()}.part")
 
     def create(self, relative: str, content: bytes) -> bool:
-        """Write a file that is not there yet; False where it is, whoever else tries at the same moment."""
+        """Write a new file; False where it exists already, or another process creates it at that moment."""
         if self.local is None:
             with suppress(FileExistsError):
                 self.filesystem.pipe_file(self.path(relative), content, mode="create")
@@ -141,7 +141,7 @@ class Root:
         part = self._beside(relative)
         part.write_bytes(content)
         try:
-            # A link is there with all of its content, or not at all.
+            # A link appears with all of its content, or not at all.
             os.link(part, self.local / relative)
         except FileExistsError:
             return False
@@ -157,21 +157,29 @@ class Root:
 
     def remove(self, relative: str) -> None:
         """Remove a file or a whole folder, if it is there."""
-        # Another process may be faster.
+        # Another process may remove it first.
         with suppress(FileNotFoundError):
             self.filesystem.rm(self.path(relative), recursive=True)
 
+    def entries(self, relative: str) -> dict[str, bool]:
+        """Names in a folder, sorted, and whether each is a folder itself; none where there is no such folder."""
+        if not self.exists(relative):
+            return {}
+        if (local := self.local) is not None:
+            found = {path.name: path.is_dir() for path in (local / relative).iterdir()}
+        else:
+            # fsspec keeps listings; a run changes them.
+            self.filesystem.invalidate_cache()
+            infos: list[Any] = self.filesystem.ls(self.path(relative), detail=True)
+            found = {str(info["name"]).rstrip("/").rpartition("/")[2]: info["type"] == "directory" for info in infos}
+        return dict(sorted(found.items()))
+
     def list(self, relative: str) -> list[str]:
         """Names in a folder, sorted; none where there is no such folder."""
-        if not self.exists(relative):
-            return []
-        # fsspec keeps listings; a run changes them.
-        self.filesystem.invalidate_cache()
-        entries: list[Any] = self.filesystem.ls(self.path(relative), detail=False)
-        return sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
+        return [*self.entries(relative)]
 
     def require_writable(self) -> None:
-        """Try the root with a small file.
+        """Test the root with a small file.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Object stores: patience with their bad moments, a count of them, and words for what only the user can mend."""
+"""Object stores: retries, a count of them, and messages for errors that need the user's action."""
 
 import threading
 from functools import cache
@@ -7,14 +7,14 @@ from typing import Any
 import fsspec
 
 _ATTEMPTS, _ATTEMPTS_AT_FIRST = 10, 3
-"""Of a request; and of one to a server that has never answered, which is more likely not there than busy."""
+"""Of a request; and of one to a server that has never answered, which is more likely absent than busy."""
 _CONNECT, _READ = 10, 60
 """Seconds."""
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
 class Retries:
-    """How many requests of this process had to be made again."""
+    """How many requests of this process had to be retried."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,27 +23,27 @@ class Retries:
         self._answered = False
 
     def so_far(self) -> int:
-        """Of the run that this process is at: since it began, or since the run before it."""
+        """Of the current run: since the process began, or since the run before."""
         return self.count - self._taken
 
     def take(self) -> int:
-        """The same, at the end of a run."""
+        """The same, at the end of a run; counting starts again at 0."""
         with self._lock:
             found, self._taken = self.count - self._taken, self.count
         return found
 
     def add(self, more: int) -> None:
-        """Count those of another process."""
+        """Add those of another process."""
         with self._lock:
             self.count += more
 
     def saw(self, response: Any = None, caught_exception: Exception | None = None, attempts: int = 0, **_: Any) -> None:
-        """Called by botocore after every attempt; returns nothing, so that botocore decides.
+        """Called by botocore after every attempt; returns nothing, so that botocore decides whether to retry.
 
         Raises
         ------
         Exception
-            The one that was caught, where there has been no answer yet and there is no point in waiting for one.
+            The one that was caught, if the server has never answered.
         """
         self._answered = self._answered or response is not None
         if caught_exception is not None and not self._answered and attempts >= _ATTEMPTS_AT_FIRST:
@@ -58,7 +58,7 @@ retries = Retries()
 
 @cache
 def be_patient() -> None:
-    """Have s3fs try again longer than it would by itself, and count; what the user has configured stays.
+    """Have s3fs retry longer than its default, and count retries; the user's own configuration is kept.
 
     Keys, profile, endpoint and region come from the environment or from the user's files, as boto knows them; none of
     them passes through here.
@@ -75,22 +75,22 @@ def be_patient() -> None:
 
 
 def fault_of_store(error: BaseException) -> str | None:
-    """What to tell of an error that comes from an object store, with its remedy; None for any other.
+    """One line on an error of an object store, with its remedy; None for any other error.
 
-    Keys never stand in it: boto's messages name requests, not what signed them.
+    It never contains keys: boto's messages name requests, not their credentials.
     """
     if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and error.__cause__ is not None:
-        error = error.__cause__  # s3fs says it in the words of a disk
+        error = error.__cause__  # s3fs words it as an error of a disk
     if not type(error).__module__.startswith("botocore."):
         return None
     if "(403)" in str(error) or "AccessKeyId" in str(error) or "Signature" in str(error):
-        return f"object store: {_line(error)}; it does not know the keys, or they may not do this: look at {_KEYS}"
+        return f"object store: {_line(error)}; the keys are unknown or lack the permission; check {_KEYS}"
     remedies = {
         "NoCredentialsError": f"set {_KEYS}",
-        "EndpointConnectionError": "look at AWS_ENDPOINT_URL and the network",
-        "ProfileNotFound": "look at AWS_PROFILE",
+        "EndpointConnectionError": "check AWS_ENDPOINT_URL and the network",
+        "ProfileNotFound": "check AWS_PROFILE",
     }
-    remedy = remedies.get(type(error).__name__, "look at the URL and at what AWS_… is set to")
+    remedy = remedies.get(type(error).__name__, "check the URL and the AWS_… settings")
     return f"object store: {_line(error)}; {remedy}"
 
 

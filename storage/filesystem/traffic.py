@@ -1,4 +1,4 @@
-"""Bytes that pass between this process and its stores, counted for whoever asks."""
+"""Counts of the bytes that pass between this process and its stores."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ class Channel:
     bytes: int = 0
     """As stored, compressed."""
     seconds: float = 0.0
-    """In which at least one transfer was under way."""
+    """Time during which at least one transfer was under way."""
     _busy: int = 0
     _since: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -40,7 +40,7 @@ class Channel:
                     self.seconds += time.perf_counter() - self._since
 
     def add(self, count: int) -> None:
-        """So many bytes more."""
+        """Count more bytes."""
         with self._lock:
             self.bytes += count
 
@@ -54,12 +54,12 @@ class Traffic:
 
 
 counted: ContextVar[Traffic] = ContextVar("counted")
-"""What counts what this context transfers; where it is not set nothing is counted."""
+"""The counter of this context; without one nothing is counted."""
 
 
 @contextmanager
 def reading() -> Iterator[Channel]:
-    """A read under way; the channel to add its bytes to."""
+    """A read in progress; yields the channel to add its bytes to."""
     channel = counted.get(_NOBODY).read
     with channel.transfer():
         yield channel
@@ -67,7 +67,7 @@ def reading() -> Iterator[Channel]:
 
 @contextmanager
 def writing() -> Iterator[Channel]:
-    """The same of a write."""
+    """The same for a write."""
     channel = counted.get(_NOBODY).written
     with channel.transfer():
         yield channel
@@ -79,7 +79,7 @@ _NOBODY = Traffic()
 class CountedStore(WrapperStore[Store]):
     """A Zarr store whose transfers are counted.
 
-    Zarr works in a thread of its own but in the context of whoever asked.
+    Zarr works in a thread of its own, but in the context of its caller.
     """
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:

@@ -5,25 +5,24 @@ written.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import zarr
 from zarr.storage import StorePath
 
-from storage.artifacts import provenance, seals, shared, tables
-from storage.artifacts.guided import RESULT
-from storage.artifacts.layout import markers, store_of
+from storage.artifacts import seals, tables
+from storage.artifacts.catalogue import CATALOGUE, SHARED, Chunk, Instance
+from storage.artifacts.layout import arrays_in, chunk_file, layers_of, markers, open_to_read
+from storage.artifacts.provenance import require_run
 from storage.artifacts.seals import BrokenSealError, Seal
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
-from storage.upkeep.markers import marker
-from storage.upkeep.sealing import FIGURES, REPORT, chunk_file
-from storage.upkeep.status import TABLES, guided, own_stores, require_run
+from storage.upkeep.expected import begun, searches
 
 Kind = Literal["file", "chunk", "seal", "unfinished", "missing", "source"]
 _AT_ONCE = 8
@@ -32,20 +31,20 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it was written."""
+    """Something that is damaged, missing or not finished."""
 
     artifact: str
     """Its path under the root."""
     problem: str
     part_of: str
-    """The artifact that is made again, or put right, where this is mended."""
+    """The artifact that is rebuilt or restored when this is mended."""
     kind: Kind
-    chunk: tuple[int, ...] = ()
+    chunk: Chunk = ()
     """Of an array, which chunk."""
     elsewhere: Root | None = None
     """The root that it lies under, where that is not the run's own."""
     again: str = ""
-    """Of what mending took away and no mining makes: the command that does."""
+    """Of what was removed and rosetta mine does not rebuild: the command that does."""
 
     def as_dict(self) -> dict[str, str]:
         """For JSON."""
@@ -58,7 +57,7 @@ class Finding:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error is that of bytes that do not fit their checksum: of a chunk, or of a table's page."""
+    """Whether an error is a failed checksum, of a chunk or of a table's page."""
     return isinstance(error, ValueError | OSError) and "checksum" in str(error).lower()
 
 
@@ -70,7 +69,7 @@ def check_root(root: Root) -> list[Finding]:
     UserError
         There is no run under this root.
     """
-    return [*check_run(root), *(finding for place in guided(root) for finding in check_guided(root, place))]
+    return [*check_run(root), *(finding for _, search in searches(root) for finding in check_search(root, search))]
 
 
 def check_run(root: Root) -> list[Finding]:
@@ -82,166 +81,138 @@ def check_run(root: Root) -> list[Finding]:
         There is no run under this root.
     """
     require_run(root)
-    found: list[Finding] = []
-    sealed: dict[str, Seal] = {}
-    for name in root.list(seals.FOLDER):
-        file = f"{seals.FOLDER}/{name}"
-        if seals.is_guided(file):
-            continue
-        try:
-            seal = Seal.decode(root.read_bytes(file))
-        except BrokenSealError:
-            found.append(_broken(file))
-        else:
-            sealed[seal.artifact] = seal
-    if shared.FILE in sealed and (wrong := list(_check_files(root, sealed[shared.FILE]))):
-        return [*found, *wrong]  # it says where stores lie
-    for path in own_stores(root):
-        place = place_of(root, path)
-        if place.root == root:
-            found += _check_store(root, path, sealed.get(path))
-        else:
-            found += [replace(finding, elsewhere=place.root) for finding in _check_shared(place)]
-    parts = [f"tables/trust/{name}" for name in root.list("tables/trust")]
-    for path in (*TABLES, *parts):
-        found += _check_table(root, path, sealed.get(path))
-    for artifact in (provenance.RECIPE, provenance.PROVENANCE, REPORT):
-        if artifact in sealed:
-            found += _check_files(root, sealed[artifact])
-    for name in root.list(FIGURES):
-        if (file := f"{FIGURES}/{name}") in sealed:
-            found += _check_files(root, sealed[file])
-    return found
+    wrong = list(_check(root, Instance(SHARED)))
+    if any(finding.kind == "file" for finding in wrong):
+        return wrong  # it gives the locations of stores
+    there = begun(root, lambda artifact: artifact.per != "search" and artifact is not SHARED)
+    # Files that there is one of per run are missed even where they are gone.
+    once = [Instance(row) for row in CATALOGUE if row.per == "run" and row.kind != "store" and row is not SHARED]
+    return wrong + [finding for instance in dict.fromkeys([*there, *once]) for finding in _check(root, instance)]
 
 
-def check_guided(root: Root, place: str) -> list[Finding]:
-    """Everything of one inversion or edit: its store, its tables, its page.
-
-    Parameters
-    ----------
-    place
-        `inversions/<name>` or `edits/<name>`.
-    """
-    found: list[Finding] = []
-    sealed: dict[str, Seal] = {}
-    store = f"{place}/{RESULT}"
-    for artifact in (store, place):
-        try:
-            seal = seals.read(root, artifact)
-        except BrokenSealError:
-            found.append(_broken(seals.path(artifact)))
-        else:
-            if seal is not None:
-                sealed[artifact] = seal
-    found += _check_store(root, store, sealed.get(store))
-    if place in sealed:
-        return [*found, *_check_files(root, sealed[place])]
-    for name in root.list(place):
-        if name.endswith(".parquet") and (problem := _unreadable(root, f"{place}/{name}")):
-            found.append(Finding(f"{place}/{name}", problem, place, "file"))
-    if not found and not (root.exists(f"{place}/metrics.parquet") and root.exists(f"{place}/index.html")):
-        found.append(Finding(place, "has no metrics or no page; the command that began it goes on", place, "missing"))
-    return found
+def check_search(root: Root, search: Iterable[Instance]) -> list[Finding]:
+    """Everything of one inversion or edit, given the artifacts that it consists of."""
+    found = [finding for instance in search for finding in _check(root, instance)]
+    # As long as its store is not finished, the page is not due.
+    return [finding for finding in found if finding.kind != "missing"] or found
 
 
-def _broken(seal: str) -> Finding:
-    return Finding(seal, "is no seal as it was written; the artifact is sealed anew", seal, "seal")
+def _check(root: Root, instance: Instance) -> Iterator[Finding]:
+    place = place_of(root, instance.path)
+    for finding in _check_place(place, instance):
+        yield finding if place.root == root else replace(finding, elsewhere=place.root)
 
 
-def _check_store(root: Root, path: str, seal: Seal | None) -> Iterator[Finding]:
-    if seal is None:
-        yield from _check_unsealed(root, path)
-        return
-    yield from _check_files(root, seal)
-    store = root.store(path, read_only=True)
-    for file, content in seal.kept.items():
-        folder, _, name = file.rpartition("/")
-        if name == "zarr.json" and (metadata := json.loads(content))["node_type"] == "array":
-            # As the seal knows it: metadata that are damaged on the disk must not hide a damaged chunk.
-            place = StorePath(store, folder.removeprefix(path).strip("/"))
-            array = zarr.Array(zarr.AsyncArray(metadata, place))
-            if chunk_file(folder, array, (0,) * array.ndim) not in seal.kept:
-                yield from _check_array(root, path, folder, array)
-
-
-def _check_shared(place: Place) -> Iterator[Finding]:
+def _check_place(place: Place, instance: Instance) -> Iterator[Finding]:
     try:
         seal = seals.read(place.root, place.path)
     except BrokenSealError:
-        yield _broken(seals.path(place.path))
+        file = seals.path(place.path)
+        yield Finding(file, "is damaged; the artifact is sealed again", file, "seal")
         seal = None
-    yield from _check_store(place.root, place.path, seal)
+    if seal is None or (instance.artifact.kind == "table" and not place.root.exists(place.path)):
+        yield from _UNSEALED[instance.artifact.kind](place, instance)
+        return
+    yield from _check_files(place.root, seal)
+    if instance.artifact.kind == "store":
+        yield from _check_chunks(place, seal)
 
 
-def _check_unsealed(root: Root, path: str) -> Iterator[Finding]:
+def _check_chunks(place: Place, seal: Seal) -> Iterator[Finding]:
+    store = place.root.store(place.path, read_only=True)
+    for file, content in seal.kept.items():
+        folder, _, name = file.rpartition("/")
+        if name == "zarr.json" and (metadata := json.loads(content))["node_type"] == "array":
+            # As the seal knows it: damaged metadata on the disk must not hide a damaged chunk.
+            at = StorePath(store, folder.removeprefix(place.path).strip("/"))
+            array = zarr.Array(zarr.AsyncArray(metadata, at))
+            if chunk_file(folder, array, (0,) * array.ndim) not in seal.kept:
+                yield from _check_array(place, folder, array)
+
+
+def _unsealed_store(place: Place, instance: Instance) -> Iterator[Finding]:
+    root, path = place.root, place.path
     try:
-        group = zarr.open_group(store_of(root, path, read_only=True), mode="r", use_consolidated=False)
-        members = list(group.members(max_depth=None))
+        group = open_to_read(place)
+        arrays = list(arrays_in(group))
     except Exception as error:  # whatever a damaged metadata file makes zarr raise
         yield Finding(path, f"its metadata cannot be read ({_short(error)})", path, "file")
         return
-    if not group.attrs.get("complete"):
-        yield Finding(path, "is not finished; the command that began it goes on with it", path, "unfinished")
-        if "fingerprint" in group.attrs:
-            yield from _check_begun(root, path, group, members)
+    if group.attrs.get("complete"):
+        for name, array in arrays:
+            yield from _check_array(place, f"{path}/{name}", array)
         return
-    for name, member in members:
-        if isinstance(member, zarr.Array):
-            yield from _check_array(root, path, f"{path}/{name}", member)
+    yield Finding(path, f"is not finished; {instance.artifact.command} resumes it", path, "unfinished")
+    if "fingerprint" not in group.attrs:
+        return
+    written, layers = markers(group), layers_of(group.attrs.asdict())
+    for name, array in arrays:
+
+        def is_due(chunk: Chunk, name: str = name, array: zarr.Array = array) -> bool:
+            """Whether a marker says that a chunk is there; without a marker, whether it is."""
+            entry = None if name == "written" else instance.artifact.entry(name, chunk, layers)
+            return root.exists(chunk_file(f"{path}/{name}", array, chunk)) if entry is None else bool(written[entry])
+
+        yield from _check_array(place, f"{path}/{name}", array, is_due)
 
 
-def _check_begun(root: Root, path: str, group: zarr.Group, members: Sequence[tuple[str, Any]]) -> Iterator[Finding]:
-    """What is there of a store that is not finished: what markers say is in, and what no marker is about."""
-    written = markers(group)
-    rows: Any = group.attrs.asdict().get("layers", [])
-    layers = [str(row[0]) for row in rows]
-    for name, member in members:
-        if not isinstance(member, zarr.Array):
-            continue
+def _unsealed_table(place: Place, instance: Instance) -> Iterator[Finding]:
+    if not place.root.exists(place.path):
+        yield Finding(place.path, f"is missing; {instance.artifact.command} rebuilds it", place.path, "missing")
+    elif problem := _unreadable(place.root, place.path):
+        yield Finding(place.path, problem, place.path, "file")
 
-        def is_wanted(chunk: tuple[int, ...], name: str = name, array: zarr.Array = member) -> bool:
-            entry = None if name == "written" else marker(path, name, chunk, layers)
-            if entry is None:
-                return root.exists(chunk_file(f"{path}/{name}", array, chunk))
-            return bool(written[entry])
 
-        yield from _check_array(root, path, f"{path}/{name}", member, is_wanted)
+def _unsealed_folder(place: Place, instance: Instance) -> Iterator[Finding]:
+    root, path, artifact = place.root, place.path, instance.artifact
+    names = root.list(path)
+    for file in (f"{path}/{name}" for name in names if name.endswith(".parquet")):
+        if problem := _unreadable(root, file):
+            yield Finding(file, problem, path, "file")
+    missing = [name for name in (*artifact.parts, artifact.index) if name not in names]
+    if names and missing:
+        yield Finding(path, f"has no {missing[0]}; {artifact.command} writes it", path, "missing")
+
+
+_UNSEALED: dict[str, Callable[[Place, Instance], Iterator[Finding]]] = {
+    "store": _unsealed_store,
+    "table": _unsealed_table,
+    "folder": _unsealed_folder,
+    "file": lambda place, instance: iter(()),
+}
+"""By kind of artifact: how one without a seal is checked."""
 
 
 def _check_array(
-    root: Root,
-    store: str,
-    path: str,
-    array: zarr.Array,
-    is_wanted: Callable[[tuple[int, ...]], bool] = lambda chunk: True,
+    place: Place, path: str, array: zarr.Array, is_due: Callable[[Chunk], bool] = lambda chunk: True
 ) -> Iterator[Finding]:
-    counts = [-(-length // size) for length, size in zip(array.shape, array.chunks, strict=True)]
-    places = [place for place in product(*map(range, counts)) if is_wanted(place)]
+    chunks = [chunk for chunk in product(*map(range, array.cdata_shape)) if is_due(chunk)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for place, problem in zip(places, pool.map(partial(_chunk_problem, root, path, array), places), strict=True):
+        problems = pool.map(partial(_chunk_problem, place.root, path, array), chunks)
+        for chunk, problem in zip(chunks, problems, strict=True):
             if problem:
-                yield Finding(path, f"{_entries(array, place)} {problem}", store, "chunk", place)
+                yield Finding(path, f"{_entries(array, chunk)} {problem}", place.path, "chunk", chunk)
 
 
-def _chunk_problem(root: Root, path: str, array: zarr.Array, place: tuple[int, ...]) -> str:
-    if not root.exists(chunk_file(path, array, place)):
+def _chunk_problem(root: Root, path: str, array: zarr.Array, chunk: Chunk) -> str:
+    if not root.exists(chunk_file(path, array, chunk)):
         return "are missing"
     try:
-        array[tuple(slice(at * size, (at + 1) * size) for at, size in zip(place, array.chunks, strict=True))]
+        array.blocks[chunk]
     except Exception as error:  # a checksum, a codec, a shape: any way in which bytes can be wrong
         return f"are damaged ({_short(error)})"
     return ""
 
 
-def _entries(array: zarr.Array, place: tuple[int, ...]) -> str:
+def _entries(array: zarr.Array, chunk: Chunk) -> str:
     """`entries 32 to 63 of image`; along each axis that is cut into chunks."""
     names = getattr(array.metadata, "dimension_names", None) or [f"axis {axis}" for axis in range(array.ndim)]
-    told = [
+    spans = [
         f"{at * size} to {min((at + 1) * size, length) - 1} of {name}"
-        for at, size, length, name in zip(place, array.chunks, array.shape, names, strict=True)
+        for at, size, length, name in zip(chunk, array.chunks, array.shape, names, strict=True)
         if size < length
     ]
-    return f"entries {', '.join(told)}" if told else "its entries"
+    return f"entries {', '.join(spans)}" if spans else "its entries"
 
 
 def _check_files(root: Root, seal: Seal) -> Iterator[Finding]:
@@ -251,20 +222,9 @@ def _check_files(root: Root, seal: Seal) -> Iterator[Finding]:
         except FileNotFoundError:
             yield Finding(file, "is missing", seal.artifact, "file")
             continue
-        whole = content == seal.kept[file] if file in seal.kept else seals.sha256(content) == seal.digests[file]
-        if not whole:
-            yield Finding(file, "is damaged: it is not what was written", seal.artifact, "file")
-
-
-def _check_table(root: Root, file: str, seal: Seal | None) -> Iterator[Finding]:
-    if not root.exists(file):
-        yield Finding(file, "is missing; rosetta mine writes it", file, "missing")
-        return
-    if seal is not None:
-        yield from _check_files(root, seal)
-        return
-    if problem := _unreadable(root, file):
-        yield Finding(file, problem, file, "file")
+        intact = content == seal.kept[file] if file in seal.kept else seals.sha256(content) == seal.digests[file]
+        if not intact:
+            yield Finding(file, "is damaged: its checksum is wrong", seal.artifact, "file")
 
 
 def _unreadable(root: Root, file: str) -> str:

@@ -1,55 +1,73 @@
-"""What a run's recipe names: the artifacts that belong under its root, whether or not they are there."""
+"""The artifacts of a run: those that its recipe names, and those that lie under its root."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
-from storage.artifacts.catalogue import (
-    ACTIVATIONS,
-    CORRELATIONS,
-    FEATURES,
-    IMAGES,
-    PROFILES,
-    TRUST_OF_PAIR,
-    tables_of_run,
-)
+from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, Artifact, Instance, instance_at, instances
 from storage.artifacts.layout import stored_attributes
+from storage.artifacts.shared import shared_places
 from storage.filesystem.root import Root
-
-TABLES = tuple(table.path() for table in tables_of_run())
-PAGE = "report/index.html"
 
 
 @dataclass(frozen=True)
-class Expected:
-    """The artifacts of a recipe, by path, in the order in which a run makes them."""
+class Named:
+    """The artifacts that a recipe names, in the order of the catalogue."""
 
+    instances: tuple[Instance, ...]
     models: tuple[str, ...]
-    """Activation stores."""
-    pairs: tuple[str, ...] | None
-    """Stores of pairs; None where it is not known yet which they are, as the anchor is known by its store."""
-    profiles: tuple[str, ...]
-    parts: tuple[str, ...] | None
-    """Tables of trust, one a pair; None like the pairs."""
+    pairs_known: bool
+    """Whether they include the pairs. These depend on the anchor, which is known by its store."""
 
     @property
-    def stores(self) -> tuple[str, ...]:
-        """All Zarr stores."""
-        return IMAGES.path(), *self.models, FEATURES.path(), *(self.pairs or ()), *self.profiles
+    def expected(self) -> list[Instance]:
+        """Those without which the run is unfinished."""
+        return [instance for instance in self.instances if instance.artifact.expected]
 
 
-def expected(root: Root, recipe: Recipe) -> Expected:
-    """The artifacts of a run."""
-    names = [spec.name for spec in recipe.models]
+def named_by(root: Root, recipe: Recipe) -> Named:
+    """The artifacts of a run, whether or not they are there."""
+    models = tuple(spec.name for spec in recipe.models)
     anchor = _anchor(root, recipe)
-    found = None if anchor is None else recipe.pairs(anchor)
-    return Expected(
-        tuple(ACTIVATIONS.path(name) for name in names),
-        None if found is None else tuple(CORRELATIONS.path(a, b) for a, b in found),
-        tuple(PROFILES.path(name) for name in names),
-        None if found is None else tuple(TRUST_OF_PAIR.path(a, b) for a, b in found),
-    )
+    names: dict[str, Any] = {
+        "run": [()],
+        "model": [(model,) for model in models],
+        "pair": [] if anchor is None else recipe.pairs(anchor),
+    }
+    found = (Instance(artifact, of) for artifact in CATALOGUE for of in names.get(artifact.per, ()))
+    return Named(tuple(found), models, anchor is not None)
+
+
+def begun(root: Root, which: Callable[[Artifact], bool] = lambda _: True) -> list[Instance]:
+    """The artifacts of a run that have been begun, those that lie under another root included.
+
+    Parameters
+    ----------
+    which
+        Which artifacts to look for.
+    """
+    found = instances(root, which)
+    for path, place in shared_places(root).items():
+        instance = instance_at(path)
+        if instance and which(instance.artifact) and instance not in found and place.root.exists(place.path):
+            found.append(instance)
+    return sorted(found, key=lambda instance: CATALOGUE.index(instance.artifact))
+
+
+def stores_of_run(root: Root) -> list[Instance]:
+    """The stores of a run that have been begun; those of inversions and edits are no part of it."""
+    return begun(root, lambda artifact: artifact.kind == "store" and artifact.per != "search")
+
+
+def searches(root: Root) -> Iterator[tuple[str, list[Instance]]]:
+    """The inversions and edits that have been begun: the folder of each, and the artifacts that it consists of."""
+    found = begun(root, lambda artifact: artifact.per == "search")
+    for folder in found:
+        if folder.artifact.kind == "folder":
+            inner = [one for one in found if folder.artifact.contains(one.artifact) and one.names == folder.names]
+            yield folder.path, [*inner, folder]
 
 
 def _anchor(root: Root, recipe: Recipe) -> str | None:
@@ -62,7 +80,7 @@ def _anchor(root: Root, recipe: Recipe) -> str | None:
 
 
 def _attributes(root: Root, model: str) -> dict[str, Any]:
-    """What a store says of itself; nothing where it is not there or damaged."""
+    """The attributes of a store; none where it is missing or damaged."""
     try:
         return stored_attributes(root, ACTIVATIONS.path(model)) or {}
     except UserError:

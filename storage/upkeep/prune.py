@@ -1,4 +1,4 @@
-"""What lies under a root and belongs to nothing any more: found and sized first, removed when asked."""
+"""Leftovers under a root, which no recipe names: found and measured first, removed on request."""
 
 import os
 import re
@@ -9,33 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from rosetta.errors import UserError, nearest
-from rosetta.recipe import Recipe
 from storage.artifacts import provenance, shared
+from storage.artifacts.catalogue import Artifact, Instance, instance_at, instances
+from storage.artifacts.provenance import require_run
 from storage.artifacts.seals import discard
 from storage.artifacts.shared import User
 from storage.filesystem.root import Root
-from storage.upkeep.expected import expected
-from storage.upkeep.status import is_being_written, require_run
+from storage.upkeep.expected import Named, named_by
+from storage.upkeep.status import is_being_written
 
-_FOLDERS = ("activations", "profiles", "correlations")
 _PART = re.compile(r"^\..*\.part$|\.[0-9a-f]{32}\.partial$")
 _OLD = 60.0
-"""Seconds after which such a file has no writer any more; writing one takes a moment."""
+"""Seconds after which such a file no longer has a writer; writing one takes a moment."""
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that belongs to nothing."""
+    """Something that no recipe names."""
 
     path: str
     """Under the root."""
     why: str
     bytes: int
     """On disk."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -44,55 +40,35 @@ class Pruning:
 
     leftovers: tuple[Leftover, ...]
     kept: tuple[tuple[str, str], ...]
-    """Paths of what would be removed if there were no reason against it, and the reason."""
+    """Paths of leftovers that must not be removed, and the reason."""
     entries: tuple[str, ...]
     """Of the users to forget."""
 
     @property
     def bytes(self) -> int:
-        """All that is freed."""
+        """How much is freed."""
         return sum(leftover.bytes for leftover in self.leftovers)
 
     def still(self, now: "Pruning") -> "Pruning":
-        """What of this is true now as well: a run may have begun to use some of it."""
+        """The part of this that still holds: a run may have begun to use some of it."""
         there = {leftover.path for leftover in now.leftovers}
         return replace(self, leftovers=tuple(leftover for leftover in self.leftovers if leftover.path in there))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         kept = [{"path": path, "why": why} for path, why in self.kept]
-        return {"leftovers": [one.as_dict() for one in self.leftovers], "kept": kept, "bytes": self.bytes}
-
-
-@dataclass(frozen=True)
-class _Named:
-    """What must stay."""
-
-    paths: Collection[str]
-    """Stores and tables."""
-    recipe: Recipe | None
-    pairs_known: bool
-    """Whether the pairs among these are all that the recipe names; if not, any of two of its models stays."""
-
-    def keeps(self, path: str) -> bool:
-        """Whether something under the root is named."""
-        if path in self.paths:
-            return True
-        if self.pairs_known or self.recipe is None or "~" not in path:
-            return False
-        stem = path.rpartition("/")[2].removesuffix(".zarr").removesuffix(".parquet")
-        return set(stem.split("~")) <= {spec.name for spec in self.recipe.models}
+        return {"leftovers": [asdict(one) for one in self.leftovers], "kept": kept, "bytes": self.bytes}
 
 
 def find_leftovers(root: Root, forget: Collection[str] = ()) -> Pruning:
-    """Look for what neither the root's own recipe names nor any run that shares the root; nothing is changed.
+    """Find what neither the root's own recipe names nor any run that shares the root; nothing is changed.
 
-    Inversions, edits and figures stay, as no recipe says which of them are wanted. Links are not followed.
+    Inversions, edits and figures stay, as no recipe names them. Links are not followed.
 
     Parameters
     ----------
     forget
-        Roots of runs that shall count no more among those that share this root.
+        Roots of runs that no longer count among those that share this root.
 
     Raises
     ------
@@ -106,50 +82,55 @@ def find_leftovers(root: Root, forget: Collection[str] = ()) -> Pruning:
     gone = [_forgotten(known, url, root) for url in forget]
     kept: list[tuple[str, str]] = []
     leftovers = []
-    named = _named(root, recipe, [user for user in known if user not in gone])
-    for path, why in _candidates(root, named):
+    named = None if recipe is None else named_by(root, recipe)
+    shares = {path for user in known if user not in gone for path in user.stores}
+    for path, why in _candidates(root, named, shares):
         if reason := _reason_to_stay(root, path):
             kept.append((path, reason))
         else:
-            leftovers.append(Leftover(path, why, _size(root, path)))
+            leftovers.append(Leftover(path, why, int(root.filesystem.du(root.path(path)))))
     for user in known:
         if user not in gone and not user.root.exists(provenance.RECIPE):
-            reason = f"used by {user.root.shown}, which is not to be found; --forget {user.root.shown} lets go of it"
+            reason = f"used by {user.root.shown}, which no longer exists; pass --forget {user.root.shown} to release it"
             kept += [(path, reason) for path in user.stores if root.exists(path)]
     return Pruning(tuple(leftovers), tuple(kept), tuple(user.entry for user in gone))
 
 
 def _forgotten(known: list[User], url: str, root: Root) -> User:
-    asked = Root(url).absolute.shown
+    shown = Root(url).absolute.shown
     for user in known:
-        if user.root.shown == asked:
+        if user.root.shown == shown:
             return user
     there = [user.root.shown for user in known]
     raise UserError(
-        f"--forget {url}: no such run shares {root.shown}{nearest(asked, there)};"
+        f"--forget {url}: no such run shares {root.shown}{nearest(shown, there)};"
         f" it is shared by {', '.join(there) or 'none'}"
     )
 
 
-def _named(root: Root, recipe: Recipe | None, known: list[User]) -> _Named:
-    paths = {path for user in known for path in user.stores}
-    if recipe is None:
-        return _Named(paths, None, True)
-    own = expected(root, recipe)
-    paths |= {*own.stores, *(own.parts or ())} - shared.shared_places(root).keys()
-    return _Named(paths, recipe, own.pairs is not None)
+def _is_prunable(artifact: Artifact) -> bool:
+    """Whether one may be left over: that of a model or pair which left the recipe, or a store for other runs."""
+    return artifact.per in ("model", "pair") or artifact.shareable
 
 
-def _candidates(root: Root, named: _Named) -> Iterator[tuple[str, str]]:
-    found = [path for path in ("images.zarr", "features.zarr") if root.exists(path)]
-    found += [f"{folder}/{name}" for folder in _FOLDERS for name in root.list(folder) if name.endswith(".zarr")]
-    found += [f"tables/trust/{name}" for name in root.list("tables/trust") if name.endswith(".parquet")]
-    yield from ((path, "no recipe names it") for path in found if not named.keeps(path))
+def _candidates(root: Root, named: Named | None, shares: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Paths that nothing names, and why they may go."""
+    own = shared.shared_places(root).keys()
+    for instance in instances(root, _is_prunable):
+        path = instance.path
+        if path not in shares and (named is None or path in own or not _is_named(named, instance)):
+            yield path, "no recipe names it"
     yield from ((path, "a write that was cut off") for path in _parts(root))
 
 
+def _is_named(named: Named, instance: Instance) -> bool:
+    """Whether a recipe names an artifact; any pair of its models as long as the pairs are not known."""
+    unknown = instance.artifact.per == "pair" and not named.pairs_known
+    return instance in named.instances or (unknown and set(instance.names) <= set(named.models))
+
+
 def _parts(root: Root) -> Iterator[str]:
-    """Files that were to take another's name, ours and Zarr's; only a local disk has them."""
+    """Temporary files of writes, ours and Zarr's; only a local disk has them."""
     if (local := root.local) is None:
         return
     for folder, folders, files in os.walk(local):
@@ -164,34 +145,26 @@ def _reason_to_stay(root: Root, path: str) -> str | None:
     if (local := root.local) is not None:
         steps = [local / path, *(local / path).parents]
         if any(step.is_symlink() for step in steps[: len(Path(path).parts)]):
-            return "reached by a link; whatever it leads to is another root's"
-    if path.endswith(".zarr") and is_being_written(root, path):
+            return "reached by a link, so its target belongs to another root"
+    instance = instance_at(path)
+    if instance is not None and instance.artifact.kind == "store" and is_being_written(root, path):
         return "written to a moment ago"
     return None
 
 
-def _size(root: Root, path: str) -> int:
-    if (local := root.local) is None:
-        return int(root.filesystem.du(root.path(path)))
-    place = local / path
-    if not place.is_dir():
-        return place.lstat().st_size
-    return sum((Path(folder) / name).lstat().st_size for folder, _, files in os.walk(place) for name in files)
-
-
 def remove(root: Root, pruning: Pruning, advance: Callable[[int], None] = lambda _: None) -> None:
-    """Remove what was found. One that is cut short leaves no half a store that looks like a whole one.
+    """Remove leftovers. If cut short, no partly removed artifact looks like a whole one.
 
     Parameters
     ----------
     advance
-        Is told of each one that is gone.
+        Called for each one that is removed.
     """
     for entry in pruning.entries:
         root.remove(entry)
     for leftover in pruning.leftovers:
         if _reason_to_stay(root, leftover.path) is None:
-            if leftover.path.endswith(".zarr"):
-                root.remove(f"{leftover.path}/zarr.json")
+            if (instance := instance_at(leftover.path)) is not None:
+                root.remove(instance.index)
             discard(root, leftover.path)
         advance(1)

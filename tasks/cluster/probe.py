@@ -28,9 +28,10 @@ def probe(root: str | None) -> Probe:
             importlib.import_module(module)
         except ImportError as error:
             return {"lacks": (error.name or module).partition(".")[0], "sees_root": False}
+    from storage.artifacts.catalogue import RECIPE
     from storage.filesystem.root import Root
 
-    return {"lacks": None, "sees_root": root is None or Root(root).exists("recipe.toml")}
+    return {"lacks": None, "sees_root": root is None or Root(root).exists(RECIPE.path())}
 
 
 def retried() -> int:

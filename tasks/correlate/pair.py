@@ -38,11 +38,11 @@ def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting)
         The memory is too small for this pair, the two stores are of different images, or the cluster cannot do it.
     """
     root, kind = root.absolute, STORES[setting.keep]
-    store = kind.open(root, a, b, wanted)
+    store = kind.open(root, wanted, a, b)
     if store is not None and store.complete:
         return "skipped"
     sides = [ActivationStore.read(root, model) for model in (a, b)]
-    require_same_images(*sides)
+    require_same_images((a, b), *sides)
     with engine(setting.cluster, setting.threads, root) as where:
         plan = plan_for(setting, f"{a}~{b}", plan_side(sides[0]), plan_side(sides[1]), where.capacity)
         if store is None:
@@ -54,7 +54,7 @@ def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting)
     return "done"
 
 
-def require_same_images(a: ActivationStore, b: ActivationStore) -> None:
+def require_same_images(names: tuple[str, str], a: ActivationStore, b: ActivationStore) -> None:
     """
     Raises
     ------
@@ -63,7 +63,7 @@ def require_same_images(a: ActivationStore, b: ActivationStore) -> None:
     """
     if (a.images, a.image_digest) != (b.images, b.image_digest):
         raise UserError(
-            f"activations of {a.model} and {b.model} come from different images"
+            f"activations of {names[0]} and {names[1]} come from different images"
             f" ({a.images} {a.image_digest[:8]}, {b.images} {b.image_digest[:8]}); give --replace to dump them again"
         )
 

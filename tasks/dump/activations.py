@@ -74,7 +74,7 @@ def dump(
 def _dump(
     root: Root, wanted: Fingerprint, images: Fingerprint, spec: ModelSpec, compute: Compute, device: str
 ) -> Outcome:
-    store = ActivationStore.open(root, spec.name, wanted)
+    store = ActivationStore.open(root, wanted, spec.name)
     if store is not None and store.complete:
         return "skipped"
     pixels = ImageStore.open(root, images)

@@ -46,7 +46,7 @@ def edit_batch(
     first: int,
 ) -> Outcome:
     """Edit one batch of a store's images."""
-    store = GuidedStore.open(root, where, fingerprint)
+    store = GuidedStore.open(root, fingerprint, where)
     assert store is not None
     span = next((span for _, span in store.missing() if span.start == first), None)
     if span is None:
@@ -74,7 +74,7 @@ def judge_edits(
     root: Root, fingerprint: Fingerprint, where: str, settings: Editing, others: Mapping[str, Inputs]
 ) -> Outcome:
     """`metrics.parquet`: what each discriminative model sees of every edit, and all of them together."""
-    store = GuidedStore.open(root, where, fingerprint)
+    store = GuidedStore.open(root, fingerprint, where)
     assert store is not None
     store.finish()
     if read_table(root, where, "metrics", fingerprint) is not None:

@@ -35,7 +35,7 @@ def invert_batch(
     root: Root, fingerprint: Fingerprint, where: str, guidance: str, settings: Inversion, first: int
 ) -> Outcome:
     """Invert one batch of a store's images under one kind of guidance."""
-    store = GuidedStore.open(root, where, fingerprint)
+    store = GuidedStore.open(root, fingerprint, where)
     assert store is not None
     kind = store.guidance.index(guidance)
     span = next((span for missing, span in store.missing() if missing == kind and span.start == first), None)
@@ -115,7 +115,7 @@ def span_title(images: slice) -> str:
 @stage("metrics {where}")
 def write_metrics(root: Root, fingerprint: Fingerprint, where: str, lpips: str | None) -> Outcome:
     """`metrics.parquet`: PSNR, SSIM and, where its backbone is at hand, LPIPS of every result."""
-    store = GuidedStore.open(root, where, fingerprint)
+    store = GuidedStore.open(root, fingerprint, where)
     assert store is not None
     store.finish()
     if read_table(root, where, "metrics", fingerprint) is not None:

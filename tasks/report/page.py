@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from rosetta.recipe import ModelSpec, Recipe
 from rosetta.view.atlas.page import render
 from rosetta.view.trust.page import render_trust
+from storage.artifacts.catalogue import REPORT, Instance
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.seals import discard
 from storage.filesystem.root import Root
-from storage.upkeep.sealing import REPORT
 from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.write import write_atlas
 from tasks.report.trust_page import TRUST_PAGE, trust_story
 from tasks.stage.stage import Outcome, stage
 
-PAGE = f"{REPORT}/index.html"
+PAGE = Instance(REPORT).index
 
 
 @stage("report")
@@ -22,12 +22,12 @@ def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, m
     """Write the atlas, and the page that explains trust; the shell last, so that it never shows what is not there."""
     if is_written(root, wanted):
         return "skipped"
-    discard(root, REPORT)
+    discard(root, REPORT.path())
     run = AtlasRun.of(root, recipe)
     summary = write_atlas(run, wanted.digest)
     if run.judged:
         story = trust_story(run, summary["judgement"], wanted.digest)
-        root.write_bytes(f"report/{TRUST_PAGE}", render_trust(story).encode())
+        root.write_bytes(f"{REPORT.path()}/{TRUST_PAGE}", render_trust(story).encode())
         summary["trust_page"] = TRUST_PAGE
     root.write_bytes(PAGE, render(summary).encode())
     return "done"

@@ -118,7 +118,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
         return _recognise_older(attributes, images, files)
     if difference := first_difference(without_content(depends), settings(images).depends):
         return Recognised(difference=difference)
-    store = SourceStore.read(place)
+    store = SourceStore.at(place)
     left = {one.record.source: one.record for one in store.left_out()} if images.skip_bad else {}
     chosen = [file for file in files if file.source not in left][: images.count]
     bad = [file for file in files if file.source in left]
@@ -210,7 +210,7 @@ def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Fi
         )
         return
     files = {file.source: file for file in list_source(images)}
-    records = [record for record in SourceStore.read(place).records() if record.source]
+    records = [record for record in SourceStore.at(place).records() if record.source]
     there = [files[record.source] for record in records if record.source in files]
     now = dict(_digests(there))
     for record in records:

@@ -62,7 +62,7 @@ def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcom
 
 
 def _profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcome:
-    stores = {subject.model: ProfileStore.open(root, subject.model, subject.wanted) for subject in subjects}
+    stores = {subject.model: ProfileStore.open(root, subject.wanted, subject.model) for subject in subjects}
     left = [subject for subject in subjects if (store := stores[subject.model]) is None or not store.complete]
     if not left:
         return "skipped"

@@ -11,7 +11,7 @@ import pytest
 from flips import flip
 from packaged import recipe_text
 
-from storage.artifacts.agreed import FILE as AGREED
+from storage.artifacts.catalogue import AGREED
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 
@@ -138,7 +138,7 @@ def test_a_disk_that_can_only_be_read_any_more(run, rosetta, write, small_disk):
     mount("ro")
     _, said = process.communicate(timeout=240)
     assert process.returncode == 2, said
-    assert "it can only be read; mend that" in said.splitlines()[-1]
+    assert "it is read-only; mend that" in said.splitlines()[-1]
     mount("rw")
     assert rosetta("mine", recipe).returncode == 0
     assert same_tables(place / "root", run[0])

@@ -10,14 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 import tinyzoo
-import zarr
 from packaged import recipe_text
 
-from storage.artifacts.layout import markers
+from storage.artifacts.layout import arrays_in, chunk_file, layers_of, markers, open_to_read, open_to_write
+from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
-from storage.upkeep.markers import marker
-from storage.upkeep.sealing import chunk_file
-from storage.upkeep.status import own_stores
+from storage.upkeep.expected import stores_of_run
 
 pytestmark = pytest.mark.slow
 
@@ -30,21 +28,20 @@ def files(root: Path) -> int:
 def in_place(root: Path) -> dict[str, int]:
     """When each chunk was written whose marker says that it is in; of stores that are finished, all of them."""
     place, found = Root(str(root)), {}
-    for store in own_stores(place):
+    for instance in stores_of_run(place):
+        store = instance.path
         try:
-            group = zarr.open_group(place.store(store, read_only=True), mode="r", use_consolidated=False)
+            group = open_to_read(Place(place, store))
         except (ValueError, FileNotFoundError):
             continue  # killed while it was laid out
         if "fingerprint" not in group.attrs:
             continue
         written, complete = markers(group), group.attrs["complete"]
-        layers = [row[0] for row in group.attrs.asdict().get("layers", [])]
-        for name, array in group.members(max_depth=None):
-            if not isinstance(array, zarr.Array):
-                continue
+        layers = layers_of(group.attrs.asdict())
+        for name, array in arrays_in(group):
             counts = [-(-length // size) for length, size in zip(array.shape, array.chunks, strict=True)]
             for chunk in product(*map(range, counts)):
-                entry = marker(store, name, chunk, layers)
+                entry = instance.artifact.entry(name, chunk, layers)
                 file = chunk_file(f"{store}/{name}", array, chunk)
                 if complete or (entry is not None and written[entry]):
                     found[file] = (root / file).stat().st_mtime_ns
@@ -116,9 +113,9 @@ def test_stopped_between_the_last_block_of_a_store_and_its_end(tiny, tmp_path):
     written = in_place(tmp_path / "root")
     buddies = (tmp_path / "root/tables/buddies.parquet").read_bytes()
     kinds = set()
-    for store in own_stores(place):
-        zarr.open_group(place.store(store), mode="r+", use_consolidated=False).attrs["complete"] = False
-        kinds.add(store.partition("/")[0])
+    for instance in stores_of_run(place):
+        open_to_write(Place(place, instance.path)).attrs["complete"] = False
+        kinds.add(instance.path.partition("/")[0])
     assert kinds == {"images.zarr", "activations", "features.zarr", "correlations", "profiles"}
     tiny.json("mine", recipe)
     again = {file for file, when in in_place(tmp_path / "root").items() if written[file] != when}

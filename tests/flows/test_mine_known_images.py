@@ -136,11 +136,8 @@ def test_a_run_over_a_folder_begun_before_goes_on(photos, tiny, tmp_path):
     files = sorted(photos.rglob("*.bmp"))
     made = fingerprint("images", files=[[file.name, file.stat().st_size] for file in files], size=SIDE)
     group = zarrs.create_store(root, "images.zarr")
-    for name, shape, kind, dimensions in (
-        ("pixels", (20, SIDE, SIDE, 3), "uint8", ("image", "y", "x", "rgb")),
-        ("written", (1,), "bool", ("block",)),
-    ):
-        zarrs.create_array(group, name, shape=shape, chunks=shape, dtype=kind, dimensions=dimensions, fill=False)
+    zarrs.create_array(group, "pixels", "uint8", {"image": 20, "y": SIDE, "x": SIDE, "rgb": 3})
+    zarrs.create_written(group, block=1)
     zarrs.create_labels(group, "source", [file.name for file in files], "image")
     zarrs.seal_layout(group, made, {"block": 32})
     group["pixels"][:] = np.stack([np.asarray(Image.open(file)) for file in files])

@@ -151,7 +151,7 @@ def test_keys_that_are_not_known_there(rosetta, recipe, command):
     assert done.returncode == 2
     line = done.stderr.splitlines()[-1]
     assert line.startswith("rosetta: object store: ")
-    assert "it does not know the keys, or they may not do this: look at AWS_ACCESS_KEY_ID" in line
+    assert "the keys are unknown or lack the permission; check AWS_ACCESS_KEY_ID" in line
     assert not [secret for secret in KEYS.values() if secret in done.stderr]
 
 

@@ -18,8 +18,8 @@ from storage import open_run
 from storage.artifacts.fingerprint import FORMAT
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
-from storage.upkeep.expected import PAGE
 from storage.upkeep.status import status
+from tasks.report.page import PAGE
 
 VERSIONS = sorted(path.parent.name for path in PLACE.glob("*/root.zip"))
 

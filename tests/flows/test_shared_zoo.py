@@ -160,14 +160,14 @@ def test_a_tampered_list_of_shared_stores_opens_nothing_else(sweep, here, tmp_pa
     shutil.copytree(folder / "one", root)
     told = json.loads((root / "shared.json").read_text())
     (root / "shared.json").write_text(json.dumps(told))
-    assert here("check", root).stdout == "shared.json: is damaged: it is not what was written\n"
+    assert here("check", root).stdout == "shared.json: is damaged: its checksum is wrong\n"
     (root / "seals/shared.json.json").unlink()
     for bad in ("../../etc", "/etc/passwd", "tables/units.parquet"):
         told["stores"]["images.zarr"] = bad
         (root / "shared.json").write_text(json.dumps(told))
         refused = here("check", root)
         assert refused.returncode == 2
-        assert "is no store that runs share" in refused.stderr
+        assert "which runs cannot share" in refused.stderr
 
 
 def test_a_model_that_left_every_recipe_is_shown_and_pruned(sweep, tiny, tmp_path):

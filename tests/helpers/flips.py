@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from storage.artifacts.agreed import FILE as AGREED
+from storage.artifacts.catalogue import AGREED
 
 
 def flip(root: Path, count: int, seed: int) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.font_manager import FontProperties
 
 from rosetta.view.plots import svg
@@ -66,7 +66,7 @@ def name_ticks(axis: Axis, places: Sequence[float], names: Sequence[str], room: 
     step = max(1, -int(-0.15 // room))
     axis.set_ticks(list(places[::step]), [literal(name, longest) for name in names[::step]])
     widest = 0.06 * max((len(short(name, longest)) for name in names[::step]), default=0)
-    if axis.axis_name != "x" or len(names) < 2 or widest < room * step:
+    if not isinstance(axis, XAxis) or len(names) < 2 or widest < room * step:
         return 0.15
     for label in axis.get_ticklabels():
         label.set(rotation=45, ha="right", va="top", rotation_mode="anchor")

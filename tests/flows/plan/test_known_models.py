@@ -14,7 +14,7 @@ from flows.plan.identity import examined, of_images, of_maps, of_recipe
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, read_recipe, recipe_from
 from rosetta.zoo import behaviour
-from storage.artifacts import agreed
+from storage.artifacts import agreed, catalogue
 from storage.artifacts.fingerprint import IMAGE, MAPS
 from storage.artifacts.shared import store_attributes
 from storage.filesystem.root import Root
@@ -145,7 +145,7 @@ def test_what_is_known_is_added_to_and_never_in_the_way(tmp_path):
     assert agreed.known(first) == {"a": {"torch": "1"}, "b": "y"}
     assert agreed.known(first, second) == {"a": {"torch": "1"}, "b": "y", "c": "z"}
     for content in (b"", b"[1]", b"3", b'"a"', b"\xff", b"null"):
-        first.write_bytes(agreed.FILE, content)
+        first.write_bytes(catalogue.AGREED, content)
         assert agreed.known(first) == {}
         agreed.keep({"a": "b"}, first)
         assert agreed.known(first) == {"a": "b"}
@@ -233,7 +233,7 @@ def test_what_agreed_is_known_to_all_runs_that_share_it(runs, loaded, monkeypatc
     assert loaded.taken() == ALL
     nothing_to_do(runs, "first")
     assert loaded.taken() == []
-    assert [path.parent.name for path in runs.rglob(agreed.FILE)] == ["first"]
+    assert [path.parent.name for path in runs.rglob(catalogue.AGREED)] == ["first"]
 
 
 @pytest.mark.slow
@@ -284,5 +284,5 @@ def test_nothing_that_looks_after_a_root_minds_the_file(runs, loaded, monkeypatc
     before = seen()
     update(monkeypatch, "9.9")
     nothing_to_do(runs, "second")
-    assert (runs / "first" / agreed.FILE).exists()
+    assert (runs / "first" / catalogue.AGREED).exists()
     assert seen() == before

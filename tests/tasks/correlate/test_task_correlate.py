@@ -81,7 +81,7 @@ def test_only_what_is_missing_is_computed(root, monkeypatch):
     correlate.fn(root, wanted, "a", "b", little)
     whole = CorrelationStore.read(root, "a", "b").pearson()
 
-    store = CorrelationStore.open(root, "a", "b", wanted)
+    store = CorrelationStore.open(root, wanted, "a", "b")
     store.group.attrs["complete"] = False
     store.group["written"][2, 1] = False
     store.group["pearson"][32:48, 16:32] = 9.0
@@ -113,7 +113,7 @@ def test_neighbours_without_the_matrix(root, pair):
     assert "layer_b" in stored["neighbours_ba"].coords
 
     # Cut off between the last panel and the end, it ends the same.
-    store = NeighbourStore.open(root, a, b, fingerprint("n"))
+    store = NeighbourStore.open(root, fingerprint("n"), a, b)
     store.group.attrs["complete"] = False
     assert correlate.fn(root, fingerprint("n"), a, b, setting).outcome == "done"
     np.testing.assert_array_equal(nearest.neighbours(root, a, b, 6)[0].unit, of_neighbours[0].unit)

@@ -156,7 +156,7 @@ def test_finished_tiles_outlive_a_killed_run(big, whole):
     arguments = [sys.executable, "-c", KILLED, big.url, str(little)]
     done = subprocess.run(arguments, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False)
     assert done.returncode == -signal.SIGKILL
-    store = CorrelationStore.open(big, "a", "b", fingerprint("c"))
+    store = CorrelationStore.open(big, fingerprint("c"), "a", "b")
     missing = store.missing()
     assert 0 < missing.sum() < missing.size
     chunks = {

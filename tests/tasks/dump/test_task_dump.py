@@ -64,7 +64,7 @@ def test_only_missing_blocks_go_through_the_model(arguments):
     root = arguments[0]
     dump.fn(*arguments)
     whole = maps(root)
-    store = ActivationStore.open(root, "own", WANTED)
+    store = ActivationStore.open(root, WANTED, "own")
     # Marks that a second pass over a finished block would wipe out, and a block that is missing.
     store.group["0/activation"][1, 0, 0, 0] = 77.0
     store.group["0/activation"][BLOCK : 2 * BLOCK] = 0.0
@@ -79,7 +79,7 @@ def test_only_missing_blocks_go_through_the_model(arguments):
 
 def begun(root: Root) -> None:
     """As if the dump had been stopped after its first block."""
-    store = ActivationStore.open(root, "own", WANTED)
+    store = ActivationStore.open(root, WANTED, "own")
     store.group["written"][1:] = False
     store.group.attrs["complete"] = False
 

@@ -15,7 +15,7 @@ from photos import BLOCK, SIDE, bytes_of, classes, fingerprint_of, mine, recipe_
 from PIL import Image
 
 from rosetta.errors import UserError
-from storage.artifacts import agreed, catalogue
+from storage.artifacts import catalogue
 from storage.artifacts import layout as zarrs
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
@@ -177,7 +177,7 @@ def test_a_remembered_stamp_that_is_damaged_says_nothing(folder, root):
     (folder / "cat/3.bmp").touch()
     mine(root, folder)
     for content in (b"", b"[]", b"{}", b'{"images": 3, "stamps": 4}', b"\xff"):
-        root.write_bytes(agreed.FILE, content)
+        root.write_bytes(catalogue.AGREED, content)
         assert mine(root, folder) == "skipped"
 
 
@@ -204,11 +204,9 @@ def older(root: Root, folder: Path, complete: bool = True) -> str:
     files = sorted(folder.rglob("*.bmp"))
     made = fingerprint("images", files=[[file.name, file.stat().st_size] for file in files], size=SIDE)
     group = zarrs.create_store(root, catalogue.IMAGES.path())
-    zarrs.create_array(
-        group, "pixels", shape=(len(files), SIDE, SIDE, 3), chunks=(16, SIDE, SIDE, 3), dtype="uint8",
-        dimensions=("image", "y", "x", "rgb"), coordinates="source",
-    )  # fmt: skip
-    zarrs.create_array(group, "written", shape=(1,), chunks=(1,), dtype="bool", dimensions=("block",), fill=False)
+    axes = {"image": (len(files), 16), "y": SIDE, "x": SIDE, "rgb": 3}
+    zarrs.create_array(group, "pixels", "uint8", axes, coordinates="source")
+    zarrs.create_written(group, block=1)
     zarrs.create_labels(group, "source", [file.name for file in files], "image")
     zarrs.seal_layout(group, made, {"block": 16})
     group["pixels"][:] = np.stack([np.asarray(Image.open(file)) for file in files])

@@ -1,0 +1,113 @@
+"""The common part of all Zarr stores: open, resume, read, finish."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from rosetta.units import WHOLE, Layer, Units
+from storage.artifacts import layout
+from storage.artifacts.catalogue import Artifact
+from storage.artifacts.fingerprint import Fingerprint
+from storage.filesystem.root import Root
+
+
+@dataclass(frozen=True)
+class ArtifactStore:
+    """A store of the catalogue that is laid out; its `written` says which parts are complete."""
+
+    artifact: ClassVar[Artifact]
+    rebuilt: ClassVar[bool] = False
+    """Whether a store that was made from something else is rebuilt without asking."""
+    group: zarr.Group
+
+    @classmethod
+    def path(cls, *names: str) -> str:
+        """Where the store lies under the root, given the model or models that it is of."""
+        return cls.artifact.path(*names)
+
+    @classmethod
+    def open(cls, root: Root, fingerprint: Fingerprint, *names: str) -> Self | None:
+        """The store to resume; None where there is none, or one to rebuild.
+
+        Parameters
+        ----------
+        names
+            The model or models that it is of.
+
+        Raises
+        ------
+        UserError
+            It was made from something else.
+        """
+        path = cls.path(*names)
+        group = layout.open_existing(root, path)
+        if group is None or (cls.rebuilt and group.attrs["fingerprint"] != fingerprint.digest):
+            return None
+        fingerprint.require_match(path, group.attrs)
+        return cls(group)
+
+    @classmethod
+    def read(cls, root: Root, *names: str) -> Self:
+        """A finished store.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none, or it is not finished.
+        """
+        return cls(layout.open_complete(root, cls.path(*names)))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the store is finished."""
+        return bool(self.group.attrs.get("complete"))
+
+    @property
+    def digest(self) -> str:
+        """The store's fingerprint."""
+        return str(self.group.attrs["fingerprint"])
+
+    def written(self) -> npt.NDArray[np.bool_]:
+        """(block,), (layer,) or (panel_a, panel_b): which parts are complete."""
+        return layout.markers(self.group)
+
+    def finish(self) -> None:
+        """Mark the store as finished."""
+        layout.complete(self.group)
+
+    def _array(self, *names: str) -> zarr.Array:
+        return layout.array_of(self.group, *names)
+
+
+@dataclass(frozen=True)
+class ModelStore(ArtifactStore):
+    """A store of one model, with a group for each of its layers."""
+
+    @property
+    def images(self) -> int:
+        """Images of the run."""
+        return int(str(self.group.attrs["images"]))
+
+    @property
+    def units(self) -> Units:
+        """The model's units."""
+        rows: Any = self.group.attrs["layers"]
+        # Stores from before maps were cropped to the image state no frames.
+        frames: Any = self.group.attrs.get("frames", {})
+        return Units(
+            tuple(
+                Layer(name, channels, (height, width), tuple(frames.get(name, WHOLE)))
+                for name, channels, height, width in rows
+            )
+        )
+
+    def of_layer(self, layer: str, name: str) -> npt.NDArray[Any]:
+        """One array of a layer, whole."""
+        return np.asarray(self._array(layer, name)[...])
+
+    def of_units(self, name: str) -> npt.NDArray[Any]:
+        """(unit, …) an array that has one row a unit in every layer, and the same further shape."""
+        return np.concatenate([self.of_layer(layer.name, name) for layer in self.units.layers])
