@@ -3,14 +3,11 @@
 Its vision transformers are in timm, as `timm/vit_base_patch16_224.dino` say.
 """
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES
 from rosetta.zoo.preprocessing import Preprocessing
 
@@ -22,6 +19,7 @@ _PUBLISHED = {
 class DINO(Family):
     """The family `dino`."""
 
+    name = "dino"
     description = "networks that DINO trained without labels: ResNet-50 (the vision transformers are in timm)"
     libraries = ("torchvision",)
     fetches = True
@@ -32,25 +30,17 @@ class DINO(Family):
         """The networks whose weights are known to exist."""
         return sorted(_PUBLISHED)
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         from torchvision.models import resnet50
 
-        if name not in _PUBLISHED:
-            raise UserError(f"dino has no model {name!r}{nearest(name, self.names()) or '; it has resnet50'}")
+        self.require_known(name)
         module = resnet50(weights=None)
         module.fc = nn.Identity()  # there are no labels to classify into
         if pretrained:
             try:
-                weights = torch.hub.load_state_dict_from_url(
-                    _PUBLISHED[name], map_location="cpu", progress=False, weights_only=True
-                )
-                module.load_state_dict(weights)
+                options = {"map_location": "cpu", "progress": False, "weights_only": True}
+                module.load_state_dict(torch.hub.load_state_dict_from_url(_PUBLISHED[name], **options))
             except Exception as error:
-                raise UserError(
-                    f"dino/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
-                    "go online once, or give a local file as weights"
-                ) from None
+                raise self.not_had(name, error) from None
         return Architecture(module, Preprocessing((224, 224), "bicubic"), layers=RESNET_STAGES)

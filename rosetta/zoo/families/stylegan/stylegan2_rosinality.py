@@ -62,6 +62,7 @@ class Generator(nn.Module):
         super().__init__()
         widths = widths or config_f(resolution)
         self.resolution, self.z_dim, self.w_dim, self.psi = resolution, w_dim, w_dim, psi
+        self.classes = None
         self.styles = 2 * len(widths)
         """One for each convolution, and one for the last to-RGB layer; each other one has the next convolution's."""
         denses = (Dense(w_dim, w_dim, activation="lrelu", rate=MAPPING_RATE) for _ in range(mapping_layers))
