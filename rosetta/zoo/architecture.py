@@ -67,11 +67,10 @@ class Family(ABC):
     """Distributions, beside torch, whose code computes what its models do."""
     channels_last: bool = True
     """Whether its modules take tensors in any memory layout; one of a user's own may not."""
-    state_key: str | tuple[str, ...] | None = None
-    """Where in a checkpoint of this family its state dict lies, if at an uncommon place; several in order."""
+    state_keys: tuple[str, ...] = ()
+    """Where in a checkpoint of this family its state dict lies, in order, if at an uncommon place."""
     beside: tuple[str, ...] = ()
-    """What lies beside the state dict there and :meth:`build` is to see, as of
-    :func:`rosetta.zoo.weights.checkpoint.read_entries`."""
+    """Names of tensors that lie beside the state dict there and that :meth:`build` is to see."""
 
     @abstractmethod
     def names(self) -> list[str]:

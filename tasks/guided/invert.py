@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 
 from rosetta.guidance.edits import Box
-from rosetta.guidance.invert import Guide, Starts, Tell, high_target, invert, observed_target
+from rosetta.guidance.invert import Guide, Starts, high_target, invert, observed_target
 from rosetta.guidance.latent import SpaceName, space_of
 from rosetta.guidance.objective import Measure, pixel_error
-from rosetta.guidance.optimise import Descent, Way
+from rosetta.guidance.optimise import Descent, Optimised, Report
 from rosetta.guidance.perceptual import Lpips, feature_distance
 from rosetta.guidance.quality import quality
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
@@ -90,7 +90,7 @@ def run(
     images: range,
     device: str,
     title: str,
-) -> Way:
+) -> Optimised:
     """One search in memory.
 
     Parameters
@@ -122,12 +122,12 @@ def run(
         return invert(space, guide, Starts(images, search.seed, search.restarts), descent, step_told(advance))
 
 
-def step_told(advance: Advance) -> Tell:
+def step_told(advance: Advance) -> Report:
     """Progress by one step, with the losses beside it."""
     return lambda losses: advance(1, "  ".join(f"{name} {value:.4f}" for name, value in losses.items()))
 
 
-def found_of(way: Way, terms: Sequence[str]) -> Found:
+def found_of(way: Optimised, terms: Sequence[str]) -> Found:
     """As it goes to the store, with the losses in the order of `terms`."""
     loss = np.full((len(way.latents), way.losses.shape[1], len(terms)), np.nan, np.float32)
     for place, term in enumerate(way.terms):

@@ -41,7 +41,7 @@ class DCGAN(Family):
     name = "dcgan"
     description = "DCGAN generators of 64 × 64 images, defined here"
     generators = True
-    state_key = "netG_state_dict"
+    state_keys = ("netG_state_dict",)
 
     def names(self) -> list[str]:
         """The generators whose weights are known to exist."""

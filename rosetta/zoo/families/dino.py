@@ -23,7 +23,7 @@ class DINO(Family):
     description = "networks that DINO trained without labels: ResNet-50 (the vision transformers are in timm)"
     libraries = ("torchvision",)
     fetches = True
-    state_key = "teacher"
+    state_keys = ("teacher",)
     """Of the two networks that a full checkpoint holds it is the teacher that the paper evaluates."""
 
     def names(self) -> list[str]:

@@ -16,7 +16,6 @@ from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.stylegan import stylegan2, stylegan3, styleganxl
 from rosetta.zoo.families.stylegan.arguments import require_settings
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.weights.nvidia_modules import SETTINGS, NetworkState
 from rosetta.zoo.weights.statedict import MisfitError
 
 CUSTOM = "custom"
@@ -34,7 +33,6 @@ class _StyleBased(Family):
     """The network of a configuration, with a truncation."""
     generators = True
     conditions = frozenset({"classes", "truncation", "bound"})
-    beside = (SETTINGS,)
 
     def names(self) -> list[str]:
         """The published generators, and `custom`."""
@@ -48,7 +46,6 @@ class _StyleBased(Family):
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         self.require_known(name)
         if state is not None:
-            state = NetworkState(state)
             config = self.recognise(state)
             if name != CUSTOM:
                 self.require_same(name, config)
@@ -96,8 +93,8 @@ class StyleGAN2(_StyleBased):
         "StyleGAN2, config F: LSUN, FFHQ, AFHQ, CIFAR-10, from NVIDIA's .pkl or rosinality's .pt, defined here"
     )
     channels_last = False  # weights in rosinality's layout have five axes
-    state_key = "g_ema"
-    beside = (stylegan2.MEAN, SETTINGS)
+    state_keys = ("g_ema",)
+    beside = (stylegan2.MEAN,)
     published = stylegan2.PUBLISHED
     recognise = staticmethod(stylegan2.recognise)
     build_net = staticmethod(stylegan2.Network.build)
