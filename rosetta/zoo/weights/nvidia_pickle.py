@@ -64,8 +64,8 @@ def parse_nvidia(content: bytes, text: str, keys: Sequence[str] = ("G_ema",)) ->
     with read_or_refused(text, len(content), "no pickle of networks", remedy):
         networks = networks_in(_unpickled(content, meter), keys[0], meter)
         name = next((key for key in keys if key in networks), None)
-        tensors = {} if name is None else tensors_of(networks[name], Meter(_MOST_INFLATION * len(content)), meter)
-        if tensors:
+        room = Meter(_MOST_INFLATION * len(content))
+        if name is not None and (tensors := tensors_of(networks[name], room, meter)):
             return NetworkState(tensors, modules_of(networks[name], meter))
     if name is not None:
         raise UserError(f"weights {text!r} have no tensors in {printable(name)}; give the file of a trained network")

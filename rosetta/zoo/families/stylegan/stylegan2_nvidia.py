@@ -21,7 +21,6 @@ from rosetta.zoo.families.stylegan.modulation import (
     each_style,
     modulated,
     spread,
-    with_noise,
 )
 from rosetta.zoo.families.stylegan.modulation import widths as config_f
 
@@ -153,7 +152,7 @@ class Layer(nn.Module):
         if self.up:
             maps = upfirdn(maps, self.resample_filter, padding=(1, 1), gain=4.0)
         if self.config.noise:
-            maps = with_noise(maps, self.noise_const, self.noise_strength)
+            maps = maps + self.noise_const * self.noise_strength
         return _clamped(activate(maps, self.bias, self.config.activation), self.config.clamp)
 
 

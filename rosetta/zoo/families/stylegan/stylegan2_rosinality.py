@@ -18,7 +18,6 @@ from rosetta.zoo.families.stylegan.modulation import (
     modulated,
     normalise,
     spread,
-    with_noise,
 )
 from rosetta.zoo.families.stylegan.modulation import widths as config_f
 
@@ -194,7 +193,7 @@ class _Noise(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, maps: Tensor, noise: Tensor) -> Tensor:
-        return with_noise(maps, noise, self.weight)
+        return maps + noise * self.weight
 
 
 class _Activation(nn.Module):

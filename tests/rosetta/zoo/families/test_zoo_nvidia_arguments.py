@@ -170,7 +170,7 @@ CLASSES: dict[str, tuple[str, str, Table, dict[str, Case], str | None]] = {
         "styleganxl-tiny",
         "mapping",
         STYLEGANXL["mapping"],
-        {**MAPPING_3, "rand_embedding": (True, SAME)},
+        {**MAPPING_3, "w_dim": (17, "w_dim = 16 and 17"), "rand_embedding": (True, SAME)},
         None,
     ),
 }

@@ -317,7 +317,7 @@ def test_stylegan3_refuses_it() -> None:
 @pytest.mark.parametrize("resolution", [8, 24, 48])
 def test_sizes_that_no_stage_reaches(resolution: int) -> None:
     with pytest.raises(ValueError, match=f"stem of 16 pixels never grows to {resolution}"):
-        meta(resolution=resolution)
+        meta(Config(resolution=resolution))
 
 
 def test_truncation_goes_towards_the_mean_of_the_class() -> None:
