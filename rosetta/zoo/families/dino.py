@@ -39,8 +39,10 @@ class DINO(Family):
         module.fc = nn.Identity()  # there are no labels to classify into
         if pretrained:
             try:
-                options = {"map_location": "cpu", "progress": False, "weights_only": True}
-                module.load_state_dict(torch.hub.load_state_dict_from_url(_PUBLISHED[name], **options))
+                weights = torch.hub.load_state_dict_from_url(
+                    _PUBLISHED[name], map_location="cpu", progress=False, weights_only=True
+                )
+                module.load_state_dict(weights)
             except Exception as error:
                 raise self.not_had(name, error) from None
         return Architecture(module, Preprocessing((224, 224), "bicubic"), layers=RESNET_STAGES)
