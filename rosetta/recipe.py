@@ -13,22 +13,27 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 from PIL import ImageColor
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    TypeAdapter,
+    model_validator,
+)
 
 from rosetta.errors import UserError
 from rosetta.strict import Strict, validated
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_CLUSTER = re.compile(r"threads|local|[a-z]+://\S+")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
+_NAME = "use lower-case letters, digits, '.', '_' and '-', with a letter or digit first"
+_SHA256 = "give the 64 lower-case hexadecimal digits that sha256sum prints"
+_ADDRESS = "a scheduler's address like 'tcp://host:8786'"
 MAX_PIXELS = 178_956_970
 """Where Pillow, too, takes an image for an attack on memory."""
-_UNITS = {
-    "B": 1,
-    **{f"{p}B": 1000**i for i, p in enumerate("KMGT", 1)},
-    **{f"{p}IB": 1024**i for i, p in enumerate("KMGT", 1)},
-}
+_SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B|B)?", re.IGNORECASE)
+"""Of what pydantic takes for sizes, and of what may stand behind them, recipes take this."""
 
 
 def parse_size(text: str) -> int:
@@ -39,35 +44,25 @@ def parse_size(text: str) -> int:
     ValueError
         The text is no size, or the size is zero.
     """
-    match = _SIZE.fullmatch(text.strip())
-    size = int(float(match[1]) * _UNITS[(match[2] or "B").upper()]) if match else 0
+    size = TypeAdapter(ByteSize).validate_python(text.strip()) if _SIZE.fullmatch(text.strip()) else 0
     if size <= 0:
         raise ValueError(f"{text!r} is no size; write it like '2 GiB' or '500 MB'")
     return size
 
 
-def _valid_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r} is no valid name; use lower-case letters, digits, '.', '_' and '-', with a letter or digit first"
-        )
-    return name
+def _text(pattern: str, problem: str) -> AfterValidator:
+    """Text that a pattern matches as a whole; the problem is what an error says of any other."""
+
+    def valid(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is {problem}")
+        return text
+
+    return AfterValidator(valid)
 
 
 def _valid_size(text: str) -> str:
     parse_size(text)
-    return text
-
-
-def _valid_cluster(text: str) -> str:
-    if not _CLUSTER.fullmatch(text):
-        raise ValueError(f"{text!r} is neither 'threads' nor 'local' nor a scheduler's address like 'tcp://host:8786'")
-    return text
-
-
-def _valid_sha256(text: str) -> str:
-    if not _SHA256.fullmatch(text):
-        raise ValueError(f"{text!r} is not a SHA-256; give the 64 lower-case hexadecimal digits that sha256sum prints")
     return text
 
 
@@ -112,7 +107,9 @@ Deviation = Annotated[float, Field(gt=0), AfterValidator(_on_scale_of_one)]
 Deviations = tuple[Deviation, Deviation, Deviation]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
-Name = Annotated[str, AfterValidator(_valid_name)]
+Name = Annotated[str, _text(r"[a-z0-9][a-z0-9._-]*", f"no valid name; {_NAME}")]
+Sha256 = Annotated[str, _text(r"[0-9a-f]{64}", f"no SHA-256; {_SHA256}")]
+Cluster = Annotated[str, _text(r"threads|local|[a-z]+://\S+", f"neither 'threads' nor 'local' nor {_ADDRESS}")]
 Place = Annotated[str, AfterValidator(_valid_url)]
 """A path or a URL; without credentials, as recipes are kept and shown."""
 
@@ -188,7 +185,7 @@ class ModelSpec(Strict):
         "pretrained",
         description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`.",
     )
-    sha256: Annotated[str, AfterValidator(_valid_sha256)] | None = Field(
+    sha256: Sha256 | None = Field(
         None,
         description="Required SHA-256 of the weights: of the file, of the output of sha256sum for the files "
         "of a folder, or of the tensors that a library loads.",
@@ -255,7 +252,7 @@ class Compute(Strict):
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."
     )
     memory: Annotated[str, AfterValidator(_valid_size)] = Field("2 GiB", description="Working memory of one worker.")
-    cluster: Annotated[str, AfterValidator(_valid_cluster)] = Field(
+    cluster: Cluster = Field(
         "threads",
         description="`threads` of this process, `local` processes, or a Dask scheduler's address, `tcp://host:8786`.",
     )

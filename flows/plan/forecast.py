@@ -146,7 +146,7 @@ def forecast(plan: Survey) -> Forecast:
             cut.bytes_read,
             cut.operations,
             cut.peak_bytes,
-            cut.way,
+            cut.method,
         )
 
     pairs = tuple(pair_forecast(pair) for pair in plan.pairs)

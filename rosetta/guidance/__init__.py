@@ -2,8 +2,8 @@
 
 >>> space = space_of(generator, "z")
 >>> act = observed_target(matches.only(models=["lite0"]), {"lite0": lite0}, images)
->>> way = invert(space, Guide(pixel_error(images), act), Starts(range(len(images))))
->>> way.latents, way.frames[:, -1]  # (image, z), (image, rgb, y, x)
+>>> found = invert(space, Guide(pixel_error(images), act), Starts(range(len(images))))
+>>> found.latents, found.frames[:, -1]  # (image, z), (image, rgb, y, x)
 """
 
 from rosetta.guidance.activation import ActivationTarget, matched_target, wished_target
@@ -14,7 +14,7 @@ from rosetta.guidance.judge import Judgement, judge
 from rosetta.guidance.latent import Space, space_of
 from rosetta.guidance.matches import Matches, Statistics
 from rosetta.guidance.objective import Objective, Term, pixel_error
-from rosetta.guidance.optimise import Descent, Way, optimise
+from rosetta.guidance.optimise import Descent, Optimised, optimise
 
 __all__ = [
     "ActivationTarget",
@@ -25,11 +25,11 @@ __all__ = [
     "Judgement",
     "Matches",
     "Objective",
+    "Optimised",
     "Space",
     "Starts",
     "Statistics",
     "Term",
-    "Way",
     "edit",
     "edited_maps",
     "high_target",

@@ -90,19 +90,17 @@ def matched_target(matches: Matches, maps: Mapping[str, Maps], device: torch.dev
     maps
         By model, what it puts out for the target images: (image, channel, y, x) by layer name.
     """
-    g = _Places(matches.generator)
+    g = matches.generator
+    layer_of = g.units.layer_index()
     found: dict[tuple[str, Grid], list[tuple[Index, Tensor]]] = defaultdict(list)
     for name, statistics in matches.others.items():
-        d = _Places(statistics)
         mine = matches.model == name
         unit_g, unit_d = matches.unit_g[mine], matches.unit[mine]
-        for layer_g, layer_d, pairs in _by_layers(g.layer[unit_g], d.layer[unit_d]):
+        for layer_g, layer_d, pairs in _by_layers(layer_of[unit_g], statistics.units.layer_index()[unit_d]):
             target = _normalised(maps[name], statistics, layer_d, unit_d[pairs]).to(device)
-            grid_g, grid_d = (s.units.layers[i].grid for s, i in ((matches.generator, layer_g), (statistics, layer_d)))
-            pulled = _directions(target, grid_g, grid_d)
-            found[matches.generator.units.layers[layer_g].name, common_grid(grid_g, grid_d)].append(
-                (unit_g[pairs], pulled)
-            )
+            layer, grid_d = g.units.layers[layer_g], statistics.units.layers[layer_d].grid
+            pulled = _directions(target, layer.grid, grid_d)
+            found[layer.name, common_grid(layer.grid, grid_d)].append((unit_g[pairs], pulled))
     layers = [_collected(g, layer, common, parts) for (layer, common), parts in found.items()]
     return ActivationTarget(tuple(layers), len(matches))
 
@@ -137,15 +135,6 @@ def wished_target(
     return LayerTarget(layer, channels, mean, std, heavy / length, None, weight)
 
 
-class _Places:
-    """Layer and channel of every unit."""
-
-    def __init__(self, statistics: Statistics) -> None:
-        self.statistics = statistics
-        self.layer: Index = statistics.units.layer_index()
-        self.channel: Index = statistics.units.channels().astype(np.intp)
-
-
 def _by_layers(layer_g: Index, layer_d: Index) -> list[tuple[int, int, Index]]:
     """Each pair of layers, with the positions of its pairs of units."""
     both = np.stack([layer_g, layer_d])
@@ -154,9 +143,8 @@ def _by_layers(layer_g: Index, layer_d: Index) -> list[tuple[int, int, Index]]:
 
 
 def _scale(statistics: Statistics, units: Index, like: Tensor) -> tuple[Tensor, Tensor]:
-    mean = torch.from_numpy(statistics.mean[units]).to(like)[:, None, None]
-    std = torch.from_numpy(np.where(statistics.std[units] > 0, statistics.std[units], 1.0)).to(like)[:, None, None]
-    return mean, std
+    mean, std = (torch.from_numpy(of[units]).to(like) for of in (statistics.mean, statistics.scale))
+    return mean[:, None, None], std[:, None, None]
 
 
 def _normalised(maps: Maps, statistics: Statistics, layer: int, units: Index) -> Tensor:
@@ -178,7 +166,7 @@ def _directions(target: Tensor, grid_g: Grid, grid_d: Grid) -> Tensor:
     return across[0] @ (target / length) @ across[1].T
 
 
-def _collected(g: _Places, layer: str, common: Grid, parts: Sequence[tuple[Index, Tensor]]) -> LayerTarget:
+def _collected(g: Statistics, layer: str, common: Grid, parts: Sequence[tuple[Index, Tensor]]) -> LayerTarget:
     """Add up the targets of each unit."""
     units, place = np.unique(np.concatenate([units for units, _ in parts]), return_inverse=True)
     pulled = torch.cat([direction for _, direction in parts], dim=1)
@@ -188,6 +176,6 @@ def _collected(g: _Places, layer: str, common: Grid, parts: Sequence[tuple[Index
     grams = None
     if grid != common:
         grams = tuple(torch.from_numpy(gram(*sizes)).to(pulled) for sizes in zip(grid, common, strict=True))
-    mean, std = _scale(g.statistics, units, pulled)
-    channels = torch.from_numpy(g.channel[units]).to(pulled.device)
+    mean, std = _scale(g, units, pulled)
+    channels = torch.from_numpy(units - g.units.span(layer).start).to(pulled.device)
     return LayerTarget(layer, channels, mean, std, direction, grams)  # type: ignore[arg-type]

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rosetta.guidance.activation import ActivationTarget
-from rosetta.guidance.invert import Tell, agreement
 from rosetta.guidance.latent import Space
-from rosetta.guidance.objective import Objective, Term, nearness
-from rosetta.guidance.optimise import Descent, Way, optimise
+from rosetta.guidance.objective import Objective, agreement, nearness
+from rosetta.guidance.optimise import Descent, Optimised, Report, optimise
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,8 @@ class EditGuide:
 
     def objective(self, space: Space, start: Tensor) -> Objective:
         """`near |z − z₀|² − L_changed − rest · L_stays`."""
-        terms = [Term("edit", -1.0, agreement(self.changed))]
-        if self.stays is not None and self.rest > 0:
-            terms.append(Term("rest", -self.rest, agreement(self.stays)))
-        if self.near > 0:
-            terms.append(Term("near", self.near, nearness(start)))
-        return Objective(space, tuple(terms))
+        rest, near = (-self.rest, agreement(self.stays)), (self.near, nearness(start))
+        return Objective.of(space, edit=(-1.0, agreement(self.changed)), rest=rest, near=near)
 
 
 def edit(
@@ -39,8 +34,8 @@ def edit(
     guide: EditGuide,
     start: Tensor,
     descent: Descent = Descent(),
-    tell: Tell = lambda losses: None,
-) -> Way:
+    report: Report = lambda losses: None,
+) -> Optimised:
     """Find latents near given ones whose maps are as the edits ask.
 
     Parameters
@@ -48,4 +43,4 @@ def edit(
     start
         (image, …) latents of the images before, in the space; of a conditional generator with their classes.
     """
-    return optimise(guide.objective(space, start), start, descent, tell)
+    return optimise(guide.objective(space, start), start, descent, report)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from rosetta.guidance.activation import ActivationTarget, LayerTarget, Maps, wished_target
 from rosetta.guidance.edits import Asked, Edit, apply
@@ -24,8 +23,8 @@ class EditedMaps:
 
     def touched(self) -> Index:
         """(unit,) units that an edit meant, ascending."""
-        found = [units[_numpy(asked.changed.flatten(1).amax(1) > 0)] for units, asked in self.layers.values()]
-        return np.sort(np.concatenate(found)) if found else np.empty(0, np.intp)
+        touched = [units[asked.touched.cpu().numpy()] for units, asked in self.layers.values()]
+        return np.sort(np.concatenate(touched)) if touched else np.empty(0, np.intp)
 
     def target(self, units: Index, device: torch.device | str = "cpu") -> ActivationTarget:
         """Ask G for the edited maps of some of the units, wherever they are known."""
@@ -57,13 +56,9 @@ def edited_maps(
         Maps of other images that edits take from, by what the edits call the image.
     """
     units = np.unique(np.concatenate(list(clusters.values()))) if clusters else np.empty(0, np.intp)
-    low, high = statistics.mean - statistics.std, statistics.peak
     layers = {}
-    for layer, span in statistics.units.spans():
-        mine = units[(units >= span.start) & (units < span.stop)]
-        if not len(mine):
-            continue
-        channels = torch.from_numpy(mine - span.start)
+    for layer, index, mine in statistics.by_layer(units):
+        channels = torch.from_numpy(index)
         values = maps[layer.name][:, channels]
         rows = {cluster: torch.from_numpy(np.flatnonzero(np.isin(mine, held))) for cluster, held in clusters.items()}
         asked = Asked(
@@ -71,13 +66,9 @@ def edited_maps(
             known=values.new_ones(layer.grid),
             changed=values.new_zeros(len(mine), *layer.grid),
             clusters={cluster: held for cluster, held in rows.items() if len(held)},
-            low=torch.from_numpy(low[mine]).to(values),
-            high=torch.from_numpy(high[mine]).to(values),
+            low=torch.from_numpy(statistics.low[mine]).to(values),
+            high=torch.from_numpy(statistics.peak[mine]).to(values),
             others={image: theirs[layer.name][:, channels] for image, theirs in (others or {}).items()},
         )
         layers[layer.name] = mine, apply(edits, asked)
     return EditedMaps(statistics, units, layers)
-
-
-def _numpy(values: Tensor) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    return np.asarray(values.cpu().numpy())

@@ -59,6 +59,11 @@ class Asked:
     others: Mapping[str, Tensor]
     """Maps of other images that edits take from, (1 or image, unit, y, x) each, by what the edit calls the image."""
 
+    @property
+    def touched(self) -> Tensor:
+        """(unit,) whether an edit meant any position of the unit."""
+        return self.changed.flatten(1).amax(1) > 0
+
     def blended(self, maps: Tensor, known: Tensor, share: Tensor) -> "Asked":
         """Other maps for all units, where `share` (y, x) says so."""
         return replace(

@@ -1,6 +1,6 @@
 """Guided inversion: from images to the latents that make them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +9,11 @@ from torch import Tensor
 
 from rosetta.guidance.activation import ActivationTarget, matched_target, wished_target
 from rosetta.guidance.edits import Box
-from rosetta.guidance.latent import Rendering, Space
+from rosetta.guidance.latent import Space
 from rosetta.guidance.matches import Index, Matches, Statistics
-from rosetta.guidance.objective import Measure, Objective, Term, prior
-from rosetta.guidance.optimise import Descent, Way, optimise
+from rosetta.guidance.objective import Measure, Objective, agreement, prior
+from rosetta.guidance.optimise import Descent, Optimised, Report, optimise
 from rosetta.zoo.model import Model
-
-Tell = Callable[[Mapping[str, float]], None]
-"""Told after each step: each term's mean over the rows."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +29,8 @@ class Guide:
 
     def objective(self, space: Space) -> Objective:
         """The weighted sum, over a space."""
-        terms = []
-        if self.rec is not None:
-            terms.append(Term("rec", 1.0, self.rec))
-        if self.alpha > 0:
-            terms.append(Term("reg", self.alpha, prior(space)))
-        if self.act is not None and self.beta > 0:
-            terms.append(Term("act", -self.beta, agreement(self.act)))
-        return Objective(space, tuple(terms))
+        reg, act = (self.alpha, prior(space)), (-self.beta, agreement(self.act))
+        return Objective.of(space, rec=(1.0, self.rec), reg=reg, act=act)
 
 
 @dataclass(frozen=True)
@@ -63,15 +54,6 @@ class Starts:
         return torch.from_numpy(np.stack(rows))
 
 
-def agreement(target: ActivationTarget) -> Measure:
-    """`L_act` of a rendering."""
-
-    def measure(rendering: Rendering) -> Tensor:
-        return target(rendering.maps)
-
-    return measure
-
-
 def observed_target(matches: Matches, models: Mapping[str, Model], images: Tensor) -> ActivationTarget:
     """`L_act` for images: every model looks at them once, before the first step.
 
@@ -90,15 +72,10 @@ def observed_target(matches: Matches, models: Mapping[str, Model], images: Tenso
 def high_target(generator: Statistics, units: Index, box: Box, device: torch.device | str = "cpu") -> ActivationTarget:
     """`L_act` with no image behind it: one image on which units are high inside a box and low outside."""
     layers = []
-    for layer, span in generator.units.spans():
-        mine = units[(units >= span.start) & (units < span.stop)]
-        if len(mine):
-            share = box.coverage(*layer.grid).float()
-            low, high = (
-                torch.from_numpy(level[mine]).float()[:, None, None]
-                for level in (generator.mean - generator.std, generator.peak)
-            )
-            layers.append(wished_target(generator, layer.name, mine, (low + (high - low) * share)[None], device=device))
+    for layer, _, mine in generator.by_layer(units):
+        share = box.coverage(*layer.grid).float()
+        low, high = (torch.from_numpy(level[mine]).float()[:, None, None] for level in (generator.low, generator.peak))
+        layers.append(wished_target(generator, layer.name, mine, (low + (high - low) * share)[None], device=device))
     return ActivationTarget(tuple(layers), len(units))
 
 
@@ -107,8 +84,8 @@ def invert(
     guide: Guide,
     starts: Starts,
     descent: Descent = Descent(learning_rate=0.1),
-    tell: Tell = lambda losses: None,
-) -> Way:
+    report: Report = lambda losses: None,
+) -> Optimised:
     """Find latents whose images and maps are as wished.
 
     Parameters
@@ -123,8 +100,8 @@ def invert(
 
     Returns
     -------
-    Way
+    Optimised
         One row for each image: of its restarts the best by the objective.
     """
     start = space.start(starts.latents(space.model))
-    return optimise(guide.objective(space), start, descent, tell).best(len(starts.images))
+    return optimise(guide.objective(space), start, descent, report).best(len(starts.images))

@@ -68,7 +68,7 @@ def judge(edited: EditedMaps, edits: Sequence[Edit], before: Maps, after: Maps, 
         start = edited.statistics.units.span(name).start
         channels = torch.from_numpy(units - start)
         was, now, other = (maps[name][:, channels].double() for maps in (before, after, unrelated))
-        touched = wished.changed.flatten(1).amax(1) > 0
+        touched = wished.touched
         known = wished.known.double().expand_as(wished.changed)
         target = wished.maps.double()
         asked.append(torch.stack([_correlation(seen, target, known)[:, touched] for seen in (was, now)]))
@@ -76,8 +76,7 @@ def judge(edited: EditedMaps, edits: Sequence[Edit], before: Maps, after: Maps, 
         open_ = stays.flatten(1).sum(1) > 1
         outside.append(torch.stack([_correlation(seen, was, stays)[:, open_] for seen in (now, other)]))
         if placed:
-            scale = torch.from_numpy(np.where(edited.statistics.std[units] > 0, edited.statistics.std[units], 1.0))
-            mean = torch.from_numpy(edited.statistics.mean[units])
+            mean, scale = (torch.from_numpy(of[units]) for of in (edited.statistics.mean, edited.statistics.scale))
             for edit in concepts:
                 if edit.cluster in wished.clusters:
                     rows = wished.clusters[edit.cluster]

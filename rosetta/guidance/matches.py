@@ -1,12 +1,12 @@
 """Matched pairs of units, and what mining knows of each unit's values."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.units import Units
+from rosetta.units import Layer, Units
 
 Float64 = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -23,6 +23,23 @@ class Statistics:
     """(unit,) population standard deviation; 0 for a unit that holds one single value."""
     peak: Float64
     """(unit,) the mean over images of each map's maximum: what a unit reaches where its concept is."""
+
+    @property
+    def low(self) -> Float64:
+        """(unit,) what a unit puts out where its concept is absent."""
+        return self.mean - self.std
+
+    @property
+    def scale(self) -> Float64:
+        """(unit,) the standard deviation, 1 where it is 0."""
+        return np.where(self.std > 0, self.std, 1.0)
+
+    def by_layer(self, units: Index) -> Iterator[tuple[Layer, Index, Index]]:
+        """Each layer that some of the units lie in, with their channels there and the units themselves."""
+        for layer, span in self.units.spans():
+            mine = units[(units >= span.start) & (units < span.stop)]
+            if len(mine):
+                yield layer, mine - span.start, mine
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rosetta.guidance.activation import ActivationTarget
 from rosetta.guidance.latent import Rendering, Space
 
 Measure = Callable[[Rendering], Tensor]
@@ -35,6 +36,13 @@ class Objective:
     def __post_init__(self) -> None:
         if not self.terms:
             raise ValueError("an objective needs at least one term")
+
+    @classmethod
+    def of(cls, space: Space, **terms: tuple[float, Measure | None]) -> "Objective":
+        """Weights and measures by name; what has no measure or no weight is left out."""
+        return cls(
+            space, tuple(Term(name, weight, measure) for name, (weight, measure) in terms.items() if weight and measure)
+        )
 
     def __call__(self, latents: Tensor) -> tuple[Tensor, Mapping[str, Tensor], Rendering]:
         """Render latents and weigh what comes out.
@@ -66,6 +74,11 @@ def pixel_error(target: Tensor) -> Measure:
         return (images - target).square().mean((-3, -2, -1)).flatten()
 
     return measure
+
+
+def agreement(target: ActivationTarget | None) -> Measure | None:
+    """`L_act` of a rendering; None without a target."""
+    return None if target is None else lambda rendering: target(rendering.maps)
 
 
 def prior(space: Space) -> Measure:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ WARM_UP = 0.05
 """Share of the steps over which the learning rate rises from 0."""
 RAMP_DOWN = 0.25
 """Share of the steps at the end over which it falls to 0, along a cosine."""
+Report = Callable[[Mapping[str, float]], None]
+"""Takes each term's mean over the rows."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,11 @@ class Descent:
     learning_rate: float = 0.05
     """Of Adam, at its highest."""
     frames: int = 8
-    """Images kept of the way, evenly spread, the first and the last among them."""
+    """Images kept on the way, evenly spread, the first and the last among them."""
 
 
 @dataclass(frozen=True)
-class Way:
+class Optimised:
     """What an optimisation leaves."""
 
     latents: Tensor
@@ -41,23 +43,16 @@ class Way:
     objective: Tensor
     """(row,) the weighted sum at the end."""
     frames: Tensor
-    """(row, frame, rgb, y, x) in 0…1: the images of the way."""
+    """(row, frame, rgb, y, x) in 0…1: the images on the way."""
     frame_steps: tuple[int, ...]
     """(frame,) after how many steps."""
 
-    def best(self, images: int) -> "Way":
+    def best(self, images: int) -> "Optimised":
         """Of rows that are whole repeats of `images`, keep each image's best by the objective; ties to the first."""
         repeat = self.objective.nan_to_num(nan=torch.inf).view(-1, images).argmin(0)
         rows = repeat * images + torch.arange(images, device=repeat.device)
-        return Way(
-            self.latents[rows],
-            self.start[rows],
-            self.losses[rows],
-            self.terms,
-            self.objective[rows],
-            self.frames[rows],
-            self.frame_steps,
-        )
+        by_row = ("latents", "start", "losses", "objective", "frames")
+        return replace(self, **{name: getattr(self, name)[rows] for name in by_row})
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -74,8 +69,8 @@ def optimise(
     objective: Objective,
     start: Tensor,
     descent: Descent,
-    tell: Callable[[Mapping[str, float]], None] = lambda losses: None,
-) -> Way:
+    report: Report = lambda losses: None,
+) -> Optimised:
     """Follow the gradient from a start.
 
     Parameters
@@ -85,8 +80,8 @@ def optimise(
         works element by element, so a batch ends where its rows would by themselves, but for rounding.
     start
         (row, …) latents in the objective's space.
-    tell
-        Told after each step: the mean of each term over the rows.
+    report
+        Called after each step.
     """
     latents = start.detach().clone().requires_grad_(True)
     adam = torch.optim.Adam([latents], lr=descent.learning_rate)
@@ -106,8 +101,8 @@ def optimise(
         for group in adam.param_groups:
             group["lr"] = descent.learning_rate * learning_rate(step, descent.steps)
         adam.step()
-        tell({name: float(value.mean()) for name, value in zip(values, traces[-1].T, strict=True)})
-    return Way(
+        report({name: float(value.mean()) for name, value in zip(values, traces[-1].T, strict=True)})
+    return Optimised(
         latents.detach(),
         start.detach(),
         torch.stack(traces, dim=1),

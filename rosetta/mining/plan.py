@@ -9,9 +9,12 @@ Memory and workers only decide how many panels make a tile: they change how long
 out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
+from itertools import product
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +22,7 @@ import numpy.typing as npt
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL, factor_values
 from rosetta.mining.grid import product_grid
-from rosetta.units import Grid, Units
+from rosetta.units import Grid, Layer, Units
 
 _STEP_BYTES = 32 * 2**20
 """Float32 maps of two panels in one step: long enough products, and short enough to stay near the caches."""
@@ -42,6 +45,23 @@ class Side:
     """Images in a chunk; a power of two."""
     itemsizes: Mapping[str, int]
     """By layer name: bytes of a stored value."""
+
+    def stored(self, layer: Layer) -> int:
+        """Bytes of a layer's maps of one image."""
+        return layer.values * self.itemsizes[layer.name]
+
+    def read_bytes(self, per_image: int, images: int) -> int:
+        """Bytes held while maps are read, so many of each image: those, and the chunks that are being decoded."""
+        chunk = self.block * max(map(self.stored, self.units.layers))
+        return images * per_image + 2 * chunk * min(DECODED_AT_ONCE, images // self.block)
+
+
+class Method(StrEnum):
+    """How a pair is correlated."""
+
+    PEARSON = "pearson"
+    EXACT = "spearman, exact"
+    SKETCHED = "spearman, sketched"
 
 
 @dataclass(frozen=True)
@@ -66,8 +86,7 @@ class PairPlan:
     """Floating-point operations of the products."""
     peak_bytes: int
     """What one worker holds at most, beyond what it holds when idle."""
-    way: str = "pearson"
-    """How: `pearson`, `spearman, exact` or `spearman, sketched`."""
+    method: Method = Method.PEARSON
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -87,6 +106,16 @@ class PairPlan:
     def image_ranges(self) -> list[slice]:
         """The images of every task of a tile."""
         return ranges(self.images, self.range_images)
+
+
+def operations(a: Side, b: Side, grid: Callable[[Grid, Grid], Grid]) -> int:
+    """2 × units × units × positions × images, over all pairs of layers; `grid` is where a pair is multiplied."""
+    products = (
+        one.channels * other.channels * prod(grid(one.grid, other.grid))
+        for one in a.units.layers
+        for other in b.units.layers
+    )
+    return 2 * a.images * sum(products)
 
 
 def ranges(count: int, size: int) -> list[slice]:
@@ -119,40 +148,15 @@ def plan_pair(
     """
     cuts = _Cuts(a, b)
     for at_once in range(threads, 0 if fewer else threads - 1, -1):
-        fitting = [cut for cut in cuts.candidates(at_once) if cut.peak <= memory]
+        fitting = [plan for plan in cuts.candidates(at_once) if plan.peak_bytes <= memory]
         if fitting:
-            busy = [cut for cut in fitting if cut.tiles * cuts.range_count >= workers * at_once]
-            best = min(busy or fitting, key=lambda cut: (cut.bytes_read, cut.peak))
-            return PairPlan(
-                (len(a.units), len(b.units)),
-                a.images,
-                best.rows,
-                best.columns,
-                cuts.range_images,
-                cuts.step,
-                at_once,
-                best.bytes_read,
-                cuts.operations,
-                best.peak,
-            )
-    smallest = min(cut.peak for cut in cuts.candidates(at_once))
+            busy = [plan for plan in fitting if prod(plan.passes) * cuts.range_count >= workers * at_once]
+            return min(busy or fitting, key=lambda plan: (plan.bytes_read, plan.peak_bytes))
+    smallest = min(plan.peak_bytes for plan in cuts.candidates(at_once))
     raise UserError(
-        f"compute.memory: {_mebibytes(memory)} MiB is too little; {pair} needs at least"
-        f" {_mebibytes(smallest) + 1} MiB{'' if fewer or threads == 1 else f' a worker of {threads} threads'}"
+        f"compute.memory: {memory // 2**20} MiB is too little; {pair} needs at least"
+        f" {smallest // 2**20 + 1} MiB{'' if fewer or threads == 1 else f' a worker of {threads} threads'}"
     )
-
-
-def _mebibytes(size: int) -> int:
-    return int(size // 2**20)
-
-
-@dataclass(frozen=True)
-class _Cut:
-    rows: int
-    columns: int
-    tiles: int
-    bytes_read: int
-    peak: int
 
 
 class _Cuts:
@@ -168,26 +172,24 @@ class _Cuts:
             self.range_images *= 2
         self.range_count = -(-a.images // self.range_images)
 
-    @property
-    def operations(self) -> int:
-        """2 × units × units × positions × images, over all pairs of grids."""
-        a, b = (_grid_channels(side.side.units) for side in self.sides)
-        products = (
-            count_a * count_b * int(np.prod(product_grid(grid_a, grid_b)))
-            for grid_a, count_a in a.items()
-            for grid_b, count_b in b.items()
-        )
-        return 2 * self.sides[0].side.images * sum(products)
-
-    def candidates(self, threads: int) -> Iterator[_Cut]:
+    def candidates(self, threads: int) -> Iterator[PairPlan]:
         """Every number of tiles a side."""
-        side_a, side_b = self.sides
-        for panels_a in side_a.tilings:
-            for panels_b in side_b.tilings:
-                rows, columns = side_a.units_in(panels_a), side_b.units_in(panels_b)
-                times = -(-side_b.count // panels_b), -(-side_a.count // panels_a)
-                read = side_a.bytes_read(panels_a) * times[0] + side_b.bytes_read(panels_b) * times[1]
-                yield _Cut(rows, columns, times[0] * times[1], read, self._peak(panels_a, panels_b, threads))
+        a, b = self.sides
+        products = operations(a.side, b.side, product_grid)
+        for panels_a, panels_b in product(a.tilings, b.tilings):
+            read = a.bytes_read(panels_a) * -(-b.count // panels_b) + b.bytes_read(panels_b) * -(-a.count // panels_a)
+            yield PairPlan(
+                (len(a.side.units), len(b.side.units)),
+                a.side.images,
+                a.units_in(panels_a),
+                b.units_in(panels_b),
+                self.range_images,
+                self.step,
+                threads,
+                read,
+                products,
+                self._peak(panels_a, panels_b, threads),
+            )
 
     def _peak(self, panels_a: int, panels_b: int, threads: int) -> int:
         """Bytes of one worker: what each task holds, and the partial sums that wait in the tree to be added."""
@@ -208,14 +210,14 @@ class _Panels:
     def __init__(self, side: Side, other: tuple[Grid, ...]) -> None:
         self.side = side
         self.count = -(-len(side.units) // PANEL)
-        parts = [side.units.restrict(slice(start, start + PANEL)) for start in range(0, len(side.units), PANEL)]
-        self.values = np.array([sum(layer.values for layer, _ in part) for part in parts], dtype=np.int64)
-        self.factors = np.array(
-            [sum(factor_values(layer, other) for layer, _ in part) for part in parts], dtype=np.int64
-        )
-        self.bytes = np.array(
-            [sum(layer.values * side.itemsizes[layer.name] for layer, _ in part) for part in parts], dtype=np.int64
-        )
+        parts = [[layer for layer, _ in side.units.restrict(span)] for span in ranges(len(side.units), PANEL)]
+
+        def per_panel(values: Callable[[Layer], int]) -> Integers:
+            return np.array([sum(map(values, part)) for part in parts], dtype=np.int64)
+
+        self.values = per_panel(lambda layer: layer.values)
+        self.factors = per_panel(lambda layer: factor_values(layer, other))
+        self.bytes = per_panel(side.stored)
 
     @cached_property
     def tilings(self) -> list[int]:
@@ -232,23 +234,12 @@ class _Panels:
 
     def stored(self, panels: int, step: int) -> int:
         """Bytes of a tile's maps as stored, while they are read: the maps, and the chunks that are being decoded."""
-        images = max(step, self.side.block)
-        chunk = self.side.block * max(
-            layer.values * self.side.itemsizes[layer.name] for layer in self.side.units.layers
-        )
-        return images * self.most(self.bytes, panels) + 2 * chunk * min(DECODED_AT_ONCE, images // self.side.block)
+        return self.side.read_bytes(self.most(self.bytes, panels), max(step, self.side.block))
 
     def bytes_read(self, panels: int) -> int:
         """Bytes of all chunks that the tiles of one pass read; a layer that two tiles share is read for each."""
         size = panels * PANEL
         return self.side.images * sum(
-            layer.values * self.side.itemsizes[layer.name] * ((span.stop - 1) // size - span.start // size + 1)
+            self.side.stored(layer) * ((span.stop - 1) // size - span.start // size + 1)
             for layer, span in self.side.units.spans()
         )
-
-
-def _grid_channels(units: Units) -> dict[Grid, int]:
-    counts: dict[Grid, int] = {}
-    for layer in units.layers:
-        counts[layer.grid] = counts.get(layer.grid, 0) + layer.channels
-    return counts

@@ -7,14 +7,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.weights.source import Folder
 
-UNCONDITIONAL = Condition()
-"""A model is told nothing."""
+State = Mapping[str, Tensor]
+"""A state dict: tensors by name."""
+_FEW = 24
+"""Names that an error lists."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Architecture:
 class Family(ABC):
     """An adapter to models of one kind."""
 
+    name: str
+    """What recipes call it."""
     description: str
     """One line."""
     generators: bool = False
@@ -62,20 +67,17 @@ class Family(ABC):
     """Distributions, beside torch, whose code computes what its models do."""
     channels_last: bool = True
     """Whether its modules take tensors in any memory layout; one of a user's own may not."""
-    state_key: str | tuple[str, ...] | None = None
-    """Where in a checkpoint of this family its state dict lies, if at an uncommon place; several in order."""
+    state_keys: tuple[str, ...] = ()
+    """Where in a checkpoint of this family its state dict lies, in order, if at an uncommon place."""
     beside: tuple[str, ...] = ()
-    """What lies beside the state dict there and :meth:`build` is to see, as of
-    :func:`rosetta.zoo.weights.checkpoint.read_entries`."""
+    """Names of tensors that lie beside the state dict there and that :meth:`build` is to see."""
 
     @abstractmethod
     def names(self) -> list[str]:
         """Known model names, sorted; empty where any name may be tried."""
 
     @abstractmethod
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """Build a model.
 
         Parameters
@@ -97,7 +99,30 @@ class Family(ABC):
             The tensors are of another model.
         """
 
-    def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def require_known(self, name: str) -> None:
+        """
+        Raises
+        ------
+        UserError
+            The family has no model of that name.
+        """
+        known = self.names()
+        if name not in known:
+            listed = f"; it has {', '.join(known)}" if len(known) <= _FEW else ""
+            raise UserError(f"{self.name} has no model {name!r}{nearest(name, known) or listed}")
+
+    def no_download(self, name: str, remedy: str) -> UserError:
+        """`pretrained` weights of a family that has none to fetch; the remedy says what to give."""
+        return UserError(f"{self.name}/{name} has no weights that a library would download; {remedy}")
+
+    def not_had(self, name: str, error: Exception, instead: str = "a local file") -> UserError:
+        """`pretrained` weights that could not be fetched."""
+        return UserError(
+            f"{self.name}/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
+            f"go online once, or give {instead} as weights"
+        )
+
+    def translate(self, module: nn.Module, state: State) -> State:
         """A state dict of another release under the names of the module; unchanged where nothing is known."""
         return state
 

@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +14,12 @@ from rosetta.zoo.architecture import Architecture, Family
 from rosetta.zoo.maps.capture import Capture
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.notes import say
-from rosetta.zoo.weights.checkpoint import Entry, parallel_stripped, read_entries
+from rosetta.zoo.weights.checkpoint import parallel_stripped, read_entries
 from rosetta.zoo.weights.fitting import Fit, best_fit
 from rosetta.zoo.weights.needed import missed, surplus
+from rosetta.zoo.weights.refusals import printable
 from rosetta.zoo.weights.source import FromFile, Shards, forked_rng
 from rosetta.zoo.weights.statedict import MisfitError, load_state, misfit
-from rosetta.zoo.weights.torch_save import printable
 
 _MOST_NAMES = 4
 
@@ -51,18 +50,17 @@ def load_file(
     UserError
         The file cannot be read, or is of another network.
     """
-    entries = read_entries(weights, family.state_key, family.beside)
-    first = parallel_stripped(entries[0].tensors)
+    entries = read_entries(weights, family.state_keys, family.beside)
+    first = entries[0].state
     architecture = _built(spec, family, name, first)
-    bare = [_without(entry, family.beside) for entry in entries]
-    fit = best_fit(architecture.module, bare, family.translate, spec.weights)
+    fit = best_fit(architecture.module, entries, family.translate, spec.weights)
     if any(part in fit.given for part in fit.lacking) and fit.given.keys() != first.keys():
         # Other shapes: the network may be built for them, a head for its number of classes say.
         architecture = _built(spec, family, name, fit.given)
-        fit = best_fit(architecture.module, bare, family.translate, spec.weights)
+        fit = best_fit(architecture.module, entries, family.translate, spec.weights)
     module = architecture.module
     if spec.match == "order" and not fit.whole:
-        state = parallel_stripped(bare[0].tensors)
+        state = parallel_stripped(entries[0].tensors)
         load_state(module, state, "order", spec.weights, spec.model, ordered=weights.keeps_order)
         return architecture, None
     if not fit.taken:
@@ -149,10 +147,6 @@ def _built(spec: ModelSpec, family: Family, name: str, state: Mapping[str, Tenso
             return prepared(spec, family, family.build(name, state, False, spec.condition))
     except MisfitError as error:
         raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {error}") from None
-
-
-def _without(entry: Entry, names: Sequence[str]) -> Entry:
-    return replace(entry, tensors={name: tensor for name, tensor in entry.tensors.items() if name not in names})
 
 
 def _looks(capture: Capture, inputs: Sequence[Tensor], generator: bool) -> Callable[[], dict[str, Tensor]]:

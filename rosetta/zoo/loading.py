@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.units import Grid
-from rosetta.zoo.architecture import Architecture, FolderFamily
+from rosetta.zoo.architecture import Architecture, Family, FolderFamily
 from rosetta.zoo.files import load_file, prepared, require_fit, tell, warn_unsure
 from rosetta.zoo.latents import Prior
 from rosetta.zoo.maps.capture import Capture, choose_layers
@@ -18,7 +18,6 @@ from rosetta.zoo.registry import find
 from rosetta.zoo.weights.fitting import Fit
 from rosetta.zoo.weights.published_sha256 import PUBLISHED
 from rosetta.zoo.weights.source import (
-    Folder,
     FromFile,
     FromLibrary,
     FromSeed,
@@ -96,14 +95,9 @@ def weights_sha256(spec: ModelSpec) -> str:
     """
     family, name = find(spec.model)
     weights = parse_weights(spec.weights)
-    if isinstance(weights, FromFile) and isinstance(family, FolderFamily):
-        folder = Folder(weights.text, weights.url)
-        return _verified(spec, folder.sha256(family.files(name, folder)))
-    if isinstance(weights, FromFile):
-        return _verified(spec, sharded(weights).sha256())
-    if isinstance(weights, FromSeed):
-        return _verified(spec, weights.sha256)
-    return _build(spec)[1]
+    if isinstance(weights, FromLibrary):
+        return _build(spec)[1]
+    return _sha256(spec, family, name, weights)
 
 
 def is_fetched(spec: ModelSpec) -> bool:
@@ -137,38 +131,49 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str, Fit | None]:
     family, name = find(spec.model)
     _require_taken(spec, family.conditions)
     weights = parse_weights(spec.weights)
-    if isinstance(weights, FromSeed):
-        with forked_rng(weights.seed):
-            architecture = prepared(spec, family, family.build(name, None, False, spec.condition))
-        return architecture, _verified(spec, weights.sha256), None
     if isinstance(weights, FromLibrary):
         with forked_rng(None), quiet_hub():
             architecture = family.build(name, None, True, spec.condition)
         sha256 = _verified(spec, tensors_sha256(architecture.module))
         return prepared(spec, family, architecture), sha256, None
+    _require_order(spec, family, weights)
+    sha256 = _sha256(spec, family, name, weights)  # before anything in the file is read as more than bytes
+    if isinstance(weights, FromSeed):
+        with forked_rng(weights.seed):
+            return prepared(spec, family, family.build(name, None, False, spec.condition)), sha256, None
     if isinstance(family, FolderFamily):
-        return (*_from_folder(spec, family, name, Folder(weights.text, weights.url)), None)
-    source = sharded(weights)
-    if spec.match == "order" and not source.keeps_order:
-        raise UserError(
-            f'weights {spec.weights!r}: match = "order" cannot be used, as .safetensors keep no order; '
-            "give the file that torch.save wrote"
-        )
-    sha256 = _verified(spec, source.sha256())  # before anything in the file is read as more than bytes
-    architecture, fit = load_file(spec, family, name, source)
+        with forked_rng(None):
+            architecture, state = family.build_from(name, weights.folder, spec.condition)
+        load_state(architecture.module, state, "name", spec.weights, spec.model, ordered=False)
+        return prepared(spec, family, architecture), sha256, None
+    architecture, fit = load_file(spec, family, name, sharded(weights))
     warn_unsure(spec, family, name, architecture)
     return architecture, sha256, fit
 
 
-def _from_folder(spec: ModelSpec, family: FolderFamily, name: str, folder: Folder) -> tuple[Architecture, str]:
-    """The same, of a family whose weights are a folder."""
-    if spec.match == "order":
+def _require_order(spec: ModelSpec, family: Family, weights: FromFile | FromSeed) -> None:
+    """
+    Raises
+    ------
+    UserError
+        Tensors are to be matched by an order that the weights do not have.
+    """
+    if spec.match == "name" or isinstance(weights, FromSeed):
+        return
+    if isinstance(family, FolderFamily):
         raise UserError(f'weights {spec.weights!r}: match = "order" cannot be used with a folder; remove it')
-    sha256 = _verified(spec, folder.sha256(family.files(name, folder)))  # before anything of the network is read
-    with forked_rng(None):
-        architecture, state = family.build_from(name, folder, spec.condition)
-    load_state(architecture.module, state, "name", spec.weights, spec.model, ordered=False)
-    return prepared(spec, family, architecture), sha256
+    if not sharded(weights).keeps_order:
+        raise UserError(
+            f'weights {spec.weights!r}: match = "order" cannot be used, as .safetensors keep no order; '
+            "give the file that torch.save wrote"
+        )
+
+
+def _sha256(spec: ModelSpec, family: Family, name: str, weights: FromFile | FromSeed) -> str:
+    """The verified digest of weights before they are read."""
+    if isinstance(weights, FromFile) and isinstance(family, FolderFamily):
+        return _verified(spec, weights.folder.sha256(family.files(name, weights.folder)))
+    return _verified(spec, (sharded(weights) if isinstance(weights, FromFile) else weights).sha256())
 
 
 def _verified(spec: ModelSpec, sha256: str) -> str:

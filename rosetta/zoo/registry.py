@@ -13,20 +13,9 @@ from rosetta.zoo.families.stylegan.family import StyleGAN2, StyleGAN3, StyleGANX
 from rosetta.zoo.families.timm import Timm
 from rosetta.zoo.families.torchvision import Torchvision
 
-_FAMILIES: dict[str, Family] = {
-    "dcgan": DCGAN(),
-    "stylegan2": StyleGAN2(),
-    "stylegan3": StyleGAN3(),
-    "styleganxl": StyleGANXL(),
-    "biggan": BigGANDeep(),
-    "diffusers": Diffusers(),
-    "torchvision": Torchvision(),
-    "timm": Timm(),
-    "dino": DINO(),
-    "open_clip": OpenCLIP(),
-    "pixels": Pixels(),
-    "python": PythonFactory(),
-}
+_GENERATIVE = (DCGAN, StyleGAN2, StyleGAN3, StyleGANXL, BigGANDeep, Diffusers)
+_DISCRIMINATIVE = (Torchvision, Timm, DINO, OpenCLIP)
+_FAMILIES: dict[str, Family] = {kind.name: kind() for kind in (*_GENERATIVE, *_DISCRIMINATIVE, Pixels, PythonFactory)}
 """In the order in which they are listed: generative, then discriminative, then controls and a user's own."""
 
 

@@ -121,8 +121,7 @@ def engine(cluster: str, threads: int, root: Root) -> Iterator[Engine]:
     if cluster == "threads":
         yield Threads(capacity(cluster, threads))
         return
-    with _connected(cluster) as client:
-        _require_able_workers(cluster, client.run(probe, root.url, on_error="return"))
+    with _connected(cluster, root.url) as client:
         workers = _workers(client)
         before = client.run(retried)
         yield Cluster(client, _capacity(workers), any(map(_has_gpu, workers)))
@@ -181,8 +180,7 @@ def check_cluster(address: str, device: str) -> Capacity:
     UserError
         Nobody answers at that address, it has no workers, or no GPU where one is asked for.
     """
-    with _connected(address) as client:
-        _require_able_workers(address, client.run(probe, None, on_error="return"))
+    with _connected(address, None) as client:
         workers = _workers(client)
         log.info("the Dask dashboard of %s is at %s", address, client.dashboard_link)
         if device.startswith("cuda") and not any(map(_has_gpu, workers)):
@@ -206,7 +204,8 @@ def _capacity(workers: Sequence[Mapping[str, Any]]) -> Capacity:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Any]:
+def _connected(address: str, root: str | None) -> Iterator[Any]:
+    """A client of a scheduler whose workers can do the work, and see the root of a run where one is given."""
     from distributed import Client
     from distributed.versions import VersionMismatchWarning
 
@@ -224,6 +223,7 @@ def _connected(address: str) -> Iterator[Any]:
         _require_same_versions(address, client)
         if not _workers(client):
             raise UserError(f"compute.cluster: {address} has no workers; start some with dask worker {address}")
+        _require_able_workers(address, client.run(probe, root, on_error="return"))
         yield client
     finally:
         client.close()

@@ -9,7 +9,7 @@ from dask.delayed import Delayed, delayed
 
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
-from rosetta.mining.plan import PairPlan, Tile, ranges
+from rosetta.mining.plan import Method, PairPlan, Tile, ranges
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.nearest import STORES
@@ -72,7 +72,7 @@ def _fill(store: PairStore, job: Job, plan: PairPlan, where: Engine) -> None:
     missing = store.missing()
     tiles = [tile for tile in plan.tiles if missing[tuple(_panels(span) for span in tile)].any()]
     build = _moments
-    if plan.way != "pearson":
+    if plan.method is not Method.PEARSON:
         build = _ranks
     elif where.gpu_workers and job.device != "cpu":
         build = _spread_moments

@@ -7,7 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from rosetta.mining.plan import PairPlan, Tile, ranges
+from rosetta.mining.plan import Method, PairPlan, Tile, ranges
+from rosetta.mining.rank.ranks import Ranked
 from rosetta.mining.rank.spearman import spearman
 from tasks.cluster.engine import part_done
 from tasks.correlate.tiles import Half, Job, halves, set_up, write_panels
@@ -41,16 +42,8 @@ def rank_tile(job: Job, tile: Tile, plan: PairPlan) -> None:
     """Rank a tile's maps, correlate the ranks and write its panels."""
     set_up(job)
     a, b = halves(job, tile)
-    source_a = partial(_blocks, a, plan)
-    found = spearman(
-        a.units,
-        source_a,
-        b.units,
-        source_a if a is b else partial(_blocks, b, plan),
-        a.constant,
-        b.constant,
-        images=plan.images,
-        exact=plan.way == "spearman, exact",
-    )
+    rows = Ranked(a.units, partial(_blocks, a, plan), a.constant)
+    columns = rows if a is b else Ranked(b.units, partial(_blocks, b, plan), b.constant)
+    found = spearman(rows, columns, images=plan.images, exact=plan.method is Method.EXACT)
     write_panels(job, tile, lambda rows, columns: found[rows, columns])
     part_done()

@@ -23,7 +23,7 @@ from storage.artifacts.shared import place_of, turn
 from storage.artifacts.source_images import FileRecord, LeftOut, SourceStore
 from storage.filesystem.root import Root
 from tasks.source.files import ImageFile
-from tasks.source.pixels import BadImageError, Decoding, bad_images, content_of, square
+from tasks.source.pixels import BadImageError, bad_images, content_of, square
 from tasks.source.recognition import named, recognise, record_of, settings
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import log, track
@@ -98,7 +98,7 @@ def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_m
     store = SourceStore.begin(root, settings(images), images=room, size=images.size, block=block)
     candidates = files if images.skip_bad else files[:room]
     with track("images", room) as advance, ThreadPoolExecutor(_DECODERS) as pool:
-        reading = _Reading(store, candidates, images.size, Decoding.of(images), pool)
+        reading = _Reading(store, candidates, images, pool)
         for number in range(block_count(room, block)):
             wanted_images = min(block, room - reading.images)
             if not reading.pass_over(number, wanted_images):
@@ -131,8 +131,7 @@ class _Reading:
 
     store: SourceStore
     files: Sequence[ImageFile]
-    size: int
-    decoding: Decoding
+    source: Images
     pool: Executor
     at: int = 0
     """The file that comes next."""
@@ -189,7 +188,7 @@ class _Reading:
         try:
             content = content_of(file)
             record = record_of(file, content)
-            return record, square(file, content, self.size, self.decoding)
+            return record, square(file, content, self.source)
         except BadImageError as error:
             return LeftOut(record, error.reason)
 

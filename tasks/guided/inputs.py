@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from rosetta.errors import UserError
+from rosetta.recipe import Images
 from rosetta.zoo.image_arrays import to_pixels
 from rosetta.zoo.model import Model
 from storage.artifacts.images import ImageStore
@@ -123,8 +124,8 @@ def _from_files(generator: Model, text: str, file_class: int | None) -> Inputs:
     index = class_of(generator, f"image {text!r}", file_class)
     assert generator.image_size is not None
     assert generator.latent is not None
-    side = max(generator.image_size)
-    pixels = np.stack([square(file, content_of(file), side) for file in files])
+    decoded = Images().model_copy(update={"size": max(generator.image_size)})
+    pixels = np.stack([square(file, content_of(file), decoded) for file in files])
     names = tuple(file.source for file in files)
     classes = None if index is None else np.full(len(files), index, np.int64)
     return Inputs(names, pixels, np.full((len(files), generator.latent), np.nan, np.float32), classes)

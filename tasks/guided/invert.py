@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from rosetta.guidance.invert import Guide, Starts, Tell, high_target, invert, observed_target
+from rosetta.guidance.invert import Guide, Starts, high_target, invert, observed_target
 from rosetta.guidance.latent import space_of
 from rosetta.guidance.matches import Matches
 from rosetta.guidance.objective import Measure, pixel_error
-from rosetta.guidance.optimise import Descent, Way
+from rosetta.guidance.optimise import Descent, Optimised, Report
 from rosetta.guidance.perceptual import Lpips, feature_distance
 from rosetta.guidance.quality import quality
 from rosetta.guidance.settings import Inversion, Table
@@ -50,7 +50,7 @@ def invert_batch(
 
 def search(
     run: GuidedRun, settings: Inversion, targets: Pixels | None, classes: Classes | None, images: range, title: str
-) -> Way:
+) -> Optimised:
     """One search in memory.
 
     Parameters
@@ -92,12 +92,12 @@ def guiding_matches(run: GuidedRun, settings: Inversion) -> Matches:
     return run.matches.only(models=guiding_models(run, settings), clusters=settings.clusters, above=settings.above)
 
 
-def tell_steps(advance: Advance) -> Tell:
+def tell_steps(advance: Advance) -> Report:
     """Progress by one step, with the losses beside it."""
     return lambda losses: advance(1, "  ".join(f"{name} {value:.4f}" for name, value in losses.items()))
 
 
-def to_store(result: Way, terms: Sequence[str]) -> Found:
+def to_store(result: Optimised, terms: Sequence[str]) -> Found:
     """As it goes to the store, with the losses in the order of `terms`."""
     loss = np.full((len(result.latents), result.losses.shape[1], len(terms)), np.nan, np.float32)
     for column, term in enumerate(result.terms):

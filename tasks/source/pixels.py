@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rosetta.errors import UserError
-from rosetta.recipe import MAX_PIXELS, Images
+from rosetta.recipe import Images
 from tasks.source.files import ImageFile
 from tasks.source.formats import formats
 from tasks.source.modes import UnknownRangeError, has_transparency, is_deep, is_foreign, known_range, to_srgb
@@ -81,27 +81,10 @@ def _together(sources: Sequence[str], reason: str) -> str:
     return f"{', '.join(sources)} {'each ' if len(sources) > 1 else ''}{reason}"
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """How files become pixels, as a recipe says it."""
-
-    background: str = "white"
-    """Colour that transparent images are shown over."""
-    range: tuple[float, float] | None = None
-    """Black and white of images of more than 8 bits; None: as the file says."""
-    max_pixels: int = MAX_PIXELS
-    """Larger images are refused."""
-
-    @classmethod
-    def of(cls, images: Images) -> "Decoding":
-        """What a recipe says."""
-        return cls(images.background, images.range, images.max_pixels)
-
-    @property
-    def stated(self) -> dict[str, object]:
-        """What pixels depend on and is not left to its default, for a fingerprint."""
-        stated: dict[str, object] = {} if self.background == "white" else {"background": self.background}
-        return stated if self.range is None else {**stated, "range": list(self.range)}
+def decoding(images: Images) -> dict[str, object]:
+    """What pixels depend on and a recipe does not leave to its default, for a fingerprint."""
+    stated: dict[str, object] = {} if images.background == "white" else {"background": images.background}
+    return stated if images.range is None else {**stated, "range": list(images.range)}
 
 
 @dataclass(frozen=True)
@@ -139,15 +122,15 @@ def read_headers(files: Sequence[ImageFile], images: Images) -> Headers:
     UserError
         The disk or the network fails; what is wrong with single files is in :attr:`Headers.bad`.
     """
-    return _headers(tuple(files), Decoding.of(images))
+    return _headers(tuple(files), images)
 
 
 @lru_cache(maxsize=1)  # a command looks twice: before it begins, and when it has the root to itself
-def _headers(files: tuple[ImageFile, ...], decoding: Decoding) -> Headers:
+def _headers(files: tuple[ImageFile, ...], images: Images) -> Headers:
     def read(file: ImageFile) -> tuple[int, list[str]] | BadImageError:
         try:
-            with opened(file.url) as content, _open(content, file, decoding) as image:
-                return min(image.size), list(_traits(image, decoding.background))
+            with opened(file.url) as content, _open(content, file, images) as image:
+                return min(image.size), list(_traits(image, images.background))
         except BadImageError as error:
             return error
         except Exception as error:
@@ -192,8 +175,8 @@ def content_of(file: ImageFile) -> bytes:
         raise _failed(file, error) from None
 
 
-def square(file: ImageFile, content: bytes, size: int, decoding: Decoding = Decoding()) -> npt.NDArray[np.uint8]:
-    """(size, size, rgb): the shorter side scaled to `size`, the middle of the longer; upright, in sRGB.
+def square(file: ImageFile, content: bytes, images: Images) -> npt.NDArray[np.uint8]:
+    """(size, size, rgb): the shorter side scaled to the recipe's size, the middle of the longer; upright, in sRGB.
 
     Raises
     ------
@@ -201,18 +184,18 @@ def square(file: ImageFile, content: bytes, size: int, decoding: Decoding = Deco
         The file is no image, not all of one, or none that is decoded so.
     """
     try:
-        with _open(io.BytesIO(content), file, decoding) as image:
+        with _open(io.BytesIO(content), file, images) as image:
             image.load()
-            rgb = to_srgb(image, decoding.background, decoding.range)
+            rgb = to_srgb(image, images.background, images.range)
     except BadImageError:
         raise
     except Exception as error:
         raise _unreadable(file, error) from None
-    return np.asarray(ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC))
+    return np.asarray(ImageOps.fit(rgb, (images.size, images.size), Image.Resampling.BICUBIC))
 
 
 @contextmanager
-def _open(content: IO[bytes], file: ImageFile, decoding: Decoding) -> Iterator[Image.Image]:
+def _open(content: IO[bytes], file: ImageFile, images: Images) -> Iterator[Image.Image]:
     """An image of which the header has been read and found good.
 
     Raises
@@ -220,19 +203,19 @@ def _open(content: IO[bytes], file: ImageFile, decoding: Decoding) -> Iterator[I
     BadImageError
         It is no image, too large, or has no range of values.
     """
-    _allow(decoding.max_pixels)
+    _allow(images.max_pixels)
     try:
         image = Image.open(content, formats=formats())
     except UnidentifiedImageError:
         raise BadImageError(file.source, "is not an image that Pillow can read" if file.size else "is empty") from None
     except Image.DecompressionBombError as error:
-        raise _too_large(file, re.findall(r"\d+", str(error))[0], decoding) from None
+        raise _too_large(file, re.findall(r"\d+", str(error))[0], images) from None
     with image:
-        if image.width * image.height > decoding.max_pixels:
-            raise _too_large(file, f"{image.width} × {image.height}", decoding)
+        if image.width * image.height > images.max_pixels:
+            raise _too_large(file, f"{image.width} × {image.height}", images)
         if is_deep(image):
             try:
-                known_range(image, decoding.range)
+                known_range(image, images.range)
             except UnknownRangeError as error:
                 remedy = "set images.range = [black, white]"
                 raise BadImageError(file.source, str(error), remedy) from None
@@ -245,12 +228,9 @@ def _allow(pixels: int) -> None:
         Image.MAX_IMAGE_PIXELS = -(-pixels // 2)
 
 
-def _too_large(file: ImageFile, size: str, decoding: Decoding) -> BadImageError:
-    return BadImageError(
-        file.source,
-        f"has {size} pixels, more than images.max_pixels = {decoding.max_pixels}",
-        "raise images.max_pixels",
-    )
+def _too_large(file: ImageFile, size: str, images: Images) -> BadImageError:
+    reason = f"has {size} pixels, more than images.max_pixels = {images.max_pixels}"
+    return BadImageError(file.source, reason, "raise images.max_pixels")
 
 
 def _unreadable(file: ImageFile, error: Exception) -> BadImageError:

@@ -29,7 +29,7 @@ from storage.artifacts.source_images import (
 from storage.filesystem.root import Root
 from storage.upkeep.check import Finding
 from tasks.source.files import ImageFile, list_source
-from tasks.source.pixels import BadImageError, Decoding, content_of
+from tasks.source.pixels import BadImageError, content_of, decoding
 from tasks.stage.progress import log
 
 _AT_ONCE = 8
@@ -82,7 +82,7 @@ def in_order(images: Images) -> tuple[ImageFile, ...]:
 def settings(images: Images) -> Fingerprint:
     """What is known of a source's images before its files have been read."""
     seed = {} if images.order == "listed" else {"seed": images.seed}
-    return fingerprint("images", None, size=images.size, order=images.order, **seed, **Decoding.of(images).stated)
+    return fingerprint("images", None, size=images.size, order=images.order, **seed, **decoding(images))
 
 
 def record_of(file: ImageFile, content: bytes | None) -> FileRecord:

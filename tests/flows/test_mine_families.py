@@ -21,10 +21,8 @@ from nvidia_files import persistent, pickled
 from rosetta import zoo
 from rosetta.recipe import Recipe, read_recipe
 from rosetta.zoo.families.biggan import PLANS, BigGAN
-from rosetta.zoo.families.stylegan import stylegan2_nvidia, stylegan2_rosinality
+from rosetta.zoo.families.stylegan import stylegan2_nvidia, stylegan2_rosinality, stylegan3, styleganxl
 from rosetta.zoo.families.stylegan.modulation import widths
-from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
-from rosetta.zoo.families.stylegan.styleganxl import StyleGANXL
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
 
 pytestmark = pytest.mark.slow
@@ -83,7 +81,8 @@ def _stylegan2(folder: Path) -> str:
 def _stylegan2_of_classes(folder: Path) -> str:
     torch.manual_seed(0)
     sizes = {"z_dim": 8, "w_dim": 16, "c_dim": 9}
-    net = stylegan2_nvidia.Generator(16, widths(16, 256, 16), **sizes, mapping_layers=2)
+    config = stylegan2_nvidia.Config(resolution=16, widths=widths(16, 256, 16), **sizes, mapping_layers=2)
+    net = stylegan2_nvidia.Generator(config)
     told = {"img_resolution": 16, "img_channels": 3, "mapping_kwargs": {"num_layers": 2}}
     told |= {"synthesis_kwargs": {"channel_base": 256, "channel_max": 16, "num_fp16_res": 4, "conv_clamp": 256}}
     (folder / "stylegan2.pkl").write_bytes(pickled({"G_ema": persistent(net.state_dict(), {**sizes, **told})}))
@@ -92,15 +91,16 @@ def _stylegan2_of_classes(folder: Path) -> str:
 
 def _stylegan3(folder: Path) -> str:
     torch.manual_seed(0)
-    net = StyleGAN3(16, channel_base=512, channel_max=32, layers=6, z_dim=16, w_dim=16)
+    config = stylegan3.Config(resolution=16, channel_base=512, channel_max=32, layers=6, z_dim=16, w_dim=16)
+    net = stylegan3.StyleGAN3(config)
     (folder / "stylegan3.pkl").write_bytes(pickled({"G_ema": persistent(net.state_dict())}))
     return str(folder / "stylegan3.pkl")
 
 
 def _styleganxl(folder: Path) -> str:
     torch.manual_seed(0)
-    small = {"channel_base": 512, "channel_max": 32, "z_dim": 8, "w_dim": 16, "c_dim": 5, "embedding_dim": 4}
-    net = StyleGANXL(32, stem_layers=6, head_layers=5, **small)
+    small = {"channel_base": 512, "channel_max": 32, "z_dim": 8, "w_dim": 16, "c_dim": 5, "embedding": 4}
+    net = styleganxl.StyleGANXL(styleganxl.Config(resolution=32, stem_layers=6, head_layers=5, **small))
     (folder / "styleganxl.pkl").write_bytes(pickled({"G_ema": persistent(net.state_dict())}))
     return str(folder / "styleganxl.pkl")
 

@@ -21,6 +21,20 @@ Source = Callable[[], Iterable[Mapping[str, Tensor]]]
 name, (image, channel, y, x) maps on the CPU of any floating type, all finite. Only the layers of one grid are asked for
 at a time, so a mapping may load on access. Like any function, a source is hashable; equal ones give equal maps."""
 
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One side of a rank correlation."""
+
+    units: Units
+    source: Source
+    """Their maps."""
+    constant: Flags
+    """(unit,) whether a unit's maps hold one single value; it then has no correlation."""
+
+
 FIXED = 64 * 2**20
 """Bytes that are needed whatever the sizes: buffers of the matrix product, and what the allocator keeps for later."""
 
@@ -150,25 +164,24 @@ def step_images(size: int) -> int:
     return max(1, _STEP // size)
 
 
-def stack_pairs(
-    units_a: Units, source_a: Source, units_b: Units, source_b: Source, images: int
-) -> list[tuple[Stack, Stack]]:
+def stack_pairs(a: Ranked, b: Ranked, images: int) -> list[tuple[Stack, Stack]]:
     """The stacks of A and B that make up all pairs of units; neighbours share a stack where they can.
 
     For a common grid `C` come first the pairs of `C` in A with what is smaller in B, then `C` with itself, then the
     pairs of what is smaller in A with `C` in B. So, of nested grids, each is ranked once per common grid.
     """
 
-    def stacks(a: Grid, b: Grid) -> tuple[Stack, Stack]:
-        common = common_grid(a, b)
-        return Stack(source_a, units_a, a, common, images), Stack(source_b, units_b, b, common, images)
-
     def order(pair: tuple[Grid, Grid]) -> tuple[Grid, bool, Grid, Grid]:
-        a, b = pair
-        common = common_grid(a, b)
-        return common, a != common, b, a
+        common = common_grid(*pair)
+        return common, pair[0] != common, pair[1], pair[0]
 
-    return [stacks(a, b) for a, b in sorted(product(units_a.grids(), units_b.grids()), key=order)]
+    return [
+        (
+            Stack(a.source, a.units, grid_a, common_grid(grid_a, grid_b), images),
+            Stack(b.source, b.units, grid_b, common_grid(grid_a, grid_b), images),
+        )
+        for grid_a, grid_b in sorted(product(a.units.grids(), b.units.grids()), key=order)
+    ]
 
 
 def add_products(total: Tensor, a: Tensor, b: Tensor) -> None:

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from rosetta.mining.rank.ranks import (
     FIXED,
-    Source,
+    Ranked,
     Stack,
     add_products,
     batch_bytes,
@@ -51,32 +51,17 @@ __all__ = ["exact_bytes", "sketched_bytes", "spearman", "spearman_sketched"]
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
 T = TypeVar("T")
 
 
-def spearman(
-    units_a: Units,
-    source_a: Source,
-    units_b: Units,
-    source_b: Source,
-    constant_a: Flags,
-    constant_b: Flags,
-    *,
-    images: int,
-    exact: bool,
-) -> Float32:
+def spearman(a: Ranked, b: Ranked, *, images: int, exact: bool) -> Float32:
     """The Spearman correlation of every unit of A with every unit of B.
 
     Parameters
     ----------
-    units_a, units_b
-        The units; `A` and `B` in number.
-    source_a, source_b
-        Their maps, of the same images in the same order. Unless `exact`, both must be cut into the same blocks. Where a
-        model is correlated with itself, passing one source twice halves the sorting.
-    constant_a, constant_b
-        (A,) and (B,): units whose maps hold one single value; they have no correlation.
+    a, b
+        Of the same images in the same order; `A` and `B` units. Unless `exact`, both sources must be cut into the same
+        blocks. Where a model is correlated with itself, passing one source twice halves the sorting.
     images
         How many images the sources hold.
     exact
@@ -94,28 +79,19 @@ def spearman(
         If a source does not hold `images` images, or blocks that must match do not.
     """
     if not exact:
-        return spearman_sketched(units_a, source_a, units_b, source_b, constant_a, constant_b, images=images)[0]
-    values = np.empty((len(units_a), len(units_b)), dtype=np.float32)
+        return spearman_sketched(a, b, images=images)[0]
+    values = np.empty((len(a.units), len(b.units)), dtype=np.float32)
 
-    def put(a: Stack, ranks_a: Tensor, b: Stack, ranks_b: Tensor) -> None:
-        total = torch.zeros((len(a), len(b)), dtype=torch.float64)
+    def put(rows: Stack, ranks_a: Tensor, columns: Stack, ranks_b: Tensor) -> None:
+        total = torch.zeros((len(rows), len(columns)), dtype=torch.float64)
         add_products(total, ranks_a, ranks_b)
-        _put(values, a, b, total)
+        _put(values, rows, columns, total)
 
-    _for_each(stack_pairs(units_a, source_a, units_b, source_b, images), _ranks, put)
-    return _without_constants(values, constant_a, constant_b)
+    _for_each(stack_pairs(a, b, images), _ranks, put)
+    return _without_constants(values, a, b)
 
 
-def spearman_sketched(
-    units_a: Units,
-    source_a: Source,
-    units_b: Units,
-    source_b: Source,
-    constant_a: Flags,
-    constant_b: Flags,
-    *,
-    images: int,
-) -> tuple[Float32, Float64]:
+def spearman_sketched(a: Ranked, b: Ranked, *, images: int) -> tuple[Float32, Float64]:
     """:func:`spearman`, not exact, along with how far it can be off.
 
     Returns
@@ -125,15 +101,15 @@ def spearman_sketched(
     (A, B) float64
         :func:`~rosetta.mining.rank.sketch.sketch_bound` of each; NaN where there is no correlation.
     """
-    values = np.empty((len(units_a), len(units_b)), dtype=np.float32)
+    values = np.empty((len(a.units), len(b.units)), dtype=np.float32)
     bound = np.empty(values.shape)
 
-    def put(a: Stack, sketch_a: Sketch, b: Stack, sketch_b: Sketch) -> None:
-        _put(values, a, b, sketched_products(a, sketch_a, b, sketch_b))
-        bound[np.ix_(a.index, b.index)] = sketch_bound(sketch_a, sketch_b)
+    def put(rows: Stack, sketch_a: Sketch, columns: Stack, sketch_b: Sketch) -> None:
+        _put(values, rows, columns, sketched_products(rows, sketch_a, columns, sketch_b))
+        bound[np.ix_(rows.index, columns.index)] = sketch_bound(sketch_a, sketch_b)
 
-    _for_each(stack_pairs(units_a, source_a, units_b, source_b, images), make_sketch, put)
-    values = _without_constants(values, constant_a, constant_b)
+    _for_each(stack_pairs(a, b, images), make_sketch, put)
+    values = _without_constants(values, a, b)
     return values, np.where(np.isnan(values), np.nan, bound)
 
 
@@ -171,9 +147,9 @@ def _put(values: Float32, a: Stack, b: Stack, products: Tensor) -> None:
     values[np.ix_(a.index, b.index)] = products.clamp_(-1.0, 1.0).numpy()
 
 
-def _without_constants(values: Float32, constant_a: Flags, constant_b: Flags) -> Float32:
-    values[constant_a] = np.nan
-    values[:, constant_b] = np.nan
+def _without_constants(values: Float32, a: Ranked, b: Ranked) -> Float32:
+    values[a.constant] = np.nan
+    values[:, b.constant] = np.nan
     return values
 
 

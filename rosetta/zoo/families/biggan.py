@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.architecture import Architecture, Family, State
 
 LATENT = 128
 CLASSES = 1000
@@ -266,6 +265,7 @@ class BigGAN(nn.Module):
 class BigGANDeep(Family):
     """The family `biggan`."""
 
+    name = "biggan"
     description = "BigGAN-deep generators of ImageNet's classes, 128 to 512 pixels, defined here"
     generators = True
     conditions = frozenset({"classes", "truncation", "bound"})
@@ -274,22 +274,17 @@ class BigGANDeep(Family):
         """The published generators."""
         return sorted(PLANS)
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`.
 
         The width is read off the weights. Layers are all its convolutions: four in each block, four in
         the attention, and to-RGB with all 128 channels, of which an image shows three. At 128 pixels that is 19,264
         units.
         """
-        if name not in PLANS:
-            raise UserError(f"biggan has no model {name!r}{nearest(name, PLANS) or f'; it has {self.names()}'}")
+        self.require_known(name)
         if pretrained:
-            raise UserError(
-                f"biggan/{name} has no weights that a library would download; give the file "
-                f"biggan-{name}-pytorch_model.bin of pytorch-pretrained-biggan as weights"
-            )
+            file = f"biggan-{name}-pytorch_model.bin"
+            raise self.no_download(name, f"give the file {file} of pytorch-pretrained-biggan as weights")
         truncation = condition.truncation or 1.0
         return Architecture(
             BigGAN(PLANS[name], truncation, _width(state)),

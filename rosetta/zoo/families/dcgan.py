@@ -1,13 +1,11 @@
 """DCGAN (Radford et al., 2016), the 64 × 64 generator."""
 
-from collections.abc import Mapping
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.architecture import Architecture, Family, State
 
 LATENT = 100
 _WIDTHS = (512, 256, 128, 64)
@@ -40,25 +38,20 @@ class Generator(nn.Module):
 class DCGAN(Family):
     """The family `dcgan`."""
 
+    name = "dcgan"
     description = "DCGAN generators of 64 × 64 images, defined here"
     generators = True
-    state_key = "netG_state_dict"
+    state_keys = ("netG_state_dict",)
 
     def names(self) -> list[str]:
         """The generators whose weights are known to exist."""
         return ["digiface"]
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
-        if name not in self.names():
-            raise UserError(f"dcgan has no model {name!r}{nearest(name, self.names()) or '; it has digiface'}")
+        self.require_known(name)
         if pretrained:
-            raise UserError(
-                f"dcgan/{name} has no weights that a library would download; "
-                'write weights = "package:gan_face_generate/weights.tar"'
-            )
+            raise self.no_download(name, 'write weights = "package:gan_face_generate/weights.tar"')
         return Architecture(
             Generator(),
             latent=LATENT,

@@ -3,14 +3,11 @@
 Its vision transformers are in timm, as `timm/vit_base_patch16_224.dino` say.
 """
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES
 from rosetta.zoo.preprocessing import Preprocessing
 
@@ -22,24 +19,22 @@ _PUBLISHED = {
 class DINO(Family):
     """The family `dino`."""
 
+    name = "dino"
     description = "networks that DINO trained without labels: ResNet-50 (the vision transformers are in timm)"
     libraries = ("torchvision",)
     fetches = True
-    state_key = "teacher"
+    state_keys = ("teacher",)
     """Of the two networks that a full checkpoint holds it is the teacher that the paper evaluates."""
 
     def names(self) -> list[str]:
         """The networks whose weights are known to exist."""
         return sorted(_PUBLISHED)
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         from torchvision.models import resnet50
 
-        if name not in _PUBLISHED:
-            raise UserError(f"dino has no model {name!r}{nearest(name, self.names()) or '; it has resnet50'}")
+        self.require_known(name)
         module = resnet50(weights=None)
         module.fc = nn.Identity()  # there are no labels to classify into
         if pretrained:
@@ -49,8 +44,5 @@ class DINO(Family):
                 )
                 module.load_state_dict(weights)
             except Exception as error:
-                raise UserError(
-                    f"dino/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
-                    "go online once, or give a local file as weights"
-                ) from None
+                raise self.not_had(name, error) from None
         return Architecture(module, Preprocessing((224, 224), "bicubic"), layers=RESNET_STAGES)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES, describe
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import RGB, Interpolation, Preprocessing, as_rgb, differing, known_interpolation
@@ -26,6 +26,7 @@ class OpenCLIP(Family):
     default.
     """
 
+    name = "open_clip"
     description = "image towers of OpenCLIP, by name, with or without a tag; pip install 'rosetta-mine[clip]'"
     libraries = ("open_clip_torch", "timm")
     fetches = True
@@ -37,14 +38,11 @@ class OpenCLIP(Family):
         except UserError:
             return []
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         library = _library()
         base, _, tag = name.partition(".")
-        if base not in self.names():
-            raise UserError(f"open_clip has no model {base!r}{nearest(base, self.names())}")
+        self.require_known(base)
         tags = library.list_pretrained_tags_by_model(base)
         if tag and tag not in tags:
             raise UserError(f"open_clip/{name}: no tag {tag!r}{nearest(tag, tags) or f'; it has {sorted(tags)}'}")
@@ -53,7 +51,7 @@ class OpenCLIP(Family):
             raise UserError(f"open_clip/{base} has no weights of its own{example}")
         published = [library.get_pretrained_cfg(base, each) for each in ([tag] if tag else tags)]
         quick = bool(tag and published[0].get("quick_gelu"))
-        tower = _download(library, name, quick) if pretrained else _tower(library, base, quick)
+        tower = self._download(library, name, quick) if pretrained else _tower(library, base, quick)
         return _describe(tower, published)
 
     def unsure(self, name: str) -> tuple[str, ...]:
@@ -63,6 +61,14 @@ class OpenCLIP(Family):
         tags = [] if tag else library.list_pretrained_tags_by_model(base)
         found = _colours([library.get_pretrained_cfg(base, each) for each in tags])
         return differing(Preprocessing((1, 1), interpolation, mean, std) for mean, std, interpolation in found)
+
+    def _download(self, library: Any, name: str, quick: bool) -> nn.Module:
+        base, _, tag = name.partition(".")
+        try:
+            tower: nn.Module = library.create_model(base, pretrained=tag, force_quick_gelu=quick).visual
+        except Exception as error:
+            raise self.not_had(name, error) from None
+        return tower
 
 
 def _library() -> Any:
@@ -82,18 +88,6 @@ def _tower(library: Any, name: str, quick: bool) -> nn.Module:
         tower: nn.Module = library.CLIP(config["embed_dim"], vision, _NO_TEXT, quick_gelu=quick).visual
     except Exception as error:  # a newer timm than the installed one, say
         raise UserError(f"open_clip cannot build {name!r}: {error}") from None
-    return tower
-
-
-def _download(library: Any, name: str, quick: bool) -> nn.Module:
-    base, _, tag = name.partition(".")
-    try:
-        tower: nn.Module = library.create_model(base, pretrained=tag, force_quick_gelu=quick).visual
-    except Exception as error:
-        raise UserError(
-            f"open_clip/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
-            "go online once, or give a local file as weights"
-        ) from None
     return tower
 
 

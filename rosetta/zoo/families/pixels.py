@@ -5,7 +5,7 @@ side is looked at on three scales.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.preprocessing import Preprocessing
 
 _COLOURS = ("red", "green", "blue", "luminance", "red-green", "blue-yellow")
@@ -95,6 +94,7 @@ class PixelMaps(nn.Module):
 class Pixels(Family):
     """The family `pixels`; a model's name is the side of the images that it looks at, and of its maps."""
 
+    name = "pixels"
     description = "colour, gradient, variance and Gabor energy of the image itself, a control; needs no weights"
     prepares = False
 
@@ -102,14 +102,9 @@ class Pixels(Family):
         """Sides in pixels, from small to large."""
         return ["32", "64", "128"]
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
-        if name not in self.names():
-            raise UserError(
-                f"pixels has no model {name!r}{nearest(name, self.names())} (there are {', '.join(self.names())})"
-            )
+        self.require_known(name)
         return Architecture(
             PixelMaps(),
             Preprocessing((int(name), int(name)), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),

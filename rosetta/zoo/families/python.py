@@ -35,12 +35,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.units import Frame, Grid
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import traits_of
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
@@ -49,6 +49,7 @@ from rosetta.zoo.preprocessing import Preprocessing
 class PythonFactory(Family):
     """The family `python`."""
 
+    name = "python"
     description = "a model of your own: python:<module>:<factory>, a function that returns a torch module"
     conditions = frozenset({"classes", "bound"})
     channels_last = False
@@ -57,9 +58,7 @@ class PythonFactory(Family):
         """None are known beforehand."""
         return []
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`; `name` is `<module>:<factory>`."""
         factory = _find(name)
         try:

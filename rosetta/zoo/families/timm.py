@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.units import Grid
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, as_rgb, differing, known_interpolation
 
@@ -25,6 +25,7 @@ _NO_GRID = ("Hiera", "HieraDet")
 class Timm(Family):
     """The family `timm`; imports the library only when used, as that takes seconds."""
 
+    name = "timm"
     description = "any image model of timm, by its name there, with or without a tag"
     libraries = ("timm",)
     fetches = True
@@ -35,9 +36,7 @@ class Timm(Family):
 
         return sorted(timm.list_models())
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         import timm
 
@@ -53,10 +52,7 @@ class Timm(Family):
         except Exception as error:
             if not pretrained:
                 raise UserError(f"timm cannot build {name!r}: {error}") from None
-            raise UserError(
-                f"timm/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
-                "go online once, or give a local file as weights"
-            ) from None
+            raise self.not_had(name, error) from None
         if type(module).__name__ in _NO_GRID:
             raise UserError(f"timm/{name}: its tokens are in no row order and cannot become maps; take another")
         return describe(module)

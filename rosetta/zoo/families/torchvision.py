@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rosetta.errors import UserError, nearest
+from rosetta.errors import UserError
 from rosetta.recipe import Condition
 from rosetta.units import Grid
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, Family
+from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.notes import say
@@ -25,6 +25,7 @@ _HALF: RGB = (0.5, 0.5, 0.5)
 class Torchvision(Family):
     """The family `torchvision`; imports the library only when used."""
 
+    name = "torchvision"
     description = "any classification model of torchvision, by its name there"
     libraries = ("torchvision",)
     fetches = True
@@ -35,14 +36,11 @@ class Torchvision(Family):
 
         return sorted(models.list_models(module=models))
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         from torchvision import models
 
-        if name not in self.names():
-            raise UserError(f"torchvision has no classification model {name!r}{nearest(name, self.names())}")
+        self.require_known(name)
         try:
             module: nn.Module = models.get_model(
                 name,
@@ -53,10 +51,7 @@ class Torchvision(Family):
         except Exception as error:
             if not pretrained:
                 raise UserError(f"torchvision cannot build {name!r}: {error}") from None
-            raise UserError(
-                f"torchvision/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
-                "go online once, or give a local file as weights"
-            ) from None
+            raise self.not_had(name, error) from None
         if state is not None and name in _GOOGLE:
             say(
                 f"torchvision/{name}: weights from a file are taken to be as torchvision publishes them, with "

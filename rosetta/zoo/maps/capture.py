@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.units import Layer, Units
 from rosetta.zoo.maps.globs import matches, select
-from rosetta.zoo.maps.hidden_steps import is_seen
+from rosetta.zoo.maps.hidden_steps import hooked
 from rosetta.zoo.maps.layout import Layout, NoMapError, tensor_in
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.maps.stages import cover_depth, spread, stage_outputs
@@ -43,13 +43,13 @@ class Capture:
         return Units(tuple(Layer(path, held.channels, held.grid, held.frame) for path, held in self._layouts.items()))
 
     def __call__(
-        self, inputs: Tensor, *told: Tensor, through: Callable[..., Any] | None = None
+        self, inputs: Tensor, *more: Tensor, through: Callable[..., Any] | None = None
     ) -> tuple[Any, dict[str, Tensor]]:
         """One forward pass, differentiable where gradients are on.
 
         Parameters
         ----------
-        told
+        more
             What the module takes beside its inputs.
         through
             The part of the module that takes the inputs, instead of the whole.
@@ -65,40 +65,31 @@ class Capture:
             A layer gives another shape than for the probe's image, or did not run this time.
         """
         maps: dict[str, Tensor] = {}
-        with self._alone:
-            handles = [
-                part.register_forward_hook(self._keep(path, len(inputs), maps)) for path, part in self._parts.items()
-            ]
-            try:
-                output = (through or self._module)(inputs, *told)
-            finally:
-                for handle in handles:
-                    handle.remove()
+
+        def keep(path: str, output: Any) -> None:
+            maps[path] = self._arranged(path, len(inputs), output)
+
+        with self._alone, hooked(self._parts, keep):
+            output = (through or self._module)(inputs, *more)
         for path in self._layouts:
             if path not in maps:
                 raise UserError(f"layer {path!r} did not run this time; choose a module that always runs")
         return output, {path: maps[path] for path in self._layouts}
 
-    def _keep(self, path: str, count: int, maps: dict[str, Tensor]) -> Callable[[nn.Module, Any, Any], None]:
+    def _arranged(self, path: str, count: int, output: Any) -> Tensor:
         layout = self._layouts[path]
         shape = (count, layout.channels, *layout.grid)
-
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            if not is_seen():
-                return
-            try:
-                arranged = layout.arrange(tensor_in(output))
-            except (NoMapError, RuntimeError) as error:  # the latter is how torch says that the tokens fill no grid
-                raise UserError(f"layer {path!r} gives something else than to the probe: {error}") from None
-            if arranged.shape != shape:
-                raise UserError(
-                    f"layer {path!r} gives maps of shape {tuple(arranged.shape)} where the probe promised "
-                    f"{shape}; choose another module"
-                )
-            # A later in-place activation would change the output under us, so the copy is made here and now.
-            maps[path] = arranged.clone(memory_format=torch.contiguous_format)
-
-        return hook
+        try:
+            arranged = layout.arrange(tensor_in(output))
+        except (NoMapError, RuntimeError) as error:  # the latter is how torch says that the tokens fill no grid
+            raise UserError(f"layer {path!r} gives something else than to the probe: {error}") from None
+        if arranged.shape != shape:
+            raise UserError(
+                f"layer {path!r} gives maps of shape {tuple(arranged.shape)} where the probe promised "
+                f"{shape}; choose another module"
+            )
+        # A later in-place activation would change the output under us, so the copy is made here and now.
+        return arranged.clone(memory_format=torch.contiguous_format)
 
 
 def choose_layers(

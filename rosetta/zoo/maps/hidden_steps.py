@@ -10,12 +10,30 @@ denoises in many steps, and its maps are those of the last. It says so itself, a
 Nothing is kept on the module, so that threads do not see each other's state.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from typing import Any
+
+from torch import nn
 
 _UNSEEN: ContextVar[bool] = ContextVar("unseen", default=False)
 _REHEARSAL: ContextVar[bool] = ContextVar("rehearsal", default=False)
+
+
+@contextmanager
+def hooked(modules: Mapping[str, nn.Module], note: Callable[[str, Any], None]) -> Iterator[None]:
+    """Note what modules put out, by path, while they run inside; not what is unseen."""
+
+    def hook_of(path: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda _, __, output: note(path, output) if is_seen() else None
+
+    handles = [module.register_forward_hook(hook_of(path)) for path, module in modules.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def is_seen() -> bool:
@@ -29,20 +47,19 @@ def is_rehearsal() -> bool:
 
 
 @contextmanager
-def unseen() -> Iterator[None]:
+def _set(variable: ContextVar[bool]) -> Iterator[None]:
+    token = variable.set(True)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def unseen() -> AbstractContextManager[None]:
     """Hooks note nothing of what runs inside, in this thread."""
-    token = _UNSEEN.set(True)
-    try:
-        yield
-    finally:
-        _UNSEEN.reset(token)
+    return _set(_UNSEEN)
 
 
-@contextmanager
-def rehearsal() -> Iterator[None]:
+def rehearsal() -> AbstractContextManager[None]:
     """What is unseen may be left out inside, in this thread."""
-    token = _REHEARSAL.set(True)
-    try:
-        yield
-    finally:
-        _REHEARSAL.reset(token)
+    return _set(_REHEARSAL)

@@ -1,6 +1,6 @@
 """One dummy image through a model, to learn which modules run, in which order, and what they give."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta.units import WHOLE, Grid
-from rosetta.zoo.maps.hidden_steps import is_seen, rehearsal
+from rosetta.zoo.maps.hidden_steps import hooked, rehearsal
 from rosetta.zoo.maps.layout import Layout, NoMapError, Traits, layout_of, tensor_in
 from rosetta.zoo.maps.tokens import MOST_PREFIX_TOKENS
 
@@ -53,21 +53,11 @@ def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: 
         first_path.setdefault(id(part), path)
     seen: dict[str, list[Shape | str]] = {}
 
-    def note(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            if is_seen():
-                seen.setdefault(path, []).append(_shape(output))
+    def note(path: str, output: Any) -> None:
+        seen.setdefault(path, []).append(_shape(output))
 
-        return hook
-
-    handles = [paths[path].register_forward_hook(note(path)) for path in first_path.values()]
-    try:
-        with torch.inference_mode(), rehearsal():
-            output = module(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-
+    with torch.inference_mode(), rehearsal(), hooked({path: paths[path] for path in first_path.values()}, note):
+        output = module(*inputs)
     if image is None:
         image = (output.shape[-2], output.shape[-1]) if isinstance(output, Tensor) and output.ndim == 4 else (1, 1)
     readings = _readings(seen, traits, image)

@@ -3,7 +3,7 @@
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,10 +12,12 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from rosetta.errors import UserError
+from rosetta.zoo.weights.nvidia_modules import NetworkState, Recorded
 from rosetta.zoo.weights.nvidia_pickle import is_nvidia, parse_nvidia
-from rosetta.zoo.weights.pickle_as_data import ExcessError, Made, RefusedError
+from rosetta.zoo.weights.pickle_as_data import Made
+from rosetta.zoo.weights.refusals import printable, read_or_refused
 from rosetta.zoo.weights.source import FromFile, Shards
-from rosetta.zoo.weights.torch_save import class_of, is_torchscript, printable, read_saved
+from rosetta.zoo.weights.torch_save import class_of, is_torchscript, read_saved
 
 PREFERRED = (
     "g_ema",
@@ -63,8 +65,17 @@ class Entry:
     """By name, in the file's order, or sorted by name where the format keeps none."""
     objects: Mapping[str, str] = field(default_factory=dict)
     """Names there whose value is an object of a class that is not read, and the class."""
+    modules: Mapping[str, Recorded] = field(default_factory=dict)
+    """What a file of NVIDIA's says of the modules."""
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
+    """Single tensors that lie beside the network's own."""
     ordered: bool = True
     """Whether the order means anything."""
+
+    @property
+    def state(self) -> NetworkState:
+        """All that may tell which network it is, without the `module.` of data parallel training."""
+        return NetworkState({**parallel_stripped(self.tensors), **self.beside}, self.modules)
 
     @property
     def rank(self) -> tuple[int, ...]:
@@ -77,22 +88,18 @@ def preference(words: Sequence[str]) -> tuple[int, ...]:
     return tuple(sorted(PREFERRED.index(word) if word in PREFERRED else len(PREFERRED) for word in words))
 
 
-def read_entries(
-    file: FromFile | Shards, key: str | Sequence[str] | None = None, beside: Sequence[str] = ()
-) -> list[Entry]:
+def read_entries(file: FromFile | Shards, keys: Sequence[str] = (), beside: Sequence[str] = ()) -> list[Entry]:
     """Everything in a checkpoint that may be a state dict, on the CPU.
 
     Parameters
     ----------
     file
         `.safetensors`, a `.pkl` of NVIDIA's, or what `torch.save` wrote; pickles are read without ever running code,
-        and of what they hold beside tensors only what `beside` names is kept.
-    key
-        The entry that goes first, or several in turn; before the usual ones, which in NVIDIA's files is `G_ema`.
+        and of what they hold beside tensors only what `beside` names is kept, and what NVIDIA's say of modules.
+    keys
+        Entries that go first, in turn; before the usual ones, which in NVIDIA's files is `G_ema`.
     beside
-        Names of single tensors that may lie beside the state dict in what `torch.save` wrote, and
-        :data:`rosetta.zoo.weights.nvidia_modules.SETTINGS` for what NVIDIA's files tell of their modules, as
-        :class:`rosetta.zoo.weights.nvidia_modules.NetworkState` reads it. What is there is added to each entry, last.
+        Names of single tensors that may lie beside the state dict in what `torch.save` wrote.
 
     Returns
     -------
@@ -104,24 +111,21 @@ def read_entries(
     UserError
         Missing, damaged, carrying code, or no tensors inside.
     """
-    keys = (key,) if isinstance(key, str) else tuple(key or ())
-    data = _merged(file, keys, beside)
-    found = list(_entries(data, ()))
-    if not found:
-        raise UserError(f"weights {file.text!r} hold no state dict ({_held(data)}); save model.state_dict() alone")
+    data = _merged(file, keys)
+    entries = list(_entries(data, ()))
+    if not entries:
+        raise UserError(f"weights {file.text!r} hold no state dict ({_summary(data)}); save model.state_dict() alone")
 
     def order(entry: Entry) -> tuple[Any, ...]:
-        asked = min((keys.index(word) for word in entry.path if word in keys), default=len(keys))
+        given = min((keys.index(word) for word in entry.path if word in keys), default=len(keys))
         # Tensors that lie at the top among other things are rarely the network.
         loose = not entry.path and len(entry.tensors) < len(data)
-        return asked, loose, entry.rank
+        return given, loose, entry.rank
 
-    return [_with_beside(entry, data, beside, file.keeps_order) for entry in sorted(found, key=order)]
+    return [_apart(entry, data, beside, file.keeps_order) for entry in sorted(entries, key=order)]
 
 
-def read_tensors(
-    file: FromFile, key: str | Sequence[str] | None = None, beside: Sequence[str] = ()
-) -> dict[str, Tensor]:
+def read_tensors(file: FromFile, keys: Sequence[str] = ()) -> dict[str, Tensor]:
     """The one state dict that a checkpoint holds, for whom no network says which it is; see :func:`read_entries`.
 
     Returns
@@ -134,12 +138,10 @@ def read_tensors(
     UserError
         As there, or several state dicts of which none is at a usual place.
     """
-    keys = (key,) if isinstance(key, str) else tuple(key or ())
-    entries = read_entries(file, key, beside)
-    first, *others = entries
+    first, *others = entries = read_entries(file, keys)
     if not {*keys, *PREFERRED} & {*first.path} and any(len(other.path) == len(first.path) for other in others):
-        held = ", ".join(".".join(entry.path) for entry in entries[:5])
-        raise UserError(f"weights {file.text!r} hold no state dict (keys {held}); save model.state_dict() alone")
+        found = ", ".join(".".join(entry.path) for entry in entries[:5])
+        raise UserError(f"weights {file.text!r} hold no state dict (keys {found}); save model.state_dict() alone")
     return parallel_stripped(first.tensors)
 
 
@@ -150,27 +152,27 @@ def parallel_stripped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def _merged(file: FromFile | Shards, keys: Sequence[str], beside: Sequence[str]) -> Any:
+def _merged(file: FromFile | Shards, keys: Sequence[str]) -> Any:
     """What the file holds, or all shards together."""
     if isinstance(file, FromFile):
-        return _content(file, keys, beside)
+        return _content(file, keys)
     whole: dict[str, Any] = {}
     for part in file.files():
-        held = _content(part, keys, beside)
-        if not isinstance(held, Mapping):
-            raise UserError(f"weights {part.text!r} hold no state dict ({_held(held)}); give the folder's own shards")
-        whole |= held
+        data = _content(part, keys)
+        if not isinstance(data, Mapping):
+            raise UserError(f"weights {part.text!r} hold no state dict ({_summary(data)}); give whole shards")
+        whole |= data
     return dict(sorted(whole.items()))
 
 
-def _content(file: FromFile, keys: Sequence[str], beside: Sequence[str]) -> Any:
+def _content(file: FromFile, keys: Sequence[str]) -> Any:
     with file.open() as stream:
         try:
             content = stream.read()  # readers seek back and forth, which is slow on a remote file
         except OSError as error:
             raise UserError(f"weights {file.text!r} cannot be read: {error}") from None
     if file.suffix == ".pkl" and is_nvidia(content):
-        return parse_nvidia(content, file.text, (*keys, "G_ema"), beside)
+        return parse_nvidia(content, file.text, (*keys, "G_ema"))
     return _safetensors(content, file.text) if not file.keeps_order else _torch(content, file.text)
 
 
@@ -193,31 +195,18 @@ def _torch(content: bytes, text: str) -> Any:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception:  # pickle, zip and tar readers each raise their own
         pass
-    try:
+    remedy = "save model.state_dict() alone, or as .safetensors"
+    with read_or_refused(text, len(content), "not what torch.save writes by default", remedy):
         return _plain(read_saved(content))
-    except RefusedError as code:
-        raise UserError(
-            f"weights {text!r} are refused: the file carries code ({printable(str(code))}), and weights are read as "
-            "tensors only; save model.state_dict() alone, or as .safetensors"
-        ) from None
-    except ExcessError:
-        raise UserError(
-            f"weights {text!r} are refused: they would take far more work than a checkpoint does; save "
-            "model.state_dict() alone"
-        ) from None
-    except Exception:  # a damaged file can be wrong in any way
-        raise UserError(
-            f"weights {text!r} are damaged, truncated or not what torch.save writes by default; "
-            "copy, download or save the file again"
-        ) from None
 
 
 def _plain(value: Any, deeper: int = _DEEPEST) -> Any:
     """Records that stand for dicts of another class, as dicts."""
-    held = value.pairs if isinstance(value, Made) and value.pairs is not None else value
-    if isinstance(value, Made) and value.maker == "collections.OrderedDict":
-        held = value.pairs or {}
-    return {key: _plain(each, deeper - 1) for key, each in held.items()} if isinstance(held, dict) and deeper else held
+    if isinstance(value, Made) and (value.pairs is not None or value.maker == "collections.OrderedDict"):
+        value = value.pairs or {}
+    if isinstance(value, dict) and deeper:
+        return {key: _plain(each, deeper - 1) for key, each in value.items()}
+    return value
 
 
 def _entries(data: Any, path: tuple[str, ...]) -> Iterator[Entry]:
@@ -227,19 +216,23 @@ def _entries(data: Any, path: tuple[str, ...]) -> Iterator[Entry]:
     tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
     if tensors:
         objects = {name: class_of(value) for name, value in named.items() if isinstance(value, Made)}
-        yield Entry(path, tensors, objects)
+        yield Entry(path, tensors, objects, data.modules if isinstance(data, NetworkState) else {})
     for name, value in named.items():
         # What an optimiser keeps of a parameter has the parameter's shape, and may have its name.
         if len(path) < _DEEPEST and not name.startswith("optim"):
             yield from _entries(value, (*path, name))
 
 
-def _with_beside(entry: Entry, data: Mapping[str, Any], beside: Sequence[str], ordered: bool) -> Entry:
-    more = {name: data[name] for name in beside if name not in entry.tensors and isinstance(data.get(name), Tensor)}
-    return Entry(entry.path, {**entry.tensors, **more}, entry.objects, ordered)
+def _apart(entry: Entry, data: Mapping[str, Any], beside: Sequence[str], ordered: bool) -> Entry:
+    """With what lies beside the network's tensors, or among them, in a place of its own."""
+    single = {name: entry.tensors.get(name, data.get(name)) for name in beside}
+    tensors = {name: tensor for name, tensor in entry.tensors.items() if name not in beside}
+    apart = {name: value for name, value in single.items() if isinstance(value, Tensor)}
+    return replace(entry, tensors=tensors, beside=apart, ordered=ordered)
 
 
-def _held(data: Any) -> str:
+def _summary(data: Any) -> str:
+    """What a file holds instead."""
     if isinstance(data, Made):
         return f"an object of the class {class_of(data)}"
     if not isinstance(data, Mapping):

@@ -43,7 +43,8 @@ class Fit:
     @property
     def place(self) -> str:
         """Entry and prefix, as a user reads them."""
-        return _place(self.entry, self.prefix)
+        words = [repr(word) for word in (".".join(self.entry.path), self.prefix) if word]
+        return " under ".join(words) or "the top"
 
     @property
     def taken(self) -> dict[str, Tensor]:
@@ -146,7 +147,7 @@ def _prefixes(entry: Entry, wanted: Mapping[str, Tensor]) -> list[str]:
     for name, tensor in entry.tensors.items():
         scores.update(name[:at] for at in _starts(name) if _is_real(tensor) and _fits(wanted.get(name[at:]), tensor))
     most = max(scores.values(), default=0)
-    best = sorted((prefix for prefix, score in scores.items() if score == most), key=_words_rank)[:_MOST_PREFIXES]
+    best = sorted((prefix for prefix, score in scores.items() if score == most), key=_rank_of)[:_MOST_PREFIXES]
     return list(dict.fromkeys([*best, "", _agreed(entry.tensors)]))
 
 
@@ -201,10 +202,6 @@ def _rank(fit: Fit) -> tuple[int, ...]:
     return preference((*fit.entry.path, *fit.prefix.split(".")[:-1]))
 
 
-def _words_rank(prefix: str) -> tuple[int, ...]:
-    return preference(prefix.split(".")[:-1])
-
-
 def _same(one: Fit, other: Fit) -> bool:
     mine, theirs = one.taken, other.taken
     return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -215,6 +212,5 @@ def _shown(tensor: Tensor) -> str:
     return f"{kind}{tuple(tensor.shape)}"
 
 
-def _place(entry: Entry, prefix: str) -> str:
-    key = ".".join(entry.path)
-    return " under ".join([*([repr(key)] if key else []), *([repr(prefix)] if prefix else [])]) or "the top"
+def _rank_of(prefix: str) -> tuple[int, ...]:
+    return preference(prefix.split(".")[:-1])

@@ -1,6 +1,5 @@
 """Networks among the records of NVIDIA's pickles: their tensors, and the settings that no tensor tells."""
 
-import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,12 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rosetta.zoo.weights.pickle_as_data import ExcessError, Made, Meter
+from rosetta.zoo.weights.pickle_as_data import ExcessError, Made, Meter, bytes_of
 from rosetta.zoo.weights.saved_tensors import PARAMETER, TENSORS, layout
-from rosetta.zoo.weights.statedict import MisfitError
 
-SETTINGS = "settings of modules"
-"""The name under which what is told of modules travels beside a state dict: as bytes, since all there are tensors."""
 MODULE = "torch_utils.persistence._reconstruct_persistent_obj"
 PACKAGES = ("torch.nn.", "torch_utils.", "training.", "pg_modules.", "feature_networks.", "timm.", "torchvision.")
 """Where classes of modules come from, those of StyleGAN-XL's discriminator too, which are pickled without NVIDIA's
@@ -25,8 +21,6 @@ _FORMATS = {"b1": "?", "f4": "f", "f8": "d", "i4": "i", "i8": "q", "u4": "I", "u
 _GREATEST = 1 << 48
 _DEEPEST = 64
 _DEEPEST_VALUE = 8
-_OPAQUE = "\0opaque"
-"""Key that no argument has."""
 
 
 @dataclass(frozen=True)
@@ -57,46 +51,12 @@ class Recorded:
 
 
 class NetworkState(dict[str, Tensor]):
-    """A state dict, and what is told of the modules that it is of, by dotted path; the network is under the empty one.
+    """A state dict, and what a file says of the modules that it is of."""
 
-    Raises
-    ------
-    MisfitError
-        What came under :data:`SETTINGS` is something else.
-    """
-
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
-        super().__init__((name, tensor) for name, tensor in state.items() if name != SETTINGS)
-        self.modules = _unpacked(state[SETTINGS]) if SETTINGS in state else {}
-
-
-def packed(modules: Mapping[str, Recorded]) -> Tensor:
-    """(byte,) uint8 of what is told of modules."""
-    told = {path: [each.positional, each.named, each.attributes] for path, each in modules.items()}
-    text = json.dumps(told, default=lambda value: {_OPAQUE: value.kind})
-    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
-
-
-def _unpacked(content: Tensor) -> dict[str, Recorded]:
-    try:
-        told = json.loads(content.numpy().tobytes(), object_hook=_value)
-        modules = {path: Recorded(*map(_tuples, each)) for path, each in told.items()}
-        if all(isinstance(each.named, dict) and isinstance(each.attributes, dict) for each in modules.values()):
-            return modules
-    except Exception:  # a tensor of this name may lie in any file
-        pass
-    raise MisfitError(f"{SETTINGS!r} beside them are none; give the .pkl that NVIDIA's code wrote")
-
-
-def _value(entries: dict[str, Any]) -> Any:
-    return Opaque(str(entries[_OPAQUE])) if _OPAQUE in entries else entries
-
-
-def _tuples(value: Any) -> Any:
-    """With tuples for the lists that JSON has instead."""
-    if isinstance(value, dict):
-        return {name: _tuples(each) for name, each in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    def __init__(self, tensors: Mapping[str, Tensor], modules: Mapping[str, Recorded]) -> None:
+        super().__init__(tensors)
+        self.modules = modules
+        """By dotted path; the network is under the empty one."""
 
 
 def networks_in(value: Any, alone: str, meter: Meter, deeper: int = 1) -> dict[str, Any]:
@@ -245,8 +205,7 @@ def _plain(value: Any, meter: Meter, deeper: int = _DEEPEST_VALUE) -> Any:
 def _scalar(value: Made) -> Any:
     """A number of NumPy's, which is a type and its bytes."""
     kind, content = value.arguments
-    if isinstance(content, Made) and content.maker == "_codecs.encode":  # bytes, in pickles for Python 2
-        content = content.arguments[0].encode("latin1")
+    content = bytes_of(content)
     if isinstance(kind, Made) and isinstance(kind.state, tuple) and kind.state[1] in ("<", "|"):
         code = _FORMATS.get(kind.arguments[0])
         if code and isinstance(content, bytes | memoryview) and len(content) == struct.calcsize(f"<{code}"):

@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from rosetta.errors import UserError
-from rosetta.zoo.weights.nvidia_modules import MODULE, PACKAGES, SETTINGS, modules_of, networks_in, packed, tensors_of
-from rosetta.zoo.weights.pickle_as_data import ExcessError, Made, Meter, RefusedError, Rules, read
+from rosetta.zoo.weights.nvidia_modules import MODULE, PACKAGES, NetworkState, modules_of, networks_in, tensors_of
+from rosetta.zoo.weights.pickle_as_data import ExcessError, Made, Meter, Rules, bytes_of, read
+from rosetta.zoo.weights.refusals import printable, read_or_refused
 from rosetta.zoo.weights.saved_tensors import MAGIC, PARAMETER, STORAGE, TENSORS, ZIP, Storage, read_legacy, read_zip
 
 _IN_BAND = "torch.storage._load_from_bytes"
-_INERT = re.compile(
+_AS_DATA = re.compile(
     r"collections\.OrderedDict|dnnlib(\.util)?\.EasyDict|(builtins|__builtin__)\.(set|frozenset|slice|complex|bytearray)"
     r"|numpy\.(dtype|ndarray|_?core\.(multiarray\.(scalar|_reconstruct)|numeric\._frombuffer))"
     r"|_codecs\.encode|functools\.partial"
@@ -36,9 +35,7 @@ _MOST_INFLATION = 4
 _BLOCK = 4096
 
 
-def parse_nvidia(
-    content: bytes, text: str, which: str | Sequence[str] = "G_ema", beside: Sequence[str] = ()
-) -> dict[str, Tensor]:
+def parse_nvidia(content: bytes, text: str, keys: Sequence[str] = ("G_ema",)) -> NetworkState:
     """The state dict of one network in a pickle of NVIDIA's; nothing in the file runs.
 
     Parameters
@@ -48,49 +45,33 @@ def parse_nvidia(
         the entries of a dict, at the top or one below, the three of a tuple (G, D, G_ema), or a single one.
     text
         What errors call the file.
-    which
-        The network's name there; the first that is there, where several are given.
-
-    beside
-        What is wanted beside its tensors: :data:`SETTINGS`, which
-        :class:`rosetta.zoo.weights.nvidia_modules.NetworkState` reads, or nothing.
+    keys
+        The network's names there; the first that is there is taken.
 
     Returns
     -------
-    dict
+    NetworkState
         Parameters and persistent buffers by dotted name, in the order of `Module.state_dict()`, on the CPU, contiguous
-        and sharing no memory; last what is wanted beside them.
+        and sharing no memory; with what the file says of the modules.
 
     Raises
     ------
     UserError
         It is damaged, names code, asks for too much, or holds no such network.
     """
-    wanted = (which,) if isinstance(which, str) else tuple(which)
     meter = Meter(_MOST_INSTRUCTIONS)
-    try:
-        value = _unpickled(content, meter)
-        networks = networks_in(value, wanted[0], meter)
-        name = next((name for name in wanted if name in networks), None)
-        if name is not None and (tensors := tensors_of(networks[name], Meter(_MOST_INFLATION * len(content)), meter)):
-            modules = modules_of(networks[name], meter) if SETTINGS in beside else {}
-            return tensors | ({SETTINGS: packed(modules)} if modules else {})
-    except RefusedError as refused:
-        raise UserError(f"weights {text!r} are refused: {_why(str(refused))}") from None
-    except ExcessError:
-        raise UserError(
-            f"weights {text!r} are refused: they would take far more memory or work than a file of {len(content)} "
-            "bytes is worth; download the file again from where it was published"
-        ) from None
-    except Exception:  # a damaged file can be wrong in any way
-        raise UserError(
-            f"weights {text!r} are damaged, truncated or no pickle of networks; copy or download the file again"
-        ) from None
+    remedy = "convert the network to .safetensors where you trust the file"
+    with read_or_refused(text, len(content), "no pickle of networks", remedy):
+        networks = networks_in(_unpickled(content, meter), keys[0], meter)
+        name = next((key for key in keys if key in networks), None)
+        room = Meter(_MOST_INFLATION * len(content))
+        if name is not None and (tensors := tensors_of(networks[name], room, meter)):
+            return NetworkState(tensors, modules_of(networks[name], meter))
     if name is not None:
-        raise UserError(f"weights {text!r} have no tensors in {_shown(name)}; give the file of a trained network")
-    held = ", ".join(_shown(name) for name in list(networks)[:8])
-    there = f"the networks there are {held}" if held else "it holds no network at all"
-    raise UserError(f"weights {text!r} have no {' or '.join(map(_shown, wanted))} ({there}); give a file that has it")
+        raise UserError(f"weights {text!r} have no tensors in {printable(name)}; give the file of a trained network")
+    found = ", ".join(map(printable, list(networks)[:8]))
+    there = f"the networks there are {found}" if found else "it holds no network at all"
+    raise UserError(f"weights {text!r} have no {' or '.join(map(printable, keys))} ({there}); give a file that has it")
 
 
 def is_nvidia(content: bytes) -> bool:
@@ -98,21 +79,6 @@ def is_nvidia(content: bytes) -> bool:
     return b"_reconstruct_persistent_obj" in content or not (
         content.startswith(ZIP) or MAGIC.to_bytes(10, "little") in content[:16]
     )
-
-
-def _why(name: str) -> str:
-    if name.startswith("dnnlib.tflib."):
-        return "they are a TensorFlow network; convert them with legacy.py of NVIDIA's stylegan2-ada-pytorch"
-    what = f"asks for {_shown(name)}" if " " in name else f"carries code ({_shown(name)})"
-    return (
-        f"the file {what}, and weights are read as tensors only; "
-        "convert the network to .safetensors where you trust the file"
-    )
-
-
-def _shown(name: str) -> str:
-    """A name out of a file, fit for a terminal."""
-    return name if re.fullmatch(r"[\w. -]{1,100}", name) else ascii(name[:100])
 
 
 # From bytes to records
@@ -131,7 +97,7 @@ def _known(name: str) -> bool:
     return bool(
         name in (MODULE, _IN_BAND, PARAMETER, *TENSORS)
         or name.startswith(PACKAGES)
-        or _INERT.fullmatch(name)
+        or _AS_DATA.fullmatch(name)
         or STORAGE.fullmatch(name)
     )
 
@@ -139,9 +105,7 @@ def _known(name: str) -> bool:
 def _called(name: str, arguments: tuple[Any, ...], meter: Meter) -> Any:
     if name != _IN_BAND:
         return Made(name, arguments)
-    (content,) = arguments
-    if isinstance(content, Made) and content.maker == "_codecs.encode":  # bytes, in pickles for Python 2
-        content = content.arguments[0].encode("latin1")
+    content = bytes_of(*arguments)
     meter.spend(len(content) // _BLOCK)
     storage = read_legacy(content, Rules(lambda name: bool(STORAGE.fullmatch(name))), meter)
     if not isinstance(storage, Storage):

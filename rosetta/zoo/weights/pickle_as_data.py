@@ -263,6 +263,13 @@ class _Machine:
         return self.rules.call(maker.name, arguments)
 
 
+def bytes_of(value: Any) -> Any:
+    """Bytes as they are, or as pickles for Python 2 write them: text that is to be encoded."""
+    if isinstance(value, Made) and value.maker == "_codecs.encode":
+        return value.arguments[0].encode("latin1")
+    return value
+
+
 def _plain(key: Any) -> bool:
     """Whether a value may be a key: its hash and comparison take no time."""
     if isinstance(key, str):

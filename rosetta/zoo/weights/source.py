@@ -30,7 +30,6 @@ class FromSeed:
     seed: int
     """Of the random numbers it draws."""
 
-    @property
     def sha256(self) -> str:
         """Of the text that a recipe holds."""
         return hashlib.sha256(f"random:{self.seed}".encode()).hexdigest()
@@ -59,6 +58,11 @@ class FromFile:
     def keeps_order(self) -> bool:
         """Whether the tensors lie in the file in the order of the model that was saved."""
         return self.suffix != ".safetensors"
+
+    @property
+    def folder(self) -> "Folder":
+        """The same place, for the families whose weights are several files."""
+        return Folder(self.text, self.url)
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -181,7 +185,7 @@ def sharded(file: FromFile) -> FromFile | Shards:
         return Shards(file.text, Folder(file.text.rpartition("/")[0] or ".", folder or "."), name)
     path = Path(file.url.removeprefix("file://"))
     indices = sorted(path.glob(f"*{_INDEX}")) if path.is_dir() else []
-    return Shards(file.text, Folder(file.text, file.url), indices[0].name) if len(indices) == 1 else file
+    return Shards(file.text, file.folder, indices[0].name) if len(indices) == 1 else file
 
 
 def parse_weights(text: str) -> Weights:

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from rosetta.zoo.weights.pickle_as_data import Global, Made, Meter, Rules
+from rosetta.zoo.weights.refusals import printable
 from rosetta.zoo.weights.saved_tensors import PARAMETER, TENSORS, ZIP, Storage, layout, read_legacy, read_zip
 
 _PARAMETERS = (PARAMETER, f"{PARAMETER}_with_state")
@@ -23,7 +24,6 @@ _REACHES_OUT = re.compile(
     r"|(?:builtins|__builtin__|io|_io)\.(?:eval|exec|compile|open|__import__|input|breakpoint)"
 )
 """What no training has among its results. It would not run here; but who finds it in a file does not want that file."""
-_LONGEST = 100
 _MOST_INSTRUCTIONS = 1 << 24
 """Under a minute of work; a checkpoint with the state of its optimiser takes some hundred thousand."""
 
@@ -65,11 +65,6 @@ def class_of(record: Made) -> str:
     first = record.arguments[0] if record.arguments else None
     rebuilds = record.maker.rpartition(".")[2].startswith("_")  # copyreg._reconstructor, torch._tensor._rebuild_…
     return printable(first.name if rebuilds and isinstance(first, Global) else record.maker)
-
-
-def printable(name: str) -> str:
-    """A name out of a file, fit for a terminal."""
-    return name if name.isprintable() and len(name) <= _LONGEST else ascii(name[:_LONGEST])
 
 
 def _known(name: str) -> bool:

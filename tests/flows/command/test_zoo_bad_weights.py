@@ -10,17 +10,17 @@ from nvidia_files import persistent, pickled
 from packaged import recipe_text
 from refusals import refused
 
-from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
+from rosetta.zoo.families.stylegan.stylegan3 import Config, StyleGAN3
 
 
 def _stylegan3(folder: Path) -> Path:
-    net = StyleGAN3(16, channel_base=256, channel_max=8, layers=6, z_dim=4, w_dim=4)
+    net = StyleGAN3(Config(resolution=16, channel_base=256, channel_max=8, layers=6, z_dim=4, w_dim=4))
     (folder / "net.pkl").write_bytes(pickled({"G_ema": persistent(net.state_dict())}))
     return folder / "net.pkl"
 
 
 def _odd(folder: Path) -> Path:
-    net = StyleGAN3(16, channel_base=256, channel_max=8, layers=6, z_dim=4, w_dim=4)
+    net = StyleGAN3(Config(resolution=16, channel_base=256, channel_max=8, layers=6, z_dim=4, w_dim=4))
     (folder / "odd.pkl").write_bytes(
         pickled({"G_ema": persistent(net.state_dict(), {"num_layers": 6, "attention": 3})})
     )

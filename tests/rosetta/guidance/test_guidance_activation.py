@@ -9,10 +9,10 @@ from tiny import load, maps_of, statistics
 
 from rosetta.guidance.activation import matched_target, wished_target
 from rosetta.guidance.edits import Box
-from rosetta.guidance.invert import agreement, high_target, observed_target
+from rosetta.guidance.invert import high_target, observed_target
 from rosetta.guidance.latent import Rendering, Space
 from rosetta.guidance.matches import Matches, Statistics
-from rosetta.guidance.objective import nearness, pixel_error, prior
+from rosetta.guidance.objective import agreement, nearness, pixel_error, prior
 from rosetta.guidance.perceptual import feature_distance
 
 LAYERS = st.lists(st.tuples(st.integers(1, 3), st.tuples(st.integers(1, 7), st.integers(1, 7))), min_size=1, max_size=3)

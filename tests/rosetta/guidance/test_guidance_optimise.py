@@ -17,7 +17,7 @@ from rosetta.guidance.invert import Guide, Starts, invert
 from rosetta.guidance.latent import space_of
 from rosetta.guidance.matches import Statistics
 from rosetta.guidance.objective import Objective, Term, pixel_error, prior
-from rosetta.guidance.optimise import Descent, Way, frame_steps, learning_rate, optimise
+from rosetta.guidance.optimise import Descent, Optimised, frame_steps, learning_rate, optimise
 
 GENERATOR = load("Painter")
 SPACES = [("Painter", "z"), ("Styled", "z"), ("Styled", "w"), ("Styled", "w+")]
@@ -176,7 +176,7 @@ def test_the_best_restart_is_kept(images, restarts, seed, ties):
     rows = images * restarts
     objective = random.integers(0, 2, rows) if ties else random.permutation(rows)
     marks = torch.arange(rows, dtype=torch.float32)
-    way = Way(
+    way = Optimised(
         latents=marks[:, None].repeat(1, 4),
         start=marks[:, None] + 100,
         losses=marks[:, None, None].repeat(1, 6, 2),

@@ -18,7 +18,7 @@ import tasks.source.pixels
 from rosetta.errors import UserError
 from rosetta.recipe import Images
 from tasks.source.files import ImageFile, list_source
-from tasks.source.pixels import BadImageError, Decoding, bad_images, content_of, read_headers, square
+from tasks.source.pixels import BadImageError, bad_images, content_of, read_headers, square
 
 SIDE = 24
 DRAW = np.random.default_rng(0)
@@ -26,8 +26,8 @@ RGB = DRAW.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
 GREY = DRAW.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
 
 
-def decoded(content: bytes, decoding: Decoding = Decoding()) -> np.ndarray:
-    return square(ImageFile("", "it", len(content), ""), content, SIDE, decoding)
+def decoded(content: bytes, images: Images = Images()) -> np.ndarray:
+    return square(ImageFile("", "it", len(content), ""), content, images.model_copy(update={"size": SIDE}))
 
 
 def written(folder, contents: dict[str, bytes]) -> list[ImageFile]:
@@ -90,7 +90,7 @@ def test_damage_of_any_kind_is_told_as_that(kind, seed, changes):
     for place in draw.integers(0, len(content), changes):
         content[place] = draw.integers(0, 256)
     with suppress(BadImageError):
-        assert decoded(bytes(content), Decoding(max_pixels=10**6)).shape == (SIDE, SIDE, 3)
+        assert decoded(bytes(content), Images(max_pixels=10**6)).shape == (SIDE, SIDE, 3)
 
 
 def test_one_pass_names_all_bad_files(tmp_path):
@@ -140,10 +140,10 @@ def test_the_largest_image_is_the_recipes(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     content = encoded(Image.new("L", (11, 10)))
     with pytest.raises(BadImageError, match=r"has 110 pixels, more than images.max_pixels = 100; raise images.max_pix"):
-        decoded(content, Decoding(max_pixels=100))
-    assert decoded(content, Decoding(max_pixels=110)).shape == (SIDE, SIDE, 3)
+        decoded(content, Images(max_pixels=100))
+    assert decoded(content, Images(max_pixels=110)).shape == (SIDE, SIDE, 3)
     with pytest.raises(BadImageError, match=r"has 11 × 10 pixels, more than images\.max_pixels = 109"):
-        decoded(content, Decoding(max_pixels=109))
+        decoded(content, Images(max_pixels=109))
 
 
 def test_a_bad_image_goes_between_processes():

@@ -16,7 +16,7 @@ from rosetta.errors import UserError
 from rosetta.recipe import Images, recipe_from
 from tasks.source.files import ImageFile
 from tasks.source.modes import UnknownRangeError, to_srgb
-from tasks.source.pixels import BadImageError, Decoding, square
+from tasks.source.pixels import BadImageError, decoding, square
 
 SIDE = 24
 DRAW = np.random.default_rng(0)
@@ -27,8 +27,8 @@ DEEP = DRAW.integers(0, 65536, (SIDE, SIDE), dtype=np.uint16)
 TEAL = (0, 128, 128)
 
 
-def decoded(content: bytes, decoding: Decoding = Decoding(), size: int = SIDE) -> np.ndarray:
-    return square(ImageFile("", "it", len(content), ""), content, size, decoding)
+def decoded(content: bytes, images: Images = Images(), size: int = SIDE) -> np.ndarray:
+    return square(ImageFile("", "it", len(content), ""), content, images.model_copy(update={"size": size}))
 
 
 def thrice(grey: np.ndarray) -> np.ndarray:
@@ -190,10 +190,10 @@ def test_tiff_says_how_many_bits_and_which_end_is_white(bits, zero, order):
 
 def test_a_stated_range_scales_what_has_more_than_8_bits():
     floats = DEEP.astype(np.float32) / 65535 * 3 - 1
-    stated = Decoding(range=(0, 1))
+    stated = Images(range=(0, 1))
     expected = np.rint(np.clip(floats.astype(float), 0, 1) * 255).astype(np.uint8)
     np.testing.assert_array_equal(decoded(encoded(Image.fromarray(floats), "TIFF"), stated), thrice(expected))
-    twelve = Decoding(range=(0, 4095))
+    twelve = Images(range=(0, 4095))
     found = decoded(encoded(Image.fromarray(DEEP >> 4)), twelve)
     np.testing.assert_array_equal(found, thrice(np.rint((DEEP >> 4) / 4095 * 255).astype(np.uint8)))
     np.testing.assert_array_equal(decoded(encoded(Image.fromarray(RGB)), stated), RGB)
@@ -208,7 +208,7 @@ def test_transparency_is_composited(kind):
     content = encoded(with_alpha("RGBA", RGB), kind, **options)
     for background in ("white", "#008080", "black"):
         colour = {"white": (255,) * 3, "#008080": TEAL, "black": (0,) * 3}[background]
-        found = decoded(content, Decoding(background))
+        found = decoded(content, Images(background=background))
         assert np.abs(found - over(RGB, ALPHA, colour)).max() <= 1
         np.testing.assert_array_equal(found[ALPHA == 0], np.broadcast_to(colour, (np.sum(ALPHA == 0), 3)))
         np.testing.assert_array_equal(found[ALPHA == 255], RGB[ALPHA == 255])
@@ -228,7 +228,7 @@ def test_a_transparent_colour_is_composited():
     ]
     for picture, options, clear, colours in cases:
         expected = colours if clear is None else np.where(clear[..., None], TEAL, colours)
-        found = decoded(encoded(picture, **options), Decoding("teal"))
+        found = decoded(encoded(picture, **options), Images(background="teal"))
         assert np.abs(found - expected).max() <= (clear is None)
 
 
@@ -236,7 +236,7 @@ def test_a_transparent_colour_of_sixteen_bits():
     deep = np.repeat(DEEP[..., None], 3, axis=2)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in deep)
     clear = deep[3, 4]
-    found = decoded(png(SIDE, SIDE, 16, 2, rows, clear.astype(">u2").tobytes()), Decoding("teal"))
+    found = decoded(png(SIDE, SIDE, 16, 2, rows, clear.astype(">u2").tobytes()), Images(background="teal"))
     alike = (deep >> 8 == clear >> 8).all(axis=2)
     assert alike[3, 4]
     np.testing.assert_array_equal(found, np.where(alike[..., None], TEAL, deep >> 8))
@@ -279,7 +279,7 @@ def test_colours_of_another_profile_become_srgb(primaries, gamma, kind):
     assert np.abs(expected - RGB).max() > 9
     found = decoded(encoded(Image.fromarray(RGB), kind, icc_profile=profile))
     assert np.abs(found - expected).max() <= 1.5
-    found = decoded(encoded(with_alpha("RGBA", RGB), kind, icc_profile=profile), Decoding("teal"))
+    found = decoded(encoded(with_alpha("RGBA", RGB), kind, icc_profile=profile), Images(background="teal"))
     assert np.abs(found - over(expected, ALPHA)).max() <= 2.5
 
 
@@ -324,7 +324,6 @@ def test_what_a_recipe_says_wrong(key, value, words):
 
 
 def test_only_what_is_stated_changes_a_fingerprint():
-    assert Decoding.of(Images()).stated == {}
-    stated = Decoding.of(Images(background="teal", range=(0, 1), max_pixels=7))
-    assert stated.stated == {"background": "teal", "range": [0.0, 1.0]}
-    assert stated.max_pixels == 7
+    assert decoding(Images()) == {}
+    stated = Images(background="teal", range=(0, 1), max_pixels=7)
+    assert decoding(stated) == {"background": "teal", "range": [0.0, 1.0]}

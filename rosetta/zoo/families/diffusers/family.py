@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rosetta.errors import UserError, nearest
+from rosetta.errors import UserError
 from rosetta.recipe import Condition
-from rosetta.zoo.architecture import UNCONDITIONAL, Architecture, FolderFamily
+from rosetta.zoo.architecture import Architecture, FolderFamily, State
 from rosetta.zoo.families.diffusers import saved
 from rosetta.zoo.families.diffusers.pipeline import Make, Pipeline, make_pipeline, settings
 from rosetta.zoo.families.diffusers.published import PUBLISHED, Config, Published
@@ -33,6 +33,7 @@ class Diffusers(FolderFamily):
     last module inside that is taken.
     """
 
+    name = "diffusers"
     description = "diffusion models of diffusers, U-Nets and DiT, in both roles; pip install 'rosetta-mine[diffusion]'"
     libraries = ("diffusers",)
     generators = True
@@ -43,16 +44,15 @@ class Diffusers(FolderFamily):
         """Pipelines whose configuration is known, and `custom`."""
         return sorted([*PUBLISHED, CUSTOM])
 
-    def build(
-        self, name: str, state: Mapping[str, Tensor] | None, pretrained: bool, condition: Condition = UNCONDITIONAL
-    ) -> Architecture:
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
-        published = self._published(name)
+        self.require_known(name)
+        published = PUBLISHED.get(name)
         if published is None:
             raise UserError(
                 f"diffusers/{CUSTOM} has no configuration of its own; give the folder of a saved pipeline as weights"
             )
-        make = _downloader(name, published) if pretrained else None
+        make = self._downloader(name, published) if pretrained else None
         origin = f"diffusers/{name}"
         return _describe(make_pipeline(published.configs, origin, make), origin, condition)
 
@@ -65,7 +65,8 @@ class Diffusers(FolderFamily):
 
         A folder under a published name must have its configuration, in all that decides what the model does.
         """
-        published = self._published(name)
+        self.require_known(name)
+        published = PUBLISHED.get(name)
         configs = saved.read_configs(folder)
         origin = f"weights {folder.text!r}"
         if published is not None:
@@ -73,13 +74,18 @@ class Diffusers(FolderFamily):
         architecture = _describe(make_pipeline(configs, origin), f"diffusers/{name}", condition)
         return architecture, saved.read_state(folder)
 
-    def _published(self, name: str) -> Published | None:
-        """What is known of a pipeline; None of a custom one."""
-        if name not in self.names():
-            raise UserError(
-                f"diffusers has no model {name!r}{nearest(name, self.names()) or f'; it has {self.names()}'}"
-            )
-        return PUBLISHED.get(name)
+    def _downloader(self, name: str, published: Published) -> Make:
+        """Gets a component from the hub, by the library's own ways."""
+
+        def download(part: str, kind: Any, _: dict[str, Any]) -> nn.Module:
+            inside = {"subfolder": part} if published.subfolders else {}
+            try:
+                module: nn.Module = kind.from_pretrained(published.repository, low_cpu_mem_usage=False, **inside)
+            except Exception as error:
+                raise self.not_had(name, error, "the folder of a saved pipeline") from None
+            return module
+
+        return download
 
 
 def _describe(pipeline: Pipeline, origin: str, condition: Condition) -> Architecture:
@@ -176,20 +182,3 @@ def _require_alike(configs: Mapping[str, Config], published: Mapping[str, Config
                     f"{origin} are not of {model}: the {name} of its {part} is {mine[name]!r}, not {value!r}; "
                     f"name the model diffusers/{CUSTOM}"
                 )
-
-
-def _downloader(name: str, published: Published) -> Make:
-    """Gets a component from the hub, by the library's own ways."""
-
-    def download(part: str, kind: Any, _: dict[str, Any]) -> nn.Module:
-        inside = {"subfolder": part} if published.subfolders else {}
-        try:
-            module: nn.Module = kind.from_pretrained(published.repository, low_cpu_mem_usage=False, **inside)
-        except Exception as error:
-            raise UserError(
-                f"diffusers/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
-                "go online once, or give the folder of a saved pipeline as weights"
-            ) from None
-        return module
-
-    return download

@@ -1,17 +1,12 @@
-"""What the constructors of NVIDIA's networks were called with, as a `.pkl` tells it beside the tensors.
-
-A table a class: each argument that it takes is honoured, or does not matter, or may only have one value; any other is
-refused by name. Tables are in the order of the signatures, as arguments may be given by place.
-"""
+"""What the constructors of NVIDIA's networks were called with, as a `.pkl` records it beside the tensors."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Union
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
-from rosetta.zoo.families.stylegan.modulation import ACTIVATIONS
+from rosetta.zoo.families.stylegan.signatures import CLAMP, Honoured, Only, Signatures, Table
 from rosetta.zoo.weights.nvidia_modules import NetworkState, Recorded
 from rosetta.zoo.weights.statedict import MisfitError
 
@@ -19,137 +14,57 @@ _REMEDY = "build the network in a factory of your own, model = 'python:<module>:
 _FILTER_TOLERANCE = 1e-3
 """Of a filter's largest tap; half precision rounds by half of that."""
 _LONGEST = 60
-_GREATEST = 1e9
 
 
-@dataclass(frozen=True)
-class Kind:
-    """Values that an argument may have."""
+class Arguments(dict[str, Any]):
+    """Values by the fields of our configurations.
 
-    what: str
-    """In words."""
-    fits: Callable[[Any], bool]
-    """Whether a value is one."""
-    value: Callable[[Any], Any] = lambda value: value
-    """What our networks take for it; None where it is the default."""
+    Parameters
+    ----------
+    state
+        Of a network; one out of another file than NVIDIA's records no arguments.
+    signatures
+        What may be given, and where.
 
+    Raises
+    ------
+    MisfitError
+        An argument that is not known, a value that is not supported, or two modules that differ.
+    """
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < _GREATEST
-
-
-COUNT = Kind("a whole number above 0", lambda value: type(value) is int and value > 0)
-COUNT_OR_NONE = Kind("a whole number above 0 or None", lambda value: value is None or COUNT.fits(value))
-FEW = Kind("a whole number from 1 to 16", lambda value: COUNT.fits(value) and value <= 16)
-SIZE = Kind("a whole number from 0 on", lambda value: type(value) is int and value >= 0)
-NUMBER = Kind("a number above 0", lambda value: _is_number(value) and value > 0)
-FACTOR = Kind("a number", _is_number)
-FLAG = Kind("True or False", lambda value: type(value) is bool)
-CLAMP = Kind(
-    "a number from 0 on or None",
-    lambda value: value is None or (_is_number(value) and value >= 0),
-    lambda value: math.inf if value is None else float(value),
-)
-ACTIVATION = Kind(f"one of {', '.join(ACTIVATIONS)}", lambda value: isinstance(value, str) and value in ACTIVATIONS)
-FOUR_TAPS = Kind(
-    "four numbers of a sum above 0",
-    lambda value: isinstance(value, tuple) and len(value) == 4 and all(map(_is_number, value)) and sum(value) > 0,
-)
-
-
-@dataclass(frozen=True)
-class Honoured:
-    """An argument that decides about the maps."""
-
-    keyword: str
-    """What our network calls it."""
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Irrelevant:
-    """One that does not."""
-
-    why: str
-
-
-@dataclass(frozen=True)
-class Only:
-    """One that has a single value in every network that is known here."""
-
-    value: Any
-
-
-Table = Mapping[str, Union[Honoured, Irrelevant, Only, "Table"]]
-"""What becomes of each argument of a class; one of several inner ones has a table of its own."""
-
-IN_TRAINING = Irrelevant("used in training alone")
-IN_FLOAT32 = Irrelevant("about half precision; all is float32 here")
-AS_FAST = Irrelevant("about speed")
-IN_FILE = Irrelevant("about values that are among the tensors")
-FOLLOWS = Irrelevant("follows from the other arguments")
-
-
-class Told(dict[str, Any]):
-    """Arguments by the keywords of our networks."""
-
-    def __init__(self) -> None:
+    def __init__(self, state: Mapping[str, Tensor], signatures: Signatures) -> None:
         super().__init__()
-        self.names: dict[str, str] = {}
-        """What NVIDIA's code calls each."""
+        self._names: dict[str, str] = {}  # what NVIDIA's code calls each
+        for path, table in signatures.items():
+            record = recorded(state, path)
+            if len(record.positional) > len(table):
+                raise MisfitError(f"its constructor{_of(path)} was called with too many arguments; {_REMEDY}")
+            given = dict(zip(table, record.positional, strict=False)) | dict(record.named)
+            for keyword, value, name in _honoured(given, table, path):
+                if not _same(self.setdefault(keyword, value), value):
+                    both = f"{_shown(self[keyword])} and {_shown(value)}"
+                    raise MisfitError(f"its constructors were given {name} = {both}; {_REMEDY}")
+                self._names.setdefault(keyword, name)
+
+    def require(self, **shapes: Any) -> None:
+        """Compare arguments with what shapes of tensors show.
+
+        Raises
+        ------
+        MisfitError
+            They differ.
+        """
+        for keyword, value in shapes.items():
+            if keyword in self and self[keyword] != value:
+                raise MisfitError(
+                    f"its constructor was given {self._names[keyword]} = {_shown(self[keyword])}, and its tensors are "
+                    f"of {_shown(value)}; download the file again from where it was published"
+                )
 
 
 def recorded(state: Mapping[str, Tensor], path: str) -> Recorded:
-    """What is told of a module; nothing where the state dict is from a file that tells nothing."""
+    """What a file says of a module; nothing where it records none."""
     return state.modules.get(path, Recorded()) if isinstance(state, NetworkState) else Recorded()
-
-
-def given(state: Mapping[str, Tensor], path: str, table: Table) -> Told:
-    """What a module's constructor was given; what was left out is left out.
-
-    Raises
-    ------
-    MisfitError
-        An argument that is not known, or a value that is not supported.
-    """
-    record = recorded(state, path)
-    if len(record.positional) > len(table):
-        raise MisfitError(f"its constructor{_of(path)} was called with too many arguments; {_REMEDY}")
-    return _honoured(dict(zip(table, record.positional, strict=False)) | dict(record.named), table, path)
-
-
-def agreeing(*found: Told) -> Told:
-    """Arguments told in several places, once.
-
-    Raises
-    ------
-    MisfitError
-        Two places differ.
-    """
-    together = Told()
-    for each in found:
-        together.names = each.names | together.names
-        for keyword, value in each.items():
-            if not _same(together.setdefault(keyword, value), value):
-                both = f"{_shown(together[keyword])} and {_shown(value)}"
-                raise MisfitError(f"its constructors were given {each.names[keyword]} = {both}; {_REMEDY}")
-    return together
-
-
-def require_shapes(told: Told, **seen: Any) -> None:
-    """Hold arguments against what shapes of tensors show.
-
-    Raises
-    ------
-    MisfitError
-        They differ.
-    """
-    for keyword, value in seen.items():
-        if keyword in told and told[keyword] != value:
-            raise MisfitError(
-                f"its constructor was given {told.names[keyword]} = {_shown(told[keyword])}, and its tensors are of "
-                f"{_shown(value)}; download the file again from where it was published"
-            )
 
 
 def clamp_of_layers(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -161,7 +76,7 @@ def clamp_of_layers(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def require_settings(net: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Hold a network against what the file tells of its modules and against the filters among its tensors.
+    """Compare a network with what the file records of its modules, and with the filters among its tensors.
 
     A module of ours says in `settings` what attributes NVIDIA's module has that does the same.
 
@@ -171,13 +86,13 @@ def require_settings(net: nn.Module, state: Mapping[str, Tensor]) -> None:
         They differ, so that the maps would be others.
     """
     for path, module in net.named_modules():
-        told = recorded(state, path).attributes
+        attributes = recorded(state, path).attributes
         settings: Mapping[str, Any] = getattr(module, "settings", {})
-        for name, wanted in settings.items():
-            if name in told and not _same(told[name], wanted):
+        for name, value in settings.items():
+            if name in attributes and not _same(attributes[name], value):
                 raise MisfitError(
-                    f"{path!r} has {name} = {_shown(told[name])}, where {_shown(wanted)} follows from the arguments of "
-                    f"its constructor; {_REMEDY}"
+                    f"{path!r} has {name} = {_shown(attributes[name])}, where {_shown(value)} follows from the "
+                    f"arguments of its constructor; {_REMEDY}"
                 )
     for name, tensor in net.state_dict().items():
         if name.endswith("_filter") and not near(state[name], tensor):
@@ -189,36 +104,33 @@ def require_settings(net: nn.Module, state: Mapping[str, Tensor]) -> None:
             )
 
 
-def near(found: Tensor, wanted: Tensor) -> bool:
+def near(one: Tensor, other: Tensor) -> bool:
     """Whether two filters are the same but for rounding; those without values may be anything."""
-    if found.is_meta or wanted.is_meta:
-        return found.shape == wanted.shape
-    if found.shape != wanted.shape:
-        return False
-    return bool((found.float() - wanted).abs().max() <= _FILTER_TOLERANCE * wanted.abs().max())
+    if one.is_meta or other.is_meta or one.shape != other.shape:
+        return one.shape == other.shape
+    return bool((one.float() - other).abs().max() <= _FILTER_TOLERANCE * other.abs().max())
 
 
-def _honoured(arguments: Mapping[str, Any], table: Table, path: str, prefix: str = "") -> Told:
-    found = Told()
+def _honoured(
+    arguments: Mapping[str, Any], table: Table, path: str, prefix: str = ""
+) -> Iterator[tuple[str, Any, str]]:
+    """Keyword, value and NVIDIA's name of each argument that is honoured and has no default."""
     for name, value in arguments.items():
         rule = table.get(name)
-        told = f"its constructor{_of(path)} was given {prefix}{_named(name)} = {_shown(value)}"
+        given = f"its constructor{_of(path)} was given {prefix}{_named(name)} = {_shown(value)}"
         if rule is None:
-            raise MisfitError(f"{told}, an argument that is not known here; {_REMEDY}")
+            raise MisfitError(f"{given}, an argument that is not known here; {_REMEDY}")
         if isinstance(rule, Mapping):
             if not isinstance(value, dict):
-                raise MisfitError(f"{told}, which is not a table of arguments; {_REMEDY}")
-            found = agreeing(found, _honoured(value, rule, path, f"{prefix}{name}."))
+                raise MisfitError(f"{given}, which is not a table of arguments; {_REMEDY}")
+            yield from _honoured(value, rule, path, f"{prefix}{name}.")
         elif isinstance(rule, Only) and not _same(value, rule.value):
-            raise MisfitError(f"{told}, and only {_shown(rule.value)} is supported; {_REMEDY}")
+            raise MisfitError(f"{given}, and only {_shown(rule.value)} is supported; {_REMEDY}")
         elif isinstance(rule, Honoured):
             if not rule.kind.fits(value):
-                raise MisfitError(f"{told}, which is not {rule.kind.what}; {_REMEDY}")
+                raise MisfitError(f"{given}, which is not {rule.kind.what}; {_REMEDY}")
             if (taken := rule.kind.value(value)) is not None:
-                one = Told()
-                one[rule.keyword], one.names[rule.keyword] = taken, prefix + name
-                found = agreeing(found, one)
-    return found
+                yield rule.keyword, taken, prefix + name
 
 
 def _same(one: Any, other: Any) -> bool:

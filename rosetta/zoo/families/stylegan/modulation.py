@@ -120,11 +120,6 @@ def modulated(maps: Tensor, weight: Tensor, styles: Tensor, *, demodulate: bool 
     return maps * (norms + _EPSILON).rsqrt()[:, :, None, None]
 
 
-def with_noise(maps: Tensor, noise: Tensor, strength: Tensor) -> Tensor:
-    """Maps (image, channel, y, x) and `strength`, a single number, times noise (…, y, x), the same for all channels."""
-    return maps + noise * strength
-
-
 def activate(maps: Tensor, bias: Tensor, activation: str = "lrelu") -> Tensor:
     """A nonlinearity of maps (image, channel, …) plus bias (channel,), times its gain."""
     biased = maps + bias.view(-1, *[1] * (maps.ndim - 2))

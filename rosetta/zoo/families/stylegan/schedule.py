@@ -18,9 +18,9 @@ from rosetta.units import Frame
 _COLOURS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bands:
-    """Where the progression of frequencies begins and ends; as published by default."""
+    """Where the progression of frequencies begins and ends, and how wide signals are; as published for T by default."""
 
     first_cutoff: float = 2.0
     """Of the Fourier features; they are drawn from the disc of this radius."""
@@ -32,10 +32,10 @@ class Bands:
     """Layers before to-RGB that are sampled critically: their cutoff is half their rate."""
     margin: int = 10
     """Samples by which a grid reaches beyond the image on each side."""
-
-
-PUBLISHED = Bands()
-"""Those of every released network."""
+    channel_base: float = 32768
+    """A layer has `channel_base / (2 · cutoff)` channels, …"""
+    channel_max: int = 512
+    """… but never more than this."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,7 @@ class Step:
         return f"L{self.index}_{self.after.size}_{self.after.channels}"
 
 
-def schedule(
-    resolution: int, layers: int, channel_base: int, channel_max: int, bands: Bands = PUBLISHED
-) -> tuple[Step, ...]:
+def schedule(resolution: int, layers: int, bands: Bands = Bands()) -> tuple[Step, ...]:
     """The layers of a whole network (section 3.2): cutoffs and stopbands grow geometrically from layer to layer.
 
     Parameters
@@ -97,10 +95,8 @@ def schedule(
         Side of the image in pixels, a power of two.
     layers
         How many there are before to-RGB.
-    channel_base, channel_max
-        A layer has `channel_base / (2 · cutoff)` channels, but never more than `channel_max`.
     bands
-        Its first and last frequencies.
+        Its first and last frequencies, and its widths.
 
     Returns
     -------
@@ -112,18 +108,11 @@ def schedule(
     ValueError
         The resolution is no power of two from 16 on, the layers are too few to grow to it, or a band is empty.
     """
-    first = _signal(bands.first_cutoff, bands.first_stopband, resolution, channel_base, channel_max, bands)
-    return _steps(first, 0, resolution, layers, channel_base, channel_max, bands, bands.critical)
+    first = _signal(bands.first_cutoff, bands.first_stopband, resolution, bands)
+    return _steps(first, 0, resolution, layers, bands, bands.critical)
 
 
-def extend(
-    steps: tuple[Step, ...],
-    resolution: int,
-    layers: int,
-    channel_base: int,
-    channel_max: int,
-    bands: Bands = PUBLISHED,
-) -> tuple[Step, ...]:
+def extend(steps: tuple[Step, ...], resolution: int, layers: int, bands: Bands = Bands()) -> tuple[Step, ...]:
     """A network grown to a higher resolution, as StyleGAN-XL grows (Sauer et al., 2022, arXiv 2202.00273).
 
     Critically sampled layers go; in their place come `layers` and to-RGB, whose progression begins with the last
@@ -133,9 +122,9 @@ def extend(
     ----------
     steps
         The network so far.
-    resolution, layers, channel_base, channel_max, bands
-        As in :func:`schedule`, of what is put on; only the last stopband of the bands counts there, and the margin.
-        Frequencies reach their last two layers before to-RGB, however many of them count as critical.
+    resolution, layers, bands
+        As in :func:`schedule`, of what is put on; only the last stopband of the bands counts there, the margin and the
+        widths. Frequencies reach their last two layers before to-RGB, however many of them count as critical.
 
     Raises
     ------
@@ -145,24 +134,7 @@ def extend(
     kept = tuple(step for step in steps if not step.critical)
     last = kept[-1].after
     first = replace(last, stopband=last.cutoff + last.half_width)
-    return kept + _steps(first, len(kept) + 1, resolution, layers, channel_base, channel_max, bands, PUBLISHED.critical)
-
-
-def attenuation(taps: int, half_width: float, rate: float) -> float:
-    """By how much a Kaiser filter of this length damps its stopband, in dB (Kaiser, 1974).
-
-    An estimate for long filters; one of 12 taps can fall 5 dB short of it.
-
-    Parameters
-    ----------
-    taps
-        Its length.
-    half_width
-        Half the width of its transition band.
-    rate
-        Of the signal that it runs over.
-    """
-    return 2.285 * (taps - 1) * math.pi * (2 * half_width / (rate / 2)) + 7.95
+    return kept + _steps(first, len(kept) + 1, resolution, layers, bands, Bands.critical)
 
 
 def lowpass(taps: int, cutoff: float, half_width: float, rate: float) -> npt.NDArray[np.float64]:
@@ -184,9 +156,10 @@ def lowpass(taps: int, cutoff: float, half_width: float, rate: float) -> npt.NDA
     ndarray
         (tap,), symmetric, of sum 1.
     """
-    offsets = _offsets(taps) / rate
-    kernel = np.sinc(2 * cutoff * offsets) * _window(taps, half_width, rate)
-    return kernel / kernel.sum()
+    from scipy.signal import firwin  # slow to import
+
+    kernel: npt.NDArray[np.float64] = firwin(taps, cutoff, width=2 * half_width, fs=rate)
+    return kernel
 
 
 def radial_lowpass(taps: int, cutoff: float, half_width: float, rate: float) -> npt.NDArray[np.float64]:
@@ -204,33 +177,24 @@ def radial_lowpass(taps: int, cutoff: float, half_width: float, rate: float) -> 
     ndarray
         (tap, tap), symmetric, of sum 1.
     """
-    offsets = _offsets(taps) / rate
+    from scipy.signal import kaiser_atten, kaiser_beta
+
+    offsets = (np.arange(taps, dtype=np.float64) - (taps - 1) / 2) / rate
     phase = 2 * np.pi * cutoff * np.hypot(offsets, offsets[:, None])
     # The limit of J1(x) / x at the middle tap of an odd length is 1/2.
     jinc = np.divide(j1(phase), phase, out=np.full_like(phase, 0.5), where=phase > 0)
-    window = _window(taps, half_width, rate)
+    window = np.kaiser(taps, kaiser_beta(kaiser_atten(taps, 2 * half_width / (rate / 2))))
     kernel = jinc * np.outer(window, window)
     return kernel / kernel.sum()
 
 
-def _signal(
-    cutoff: float, stopband: float, resolution: int, channel_base: int, channel_max: int, bands: Bands
-) -> Signal:
+def _signal(cutoff: float, stopband: float, resolution: int, bands: Bands) -> Signal:
     rate = 2 ** math.ceil(math.log2(min(2 * stopband, resolution)))
-    channels = round(min(channel_base / 2 / cutoff, channel_max))
+    channels = round(min(bands.channel_base / 2 / cutoff, bands.channel_max))
     return Signal(cutoff, stopband, rate, rate + 2 * bands.margin, channels)
 
 
-def _steps(
-    first: Signal,
-    index: int,
-    resolution: int,
-    layers: int,
-    channel_base: int,
-    channel_max: int,
-    bands: Bands,
-    last: int,
-) -> tuple[Step, ...]:
+def _steps(first: Signal, index: int, resolution: int, layers: int, bands: Bands, last: int) -> tuple[Step, ...]:
     """Steps from a first signal on; the frequencies of the `last` layers before to-RGB are the highest."""
     if resolution < 16 or resolution & (resolution - 1):
         raise ValueError(f"resolution is {resolution}, not a power of two from 16 on")
@@ -240,9 +204,7 @@ def _steps(
     signals = [first]
     for layer in range(1, layers + 1):
         done = min(layer / (layers - last), 1)
-        signal = _signal(
-            first.cutoff * cutoffs**done, first.stopband * stopbands**done, resolution, channel_base, channel_max, bands
-        )
+        signal = _signal(first.cutoff * cutoffs**done, first.stopband * stopbands**done, resolution, bands)
         # The last layer and to-RGB look at the image alone.
         signals.append(replace(signal, size=resolution) if layer >= layers - 1 else signal)
     signals[-1] = replace(signals[-1], channels=_COLOURS)
@@ -261,20 +223,3 @@ def _steps(
         )
         for layer, signal in enumerate(signals)
     )
-
-
-def _offsets(taps: int) -> npt.NDArray[np.float64]:
-    """(tap,) distances from the middle, in samples."""
-    return np.arange(taps, dtype=np.float64) - (taps - 1) / 2
-
-
-def _window(taps: int, half_width: float, rate: float) -> npt.NDArray[np.float64]:
-    """(tap,) Kaiser window whose filter has the attenuation that the length and the transition band allow."""
-    decibels = attenuation(taps, half_width, rate)
-    if decibels > 50:
-        beta = 0.1102 * (decibels - 8.7)
-    elif decibels > 21:
-        beta = 0.5842 * (decibels - 21) ** 0.4 + 0.07886 * (decibels - 21)
-    else:
-        beta = 0.0
-    return np.kaiser(taps, beta).astype(np.float64, copy=False)

@@ -13,24 +13,26 @@ import torch
 from torch import Tensor, nn
 
 from rosetta.zoo.families.stylegan.filters import BINOMIAL, lowpass, upfirdn
-from rosetta.zoo.families.stylegan.mapping import StyleMapping
+from rosetta.zoo.families.stylegan.mapping import MappingConfig, StyleGenerator, StyleMapping
 from rosetta.zoo.families.stylegan.modulation import (
     ACTIVATIONS,
-    MAPPING_RATE,
     Dense,
     activate,
     each_style,
     modulated,
     spread,
-    with_noise,
 )
 from rosetta.zoo.families.stylegan.modulation import widths as config_f
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the layers of a network have in common; as published by default."""
+@dataclass(frozen=True, kw_only=True)
+class Config(MappingConfig):
+    """What a generator is built with; as published by default."""
 
+    resolution: int
+    """Side of its images in pixels, a power of two."""
+    widths: Mapping[int, int] | None = None
+    """Channels by the side of the grid, from 4 to the resolution; left out, those of config F."""
     clamp: float = math.inf
     """Largest magnitude of what a convolution gives in the end. Infinite in networks converted from TensorFlow's
     config F; 256 in those trained in half precision by NVIDIA's PyTorch code. Weights do not tell."""
@@ -42,83 +44,33 @@ class Options:
     """Whether there is any."""
 
 
-class Generator(nn.Module):
+class Generator(StyleGenerator):
     """A generator of the skip architecture (section 4.1), with constant noise.
 
-    Parameters
-    ----------
-    resolution
-        Side of its images in pixels, a power of two.
-    widths
-        Channels by the side of the grid, from 4 to the resolution; left out, those of config F.
-    z_dim, w_dim, c_dim
-        Lengths of latents and of styles, and number of classes; `c_dim` is 0 where there are none.
-    mapping_layers, mapping_rate, mapping_activation, mapping_width, embedding
-        Of the mapping, see :class:`StyleMapping`.
-    psi
-        Truncation: styles go from the stored mean (0) to what the mapping makes of the latents (1).
-    options
-        Of all layers.
+    Its layers are those of the other layout, from 8 × 8 on. Of a convolution the map is what is after its activation;
+    of a to-RGB layer its own part of the image, before it is added to that of the coarser grids. Other than in the
+    other layout this part has its bias already.
     """
 
-    def __init__(
-        self,
-        resolution: int,
-        widths: Mapping[int, int] | None = None,
-        *,
-        z_dim: int = 512,
-        w_dim: int = 512,
-        c_dim: int = 0,
-        mapping_layers: int = 8,
-        mapping_rate: float = MAPPING_RATE,
-        mapping_activation: str = "lrelu",
-        mapping_width: int | None = None,
-        embedding: int | None = None,
-        psi: float = 1.0,
-        options: Options = Options(),
-    ) -> None:
-        super().__init__()
-        self.resolution, self.z_dim, self.classes = resolution, z_dim, c_dim or None
-        self.synthesis = Synthesis(widths or config_f(resolution), w_dim, options)
-        self.mapping = StyleMapping(
-            z_dim,
-            w_dim,
-            self.synthesis.styles,
-            mapping_layers,
-            c_dim=c_dim,
-            embedding=embedding,
-            width=mapping_width,
-            activation=mapping_activation,
-            rate=mapping_rate,
-            psi=psi,
-        )
-
-    @property
-    def layer_names(self) -> tuple[str, ...]:
-        """Paths of the layers whose maps are looked at, in forward order; as in the other layout, from 8 × 8 on.
-
-        Of a convolution what is after its activation; of a to-RGB layer its own part of the image, before it is added
-        to that of the coarser grids. Other than in the other layout this part has its bias already.
-        """
-        sides = (side for side in self.synthesis.sides if side > 4)
-        return tuple(f"synthesis.b{side}.{part}" for side in sides for part in ("conv0", "conv1", "torgb"))
-
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """(image, z) standard normal, and classes if there are any → (image, rgb, y, x) in −1..1, not clamped."""
-        images: Tensor = self.synthesis(self.mapping(z, c))
-        return images
+    def __init__(self, config: Config, psi: float = 1.0) -> None:
+        super().__init__(config, config.resolution)
+        self.synthesis = Synthesis(config)
+        self.mapping = StyleMapping(config, self.synthesis.styles, psi)
 
 
 class Synthesis(nn.Module):
     """From styles to images, block after block."""
 
-    def __init__(self, widths: Mapping[int, int], w_dim: int, options: Options) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.sides, self.w_dim = tuple(widths), w_dim
+        widths = config.widths or config_f(config.resolution)
+        self.sides, self.w_dim = tuple(widths), config.w_dim
+        parts = ("conv0", "conv1", "torgb")
+        self.names = tuple(f"b{side}.{part}" for side in self.sides[1:] for part in parts)
         self.styles = 2 * len(widths)
         """One for each convolution, and one for the last to-RGB layer; each other one has that of the next block."""
         for side, channels in widths.items():
-            self.add_module(f"b{side}", Block(side, widths.get(side // 2), channels, w_dim, options))
+            self.add_module(f"b{side}", Block(side, widths.get(side // 2), channels, config))
 
     def forward(self, styles: Tensor) -> Tensor:
         """(image, style, w) → (image, rgb, y, x) in −1..1, not clamped.
@@ -143,14 +95,14 @@ class Block(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, side: int, before: int | None, channels: int, w_dim: int, options: Options) -> None:
+    def __init__(self, side: int, before: int | None, channels: int, config: Config) -> None:
         super().__init__()
         if before is None:
             self.const = nn.Parameter(torch.randn(channels, side, side))
-        self.register_buffer("resample_filter", lowpass(options.taps))
-        self.conv0 = None if before is None else Layer(side, before, channels, w_dim, options, up=True)
-        self.conv1 = Layer(side, channels, channels, w_dim, options)
-        self.torgb = ToRGB(channels, w_dim, options.clamp)
+        self.register_buffer("resample_filter", lowpass(config.taps))
+        self.conv0 = None if before is None else Layer(side, before, channels, config, up=True)
+        self.conv1 = Layer(side, channels, channels, config)
+        self.torgb = ToRGB(channels, config)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -175,44 +127,44 @@ class Layer(nn.Module):
     resample_filter: Tensor
     noise_const: Tensor
 
-    def __init__(self, side: int, inputs: int, outputs: int, w_dim: int, options: Options, up: bool = False) -> None:
+    def __init__(self, side: int, inputs: int, outputs: int, config: Config, up: bool = False) -> None:
         super().__init__()
-        self.up, self.options = up, options
+        self.up, self.config = up, config
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
-        if options.noise:
+        if config.noise:
             self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("resample_filter", lowpass(options.taps))
-        if options.noise:
+        self.register_buffer("resample_filter", lowpass(config.taps))
+        if config.noise:
             self.register_buffer("noise_const", torch.randn(side, side))
-        self.affine = Dense(w_dim, inputs, bias=1.0)
+        self.affine = Dense(config.w_dim, inputs, bias=1.0)
 
     @property
     def settings(self) -> dict[str, Any]:
         """What NVIDIA's module that does the same holds, by its attributes' names."""
-        activation = self.options.activation
-        bent = {"activation": activation, "act_gain": ACTIVATIONS[activation].gain, "conv_clamp": self.options.clamp}
-        return {"up": 1 + self.up, "padding": 1, "use_noise": self.options.noise, **bent}
+        activation = self.config.activation
+        bent = {"activation": activation, "act_gain": ACTIVATIONS[activation].gain, "conv_clamp": self.config.clamp}
+        return {"up": 1 + self.up, "padding": 1, "use_noise": self.config.noise, **bent}
 
     def forward(self, maps: Tensor, w: Tensor) -> Tensor:
         """(image, in, y, x) and (image, w) → (image, out, y, x), on the finer grid where the layer goes up."""
         maps = modulated(maps, self.weight, self.affine(w), up=self.up)
         if self.up:
             maps = upfirdn(maps, self.resample_filter, padding=(1, 1), gain=4.0)
-        if self.options.noise:
-            maps = with_noise(maps, self.noise_const, self.noise_strength)
-        return _clamped(activate(maps, self.bias, self.options.activation), self.options.clamp)
+        if self.config.noise:
+            maps = maps + self.noise_const * self.noise_strength
+        return _clamped(activate(maps, self.bias, self.config.activation), self.config.clamp)
 
 
 class ToRGB(nn.Module):
     """A modulated convolution of single positions, without demodulation, noise or a nonlinearity."""
 
-    def __init__(self, inputs: int, w_dim: int, clamp: float) -> None:
+    def __init__(self, inputs: int, config: Config) -> None:
         super().__init__()
-        self.clamp = clamp
+        self.clamp = config.clamp
         self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
-        self.affine = Dense(w_dim, inputs, bias=1.0)
+        self.affine = Dense(config.w_dim, inputs, bias=1.0)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from rosetta.zoo.families.stylegan.modulation import (
     modulated,
     normalise,
     spread,
-    with_noise,
 )
 from rosetta.zoo.families.stylegan.modulation import widths as config_f
 
@@ -62,6 +61,7 @@ class Generator(nn.Module):
         super().__init__()
         widths = widths or config_f(resolution)
         self.resolution, self.z_dim, self.w_dim, self.psi = resolution, w_dim, w_dim, psi
+        self.classes = None
         self.styles = 2 * len(widths)
         """One for each convolution, and one for the last to-RGB layer; each other one has the next convolution's."""
         denses = (Dense(w_dim, w_dim, activation="lrelu", rate=MAPPING_RATE) for _ in range(mapping_layers))
@@ -193,7 +193,7 @@ class _Noise(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, maps: Tensor, noise: Tensor) -> Tensor:
-        return with_noise(maps, noise, self.weight)
+        return maps + noise * self.weight
 
 
 class _Activation(nn.Module):

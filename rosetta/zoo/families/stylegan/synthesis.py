@@ -1,9 +1,12 @@
 """From styles to images, as StyleGAN3 and StyleGAN-XL do it (Karras et al., 2021, arXiv 2106.12423)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +21,7 @@ OUTPUT_SCALE = 0.25
 """From what to-RGB puts out to images in −1..1, as published."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Filtering:
     """How a layer convolves and bends its signal; as published for T by default."""
 
@@ -204,14 +207,14 @@ def filters_of(step: Step, filtering: Filtering) -> tuple[Tensor | None, Tensor 
     up, down = rates_of(step, filtering)
     # A critically sampled signal fills the whole square of frequencies; a disc would lose its corners.
     design = radial_lowpass if filtering.radial and not step.critical else lowpass
-    found: list[Tensor | None] = [None, None]
-    if up > 1 and not step.to_rgb:
-        taps = lowpass(filtering.filter_size * up, before.cutoff, before.half_width, up * before.rate)
-        found[0] = torch.tensor(taps, dtype=torch.float32)
-    if down > 1 and not step.to_rgb:
-        taps = design(filtering.filter_size * down, after.cutoff, after.half_width, down * after.rate)
-        found[1] = torch.tensor(taps, dtype=torch.float32)
-    return found[0], found[1]
+
+    def taps(make: Callable[..., npt.NDArray[np.float64]], signal: Signal, factor: int) -> Tensor | None:
+        if factor == 1 or step.to_rgb:
+            return None
+        kernel = make(filtering.filter_size * factor, signal.cutoff, signal.half_width, factor * signal.rate)
+        return torch.tensor(kernel, dtype=torch.float32)
+
+    return taps(lowpass, before, up), taps(design, after, down)
 
 
 def modulated(maps: Tensor, weight: Tensor, styles: Tensor, gain: Tensor, *, demodulate: bool) -> Tensor:

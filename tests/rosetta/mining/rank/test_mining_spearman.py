@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rosetta.mining.rank import sketch as module
-from rosetta.mining.rank.ranks import Stack, upsample
+from rosetta.mining.rank.ranks import Ranked, Stack, upsample
 from rosetta.mining.rank.sketch import Sketch, make_sketch, sketch_bound
 from rosetta.mining.rank.spearman import spearman, spearman_sketched
 from rosetta.units import Layer, Units
@@ -33,7 +34,7 @@ def one_thread():
 
 
 def side(layers, splits=()):
-    """Units, source and constant units of (image, channel, y, x) arrays, one per layer, cut at `splits`."""
+    """Units with source and constants of (image, channel, y, x) arrays, one per layer, cut at `splits`."""
     stored = {f"l{i}": torch.from_numpy(x) for i, x in enumerate(layers)}
     units = Units(tuple(Layer(name, x.shape[1], tuple(x.shape[2:])) for name, x in stored.items()))
     images = len(layers[0])
@@ -44,13 +45,12 @@ def side(layers, splits=()):
             yield {name: x[start:stop] for name, x in stored.items()}
 
     flat = [x.transpose(1, 0, 2, 3).reshape(x.shape[1], -1) for x in layers]
-    return units, source, np.concatenate([x.max(axis=1) == x.min(axis=1) for x in flat])
+    return Ranked(units, source, np.concatenate([x.max(axis=1) == x.min(axis=1) for x in flat]))
 
 
 def arguments(layers_a, layers_b, splits_a=(), splits_b=None):
-    units_a, source_a, constant_a = side(layers_a, splits_a)
-    units_b, source_b, constant_b = side(layers_b, splits_a if splits_b is None else splits_b)
-    return (units_a, source_a, units_b, source_b, constant_a, constant_b), {"images": len(layers_a[0])}
+    both = side(layers_a, splits_a), side(layers_b, splits_a if splits_b is None else splits_b)
+    return both, {"images": len(layers_a[0])}
 
 
 def correlate(layers_a, layers_b, splits_a=(), splits_b=None, exact=True):
@@ -178,14 +178,14 @@ def test_a_constant_unit_has_no_correlation(value, exact):
 
 def test_a_unit_correlates_fully_with_itself_and_is_read_once():
     maps = np.random.default_rng(5).normal(size=(9, 5, 6, 4)).astype(np.float32)
-    units, source, constant = side([maps], [4])
+    given = side([maps], [4])
     readings = []
 
     def counted():
         readings.append(1)
-        return source()
+        return given.source()
 
-    result = spearman(units, counted, units, counted, constant, constant, images=9, exact=True)
+    result = spearman(*[replace(given, source=counted)] * 2, images=9, exact=True)
     np.testing.assert_allclose(np.diag(result), 1.0, atol=ROUNDING)
     np.testing.assert_allclose(result, result.T, atol=ROUNDING)
     assert len(readings) == 1
@@ -193,7 +193,7 @@ def test_a_unit_correlates_fully_with_itself_and_is_read_once():
 
 def test_nested_grids_are_ranked_once_per_common_grid():
     layers = correlated(np.random.default_rng(6), 4, [(1, 1), (2, 2), (4, 4)], [(2, 2), (4, 4), (8, 8)])
-    (units_a, source_a, units_b, source_b, *constant), named = arguments(*layers)
+    (a, b), named = arguments(*layers)
     readings = {"a": 0, "b": 0}
 
     def counted(name, source):
@@ -203,7 +203,8 @@ def test_nested_grids_are_ranked_once_per_common_grid():
 
         return read
 
-    spearman(units_a, counted("a", source_a), units_b, counted("b", source_b), *constant, **named, exact=True)
+    counting = replace(a, source=counted("a", a.source)), replace(b, source=counted("b", b.source))
+    spearman(*counting, **named, exact=True)
     # Common grids of (grid of A): 2 and 4 and 8 (1 and 2), 4 and 8 (4); of (grid of B): 2, 4 (2); 4 (4); 8 (8).
     assert readings == {"a": 8, "b": 4}
 
@@ -261,7 +262,8 @@ def test_values_that_are_all_edges_have_no_error():
 def test_a_sketch_counts_every_value_and_gives_atoms_their_rank():
     random = np.random.default_rng(10)
     maps = relu(random.normal(-0.5, 1, (2000, 2, 5, 5))).astype(np.float32)
-    units, source, _ = side([maps], [700])
+    one = side([maps], [700])
+    units, source = one.units, one.source
     sketch = make_sketch(Stack(source, units, (5, 5), (5, 5), 2000))
     flat = maps.transpose(1, 0, 2, 3).reshape(2, -1)
     assert (sketch.counts.sum(axis=1) == flat.shape[1]).all()
@@ -315,6 +317,7 @@ MEMORY = """
 import re
 from pathlib import Path
 import numpy as np, torch
+from rosetta.mining.rank.ranks import Ranked
 from rosetta.mining.rank.spearman import exact_bytes, sketched_bytes, spearman, spearman_sketched
 from rosetta.units import Layer, Units
 
@@ -327,7 +330,7 @@ def side(units, grid, images):
 
 def measure(a, b, images, exact):
     units_a, source_a, units_b, source_b = *side(*a, images), *side(*b, images)
-    sides = units_a, source_a, units_b, source_b, np.zeros(a[0], bool), np.zeros(b[0], bool)
+    sides = Ranked(units_a, source_a, np.zeros(a[0], bool)), Ranked(units_b, source_b, np.zeros(b[0], bool))
     Path("/proc/self/clear_refs").write_text("5")
     before = kib("VmRSS")
     if exact:

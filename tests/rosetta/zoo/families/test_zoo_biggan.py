@@ -89,7 +89,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> Any:
 )
 def test_units(name: str, units: int, layers: int) -> None:
     with torch.device("meta"):
-        architecture = BigGANDeep().build(name, None, pretrained=False)
+        architecture = BigGANDeep().build(name, None, False, Condition())
     module = architecture.module.eval()
     assert isinstance(module, BigGAN)
     found = _capture(module, architecture, "meta").units
@@ -212,7 +212,7 @@ def test_weights_of_another_size_are_refused() -> None:
 )
 def test_what_cannot_be_built(name: str, pretrained: bool, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        BigGANDeep().build(name, None, pretrained)
+        BigGANDeep().build(name, None, pretrained, Condition())
 
 
 def test_latents_are_those_of_training_scaled() -> None:

@@ -70,7 +70,7 @@ def _hooked(module: nn.Module, prefix: str, paths: list[str]) -> dict[str, Tenso
 
 def _meta(name: str) -> tuple[Architecture, Capture]:
     with torch.device("meta"):
-        architecture = Diffusers().build(name, None, pretrained=False)
+        architecture = Diffusers().build(name, None, False, Condition())
         assert architecture.latent is not None
         told = (torch.zeros(1, dtype=torch.int64),) if architecture.classes else ()
         inputs = (torch.zeros(1, architecture.latent), *told)

@@ -348,7 +348,7 @@ def test_pretrained_weights_come_from_the_library(monkeypatch: pytest.MonkeyPatc
     for kind in (UNet2DModel, DiTTransformer2DModel, AutoencoderKL):
         monkeypatch.setattr(kind, "from_pretrained", classmethod(give))
     for name in ("ddpm-church-256", "dit-xl-2-512"):
-        assert Diffusers().build(name, None, pretrained=True).latent
+        assert Diffusers().build(name, None, True, Condition()).latent
     assert asked == [
         ("UNet2DModel", "google/ddpm-church-256", None),
         ("DiTTransformer2DModel", "facebook/DiT-XL-2-512", "transformer"),
@@ -360,6 +360,6 @@ def test_pretrained_weights_come_from_the_library(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(UNet2DModel, "from_pretrained", refuse)
     _refused(
-        lambda: Diffusers().build("ddpm-cat-256", None, pretrained=True),
+        lambda: Diffusers().build("ddpm-cat-256", None, True, Condition()),
         r"diffusers/ddpm-cat-256: its pretrained weights cannot be had \(OSError\); go online once, or give the folder",
     )

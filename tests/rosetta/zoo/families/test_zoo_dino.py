@@ -10,7 +10,7 @@ from torchvision.models import resnet50
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.recipe import Condition, ModelSpec
 from rosetta.zoo.families.dino import DINO
 
 Spec = Callable[..., ModelSpec]
@@ -107,7 +107,7 @@ def test_pretrained(spec: Spec, backbone: nn.Module, monkeypatch: pytest.MonkeyP
         return _published(backbone)
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", give)
-    module = DINO().build("resnet50", None, pretrained=True).module
+    module = DINO().build("resnet50", None, True, Condition()).module
     assert asked == ["dino_resnet50_pretrain.pth"]
     torch.testing.assert_close(module.state_dict()["conv1.weight"], backbone.state_dict()["conv1.weight"])
 

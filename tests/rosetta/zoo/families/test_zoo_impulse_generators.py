@@ -110,7 +110,7 @@ def test_biggan() -> None:
         if name.endswith("gamma"):  # untrained, attention adds nothing
             weight.fill_(1)
     inputs = (torch.ones(1, 128), torch.zeros(1, dtype=torch.int64))
-    layers = BigGANDeep().build("deep-128", None, pretrained=False).layers
+    layers = BigGANDeep().build("deep-128", None, False, Condition()).layers
     capture = Capture(net, choose_layers(net, probe(net, inputs, Traits(), (128, 128)), "biggan", layers))
     assert _hand_on(capture, inputs, net) > 20
 

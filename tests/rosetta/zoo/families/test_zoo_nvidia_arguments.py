@@ -16,8 +16,16 @@ from toys import NVIDIA, Toy, load, maps, network, toy
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
-from rosetta.zoo.families.stylegan import stylegan2, stylegan3, styleganxl
-from rosetta.zoo.families.stylegan.arguments import Honoured, Irrelevant, Only, Table
+from rosetta.zoo.families.stylegan.signatures import (
+    STYLEGAN2,
+    STYLEGAN3,
+    STYLEGANXL,
+    SUPERRES,
+    Honoured,
+    Irrelevant,
+    Only,
+    Table,
+)
 
 Arguments = dict[str, dict[str, Any]]
 
@@ -90,7 +98,7 @@ SYNTHESIS_2: dict[str, Case] = {
     "use_noise": (False, "use_noise = False, and its tensors are of True"),
     "activation": ("swish", CHANGED),
 }
-MAPPING_3 = {name: MAPPING_2[name] for name in stylegan3.MAPPING}
+MAPPING_3 = {name: MAPPING_2[name] for name in STYLEGAN3["mapping"]}
 FILTERS = "_filter' is not a filter that its constructor|'synthesis.* is .* in the file and .* in the network"
 SYNTHESIS_3: dict[str, Case] = {
     **{name: SYNTHESIS_2[name] for name in ("w_dim", "img_channels", "num_fp16_res")},
@@ -116,7 +124,7 @@ STAGE: dict[str, Case] = {
     "path_stem": ("other.pkl", SAME),
     "head_layers": (5, "head_layers = 5, and its tensors are of 4"),
     "up_factor": (4, "up_factor = 4, and its tensors are of 2"),
-    **{name: (3, SAME) for name in styleganxl.SUPERRES if name in stylegan3.GENERATOR and name != "img_resolution"},
+    **{name: (3, SAME) for name in SUPERRES if name in STYLEGAN3[""] and name != "img_resolution"},
 }
 BANDS = ("num_critical", "first_cutoff", "first_stopband", "last_stopband_rel", "margin_size")
 STEM: dict[str, Case] = SYNTHESIS_3 | {
@@ -135,28 +143,34 @@ STEM: dict[str, Case] = SYNTHESIS_3 | {
 
 
 CLASSES: dict[str, tuple[str, str, Table, dict[str, Case], str | None]] = {
-    "StyleGAN2's mapping": ("stylegan2-nvidia-conditional", "mapping", stylegan2.MAPPING, MAPPING_2, None),
-    "StyleGAN2's synthesis": ("stylegan2-nvidia-conditional", "synthesis", stylegan2.SYNTHESIS, SYNTHESIS_2, None),
-    "StyleGAN2, for the mapping": ("stylegan2-nvidia-conditional", "", stylegan2.MAPPING, MAPPING_2, "mapping_kwargs"),
-    "StyleGAN2, for the synthesis": ("stylegan2-nvidia-conditional", "", stylegan2.SYNTHESIS, SYNTHESIS_2, None),
+    "StyleGAN2's mapping": ("stylegan2-nvidia-conditional", "mapping", STYLEGAN2["mapping"], MAPPING_2, None),
+    "StyleGAN2's synthesis": ("stylegan2-nvidia-conditional", "synthesis", STYLEGAN2["synthesis"], SYNTHESIS_2, None),
+    "StyleGAN2, for the mapping": (
+        "stylegan2-nvidia-conditional",
+        "",
+        STYLEGAN2["mapping"],
+        MAPPING_2,
+        "mapping_kwargs",
+    ),
+    "StyleGAN2, for the synthesis": ("stylegan2-nvidia-conditional", "", STYLEGAN2["synthesis"], SYNTHESIS_2, None),
     "StyleGAN2-ADA, for the synthesis": (
         "stylegan2-nvidia-conditional",
         "",
-        stylegan2.SYNTHESIS,
+        STYLEGAN2["synthesis"],
         SYNTHESIS_2,
         "synthesis_kwargs",
     ),
-    "StyleGAN3's mapping": ("stylegan3-t-scale", "mapping", stylegan3.MAPPING, MAPPING_3, None),
-    "StyleGAN3's synthesis": ("stylegan3-t-tiny", "synthesis", stylegan3.SYNTHESIS, SYNTHESIS_3, None),
-    "StyleGAN3, for the mapping": ("stylegan3-t-scale", "", stylegan3.MAPPING, MAPPING_3, "mapping_kwargs"),
-    "StyleGAN3, for the synthesis": ("stylegan3-t-tiny", "", stylegan3.SYNTHESIS, SYNTHESIS_3, None),
-    "a stage of StyleGAN-XL": ("styleganxl-tiny", "", styleganxl.SUPERRES, STAGE, None),
-    "its stem": ("styleganxl-tiny", "synthesis", stylegan3.SYNTHESIS, STEM, None),
+    "StyleGAN3's mapping": ("stylegan3-t-scale", "mapping", STYLEGAN3["mapping"], MAPPING_3, None),
+    "StyleGAN3's synthesis": ("stylegan3-t-tiny", "synthesis", STYLEGAN3["synthesis"], SYNTHESIS_3, None),
+    "StyleGAN3, for the mapping": ("stylegan3-t-scale", "", STYLEGAN3["mapping"], MAPPING_3, "mapping_kwargs"),
+    "StyleGAN3, for the synthesis": ("stylegan3-t-tiny", "", STYLEGAN3["synthesis"], SYNTHESIS_3, None),
+    "a stage of StyleGAN-XL": ("styleganxl-tiny", "", SUPERRES, STAGE, None),
+    "its stem": ("styleganxl-tiny", "synthesis", STYLEGAN3["synthesis"], STEM, None),
     "its mapping": (
         "styleganxl-tiny",
         "mapping",
-        styleganxl.MAPPING_OF_CLASSES,
-        {**MAPPING_3, "rand_embedding": (True, SAME)},
+        STYLEGANXL["mapping"],
+        {**MAPPING_3, "w_dim": (17, "w_dim = 16 and 17"), "rand_embedding": (True, SAME)},
         None,
     ),
 }
@@ -242,8 +256,8 @@ BAD: dict[str, list[Any]] = {
 @pytest.mark.parametrize("family", ["stylegan2", "stylegan3"])
 def test_values_that_an_argument_cannot_have(family: str, tmp_path: Path) -> None:
     one = toy("stylegan2-nvidia-conditional" if family == "stylegan2" else "stylegan3-t-clamp")
-    module = stylegan2 if family == "stylegan2" else stylegan3
-    for argument, rule in module.SYNTHESIS.items():
+    signatures = STYLEGAN2 if family == "stylegan2" else STYLEGAN3
+    for argument, rule in signatures["synthesis"].items():
         if not isinstance(rule, Honoured):
             continue
         what = next(what for what in BAD if rule.kind.what.startswith(what))

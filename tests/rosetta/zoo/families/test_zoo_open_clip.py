@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.recipe import Condition, ModelSpec
 from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.families.open_clip import OpenCLIP
 from rosetta.zoo.maps.capture import Capture, choose_layers
@@ -58,7 +58,7 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Architecture]:
         return whole.eval()
 
     monkeypatch.setattr(open_clip, "CLIP", on_meta)
-    return lambda name: OpenCLIP().build(name, None, pretrained=False)
+    return lambda name: OpenCLIP().build(name, None, False, Condition())
 
 
 def _layouts(architecture: Architecture) -> dict[str, Layout]:
@@ -297,7 +297,7 @@ def test_pretrained_weights_come_from_the_library(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(open_clip, "create_model", give)
     for tag in ("openai", "laion2b_s34b_b88k"):
-        architecture = OpenCLIP().build(f"ViT-B-16.{tag}", None, pretrained=True)
+        architecture = OpenCLIP().build(f"ViT-B-16.{tag}", None, True, Condition())
         assert architecture.preprocessing == zoo.Preprocessing((32, 32), "bicubic", *CLIP)
     assert asked == [("ViT-B-16", "openai", True), ("ViT-B-16", "laion2b_s34b_b88k", False)]
 
@@ -306,7 +306,7 @@ def test_pretrained_weights_come_from_the_library(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(open_clip, "create_model", refuse)
     with pytest.raises(UserError, match=r"open_clip/ViT-B-16.openai: its pretrained weights .*give a local file"):
-        OpenCLIP().build("ViT-B-16.openai", None, pretrained=True)
+        OpenCLIP().build("ViT-B-16.openai", None, True, Condition())
 
 
 def test_without_the_library(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:

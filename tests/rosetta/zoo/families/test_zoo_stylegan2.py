@@ -20,21 +20,16 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
-from rosetta.zoo.families.stylegan import stylegan2_nvidia, stylegan2_rosinality
+from rosetta.zoo.families.stylegan import stylegan2_rosinality
 from rosetta.zoo.families.stylegan.modulation import widths
-from rosetta.zoo.families.stylegan.stylegan2 import PUBLISHED, Generator, generator_for, layout_of_state
-from rosetta.zoo.families.stylegan.stylegan2_nvidia import Options
+from rosetta.zoo.families.stylegan.stylegan2 import PUBLISHED, Generator, Network, recognise
 
 Spec = Callable[..., ModelSpec]
 State = dict[str, Tensor]
 
 FACTS = Path(__file__).parent / "facts"
 NETWORKS: dict[str, Any] = json.loads(gzip.decompress((FACTS / "stylegan2-networks.json.gz").read_bytes()))
-CLASSES: dict[str, Callable[..., Generator]] = {
-    "nvidia": stylegan2_nvidia.Generator,
-    "rosinality": stylegan2_rosinality.Generator,
-}
-both = pytest.mark.parametrize("layout", list(CLASSES))
+both = pytest.mark.parametrize("layout", ["nvidia", "rosinality"])
 
 
 def facts(layout: str) -> tuple[dict[str, Any], State]:
@@ -60,7 +55,7 @@ def toy(layout: str, dtype: torch.dtype = torch.float32, **arguments: Any) -> Ge
         sizes = {int(side): channels for side, channels in config["channels"].items()}
         given = {"mapping_layers": config["n_mlp"], "w_dim": config["style_dim"], "psi": options["truncation"]}
         given["truncation_latent"] = tensors["truncation_latent"]
-    net = CLASSES[layout](max(sizes), sizes, **{**given, **arguments})
+    net = build(layout, max(sizes), widths=sizes, **{**given, **arguments})
     net.load_state_dict(weights(layout))
     return net.to(dtype).requires_grad_(False)
 
@@ -69,16 +64,20 @@ def small(layout: str) -> Generator:
     """A network of a few units, of which nothing is 0."""
     generator = torch.Generator().manual_seed(0)
     dims = {"w_dim": 4} | ({"z_dim": 3} if layout == "nvidia" else {})
-    net = CLASSES[layout](8, {4: 3, 8: 2}, mapping_layers=2, psi=0.7, **dims).double().requires_grad_(False)
+    net = build(layout, 8, widths={4: 3, 8: 2}, mapping_layers=2, psi=0.7, **dims).double().requires_grad_(False)
     for name, tensor in net.state_dict().items():
         if not name.endswith(("kernel", "filter")) and "weight" not in name:
             tensor.copy_(torch.randn(tensor.shape, generator=generator))
     return net
 
 
-def meta(layout: str, *arguments: Any) -> Generator:
+def build(layout: str, resolution: int, *, psi: float = 1.0, **options: Any) -> Generator:
+    return Network(layout, resolution, options).build(psi)  # type: ignore[arg-type]
+
+
+def meta(layout: str, resolution: int) -> Generator:
     with torch.device("meta"):
-        return CLASSES[layout](*arguments)
+        return build(layout, resolution)
 
 
 def latents(count: int, length: int = 16) -> Tensor:
@@ -96,7 +95,7 @@ def test_names_shapes_and_layers_at_full_size(name: str) -> None:
     assert {key: list(tensor.shape) for key, tensor in state.items()} == NETWORKS[name]["state_dict"]
     # The order counts where a recipe says match = "order".
     assert list(state) == list(NETWORKS[name]["state_dict"])
-    assert layout_of_state(state) == (layout, int(resolution))
+    assert (recognise(state).layout, recognise(state).resolution) == (layout, int(resolution))
     maps = maps_of(net, net.layer_names, torch.empty(1, 512, device="meta"))
     assert maps.pop("image").shape == (1, 3, int(resolution), int(resolution))
     assert tuple(maps) == net.layer_names
@@ -132,7 +131,7 @@ def test_maps_and_images_are_the_definitions(layout: str) -> None:
 @both
 def test_filters_are_those_of_the_checkpoint(layout: str) -> None:
     state = weights(layout)
-    fresh = generator_for(state).state_dict()
+    fresh = recognise(state).build().state_dict()
     filters = [name for name in fresh if name.endswith(("kernel", "filter"))]
     assert len(filters) == {"nvidia": 4 + 7, "rosinality": 3 + 3}[layout]
     for name in filters:
@@ -170,7 +169,7 @@ def translated(state: State) -> State:
 
 def test_both_layouts_are_one_network() -> None:
     state = translated(weights("nvidia"))
-    net = generator_for(state, psi=0.7, truncation_latent=weights("nvidia")["mapping.w_avg"]).requires_grad_(False)
+    net = recognise({**state, "latent_avg": weights("nvidia")["mapping.w_avg"]}).build(0.7).requires_grad_(False)
     net.load_state_dict(state)
     z = latents(3).float()
     torch.testing.assert_close(net(z), toy("nvidia")(z), rtol=0, atol=1e-4)
@@ -186,7 +185,7 @@ def test_names_and_what_they_show() -> None:
         "ffhq-1024": 1024,
     }
     assert {name: PUBLISHED[name].resolution for name in sizes} == sizes
-    assert {name for name in PUBLISHED if PUBLISHED[name].converted} == {
+    assert {name for name in PUBLISHED if PUBLISHED[name].layout == "rosinality"} == {
         "ffhq-1024",
         *(f"lsun-{kind}" for kind in ("car", "cat", "church", "horse")),
     }
@@ -224,17 +223,17 @@ def put(name: str, *shape: int) -> Callable[[State], State]:
 )
 def test_other_architectures_are_refused(layout: str, change: Callable[[State], State], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        layout_of_state(change(weights(layout)))
+        recognise(change(weights(layout)))
 
 
 @both
 def test_every_tensor_counts(layout: str) -> None:
     state = weights(layout)
-    assert layout_of_state(state) == (layout, 32)
+    assert (recognise(state).layout, recognise(state).resolution) == (layout, 32)
     for name, tensor in state.items():
         for changed in (without(name)(state), {**state, name: tensor[None]}):
             with pytest.raises(UserError, match="StyleGAN2 generator"):
-                layout_of_state(changed)
+                recognise(changed)
 
 
 @pytest.mark.parametrize("resolution", [0, 4, 24, 255])
@@ -357,13 +356,11 @@ def test_no_image_depends_on_another(layout: str) -> None:
 
 def test_what_a_layer_puts_out_is_clamped() -> None:
     z, names = latents(2), ["synthesis.b4.conv1", "synthesis.b4.torgb", "synthesis.b8.conv0", "synthesis.b32.torgb"]
-    free, tight = (
-        maps_of(toy("nvidia", torch.float64, options=Options(clamp=clamp)), names, z) for clamp in (math.inf, 0.5)
-    )
+    free, tight = (maps_of(toy("nvidia", torch.float64, clamp=clamp), names, z) for clamp in (math.inf, 0.5))
     assert all(free[name].abs().max() > 0.5 for name in names)
     assert all(tight[name].abs().max() == 0.5 for name in names)
     torch.testing.assert_close(tight[names[0]], free[names[0]].clamp(-0.5, 0.5), rtol=0, atol=1e-12)
-    high = maps_of(toy("nvidia", torch.float64, options=Options(clamp=256.0)), names, z)
+    high = maps_of(toy("nvidia", torch.float64, clamp=256.0), names, z)
     assert all(torch.equal(high[name], free[name]) for name in [*names, "image"])
 
 
@@ -377,7 +374,7 @@ def test_styles_of_another_shape(layout: str, shape: tuple[int, ...]) -> None:
 @both
 def test_an_untrained_network(layout: str) -> None:
     torch.manual_seed(0)
-    net = CLASSES[layout](64, widths(64, 2048, 32)).requires_grad_(False)
+    net = build(layout, 64, widths=widths(64, 2048, 32)).requires_grad_(False)
     maps = maps_of(net, net.layer_names, torch.randn(2, 512))
     # Weights are drawn so that signals neither grow nor fade.
     assert all(0.1 < float(output.std()) < 3 for output in maps.values())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from safetensors.torch import load_file
 
 from rosetta.zoo.families.stylegan import stylegan2_nvidia
 from rosetta.zoo.families.stylegan.filters import lowpass, upfirdn
-from rosetta.zoo.families.stylegan.mapping import StyleMapping
+from rosetta.zoo.families.stylegan.mapping import MappingConfig, StyleMapping
 from rosetta.zoo.families.stylegan.modulation import ACTIVATIONS, activate, modulated
-from rosetta.zoo.families.stylegan.stylegan2 import generator_for
-from rosetta.zoo.families.stylegan.stylegan2_nvidia import Options
+from rosetta.zoo.families.stylegan.stylegan2 import recognise
+from rosetta.zoo.families.stylegan.stylegan2_nvidia import Config
 
 Array = npt.NDArray[np.float64]
 
@@ -132,7 +133,7 @@ def test_demodulation_keeps_the_variance() -> None:
 def test_a_layer_is_its_equations(layout: str, up: bool) -> None:
     tensors = load_file(FACTS / f"stylegan2-{layout}-tiny.safetensors")
     tensors = {name.removeprefix("state/"): each for name, each in tensors.items() if name.startswith("state/")}
-    net = generator_for(tensors).requires_grad_(False)
+    net = recognise(tensors).build().requires_grad_(False)
     net.load_state_dict(tensors)
     state = {name: each.double().numpy() for name, each in tensors.items()}
     if layout == "nvidia":
@@ -184,8 +185,17 @@ def test_a_nonlinearity_is_its_definition(name: str) -> None:
 @pytest.mark.parametrize(("layers", "width"), [(1, None), (3, None), (3, 7)])
 def test_a_mapping_is_its_definition(c_dim: int, embedding: int | None, layers: int, width: int | None) -> None:
     torch.manual_seed(0)
-    options = {"embedding": embedding, "width": width, "activation": "tanh", "rate": 0.3, "psi": 0.6}
-    net = StyleMapping(6, 8, 2, layers, c_dim=c_dim, **options).double().requires_grad_(False)
+    config = MappingConfig(
+        z_dim=6,
+        w_dim=8,
+        c_dim=c_dim,
+        embedding=embedding,
+        mapping_layers=layers,
+        mapping_width=width,
+        mapping_activation="tanh",
+        mapping_rate=0.3,
+    )
+    net = StyleMapping(config, 2, 0.6).double().requires_grad_(False)
     net.w_avg.normal_()
     for layer in range(layers):
         net.get_submodule(f"fc{layer}").bias.normal_()
@@ -211,10 +221,11 @@ def test_a_mapping_is_its_definition(c_dim: int, embedding: int | None, layers: 
 
 def test_a_network_without_noise_is_one_whose_noise_has_no_strength() -> None:
     torch.manual_seed(0)
-    quiet = stylegan2_nvidia.Generator(16, {4: 3, 8: 3, 16: 2}, z_dim=4, w_dim=4, options=Options(noise=False))
-    loud = stylegan2_nvidia.Generator(16, {4: 3, 8: 3, 16: 2}, z_dim=4, w_dim=4)
+    config = Config(resolution=16, widths={4: 3, 8: 3, 16: 2}, z_dim=4, w_dim=4)
+    quiet = stylegan2_nvidia.Generator(replace(config, noise=False))
+    loud = stylegan2_nvidia.Generator(config)
     assert not [name for name in quiet.state_dict() if "noise" in name]
     loud.load_state_dict(quiet.state_dict(), strict=False)
     z = torch.randn(2, 4)
     assert torch.equal(quiet(z), loud(z))
-    assert generator_for(quiet.state_dict()).synthesis.get_submodule("b8.conv1").options.noise is False
+    assert recognise(quiet.state_dict()).build().synthesis.get_submodule("b8.conv1").config.noise is False

@@ -5,7 +5,6 @@ shapes of released networks at full size.
 """
 
 import gzip
-import inspect
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -22,9 +21,9 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
-from rosetta.zoo.families.stylegan.schedule import schedule
-from rosetta.zoo.families.stylegan.stylegan3 import PUBLISHED, StyleGAN3, recognise
-from rosetta.zoo.families.stylegan.synthesis import Filtering, FourierFeatures
+from rosetta.zoo.families.stylegan.schedule import Bands, schedule
+from rosetta.zoo.families.stylegan.stylegan3 import PUBLISHED, Config, StyleGAN3, recognise
+from rosetta.zoo.families.stylegan.synthesis import FourierFeatures
 
 Spec = Callable[..., ModelSpec]
 
@@ -45,16 +44,17 @@ def toy(configuration: str, dtype: torch.dtype = torch.float32, **arguments: Any
     """A toy with its weights."""
     options, tensors = facts(configuration)
     config = options["config"]
-    net = StyleGAN3(
-        config["img_resolution"],
-        filtering=Filtering(kernel=config.get("conv_kernel", 3), radial=config.get("use_radial_filters", False)),
+    chosen = Config(
+        resolution=config["img_resolution"],
+        kernel=config.get("conv_kernel", 3),
+        radial=config.get("use_radial_filters", False),
         channel_base=config["channel_base"],
         channel_max=config["channel_max"],
         layers=config["num_layers"],
         z_dim=config["z_dim"],
         w_dim=config["w_dim"],
-        **{"psi": options["truncation_psi"], **arguments},
     )
+    net = StyleGAN3(chosen, **{"psi": options["truncation_psi"], **arguments})
     net.load_state_dict(weights(tensors))
     return net.to(dtype).requires_grad_(False)
 
@@ -67,9 +67,9 @@ def latents(count: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((count, 16)))
 
 
-def meta(**arguments: Any) -> StyleGAN3:
+def meta(config: Config) -> StyleGAN3:
     with torch.device("meta"):
-        return StyleGAN3(**arguments)
+        return StyleGAN3(config)
 
 
 # The published networks
@@ -77,12 +77,12 @@ def meta(**arguments: Any) -> StyleGAN3:
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_names_and_shapes_at_full_size(name: str) -> None:
-    net = meta(**PUBLISHED[name])
+    net = meta(PUBLISHED[name])
     assert {key: list(tensor.shape) for key, tensor in net.state_dict().items()} == NETWORKS[name]["state_dict"]
     # The order counts where a recipe says match = "order".
     assert list(net.state_dict()) == list(NETWORKS[name]["state_dict"])
     maps = maps_of(net, net.layer_names, torch.empty(1, 512, device="meta"))
-    size = PUBLISHED[name]["resolution"]
+    size = PUBLISHED[name].resolution
     assert maps.pop("image").shape == (1, 3, size, size)
     assert [(key, *output.shape[1:]) for key, output in maps.items()] == [
         (layer["name"], layer["channels"], layer["grid_y"], layer["grid_x"]) for layer in NETWORKS[name]["layers"]
@@ -91,12 +91,10 @@ def test_names_and_shapes_at_full_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
 def test_published_networks_are_recognised(name: str) -> None:
-    parameters = inspect.signature(StyleGAN3).parameters
-    found = recognise(meta(**PUBLISHED[name]).state_dict())
-    defaults = {key: parameters[key].default for key in found if key not in PUBLISHED[name]}
-    assert found == {**defaults, **PUBLISHED[name]}
+    found = recognise(meta(PUBLISHED[name]).state_dict())
+    assert found == PUBLISHED[name]
     configuration, _, resolution = name.split("-")
-    assert (found["filtering"].radial, found["resolution"]) == (configuration == "r", int(resolution))
+    assert (found.radial, found.resolution) == (configuration == "r", int(resolution))
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
@@ -114,7 +112,7 @@ def test_maps_and_images_are_the_definitions(configuration: str) -> None:
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_filters_are_those_of_the_checkpoint(configuration: str) -> None:
     options, tensors = facts(configuration)
-    fresh = StyleGAN3(**recognise(weights(tensors))).state_dict()
+    fresh = StyleGAN3(recognise(weights(tensors))).state_dict()
     filters = [name for name in fresh if name.endswith("_filter")]
     assert len(filters) == 2 * options["config"]["num_layers"]
     for name in filters:
@@ -202,7 +200,7 @@ def test_whole_samples_of_every_grid_move_exactly(configuration: str, x: int, y:
 
 def leaks(net: StyleGAN3) -> Iterator[float]:
     """What the filters at a toy's coarse grids, those of 16 samples, let through of what these cannot hold."""
-    for name, step in zip(net.layer_names, schedule(SIDE, 6, 512, 16), strict=True):
+    for name, step in zip(net.layer_names, schedule(SIDE, 6, Bands(channel_base=512, channel_max=16)), strict=True):
         layer = net.get_submodule(name)
         for signal, kernel in ((step.before, layer.up_filter), (step.after, layer.down_filter)):
             if signal.rate == 16:
@@ -303,7 +301,8 @@ def test_what_a_layer_puts_out_is_clamped() -> None:
 
 @pytest.mark.parametrize(("zoom", "amplitude"), [(1.0, 1.0), (2.0, 1.0), (5.0, 0.5), (7.5, 1 / 12), (9.0, 0.0)])
 def test_frequencies_that_a_grid_cannot_hold_fade_out(zoom: float, amplitude: float) -> None:
-    source = FourierFeatures(schedule(SIDE, 6, 512, 16)[0].before, 16).requires_grad_(False)
+    signal = schedule(SIDE, 6, Bands(channel_base=512, channel_max=16))[0].before
+    source = FourierFeatures(signal, 16).requires_grad_(False)
     source.weight.copy_(4 * torch.eye(16))  # mixes nothing, as it is divided by the root of 16 channels
     source.freqs.zero_()[:, 0] = 1
     source.phases.copy_(torch.arange(16) / 16)
@@ -316,7 +315,7 @@ def test_frequencies_that_a_grid_cannot_hold_fade_out(zoom: float, amplitude: fl
 
 def test_an_untrained_network() -> None:
     torch.manual_seed(0)
-    net = StyleGAN3(64, channel_base=4096, channel_max=64)
+    net = StyleGAN3(Config(resolution=64, channel_base=4096, channel_max=64))
     assert (net.synthesis.input.freqs.norm(dim=1) <= 2).all()
     assert net.synthesis.input.freqs.norm(dim=1).mean() == pytest.approx(4 / 3, abs=0.2)  # of a disc of radius 2
     maps = maps_of(net.requires_grad_(False), net.layer_names, torch.randn(2, 512))
@@ -327,11 +326,12 @@ def test_an_untrained_network() -> None:
 
 def test_a_condition() -> None:
     torch.manual_seed(0)
-    net = StyleGAN3(16, channel_base=256, channel_max=8, layers=4, z_dim=8, w_dim=12, c_dim=5).requires_grad_(False)
+    config = Config(resolution=16, channel_base=256, channel_max=8, layers=4, z_dim=8, w_dim=12, c_dim=5)
+    net = StyleGAN3(config).requires_grad_(False)
     assert net.mapping.embed.weight.shape == (12, 5)
     assert net.mapping.fc0.weight.shape == (12, 8 + 12)
     found = recognise(net.state_dict())
-    assert (found["z_dim"], found["w_dim"], found["c_dim"]) == (8, 12, 5)
+    assert (found.z_dim, found.w_dim, found.c_dim) == (8, 12, 5)
     z = torch.randn(1, 8).expand(2, -1)
     one, other = net(z, torch.eye(5)[[0, 3]])
     assert not torch.allclose(one, other)

@@ -146,7 +146,7 @@ def test_a_file_without_a_mean_has_one_all_the_same(spec: Spec, tmp_path: Path) 
 
 def test_what_lies_beside_takes_no_place_in_the_order(spec: Spec, tmp_path: Path) -> None:
     state = weights("stylegan2-rosinality")
-    ordered = {name: state[name] for name in stylegan2.generator_for(state).state_dict()}
+    ordered = {name: state[name] for name in stylegan2.recognise(state).build().state_dict()}
     file = str(tmp_path / "net.pt")
     torch.save({"latent_avg": torch.ones(16), "g_ema": ordered}, file)
     by_order = zoo.load(spec("stylegan2/custom", weights=file, match="order"))
@@ -329,7 +329,8 @@ def test_what_a_network_cannot_be_told(
 
 def test_a_stylegan3_of_classes(spec: Spec, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = stylegan3.StyleGAN3(16, channel_base=512, channel_max=16, layers=5, z_dim=8, w_dim=8, c_dim=3)
+    config = stylegan3.Config(resolution=16, channel_base=512, channel_max=16, layers=5, z_dim=8, w_dim=8, c_dim=3)
+    net = stylegan3.StyleGAN3(config)
     save_file(net.state_dict(), tmp_path / "net.safetensors")
     model = zoo.load(spec("stylegan3/custom", weights=str(tmp_path / "net.safetensors")))
     assert model.classes == 3

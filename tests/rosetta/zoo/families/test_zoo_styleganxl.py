@@ -5,10 +5,10 @@ and shapes of the networks of ImageNet at full size.
 """
 
 import gzip
-import inspect
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,7 @@ from rosetta.recipe import Condition, ModelSpec
 from rosetta.zoo.families.stylegan import stylegan3
 from rosetta.zoo.families.stylegan.schedule import Bands, extend, schedule
 from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3
-from rosetta.zoo.families.stylegan.styleganxl import PUBLISHED, StyleGANXL, recognise
-from rosetta.zoo.families.stylegan.synthesis import Filtering
+from rosetta.zoo.families.stylegan.styleganxl import PUBLISHED, Config, StyleGANXL, recognise
 
 Spec = Callable[..., ModelSpec]
 
@@ -37,6 +36,9 @@ FACTS = Path(__file__).parent / "facts"
 NETWORKS: dict[str, Any] = json.loads(gzip.decompress((FACTS / "styleganxl-networks.json.gz").read_bytes()))
 CLASSES = 10
 """Of the toy."""
+
+WIDE = Bands(channel_base=65536, channel_max=1024)
+"""Of the published networks."""
 
 
 def facts() -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -53,8 +55,8 @@ def toy(dtype: torch.dtype = torch.float32, **arguments: Any) -> StyleGANXL:
     """The toy with its weights."""
     options, _ = facts()
     config, stem, head = options["config"], options["config"]["stem"], options["config"]["superres"]
-    net = StyleGANXL(
-        head["img_resolution"],
+    config = Config(
+        resolution=head["img_resolution"],
         stem_resolution=stem["img_resolution"],
         stem_layers=stem["num_layers"],
         head_layers=head["head_layers"],
@@ -63,9 +65,9 @@ def toy(dtype: torch.dtype = torch.float32, **arguments: Any) -> StyleGANXL:
         z_dim=config["z_dim"],
         w_dim=config["w_dim"],
         c_dim=config["c_dim"],
-        embedding_dim=config["embedding_dim"],
-        **{"psi": options["truncation_psi"], **arguments},
+        embedding=options["config"]["embedding_dim"],
     )
+    net = StyleGANXL(config, **{"psi": options["truncation_psi"], **arguments})
     net.load_state_dict(weights())
     return net.to(dtype).requires_grad_(False)
 
@@ -74,20 +76,24 @@ def latents(count: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((count, 16)))
 
 
-def meta(**arguments: Any) -> StyleGANXL:
+def _stylegan3() -> StyleGAN3:
+    return StyleGAN3(stylegan3.Config(resolution=16, channel_base=128, channel_max=8, layers=4))
+
+
+def meta(config: Config) -> StyleGANXL:
     with torch.device("meta"):
-        return StyleGANXL(**arguments)
+        return StyleGANXL(config)
 
 
 def test_the_largest_goes_on_where_the_one_below_it_was_cut() -> None:
     """No facts are at hand of `imagenet-1024`: it is one more stage of the same kind."""
     assert set(PUBLISHED) - set(NETWORKS) == {"imagenet-1024"}
-    below, found = NETWORKS["imagenet-512"], meta(**PUBLISHED["imagenet-1024"])
+    below, found = NETWORKS["imagenet-512"], meta(PUBLISHED["imagenet-1024"])
     names = [layer["name"] for layer in below["layers"]]
     kept, cut = names[:-3], names[-3:]
-    steps = schedule(16, 10, 65536, 1024)
+    steps = schedule(16, 10, WIDE)
     for side in (32, 64, 128, 256, 512, 1024):
-        steps = extend(steps, side, 7, 65536, 1024)
+        steps = extend(steps, side, 7, WIDE)
     assert list(found.layer_names) == [*kept, *(f"synthesis.{step.name}" for step in steps[len(kept) :])]
     assert [step.index for step in steps[len(kept) :]] == list(range(len(kept) + 1, len(kept) + 9))
     state = {key: list(tensor.shape) for key, tensor in found.state_dict().items()}
@@ -97,10 +103,10 @@ def test_the_largest_goes_on_where_the_one_below_it_was_cut() -> None:
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_names_and_shapes_at_full_size(name: str) -> None:
-    net = meta(**PUBLISHED[name])
+    net = meta(PUBLISHED[name])
     assert {key: list(tensor.shape) for key, tensor in net.state_dict().items()} == NETWORKS[name]["state_dict"]
     maps = maps_of(net, net.layer_names, torch.empty(1, 64, device="meta"), torch.empty(1, 1000, device="meta"))
-    size = PUBLISHED[name]["resolution"]
+    size = PUBLISHED[name].resolution
     assert maps.pop("image").shape == (1, 3, size, size)
     assert [(key, *output.shape[1:]) for key, output in maps.items()] == [
         (layer["name"], layer["channels"], layer["grid_y"], layer["grid_x"]) for layer in NETWORKS[name]["layers"]
@@ -109,19 +115,17 @@ def test_names_and_shapes_at_full_size(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
 def test_published_networks_are_recognised(name: str) -> None:
-    parameters = inspect.signature(StyleGANXL).parameters
-    wanted = {key: parameter.default for key, parameter in parameters.items()} | PUBLISHED[name]
-    state = meta(**PUBLISHED[name]).state_dict()
+    state = meta(PUBLISHED[name]).state_dict()
     found = recognise(state)
-    assert {key: tensor.shape for key, tensor in meta(**found).state_dict().items()} == {
+    assert {key: tensor.shape for key, tensor in meta(found).state_dict().items()} == {
         key: tensor.shape for key, tensor in state.items()
     }
     # Where no layer is narrower than the most, a lower base gives the same network.
-    assert found.pop("channel_base") == min(65536, 1024 * PUBLISHED[name]["resolution"])
-    sides = [2**power for power in range(5, 11) if 2**power <= PUBLISHED[name]["resolution"]]
-    assert found.pop("head_layers") == tuple((side, 7) for side in sides)
-    assert found.pop("embeddings") == 1000
-    assert found == {key: wanted[key] for key in found}
+    assert found.channel_base == min(65536, 1024 * PUBLISHED[name].resolution)
+    sides = [2**power for power in range(5, 11) if 2**power <= PUBLISHED[name].resolution]
+    assert found.head_layers == tuple((side, 7) for side in sides)
+    assert found.embeddings == 1000
+    assert replace(found, channel_base=65536, head_layers=7, embeddings=None) == PUBLISHED[name]
 
 
 def test_maps_and_images_are_the_definitions() -> None:
@@ -139,22 +143,21 @@ def test_filters_are_those_of_the_checkpoint() -> None:
     state = weights()
     found = recognise(state)
     config = facts()[0]["config"]
-    assert found == {
-        "resolution": 32,
-        "stem_resolution": 16,
-        "stem_layers": config["stem"]["num_layers"],
-        "head_layers": ((32, config["superres"]["head_layers"]),),
-        "channel_base": config["stem"]["channel_base"],
-        "channel_max": config["stem"]["channel_max"],
-        **{name: config[name] for name in ("z_dim", "w_dim", "c_dim", "embedding_dim")},
-        "embeddings": CLASSES,
-        "mapping_layers": 2,
-        "mapping_rate": 0.01,
-        "output_scale": 0.25,
-        "bands": Bands(),
-        "filtering": Filtering(),
-    }
-    fresh = StyleGANXL(**found).state_dict()
+    assert found == Config(
+        resolution=32,
+        stem_resolution=16,
+        stem_layers=config["stem"]["num_layers"],
+        head_layers=((32, config["superres"]["head_layers"]),),
+        channel_base=config["stem"]["channel_base"],
+        channel_max=config["stem"]["channel_max"],
+        **{name: config[name] for name in ("z_dim", "w_dim", "c_dim")},
+        embedding=config["embedding_dim"],
+        embeddings=CLASSES,
+        mapping_layers=2,
+        mapping_rate=0.01,
+        output_scale=0.25,
+    )
+    fresh = StyleGANXL(found).state_dict()
     filters = [name for name in fresh if name.endswith("_filter")]
     assert len(filters) == 2 * (len(toy().layer_names) - 1)
     for name in filters:
@@ -172,12 +175,12 @@ def test_stages_are_read_off_names_and_filters(stem_layers: int, later: list[tup
     for factor, layers in later:
         side *= factor
         heads.append((side, layers))
-    filtering = Filtering(kernel=1 if radial else 3, radial=radial)
-    small = {"channel_base": 4 * side, "channel_max": 4, "z_dim": 4, "w_dim": 3, "c_dim": 2, "embedding_dim": 3}
+    filtering = {"kernel": 1 if radial else 3, "radial": radial}
+    small = {"channel_base": 4 * side, "channel_max": 4, "z_dim": 4, "w_dim": 3, "c_dim": 2, "embedding": 3}
     torch.manual_seed(0)
-    net = StyleGANXL(side, stem_layers=stem_layers, head_layers=tuple(heads), filtering=filtering, **small)
+    net = StyleGANXL(Config(resolution=side, stem_layers=stem_layers, head_layers=tuple(heads), **filtering, **small))
     state = net.state_dict()
-    twin = StyleGANXL(**recognise(state))
+    twin = StyleGANXL(recognise(state))
     twin.load_state_dict(state)
     z, c = latents(2)[:, :4].float(), torch.tensor([1, 0])
     with torch.inference_mode():
@@ -238,8 +241,8 @@ def test_more_embeddings_than_classes(spec: Spec, tmp_path: Path) -> None:
 
 
 def test_a_stage_goes_on_where_the_one_below_it_was_cut() -> None:
-    stem = schedule(16, 10, 65536, 1024)
-    grown = extend(stem, 32, 7, 65536, 1024)
+    stem = schedule(16, 10, WIDE)
+    grown = extend(stem, 32, 7, WIDE)
     assert grown[:8] == stem[:8]
     assert [step.index for step in grown] == [*range(8), *range(9, 17)]
     first, last = grown[8], stem[7].after
@@ -253,9 +256,10 @@ def test_a_stage_goes_on_where_the_one_below_it_was_cut() -> None:
 
 def test_a_stage_begins_where_the_filters_before_it_stop() -> None:
     # A grid of 16 samples lets no filter stop below a frequency of 8, whatever stopband was asked for.
-    stem = schedule(16, 5, 256, 16)
+    narrow = Bands(channel_base=256, channel_max=16)
+    stem = schedule(16, 5, narrow)
     assert stem[2].after.stopband < 7.5
-    assert extend(stem, 32, 4, 256, 16)[3].before.stopband == pytest.approx(8, rel=1e-12)
+    assert extend(stem, 32, 4, narrow)[3].before.stopband == pytest.approx(8, rel=1e-12)
 
 
 def missing(*names: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
@@ -287,7 +291,7 @@ def missing(*names: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
             r"no stem and stages have layers of these names and filters",
         ),
         (lambda state: {name.replace("_32", "_16"): state[name] for name in state}, r"no StyleGAN-XL generator"),
-        (lambda _: StyleGAN3(16, channel_base=128, channel_max=8, layers=4).state_dict(), r"are they StyleGAN3's\?"),
+        (lambda _: _stylegan3().state_dict(), r"are they StyleGAN3's\?"),
     ],
 )
 def test_other_architectures_are_refused(
@@ -313,7 +317,7 @@ def test_stylegan3_refuses_it() -> None:
 @pytest.mark.parametrize("resolution", [8, 24, 48])
 def test_sizes_that_no_stage_reaches(resolution: int) -> None:
     with pytest.raises(ValueError, match=f"stem of 16 pixels never grows to {resolution}"):
-        meta(resolution=resolution)
+        meta(Config(resolution=resolution))
 
 
 def test_truncation_goes_towards_the_mean_of_the_class() -> None:

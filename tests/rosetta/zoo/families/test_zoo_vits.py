@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta import zoo
-from rosetta.recipe import ModelSpec
+from rosetta.recipe import Condition, ModelSpec
 from rosetta.units import Units
 from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.families.timm import Timm
@@ -36,7 +36,7 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Architecture]:
             return create(name, **options).eval()
 
     monkeypatch.setattr(timm, "create_model", on_meta)
-    return lambda name: Timm().build(name, None, pretrained=False)
+    return lambda name: Timm().build(name, None, False, Condition())
 
 
 def _units(architecture: Architecture) -> tuple[Units, set[int]]:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.zoo.weights import nvidia_pickle
-from rosetta.zoo.weights.nvidia_modules import SETTINGS, NetworkState
 from rosetta.zoo.weights.nvidia_pickle import parse_nvidia
 
 _WATCHED = ("exec", "compile", "import", "open", "pickle.", "os.", "subprocess.", "shutil.", "socket.", "ctypes.")
@@ -41,9 +40,7 @@ def _read_watched(content: bytes) -> None:
     events = _seen.setdefault(threading.get_ident(), [])
     try:
         with contextlib.suppress(UserError):
-            found = parse_nvidia(content, "net.pkl", ("G_ema", "g"), (SETTINGS,))
-            NetworkState(found)
-            found.pop(SETTINGS, None)
+            found = parse_nvidia(content, "net.pkl", ("G_ema", "g"))
     finally:
         _seen.clear()
         gc.enable()

@@ -53,7 +53,7 @@ def test_every_tensor_comes_out(protocol: int | str, tmp_path: Path) -> None:
     held = snapshot()
     content = pickled(held, protocol) if isinstance(protocol, int) else saved(held, protocol == "zip")
     for which in ("G", "D", "G_ema"):
-        assert_equal(parse_nvidia(content, "net.pkl", which), held[which].state_dict())
+        assert_equal(parse_nvidia(content, "net.pkl", (which,)), held[which].state_dict())
     (tmp_path / "net.PKL").write_bytes(content)
     file = FromFile("net", str(tmp_path / "net.PKL"))
     assert_equal(read_tensors(file), held["G_ema"].state_dict())
@@ -133,8 +133,8 @@ def test_the_moving_average_in_a_checkpoint_of_rosinality(
     held = {"g": other.state_dict(), "d": {"w": torch.zeros(2)}, "g_optim": {"state": {}, "param_groups": [{"lr": 1}]}}
     held |= {"g_ema": average.state_dict(), "latent_avg": torch.zeros(512)}
     torch.save(held, tmp_path / "550000.pt")
-    for key in ("netG_state_dict", ("nowhere", "g_ema"), None):
-        monkeypatch.setattr(DCGAN, "state_key", key)
+    for key in (("netG_state_dict",), ("nowhere", "g_ema"), ()):
+        monkeypatch.setattr(DCGAN, "state_keys", key)
         model = zoo.load(spec("dcgan/digiface", str(tmp_path / "550000.pt")))
         assert tensors_sha256(model.module) == tensors_sha256(average)
     assert_equal(read_tensors(FromFile("", str(tmp_path / "550000.pt")), ("none", "g")), other.state_dict())

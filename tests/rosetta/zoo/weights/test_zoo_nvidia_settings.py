@@ -10,12 +10,12 @@ from nvidia_files import Call, called, network, pickled, saved, snapshot
 from torch import nn
 
 from rosetta.errors import UserError
-from rosetta.zoo.weights.nvidia_modules import SETTINGS, NetworkState, Opaque, Recorded
+from rosetta.zoo.weights.nvidia_modules import Opaque, Recorded
 from rosetta.zoo.weights.nvidia_pickle import parse_nvidia
 
 
 def _modules(content: bytes) -> dict[str, Recorded]:
-    return NetworkState(parse_nvidia(content, "net.pkl", "G_ema", (SETTINGS,))).modules
+    return dict(parse_nvidia(content, "net.pkl").modules)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5, "zip", "legacy"])
@@ -69,14 +69,6 @@ def _asking(value: Any) -> Call:
 def test_numbers_of_numpy_that_are_none(scalar: Any) -> None:
     found = _modules(pickled(_asking(scalar)))[""].named["it"]
     assert isinstance(found, Opaque | float)
-
-
-@pytest.mark.parametrize("text", ["", "3", "[]", '{"a": 3}', '{"": [[], 3, {}]}', '{"": [[], {}, {}, {}]}', "[" * 9999])
-def test_settings_that_are_none(text: str) -> None:
-    """A tensor of that name may lie in any file."""
-    content = torch.frombuffer(bytearray(text.encode()) or bytearray(b" "), dtype=torch.uint8)
-    with pytest.raises(UserError, match="'settings of modules' beside them are none"):
-        NetworkState({"a": torch.ones(1), SETTINGS: content})
 
 
 @pytest.mark.parametrize("name", ["_init_args", "_init_kwargs"])

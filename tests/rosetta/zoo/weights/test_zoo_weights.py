@@ -27,7 +27,7 @@ Factory = Callable[[Callable[[], object]], str]
 
 def _read(path: Path | str, key: str | None = None) -> dict[str, torch.Tensor]:
     weights = parse_weights(str(path))
-    return read_tensors(weights, key)  # type: ignore[arg-type]
+    return read_tensors(weights, () if key is None else (key,))  # type: ignore[arg-type]
 
 
 @pytest.fixture
