@@ -33,7 +33,7 @@ from tasks.guided.invert import TERMS, Row, Search, choose_coefficients, chosen_
 from tasks.guided.matches import Steering, loaded, read_steering, require_clusters, require_models
 from tasks.guided.metrics import summarised
 from tasks.guided.page import Story, write_page
-from tasks.stage.stage import Stage
+from tasks.stage.stage import StageResult
 
 NAMED = {"name", "file_class"}
 """What a search does not depend on: its name, and how a class was told, as it depends on the classes themselves."""
@@ -46,7 +46,7 @@ class Guided:
     root: str
     where: str
     """`inversions/<name>` or `edits/<name>`."""
-    stages: tuple[Stage, ...]
+    stages: tuple[StageResult, ...]
     summary: list[dict[str, Any]]
     """One entry for each kind of guidance, or for each model that judged."""
 
@@ -253,7 +253,7 @@ def claim(plan: Plan, replace: bool) -> None:
             plan.root.remove(plan.where)
 
 
-def guided_of(plan: Plan, stages: list[Stage]) -> Guided:
+def guided_of(plan: Plan, stages: list[StageResult]) -> Guided:
     """What there is to tell of a search: means, spreads and paired differences of its metrics; links to it are left."""
     metrics = read_table(plan.root, plan.where, "metrics", plan.mark)
     assert metrics is not None
@@ -292,7 +292,7 @@ def laid_out(
     )
 
 
-def _search(plan: Plan, rows: tuple[Row, ...], search: Search, batch: int) -> list[Stage]:
+def _search(plan: Plan, rows: tuple[Row, ...], search: Search, batch: int) -> list[StageResult]:
     """Lay the store out and fill it, batch by batch."""
     space = space_of(plan.generator, search.space, told(None if plan.classes is None else plan.classes[:1]))
     shape = space.start(torch.zeros(1, plan.generator.latent or 0)).shape[1:]

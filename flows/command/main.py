@@ -59,9 +59,9 @@ def mine(
     quiet_prefect()
     if plan:
         from flows.plan.forecast import forecast
-        from flows.plan.gather import survey
+        from flows.plan.gather import plan_of_recipe
 
-        planned = forecast(survey(wanted, plan_only=True))
+        planned = forecast(plan_of_recipe(wanted, any_weights=True))
         if as_json:
             print_json(planned.as_dict())
         else:

@@ -8,13 +8,13 @@ sketch differ between machines. With this code, too, the store is believed from 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from rosetta.recipe import ModelSpec
 from rosetta.zoo.behaviour import Behaviour, agree, examine, made_with
 from storage.artifacts.fingerprint import IMAGE, MAPS, depends_of
+from tasks.plan.facts import Identity
 
 Attributes = Mapping[str, Any]
 
@@ -22,18 +22,6 @@ _ELSEWHERE = {"name", "model", "weights", "sha256", "layers", "match", "conditio
 """Fields of a recipe's model that an identity holds in its own way, or that decide nothing."""
 _FOUND = {"preprocessing", "units", MAPS, IMAGE}
 """What no recipe says."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a fingerprint says of a model."""
-
-    depends: Mapping[str, Any]
-    """What decides: part of the fingerprint."""
-    made_with: Mapping[str, str] = field(default_factory=dict)
-    """Versions of code, see :attr:`storage.artifacts.fingerprint.Fingerprint.made_with`."""
-    agreed: Mapping[str, Any] = field(default_factory=dict)
-    """The same by the fingerprint of a store that agreed with the model when it was loaded; to be kept."""
 
 
 Finder = Callable[[ModelSpec, str, Sequence[Attributes], Mapping[str, Any]], Identity]
@@ -72,7 +60,7 @@ def of_maps(spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes], 
     found = [store for store in stores if _has(store, "model", recipe)]
     for store in found:
         if _is_believed(store, "model", MAPS, spec, code, agreed):
-            return Identity(store["depends"]["model"], code)
+            return of_store(store, code)
     now = examined(spec, weights_sha256)
     layers = [[layer.name, layer.channels, *layer.grid] for layer in now.units.layers]
     fresh = {**recipe, "preprocessing": now.preprocessing, "units": layers, MAPS: now.maps}
@@ -80,8 +68,17 @@ def of_maps(spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes], 
     for store, one in zip(found, settled, strict=True):
         # One of an earlier version has no sketches; what it does say has to be so.
         if all(one.get(key) == value for key, value in depends_of(store)["model"].items()):
-            return Identity(store["depends"]["model"], code, {store["fingerprint"]: code})
-    return Identity(next(iter(settled), fresh), code)
+            return of_store(store, code, {store["fingerprint"]: code})
+    return Identity(next(iter(settled), fresh), code, layers=layers)
+
+
+def of_store(
+    store: Attributes, made_with: Mapping[str, str] | None = None, agreed: Mapping[str, Any] | None = None
+) -> Identity:
+    """The model whose maps a store holds, as the store says."""
+    return Identity(
+        store["depends"]["model"], made_with or {}, agreed or {}, depends_of(store)["model"].get("units", ())
+    )
 
 
 def of_images(

@@ -11,7 +11,8 @@ from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
 from rosetta.mining.plan import PairPlan, Tile, ranges
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import ACTIVATIONS, CORRELATIONS
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import STORES
 from storage.artifacts.pairs import PairStore
 from storage.filesystem.root import Root
@@ -20,16 +21,29 @@ from tasks.cluster.graph import TileGraph, part, summed
 from tasks.correlate.rank_tiles import rank_tile
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.correlate.tiles import Job, multiplied, prepared_step, tile_moments, write_tile
+from tasks.plan.plan import Plan
+from tasks.plan.stage import Stage
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
-from tasks.stage.stage import Outcome, stage
 
 _STEPS_SENT = 2
 """Steps that travel to a worker with a GPU together."""
 
 
-@stage("correlate {a}~{b}")
-def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting) -> Outcome:
+def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
+    """Of a pair's correlations."""
+    matching = plan.recipe.matching
+    return fingerprint(
+        "correlations",
+        a=plan.fingerprint(ACTIVATIONS, a).digest,
+        b=plan.fingerprint(ACTIVATIONS, b).digest,
+        correlation=matching.correlation,
+        precision=plan.recipe.compute.precision,
+        keep={"neighbours": matching.keep_neighbours} if matching.keep == "neighbours" else "matrix",
+    )
+
+
+def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting) -> None:
     """Write what is missing of a pair's correlations.
 
     Raises
@@ -39,8 +53,6 @@ def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting)
     """
     root, kind = root.absolute, STORES[setting.keep]
     store = kind.open(root, a, b, wanted)
-    if store is not None and store.complete:
-        return "skipped"
     sides = [ActivationStore.read(root, model) for model in (a, b)]
     require_same_images(*sides)
     with engine(setting.cluster, setting.threads, root) as where:
@@ -51,7 +63,16 @@ def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting)
         _fill(store, job, plan, where)
         saw_images(plan.images)
     store.finish()
-    return "done"
+
+
+CORRELATE = Stage(
+    "correlate",
+    (CORRELATIONS,),
+    fingerprint_of,
+    lambda plan, a, b: correlate(plan.root, plan.fingerprint(CORRELATIONS, a, b), a, b, Setting.of(plan)),
+    protected=True,
+    on_cluster=True,
+)
 
 
 def require_same_images(a: ActivationStore, b: ActivationStore) -> None:

@@ -10,32 +10,30 @@ from rosetta.zoo.image_arrays import from_pixels
 from rosetta.zoo.preprocessing import Preprocessing
 from storage.artifacts import catalogue
 from storage.artifacts.features import FeatureStore
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
-from storage.artifacts.shared import turn
 from storage.filesystem.root import Root
+from tasks.plan.plan import Plan
+from tasks.plan.stage import Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
-from tasks.stage.stage import Outcome, stage
 
 SIDE = 64
 """Positions a side that features are made on, as those of the control `pixels/64` are."""
 _AT_ONCE = 8
 
 
-@stage("features")
-def write_features(root: Root, wanted: Fingerprint) -> Outcome:
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the pixel features."""
+    images = plan.fingerprint(catalogue.IMAGES).digest
+    return fingerprint("features", images=images, side=SIDE, names=list(INDEPENDENT))
+
+
+def write_features(root: Root, wanted: Fingerprint) -> None:
     """Write what is missing of `features.zarr`."""
-    with turn(root, catalogue.FEATURES.path()):
-        return _write(root, wanted)
-
-
-def _write(root: Root, wanted: Fingerprint) -> Outcome:
     store = FeatureStore.open(root, wanted)
-    if store is not None and store.complete:
-        return "skipped"
     images = ImageStore(open_complete(root, catalogue.IMAGES.path()))
     if store is None:
         store = FeatureStore.create(root, wanted, INDEPENDENT, SIDE, images.count)
@@ -56,4 +54,11 @@ def _write(root: Root, wanted: Fingerprint) -> Outcome:
             saw_images(span.stop - span.start)
             store.write(block, np.concatenate(parts), np.array(digests, dtype=np.uint64))
     store.finish()
-    return "done"
+
+
+WRITE_FEATURES = Stage(
+    "features",
+    (catalogue.FEATURES,),
+    fingerprint_of,
+    lambda plan: write_features(plan.root, plan.fingerprint(catalogue.FEATURES)),
+)

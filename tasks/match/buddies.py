@@ -9,26 +9,37 @@ from rosetta.mining.buddies import Buddies, best_buddies
 from rosetta.units import Units
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import BUDDIES
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import BUDDIES, CORRELATIONS
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
 from storage.filesystem.root import Root
-from tasks.stage.stage import Outcome, stage
+from tasks.plan.plan import Plan
+from tasks.plan.stage import Stage
 
 Pair = tuple[str, str]
 
 
-@stage("match")
-def write_buddies(root: Root, wanted: Fingerprint, pairs: Sequence[Pair], neighbours: int) -> Outcome:
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the table of buddies."""
+    pairs = {"~".join(pair): plan.fingerprint(CORRELATIONS, *pair).digest for pair in plan.pairs}
+    return fingerprint("buddies", correlations=pairs, neighbours=plan.recipe.matching.neighbours)
+
+
+def write_buddies(root: Root, wanted: Fingerprint, pairs: Sequence[Pair], neighbours: int) -> None:
     """`tables/buddies.parquet`: the best buddies of every pair of models."""
-    if tables.attributes(root, BUDDIES.path()).get("fingerprint") == wanted.digest:
-        return "skipped"
     units = {model: ActivationStore.read(root, model).units for pair in pairs for model in pair}
     frames = []
     for a, b in pairs:
         frames.append(buddy_frame(a, b, units, best_buddies(*nearest(root, a, b, neighbours))))
     tables.write(root, BUDDIES.path(), pd.concat(frames, ignore_index=True), wanted)
-    return "done"
+
+
+MATCH = Stage(
+    "match",
+    (BUDDIES,),
+    fingerprint_of,
+    lambda plan: write_buddies(plan.root, plan.fingerprint(BUDDIES), plan.pairs, plan.recipe.matching.neighbours),
+)
 
 
 def buddy_frame(a: str, b: str, units: Mapping[str, Units], buddies: Buddies) -> pd.DataFrame:

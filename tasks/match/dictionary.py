@@ -10,33 +10,48 @@ from rosetta.units import Units
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
 from storage.filesystem.root import Root
 from tasks.match.buddies import buddies_of
-from tasks.stage.stage import Outcome, stage
+from tasks.plan.plan import Plan
+from tasks.plan.stage import Stage
 
 
-@stage("dictionary")
-def write_dictionary(root: Root, wanted: Fingerprint, anchor: str, models: Sequence[str]) -> Outcome:
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the tables of Rosetta neurons and concepts."""
+    return fingerprint(
+        "dictionary",
+        buddies=plan.fingerprint(BUDDIES).digest,
+        trust=plan.fingerprint(TRUST).digest,
+        anchor=plan.anchor,
+        models=list(plan.targets),
+    )
+
+
+def write_dictionary(root: Root, wanted: Fingerprint, anchor: str, targets: Sequence[str]) -> None:
     """`tables/rosetta.parquet` and `tables/clusters.parquet`.
 
     Parameters
     ----------
-    models
-        The models that are asked for a buddy: all but the anchor and the controls.
+    targets
+        The models in which a Rosetta neuron needs a buddy: all but the anchor and the controls.
     """
-    done = [tables.attributes(root, table).get("fingerprint") == wanted.digest for table in ("rosetta", "clusters")]
-    if all(done):
-        return "skipped"
     buddies, trust = tables.read(root, BUDDIES.path()), tables.read(root, TRUST.path())
-    units = {model: ActivationStore.read(root, model).units for model in (anchor, *models)}
-    neurons = rosetta_neurons({model: buddies_of(buddies, anchor, model) for model in models}, len(units[anchor]))
+    units = {model: ActivationStore.read(root, model).units for model in (anchor, *targets)}
+    neurons = rosetta_neurons({model: buddies_of(buddies, anchor, model) for model in targets}, len(units[anchor]))
     clusters = cluster(neurons, buddies_of(buddies, anchor, anchor))
     frame = with_trust(_rosetta_frame(anchor, neurons, clusters, units), trust, anchor)
     tables.write(root, ROSETTA.path(), frame, wanted)
     tables.write(root, CLUSTERS.path(), _cluster_frame(neurons, clusters, frame, anchor), wanted)
-    return "done"
+
+
+WRITE_DICTIONARY = Stage(
+    "dictionary",
+    (ROSETTA, CLUSTERS),
+    fingerprint_of,
+    lambda plan: write_dictionary(plan.root, plan.fingerprint(ROSETTA), plan.anchor, plan.targets),
+)
 
 
 def _rosetta_frame(anchor: str, neurons: RosettaNeurons, clusters: Clusters, units: dict[str, Units]) -> pd.DataFrame:

@@ -7,25 +7,36 @@ import pandas as pd
 
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import UNITS
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, UNITS
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
-from tasks.stage.stage import Outcome, stage
+from tasks.plan.plan import Plan
+from tasks.plan.stage import Stage
 
 
-@stage("units")
-def write_units(root: Root, wanted: Fingerprint, models: Iterable[str]) -> Outcome:
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the table of units."""
+    activations = {name: plan.fingerprint(ACTIVATIONS, name).digest for name in plan.names}
+    return fingerprint("units", activations=activations, features=plan.fingerprint(FEATURES).digest)
+
+
+def write_units(root: Root, wanted: Fingerprint, models: Iterable[str]) -> None:
     """`tables/units.parquet`: every unit of every model, its statistics on the native grid, and how selective it is.
 
     `kurtosis` is that of all its values (3 for a normal distribution, NaN for a constant unit), `half_share` the
     smallest share of the images that carries half of its positive activation.
     """
-    if tables.attributes(root, UNITS.path()).get("fingerprint") == wanted.digest:
-        return "skipped"
     frames = [_unit_frame(model, ActivationStore.read(root, model), ProfileStore.read(root, model)) for model in models]
     tables.write(root, UNITS.path(), pd.concat(frames, ignore_index=True), wanted)
-    return "done"
+
+
+WRITE_UNITS = Stage(
+    "units",
+    (UNITS,),
+    fingerprint_of,
+    lambda plan: write_units(plan.root, plan.fingerprint(UNITS), plan.names),
+)
 
 
 def _unit_frame(model: str, store: ActivationStore, profile: ProfileStore) -> pd.DataFrame:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from rosetta.errors import UserError
 from rosetta.view.pictures.sheet import FORMATS, encode, print_sheet
+from storage.artifacts.catalogue import FIGURES
 from storage.artifacts.seals import break_seal
 from storage.filesystem.root import Root
 from storage.run.run import Run
 from storage.run.sheets import Captioned, concept_sheet, dictionary_sheet
-from storage.upkeep.sealing import FIGURES, seal
+from storage.upkeep.sealing import seal
 
 
 def write_concept_figure(run: Run, cluster: int, images: int, out: Path | None) -> str:
@@ -60,7 +61,7 @@ def _kind(out: Path | None) -> str:
 
 def _write(run: Run, drawn: Captioned, name: str, kind: str, out: Path | None) -> str:
     content = encode(print_sheet(drawn.sheet, drawn.caption, drawn.image, drawn.image_name), kind)
-    place, relative = (Root(str(out.parent)), out.name) if out else (run.root, f"{FIGURES}/{name}.{kind}")
+    place, relative = (Root(str(out.parent)), out.name) if out else (run.root, FIGURES.path(f"{name}.{kind}"))
     try:
         if not out:
             break_seal(place, relative)

@@ -1,38 +1,44 @@
 """Stage `report`: tables and stores into `report/`, the dictionary that a person looks at."""
 
-from collections.abc import Sequence
-
-from rosetta.recipe import ModelSpec, Recipe
 from rosetta.view.atlas.page import render
 from rosetta.view.trust.page import render_trust
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import REPORT, ROSETTA, UNITS
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.finished import index_of
 from storage.artifacts.seals import discard
-from storage.filesystem.root import Root
-from storage.upkeep.sealing import REPORT
+from tasks.plan.plan import Plan
+from tasks.plan.stage import Stage
 from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.write import write_atlas
 from tasks.report.trust_page import TRUST_PAGE, trust_story
-from tasks.stage.stage import Outcome, stage
 
-PAGE = f"{REPORT}/index.html"
+PAGE = index_of(REPORT.path(), REPORT)
+_VERSION = 4
+"""Of the page: another one writes the pages of all runs again."""
 
 
-@stage("report")
-def write_report(root: Root, wanted: Fingerprint, recipe: Recipe, anchor: str, models: Sequence[ModelSpec]) -> Outcome:
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the page."""
+    return fingerprint(
+        "report",
+        dictionary=plan.fingerprint(ROSETTA).digest,
+        units=plan.fingerprint(UNITS).digest,
+        name=plan.recipe.name,
+        page=_VERSION,
+    )
+
+
+def write_report(plan: Plan) -> None:
     """Write the atlas, and the page that explains trust; the shell last, so that it never shows what is not there."""
-    if is_written(root, wanted):
-        return "skipped"
-    discard(root, REPORT)
-    run = AtlasRun.read(root, recipe, anchor, models)
-    told = write_atlas(run, wanted.digest)
+    root, recipe, anchor, digest = plan.root, plan.recipe, plan.anchor, plan.fingerprint(REPORT).digest
+    discard(root, REPORT.path())
+    run = AtlasRun.read(root, recipe, anchor, plan.models)
+    told = write_atlas(run, digest)
     if run.judged:
-        story = trust_story(root, recipe, anchor, run.tables["trust"], run.neurons, told["judgement"], wanted.digest)
-        root.write_bytes(f"report/{TRUST_PAGE}", render_trust(story).encode())
+        story = trust_story(root, recipe, anchor, run.tables["trust"], run.neurons, told["judgement"], digest)
+        root.write_bytes(f"{REPORT.path()}/{TRUST_PAGE}", render_trust(story).encode())
         told["trust_page"] = TRUST_PAGE
     root.write_bytes(PAGE, render(told).encode())
-    return "done"
 
 
-def is_written(root: Root, wanted: Fingerprint) -> bool:
-    """Whether the page is there and was made from the same."""
-    return root.exists(PAGE) and wanted.digest.encode() in root.read_bytes(PAGE)
+WRITE_REPORT = Stage("report", (REPORT,), fingerprint_of, write_report)

@@ -18,8 +18,9 @@ from rosetta.mining.trust.thumbs import thumb_grid
 from rosetta.units import Grid, Layer
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import BUDDIES, TRUST_OF_PAIR
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import BUDDIES, CORRELATIONS, FEATURES, TRUST_OF_PAIR
+from storage.artifacts.features import FeatureStore
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
 from tasks.cluster.engine import engine
@@ -27,19 +28,28 @@ from tasks.cluster.graph import TileGraph, part, summed
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.correlate.tiles import Job, tile_moments
 from tasks.match.buddies import buddies_of
+from tasks.plan.plan import Plan
+from tasks.plan.stage import Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.progress import track
-from tasks.stage.stage import Outcome, stage
 from tasks.trust.pair_worker import Nearest, Question, Verdict, judge_tile
+from tasks.trust.table import reason_not_to
 
 KEY = ("model_a", "unit_a", "layer_a", "channel_a", "model_b", "unit_b", "layer_b", "channel_b", "pearson")
 Float64 = npt.NDArray[np.float64]
 
 
-@stage("trust {a}~{b}")
-def judge_pair(
-    root: Root, wanted: Fingerprint, a: str, b: str, neighbours: int, reason: str, setting: Setting
-) -> Outcome:
+def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
+    """Of what is said of one pair's buddies."""
+    return fingerprint(
+        "trust part",
+        correlations=plan.fingerprint(CORRELATIONS, a, b).digest,
+        features=plan.fingerprint(FEATURES).digest,
+        neighbours=plan.recipe.matching.neighbours,
+    )
+
+
+def judge_pair(root: Root, wanted: Fingerprint, a: str, b: str, neighbours: int, reason: str, setting: Setting) -> None:
     """Judge the buddies of one pair of models, all but what controls reach; one table.
 
     Parameters
@@ -47,8 +57,6 @@ def judge_pair(
     reason
         Why nothing can be judged; empty where it can.
     """
-    if tables.attributes(root, TRUST_OF_PAIR.path(a, b)).get("fingerprint") == wanted.digest:
-        return "skipped"
     root = root.absolute
     keep_freed_memory()  # until the first tile says otherwise
     buddies = tables.read(root, BUDDIES.path())
@@ -56,7 +64,15 @@ def judge_pair(
     judged = _unjudged(len(rows)) if reason else _judge(root, a, b, neighbours, setting, rows)
     frame = pd.concat([rows[list(KEY)], judged], axis=1)
     tables.write(root, TRUST_OF_PAIR.path(a, b), frame, wanted)
-    return "done"
+
+
+def _judge_pair(plan: Plan, a: str, b: str) -> None:
+    matching, features = plan.recipe.matching, FeatureStore.read(plan.root)
+    reason = reason_not_to(features.shape[0], features.distinct, matching.correlation)
+    judge_pair(plan.root, plan.fingerprint(TRUST_OF_PAIR, a, b), a, b, matching.neighbours, reason, Setting.of(plan))
+
+
+JUDGE_PAIR = Stage("trust", (TRUST_OF_PAIR,), fingerprint_of, _judge_pair, on_cluster=True)
 
 
 def _unjudged(count: int) -> pd.DataFrame:

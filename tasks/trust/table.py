@@ -10,10 +10,12 @@ from rosetta.recipe import Trust
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import TRUST, TRUST_OF_PAIR
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.features import FeatureStore
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
 from storage.filesystem.root import Root
-from tasks.stage.stage import Outcome, stage
+from tasks.plan.plan import Plan
+from tasks.plan.stage import Stage
 from tasks.trust.summary import passes
 
 LEAST_IMAGES = 16
@@ -48,7 +50,16 @@ def reservations(images: int, distinct: int, controls: Sequence[str]) -> list[st
     return notes
 
 
-@stage("trust")
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the table of trust."""
+    return fingerprint(
+        "trust",
+        parts={"~".join(pair): plan.fingerprint(TRUST_OF_PAIR, *pair).digest for pair in plan.pairs},
+        controls=list(plan.controls),
+        knobs=plan.recipe.trust.model_dump(),
+    )
+
+
 def join_trust(
     root: Root,
     wanted: Fingerprint,
@@ -56,7 +67,7 @@ def join_trust(
     controls: Sequence[str],
     knobs: Trust,
     notes: Sequence[str],
-) -> Outcome:
+) -> None:
     """`tables/trust.parquet`: all pairs, with what controls reach and what is trusted.
 
     Parameters
@@ -68,8 +79,6 @@ def join_trust(
     notes
         What a reader must know of what was not judged; kept with the table.
     """
-    if tables.attributes(root, TRUST.path()).get("fingerprint") == wanted.digest:
-        return "skipped"
     frames = []
     for a, b in pairs:
         frame = tables.read(root, TRUST_OF_PAIR.path(a, b))
@@ -80,7 +89,17 @@ def join_trust(
         frames.append(frame.assign(trusted=passes(frame, knobs)["trusted"]))
     joined = pd.concat(frames, ignore_index=True)
     tables.write(root, TRUST.path(), joined, wanted, notes=[*notes, *_dead_halves(joined)])
-    return "done"
+
+
+def _join_trust(plan: Plan) -> None:
+    root, features = plan.root, FeatureStore.read(plan.root)
+    images, distinct = features.shape[0], features.distinct
+    reason = reason_not_to(images, distinct, plan.recipe.matching.correlation)
+    notes = [reason] if reason else reservations(images, distinct, plan.controls)
+    join_trust(root, plan.fingerprint(TRUST), plan.pairs, plan.controls, plan.recipe.trust, notes)
+
+
+JOIN_TRUST = Stage("trust", (TRUST,), fingerprint_of, _join_trust)
 
 
 def _dead_halves(frame: pd.DataFrame) -> list[str]:

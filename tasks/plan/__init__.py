@@ -1,0 +1,1 @@
+"""What a run needs, known before anything is written: its facts, the plan that follows, and what a stage declares."""
