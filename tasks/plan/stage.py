@@ -55,12 +55,12 @@ class Stage:
             for artifact, of in self.artifacts(plan, names)
         )
 
+    def make(self, plan: Plan, names: Names = ()) -> Outcome:
+        """Make or resume what one run of the stage writes, unless it is finished."""
+        # One that lies under a shared root may have been finished by another run meanwhile.
+        with turn(plan.root, *(artifact.path(*of) for artifact, of in self.artifacts(plan, names))):
+            return "skipped" if self.is_finished(plan, names) else self.work(plan, *names) or "done"
+
     def run(self, plan: Plan, names: Names = ()) -> StageResult:
-        """Run it for some names, as a task of a Prefect flow."""
-
-        def work() -> Outcome:
-            # One that lies under a shared root may have been finished by another run meanwhile.
-            with turn(plan.root, *(artifact.path(*of) for artifact, of in self.artifacts(plan, names))):
-                return "skipped" if self.is_finished(plan, names) else self.work(plan, *names) or "done"
-
-        return run_as_task(self.title(names), work)
+        """:meth:`make` as a task of a Prefect flow."""
+        return run_as_task(self.title(names), lambda: self.make(plan, names))

@@ -9,19 +9,19 @@ from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
 from synthetic import write
 
-from flows.plan.gather import survey_root
-from flows.plan.plan import Survey
+from flows.plan.gather import plan_of_root
 from rosetta.units import Layer
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
-from tasks.correlate.pair import correlate
+from tasks.correlate.pair import CORRELATE, correlate
 from tasks.correlate.setting import Setting
-from tasks.dump.features import write_features
+from tasks.dump.features import WRITE_FEATURES, write_features
 from tasks.match.buddies import write_buddies
-from tasks.trust.pair import judge_pair
-from tasks.trust.profile import Subject, profile
+from tasks.plan.plan import Plan
+from tasks.trust.pair import JUDGE_PAIR, judge_pair
+from tasks.trust.profile import PROFILE, profile
 
 IMAGES = 512
 REPEATS = 3
@@ -34,24 +34,21 @@ WIDE = {
 JUDGED = ("features.zarr", "profiles", "tables/trust")
 
 
-def correlated(plan: Survey) -> float:
+def correlated(plan: Plan) -> float:
     """Seconds to correlate all pairs of a run anew."""
     plan.root.remove("correlations")
-    setting = plan.setting("threads")
-    return timed(lambda: [correlate.fn(plan.root, plan.correlations(pair), *pair, setting) for pair in plan.pairs])
+    return timed(lambda: [CORRELATE.make(plan, pair) for pair in plan.pairs])
 
 
-def judged(plan: Survey) -> float:
+def judged(plan: Plan) -> float:
     """Seconds to judge them: pixel features, profiles, and every pair."""
-    root, setting = plan.root, plan.setting("threads")
     for path in JUDGED:
-        root.remove(path)
+        plan.root.remove(path)
 
     def judge() -> None:
-        write_features.fn(root, plan.features)
-        profile.fn(root, [Subject(s.name, plan.profile(s), plan.partners(s.name)) for s in plan.models], setting)
-        for pair in plan.pairs:
-            judge_pair.fn(root, plan.trust_part(pair), *pair, plan.recipe.matching.neighbours, "", setting)
+        for stage in (WRITE_FEATURES, PROFILE, JUDGE_PAIR):
+            for names in stage.instances(plan):
+                stage.make(plan, names)
 
     return timed(judge)
 
@@ -65,7 +62,7 @@ def faces() -> tuple[float, float]:
     place = Root(str(BENCH / "trust"))
     recipe = stored_recipe(place)
     assert recipe is not None
-    plan = survey_root(place, recipe)
+    plan = plan_of_root(place, recipe)
     correlating, judging = in_turn(REPEATS, lambda: correlated(plan), lambda: judged(plan))
     clear("trust")
     return correlating, judging
@@ -85,21 +82,21 @@ def wide() -> tuple[float, float]:
     )
     store.write(0, pixels)
     store.finish()
-    subjects = [Subject(name, fingerprint(name), tuple(WIDE)) for name in WIDE]
+    profiles = {name: fingerprint(name) for name in WIDE}
 
     def correlating() -> float:
         root.remove("correlations")
-        return timed(lambda: correlate.fn(root, fingerprint("pair"), *WIDE, setting))
+        return timed(lambda: correlate(root, fingerprint("pair"), *WIDE, setting))
 
     def judging() -> float:
         for path in (*JUDGED, "tables"):
             root.remove(path)
-        write_buddies.fn(root, fingerprint("buddies"), [tuple(WIDE)], 5)
+        write_buddies(root, fingerprint("buddies"), [tuple(WIDE)], 5)
 
         def judge() -> None:
-            write_features.fn(root, fingerprint("features"))
-            profile.fn(root, subjects, setting)
-            judge_pair.fn(root, fingerprint("part"), *WIDE, 5, "", setting)
+            write_features(root, fingerprint("features"))
+            profile(root, profiles, dict.fromkeys(WIDE, tuple(WIDE)), setting)
+            judge_pair(root, fingerprint("part"), *WIDE, 5, "", setting)
 
         return timed(judge)
 

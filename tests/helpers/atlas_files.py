@@ -67,8 +67,8 @@ def finished_run(root: Root, keep: str = "matrix") -> dict[str, dict[str, np.nda
     models = tuple(GRIDS)
     setting = Setting(threads=1, keep=keep)
     judge(root, models, ("untrained",), RECIPE.matching.neighbours, RECIPE.trust, setting)
-    write_units.fn(root, fingerprint("units"), models)
-    write_dictionary.fn(root, fingerprint("dictionary"), "g", ["d", "e"])
+    write_units(root, fingerprint("units"), models)
+    write_dictionary(root, fingerprint("dictionary"), "g", ["d", "e"])
     return maps
 
 

@@ -24,7 +24,7 @@ from tasks.correlate.setting import Setting
 from tasks.dump.features import write_features
 from tasks.match.buddies import write_buddies
 from tasks.trust.pair import judge_pair
-from tasks.trust.profile import Subject, profile
+from tasks.trust.profile import profile
 from tasks.trust.table import join_trust, reason_not_to, reservations
 
 GRIDS = {"g": ((8, 8), (16, 16)), "d": ((6, 6), (12, 9)), "e": ((7, 7), (14, 14))}
@@ -188,25 +188,24 @@ def judge(
     """Correlate the first model with all, and judge: `tables/trust.parquet`, and what there is to note."""
     pairs = [(models[0], model) for model in models]
     for pair in pairs:
-        correlate.fn(root, fingerprint("pair", of=pair), *pair, setting)
-    write_buddies.fn(root, fingerprint("buddies"), pairs, neighbours)
+        correlate(root, fingerprint("pair", of=pair), *pair, setting)
+    write_buddies(root, fingerprint("buddies"), pairs, neighbours)
     profiled(root, models, setting)
     store = ActivationStore.read(root, models[0])
     distinct = count_distinct(root)
     reason = reason_not_to(store.images, distinct, "pearson")
     for pair in pairs:
-        judge_pair.fn(root, fingerprint("part", of=pair), *pair, neighbours, reason, setting)
+        judge_pair(root, fingerprint("part", of=pair), *pair, neighbours, reason, setting)
     notes = [reason] if reason else reservations(store.images, distinct, controls)
-    join_trust.fn(root, fingerprint("trust"), pairs, controls, knobs, notes)
+    join_trust(root, fingerprint("trust"), pairs, controls, knobs, notes)
     return tables.read(root, catalogue.TRUST.path()), tables.attributes(root, catalogue.TRUST.path())["notes"]
 
 
 def profiled(root: Root, models: Sequence[str], setting: Setting) -> None:
     """Pixel features and profiles, the first model with all as partners and the others with it."""
-    write_features.fn(root, fingerprint("features"))
+    write_features(root, fingerprint("features"))
     partners = {model: models if model == models[0] else models[:1] for model in models}
-    subjects = [Subject(model, fingerprint("profile", of=model), tuple(held)) for model, held in partners.items()]
-    profile.fn(root, subjects, setting)
+    profile(root, {model: fingerprint("profile", of=model) for model in models}, partners, setting)
 
 
 def count_distinct(root: Root) -> int:
