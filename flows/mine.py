@@ -1,7 +1,7 @@
 """The flow `mine`: a recipe into activation stores, correlations, tables and the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from dataclasses import replace as replace_in
 from pathlib import Path
 
@@ -25,18 +25,16 @@ from storage.artifacts.neurons import neuron_rows
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
 from storage.upkeep.sealing import seal_finished, unsealed
-from tasks.plan.plan import Plan
+from tasks.plan import Plan
 from tasks.report.page import PAGE
 from tasks.stage.logs import about
 from tasks.stage.stage import StageResult
 
 
 @dataclass(frozen=True)
-class Mined:
-    """What a run left."""
+class Counts:
+    """How much a run found."""
 
-    root: str
-    stages: tuple[StageResult, ...]
     units: dict[str, int]
     """By model."""
     buddies: dict[str, int]
@@ -45,35 +43,32 @@ class Mined:
     trusted: int | None
     """Rosetta neurons that are trusted (:mod:`storage.artifacts.neurons`); None where no match was judged."""
     clusters: int
+
+
+@dataclass(frozen=True)
+class Mined:
+    """What a run left."""
+
+    root: str
+    stages: tuple[StageResult, ...]
+    counts: Counts
     notes: tuple[str, ...] = ()
     """What a reader must know of how the matches were judged."""
     retries: int = 0
     """Requests to object stores that were made again."""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What was found, and what of it is trusted."""
-        trusted = "none judged" if self.trusted is None else f"{count(self.trusted)} of the neurons trusted"
-        return (
-            f"{counted(self.rosetta, 'Rosetta neuron', 'Rosetta neurons')} in "
-            f"{counted(self.clusters, 'concept', 'concepts')}, {trusted}"
-        )
+        trusted = self.counts.trusted
+        neurons = counted(self.counts.rosetta, "Rosetta neuron", "Rosetta neurons")
+        concepts = counted(self.counts.clusters, "concept", "concepts")
+        told = "none judged" if trusted is None else f"{count(trusted)} of the neurons trusted"
+        return f"{neurons} in {concepts}, {told}"
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return {
-            "root": self.root,
-            "stages": [stage.as_dict() for stage in self.stages],
-            "retries": self.retries,
-            "notes": list(self.notes),
-            "counts": {
-                "units": self.units,
-                "buddies": self.buddies,
-                "rosetta": self.rosetta,
-                "trusted": self.trusted,
-                "clusters": self.clusters,
-            },
-        }
+        return asdict(self)
 
 
 @flow(name="mine", flow_run_name="mine {recipe.name}", validate_parameters=True)
@@ -114,9 +109,9 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
             retries=retries.so_far(),
         )
         seal_finished(plan.root)
-    mined = _counts(plan, stages)
+    mined = replace_in(_mined(plan, stages), retries=retries.take())
     _link(plan.root, plan.recipe.name, mined)
-    return replace_in(mined, retries=retries.take())
+    return mined
 
 
 def finished(plan: Plan) -> Mined | None:
@@ -127,24 +122,23 @@ def finished(plan: Plan) -> Mined | None:
     stages = nothing_to_do(plan, STAGES)
     if stages is None or not is_linked(plan) or unsealed(plan.root):
         return None
-    return _counts(plan, stages)
+    return _mined(plan, stages)
 
 
-def _counts(plan: Plan, stages: Sequence[StageResult]) -> Mined:
+def _mined(plan: Plan, stages: Sequence[StageResult]) -> Mined:
     buddies = tables.read(plan.root, BUDDIES.path()).groupby(["model_a", "model_b"]).size()
     rosetta = tables.read(plan.root, ROSETTA.path())
     neurons = neuron_rows(rosetta, plan.anchor)
     judged = rosetta.empty or bool(rosetta["q_value"].notna().any())
-    return Mined(
-        plan.root.shown,
-        tuple(stages),
+    counts = Counts(
         {name: len(ActivationStore.read(plan.root, name).units) for name in plan.names},
         {f"{a}~{b}": int(buddies.get((a, b), 0)) for a, b in plan.pairs},
         len(neurons),
         int(neurons["trusted"].sum()) if judged else None,
         len(tables.read(plan.root, CLUSTERS.path())),
-        tuple(tables.attributes(plan.root, TRUST.path()).get("notes", ())),
     )
+    notes = tables.attributes(plan.root, TRUST.path()).get("notes", ())
+    return Mined(plan.root.shown, tuple(stages), counts, tuple(notes))
 
 
 def _link(root: Root, name: str, mined: Mined) -> None:
@@ -155,7 +149,7 @@ def _link(root: Root, name: str, mined: Mined) -> None:
         link(root, table.path(), table.name, f"{key}-{table.name}")
     rows = "\n".join(map(summary_row, mined.stages))
     create_markdown_artifact(
-        f"**{mined.told}**\n\n{SUMMARY_HEAD}\n{rows}\n",
+        f"**{mined.summary}**\n\n{SUMMARY_HEAD}\n{rows}\n",
         key=f"{key}-summary",
         description="what the run found, and how long each stage took",
     )

@@ -13,7 +13,7 @@ from storage.artifacts.catalogue import TRUST
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_finished
 from tasks.match.units import WRITE_UNITS
-from tasks.plan.plan import Plan
+from tasks.plan import Plan
 from tasks.report.page import PAGE
 from tasks.stage.stage import StageResult
 

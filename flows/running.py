@@ -7,8 +7,7 @@ from flows.plan.gather import with_places
 from storage.artifacts import shared
 from storage.artifacts.shared import Place
 from tasks.cluster.engine import local_processes
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.stage.stage import StageResult
 
 

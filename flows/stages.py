@@ -8,8 +8,7 @@ from tasks.dump.images import DRAW_IMAGES
 from tasks.match.buddies import MATCH
 from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.report.page import WRITE_REPORT
 from tasks.trust.pair import JUDGE_PAIR
 from tasks.trust.profile import PROFILE
@@ -45,7 +44,7 @@ def stages_from(first: Stage) -> list[Stage]:
 def fingerprints(plan: Plan) -> dict[str, str]:
     """The fingerprint of every artifact, by the path of the file or store that carries it."""
     return {
-        index_of(artifact.path(*names), artifact): plan.fingerprint(artifact, *names).digest
+        index_of(artifact.path(*names), artifact): plan.digest(artifact, *names)
         for stage in STAGES
         for artifact, names in stage.artifacts(plan)
     }

@@ -16,7 +16,7 @@ from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_finished
 from storage.upkeep.status import artifacts, require_run
 from tasks.dump.features import WRITE_FEATURES
-from tasks.plan.plan import Plan
+from tasks.plan import Plan
 from tasks.stage.stage import StageResult
 from tasks.trust.profile import PROFILE
 

@@ -95,7 +95,7 @@ def mine(
         print(f"{'Removed' if again else 'Mended'} {finding.shown}: {finding.problem}{again}")
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
-    print(mined.told)
+    print(mined.summary)
     for note in mined.notes:
         print(f"Note: {note}")
     print(f"Look at {mined.root}/report/index.html")

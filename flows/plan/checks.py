@@ -12,7 +12,7 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.layout import attributes_at
 from storage.artifacts.seals import discard
 from storage.filesystem.root import Root
-from tasks.plan.plan import Plan
+from tasks.plan import Plan
 from tasks.source.pixels import bad_images, read_headers
 from tasks.stage.progress import log
 

@@ -1,6 +1,6 @@
 """What a recipe's stores and pairs will take, found out before any work: `rosetta mine --plan`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from dask.utils import format_bytes
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from flows.plan.identity import examined
 from rosetta import zoo
-from rosetta.mining.plan import Side
+from rosetta.mining.plan import PairPlan, Side
 from rosetta.recipe import ModelSpec
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import model_block
@@ -18,7 +18,7 @@ from storage.artifacts.finished import is_finished
 from storage.artifacts.layout import open_at
 from tasks.cluster.engine import capacity
 from tasks.correlate.setting import Setting, plan_for, plan_side
-from tasks.plan.plan import Plan
+from tasks.plan import Plan
 from tasks.trust.profile import in_groups, pieces_of
 
 _ITEMSIZE = {"float16": 2, "float32": 4}
@@ -80,37 +80,34 @@ class Forecast:
 
     def print(self) -> None:
         """Print two tables on standard output."""
-        console = Console(width=None if Console().is_terminal else 140)
-        stores = _table("model", "", right=("layers", "units", "images", "to a chunk", "stored"))
-        for model in self.models:
-            counts = (model.layers, model.units, model.images, model.block)
-            stores.add_row(
-                model.name, model.model, *(f"{count:,}" for count in counts), format_bytes(model.bytes_stored)
-            )
-        console.print(stores)
-        print()
-        table = _table("pair", right=("units", "images", "tiles", "passes", "read", "operations", "peak"))
-        table.add_column("correlation")
-        for entry in self.pairs:
-            table.add_row(
-                entry.pair,
-                f"{entry.units[0]:,} × {entry.units[1]:,}",
-                f"{entry.images:,}",
-                f"{entry.tiles:,}",
-                f"{entry.passes[0]:,} / {entry.passes[1]:,}",
-                format_bytes(entry.bytes_read),
-                _operations(entry.operations),
-                format_bytes(entry.peak_bytes),
-                entry.way,
-            )
-        console.print(table)
-        print()
-        stored = sum(model.bytes_stored for model in self.models)
-        read = sum(entry.bytes_read for entry in self.pairs)
-        operations = sum(entry.operations for entry in self.pairs)
+        _print_table(
+            ("model", "", "layers", "units", "images", "to a chunk", "stored"),
+            (
+                (one.name, one.model, one.layers, one.units, one.images, one.block, format_bytes(one.bytes_stored))
+                for one in self.models
+            ),
+        )
+        _print_table(
+            ("pair", "units", "images", "tiles", "passes", "read", "operations", "peak", "correlation"),
+            (
+                (
+                    one.pair,
+                    f"{one.units[0]:,} × {one.units[1]:,}",
+                    one.images,
+                    one.tiles,
+                    f"{one.passes[0]:,} / {one.passes[1]:,}",
+                    format_bytes(one.bytes_read),
+                    _operations(one.operations),
+                    format_bytes(one.peak_bytes),
+                    one.way,
+                )
+                for one in self.pairs
+            ),
+        )
         print(
-            f"In all {format_bytes(stored)} of maps before compression,"
-            f" {format_bytes(read)} read and {_operations(operations)} to correlate them"
+            f"In all {format_bytes(sum(one.bytes_stored for one in self.models))} of maps before compression,"
+            f" {format_bytes(sum(one.bytes_read for one in self.pairs))} read and"
+            f" {_operations(sum(one.operations for one in self.pairs))} to correlate them"
         )
         print(
             f"{self.workers} worker{'s' * (self.workers != 1)}, up to {self.threads} tasks at once and"
@@ -136,21 +133,7 @@ def forecast(plan: Plan) -> Forecast:
     sides = {spec.name: _side(plan, spec) for spec in plan.models}
     setting = Setting.of(plan)
 
-    def pair_forecast(a: str, b: str) -> PairForecast:
-        cut = plan_for(setting, f"{a}~{b}", sides[a], sides[b], where)
-        return PairForecast(
-            f"{a}~{b}",
-            cut.units,
-            cut.images,
-            len(cut.tiles),
-            cut.passes,
-            cut.bytes_read,
-            cut.operations,
-            cut.peak_bytes,
-            cut.way,
-        )
-
-    pairs = tuple(pair_forecast(a, b) for a, b in plan.pairs)
+    pairs = tuple(_pair(f"{a}~{b}", plan_for(setting, f"{a}~{b}", sides[a], sides[b], where)) for a, b in plan.pairs)
     layers = [
         piece
         for name, side in sides.items()
@@ -159,6 +142,20 @@ def forecast(plan: Plan) -> Forecast:
     in_groups(layers, sides[plan.anchor].images, compute.memory_bytes, where)
     stores = tuple(_store(spec, sides[spec.name]) for spec in plan.models)
     return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
+
+
+def _pair(pair: str, cut: PairPlan) -> PairForecast:
+    return PairForecast(
+        pair,
+        cut.units,
+        cut.images,
+        len(cut.tiles),
+        cut.passes,
+        cut.bytes_read,
+        cut.operations,
+        cut.peak_bytes,
+        cut.way,
+    )
 
 
 def _store(spec: ModelSpec, side: Side) -> ModelForecast:
@@ -171,7 +168,7 @@ def _store(spec: ModelSpec, side: Side) -> ModelForecast:
 def _side(plan: Plan, spec: ModelSpec) -> Side:
     """A model's store, or what it will be."""
     place = plan.place(ACTIVATIONS.path(spec.name))
-    if is_finished(place, ACTIVATIONS, plan.fingerprint(ACTIVATIONS, spec.name).digest):
+    if is_finished(place, ACTIVATIONS, plan.digest(ACTIVATIONS, spec.name)):
         return plan_side(ActivationStore(spec.name, open_at(place)))
     compute, count, facts = plan.recipe.compute, plan.image_count, plan.facts
     units = zoo.structure(spec) if spec.name in facts.unseen else examined(spec, facts.weights[spec.name]).units
@@ -179,13 +176,14 @@ def _side(plan: Plan, spec: ModelSpec) -> Side:
     return Side(units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in units.layers})
 
 
-def _table(*left: str, right: Sequence[str]) -> Table:
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in left:
-        table.add_column(column)
-    for column in right:
-        table.add_column(column, justify="right")
-    return table
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("model", "", "pair", "correlation") else "right")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row))
+    Console(width=None if Console().is_terminal else 140).print(table)
+    print()
 
 
 def _operations(count: int) -> str:

@@ -21,8 +21,8 @@ from storage.artifacts.layout import attributes_at, open_at
 from storage.artifacts.shared import Place, choose, place_of, shared_places, store_attributes
 from storage.filesystem.root import Root
 from tasks.cluster.engine import check_cluster
+from tasks.plan import Plan
 from tasks.plan.facts import Facts, Identity
-from tasks.plan.plan import Plan
 from tasks.source.recognition import in_order, recognise
 
 

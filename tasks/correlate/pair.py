@@ -21,8 +21,7 @@ from tasks.cluster.graph import TileGraph, part, summed
 from tasks.correlate.rank_tiles import rank_tile
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.correlate.tiles import Job, multiplied, prepared_step, tile_moments, write_tile
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
 
@@ -35,8 +34,8 @@ def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
     matching = plan.recipe.matching
     return fingerprint(
         "correlations",
-        a=plan.fingerprint(ACTIVATIONS, a).digest,
-        b=plan.fingerprint(ACTIVATIONS, b).digest,
+        a=plan.digest(ACTIVATIONS, a),
+        b=plan.digest(ACTIVATIONS, b),
         correlation=matching.correlation,
         precision=plan.recipe.compute.precision,
         keep={"neighbours": matching.keep_neighbours} if matching.keep == "neighbours" else "matrix",

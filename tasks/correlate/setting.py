@@ -9,7 +9,7 @@ from rosetta.mining.plan import PairPlan, Side, plan_pair
 from rosetta.mining.rank.plan import plan_ranks
 from storage.artifacts.activations import ActivationStore
 from tasks.cluster.engine import Capacity
-from tasks.plan.plan import Plan
+from tasks.plan import Plan
 
 
 @dataclass(frozen=True)

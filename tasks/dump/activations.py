@@ -21,8 +21,7 @@ from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
 from tasks.dump.images import layout
 from tasks.dump.rounding import Rounding
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.stage.logs import about
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import forward, saw_images
@@ -54,7 +53,7 @@ def batch_size(device: torch.device) -> int:
 
 def fingerprint_of(plan: Plan, model: str) -> Fingerprint:
     """Of a model's activations."""
-    identity, images = plan.facts.models[model], plan.fingerprint(IMAGES).digest
+    identity, images = plan.facts.models[model], plan.digest(IMAGES)
     return fingerprint(
         "activations", identity.made_with, images=images, model=identity.depends, **layout(plan.recipe.compute)
     )

@@ -14,8 +14,7 @@ from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
 from storage.filesystem.root import Root
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
@@ -27,7 +26,7 @@ _AT_ONCE = 8
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
     """Of the pixel features."""
-    images = plan.fingerprint(catalogue.IMAGES).digest
+    images = plan.digest(catalogue.IMAGES)
     return fingerprint("features", images=images, side=SIDE, names=list(INDEPENDENT))
 
 

@@ -22,8 +22,7 @@ from storage.artifacts.layout import stored_attributes
 from storage.artifacts.shared import place_of
 from storage.artifacts.source_images import FileRecord, LeftOut, SourceStore
 from storage.filesystem.root import Root
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.source.files import ImageFile
 from tasks.source.pixels import BadImageError, Decoding, bad_images, content_of, square
 from tasks.source.recognition import named, recognise, record_of, settings

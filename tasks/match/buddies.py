@@ -1,6 +1,7 @@
 """Stage `match`: correlations into the table of buddies."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,15 @@ from storage.artifacts.catalogue import BUDDIES, CORRELATIONS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
 from storage.filesystem.root import Root
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 
 Pair = tuple[str, str]
 
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
     """Of the table of buddies."""
-    pairs = {"~".join(pair): plan.fingerprint(CORRELATIONS, *pair).digest for pair in plan.pairs}
-    return fingerprint("buddies", correlations=pairs, neighbours=plan.recipe.matching.neighbours)
+    neighbours = plan.recipe.matching.neighbours
+    return fingerprint("buddies", correlations=plan.digests(CORRELATIONS), neighbours=neighbours)
 
 
 def write_buddies(root: Root, wanted: Fingerprint, pairs: Sequence[Pair], neighbours: int) -> None:
@@ -44,21 +44,16 @@ MATCH = Stage(
 
 def buddy_frame(a: str, b: str, units: Mapping[str, Units], buddies: Buddies) -> pd.DataFrame:
     """The rows of one pair of models."""
-    return pd.DataFrame(
-        {
-            "model_a": pd.Series([a] * len(buddies), dtype="str"),
-            "unit_a": buddies.unit_a,
-            "layer_a": units[a].layer_names()[buddies.unit_a],
-            "channel_a": units[a].channels()[buddies.unit_a],
-            "model_b": pd.Series([b] * len(buddies), dtype="str"),
-            "unit_b": buddies.unit_b,
-            "layer_b": units[b].layer_names()[buddies.unit_b],
-            "channel_b": units[b].channels()[buddies.unit_b],
-            "pearson": buddies.pearson,
-            "rank_ab": buddies.rank_ab,
-            "rank_ba": buddies.rank_ba,
+    columns: dict[str, Any] = {}
+    for side, model, unit in (("a", a, buddies.unit_a), ("b", b, buddies.unit_b)):
+        columns |= {
+            f"model_{side}": pd.Series([model] * len(buddies), dtype="str"),
+            f"unit_{side}": unit,
+            f"layer_{side}": units[model].layer_names()[unit],
+            f"channel_{side}": units[model].channels()[unit],
         }
-    ).astype({"layer_a": "str", "layer_b": "str"})
+    columns |= {"pearson": buddies.pearson, "rank_ab": buddies.rank_ab, "rank_ba": buddies.rank_ba}
+    return pd.DataFrame(columns).astype({"layer_a": "str", "layer_b": "str"})
 
 
 def buddies_of(frame: pd.DataFrame, a: str, b: str) -> Buddies:

@@ -1,8 +1,10 @@
 """Stage `dictionary`: buddies into Rosetta neurons and their clusters, each with how far it can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from rosetta.mining.dictionary import Clusters, RosettaNeurons, cluster, rosetta_neurons
@@ -14,16 +16,15 @@ from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
 from storage.filesystem.root import Root
 from tasks.match.buddies import buddies_of
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
     """Of the tables of Rosetta neurons and concepts."""
     return fingerprint(
         "dictionary",
-        buddies=plan.fingerprint(BUDDIES).digest,
-        trust=plan.fingerprint(TRUST).digest,
+        buddies=plan.digest(BUDDIES),
+        trust=plan.digest(TRUST),
         anchor=plan.anchor,
         models=list(plan.targets),
     )
@@ -59,6 +60,10 @@ def _rosetta_frame(anchor: str, neurons: RosettaNeurons, clusters: Clusters, uni
     count, models = len(neurons), len(names)
     unit = np.column_stack([neurons.anchor_unit, neurons.unit])
     pearson = np.column_stack([np.full(count, np.nan, dtype=np.float32), neurons.pearson])
+
+    def labels(of: Callable[[Units], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.column_stack([of(units[name])[unit[:, column]] for column, name in enumerate(names)]).ravel()
+
     return pd.DataFrame(
         {
             "rosetta": np.repeat(np.arange(count, dtype=np.int32), models),
@@ -66,12 +71,8 @@ def _rosetta_frame(anchor: str, neurons: RosettaNeurons, clusters: Clusters, uni
             "anchor_unit": np.repeat(neurons.anchor_unit, models),
             "model": np.tile(names, count),
             "unit": unit.ravel(),
-            "layer": np.column_stack(
-                [units[name].layer_names()[unit[:, column]] for column, name in enumerate(names)]
-            ).ravel(),
-            "channel": np.column_stack(
-                [units[name].channels()[unit[:, column]] for column, name in enumerate(names)]
-            ).ravel(),
+            "layer": labels(Units.layer_names),
+            "channel": labels(Units.channels),
             "pearson": pearson.ravel(),
             "mean_pearson": np.repeat(neurons.mean_pearson, models),
         }

@@ -11,14 +11,13 @@ from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, UNITS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
     """Of the table of units."""
-    activations = {name: plan.fingerprint(ACTIVATIONS, name).digest for name in plan.names}
-    return fingerprint("units", activations=activations, features=plan.fingerprint(FEATURES).digest)
+    activations = plan.digests(ACTIVATIONS)
+    return fingerprint("units", activations=activations, features=plan.digest(FEATURES))
 
 
 def write_units(root: Root, wanted: Fingerprint, models: Iterable[str]) -> None:

@@ -104,6 +104,14 @@ class Plan:
             self._known[key] = self.fingerprints[artifact.pattern](self, *names)
         return self._known[key]
 
+    def digest(self, artifact: Artifact, *names: str) -> str:
+        """The same as its SHA-256."""
+        return self.fingerprint(artifact, *names).digest
+
+    def digests(self, artifact: Artifact) -> dict[str, str]:
+        """Those of all that there are of an artifact, by model or by pair."""
+        return {"~".join(names): self.digest(artifact, *names) for names in self.instances(artifact.per)}
+
     @cached_property
     def _known(self) -> dict[tuple[str, ...], Fingerprint]:
         return {}

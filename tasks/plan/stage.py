@@ -51,7 +51,7 @@ class Stage:
     def is_finished(self, plan: Plan, names: Names = ()) -> bool:
         """Whether one run of the stage has nothing to do; without names, whether none has."""
         return all(
-            is_finished(plan.place(artifact.path(*of)), artifact, plan.fingerprint(artifact, *of).digest)
+            is_finished(plan.place(artifact.path(*of)), artifact, plan.digest(artifact, *of))
             for artifact, of in self.artifacts(plan, names)
         )
 

@@ -6,8 +6,7 @@ from storage.artifacts.catalogue import REPORT, ROSETTA, UNITS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.finished import index_of
 from storage.artifacts.seals import discard
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.write import write_atlas
 from tasks.report.trust_page import TRUST_PAGE, trust_story
@@ -21,8 +20,8 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     """Of the page."""
     return fingerprint(
         "report",
-        dictionary=plan.fingerprint(ROSETTA).digest,
-        units=plan.fingerprint(UNITS).digest,
+        dictionary=plan.digest(ROSETTA),
+        units=plan.digest(UNITS),
         name=plan.recipe.name,
         page=_VERSION,
     )
@@ -30,7 +29,7 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
 
 def write_report(plan: Plan) -> None:
     """Write the atlas, and the page that explains trust; the shell last, so that it never shows what is not there."""
-    root, recipe, anchor, digest = plan.root, plan.recipe, plan.anchor, plan.fingerprint(REPORT).digest
+    root, recipe, anchor, digest = plan.root, plan.recipe, plan.anchor, plan.digest(REPORT)
     discard(root, REPORT.path())
     run = AtlasRun.read(root, recipe, anchor, plan.models)
     told = write_atlas(run, digest)

@@ -28,8 +28,7 @@ from tasks.cluster.graph import TileGraph, part, summed
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.correlate.tiles import Job, tile_moments
 from tasks.match.buddies import buddies_of
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.progress import track
 from tasks.trust.pair_worker import Nearest, Question, Verdict, judge_tile
@@ -43,8 +42,8 @@ def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
     """Of what is said of one pair's buddies."""
     return fingerprint(
         "trust part",
-        correlations=plan.fingerprint(CORRELATIONS, a, b).digest,
-        features=plan.fingerprint(FEATURES).digest,
+        correlations=plan.digest(CORRELATIONS, a, b),
+        features=plan.digest(FEATURES),
         neighbours=plan.recipe.matching.neighbours,
     )
 

@@ -24,8 +24,7 @@ from tasks.cluster.engine import Capacity, engine
 from tasks.cluster.graph import part
 from tasks.correlate.setting import Setting, plan_side
 from tasks.dump.features import SIDE as FEATURE_SIDE
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
@@ -40,8 +39,8 @@ def fingerprint_of(plan: Plan, model: str) -> Fingerprint:
     grids = set().union(*(plan.facts.models[partner].grids for partner in plan.partners(model)))
     return fingerprint(
         "profile",
-        activations=plan.fingerprint(ACTIVATIONS, model).digest,
-        features=plan.fingerprint(FEATURES).digest,
+        activations=plan.digest(ACTIVATIONS, model),
+        features=plan.digest(FEATURES),
         grids=[list(grid) for grid in sorted(grids)],
     )
 

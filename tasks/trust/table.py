@@ -14,8 +14,7 @@ from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
 from storage.filesystem.root import Root
-from tasks.plan.plan import Plan
-from tasks.plan.stage import Stage
+from tasks.plan import Plan, Stage
 from tasks.trust.summary import passes
 
 LEAST_IMAGES = 16
@@ -54,7 +53,7 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     """Of the table of trust."""
     return fingerprint(
         "trust",
-        parts={"~".join(pair): plan.fingerprint(TRUST_OF_PAIR, *pair).digest for pair in plan.pairs},
+        parts=plan.digests(TRUST_OF_PAIR),
         controls=list(plan.controls),
         knobs=plan.recipe.trust.model_dump(),
     )
