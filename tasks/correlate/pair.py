@@ -42,7 +42,7 @@ def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
     )
 
 
-def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting) -> None:
+def correlate(root: Root, fingerprint: Fingerprint, a: str, b: str, setting: Setting) -> None:
     """Write what is missing of a pair's correlations.
 
     Raises
@@ -51,13 +51,13 @@ def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting)
         The memory is too small for this pair, the two stores are of different images, or the cluster cannot do it.
     """
     root, kind = root.absolute, STORES[setting.keep]
-    store = kind.open(root, a, b, wanted)
+    store = kind.open(root, a, b, fingerprint)
     sides = [ActivationStore.read(root, model) for model in (a, b)]
     require_same_images(*sides)
     with engine(setting.cluster, setting.threads, root) as where:
         plan = plan_for(setting, f"{a}~{b}", plan_side(sides[0]), plan_side(sides[1]), where.capacity)
         if store is None:
-            store = kind.create(root, a, b, wanted, sides[0].units, sides[1].units, setting.keep_neighbours)
+            store = kind.create(root, a, b, fingerprint, sides[0].units, sides[1].units, setting.keep_neighbours)
         job = Job(root, a, b, (sides[0].digest, sides[1].digest), plan.step_images, setting.device, setting.precision)
         _fill(store, job, plan, where)
         saw_images(plan.images)

@@ -73,7 +73,9 @@ def _dump(plan: Plan, model: str) -> None:
 DUMP = Stage("dump", (ACTIVATIONS,), fingerprint_of, _dump, protected=True)
 
 
-def dump(root: Root, wanted: Fingerprint, images: Fingerprint, spec: ModelSpec, compute: Compute, device: str) -> None:
+def dump(
+    root: Root, fingerprint: Fingerprint, images: Fingerprint, spec: ModelSpec, compute: Compute, device: str
+) -> None:
     """Write what is missing of a model's store.
 
     A layer that float16 cannot hold, as a value is too large or a unit's correlations would suffer from the rounding,
@@ -86,7 +88,7 @@ def dump(root: Root, wanted: Fingerprint, images: Fingerprint, spec: ModelSpec, 
         The model gives a value that is not finite; names layer, channels and images. Or it is not the model that an
         earlier run began the store with.
     """
-    store = ActivationStore.open(root, spec.name, wanted)
+    store = ActivationStore.open(root, spec.name, fingerprint)
     pixels = ImageStore.open(root, images)
     if pixels is None:
         raise FileNotFoundError(f"{root.shown}/{IMAGES.path()}")
@@ -100,7 +102,7 @@ def dump(root: Root, wanted: Fingerprint, images: Fingerprint, spec: ModelSpec, 
     widened = _widened(store) if store else {}
     while True:
         if store is None:
-            store = _lay_out(root, wanted, model, pixels, compute, widened)
+            store = _lay_out(root, fingerprint, model, pixels, compute, widened)
         try:
             _fill(store, model, pixels)
             break
@@ -115,7 +117,7 @@ def dump(root: Root, wanted: Fingerprint, images: Fingerprint, spec: ModelSpec, 
 
 
 def _lay_out(
-    root: Root, wanted: Fingerprint, model: Model, images: ImageStore, compute: Compute, widened: Mapping[str, str]
+    root: Root, fingerprint: Fingerprint, model: Model, images: ImageStore, compute: Compute, widened: Mapping[str, str]
 ) -> ActivationStore:
     block = model_block(model.units, images.count, compute.dtype, compute.chunk_mib)
     if model.is_generator and not images.complete:
@@ -135,7 +137,7 @@ def _lay_out(
     return ActivationStore.create(
         root,
         model.spec.name,
-        wanted,
+        fingerprint,
         units=model.units,
         images=images.count,
         block=block,

@@ -13,7 +13,6 @@ from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
-from storage.filesystem.root import Root
 from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images
@@ -30,22 +29,23 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     return fingerprint("features", images=images, side=SIDE, names=list(INDEPENDENT))
 
 
-def write_features(root: Root, wanted: Fingerprint) -> None:
+def write_features(plan: Plan) -> None:
     """Write what is missing of `features.zarr`."""
-    store = FeatureStore.open(root, wanted)
+    root, features = plan.root, plan.fingerprint(catalogue.FEATURES)
+    store = FeatureStore.open(root, features)
     images = ImageStore(open_complete(root, catalogue.IMAGES.path()))
     if store is None:
-        store = FeatureStore.create(root, wanted, INDEPENDENT, SIDE, images.count)
+        store = FeatureStore.create(root, features, INDEPENDENT, SIDE, images.count)
     prepare = Preprocessing((SIDE, SIDE), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     keep_freed_memory()
-    missing, held = store.missing(), [FEATURES.index(name) for name in INDEPENDENT]
+    missing, kept = store.missing(), [FEATURES.index(name) for name in INDEPENDENT]
     with track("features", sum(span.stop - span.start for _, span in missing)) as advance, torch.inference_mode():
         for block, span in missing:
             parts, digests = [], []
             for start in range(span.start, span.stop, _AT_ONCE):
                 pixels = images.pixels(slice(start, min(start + _AT_ONCE, span.stop)))
-                features = pixel_features(prepare(from_pixels(pixels, torch.device("cpu"))))
-                parts.append(features[:, held].to(torch.float16).numpy())
+                values = pixel_features(prepare(from_pixels(pixels, torch.device("cpu"))))
+                parts.append(values[:, kept].to(torch.float16).numpy())
                 digests += [
                     int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "little") for image in pixels
                 ]
@@ -55,9 +55,4 @@ def write_features(root: Root, wanted: Fingerprint) -> None:
     store.finish()
 
 
-WRITE_FEATURES = Stage(
-    "features",
-    (catalogue.FEATURES,),
-    fingerprint_of,
-    lambda plan: write_features(plan.root, plan.fingerprint(catalogue.FEATURES)),
-)
+WRITE_FEATURES = Stage("features", (catalogue.FEATURES,), fingerprint_of, write_features)

@@ -1,6 +1,6 @@
 """Stage `match`: correlations into the table of buddies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,7 @@ from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, CORRELATIONS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
-from storage.filesystem.root import Root
 from tasks.plan import Plan, Stage
-
-Pair = tuple[str, str]
 
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
@@ -25,21 +22,15 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     return fingerprint("buddies", correlations=plan.digests(CORRELATIONS), neighbours=neighbours)
 
 
-def write_buddies(root: Root, wanted: Fingerprint, pairs: Sequence[Pair], neighbours: int) -> None:
+def write_buddies(plan: Plan) -> None:
     """`tables/buddies.parquet`: the best buddies of every pair of models."""
-    units = {model: ActivationStore.read(root, model).units for pair in pairs for model in pair}
-    frames = []
-    for a, b in pairs:
-        frames.append(buddy_frame(a, b, units, best_buddies(*nearest(root, a, b, neighbours))))
-    tables.write(root, BUDDIES.path(), pd.concat(frames, ignore_index=True), wanted)
+    root, neighbours = plan.root, plan.recipe.matching.neighbours
+    units = {model: ActivationStore.read(root, model).units for pair in plan.pairs for model in pair}
+    frames = [buddy_frame(a, b, units, best_buddies(*nearest(root, a, b, neighbours))) for a, b in plan.pairs]
+    tables.write(root, BUDDIES.path(), pd.concat(frames, ignore_index=True), plan.fingerprint(BUDDIES))
 
 
-MATCH = Stage(
-    "match",
-    (BUDDIES,),
-    fingerprint_of,
-    lambda plan: write_buddies(plan.root, plan.fingerprint(BUDDIES), plan.pairs, plan.recipe.matching.neighbours),
-)
+MATCH = Stage("match", (BUDDIES,), fingerprint_of, write_buddies)
 
 
 def buddy_frame(a: str, b: str, units: Mapping[str, Units], buddies: Buddies) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Stage `dictionary`: buddies into Rosetta neurons and their clusters, each with how far it can be trusted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
-from storage.filesystem.root import Root
 from tasks.match.buddies import buddies_of
 from tasks.plan import Plan, Stage
 
@@ -30,29 +29,19 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     )
 
 
-def write_dictionary(root: Root, wanted: Fingerprint, anchor: str, targets: Sequence[str]) -> None:
-    """`tables/rosetta.parquet` and `tables/clusters.parquet`.
-
-    Parameters
-    ----------
-    targets
-        The models in which a Rosetta neuron needs a buddy: all but the anchor and the controls.
-    """
+def write_dictionary(plan: Plan) -> None:
+    """`tables/rosetta.parquet` and `tables/clusters.parquet`."""
+    root, anchor, targets, dictionary = plan.root, plan.anchor, plan.targets, plan.fingerprint(ROSETTA)
     buddies, trust = tables.read(root, BUDDIES.path()), tables.read(root, TRUST.path())
     units = {model: ActivationStore.read(root, model).units for model in (anchor, *targets)}
     neurons = rosetta_neurons({model: buddies_of(buddies, anchor, model) for model in targets}, len(units[anchor]))
     clusters = cluster(neurons, buddies_of(buddies, anchor, anchor))
     frame = with_trust(_rosetta_frame(anchor, neurons, clusters, units), trust, anchor)
-    tables.write(root, ROSETTA.path(), frame, wanted)
-    tables.write(root, CLUSTERS.path(), _cluster_frame(neurons, clusters, frame, anchor), wanted)
+    tables.write(root, ROSETTA.path(), frame, dictionary)
+    tables.write(root, CLUSTERS.path(), _cluster_frame(neurons, clusters, frame, anchor), dictionary)
 
 
-WRITE_DICTIONARY = Stage(
-    "dictionary",
-    (ROSETTA, CLUSTERS),
-    fingerprint_of,
-    lambda plan: write_dictionary(plan.root, plan.fingerprint(ROSETTA), plan.anchor, plan.targets),
-)
+WRITE_DICTIONARY = Stage("dictionary", (ROSETTA, CLUSTERS), fingerprint_of, write_dictionary)
 
 
 def _rosetta_frame(anchor: str, neurons: RosettaNeurons, clusters: Clusters, units: dict[str, Units]) -> pd.DataFrame:

@@ -1,7 +1,5 @@
 """Stage `units`: activation statistics into the table of units."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
@@ -10,7 +8,6 @@ from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, UNITS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
-from storage.filesystem.root import Root
 from tasks.plan import Plan, Stage
 
 
@@ -20,22 +17,18 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     return fingerprint("units", activations=activations, features=plan.digest(FEATURES))
 
 
-def write_units(root: Root, wanted: Fingerprint, models: Iterable[str]) -> None:
+def write_units(plan: Plan) -> None:
     """`tables/units.parquet`: every unit of every model, its statistics on the native grid, and how selective it is.
 
     `kurtosis` is that of all its values (3 for a normal distribution, NaN for a constant unit), `half_share` the
     smallest share of the images that carries half of its positive activation.
     """
-    frames = [_unit_frame(model, ActivationStore.read(root, model), ProfileStore.read(root, model)) for model in models]
-    tables.write(root, UNITS.path(), pd.concat(frames, ignore_index=True), wanted)
+    root = plan.root
+    frames = [_unit_frame(name, ActivationStore.read(root, name), ProfileStore.read(root, name)) for name in plan.names]
+    tables.write(root, UNITS.path(), pd.concat(frames, ignore_index=True), plan.fingerprint(UNITS))
 
 
-WRITE_UNITS = Stage(
-    "units",
-    (UNITS,),
-    fingerprint_of,
-    lambda plan: write_units(plan.root, plan.fingerprint(UNITS), plan.names),
-)
+WRITE_UNITS = Stage("units", (UNITS,), fingerprint_of, write_units)
 
 
 def _unit_frame(model: str, store: ActivationStore, profile: ProfileStore) -> pd.DataFrame:

@@ -48,30 +48,20 @@ def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
     )
 
 
-def judge_pair(root: Root, wanted: Fingerprint, a: str, b: str, neighbours: int, reason: str, setting: Setting) -> None:
-    """Judge the buddies of one pair of models, all but what controls reach; one table.
-
-    Parameters
-    ----------
-    reason
-        Why nothing can be judged; empty where it can.
-    """
-    root = root.absolute
+def judge_pair(plan: Plan, a: str, b: str) -> None:
+    """Judge the buddies of one pair of models, all but what controls reach; one table."""
+    root = plan.root.absolute
     keep_freed_memory()  # until the first tile says otherwise
     buddies = tables.read(root, BUDDIES.path())
     rows = buddies[(buddies["model_a"] == a) & (buddies["model_b"] == b)].reset_index(drop=True)
-    judged = _unjudged(len(rows)) if reason else _judge(root, a, b, neighbours, setting, rows)
+    features = FeatureStore.read(root)
+    reason = reason_not_to(features.shape[0], features.distinct, plan.recipe.matching.correlation)
+    judged = _unjudged(len(rows)) if reason else _judge(root, a, b, plan, rows)
     frame = pd.concat([rows[list(KEY)], judged], axis=1)
-    tables.write(root, TRUST_OF_PAIR.path(a, b), frame, wanted)
+    tables.write(root, TRUST_OF_PAIR.path(a, b), frame, plan.fingerprint(TRUST_OF_PAIR, a, b))
 
 
-def _judge_pair(plan: Plan, a: str, b: str) -> None:
-    matching, features = plan.recipe.matching, FeatureStore.read(plan.root)
-    reason = reason_not_to(features.shape[0], features.distinct, matching.correlation)
-    judge_pair(plan.root, plan.fingerprint(TRUST_OF_PAIR, a, b), a, b, matching.neighbours, reason, Setting.of(plan))
-
-
-JUDGE_PAIR = Stage("trust", (TRUST_OF_PAIR,), fingerprint_of, _judge_pair, on_cluster=True)
+JUDGE_PAIR = Stage("trust", (TRUST_OF_PAIR,), fingerprint_of, judge_pair, on_cluster=True)
 
 
 def _unjudged(count: int) -> pd.DataFrame:
@@ -91,7 +81,7 @@ def _unjudged(count: int) -> pd.DataFrame:
     )
 
 
-def _judge(root: Root, a: str, b: str, neighbours: int, setting: Setting, rows: pd.DataFrame) -> pd.DataFrame:
+def _judge(root: Root, a: str, b: str, plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     sides = [ActivationStore.read(root, model) for model in (a, b)]
     profiles = ProfileStore.read(root, a), ProfileStore.read(root, b)
     buddies = buddies_of(rows, a, b)
@@ -99,12 +89,12 @@ def _judge(root: Root, a: str, b: str, neighbours: int, setting: Setting, rows: 
     question = Question(
         buddies.unit_a,
         buddies.unit_b,
-        neighbours,
+        plan.recipe.matching.neighbours,
         sides[0].images,
         int(first.sum()),
         (null_between(profiles[0], profiles[1]), null_between(profiles[1], profiles[0])),
     )
-    verdicts = _verdicts(root, a, b, setting, sides, question)
+    verdicts = _verdicts(root, a, b, Setting.of(plan), sides, question)
     counts = verdicts[0][1].counts
     for _, verdict in verdicts[1:]:
         counts = counts + verdict.counts

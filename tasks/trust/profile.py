@@ -45,35 +45,27 @@ def fingerprint_of(plan: Plan, model: str) -> Fingerprint:
     )
 
 
-def profile(
-    root: Root, fingerprints: Mapping[str, Fingerprint], partners: Mapping[str, Sequence[str]], setting: Setting
-) -> None:
+def profile(plan: Plan) -> None:
     """Write what is missing of the models' profiles.
 
     All in one stage: layers of one grid need the same of the pixel features, whichever model they belong to.
-
-    Parameters
-    ----------
-    fingerprints
-        Of the profile of each model.
-    partners
-        The models that each model is compared with.
 
     Raises
     ------
     UserError
         The memory is too small for a layer.
     """
-    root = root.absolute
-    stores = {model: ProfileStore.open(root, model, one) for model, one in fingerprints.items()}
+    root, setting = plan.root.absolute, Setting.of(plan)
+    fingerprints = {name: plan.fingerprint(PROFILES, name) for name in plan.names}
+    stores = {name: ProfileStore.open(root, name, one) for name, one in fingerprints.items()}
     left = [model for model, store in stores.items() if store is None or not store.complete]
     keep_freed_memory()
-    needed = dict.fromkeys(name for model in left for name in (model, *partners[model]))
+    needed = dict.fromkeys(name for model in left for name in (model, *plan.partners(model)))
     sides = {name: plan_side(ActivationStore.read(root, name)) for name in needed}
     pieces = [
         piece
         for model in left
-        for piece in pieces_of(model, sides[model], [sides[name].units for name in partners[model]])
+        for piece in pieces_of(model, sides[model], [sides[name].units for name in plan.partners(model)])
     ]
     _lay_out(root, {model: fingerprints[model] for model in left if stores[model] is None}, pieces)
     written = {model: ProfileStore.read_begun(root, model).written() for model in left}
@@ -88,12 +80,7 @@ def profile(
         ProfileStore.read_begun(root, model).finish()
 
 
-def _profile(plan: Plan) -> None:
-    fingerprints = {name: plan.fingerprint(PROFILES, name) for name in plan.names}
-    profile(plan.root, fingerprints, {name: plan.partners(name) for name in plan.names}, Setting.of(plan))
-
-
-PROFILE = Stage("profile", (PROFILES,), fingerprint_of, _profile, per="run", on_cluster=True)
+PROFILE = Stage("profile", (PROFILES,), fingerprint_of, profile, per="run", on_cluster=True)
 
 
 def pieces_of(model: str, side: Side, partners: Iterable[Units]) -> list[Piece]:

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rosetta.recipe import Trust
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import TRUST, TRUST_OF_PAIR
@@ -59,25 +58,12 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     )
 
 
-def join_trust(
-    root: Root,
-    wanted: Fingerprint,
-    pairs: Sequence[tuple[str, str]],
-    controls: Sequence[str],
-    knobs: Trust,
-    notes: Sequence[str],
-) -> None:
-    """`tables/trust.parquet`: all pairs, with what controls reach and what is trusted.
-
-    Parameters
-    ----------
-    pairs
-        In the order of the buddies table.
-    controls
-        Models that are controls.
-    notes
-        What a reader must know of what was not judged; kept with the table.
-    """
+def join_trust(plan: Plan) -> None:
+    """`tables/trust.parquet`: all pairs, with what controls reach and what is trusted."""
+    root, pairs, controls, features = plan.root, plan.pairs, plan.controls, FeatureStore.read(plan.root)
+    images, distinct = features.shape[0], features.distinct
+    reason = reason_not_to(images, distinct, plan.recipe.matching.correlation)
+    notes = [reason] if reason else reservations(images, distinct, controls)
     frames = []
     for a, b in pairs:
         frame = tables.read(root, TRUST_OF_PAIR.path(a, b))
@@ -85,20 +71,12 @@ def join_trust(
         best = reached[frame["unit_a"].to_numpy()]
         lift = frame["pearson"].to_numpy(np.float64) - best
         frame = frame.assign(control_best=best, lift=lift)
-        frames.append(frame.assign(trusted=passes(frame, knobs)["trusted"]))
+        frames.append(frame.assign(trusted=passes(frame, plan.recipe.trust)["trusted"]))
     joined = pd.concat(frames, ignore_index=True)
-    tables.write(root, TRUST.path(), joined, wanted, notes=[*notes, *_dead_halves(joined)])
+    tables.write(root, TRUST.path(), joined, plan.fingerprint(TRUST), notes=[*notes, *_dead_halves(joined)])
 
 
-def _join_trust(plan: Plan) -> None:
-    root, features = plan.root, FeatureStore.read(plan.root)
-    images, distinct = features.shape[0], features.distinct
-    reason = reason_not_to(images, distinct, plan.recipe.matching.correlation)
-    notes = [reason] if reason else reservations(images, distinct, plan.controls)
-    join_trust(root, plan.fingerprint(TRUST), plan.pairs, plan.controls, plan.recipe.trust, notes)
-
-
-JOIN_TRUST = Stage("trust", (TRUST,), fingerprint_of, _join_trust)
+JOIN_TRUST = Stage("trust", (TRUST,), fingerprint_of, join_trust)
 
 
 def _dead_halves(frame: pd.DataFrame) -> list[str]:

@@ -7,21 +7,27 @@ import numpy as np
 from dask.system import cpu_count
 from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
+from plans import make, plan_over
 from synthetic import write
 
 from flows.plan.gather import plan_of_root
+from rosetta.mining.buddies import best_buddies
 from rosetta.units import Layer
+from storage.artifacts import tables
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import BUDDIES
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
+from storage.artifacts.nearest import neighbours
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
-from tasks.correlate.pair import CORRELATE, correlate
+from tasks.correlate.pair import CORRELATE
 from tasks.correlate.setting import Setting
-from tasks.dump.features import WRITE_FEATURES, write_features
-from tasks.match.buddies import write_buddies
-from tasks.plan.plan import Plan
-from tasks.trust.pair import JUDGE_PAIR, judge_pair
-from tasks.trust.profile import PROFILE, profile
+from tasks.dump.features import WRITE_FEATURES
+from tasks.match.buddies import buddy_frame
+from tasks.plan import Plan
+from tasks.trust.pair import JUDGE_PAIR
+from tasks.trust.profile import PROFILE
 
 IMAGES = 512
 REPEATS = 3
@@ -46,9 +52,7 @@ def judged(plan: Plan) -> float:
         plan.root.remove(path)
 
     def judge() -> None:
-        for stage in (WRITE_FEATURES, PROFILE, JUDGE_PAIR):
-            for names in stage.instances(plan):
-                stage.make(plan, names)
+        make(plan, WRITE_FEATURES, PROFILE, JUDGE_PAIR)
 
     return timed(judge)
 
@@ -73,7 +77,7 @@ def wide() -> tuple[float, float]:
     clear("wide")
     folder: Path = BENCH / "wide"
     folder.mkdir(parents=True)
-    root, setting = Root(str(folder)).absolute, Setting(threads=cpu_count())
+    root = Root(str(folder)).absolute
     for seed, (name, layers) in enumerate(WIDE.items()):
         write(root, name, layers, WIDE_IMAGES, seed)
     pixels = np.random.default_rng(0).integers(0, 256, (WIDE_IMAGES, 64, 64, 3), dtype=np.uint8)
@@ -82,21 +86,23 @@ def wide() -> tuple[float, float]:
     )
     store.write(0, pixels)
     store.finish()
-    profiles = {name: fingerprint(name) for name in WIDE}
+    pair = ("wide", "narrow")
+    plan = plan_over(root, pair, Setting(threads=cpu_count()))
 
     def correlating() -> float:
         root.remove("correlations")
-        return timed(lambda: correlate(root, fingerprint("pair"), *WIDE, setting))
+        return timed(lambda: CORRELATE.make(plan, pair))
 
     def judging() -> float:
         for path in (*JUDGED, "tables"):
             root.remove(path)
-        write_buddies(root, fingerprint("buddies"), [tuple(WIDE)], 5)
+        units = {name: ActivationStore.read(root, name).units for name in WIDE}
+        frame = buddy_frame(*pair, units, best_buddies(*neighbours(root, *pair, 5)))
+        tables.write(root, BUDDIES.path(), frame, fingerprint("buddies"))
 
         def judge() -> None:
-            write_features(root, fingerprint("features"))
-            profile(root, profiles, dict.fromkeys(WIDE, tuple(WIDE)), setting)
-            judge_pair(root, fingerprint("part"), *WIDE, 5, "", setting)
+            make(plan, WRITE_FEATURES, PROFILE)
+            JUDGE_PAIR.make(plan, pair)
 
         return timed(judge)
 
