@@ -1,31 +1,31 @@
 """What judging every match costs, beside correlating: all stages of the one and of the other, store to store."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from dask.system import cpu_count
 from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
-from plans import make, plan_over
 from synthetic import write
 
 from flows.plan.gather import plan_of_root
 from rosetta.mining.buddies import best_buddies
+from rosetta.recipe import Recipe
 from rosetta.units import Layer
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import BUDDIES
-from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.catalogue import BUDDIES, CATALOGUE
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.artifacts.nearest import neighbours
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
 from tasks.correlate.pair import CORRELATE
-from tasks.correlate.setting import Setting
 from tasks.dump.features import WRITE_FEATURES
 from tasks.match.buddies import buddy_frame
 from tasks.plan import Plan
+from tasks.plan.facts import Facts
 from tasks.trust.pair import JUDGE_PAIR
 from tasks.trust.profile import PROFILE
 
@@ -52,7 +52,9 @@ def judged(plan: Plan) -> float:
         plan.root.remove(path)
 
     def judge() -> None:
-        make(plan, WRITE_FEATURES, PROFILE, JUDGE_PAIR)
+        for stage in (WRITE_FEATURES, PROFILE, JUDGE_PAIR):
+            for names in stage.instances(plan):
+                stage.make(plan, names)
 
     return timed(judge)
 
@@ -87,7 +89,9 @@ def wide() -> tuple[float, float]:
     store.write(0, pixels)
     store.finish()
     pair = ("wide", "narrow")
-    plan = plan_over(root, pair, Setting(threads=cpu_count()))
+    models = [{"name": name, "model": "timm/resnet18", "weights": "random:0"} for name in pair]
+    recipe = Recipe.model_validate({"name": "wide", "root": root.url, "models": models})
+    plan = Plan(recipe, Facts("cpu"), {one.pattern: partial(_named, one.pattern) for one in CATALOGUE})
 
     def correlating() -> float:
         root.remove("correlations")
@@ -101,7 +105,8 @@ def wide() -> tuple[float, float]:
         tables.write(root, BUDDIES.path(), frame, fingerprint("buddies"))
 
         def judge() -> None:
-            make(plan, WRITE_FEATURES, PROFILE)
+            WRITE_FEATURES.make(plan)
+            PROFILE.make(plan)
             JUDGE_PAIR.make(plan, pair)
 
         return timed(judge)
@@ -109,6 +114,10 @@ def wide() -> tuple[float, float]:
     seconds = in_turn(1, correlating, judging)
     clear("wide")
     return seconds[0], seconds[1]
+
+
+def _named(pattern: str, _: Plan, *names: str) -> Fingerprint:
+    return fingerprint(pattern, names=names)
 
 
 def main() -> None:
