@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from dask.system import cpu_count
 from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
 from synthetic import write
