@@ -1,4 +1,4 @@
-"""Working under a root: alone, and with a word for what only the user can mend."""
+"""Locks a root while something is written there, and turns faults that only the user can fix into one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,37 +13,36 @@ from storage.upkeep.mend import mend
 
 @contextmanager
 def holding(root: Root, lock: str = RUN) -> Iterator[None]:
-    """Hold a root, or a part of it, while something is written there.
+    """Lock a root, or a part of it, while something is written there.
 
     Raises
     ------
     UserError
-        Another process holds it; or the disk is full, say, or lets nothing more be written; or what was written there
-        is damaged.
+        Another process has the lock, the disk is full or became read-only, or an artifact is damaged.
     """
     try:
         with locked(root, lock):
             yield
     except (OSError, ValueError) as error:
         if is_damage(error):
-            told = (
-                f"what was written is damaged; rosetta check {root.shown} names it, and rosetta mine with --mend"
-                " makes just that again"
+            reason = (
+                f"an artifact is damaged; rosetta check {root.shown} names it, and rosetta mine with --mend rebuilds"
+                " only that"
             )
         elif isinstance(error, OSError) and error.errno in LASTING:
-            told = f"{LASTING[error.errno]}; mend that, and the same command goes on where it stopped"
+            reason = f"{LASTING[error.errno]}; fix that, and the same command resumes"
         else:
             raise
-        raise UserError(f"{root.shown}: {told}") from error
+        raise UserError(f"{root.shown}: {reason}") from error
 
 
 def mend_root(root: str) -> list[Finding]:
-    """Put right or take away whatever is damaged under a root; nothing where there is no run yet.
+    """Repair or remove whatever is damaged under a root; nothing where there is no run yet.
 
     Raises
     ------
     UserError
-        Another process holds the root, or it cannot be written.
+        Another process has the lock, or the root cannot be written.
     """
     place = Root(root)
     if not place.exists(RECIPE):

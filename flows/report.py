@@ -1,4 +1,4 @@
-"""The page of a run that is there, written anew from its stores: no weights are needed."""
+"""The flow `report`: rebuilds the page of a mined run from its stores; no weights are needed."""
 
 from prefect import flow
 
@@ -19,23 +19,23 @@ from tasks.stage.stage import StageResult
 
 
 def prepared(root: str) -> Plan:
-    """A run whose page is to be written; nothing is written yet.
+    """The plan of a run whose page is to be written; nothing is written yet.
 
     Raises
     ------
     UserError
-        There is no run, or it is not mined and judged to its end.
+        There is no run, or it is not completely mined and judged.
     """
     plan = judge.prepared(root)
     table = TRUST.path()
     if not plan.root.exists(table):
-        raise UserError(f"{plan.root.shown} is not judged ({table} is not there); run rosetta trust on it first")
+        raise UserError(f"{plan.root.shown} is not judged ({table} is missing); run rosetta trust on it first")
     return plan
 
 
 @flow(name="report", flow_run_name="report {recipe.name}", validate_parameters=True)
 def report(recipe: Recipe) -> tuple[StageResult, ...]:
-    """Write the page anew, and before it those tables of units and concepts that are not there."""
+    """Rebuild the page, and before it those tables of units and concepts that are missing."""
     plan = plan_of_root(Root(recipe.root), recipe)
     plan.root.require_writable()
     with holding(plan.root):

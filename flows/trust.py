@@ -1,4 +1,4 @@
-"""Which matches mean something: the stages of the flow `mine`, and a flow of their own over a run that is there."""
+"""The flow `trust`: judges the matches of a mined run, with the stages of `mine` that do so."""
 
 from collections.abc import Sequence
 
@@ -25,19 +25,19 @@ NEEDED = (IMAGES, ACTIVATIONS, CORRELATIONS, BUDDIES)
 
 
 def prepared(root: str, changes: Sequence[str] = ()) -> Plan:
-    """A run that is to be judged, with some of its recipe changed; nothing is written.
+    """The plan of a run that is to be judged, with some of its recipe changed; nothing is written.
 
     Raises
     ------
     UserError
-        There is no run, it is not mined to its end, or more than how it is judged is to be changed.
+        There is no run, it is not completely mined, or a change is about more than trust.
     """
     place = Root(root)
     require_run(place)
     for change in changes:
         if not change.startswith("trust."):
             raise UserError(
-                f"--set {change!r}: only trust.… can be changed of a mined run; mine it anew for anything else"
+                f"--set {change!r}: of a mined run only trust.… can be changed; mine it again to change anything else"
             )
     text = place.read_bytes(provenance.RECIPE).decode("utf-8", errors="replace")
     recipe = parse_recipe(text, f"{place.shown}/{provenance.RECIPE}", root, changes)
@@ -56,7 +56,7 @@ def _is_needed(path: str) -> bool:
 
 @flow(name="trust", flow_run_name="trust {recipe.name}", validate_parameters=True)
 def trust(recipe: Recipe) -> tuple[StageResult, ...]:
-    """Judge every match of a mined run, and write the dictionary and its page anew."""
+    """Judge every match of a mined run, and rebuild the dictionary and its page."""
     plan = plan_of_root(Root(recipe.root), recipe)
     plan.root.require_writable()
     with holding(plan.root):

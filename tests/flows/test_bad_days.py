@@ -119,7 +119,7 @@ def test_a_full_disk(run, rosetta, write, small_disk):
     recipe = write(place / "root")
     done = rosetta("mine", recipe)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"rosetta: {place}/root: the disk is full; mend that")
+    assert done.stderr.splitlines()[-1].startswith(f"rosetta: {place}/root: the disk is full; fix that")
     assert "Traceback" not in done.stderr
     mount("size=300m")
     again = rosetta.json("mine", recipe)
@@ -138,7 +138,7 @@ def test_a_disk_that_can_only_be_read_any_more(run, rosetta, write, small_disk):
     mount("ro")
     _, said = process.communicate(timeout=240)
     assert process.returncode == 2, said
-    assert "it can only be read; mend that" in said.splitlines()[-1]
+    assert "it can only be read; fix that" in said.splitlines()[-1]
     mount("rw")
     assert rosetta("mine", recipe).returncode == 0
     assert same_tables(place / "root", run[0])
@@ -214,8 +214,8 @@ def test_damage_that_is_met_is_one_line(run, rosetta, tmp_path):
     met = rosetta("mine", recipe)
     assert met.returncode == 2
     assert met.stderr.splitlines()[-1] == (
-        f"rosetta: {root}: what was written is damaged; rosetta check {root} names it, and rosetta mine with --mend"
-        " makes just that again"
+        f"rosetta: {root}: an artifact is damaged; rosetta check {root} names it, and rosetta mine with --mend rebuilds"
+        " only that"
     )
     assert "Traceback" not in met.stderr
     outcomes = {stage["name"]: stage["outcome"] for stage in rosetta.json("mine", recipe, "--mend")["stages"]}
