@@ -14,14 +14,14 @@ from pathlib import Path
 from rosetta.recipe import Recipe, parse_recipe, read_recipe
 
 
-def recipe_of(asked: Recipe | Path, root: str | None = None, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe that is meant, changed as asked.
+def recipe_of(recipe: Recipe | Path, root: str | None = None, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe itself, or the one at a path, with changes.
 
     Raises
     ------
     UserError
         No such file, or not a valid recipe.
     """
-    if isinstance(asked, Recipe):
-        return parse_recipe(asked.to_toml(), asked.name, root, changes) if root or changes else asked
-    return read_recipe(asked, root, changes)
+    if isinstance(recipe, Recipe):
+        return parse_recipe(recipe.to_toml(), recipe.name, root, changes) if root or changes else recipe
+    return read_recipe(recipe, root, changes)
