@@ -39,7 +39,7 @@ from tasks.guided.invert import (
 from tasks.guided.matches import GuidedRun
 from tasks.guided.metrics import summarised
 from tasks.guided.page import Story, write_page
-from tasks.stage.stage import Stage
+from tasks.stage.stage import StageResult
 
 _NAMED = {"name", "file_class"}
 """Settings that a search does not depend on: its name, and the class of files, as it depends on all classes."""
@@ -52,7 +52,7 @@ class Guided:
     root: str
     where: str
     """`inversions/<name>` or `edits/<name>`."""
-    stages: tuple[Stage, ...]
+    stages: tuple[StageResult, ...]
     summary: list[dict[str, Any]]
     """One entry for each kind of guidance, or for each model that judged."""
 
@@ -244,7 +244,7 @@ def plan_of(
     return Plan(run, images, classes, where, own)
 
 
-def guided_of(plan: Plan, stages: list[Stage]) -> Guided:
+def guided_of(plan: Plan, stages: list[StageResult]) -> Guided:
     """A finished search: means, spreads and paired differences of its metrics; links to it are left."""
     metrics = read_table(plan.root, plan.where, "metrics", plan.fingerprint)
     assert metrics is not None
@@ -279,7 +279,7 @@ def laid_out(
     )
 
 
-def _search(plan: Plan, searches: Mapping[str, Inversion], batch: int) -> list[Stage]:
+def _search(plan: Plan, searches: Mapping[str, Inversion], batch: int) -> list[StageResult]:
     """Lay the store out and fill it, batch by batch, under each kind of guidance."""
     generator, settings = plan.run.generator, next(iter(searches.values()))
     space = space_of(generator, settings.space, class_tensor(None if plan.classes is None else plan.classes[:1]))

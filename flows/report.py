@@ -4,20 +4,22 @@ from prefect import flow
 
 from flows import trust as judge
 from flows.locking import holding
-from flows.plan.gather import survey_root
-from flows.plan.plan import Survey
-from flows.stages import dictionary_stages
+from flows.plan.gather import plan_of_root
+from flows.running import run
+from flows.stages import stages_from
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
 from storage.artifacts.catalogue import TRUST
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_finished
+from tasks.match.units import WRITE_UNITS
+from tasks.plan import Plan
 from tasks.report.page import PAGE
-from tasks.stage.stage import Stage
+from tasks.stage.stage import StageResult
 
 
-def prepared(root: str) -> Survey:
-    """A run whose page is to be written; nothing is written yet.
+def prepared(root: str) -> Plan:
+    """The plan of a run whose page is to be written; nothing is written yet.
 
     Raises
     ------
@@ -32,12 +34,12 @@ def prepared(root: str) -> Survey:
 
 
 @flow(name="report", flow_run_name="report {recipe.name}", validate_parameters=True)
-def report(recipe: Recipe) -> tuple[Stage, ...]:
+def report(recipe: Recipe) -> tuple[StageResult, ...]:
     """Rebuild the page of a run, after any table of units or concepts that is missing."""
-    plan = survey_root(Root(recipe.root), recipe)
+    plan = plan_of_root(Root(recipe.root), recipe)
     plan.root.require_writable()
     with holding(plan.root):
         plan.root.remove(PAGE)
-        stages = dictionary_stages(plan)
+        stages = run(plan, stages_from(WRITE_UNITS))
         seal_finished(plan.root)
     return tuple(stages)

@@ -1,85 +1,50 @@
-"""Groups of stages that more than one flow runs."""
+"""The stages of a run in their order: what planning, mining, judging and "is there anything to do" walk over."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from storage.artifacts.finished import index_of
+from tasks.correlate.pair import CORRELATE
+from tasks.dump.activations import DUMP
+from tasks.dump.features import WRITE_FEATURES
+from tasks.dump.images import DRAW_IMAGES
+from tasks.match.buddies import MATCH
+from tasks.match.dictionary import WRITE_DICTIONARY
+from tasks.match.units import WRITE_UNITS
+from tasks.plan import Plan, Stage
+from tasks.report.page import WRITE_REPORT
+from tasks.trust.pair import JUDGE_PAIR
+from tasks.trust.profile import PROFILE
+from tasks.trust.table import JOIN_TRUST
 
-from flows.plan.plan import Survey
-from storage.artifacts import shared
-from storage.artifacts.catalogue import PROFILES
-from storage.artifacts.features import FeatureStore
-from storage.artifacts.shared import Place
-from storage.filesystem.root import Root
-from tasks.cluster.engine import local_processes
-from tasks.correlate.setting import Setting
-from tasks.match.dictionary import write_dictionary
-from tasks.match.units import write_units
-from tasks.report.page import write_report
-from tasks.stage.stage import Stage
-from tasks.trust.pair import judge_pair
-from tasks.trust.profile import Subject, profile
-from tasks.trust.table import join_trust, reason_not_to, reservations
-
-
-def share_stores(plan: Survey) -> None:
-    """Write down which images, activations and features lie under the root that the recipe shares."""
-    of_models = [PROFILES.path(spec.name) for spec in plan.models]
-    shared.link(plan.root, plan.places, kept=of_models if plan.recipe.images.from_ else ())
-
-
-def are_linked(plan: Survey) -> bool:
-    """Whether that is written down."""
-    before = shared.shared_places(plan.root)
-    linked = all(before.get(path) == Place(place.root.absolute, place.path) for path, place in plan.places.items())
-    return linked and (plan.recipe.images.from_ is not None or not before)
+STAGES = [
+    DRAW_IMAGES,
+    DUMP,
+    WRITE_FEATURES,
+    CORRELATE,
+    MATCH,
+    PROFILE,
+    JUDGE_PAIR,
+    JOIN_TRUST,
+    WRITE_UNITS,
+    WRITE_DICTIONARY,
+    WRITE_REPORT,
+]
+"""Every stage, after those that write what it reads."""
 
 
-def _share_profiles(plan: Survey) -> None:
-    """The same of the profiles, whose fingerprints follow from the activations of all models."""
-    if (home := plan.recipe.images.from_) is None:
-        return
-    before = shared.shared_places(plan.root)
-    wanted = {PROFILES.path(spec.name): plan.profile(spec) for spec in plan.models}
-    chosen = shared.choose(plan.root, Root(home), wanted)
-    shared.link(plan.root, chosen, kept=[path for path in before if path not in wanted])
+def declare(stage: Stage, after: Stage) -> Stage:
+    """Add a stage to every run, behind another."""
+    STAGES.insert(STAGES.index(after) + 1, stage)
+    return stage
 
 
-def judging_stages(plan: Survey, setting: Setting) -> list[Stage]:
-    """Say which matches mean something, where buddies and pixel features are there."""
-    root, matching = plan.root, plan.recipe.matching
-    _share_profiles(plan)
-    subjects = [Subject(spec.name, plan.profile(spec), plan.partners(spec.name)) for spec in plan.models]
-    stages = [profile(root, subjects, setting)]
-    features = FeatureStore.read(root)
-    reason = reason_not_to(features.shape[0], features.distinct, matching.correlation)
-    for a, b in plan.pairs:
-        stages.append(judge_pair(root, plan.trust_part((a, b)), a, b, matching.neighbours, reason, setting))
-    notes = [reason] if reason else reservations(features.shape[0], features.distinct, plan.controls)
-    stages.append(join_trust(root, plan.trust, plan.pairs, plan.controls, plan.recipe.trust, notes))
-    return stages
+def stages_from(first: Stage) -> list[Stage]:
+    """A stage and all behind it."""
+    return STAGES[STAGES.index(first) :]
 
 
-def dictionary_stages(plan: Survey) -> list[Stage]:
-    """What follows from matches and how far they can be trusted: the tables of units and concepts, and the page."""
-    root = plan.root
-    return [
-        write_units(root, plan.units, [spec.name for spec in plan.models]),
-        write_dictionary(root, plan.dictionary, plan.anchor, plan.asked),
-        write_report(root, plan.report, plan.recipe, plan.anchor, plan.models),
-    ]
-
-
-@contextmanager
-def cluster_of(plan: Survey, needed: bool) -> Iterator[str]:
-    """Where pairs are compared: `threads`, or the address of a scheduler, started here if it is to be `local`.
-
-    Parameters
-    ----------
-    needed
-        Whether there is anything to do; if not, none is started.
-    """
-    compute = plan.recipe.compute
-    if compute.cluster == "local" and needed:
-        with local_processes(compute.workers or plan.threads) as address:
-            yield address
-    else:
-        yield "threads" if compute.cluster == "local" else compute.cluster
+def fingerprints(plan: Plan) -> dict[str, str]:
+    """The fingerprint of every artifact, by the path of the file or store that carries it."""
+    return {
+        index_of(artifact.path(*names), artifact): plan.digest(artifact, *names)
+        for stage in STAGES
+        for artifact, names in stage.artifacts(plan)
+    }

@@ -175,4 +175,4 @@ def _swept(planned: Planned, replace: bool) -> Swept:
 def _outcome(run: Swept) -> str:
     if run.mined is None:
         return f"**failed**: {run.reason}"
-    return f"{run.mined.told}, {run.mined.root}"
+    return f"{run.mined.summary}, {run.mined.root}"

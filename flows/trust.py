@@ -5,21 +5,27 @@ from collections.abc import Sequence
 from prefect import flow
 
 from flows.locking import holding
-from flows.plan.gather import survey_root
-from flows.plan.plan import Survey
-from flows.stages import cluster_of, dictionary_stages, judging_stages
+from flows.plan.gather import plan_of_root
+from flows.running import run
+from flows.stages import stages_from
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage.artifacts import provenance
+from storage.artifacts.catalogue import ACTIVATIONS, BUDDIES, CORRELATIONS, IMAGES, instance_at
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_finished
 from storage.upkeep.status import artifacts
-from tasks.dump.features import write_features
-from tasks.stage.stage import Stage
+from tasks.dump.features import WRITE_FEATURES
+from tasks.plan import Plan
+from tasks.stage.stage import StageResult
+from tasks.trust.profile import PROFILE
+
+NEEDED = (IMAGES, ACTIVATIONS, CORRELATIONS, BUDDIES)
+"""What must be complete before matches can be judged."""
 
 
-def prepared(root: str, changes: Sequence[str] = ()) -> Survey:
-    """A run that is to be judged, with some of its recipe changed; nothing is written.
+def prepared(root: str, changes: Sequence[str] = ()) -> Plan:
+    """The plan of a run that is to be judged, with some of its recipe changed; nothing is written.
 
     Raises
     ------
@@ -35,26 +41,24 @@ def prepared(root: str, changes: Sequence[str] = ()) -> Survey:
             )
     text = place.read_bytes(provenance.RECIPE).decode("utf-8", errors="replace")
     recipe = parse_recipe(text, f"{place.shown}/{provenance.RECIPE}", root, changes)
-    missing = [entry.artifact for entry in artifacts(place) if entry.state != "complete" and _needed(entry.artifact)]
+    missing = [entry.artifact for entry in artifacts(place) if entry.state != "complete" and _is_needed(entry.artifact)]
     if missing:
         raise UserError(f"{place.shown} is not finished ({missing[0]} is incomplete); run rosetta mine on it first")
-    return survey_root(place, recipe)
+    return plan_of_root(place, recipe)
 
 
-def _needed(artifact: str) -> bool:
-    return artifact.startswith(("images", "activations", "correlations")) or artifact == "tables/buddies.parquet"
+def _is_needed(path: str) -> bool:
+    instance = instance_at(path)
+    return instance is not None and instance.artifact in NEEDED
 
 
 @flow(name="trust", flow_run_name="trust {recipe.name}", validate_parameters=True)
-def trust(recipe: Recipe) -> tuple[Stage, ...]:
+def trust(recipe: Recipe) -> tuple[StageResult, ...]:
     """Test every match of a mined run, and rebuild the dictionary and its page."""
-    plan = survey_root(Root(recipe.root), recipe)
+    plan = plan_of_root(Root(recipe.root), recipe)
     plan.root.require_writable()
     with holding(plan.root):
         provenance.write_recipe(plan.root, recipe)
-        stages = [write_features(plan.root, plan.features)]
-        with cluster_of(plan, True) as cluster:
-            stages += judging_stages(plan, plan.setting(cluster))
-        stages += dictionary_stages(plan)
+        stages = run(plan, [WRITE_FEATURES, *stages_from(PROFILE)])
         seal_finished(plan.root)
     return tuple(stages)

@@ -64,9 +64,9 @@ def mine(
     quiet_prefect()
     if plan:
         from flows.plan.forecast import forecast
-        from flows.plan.gather import survey
+        from flows.plan.gather import plan_of_recipe
 
-        planned = forecast(survey(settings, plan_only=True))
+        planned = forecast(plan_of_recipe(settings, any_weights=True))
         if as_json:
             print_json(planned.as_dict())
         else:
@@ -97,7 +97,7 @@ def mine(
         print(f"{'Removed' if again else 'Mended'} {finding.shown}: {finding.problem}{again}")
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
-    print(mined.told)
+    print(mined.summary)
     for note in mined.notes:
         print(f"Note: {note}")
     print(f"Report: {mined.root}/report/index.html")

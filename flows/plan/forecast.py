@@ -1,29 +1,30 @@
 """What a recipe's stores and pairs will take, found out before any work: `rosetta mine --plan`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from dask.utils import format_bytes
 from rich.console import Console
 from rich.table import Table
 
 from flows.plan.identity import examined
-from flows.plan.plan import Pair, Survey
 from rosetta import zoo
-from rosetta.mining.plan import Side
+from rosetta.mining.plan import PairPlan, Side
 from rosetta.recipe import ModelSpec
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import model_block
 from storage.artifacts.catalogue import ACTIVATIONS
+from storage.artifacts.finished import is_finished
 from storage.artifacts.layout import open_at
 from tasks.cluster.engine import capacity
-from tasks.correlate.setting import plan_for, plan_side
+from tasks.correlate.setting import Setting, plan_for, plan_side
+from tasks.plan import Plan
 from tasks.trust.profile import in_groups, pieces_of
 
 _ITEMSIZE = {"float16": 2, "float32": 4}
 
 
-_BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_OPERATIONS = ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP")
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Forecast:
     models: tuple[ModelForecast, ...]
     pairs: tuple[PairForecast, ...]
     unseen: Mapping[str, str | None]
-    """See :attr:`flows.plan.plan.Survey.unseen`."""
+    """See :attr:`tasks.plan.facts.Facts.unseen`."""
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -79,41 +80,38 @@ class Forecast:
 
     def print(self) -> None:
         """Print two tables on standard output."""
-        console = Console(width=None if Console().is_terminal else 140)
-        stores = _table("model", "", right=("layers", "units", "images", "to a chunk", "stored"))
-        for model in self.models:
-            counts = (model.layers, model.units, model.images, model.block)
-            stores.add_row(
-                model.name, model.model, *(f"{count:,}" for count in counts), _amount(model.bytes_stored, 1024, _BYTES)
-            )
-        console.print(stores)
-        print()
-        table = _table("pair", right=("units", "images", "tiles", "passes", "read", "operations", "peak"))
-        table.add_column("correlation")
-        for entry in self.pairs:
-            table.add_row(
-                entry.pair,
-                f"{entry.units[0]:,} × {entry.units[1]:,}",
-                f"{entry.images:,}",
-                f"{entry.tiles:,}",
-                f"{entry.passes[0]:,} / {entry.passes[1]:,}",
-                _amount(entry.bytes_read, 1024, _BYTES),
-                _amount(entry.operations, 1000, _OPERATIONS),
-                _amount(entry.peak_bytes, 1024, _BYTES),
-                entry.way,
-            )
-        console.print(table)
-        print()
-        stored = sum(model.bytes_stored for model in self.models)
-        read = sum(entry.bytes_read for entry in self.pairs)
-        operations = sum(entry.operations for entry in self.pairs)
+        _print_table(
+            ("model", "", "layers", "units", "images", "to a chunk", "stored"),
+            (
+                (one.name, one.model, one.layers, one.units, one.images, one.block, format_bytes(one.bytes_stored))
+                for one in self.models
+            ),
+        )
+        _print_table(
+            ("pair", "units", "images", "tiles", "passes", "read", "operations", "peak", "correlation"),
+            (
+                (
+                    one.pair,
+                    f"{one.units[0]:,} × {one.units[1]:,}",
+                    one.images,
+                    one.tiles,
+                    f"{one.passes[0]:,} / {one.passes[1]:,}",
+                    format_bytes(one.bytes_read),
+                    _operations(one.operations),
+                    format_bytes(one.peak_bytes),
+                    one.way,
+                )
+                for one in self.pairs
+            ),
+        )
         print(
-            f"In all {_amount(stored, 1024, _BYTES)} of maps before compression,"
-            f" {_amount(read, 1024, _BYTES)} read and {_amount(operations, 1000, _OPERATIONS)} to correlate them"
+            f"In all {format_bytes(sum(one.bytes_stored for one in self.models))} of maps before compression,"
+            f" {format_bytes(sum(one.bytes_read for one in self.pairs))} read and"
+            f" {_operations(sum(one.operations for one in self.pairs))} to correlate them"
         )
         print(
             f"{self.workers} worker{'s' * (self.workers != 1)}, up to {self.threads} tasks at once and"
-            f" {_amount(self.memory_bytes, 1024, _BYTES)} each; nothing was written"
+            f" {format_bytes(self.memory_bytes)} each; nothing was written"
         )
         if fetched := [name for name, reason in self.unseen.items() if reason is None]:
             print(f"Weights that libraries fetch when it runs: {', '.join(fetched)}")
@@ -122,8 +120,8 @@ class Forecast:
                 print(f"Before it can run: model {name!r}: {reason}")
 
 
-def forecast(plan: Survey) -> Forecast:
-    """Plan every pair of a run; nothing is written.
+def forecast(plan: Plan) -> Forecast:
+    """Forecast every pair of a run; nothing is written.
 
     Raises
     ------
@@ -131,25 +129,11 @@ def forecast(plan: Survey) -> Forecast:
         The memory is too small for a pair, or for judging it.
     """
     compute = plan.recipe.compute
-    where = capacity(compute.cluster, plan.threads, compute.workers)
+    where = capacity(compute.cluster, plan.facts.threads, compute.workers)
     sides = {spec.name: _side(plan, spec) for spec in plan.models}
-    setting = plan.setting(compute.cluster)
+    setting = Setting.of(plan)
 
-    def pair_forecast(pair: Pair) -> PairForecast:
-        cut = plan_for(setting, "~".join(pair), sides[pair[0]], sides[pair[1]], where)
-        return PairForecast(
-            "~".join(pair),
-            cut.units,
-            cut.images,
-            len(cut.tiles),
-            cut.passes,
-            cut.bytes_read,
-            cut.operations,
-            cut.peak_bytes,
-            cut.method,
-        )
-
-    pairs = tuple(pair_forecast(pair) for pair in plan.pairs)
+    pairs = tuple(_pair(f"{a}~{b}", plan_for(setting, f"{a}~{b}", sides[a], sides[b], where)) for a, b in plan.pairs)
     layers = [
         piece
         for name, side in sides.items()
@@ -157,7 +141,21 @@ def forecast(plan: Survey) -> Forecast:
     ]
     in_groups(layers, sides[plan.anchor].images, compute.memory_bytes, where)
     stores = tuple(_store(spec, sides[spec.name]) for spec in plan.models)
-    return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.unseen)
+    return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
+
+
+def _pair(pair: str, cut: PairPlan) -> PairForecast:
+    return PairForecast(
+        pair,
+        cut.units,
+        cut.images,
+        len(cut.tiles),
+        cut.passes,
+        cut.bytes_read,
+        cut.operations,
+        cut.peak_bytes,
+        cut.method,
+    )
 
 
 def _store(spec: ModelSpec, side: Side) -> ModelForecast:
@@ -167,29 +165,27 @@ def _store(spec: ModelSpec, side: Side) -> ModelForecast:
     )
 
 
-def _side(plan: Survey, spec: ModelSpec) -> Side:
+def _side(plan: Plan, spec: ModelSpec) -> Side:
     """A model's store, or what it will be."""
-    path = ACTIVATIONS.path(spec.name)
-    found = plan.stored(path)
-    if found and found["complete"] and found["fingerprint"] == plan.activations(spec).digest:
-        return plan_side(ActivationStore(open_at(plan.place(path))))
-    compute, count = plan.recipe.compute, plan.image_count
-    units = zoo.structure(spec) if spec.name in plan.unseen else examined(spec, plan.weights[spec.name]).units
+    place = plan.place(ACTIVATIONS.path(spec.name))
+    if is_finished(place, ACTIVATIONS, plan.digest(ACTIVATIONS, spec.name)):
+        return plan_side(ActivationStore(open_at(place)))
+    compute, count, facts = plan.recipe.compute, plan.image_count, plan.facts
+    units = zoo.structure(spec) if spec.name in facts.unseen else examined(spec, facts.weights[spec.name]).units
     block = model_block(units, count, compute.dtype, compute.chunk_mib)
     return Side(units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in units.layers})
 
 
-def _table(*left: str, right: Sequence[str]) -> Table:
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in left:
-        table.add_column(column)
-    for column in right:
-        table.add_column(column, justify="right")
-    return table
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("model", "", "pair", "correlation") else "right")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row))
+    Console(width=None if Console().is_terminal else 140).print(table)
+    print()
 
 
-def _amount(value: int, base: int, names: tuple[str, ...]) -> str:
-    size, step = float(value), 0
-    while size >= base and step < len(names) - 1:
-        size, step = size / base, step + 1
-    return f"{size:.3g} {names[step]}"
+def _operations(count: int) -> str:
+    step = min((len(str(count)) - 1) // 3, len(_PREFIXES) - 1)
+    return f"{count / 1000**step:.3g} {_PREFIXES[step]}FLOP"

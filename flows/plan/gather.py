@@ -1,143 +1,253 @@
-"""Gathers what a survey says: from a recipe and what it names, or from the stores of a run that is there."""
+"""Gathers the facts of a plan: from a recipe and what it names, or from the stores of a run that is there."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from flows.plan.identity import Identity
-from flows.plan.plan import Survey
+from flows.plan import identity
+from flows.plan.identity import Finder
+from flows.stages import STAGES
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe
 from rosetta.zoo.device import resolve_device
+from storage.artifacts import agreed
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, IMAGES
+from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES, Artifact
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.images import ImageStore
-from storage.artifacts.layout import open_at, open_complete
-from storage.artifacts.shared import Place, choose, shared_places
+from storage.artifacts.layout import attributes_at, open_at
+from storage.artifacts.shared import Place, choose, place_of, shared_places, store_attributes
 from storage.filesystem.root import Root
 from tasks.cluster.engine import check_cluster
+from tasks.plan import Plan
+from tasks.plan.facts import Facts, Identity
 from tasks.source.recognition import in_order, recognise
 
 
-def survey(recipe: Recipe, plan_only: bool = False) -> Survey:
+def plan_of_recipe(recipe: Recipe, any_weights: bool = False) -> Plan:
     """Look at everything that a recipe names; nothing is written.
 
     Parameters
     ----------
-    plan_only
-        Whether weights may be missing; nothing is fetched then, and :attr:`Survey.unseen` names the models.
+    any_weights
+        Whether weights may be missing; nothing is fetched then, and :attr:`Facts.unseen` names the models.
 
     Raises
     ------
     UserError
-        A model, its weights, the images or the device is not to be had.
+        A model, its weights, the images or the device is not available.
+    """
+    return with_models(recipe, look(recipe, any_weights))
+
+
+def look(recipe: Recipe, any_weights: bool = False) -> Facts:
+    """All facts but those that may take loading a model, as :func:`plan_of_recipe`."""
+    generator = _generator(recipe)
+    device = resolve_device(recipe.compute.device)
+    if "://" in (cluster := _cluster(recipe)):
+        check_cluster(cluster, recipe.compute.device)
+    weights, unseen = _weights(recipe.models, any_weights)
+    facts = Facts(device, generator, weights=weights, unseen=unseen, cluster=cluster)
+    home = None if recipe.images.from_ is None else Root(recipe.images.from_)
+    if recipe.images.source is not None:
+        files, place = in_order(recipe.images), _images_place(recipe)
+        recognised = recognise(place, recipe.images, files, _agreed(recipe))
+        if recognised.difference and place.root == home:
+            raise UserError(
+                f"images.from: {home.shown} has other images ({recognised.difference}); give another root, or none"
+            )
+        facts = replace(facts, files=files, recognised=recognised, images=recognised.fingerprint)
+        if recognised.fingerprint is not None:
+            with suppress(FileNotFoundError):  # a store that is mended
+                facts = replace(facts, stored_count=ImageStore(open_at(place)).count)
+    elif home is not None and generator is None:
+        facts = replace(facts, **_shared_images(home, recipe.images.count))
+    return facts
+
+
+def _generator(recipe: Recipe) -> ModelSpec | None:
+    """The model that makes the images, if any.
+
+    Raises
+    ------
+    UserError
+        Images come from more than one thing, or from nothing.
     """
     generators = [spec for spec in recipe.models if zoo.is_generator(spec)]
     if len(generators) > 1:
         names = " and ".join(repr(spec.name) for spec in generators[:2])
         raise UserError(f"models {names} are both generators, but a run takes its images from one; leave one out")
-    generator = generators[0] if generators else None
-    if generator is not None and generator.control:
+    if not generators:
+        if recipe.images.source is None and recipe.images.from_ is None:
+            raise UserError(
+                "no model is a generator and there is no images.source and no images.from; add one of them to get"
+                " images"
+            )
+        return None
+    (generator,) = generators
+    if generator.control:
         raise UserError(f"model {generator.name!r} makes the images, so it cannot be a control; remove control = true")
-    if generator is not None and recipe.images.source is not None:
+    if recipe.images.source is not None:
         raise UserError(
             f"images.source and the generator {generator.name!r} both give the images; leave one of them out"
         )
-    if generator is None and recipe.images.source is None and recipe.images.from_ is None:
-        raise UserError(
-            "no model is a generator and there is no images.source and no images.from; add one of them to get images"
-        )
-    device = resolve_device(recipe.compute.device)
-    if "://" in recipe.compute.cluster:
-        check_cluster(recipe.compute.cluster, recipe.compute.device)
-    weights, unseen = _look(recipe.models, plan_only)
-    files = in_order(recipe.images) if recipe.images.source is not None else ()
-    plan = Survey(recipe, Root(recipe.root), device, generator, files, weights, unseen)
-    if files:
-        found = recognise(plan.images_place, recipe.images, files, plan.agreed)
-        plan = replace(plan, recognised=found, stored_images=found.fingerprint)
-    return _shared(plan)
+    return generator
 
 
-def with_images(plan: Survey) -> Survey:
-    """The same once its images are there."""
-    if not plan.files:
-        return plan
-    depends: Any = open_complete(plan.root, IMAGES.path()).attrs["depends"]
-    return _shared(replace(plan, stored_images=Fingerprint(depends)))
-
-
-def _shared(plan: Survey) -> Survey:
-    """The same with the images and the stores of another root, where they are those that are wanted.
-
-    Raises
-    ------
-    UserError
-        It has other images, or none yet where the recipe does not say how to make them.
-    """
-    if plan.recipe.images.from_ is None:
-        return plan
-    home = Root(plan.recipe.images.from_)
-    if plan.recognised.difference and plan.images_place.root == home:
-        raise UserError(
-            f"images.from: {home.shown} has other images ({plan.recognised.difference}); give another root, or none"
-        )
-    if plan.generator is None and not plan.files:
-        plan = replace(plan, stored_images=_images_of(home, plan.recipe.images.count))
-        plan = replace(plan, places={IMAGES.path(): Place(home, IMAGES.path())})
-    wanted = {IMAGES.path(): plan.images, FEATURES.path(): plan.features}
-    wanted |= {ACTIVATIONS.path(spec.name): plan.activations(spec) for spec in plan.models}
-    return replace(plan, places=choose(plan.root, home, wanted))
-
-
-def _images_of(home: Root, count: int | None) -> Fingerprint:
-    try:
-        store = ImageStore(open_at(Place(home, IMAGES.path())))
-    except FileNotFoundError:
-        raise UserError(
-            f"images.from: {home.shown} has no images yet, or not all of them; mine the run that makes them first, or"
-            " add its generator or its images.source to this recipe"
-        ) from None
-    if count not in (None, store.count):
-        raise UserError(f"images.count asks for {count} images but {home.shown} has {store.count}; leave it out")
-    depends: Any = store.group.attrs["depends"]
-    return Fingerprint(depends)
-
-
-def _look(models: Sequence[ModelSpec], plan_only: bool) -> tuple[dict[str, str], dict[str, str | None]]:
-    """:attr:`Survey.weights`, empty for a model that was not looked at, and :attr:`Survey.unseen`."""
+def _weights(models: Sequence[ModelSpec], any_weights: bool) -> tuple[dict[str, str], dict[str, str | None]]:
+    """:attr:`Facts.weights` and :attr:`Facts.unseen`."""
     weights: dict[str, str] = {}
     unseen: dict[str, str | None] = {}
     for spec in models:
-        if plan_only and zoo.is_fetched(spec):
+        if any_weights and zoo.is_fetched(spec):
             weights[spec.name], unseen[spec.name] = "", None
             continue
         try:
             weights[spec.name] = zoo.weights_sha256(spec)
         except UserError as error:
-            if not plan_only:
+            if not any_weights:
                 raise
             weights[spec.name], unseen[spec.name] = "", str(error)
     return weights, unseen
 
 
-def survey_root(root: Root, recipe: Recipe) -> Survey:
-    """The same of a run that is there, from its stores alone: weights and sources may be elsewhere.
+def _images_place(recipe: Recipe) -> Place:
+    """Where images lie: under the root that the recipe names for them, unless they are under the run's own."""
+    own, home = Place(Root(recipe.root), IMAGES.path()), recipe.images.from_
+    return own if home is None or own.root.exists(f"{own.path}/zarr.json") else Place(Root(home), own.path)
+
+
+def _stored_images(place: Place) -> dict[str, Any]:
+    """:attr:`Facts.images` and :attr:`Facts.stored_count` of a finished store.
 
     Raises
     ------
     FileNotFoundError
-        A store is not there or not finished.
+        It is missing or incomplete.
     """
-    depends: Any = open_complete(root, IMAGES.path()).attrs["depends"]
-    images = Fingerprint(depends)
+    store = ImageStore(open_at(place))
+    depends: Any = store.group.attrs["depends"]
+    return {"images": Fingerprint(depends), "stored_count": store.count}
+
+
+def _shared_images(home: Root, count: int | None) -> dict[str, Any]:
+    """The same of another root's images, which the recipe does not say how to make.
+
+    Raises
+    ------
+    UserError
+        They are not there, or not as many as the recipe asks for.
+    """
+    try:
+        stored = _stored_images(Place(home, IMAGES.path()))
+    except FileNotFoundError:
+        raise UserError(
+            f"images.from: {home.shown} has no images yet, or not all of them; mine the run that makes them first, or"
+            " add its generator or its images.source to this recipe"
+        ) from None
+    if count not in (None, stored["stored_count"]):
+        raise UserError(
+            f"images.count asks for {count} images but {home.shown} has {stored['stored_count']}; leave it out"
+        )
+    return stored
+
+
+def with_models(recipe: Recipe, facts: Facts) -> Plan:
+    """The plan once its models are known, of which some may have to be loaded.
+
+    Raises
+    ------
+    UserError
+        A model cannot be loaded, or the root that the recipe shares holds other images.
+    """
+    home = recipe.images.from_
+    elsewhere = {} if home is None else store_attributes(Root(home))
+    known = _agreed(recipe)
+
+    def identity_of(spec: ModelSpec, find: Finder, artifact: Artifact, *names: str) -> Identity:
+        """From a store of the run's own, and those of the root that it shares."""
+        if spec.name in facts.unseen:
+            return Identity(identity.of_recipe(spec, ""))
+        own = attributes_at(Place(Root(recipe.root), artifact.path(*names)))
+        others = [store for path, store in elsewhere.items() if artifact.names(path) is not None]
+        return find(spec, facts.weights[spec.name], [own, *others] if own else others, known)
+
+    maker, generator = None, facts.generator
+    if generator is not None:
+        maker = identity_of(generator, identity.of_images, IMAGES)
+    models = {spec.name: identity_of(spec, identity.of_maps, ACTIVATIONS, spec.name) for spec in recipe.models}
+    return with_places(_plan(recipe, replace(facts, maker=maker, models=models)))
+
+
+def with_images(plan: Plan) -> Plan:
+    """The same once the files of its source have been read."""
+    return with_places(plan.given(**_stored_images(plan.place(IMAGES.path()))))
+
+
+def with_places(plan: Plan) -> Plan:
+    """The same with what lies, or will lie, under the root that the recipe shares, as that root is now.
+
+    Raises
+    ------
+    UserError
+        It has other images.
+    """
+    if plan.recipe.images.from_ is None:
+        return plan
+    shareable = [artifact for artifact in CATALOGUE if artifact.shareable and artifact.pattern in plan.fingerprints]
+    fingerprints = {
+        artifact.path(*names): plan.fingerprint(artifact, *names)
+        for artifact in shareable
+        for names in plan.instances(artifact.per)
+    }
+    return plan.given(places=choose(plan.root, Root(plan.recipe.images.from_), fingerprints))
+
+
+def plan_of_root(root: Root, recipe: Recipe) -> Plan:
+    """The plan of a run that is there, from its stores alone: weights and sources may be elsewhere.
+
+    Raises
+    ------
+    FileNotFoundError
+        A store is missing or incomplete.
+    """
     stores: Any = {spec.name: ActivationStore.read(root, spec.name).group.attrs for spec in recipe.models}
-    generator = next((spec for spec in recipe.models if stores[spec.name]["generator"]), None)
-    weights = {name: str(attributes["weights_sha256"]) for name, attributes in stores.items()}
-    models = {name: Identity(attributes["depends"]["model"]) for name, attributes in stores.items()}
-    device, places = resolve_device(recipe.compute.device), shared_places(root)
-    return Survey(
-        recipe, root, device, generator, (), weights, stored_images=images, stored_models=models, places=places
+    facts = Facts(
+        resolve_device(recipe.compute.device),
+        next((spec for spec in recipe.models if stores[spec.name]["generator"]), None),
+        weights={name: str(attributes["weights_sha256"]) for name, attributes in stores.items()},
+        models={name: identity.of_store(attributes) for name, attributes in stores.items()},
+        places=shared_places(root),
+        cluster=_cluster(recipe),
+        **_stored_images(place_of(root, IMAGES.path())),
     )
+    return _plan(recipe.model_copy(update={"root": root.url}), facts)
+
+
+def _cluster(recipe: Recipe) -> str:
+    """Where pairs are compared, as long as no workers of this machine have been started."""
+    return "threads" if recipe.compute.cluster == "local" else recipe.compute.cluster
+
+
+def _plan(recipe: Recipe, facts: Facts) -> Plan:
+    return Plan(recipe, facts, {artifact.pattern: stage.fingerprint for stage in STAGES for artifact in stage.writes})
+
+
+def _agreed(recipe: Recipe) -> dict[str, Any]:
+    """What stores agreed with when it was last compared, see :mod:`storage.artifacts.agreed`."""
+    return agreed.known(*_agreed_at(recipe))
+
+
+def keep_agreed(plan: Plan) -> None:
+    """Write down what was compared since."""
+    compared: dict[str, Any] = dict(plan.facts.recognised.agreed)
+    for model in (plan.facts.maker, *plan.facts.models.values()):
+        compared |= model.agreed if model else {}
+    agreed.keep(compared, *_agreed_at(plan.recipe))
+
+
+def _agreed_at(recipe: Recipe) -> tuple[Root, ...]:
+    """Beside the images or, of a shared root that can only be read, under the run's own."""
+    return tuple(dict.fromkeys([_images_place(recipe).root, Root(recipe.root)]))

@@ -8,13 +8,13 @@ sketch differ between machines. With this code, too, the store is believed from 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from rosetta.recipe import ModelSpec
 from rosetta.zoo.behaviour import Behaviour, agree, examine, made_with
 from storage.artifacts.fingerprint import IMAGE, MAPS, depends_of
+from tasks.plan.facts import Identity
 
 Attributes = Mapping[str, Any]
 
@@ -24,31 +24,19 @@ _FOUND = {"preprocessing", "units", MAPS, IMAGE}
 """What no recipe says."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What a fingerprint says of a model."""
-
-    depends: Mapping[str, Any]
-    """What decides: part of the fingerprint."""
-    made_with: Mapping[str, str] = field(default_factory=dict)
-    """Versions of code, see :attr:`storage.artifacts.fingerprint.Fingerprint.made_with`."""
-    agreed: Mapping[str, Any] = field(default_factory=dict)
-    """The same by the fingerprint of a store that agreed with the model when it was loaded; to be kept."""
-
-
 Finder = Callable[[ModelSpec, str, Sequence[Attributes], Mapping[str, Any]], Identity]
 """:func:`of_maps` or :func:`of_images`."""
 
 
 def of_recipe(spec: ModelSpec, weights_sha256: str) -> dict[str, Any]:
     """What a recipe says that decides about a model. Its name does not, nor where its weights lie."""
-    told = spec.condition.model_dump(mode="json", exclude_none=True)
+    condition = spec.condition.model_dump(mode="json", exclude_none=True)
     return {
         "model": spec.model,
         "weights_sha256": weights_sha256,
         "layers": list(spec.layers) if spec.layers is not None else None,
         "match": spec.match,
-        **({"condition": told} if told else {}),
+        **({"condition": condition} if condition else {}),
         **spec.model_dump(mode="json", exclude_none=True, exclude=_ELSEWHERE),
     }
 
@@ -69,19 +57,28 @@ def of_maps(spec: ModelSpec, weights_sha256: str, stores: Sequence[Attributes], 
         It has to be loaded, and cannot be.
     """
     recipe, code = of_recipe(spec, weights_sha256), made_with(spec.model)
-    found = [store for store in stores if _has(store, "model", recipe)]
-    for store in found:
+    candidates = [store for store in stores if _has(store, "model", recipe)]
+    for store in candidates:
         if _is_believed(store, "model", MAPS, spec, code, agreed):
-            return Identity(store["depends"]["model"], code)
+            return of_store(store, code)
     now = examined(spec, weights_sha256)
     layers = [[layer.name, layer.channels, *layer.grid] for layer in now.units.layers]
     fresh = {**recipe, "preprocessing": now.preprocessing, "units": layers, MAPS: now.maps}
-    settled = [{**fresh, MAPS: _settled(depends_of(store)["model"].get(MAPS, {}), now.maps)} for store in found]
-    for store, one in zip(found, settled, strict=True):
+    settled = [{**fresh, MAPS: _settled(depends_of(store)["model"].get(MAPS, {}), now.maps)} for store in candidates]
+    for store, one in zip(candidates, settled, strict=True):
         # One of an earlier version has no sketches; what it does say has to be so.
         if all(one.get(key) == value for key, value in depends_of(store)["model"].items()):
-            return Identity(store["depends"]["model"], code, {store["fingerprint"]: code})
-    return Identity(next(iter(settled), fresh), code)
+            return of_store(store, code, {store["fingerprint"]: code})
+    return Identity(next(iter(settled), fresh), code, layers=layers)
+
+
+def of_store(
+    store: Attributes, made_with: Mapping[str, str] | None = None, agreed: Mapping[str, Any] | None = None
+) -> Identity:
+    """The model whose maps a store holds, as the store says."""
+    return Identity(
+        store["depends"]["model"], made_with or {}, agreed or {}, depends_of(store)["model"].get("units", ())
+    )
 
 
 def of_images(
@@ -89,15 +86,15 @@ def of_images(
 ) -> Identity:
     """A generator's part of the fingerprint of its images, as :func:`of_maps`."""
     recipe, code = of_recipe(spec, weights_sha256), made_with(spec.model)
-    found = [store for store in stores if _has(store, "generator", recipe)]
-    for store in found:
+    candidates = [store for store in stores if _has(store, "generator", recipe)]
+    for store in candidates:
         if _is_believed(store, "generator", IMAGE, spec, code, agreed):
             return Identity(store["depends"]["generator"], code)
     fresh = {**recipe, IMAGE: examined(spec, weights_sha256).image}
-    for store in found:
-        held = store["depends"]["generator"]
-        if IMAGE not in held or agree(held[IMAGE], fresh[IMAGE]):
-            return Identity(held, code, {store["fingerprint"]: code})
+    for store in candidates:
+        stored = store["depends"]["generator"]
+        if IMAGE not in stored or agree(stored[IMAGE], fresh[IMAGE]):
+            return Identity(stored, code, {store["fingerprint"]: code})
     return Identity(fresh, code)
 
 
@@ -109,8 +106,8 @@ def examined(spec: ModelSpec, weights_sha256: str) -> Behaviour:
 
 def _has(store: Attributes, part: str, recipe: Mapping[str, Any]) -> bool:
     """Whether a store is of what a recipe says."""
-    held = store["depends"].get(part)
-    return isinstance(held, Mapping) and {key: held[key] for key in held.keys() - _FOUND} == recipe
+    stored = store["depends"].get(part)
+    return isinstance(stored, Mapping) and {key: stored[key] for key in stored.keys() - _FOUND} == recipe
 
 
 def _is_believed(
@@ -122,6 +119,8 @@ def _is_believed(
     return made_so or agreed.get(store["fingerprint"]) == code
 
 
-def _settled(held: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+def _settled(stored: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     """Sketches of today, but those of a store where they agree with them."""
-    return {layer: held[layer] if layer in held and agree(held[layer], one) else one for layer, one in now.items()}
+    return {
+        layer: stored[layer] if layer in stored and agree(stored[layer], one) else one for layer, one in now.items()
+    }

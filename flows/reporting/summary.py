@@ -1,6 +1,6 @@
 """What stages took, as rows of a table in Markdown for Prefect's page."""
 
-from tasks.stage.stage import Stage
+from tasks.stage.stage import StageResult
 
 SUMMARY_HEAD = (
     "| stage | seconds | | images/s | MB read | MB written | computing | reading | writing | waiting |\n"
@@ -8,7 +8,7 @@ SUMMARY_HEAD = (
 )
 
 
-def summary_row(stage: Stage) -> str:
+def summary_row(stage: StageResult) -> str:
     """One stage; what was skipped took nothing."""
     head = f"| {stage.name} | {stage.seconds:.1f} | {stage.outcome} |"
     if (taken := stage.metrics) is None:

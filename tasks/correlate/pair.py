@@ -11,7 +11,8 @@ from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
 from rosetta.mining.plan import Method, PairPlan, Tile, ranges
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import ACTIVATIONS, CORRELATIONS
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import STORES
 from storage.artifacts.pairs import PairStore
 from storage.filesystem.root import Root
@@ -20,16 +21,28 @@ from tasks.cluster.graph import TileGraph, part, summed
 from tasks.correlate.rank_tiles import rank_tile
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.correlate.tiles import Job, multiplied, prepared_step, tile_moments, write_tile
+from tasks.plan import Plan, Stage
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
-from tasks.stage.stage import Outcome, stage
 
 _STEPS_SENT = 2
 """Steps that travel to a worker with a GPU together."""
 
 
-@stage("correlate {a}~{b}")
-def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting) -> Outcome:
+def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
+    """Of a pair's correlations."""
+    matching = plan.recipe.matching
+    return fingerprint(
+        "correlations",
+        a=plan.digest(ACTIVATIONS, a),
+        b=plan.digest(ACTIVATIONS, b),
+        correlation=matching.correlation,
+        precision=plan.recipe.compute.precision,
+        keep={"neighbours": matching.keep_neighbours} if matching.keep == "neighbours" else "matrix",
+    )
+
+
+def correlate(root: Root, fingerprint: Fingerprint, a: str, b: str, setting: Setting) -> None:
     """Write what is missing of a pair's correlations.
 
     Raises
@@ -38,20 +51,27 @@ def correlate(root: Root, wanted: Fingerprint, a: str, b: str, setting: Setting)
         The memory is too small for this pair, the two stores are of different images, or the cluster cannot do it.
     """
     root, kind = root.absolute, STORES[setting.keep]
-    store = kind.open(root, wanted, a, b)
-    if store is not None and store.complete:
-        return "skipped"
+    store = kind.open(root, fingerprint, a, b)
     sides = [ActivationStore.read(root, model) for model in (a, b)]
     require_same_images((a, b), *sides)
     with engine(setting.cluster, setting.threads, root) as where:
         plan = plan_for(setting, f"{a}~{b}", plan_side(sides[0]), plan_side(sides[1]), where.capacity)
         if store is None:
-            store = kind.create(root, a, b, wanted, sides[0].units, sides[1].units, setting.keep_neighbours)
+            store = kind.create(root, a, b, fingerprint, sides[0].units, sides[1].units, setting.keep_neighbours)
         job = Job(root, a, b, (sides[0].digest, sides[1].digest), plan.step_images, setting.device, setting.precision)
         _fill(store, job, plan, where)
         saw_images(plan.images)
     store.finish()
-    return "done"
+
+
+CORRELATE = Stage(
+    "correlate",
+    (CORRELATIONS,),
+    fingerprint_of,
+    lambda plan, a, b: correlate(plan.root, plan.fingerprint(CORRELATIONS, a, b), a, b, Setting.of(plan)),
+    protected=True,
+    on_cluster=True,
+)
 
 
 def require_same_images(names: tuple[str, str], a: ActivationStore, b: ActivationStore) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 from rosetta.mining.moments import Precision
 from rosetta.mining.plan import PairPlan, Side, plan_pair
 from rosetta.mining.rank.plan import plan_ranks
-from rosetta.recipe import Compute, Matching
 from storage.artifacts.activations import ActivationStore
 from tasks.cluster.engine import Capacity
+from tasks.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,15 @@ class Setting:
     keep_neighbours: int = 32
 
     @classmethod
-    def of(cls, compute: Compute, matching: Matching, *, cluster: str, device: str, threads: int) -> "Setting":
-        """What a recipe asks for.
-
-        Parameters
-        ----------
-        cluster
-            `threads`, or the address of a scheduler that is up.
-        """
+    def of(cls, plan: Plan) -> "Setting":
+        """What a recipe asks for."""
+        compute, matching = plan.recipe.compute, plan.recipe.matching
         return cls(
-            cluster,
-            threads,
+            plan.facts.cluster,
+            plan.facts.threads,
             compute.memory_bytes,
-            device,
+            # Elsewhere there may be other devices than here.
+            compute.device if "://" in compute.cluster else plan.facts.device,
             compute.precision,
             matching.correlation,
             matching.keep,

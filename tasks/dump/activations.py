@@ -15,17 +15,17 @@ from rosetta.zoo import Model, load
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
 from storage.artifacts.activations import ActivationStore, LayerBlock
 from storage.artifacts.blocks import block_slice, model_block
-from storage.artifacts.catalogue import ACTIVATIONS
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import ACTIVATIONS, IMAGES
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
-from storage.artifacts.shared import turn
 from storage.filesystem.root import Root
+from tasks.dump.images import layout
 from tasks.dump.rounding import Rounding
+from tasks.plan import Plan, Stage
 from tasks.stage.logs import about
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import forward, saw_images
 from tasks.stage.progress import log, track
-from tasks.stage.stage import Outcome, stage
 
 _FLOAT16_MAX = 65504.0
 
@@ -51,10 +51,31 @@ def batch_size(device: torch.device) -> int:
     return 4 if device.type == "cpu" else 64
 
 
-@stage("dump {spec.name}")
+def fingerprint_of(plan: Plan, model: str) -> Fingerprint:
+    """Of a model's activations."""
+    identity, images = plan.facts.models[model], plan.digest(IMAGES)
+    return fingerprint(
+        "activations", identity.made_with, images=images, model=identity.depends, **layout(plan.recipe.compute)
+    )
+
+
+def _dump(plan: Plan, model: str) -> None:
+    dump(
+        plan.root,
+        plan.fingerprint(ACTIVATIONS, model),
+        plan.fingerprint(IMAGES),
+        plan.spec(model),
+        plan.recipe.compute,
+        plan.facts.device,
+    )
+
+
+DUMP = Stage("dump", (ACTIVATIONS,), fingerprint_of, _dump, protected=True)
+
+
 def dump(
-    root: Root, wanted: Fingerprint, images: Fingerprint, spec: ModelSpec, compute: Compute, device: str
-) -> Outcome:
+    root: Root, fingerprint: Fingerprint, images: Fingerprint, spec: ModelSpec, compute: Compute, device: str
+) -> None:
     """Write what is missing of a model's store.
 
     A layer that float16 cannot hold, as a value is too large or a unit's correlations would suffer from the rounding,
@@ -67,19 +88,10 @@ def dump(
         The model gives a value that is not finite; names layer, channels and images. Or it is not the model that an
         earlier run began the store with.
     """
-    with turn(root, ACTIVATIONS.path(spec.name)):
-        return _dump(root, wanted, images, spec, compute, device)
-
-
-def _dump(
-    root: Root, wanted: Fingerprint, images: Fingerprint, spec: ModelSpec, compute: Compute, device: str
-) -> Outcome:
-    store = ActivationStore.open(root, wanted, spec.name)
-    if store is not None and store.complete:
-        return "skipped"
+    store = ActivationStore.open(root, fingerprint, spec.name)
     pixels = ImageStore.open(root, images)
     if pixels is None:
-        raise FileNotFoundError(f"{root.shown}/images.zarr")
+        raise FileNotFoundError(f"{root.shown}/{IMAGES.path()}")
     keep_freed_memory()
     model = load(spec, device)
     if model.preprocessing and any(map(gt, model.preprocessing.size, pixels.size)):
@@ -90,7 +102,7 @@ def _dump(
     widened = _widened(store) if store else {}
     while True:
         if store is None:
-            store = _lay_out(root, wanted, model, pixels, compute, widened)
+            store = _lay_out(root, fingerprint, model, pixels, compute, widened)
         try:
             _fill(store, model, pixels)
             break
@@ -102,11 +114,10 @@ def _dump(
     if model.is_generator and not pixels.complete:
         pixels.finish()
     store.finish()
-    return "done"
 
 
 def _lay_out(
-    root: Root, wanted: Fingerprint, model: Model, images: ImageStore, compute: Compute, widened: Mapping[str, str]
+    root: Root, fingerprint: Fingerprint, model: Model, images: ImageStore, compute: Compute, widened: Mapping[str, str]
 ) -> ActivationStore:
     block = model_block(model.units, images.count, compute.dtype, compute.chunk_mib)
     if model.is_generator and not images.complete:
@@ -126,7 +137,7 @@ def _lay_out(
     return ActivationStore.create(
         root,
         model.spec.name,
-        wanted,
+        fingerprint,
         units=model.units,
         images=images.count,
         block=block,

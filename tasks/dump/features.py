@@ -10,45 +10,42 @@ from rosetta.zoo.image_arrays import from_pixels
 from rosetta.zoo.preprocessing import Preprocessing
 from storage.artifacts import catalogue
 from storage.artifacts.features import FeatureStore
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
-from storage.artifacts.shared import turn
-from storage.filesystem.root import Root
+from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
-from tasks.stage.stage import Outcome, stage
 
 SIDE = 64
 """Positions a side that features are made on, as those of the control `pixels/64` are."""
 _AT_ONCE = 8
 
 
-@stage("features")
-def write_features(root: Root, wanted: Fingerprint) -> Outcome:
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the pixel features."""
+    images = plan.digest(catalogue.IMAGES)
+    return fingerprint("features", images=images, side=SIDE, names=list(INDEPENDENT))
+
+
+def write_features(plan: Plan) -> None:
     """Write what is missing of `features.zarr`."""
-    with turn(root, catalogue.FEATURES.path()):
-        return _write(root, wanted)
-
-
-def _write(root: Root, wanted: Fingerprint) -> Outcome:
-    store = FeatureStore.open(root, wanted)
-    if store is not None and store.complete:
-        return "skipped"
+    root, features = plan.root, plan.fingerprint(catalogue.FEATURES)
+    store = FeatureStore.open(root, features)
     images = ImageStore(open_complete(root, catalogue.IMAGES.path()))
     if store is None:
-        store = FeatureStore.create(root, wanted, INDEPENDENT, SIDE, images.count)
+        store = FeatureStore.create(root, features, INDEPENDENT, SIDE, images.count)
     prepare = Preprocessing((SIDE, SIDE), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     keep_freed_memory()
-    missing, held = store.missing(), [FEATURES.index(name) for name in INDEPENDENT]
+    missing, kept = store.missing(), [FEATURES.index(name) for name in INDEPENDENT]
     with track("features", sum(span.stop - span.start for _, span in missing)) as advance, torch.inference_mode():
         for block, span in missing:
             parts, digests = [], []
             for start in range(span.start, span.stop, _AT_ONCE):
                 pixels = images.pixels(slice(start, min(start + _AT_ONCE, span.stop)))
-                features = pixel_features(prepare(from_pixels(pixels, torch.device("cpu"))))
-                parts.append(features[:, held].to(torch.float16).numpy())
+                values = pixel_features(prepare(from_pixels(pixels, torch.device("cpu"))))
+                parts.append(values[:, kept].to(torch.float16).numpy())
                 digests += [
                     int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "little") for image in pixels
                 ]
@@ -56,4 +53,6 @@ def _write(root: Root, wanted: Fingerprint) -> Outcome:
             saw_images(span.stop - span.start)
             store.write(block, np.concatenate(parts), np.array(digests, dtype=np.uint64))
     store.finish()
-    return "done"
+
+
+WRITE_FEATURES = Stage("features", (catalogue.FEATURES,), fingerprint_of, write_features)

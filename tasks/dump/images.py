@@ -10,84 +10,97 @@ import numpy as np
 import numpy.typing as npt
 
 from rosetta.errors import UserError
-from rosetta.recipe import Images, ModelSpec, Recipe
+from rosetta.recipe import Compute, Images, ModelSpec
 from rosetta.view.numbers import counted
 from rosetta.zoo import load
 from storage.artifacts import agreed
 from storage.artifacts.blocks import MIB, block_count, block_size, model_block
 from storage.artifacts.catalogue import IMAGES
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import stored_attributes
-from storage.artifacts.shared import place_of, turn
+from storage.artifacts.shared import place_of
 from storage.artifacts.source_images import FileRecord, LeftOut, SourceStore
 from storage.filesystem.root import Root
+from tasks.plan import Plan, Stage
 from tasks.source.files import ImageFile
 from tasks.source.pixels import BadImageError, bad_images, content_of, square
 from tasks.source.recognition import named, recognise, record_of, settings
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import log, track
-from tasks.stage.stage import Outcome, stage
+from tasks.stage.stage import Outcome
 
-DEFAULT_COUNT = 512
-"""Images of a generator where the recipe does not say."""
 _DECODERS = 4
 """Files that are read and decoded side by side."""
 
 
-@stage("images")
-def draw_images(
-    root: Root,
-    wanted: Fingerprint,
-    recipe: Recipe,
-    generator: ModelSpec | None,
-    files: Sequence[ImageFile],
-    device: str,
-) -> Outcome:
+def layout(compute: Compute) -> dict[str, object]:
+    """What decides how the stores of images and activations are laid out."""
+    return {"dtype": compute.dtype, "chunk_mib": compute.chunk_mib}
+
+
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of `images.zarr`. Of a source it is whole only once its files have been read, see :attr:`Plan.knows_images`."""
+    images, maker = plan.recipe.images, plan.facts.maker
+    if plan.facts.images is not None:
+        return plan.facts.images
+    if maker is None:
+        return settings(images)
+    return fingerprint(
+        "images",
+        maker.made_with,
+        count=plan.image_count,
+        seed=images.seed,
+        generator=maker.depends,
+        **layout(plan.recipe.compute),
+    )
+
+
+def draw_images(plan: Plan) -> Outcome | None:
     """Lay `images.zarr` out: latents of a generator, or the pixels of a source.
 
     A generator's pixels come with its own dump, since an image goes through it only once.
-
-    Parameters
-    ----------
-    wanted
-        Of a generator's images; of a source's it is known only when its files have been read.
-    files
-        Those of a source, see :func:`tasks.source.recognition.in_order`.
 
     Raises
     ------
     UserError
         Files of the source are bad and `images.skip_bad` is not set; names them once all have been read.
     """
-    if generator is None and not files:
-        return "skipped"  # the images of another root, where they are whole
-    with turn(root, IMAGES.path()):
-        if generator is None:
-            return _read_source(root, recipe.images, files, recipe.compute.chunk_mib)
-        return _lay_latents_out(root, wanted, recipe, generator, device)
+    if plan.facts.generator is not None:
+        return _lay_latents_out(plan, plan.facts.generator)
+    return read_source(plan.root, plan.recipe.images, plan.facts.files, plan.recipe.compute.chunk_mib)
 
 
-def _lay_latents_out(root: Root, wanted: Fingerprint, recipe: Recipe, generator: ModelSpec, device: str) -> Outcome:
-    if ImageStore.open(root, wanted) is not None:
+DRAW_IMAGES = Stage("images", (IMAGES,), fingerprint_of, draw_images, protected=True)
+
+
+def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
+    root, images, compute = plan.root, plan.fingerprint(IMAGES), plan.recipe.compute
+    if ImageStore.open(root, images) is not None:
         return "skipped"
-    model = load(generator, device)
-    count = recipe.images.count or DEFAULT_COUNT
+    model = load(generator, plan.facts.device)
+    count, seed = plan.image_count, plan.recipe.images.seed
     assert model.image_size is not None
     ImageStore.create(
         root,
-        wanted,
+        images,
         images=count,
         size=model.image_size,
-        block=model_block(model.units, count, recipe.compute.dtype, recipe.compute.chunk_mib),
-        latents=model.draw_latents(count, recipe.images.seed),
-        classes=model.draw_classes(count, recipe.images.seed),
+        block=model_block(model.units, count, compute.dtype, compute.chunk_mib),
+        latents=model.draw_latents(count, seed),
+        classes=model.draw_classes(count, seed),
     )
-    return "done"
+    return None
 
 
-def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int) -> Outcome:
-    """Scale and crop the files of a source to squares and write them, in their order and without gaps."""
+def read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int) -> Outcome | None:
+    """Scale and crop the files of a source to squares and write them, in their order and without gaps.
+
+    Parameters
+    ----------
+    files
+        See :func:`tasks.source.recognition.in_order`.
+    """
     place = place_of(root, IMAGES.path())
     found = recognise(place, images, files, agreed.known(place.root, root))
     found.require_none_other()
@@ -122,7 +135,7 @@ def _read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_m
     store.finish_files(
         settings(images), reading.images, {source: place for place, source in enumerate(listed)}, reading.bad
     )
-    return "done"
+    return None
 
 
 @dataclass

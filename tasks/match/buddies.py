@@ -1,6 +1,7 @@
 """Stage `match`: correlations into the table of buddies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,45 +10,41 @@ from rosetta.mining.buddies import Buddies, best_buddies
 from rosetta.units import Units
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import BUDDIES
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import BUDDIES, CORRELATIONS
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
-from storage.filesystem.root import Root
-from tasks.stage.stage import Outcome, stage
-
-Pair = tuple[str, str]
+from tasks.plan import Plan, Stage
 
 
-@stage("match")
-def write_buddies(root: Root, wanted: Fingerprint, pairs: Sequence[Pair], neighbours: int) -> Outcome:
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the table of buddies."""
+    neighbours = plan.recipe.matching.neighbours
+    return fingerprint("buddies", correlations=plan.digests(CORRELATIONS), neighbours=neighbours)
+
+
+def write_buddies(plan: Plan) -> None:
     """`tables/buddies.parquet`: the best buddies of every pair of models."""
-    if tables.attributes(root, BUDDIES.path()).get("fingerprint") == wanted.digest:
-        return "skipped"
-    units = {model: ActivationStore.read(root, model).units for pair in pairs for model in pair}
-    frames = []
-    for a, b in pairs:
-        frames.append(buddy_frame(a, b, units, best_buddies(*nearest(root, a, b, neighbours))))
-    tables.write(root, BUDDIES.path(), pd.concat(frames, ignore_index=True), wanted)
-    return "done"
+    root, neighbours = plan.root, plan.recipe.matching.neighbours
+    units = {model: ActivationStore.read(root, model).units for pair in plan.pairs for model in pair}
+    frames = [buddy_frame(a, b, units, best_buddies(*nearest(root, a, b, neighbours))) for a, b in plan.pairs]
+    tables.write(root, BUDDIES.path(), pd.concat(frames, ignore_index=True), plan.fingerprint(BUDDIES))
+
+
+MATCH = Stage("match", (BUDDIES,), fingerprint_of, write_buddies)
 
 
 def buddy_frame(a: str, b: str, units: Mapping[str, Units], buddies: Buddies) -> pd.DataFrame:
     """The rows of one pair of models."""
-    return pd.DataFrame(
-        {
-            "model_a": pd.Series([a] * len(buddies), dtype="str"),
-            "unit_a": buddies.unit_a,
-            "layer_a": units[a].layer_names()[buddies.unit_a],
-            "channel_a": units[a].channels()[buddies.unit_a],
-            "model_b": pd.Series([b] * len(buddies), dtype="str"),
-            "unit_b": buddies.unit_b,
-            "layer_b": units[b].layer_names()[buddies.unit_b],
-            "channel_b": units[b].channels()[buddies.unit_b],
-            "pearson": buddies.pearson,
-            "rank_ab": buddies.rank_ab,
-            "rank_ba": buddies.rank_ba,
+    columns: dict[str, Any] = {}
+    for side, model, unit in (("a", a, buddies.unit_a), ("b", b, buddies.unit_b)):
+        columns |= {
+            f"model_{side}": pd.Series([model] * len(buddies), dtype="str"),
+            f"unit_{side}": unit,
+            f"layer_{side}": units[model].layer_names()[unit],
+            f"channel_{side}": units[model].channels()[unit],
         }
-    ).astype({"layer_a": "str", "layer_b": "str"})
+    columns |= {"pearson": buddies.pearson, "rank_ab": buddies.rank_ab, "rank_ba": buddies.rank_ba}
+    return pd.DataFrame(columns).astype({"layer_a": "str", "layer_b": "str"})
 
 
 def buddies_of(frame: pd.DataFrame, a: str, b: str) -> Buddies:

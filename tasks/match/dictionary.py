@@ -1,8 +1,10 @@
 """Stage `dictionary`: buddies into Rosetta neurons and their clusters, each with how far it can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from rosetta.mining.dictionary import Clusters, RosettaNeurons, cluster, rosetta_neurons
@@ -11,33 +13,36 @@ from rosetta.units import Units
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
-from storage.filesystem.root import Root
 from tasks.match.buddies import buddies_of
-from tasks.stage.stage import Outcome, stage
+from tasks.plan import Plan, Stage
 
 
-@stage("dictionary")
-def write_dictionary(root: Root, wanted: Fingerprint, anchor: str, models: Sequence[str]) -> Outcome:
-    """`tables/rosetta.parquet` and `tables/clusters.parquet`.
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the tables of Rosetta neurons and concepts."""
+    return fingerprint(
+        "dictionary",
+        buddies=plan.digest(BUDDIES),
+        trust=plan.digest(TRUST),
+        anchor=plan.anchor,
+        models=list(plan.targets),
+    )
 
-    Parameters
-    ----------
-    models
-        The models that are asked for a buddy: all but the anchor and the controls.
-    """
-    done = [tables.attributes(root, table).get("fingerprint") == wanted.digest for table in ("rosetta", "clusters")]
-    if all(done):
-        return "skipped"
+
+def write_dictionary(plan: Plan) -> None:
+    """`tables/rosetta.parquet` and `tables/clusters.parquet`."""
+    root, anchor, targets, dictionary = plan.root, plan.anchor, plan.targets, plan.fingerprint(ROSETTA)
     buddies, trust = tables.read(root, BUDDIES.path()), tables.read(root, TRUST.path())
-    units = {model: ActivationStore.read(root, model).units for model in (anchor, *models)}
-    neurons = rosetta_neurons({model: buddies_of(buddies, anchor, model) for model in models}, len(units[anchor]))
+    units = {model: ActivationStore.read(root, model).units for model in (anchor, *targets)}
+    neurons = rosetta_neurons({model: buddies_of(buddies, anchor, model) for model in targets}, len(units[anchor]))
     clusters = cluster(neurons, buddies_of(buddies, anchor, anchor))
     frame = with_trust(_rosetta_frame(anchor, neurons, clusters, units), trust, anchor)
-    tables.write(root, ROSETTA.path(), frame, wanted)
-    tables.write(root, CLUSTERS.path(), _cluster_frame(neurons, clusters, frame, anchor), wanted)
-    return "done"
+    tables.write(root, ROSETTA.path(), frame, dictionary)
+    tables.write(root, CLUSTERS.path(), _cluster_frame(neurons, clusters, frame, anchor), dictionary)
+
+
+WRITE_DICTIONARY = Stage("dictionary", (ROSETTA, CLUSTERS), fingerprint_of, write_dictionary)
 
 
 def _rosetta_frame(anchor: str, neurons: RosettaNeurons, clusters: Clusters, units: dict[str, Units]) -> pd.DataFrame:
@@ -45,6 +50,10 @@ def _rosetta_frame(anchor: str, neurons: RosettaNeurons, clusters: Clusters, uni
     count, models = len(neurons), len(names)
     unit = np.column_stack([neurons.anchor_unit, neurons.unit])
     pearson = np.column_stack([np.full(count, np.nan, dtype=np.float32), neurons.pearson])
+
+    def labels(of: Callable[[Units], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.column_stack([of(units[name])[unit[:, column]] for column, name in enumerate(names)]).ravel()
+
     return pd.DataFrame(
         {
             "rosetta": np.repeat(np.arange(count, dtype=np.int32), models),
@@ -52,12 +61,8 @@ def _rosetta_frame(anchor: str, neurons: RosettaNeurons, clusters: Clusters, uni
             "anchor_unit": np.repeat(neurons.anchor_unit, models),
             "model": np.tile(names, count),
             "unit": unit.ravel(),
-            "layer": np.column_stack(
-                [units[name].layer_names()[unit[:, column]] for column, name in enumerate(names)]
-            ).ravel(),
-            "channel": np.column_stack(
-                [units[name].channels()[unit[:, column]] for column, name in enumerate(names)]
-            ).ravel(),
+            "layer": labels(Units.layer_names),
+            "channel": labels(Units.channels),
             "pearson": pearson.ravel(),
             "mean_pearson": np.repeat(neurons.mean_pearson, models),
         }

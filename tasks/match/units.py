@@ -1,31 +1,34 @@
 """Stage `units`: activation statistics into the table of units."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import UNITS
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, UNITS
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
-from storage.filesystem.root import Root
-from tasks.stage.stage import Outcome, stage
+from tasks.plan import Plan, Stage
 
 
-@stage("units")
-def write_units(root: Root, wanted: Fingerprint, models: Iterable[str]) -> Outcome:
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the table of units."""
+    activations = plan.digests(ACTIVATIONS)
+    return fingerprint("units", activations=activations, features=plan.digest(FEATURES))
+
+
+def write_units(plan: Plan) -> None:
     """`tables/units.parquet`: every unit of every model, its statistics on the native grid, and how selective it is.
 
     `kurtosis` is that of all its values (3 for a normal distribution, NaN for a constant unit), `half_share` the
     smallest share of the images that carries half of its positive activation.
     """
-    if tables.attributes(root, UNITS.path()).get("fingerprint") == wanted.digest:
-        return "skipped"
-    frames = [_unit_frame(model, ActivationStore.read(root, model), ProfileStore.read(root, model)) for model in models]
-    tables.write(root, UNITS.path(), pd.concat(frames, ignore_index=True), wanted)
-    return "done"
+    root = plan.root
+    frames = [_unit_frame(name, ActivationStore.read(root, name), ProfileStore.read(root, name)) for name in plan.names]
+    tables.write(root, UNITS.path(), pd.concat(frames, ignore_index=True), plan.fingerprint(UNITS))
+
+
+WRITE_UNITS = Stage("units", (UNITS,), fingerprint_of, write_units)
 
 
 def _unit_frame(model: str, store: ActivationStore, profile: ProfileStore) -> pd.DataFrame:

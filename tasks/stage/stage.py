@@ -1,4 +1,4 @@
-"""A stage of a run, as a Prefect task: named for people, timed, tried again where that makes sense."""
+"""A step of a flow as a Prefect task: named for people, timed, tried again where that makes sense."""
 
 import functools
 import inspect
@@ -10,7 +10,6 @@ from typing import Literal, ParamSpec
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
 
 from storage.filesystem.root import LASTING
 from tasks.stage.logs import about
@@ -21,8 +20,8 @@ Outcome = Literal["done", "skipped"]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage of a run, finished."""
+class StageResult:
+    """One run of a stage, finished."""
 
     name: str
     seconds: float
@@ -35,39 +34,57 @@ class Stage:
         return asdict(self)
 
 
-def stage(name: str) -> Callable[[Callable[P, Outcome]], Task[P, Stage]]:
-    """Make a stage of a function that says whether there was anything to do.
+def run_as_task(title: str, work: Callable[[], Outcome]) -> StageResult:
+    """Run a step of a flow as a Prefect task.
+
+    Parameters
+    ----------
+    title
+        What people read: the kind of step and what it is about, `dump ada`.
+    work
+        The step, which says whether there was anything to do. Every step is idempotent, so Prefect may try it again
+        after a fault of storage or network. It takes no arguments: Prefect would walk through all that these hold.
+    """
+    kind, _, model = title.partition(" ")
+
+    def run() -> StageResult:
+        began = time.perf_counter()
+        with metered() as meter, about(stage=kind, **({"model": model} if model else {})):
+            outcome = work()
+            metrics = meter.metrics() if outcome == "done" else None
+        return StageResult(title, round(time.perf_counter() - began, 3), outcome, metrics)
+
+    run.__qualname__ = kind  # a part of Prefect's key of the task
+    return task(
+        name=kind,
+        task_run_name=title.replace("{", "{{").replace("}", "}}"),
+        retries=2,
+        retry_delay_seconds=[2, 10],
+        retry_condition_fn=worth_a_retry,
+        # Artifacts carry fingerprints of their own; Prefect's result cache would be a second, weaker truth.
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )(run)()
+
+
+def stage(name: str) -> Callable[[Callable[P, Outcome]], Callable[P, StageResult]]:
+    """Make a step of a function that says whether there was anything to do.
 
     Parameters
     ----------
     name
-        What people read, with the function's arguments as fields: `dump {spec.name}`. Every stage is idempotent,
-        so Prefect may try each again after a fault of storage or network.
+        Its title, with the function's arguments as fields: `dump {spec.name}`.
     """
 
-    def decorate(work: Callable[P, Outcome]) -> Task[P, Stage]:
+    def decorate(work: Callable[P, Outcome]) -> Callable[P, StageResult]:
         signature = inspect.signature(work)
 
         @functools.wraps(work)
-        def run(*args: P.args, **kwargs: P.kwargs) -> Stage:
-            began = time.perf_counter()
+        def run(*args: P.args, **kwargs: P.kwargs) -> StageResult:
             title = name.format(**signature.bind(*args, **kwargs).arguments)
-            kind, _, model = title.partition(" ")
-            with metered() as meter, about(stage=kind, **({"model": model} if model else {})):
-                outcome = work(*args, **kwargs)
-                metrics = meter.metrics() if outcome == "done" else None
-            return Stage(title, round(time.perf_counter() - began, 3), outcome, metrics)
+            return run_as_task(title, lambda: work(*args, **kwargs))
 
-        return task(
-            name=name.partition(" ")[0],
-            task_run_name=name,
-            retries=2,
-            retry_delay_seconds=[2, 10],
-            retry_condition_fn=worth_a_retry,
-            # Artifacts carry fingerprints of their own; Prefect's result cache would be a second, weaker truth.
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )(run)
+        return run
 
     return decorate
 

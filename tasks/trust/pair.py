@@ -18,8 +18,9 @@ from rosetta.mining.trust.profile import SHAPE_SIDE
 from rosetta.mining.trust.thumbs import thumb_grid
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import BUDDIES, TRUST_OF_PAIR
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.catalogue import BUDDIES, CORRELATIONS, FEATURES, TRUST_OF_PAIR
+from storage.artifacts.features import FeatureStore
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
 from tasks.cluster.engine import engine
@@ -27,10 +28,11 @@ from tasks.cluster.graph import TileGraph, part, summed
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.correlate.tiles import Job, tile_moments
 from tasks.match.buddies import buddies_of
+from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.progress import track
-from tasks.stage.stage import Outcome, stage
 from tasks.trust.pair_worker import JUDGED, Nearest, Question, Verdict, judge_tile
+from tasks.trust.table import reason_not_to
 
 KEY = ("model_a", "unit_a", "layer_a", "channel_a", "model_b", "unit_b", "layer_b", "channel_b", "pearson")
 COLUMNS = ("p_value", "q_value", "pearson_half_1", "pearson_half_2", "replicates", "pearson_centred", "positional",
@@ -38,45 +40,48 @@ COLUMNS = ("p_value", "q_value", "pearson_half_1", "pearson_half_2", "replicates
 Float64 = npt.NDArray[np.float64]
 
 
-@stage("trust {a}~{b}")
-def judge_pair(
-    root: Root, wanted: Fingerprint, a: str, b: str, neighbours: int, reason: str, setting: Setting
-) -> Outcome:
-    """Judge the buddies of one pair of models, all but what controls reach; one table.
+def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
+    """Of what is said of one pair's buddies."""
+    return fingerprint(
+        "trust part",
+        correlations=plan.digest(CORRELATIONS, a, b),
+        features=plan.digest(FEATURES),
+        neighbours=plan.recipe.matching.neighbours,
+    )
 
-    Parameters
-    ----------
-    reason
-        Why nothing can be judged; empty where it can.
-    """
-    if tables.attributes(root, TRUST_OF_PAIR.path(a, b)).get("fingerprint") == wanted.digest:
-        return "skipped"
-    root = root.absolute
+
+def judge_pair(plan: Plan, a: str, b: str) -> None:
+    """Judge the buddies of one pair of models, all but what controls reach; one table."""
+    root = plan.root.absolute
     keep_freed_memory()  # until the first tile says otherwise
     buddies = tables.read(root, BUDDIES.path())
     rows = buddies[(buddies["model_a"] == a) & (buddies["model_b"] == b)].reset_index(drop=True)
-    judged = _unjudged(len(rows)) if reason else _judge(root, a, b, neighbours, setting, rows)
+    features = FeatureStore.read(root)
+    reason = reason_not_to(features.shape[0], features.distinct, plan.recipe.matching.correlation)
+    judged = _unjudged(len(rows)) if reason else _judge(root, a, b, plan, rows)
     frame = pd.concat([rows[list(KEY)], judged], axis=1)
-    tables.write(root, TRUST_OF_PAIR.path(a, b), frame, wanted)
-    return "done"
+    tables.write(root, TRUST_OF_PAIR.path(a, b), frame, plan.fingerprint(TRUST_OF_PAIR, a, b))
+
+
+JUDGE_PAIR = Stage("trust", (TRUST_OF_PAIR,), fingerprint_of, judge_pair, on_cluster=True)
 
 
 def _unjudged(count: int) -> pd.DataFrame:
     return pd.DataFrame(np.nan, range(count), COLUMNS).assign(replicates=np.zeros(count, dtype=bool))
 
 
-def _judge(root: Root, a: str, b: str, neighbours: int, setting: Setting, rows: pd.DataFrame) -> pd.DataFrame:
+def _judge(root: Root, a: str, b: str, plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     sides = [ActivationStore.read(root, model) for model in (a, b)]
     profiles = ProfileStore.read(root, a), ProfileStore.read(root, b)
     buddies = buddies_of(rows, a, b)
     question = Question(
         buddies.unit_a,
         buddies.unit_b,
-        neighbours,
+        plan.recipe.matching.neighbours,
         sides[0].images,
         (null_between(profiles[0], profiles[1]), null_between(profiles[1], profiles[0])),
     )
-    verdicts = _verdicts(root, a, b, setting, sides, question)
+    verdicts = _verdicts(root, a, b, Setting.of(plan), sides, question)
     values = np.full((len(JUDGED), len(rows)), np.nan)
     for _, verdict in verdicts:
         values[:, verdict.buddies] = verdict.values

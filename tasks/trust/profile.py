@@ -1,7 +1,6 @@
 """Stage `profile`: one pass over all maps for what trust and selectivity need, layer by layer."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,38 +15,37 @@ from rosetta.mining.trust.thumbs import SIDE
 from rosetta.units import Grid, Units
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import PROFILES
+from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, PROFILES
 from storage.artifacts.features import FeatureStore
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
-from storage.artifacts.shared import turn
 from storage.filesystem.root import Root
 from tasks.cluster.engine import Capacity, engine
 from tasks.cluster.graph import part
 from tasks.correlate.setting import Setting, plan_side
 from tasks.dump.features import SIDE as FEATURE_SIDE
+from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
-from tasks.stage.stage import Outcome, stage
 from tasks.trust.profile_worker import Piece, profile_layers
 
 _FEATURES, _SIDE = len(INDEPENDENT), FEATURE_SIDE
 """Of the pixel features: how many, and positions a side."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A model to profile."""
+def fingerprint_of(plan: Plan, model: str) -> Fingerprint:
+    """Of a model's profile."""
+    grids = set().union(*(plan.facts.models[partner].grids for partner in plan.partners(model)))
+    return fingerprint(
+        "profile",
+        activations=plan.digest(ACTIVATIONS, model),
+        features=plan.digest(FEATURES),
+        grids=[list(grid) for grid in sorted(grids)],
+    )
 
-    model: str
-    wanted: Fingerprint
-    partners: tuple[str, ...]
-    """The models that it is compared with."""
 
-
-@stage("profile")
-def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcome:
+def profile(plan: Plan) -> None:
     """Write what is missing of the models' profiles.
 
     All in one stage: layers of one grid need the same of the pixel features, whichever model they belong to.
@@ -57,40 +55,32 @@ def profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcom
     UserError
         The memory is too small for a layer.
     """
-    with turn(root, *(PROFILES.path(subject.model) for subject in subjects)):
-        return _profile(root.absolute, subjects, setting)
-
-
-def _profile(root: Root, subjects: Sequence[Subject], setting: Setting) -> Outcome:
-    stores = {subject.model: ProfileStore.open(root, subject.wanted, subject.model) for subject in subjects}
-    left = [subject for subject in subjects if (store := stores[subject.model]) is None or not store.complete]
-    if not left:
-        return "skipped"
+    root, setting = plan.root.absolute, Setting.of(plan)
+    fingerprints = {name: plan.fingerprint(PROFILES, name) for name in plan.names}
+    stores = {name: ProfileStore.open(root, one, name) for name, one in fingerprints.items()}
+    left = [model for model, store in stores.items() if store is None or not store.complete]
     keep_freed_memory()
-    models = dict.fromkeys(name for subject in left for name in (subject.model, *subject.partners))
-    sides = {name: plan_side(ActivationStore.read(root, name)) for name in models}
+    needed = dict.fromkeys(name for model in left for name in (model, *plan.partners(model)))
+    sides = {name: plan_side(ActivationStore.read(root, name)) for name in needed}
     pieces = [
         piece
-        for subject in left
-        for piece in pieces_of(subject.model, sides[subject.model], [sides[name].units for name in subject.partners])
+        for model in left
+        for piece in pieces_of(model, sides[model], [sides[name].units for name in plan.partners(model)])
     ]
-    _lay_out(root, [subject for subject in left if stores[subject.model] is None], pieces)
-    written = {subject.model: ProfileStore.read_begun(root, subject.model).written() for subject in left}
-    images = ActivationStore.read(root, left[0].model).images
+    _lay_out(root, {model: fingerprints[model] for model in left if stores[model] is None}, pieces)
+    written = {model: ProfileStore.read_begun(root, model).written() for model in left}
+    images = sides[left[0]].images
     with engine(setting.cluster, setting.threads, root) as where:
         todo = [piece for piece in pieces if not written[piece.model][piece.index]]
         groups, at_once = in_groups(todo, images, setting.memory, where.capacity)
         with track("profile", len(groups)) as advance:
             where.run([part(profile_layers, root, group) for group in groups], advance, at_once)
         saw_images(images)
-    for subject in left:
-        ProfileStore.read_begun(root, subject.model).finish()
-    return "done"
+    for model in left:
+        ProfileStore.read_begun(root, model).finish()
 
 
-def partner_grids(root: Root, partners: Sequence[str]) -> tuple[Grid, ...]:
-    """The distinct grids of some models, sorted."""
-    return tuple(sorted({grid for name in partners for grid in ActivationStore.read(root, name).units.grids()}))
+PROFILE = Stage("profile", (PROFILES,), fingerprint_of, profile, per="run", on_cluster=True)
 
 
 def pieces_of(model: str, side: Side, partners: Iterable[Units]) -> list[Piece]:
@@ -116,19 +106,17 @@ def pieces_of(model: str, side: Side, partners: Iterable[Units]) -> list[Piece]:
     ]
 
 
-def _lay_out(root: Root, subjects: Sequence[Subject], pieces: Sequence[Piece]) -> None:
+def _lay_out(root: Root, fingerprints: Mapping[str, Fingerprint], pieces: Sequence[Piece]) -> None:
     """Lay the stores of some models out, with the features' moments on all their common grids."""
     commons = {
-        subject.model: tuple(
-            dict.fromkeys(common for piece in pieces if piece.model == subject.model for common in piece.commons)
-        )
-        for subject in subjects
+        model: dict.fromkeys(common for piece in pieces if piece.model == model for common in piece.commons)
+        for model in fingerprints
     }
     moments = _feature_moments(root, tuple(dict.fromkeys(common for held in commons.values() for common in held)))
-    for subject in subjects:
-        store = ActivationStore.read(root, subject.model)
-        held = {common: moments[common] for common in commons[subject.model]}
-        ProfileStore.create(root, subject.model, subject.wanted, store.units, store.images, held)
+    for model, one in fingerprints.items():
+        store = ActivationStore.read(root, model)
+        held = {common: moments[common] for common in commons[model]}
+        ProfileStore.create(root, model, one, store.units, store.images, held)
 
 
 def _feature_moments(root: Root, commons: tuple[Grid, ...]) -> dict[Grid, FeatureMoments]:

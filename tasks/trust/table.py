@@ -7,14 +7,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from rosetta.mining.trust.tests import passing
-from rosetta.recipe import Trust
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import TRUST, TRUST_OF_PAIR
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.features import FeatureStore
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
 from storage.filesystem.root import Root
-from tasks.stage.stage import Outcome, stage
+from tasks.plan import Plan, Stage
 
 LEAST_IMAGES = 16
 """With fewer there are too few ways to exchange them, and halves of a handful."""
@@ -48,28 +48,22 @@ def reservations(images: int, distinct: int, controls: Sequence[str]) -> list[st
     return notes
 
 
-@stage("trust")
-def join_trust(
-    root: Root,
-    wanted: Fingerprint,
-    pairs: Sequence[tuple[str, str]],
-    controls: Sequence[str],
-    knobs: Trust,
-    notes: Sequence[str],
-) -> Outcome:
-    """`tables/trust.parquet`: all pairs, with what controls reach and what is trusted.
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the table of trust."""
+    return fingerprint(
+        "trust",
+        parts=plan.digests(TRUST_OF_PAIR),
+        controls=list(plan.controls),
+        knobs=plan.recipe.trust.model_dump(),
+    )
 
-    Parameters
-    ----------
-    pairs
-        In the order of the buddies table.
-    controls
-        Models that are controls.
-    notes
-        What a reader must know of what was not judged; kept with the table.
-    """
-    if tables.attributes(root, TRUST.path()).get("fingerprint") == wanted.digest:
-        return "skipped"
+
+def join_trust(plan: Plan) -> None:
+    """`tables/trust.parquet`: all pairs, with what controls reach and what is trusted."""
+    root, pairs, controls, features = plan.root, plan.pairs, plan.controls, FeatureStore.read(plan.root)
+    images, distinct = features.shape[0], features.distinct
+    reason = reason_not_to(images, distinct, plan.recipe.matching.correlation)
+    notes = [reason] if reason else reservations(images, distinct, controls)
     frames = []
     for a, b in pairs:
         frame = tables.read(root, TRUST_OF_PAIR.path(a, b))
@@ -77,10 +71,12 @@ def join_trust(
         best = reached[frame["unit_a"].to_numpy()]
         lift = frame["pearson"].to_numpy(np.float64) - best
         frame = frame.assign(control_best=best, lift=lift)
-        frames.append(frame.assign(trusted=passing(frame, knobs)["trusted"]))
+        frames.append(frame.assign(trusted=passing(frame, plan.recipe.trust)["trusted"]))
     joined = pd.concat(frames, ignore_index=True)
-    tables.write(root, TRUST.path(), joined, wanted, notes=[*notes, *_dead_halves(joined)])
-    return "done"
+    tables.write(root, TRUST.path(), joined, plan.fingerprint(TRUST), notes=[*notes, *_dead_halves(joined)])
+
+
+JOIN_TRUST = Stage("trust", (TRUST,), fingerprint_of, join_trust)
 
 
 def _dead_halves(frame: pd.DataFrame) -> list[str]:

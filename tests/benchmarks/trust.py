@@ -1,6 +1,7 @@
 """What judging every match costs, beside correlating: all stages of the one and of the other, store to store."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,25 @@ from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
 from synthetic import write
 
-from flows.plan.gather import survey_root
-from flows.plan.plan import Survey
+from flows.plan.gather import plan_of_root
+from rosetta.mining.buddies import best_buddies
+from rosetta.recipe import Recipe
 from rosetta.units import Layer
-from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts import tables
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import BUDDIES, CATALOGUE
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
+from storage.artifacts.nearest import neighbours
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
-from tasks.correlate.pair import correlate
-from tasks.correlate.setting import Setting
-from tasks.dump.features import write_features
-from tasks.match.buddies import write_buddies
-from tasks.trust.pair import judge_pair
-from tasks.trust.profile import Subject, profile
+from tasks.correlate.pair import CORRELATE
+from tasks.dump.features import WRITE_FEATURES
+from tasks.match.buddies import buddy_frame
+from tasks.plan import Plan
+from tasks.plan.facts import Facts
+from tasks.trust.pair import JUDGE_PAIR
+from tasks.trust.profile import PROFILE
 
 IMAGES = 512
 REPEATS = 3
@@ -34,24 +41,21 @@ WIDE = {
 JUDGED = ("features.zarr", "profiles", "tables/trust")
 
 
-def correlated(plan: Survey) -> float:
+def correlated(plan: Plan) -> float:
     """Seconds to correlate all pairs of a run anew."""
     plan.root.remove("correlations")
-    setting = plan.setting("threads")
-    return timed(lambda: [correlate.fn(plan.root, plan.correlations(pair), *pair, setting) for pair in plan.pairs])
+    return timed(lambda: [CORRELATE.make(plan, pair) for pair in plan.pairs])
 
 
-def judged(plan: Survey) -> float:
+def judged(plan: Plan) -> float:
     """Seconds to judge them: pixel features, profiles, and every pair."""
-    root, setting = plan.root, plan.setting("threads")
     for path in JUDGED:
-        root.remove(path)
+        plan.root.remove(path)
 
     def judge() -> None:
-        write_features.fn(root, plan.features)
-        profile.fn(root, [Subject(s.name, plan.profile(s), plan.partners(s.name)) for s in plan.models], setting)
-        for pair in plan.pairs:
-            judge_pair.fn(root, plan.trust_part(pair), *pair, plan.recipe.matching.neighbours, "", setting)
+        for stage in (WRITE_FEATURES, PROFILE, JUDGE_PAIR):
+            for names in stage.instances(plan):
+                stage.make(plan, names)
 
     return timed(judge)
 
@@ -65,7 +69,7 @@ def faces() -> tuple[float, float]:
     place = Root(str(BENCH / "trust"))
     recipe = stored_recipe(place)
     assert recipe is not None
-    plan = survey_root(place, recipe)
+    plan = plan_of_root(place, recipe)
     correlating, judging = in_turn(REPEATS, lambda: correlated(plan), lambda: judged(plan))
     clear("trust")
     return correlating, judging
@@ -76,7 +80,7 @@ def wide() -> tuple[float, float]:
     clear("wide")
     folder: Path = BENCH / "wide"
     folder.mkdir(parents=True)
-    root, setting = Root(str(folder)).absolute, Setting(threads=cpu_count())
+    root = Root(str(folder)).absolute
     for seed, (name, layers) in enumerate(WIDE.items()):
         write(root, name, layers, WIDE_IMAGES, seed)
     pixels = np.random.default_rng(0).integers(0, 256, (WIDE_IMAGES, 64, 64, 3), dtype=np.uint8)
@@ -85,27 +89,36 @@ def wide() -> tuple[float, float]:
     )
     store.write(0, pixels)
     store.finish()
-    subjects = [Subject(name, fingerprint(name), tuple(WIDE)) for name in WIDE]
+    pair = ("wide", "narrow")
+    models = [{"name": name, "model": "timm/resnet18", "weights": "random:0"} for name in pair]
+    recipe = Recipe.model_validate({"name": "wide", "root": root.url, "models": models})
+    plan = Plan(recipe, Facts("cpu"), {one.pattern: partial(_named, one.pattern) for one in CATALOGUE})
 
     def correlating() -> float:
         root.remove("correlations")
-        return timed(lambda: correlate.fn(root, fingerprint("pair"), *WIDE, setting))
+        return timed(lambda: CORRELATE.make(plan, pair))
 
     def judging() -> float:
         for path in (*JUDGED, "tables"):
             root.remove(path)
-        write_buddies.fn(root, fingerprint("buddies"), [tuple(WIDE)], 5)
+        units = {name: ActivationStore.read(root, name).units for name in WIDE}
+        frame = buddy_frame(*pair, units, best_buddies(*neighbours(root, *pair, 5)))
+        tables.write(root, BUDDIES.path(), frame, fingerprint("buddies"))
 
         def judge() -> None:
-            write_features.fn(root, fingerprint("features"))
-            profile.fn(root, subjects, setting)
-            judge_pair.fn(root, fingerprint("part"), *WIDE, 5, "", setting)
+            WRITE_FEATURES.make(plan)
+            PROFILE.make(plan)
+            JUDGE_PAIR.make(plan, pair)
 
         return timed(judge)
 
     seconds = in_turn(1, correlating, judging)
     clear("wide")
     return seconds[0], seconds[1]
+
+
+def _named(pattern: str, _: Plan, *names: str) -> Fingerprint:
+    return fingerprint(pattern, names=names)
 
 
 def main() -> None:

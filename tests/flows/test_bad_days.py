@@ -119,7 +119,7 @@ def test_a_full_disk(run, rosetta, write, small_disk):
     recipe = write(place / "root")
     done = rosetta("mine", recipe)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(f"rosetta: {place}/root: the disk is full; mend that")
+    assert done.stderr.splitlines()[-1].startswith(f"rosetta: {place}/root: the disk is full; fix that")
     assert "Traceback" not in done.stderr
     mount("size=300m")
     again = rosetta.json("mine", recipe)

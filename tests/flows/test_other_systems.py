@@ -12,10 +12,8 @@ import pytest
 from command import Command
 from tinyzoo import recipe_text
 
-from flows.plan.plan import Survey
 from flows.reporting import embedded_server as server
-from rosetta.recipe import Recipe
-from storage.filesystem.root import Root
+from tasks.plan.facts import Facts
 from tasks.stage import memory
 
 SHORN = """
@@ -38,7 +36,7 @@ class Library:
 
 
 def threads() -> int:
-    return Survey(Recipe.model_construct(), Root("elsewhere"), "cpu", None, (), {}).threads
+    return Facts("cpu").threads
 
 
 @pytest.fixture

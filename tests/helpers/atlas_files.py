@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+from plans import make, plan_over
 from planted import judge, pictures, write_images, write_maps
 
 from rosetta.recipe import Matching, ModelSpec, Recipe
-from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
 from tasks.correlate.setting import Setting
-from tasks.match.dictionary import write_dictionary
-from tasks.match.units import write_units
+from tasks.match.dictionary import WRITE_DICTIONARY
+from tasks.match.units import WRITE_UNITS
 
 IMAGES = 40
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u2028\u2029🦩".replace("/", "")
@@ -64,11 +64,9 @@ def finished_run(root: Root, keep: str = "matrix") -> dict[str, dict[str, np.nda
             values[:, -1] = 0.25  # dead
             maps[model][layer] = values.astype(np.float32)
         write_maps(root, model, maps[model], block=8)
-    models = tuple(GRIDS)
     setting = Setting(threads=1, keep=keep)
-    judge(root, models, ("untrained",), RECIPE.matching.neighbours, RECIPE.trust, setting)
-    write_units.fn(root, fingerprint("units"), models)
-    write_dictionary.fn(root, fingerprint("dictionary"), "g", ["d", "e"])
+    judge(root, tuple(GRIDS), ("untrained",), RECIPE.matching.neighbours, RECIPE.trust, setting)
+    make(plan_over(root, tuple(GRIDS), setting, ("untrained",)), WRITE_UNITS, WRITE_DICTIONARY)
     return maps
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from plans import make, plan_over
 
 from rosetta.recipe import Trust
 from rosetta.units import Layer, Units
@@ -19,13 +20,13 @@ from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
-from tasks.correlate.pair import correlate
+from tasks.correlate.pair import CORRELATE
 from tasks.correlate.setting import Setting
-from tasks.dump.features import write_features
-from tasks.match.buddies import write_buddies
-from tasks.trust.pair import judge_pair
-from tasks.trust.profile import Subject, profile
-from tasks.trust.table import join_trust, reason_not_to, reservations
+from tasks.dump.features import WRITE_FEATURES
+from tasks.match.buddies import MATCH
+from tasks.trust.pair import JUDGE_PAIR
+from tasks.trust.profile import PROFILE
+from tasks.trust.table import JOIN_TRUST
 
 GRIDS = {"g": ((8, 8), (16, 16)), "d": ((6, 6), (12, 9)), "e": ((7, 7), (14, 14))}
 """Of the layers of each model; the first is the anchor."""
@@ -186,27 +187,14 @@ def judge(
     setting: Setting = _SETTING,
 ):
     """Correlate the first model with all, and judge: `tables/trust.parquet`, and what there is to note."""
-    pairs = [(models[0], model) for model in models]
-    for pair in pairs:
-        correlate.fn(root, fingerprint("pair", of=pair), *pair, setting)
-    write_buddies.fn(root, fingerprint("buddies"), pairs, neighbours)
-    profiled(root, models, setting)
-    store = ActivationStore.read(root, models[0])
-    distinct = count_distinct(root)
-    reason = reason_not_to(store.images, distinct, "pearson")
-    for pair in pairs:
-        judge_pair.fn(root, fingerprint("part", of=pair), *pair, neighbours, reason, setting)
-    notes = [reason] if reason else reservations(store.images, distinct, controls)
-    join_trust.fn(root, fingerprint("trust"), pairs, controls, knobs, notes)
+    plan = plan_over(root, models, setting, controls, neighbours=neighbours, trust=knobs)
+    make(plan, CORRELATE, MATCH, WRITE_FEATURES, PROFILE, JUDGE_PAIR, JOIN_TRUST)
     return tables.read(root, catalogue.TRUST.path()), tables.attributes(root, catalogue.TRUST.path())["notes"]
 
 
 def profiled(root: Root, models: Sequence[str], setting: Setting) -> None:
     """Pixel features and profiles, the first model with all as partners and the others with it."""
-    write_features.fn(root, fingerprint("features"))
-    partners = {model: models if model == models[0] else models[:1] for model in models}
-    subjects = [Subject(model, fingerprint("profile", of=model), tuple(held)) for model, held in partners.items()]
-    profile.fn(root, subjects, setting)
+    make(plan_over(root, models, setting), WRITE_FEATURES, PROFILE)
 
 
 def count_distinct(root: Root) -> int:

@@ -19,10 +19,12 @@ from PIL import Image
 
 from flows.mine import finished
 from flows.plan.checks import prepare
-from flows.plan.gather import survey
+from flows.plan.gather import plan_of_recipe
 from flows.plan.identity import examined
+from flows.stages import fingerprints
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
+from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import IMAGE, MAPS
 from storage.artifacts.provenance import PROVENANCE
 
@@ -194,20 +196,21 @@ def kit(request, tmp_path, monkeypatch):
 
 TABLES = {f"tables/{name}.parquet" for name in ("buddies", "trust", "rosetta", "clusters")} | {"report/index.html"}
 UNITS = {"tables/units.parquet"}
+IMAGES = {"images.zarr", "features.zarr"}
 
 
 def of(anchor: str, *models: str) -> set[str]:
     """All that comes of some models' maps; the anchor is paired with everyone."""
     names = {"maker", "seer", "plain", "pixels"} - ({"maker"} if anchor == "seer" else set())
     partners = names if anchor in models else set(models)
-    found = {f"activations/{model}.zarr" for model in models} | TABLES | UNITS
+    found = {f"{folder}/{model}.zarr" for folder in ("activations", "profiles") for model in models} | TABLES | UNITS
     found |= {f"correlations/{anchor}~{partner}.zarr" for partner in partners}
     return found | {f"tables/trust/{anchor}~{partner}.parquet" for partner in partners}
 
 
 PAIRS = {path for path in of("maker", "maker") if "~" in path}
-EVERYTHING = of("maker", "maker", "seer", "plain", "pixels") | {"images.zarr"}
-ALL_OF_PHOTOS = of("seer", "seer", "plain", "pixels") | {"images.zarr"}
+EVERYTHING = of("maker", "maker", "seer", "plain", "pixels") | IMAGES
+ALL_OF_PHOTOS = of("seer", "seer", "plain", "pixels") | IMAGES
 SEER = of("maker", "seer")
 BOTH = of("maker", "seer", "plain")
 
@@ -222,7 +225,8 @@ MADE: list[Row] = [
     ("seed of weights", lambda kit: kit.rewrite("random:1", "random:2"), of("maker", "plain"), "plain.weights: "),
     ("mean", lambda kit: kit.edit("table_zoo.py", ("(0.5, 0.5, 0.5)", "(0.5, 0.5, 0.4)")), BOTH,
      "model.preprocessing.mean: [0.5, 0.5, 0.5] → [0.5, 0.5, 0.4]"),
-    ("size", lambda kit: kit.edit("table_zoo.py", ('"size": (16, 16)', '"size": (24, 24)')), BOTH,
+    ("size", lambda kit: kit.edit("table_zoo.py", ('"size": (16, 16)', '"size": (24, 24)')),
+     BOTH | {"profiles/maker.zarr"},  # it holds what is needed of maker's units on the grids of the others
      "model.preprocessing.size: [16, 16] → [24, 24]"),
     ("default layers", lambda kit: kit.edit("table_zoo.py", ('("body.1", "body.3")', '("body.1", "body.2")')), BOTH,
      'model.units: [["body.1", 6, 8, 8], ["body.3", 6, 4, 4]] → '),
@@ -275,7 +279,7 @@ PHOTOS: list[Row] = [
 def test_what_a_change_rebuilds(kit: Kit, change, rebuilt, says):
     change(kit)
     before = json.loads((kit.folder / "root" / PROVENANCE).read_text())["fingerprints"]
-    now = survey(kit.recipe).artifacts()
+    now = fingerprints(plan_of_recipe(kit.recipe))
     assert {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)} == rebuilt
     if says:
         with pytest.raises(UserError) as refused:
@@ -283,7 +287,7 @@ def test_what_a_change_rebuilds(kit: Kit, change, rebuilt, says):
         assert says in str(refused.value)
         assert "--replace" in str(refused.value)
         assert "\n" not in str(refused.value)
-        assert prepare(kit.recipe, replace=True).artifacts() == now
+        assert fingerprints(prepare(kit.recipe, replace=True)) == now
     else:
         assert (finished(prepare(kit.recipe)) is not None) == (not rebuilt)
 
@@ -320,4 +324,4 @@ def test_a_dump_that_was_stopped_does_not_go_on_with_another_forward_pass(kit: K
     assert len(refused.stderr.splitlines()) == 1
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == kept
     kit.edit("table_zoo.py", ("images * 1.1", "images * 1.0"))
-    assert prepare(kit.recipe).activations(kit.recipe.models[1]).digest == group.attrs["fingerprint"]
+    assert prepare(kit.recipe).fingerprint(ACTIVATIONS, kit.recipe.models[1].name).digest == group.attrs["fingerprint"]

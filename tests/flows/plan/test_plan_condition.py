@@ -2,9 +2,10 @@
 
 import pytest
 
-from flows.plan.gather import survey
+from flows.plan.gather import plan_of_recipe
 from rosetta.errors import UserError
 from rosetta.recipe import parse_recipe
+from storage.artifacts.catalogue import ACTIVATIONS, IMAGES
 
 TEXT = """
 name = "told"
@@ -24,9 +25,13 @@ weights = "random:0"
 @pytest.fixture
 def surveyed(tmp_path):
     def make(condition: str):
-        return survey(parse_recipe(TEXT.format(root=tmp_path / "root", condition=condition), "told"))
+        return plan_of_recipe(parse_recipe(TEXT.format(root=tmp_path / "root", condition=condition), "told"))
 
     return make
+
+
+def images_of(plan):
+    return plan.fingerprint(IMAGES)
 
 
 def test_images_and_maps_depend_on_the_condition(surveyed):
@@ -39,17 +44,17 @@ def test_images_and_maps_depend_on_the_condition(surveyed):
         "condition = { bound = 1.0 }",
     ):
         plan = surveyed(condition)
-        digests.add((plan.images.digest, plan.activations(plan.models[0]).digest))
+        digests.add((images_of(plan).digest, plan.fingerprint(ACTIVATIONS, "g").digest))
     assert len({images for images, _ in digests}) == len({maps for _, maps in digests}) == 5
 
 
 def test_nothing_told_is_nothing_depended_on(surveyed):
     plain, empty = surveyed(""), surveyed("condition = {}")
-    assert plain.images == empty.images
-    assert "condition" not in plain.images.depends["generator"]
+    assert images_of(plain) == images_of(empty)
+    assert "condition" not in images_of(plain).depends["generator"]
 
 
 def test_a_run_with_another_condition_is_refused(surveyed):
     before, after = surveyed("condition = { truncation = 0.5 }"), surveyed("condition = { truncation = 0.7 }")
     with pytest.raises(UserError, match=r"images.zarr .*generator\.condition\.truncation: 0\.5 → 0\.7"):
-        after.images.require_match("images.zarr", before.images.attributes())
+        images_of(after).require_match("images.zarr", images_of(before).attributes())

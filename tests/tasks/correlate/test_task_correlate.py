@@ -4,6 +4,7 @@ import numpy as np
 import oracle
 import pytest
 import xarray as xr
+from plans import plan_over
 from stores import LAYERS, fill, least, side
 
 from rosetta.errors import UserError
@@ -16,7 +17,7 @@ from storage.artifacts.neighbours import NeighbourStore
 from storage.filesystem.root import Root
 from tasks.correlate import pair as stage
 from tasks.correlate import tiles
-from tasks.correlate.pair import correlate
+from tasks.correlate.pair import CORRELATE, correlate
 from tasks.correlate.setting import Setting
 
 SIDES = {name: side(name) for name in LAYERS}
@@ -46,12 +47,12 @@ def test_over_stores_at_any_url(tmp_path, url):
     root = Root(url.format(tmp=tmp_path))
     maps = {name: fill(root, name) for name in LAYERS}
     for a, b in (("a", "b"), ("a", "a")):
-        wanted, setting = fingerprint("c", a=a, b=b), Setting(threads=2)
-        assert correlate.fn(root, wanted, a, b, setting).outcome == "done"
+        plan = plan_over(root, ["a", "b"])
+        assert CORRELATE.make(plan, (a, b)) == "done"
         found = CorrelationStore.read(root, a, b).pearson()
         np.testing.assert_allclose(found, expected(maps[a], maps[b]), atol=1e-5, rtol=0)
         assert np.isnan(found[7]).all()
-        assert correlate.fn(root, wanted, a, b, setting).outcome == "skipped"
+        assert CORRELATE.make(plan, (a, b)) == "skipped"
     root.remove("")
 
 
@@ -64,7 +65,7 @@ def test_any_memory_and_any_number_of_threads_give_the_same_bytes(root):
     ):
         cut = plan_pair(*SIDES.values(), memory=memory, threads=threads, fewer=True)
         tilings.add(len(cut.tiles))
-        correlate.fn(root, fingerprint("c", number=number), "a", "b", Setting(memory=memory, threads=threads))
+        correlate(root, fingerprint("c", number=number), "a", "b", Setting(memory=memory, threads=threads))
         found.append(CorrelationStore.read(root, "a", "b").pearson())
         root.remove(catalogue.CORRELATIONS.path("a", "b"))
     np.testing.assert_allclose(found[0], expected(maps["a"], maps["b"]), atol=1e-5, rtol=0)
@@ -78,7 +79,7 @@ def test_only_what_is_missing_is_computed(root, monkeypatch):
     for name in LAYERS:
         fill(root, name)
     wanted, little = fingerprint("c", of="ab"), Setting(memory=least(*SIDES.values()))
-    correlate.fn(root, wanted, "a", "b", little)
+    correlate(root, wanted, "a", "b", little)
     whole = CorrelationStore.read(root, "a", "b").pearson()
 
     store = CorrelationStore.open(root, wanted, "a", "b")
@@ -87,7 +88,7 @@ def test_only_what_is_missing_is_computed(root, monkeypatch):
     store.group["pearson"][32:48, 16:32] = 9.0
     done = []
     monkeypatch.setattr(stage, "write_tile", lambda job, tile, m: (done.append(tile), tiles.write_tile(job, tile, m)))
-    assert correlate.fn(root, wanted, "a", "b", little).outcome == "done"
+    correlate(root, wanted, "a", "b", little)
     assert len(done) == 1
     np.testing.assert_array_equal(CorrelationStore.read(root, "a", "b").pearson(), whole)
 
@@ -98,11 +99,11 @@ def test_neighbours_without_the_matrix(root, pair):
     for name in LAYERS:
         fill(root, name)
     a, b = pair
-    correlate.fn(root, fingerprint("m"), a, b, Setting(threads=2))
+    correlate(root, fingerprint("m"), a, b, Setting(threads=2))
     of_matrix = nearest.neighbours(root, a, b, 6)
     root.remove(catalogue.CORRELATIONS.path(a, b))
     setting = Setting(memory=least(SIDES[a], SIDES[b]), keep="neighbours", keep_neighbours=8)
-    correlate.fn(root, fingerprint("n"), a, b, setting)
+    correlate(root, fingerprint("n"), a, b, setting)
     of_neighbours = nearest.neighbours(root, a, b, 6)
     for one, other in zip(of_matrix, of_neighbours, strict=True):
         np.testing.assert_array_equal(one.unit, other.unit)
@@ -115,13 +116,15 @@ def test_neighbours_without_the_matrix(root, pair):
     # Cut off between the last panel and the end, it ends the same.
     store = NeighbourStore.open(root, fingerprint("n"), a, b)
     store.group.attrs["complete"] = False
-    assert correlate.fn(root, fingerprint("n"), a, b, setting).outcome == "done"
+    assert NeighbourStore.open(root, a, b, fingerprint("n")).complete is False
+    correlate(root, fingerprint("n"), a, b, setting)
+    assert NeighbourStore.read(root, a, b).complete
     np.testing.assert_array_equal(nearest.neighbours(root, a, b, 6)[0].unit, of_neighbours[0].unit)
 
 
 def test_bfloat16_is_near(root):
     maps = {name: fill(root, name) for name in LAYERS}
-    correlate.fn(root, fingerprint("c"), "a", "b", Setting(precision="bfloat16"))
+    correlate(root, fingerprint("c"), "a", "b", Setting(precision="bfloat16"))
     found = CorrelationStore.read(root, "a", "b").pearson()
     truth = expected(maps["a"], maps["b"])
     np.testing.assert_allclose(found, truth, atol=0.01, rtol=0)
@@ -131,7 +134,7 @@ def test_bfloat16_is_near(root):
 def test_labels(root, tmp_path):
     for name in LAYERS:
         fill(root, name)
-    correlate.fn(root, fingerprint("c"), "a", "b", Setting())
+    correlate(root, fingerprint("c"), "a", "b", Setting())
     pair = xr.open_zarr(tmp_path / "correlations/a~b.zarr")
     assert pair["layer_b"].values.tolist() == ["x"] * 25 + ["y"] * 20 + ["z"] * 5
     assert pair["channel_a"].values[[0, 39, 40, 69]].tolist() == [0, 39, 0, 29]
@@ -141,7 +144,7 @@ def test_memory_that_holds_nothing(root):
     for name in LAYERS:
         fill(root, name)
     with pytest.raises(UserError, match=r"compute.memory: 0 MiB is too little; a~b needs at least \d+"):
-        correlate.fn(root, fingerprint("c"), "a", "b", Setting(memory=1000, threads=2))
+        correlate(root, fingerprint("c"), "a", "b", Setting(memory=1000, threads=2))
     assert not root.exists(catalogue.CORRELATIONS.path("a", "b"))
 
 
@@ -149,5 +152,5 @@ def test_stores_of_different_images(root):
     fill(root, "a")
     fill(root, "b", images="others")
     with pytest.raises(UserError, match="activations of a and b come from different images"):
-        correlate.fn(root, fingerprint("c"), "a", "b", Setting())
+        correlate(root, fingerprint("c"), "a", "b", Setting())
     assert not root.exists(catalogue.CORRELATIONS.path("a", "b"))

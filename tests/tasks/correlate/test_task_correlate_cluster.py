@@ -56,7 +56,7 @@ def whole(big) -> np.ndarray:
 
 def result(root: Root, setting: Setting, pair: str = "ab") -> np.ndarray:
     root.remove(catalogue.CORRELATIONS.path(*pair))
-    assert correlate.fn(root, fingerprint("c"), *pair, setting).outcome == "done"
+    correlate(root, fingerprint("c"), *pair, setting)
     return CorrelationStore.read(root, *pair).pearson()
 
 
@@ -93,7 +93,7 @@ def test_neighbours_from_workers(big, address):
     result(big, Setting(threads=2))
     of_matrix = nearest.neighbours(big, "a", "b", 7)
     big.remove(catalogue.CORRELATIONS.path("a", "b"))
-    correlate.fn(big, fingerprint("c"), "a", "b", Setting(cluster=address, keep="neighbours"))
+    correlate(big, fingerprint("c"), "a", "b", Setting(cluster=address, keep="neighbours"))
     for one, other in zip(of_matrix, nearest.neighbours(big, "a", "b", 7), strict=True):
         np.testing.assert_array_equal(one.unit, other.unit)
         np.testing.assert_array_equal(one.pearson, other.pearson)
@@ -146,7 +146,7 @@ def write_tile(job, tile, moments):
     written += 1
 
 stage.write_tile = write_tile
-correlate.fn(Root(sys.argv[1]), fingerprint("c"), "a", "b", Setting(memory=int(sys.argv[2])))
+correlate(Root(sys.argv[1]), fingerprint("c"), "a", "b", Setting(memory=int(sys.argv[2])))
 """
 
 
@@ -165,7 +165,7 @@ def test_finished_tiles_outlive_a_killed_run(big, whole):
     }
     assert len(chunks) == missing.size - missing.sum()
     time.sleep(0.02)
-    correlate.fn(big, fingerprint("c"), "a", "b", Setting(memory=little))
+    correlate(big, fingerprint("c"), "a", "b", Setting(memory=little))
     np.testing.assert_array_equal(CorrelationStore.read(big, "a", "b").pearson(), whole)
     assert {path: path.stat().st_mtime_ns for path in chunks} == chunks
 
@@ -208,7 +208,7 @@ def test_a_root_that_workers_do_not_see(tmp_path, address):
     for name in LAYERS:
         fill(root, name)
     with pytest.raises(UserError, match="does not see the run's root"):
-        correlate.fn(root, fingerprint("c"), "a", "b", Setting(cluster=address))
+        correlate(root, fingerprint("c"), "a", "b", Setting(cluster=address))
     assert not root.exists(catalogue.CORRELATIONS.path("a", "b"))
 
 

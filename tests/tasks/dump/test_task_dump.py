@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusion_folders import save_unet
+from plans import plan_over
 
 from rosetta import zoo
 from rosetta.errors import UserError
@@ -16,7 +17,7 @@ from storage.artifacts.activations import ActivationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
-from tasks.dump.activations import dump
+from tasks.dump.activations import DUMP, dump
 
 OWN = """
 from torch import nn
@@ -49,7 +50,7 @@ def maps(root: Root) -> np.ndarray:
 
 
 def test_statistics_are_those_of_what_is_stored(arguments):
-    assert dump.fn(*arguments).outcome == "done"
+    dump(*arguments)
     store = ActivationStore.read(arguments[0], "own")
     stored = maps(arguments[0])
     assert stored.dtype == np.float16
@@ -62,7 +63,7 @@ def test_statistics_are_those_of_what_is_stored(arguments):
 
 def test_only_missing_blocks_go_through_the_model(arguments):
     root = arguments[0]
-    dump.fn(*arguments)
+    dump(*arguments)
     whole = maps(root)
     store = ActivationStore.open(root, WANTED, "own")
     # Marks that a second pass over a finished block would wipe out, and a block that is missing.
@@ -70,11 +71,12 @@ def test_only_missing_blocks_go_through_the_model(arguments):
     store.group["0/activation"][BLOCK : 2 * BLOCK] = 0.0
     store.group["written"][1] = False
     store.group.attrs["complete"] = False
-    assert dump.fn(*arguments).outcome == "done"
+    dump(*arguments)
     after = maps(root)
     assert after[1, 0, 0, 0] == 77.0
     np.testing.assert_array_equal(after[BLOCK:], whole[BLOCK:])
-    assert dump.fn(*arguments).outcome == "skipped"
+    plan = plan_over(root, ["own", "other"], activations=WANTED)
+    assert DUMP.make(plan, ("own",)) == "skipped"
 
 
 def begun(root: Root) -> None:
@@ -88,7 +90,7 @@ def begun(root: Root) -> None:
 def test_another_model_does_not_go_on_with_a_store(arguments, tmp_path, change):
     """Whatever the fingerprint knows: one of an earlier version knows nothing of what a model does."""
     root = arguments[0]
-    dump.fn(*arguments)
+    dump(*arguments)
     whole = maps(root)
     begun(root)
     kept = {path: path.read_bytes() for path in tmp_path.rglob("root/**/*") if path.is_file()}
@@ -97,21 +99,21 @@ def test_another_model_does_not_go_on_with_a_store(arguments, tmp_path, change):
     sys.modules.pop("dumped_zoo")
     importlib.invalidate_caches()
     with pytest.raises(UserError, match=r"activations/own\.zarr was begun with another model: layer 0 of image 0 is"):
-        dump.fn(*arguments)
+        dump(*arguments)
     assert {path: path.read_bytes() for path in tmp_path.rglob("root/**/*") if path.is_file()} == kept
     (tmp_path / "dumped_zoo.py").write_text(OWN + "\n# as it was\n")
     sys.modules.pop("dumped_zoo")
     importlib.invalidate_caches()
-    assert dump.fn(*arguments).outcome == "done"
+    dump(*arguments)
     np.testing.assert_array_equal(maps(root), whole)
 
 
 def test_a_batch_is_no_part_of_the_result(arguments, monkeypatch):
-    dump.fn(*arguments)
+    dump(*arguments)
     whole = maps(arguments[0])
     arguments[0].remove("activations")
     monkeypatch.setattr("tasks.dump.activations.batch_size", lambda device: 1)
-    dump.fn(*arguments)
+    dump(*arguments)
     torch.testing.assert_close(torch.from_numpy(maps(arguments[0])), torch.from_numpy(whole), atol=1e-3, rtol=1e-3)
 
 
@@ -121,7 +123,7 @@ def test_noise_follows_an_image_wherever_its_block_begins(arguments, tmp_path):
     told = Condition(timestep=60)
     weights = str(save_unet(tmp_path / "unet", sample_size=16))
     spec = ModelSpec(name="noisy", model="diffusers/custom", weights=weights, condition=told)
-    dump.fn(root, wanted, pictures, spec, compute, device)
+    dump(root, wanted, pictures, spec, compute, device)
     store = ActivationStore.read(root, "noisy")
     pixels = from_pixels(ImageStore.open(root, pictures).pixels(slice(None)), torch.device("cpu"))
     model = zoo.load(spec)

@@ -97,8 +97,8 @@ def stored(folder, layers) -> Stored:
     images = ImageStore.create(root, PICTURES, images=IMAGES, size=(16, 16), block=16, latents=None)
     images.write(0, np.random.default_rng(0).integers(0, 256, (IMAGES, 16, 16, 3), dtype=np.uint8))
     images.finish()
-    dump.fn(root, fingerprint("activations"), PICTURES, SPEC, Compute(), "cpu")
-    correlate.fn(root, fingerprint("c"), "own", "own", Setting())
+    dump(root, fingerprint("activations"), PICTURES, SPEC, Compute(), "cpu")
+    correlate(root, fingerprint("c"), "own", "own", Setting())
     model, pixels = zoo.load(SPEC), images.pixels(slice(None))
     maps = {name: values.double().numpy() for name, values in model.observe(from_pixels(pixels, model.device)).items()}
     every = np.concatenate(list(maps.values()), axis=1)

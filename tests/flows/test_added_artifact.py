@@ -1,0 +1,132 @@
+"""A new artifact with its stage comes from one module outside the house; whatever walks over a run knows it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import zarr
+from tinyzoo import recipe_text
+
+pytestmark = pytest.mark.slow
+
+NORMS = '''
+"""The store `norms/<model>.zarr`: the root mean square of every unit, one layer after the other."""
+import os
+import signal
+
+import numpy as np
+
+from flows.stages import declare
+from storage.artifacts import layout
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import ACTIVATIONS, Artifact, declare as add_to_catalogue, of_layers
+from storage.artifacts.fingerprint import fingerprint
+from tasks.match.units import WRITE_UNITS
+from tasks.plan.stage import Stage
+
+POWER = int(os.environ.get("POWER", "2"))
+
+NORMS = add_to_catalogue(
+    Artifact("norms/{model}.zarr", "store", "model", "root mean square of units", (ACTIVATIONS,), marker=of_layers)
+)
+
+def fingerprint_of(plan, model):
+    return fingerprint("norms", activations=plan.fingerprint(ACTIVATIONS, model).digest, power=POWER)
+
+def write_norms(plan, model):
+    path, store = NORMS.path(model), ActivationStore.read(plan.root, model)
+    layers = [layer.name for layer in store.units.layers]
+    group = layout.open_existing(plan.root, path)
+    if group is None:
+        group = layout.create_store(plan.root, path)
+        layout.create_array(
+            group, "written", shape=(len(layers),), chunks=(1,), dtype="bool", dimensions=("layer",), fill=False
+        )
+        for layer in store.units.layers:
+            part, size = group.create_group(layer.name), (layer.channels,)
+            layout.create_array(part, "norm", shape=size, chunks=size, dtype="float64", dimensions=("channel",))
+        rows = [[layer.name, layer.channels, *layer.grid] for layer in store.units.layers]
+        layout.seal_layout(group, plan.fingerprint(NORMS, model), {"layers": rows})
+    for index, layer in enumerate(layers):
+        if group["written"][index]:
+            continue
+        values = store.maps(layer, slice(None)).astype(np.float64)
+        group[layer]["norm"][:] = (abs(values) ** POWER).mean(axis=(0, 2, 3)) ** (1 / POWER)
+        group["written"][index] = True
+        if os.environ.get("KILL") == model:
+            os.kill(os.getpid(), signal.SIGKILL)
+    layout.complete(group)
+
+declare(Stage("norms", (NORMS,), fingerprint_of, write_norms, protected=True), after=WRITE_UNITS)
+'''
+SCRIPT = """
+import norms
+from flows.command.main import main
+main()
+"""
+
+
+class Added:
+    """The command in a process that imported the new module first."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.root, self.recipe = folder / "root", folder / "tiny.toml"
+        (folder / "norms.py").write_text(NORMS)
+        (folder / "script.py").write_text(SCRIPT)
+        self.recipe.write_text(recipe_text(self.root, ("painter", "ada")))
+        self._script = folder / "script.py"
+        self._environment = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{folder}"}
+
+    def __call__(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(self._script), *map(str, arguments)]
+        environment = {**self._environment, **variables}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+    def outcomes(self, *arguments: object, **variables: str) -> dict[str, str]:
+        """What mining it says of each stage."""
+        done = self("mine", self.recipe, "--json", *arguments, **variables)
+        assert done.returncode == 0, done.stderr
+        return {stage["name"]: stage["outcome"] for stage in json.loads(done.stdout)["stages"]}
+
+    def norms(self, model: str) -> zarr.Group:
+        return zarr.open_group(self.root / f"norms/{model}.zarr", mode="r")
+
+    def fingerprints(self) -> dict[str, str]:
+        return json.loads((self.root / "provenance.json").read_text())["fingerprints"]
+
+
+def test_an_artifact_from_one_module_is_mined_resumed_recorded_and_replaced(tiny, tmp_path):
+    added = Added(tmp_path, tiny.environment)
+
+    # Killed in the middle of the new stage, it resumes there.
+    killed = added("mine", added.recipe, KILL="ada")
+    assert killed.returncode < 0
+    assert added.norms("ada")["written"][:].tolist() == [True, False]
+    first = added.root / "norms/ada.zarr/body.1/norm/c/0"
+    stamp = first.stat().st_mtime_ns
+    outcomes = added.outcomes()
+    assert list(outcomes)[-4:] == ["norms painter", "norms ada", "dictionary", "report"]
+    assert (outcomes["dump ada"], outcomes["units"]) == ("skipped", "skipped")
+    assert (outcomes["norms painter"], outcomes["norms ada"]) == ("skipped", "done")
+    assert first.stat().st_mtime_ns == stamp
+    assert added.norms("ada").attrs["complete"]
+
+    # Provenance lists it, and there is nothing to do a second time, until it is gone.
+    assert added.fingerprints()["norms/ada.zarr"] == added.norms("ada").attrs["fingerprint"]
+    again = added("mine", added.recipe)
+    assert again.stdout.startswith("Nothing to do"), again.stderr
+    (added.root / "norms/ada.zarr/zarr.json").unlink()
+    assert [name for name, outcome in added.outcomes().items() if outcome == "done"] == ["norms ada"]
+
+    # Made from something else it is refused, and rebuilt with --replace.
+    before = added.norms("ada")["body.1/norm"][:]
+    refused = added("mine", added.recipe, POWER="3")
+    assert refused.returncode == 2
+    assert "norms/painter.zarr was made from something else (power: 2 → 3); give --replace" in refused.stderr
+    replaced = added.outcomes("--replace", POWER="3")
+    assert [name for name, outcome in replaced.items() if outcome == "done"] == ["norms painter", "norms ada"]
+    assert (added.norms("ada")["body.1/norm"][:] > before).all()
+
+    # Here check, mend, share and prune come in.

@@ -1,0 +1,82 @@
+"""Stages run in their order, with workers around those that compare pairs and only while one has something to do."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from plans import plan_over
+
+from flows import running, stages
+from flows.stages import STAGES, stages_from
+from storage.artifacts.catalogue import Artifact
+from storage.artifacts.fingerprint import fingerprint
+from storage.filesystem.root import Root
+from tasks.match.units import WRITE_UNITS
+from tasks.plan import Stage
+from tasks.trust.table import JOIN_TRUST
+
+PAIRS = ["a~a", "a~b"]
+
+
+@pytest.fixture
+def plan(tmp_path):
+    plan = plan_over(Root(str(tmp_path)), ["a", "b"])
+    compute = plan.recipe.compute.model_copy(update={"cluster": "local", "workers": 3})
+    return replace(plan, recipe=plan.recipe.model_copy(update={"compute": compute}))
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What happened, with the cluster that each stage is given."""
+    log: list[tuple[str, str]] = []
+
+    @contextmanager
+    def processes(count):
+        log.append(("start", str(count)))
+        yield "tcp://workers"
+        log.append(("stop", str(count)))
+
+    monkeypatch.setattr(running, "local_processes", processes)
+    monkeypatch.setattr(Stage, "run", lambda stage, plan, names: log.append((stage.title(names), plan.facts.cluster)))
+    return log
+
+
+def test_workers_are_there_for_those_that_need_them(plan, seen):
+    running.run(plan, STAGES)
+    titles = [title for title, _ in seen]
+    assert titles == [
+        "images", "dump a", "dump b", "features", "start", *(f"correlate {pair}" for pair in PAIRS), "match", "profile",
+        *(f"trust {pair}" for pair in PAIRS), "stop", "trust", "units", "dictionary", "report",
+    ]  # fmt: skip
+    clusters = dict(seen)
+    assert clusters["start"] == "3"
+    assert {clusters[f"{stage} {pair}"] for stage in ("correlate", "trust") for pair in PAIRS} == {"tcp://workers"}
+    assert clusters["dump a"] == clusters["features"] == "threads"
+
+
+def test_no_workers_are_started_where_pairs_are_compared_already(plan, seen, monkeypatch):
+    monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): stage.on_cluster)
+    running.run(plan, STAGES)
+    assert "start" not in dict(seen)
+    assert len(seen) == 4 + 2 + 2 + 2 + 4
+
+
+def test_a_part_of_the_stages(plan, seen):
+    running.run(plan, stages_from(WRITE_UNITS))
+    assert [title for title, _ in seen] == ["units", "dictionary", "report"]
+
+
+def test_a_stage_is_declared_behind_another(plan, monkeypatch):
+    monkeypatch.setattr(stages, "STAGES", list(STAGES))
+    table = Artifact("tables/more.parquet", "table", "run", "more")
+    more = stages.declare(Stage("more", (table,), lambda plan: fingerprint("more"), lambda plan: None), JOIN_TRUST)
+    assert stages.STAGES[stages.STAGES.index(JOIN_TRUST) + 1] is more
+    assert len(stages.STAGES) == len(STAGES) + 1
+
+
+def test_nothing_to_do_names_every_stage(plan, monkeypatch):
+    assert running.nothing_to_do(plan, STAGES) is None
+    monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): True)
+    results = running.nothing_to_do(plan, STAGES)
+    assert {result.outcome for result in results} == {"skipped"}
+    assert len(results) == 14
