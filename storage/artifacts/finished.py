@@ -26,4 +26,4 @@ def is_finished(place: Place, artifact: Artifact, digest: str) -> bool:
 
 def index_of(path: str, artifact: Artifact) -> str:
     """The file that carries the fingerprint of a folder; of any other artifact its own path."""
-    return path if artifact.index is None else f"{path}/{artifact.index}"
+    return f"{path}/{artifact.index}" if artifact.index else path
