@@ -1,5 +1,6 @@
-"""Shared settings: deterministic property tests, and the tests' own helpers on the path."""
+"""Shared settings: deterministic property tests, one thread a process, and the tests' own helpers on the path."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ from hypothesis import settings
 from playwright.sync_api import Browser, Error, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+# Before torch is imported, and for every process that a test starts. Workers of pytest fill the cores, and threads of
+# OpenMP that wait for a core spin: two workers of two threads each on two cores take several times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("repeatable")
