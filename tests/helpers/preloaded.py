@@ -1,7 +1,7 @@
-"""Processes of the command that are forked from one which has the large libraries in memory.
+"""Processes of the command that are forked from one which has all imports behind it.
 
-To import them takes four seconds a process, and the tests start hundreds. Prefect and this project are imported by each
-process itself, as they look at its environment.
+These take six seconds a process, and the tests start hundreds. Prefect reads its settings when it is imported, and here
+again from the environment of each process. A test of what those settings do to an import needs a fresh process.
 """
 
 import atexit
@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from functools import cache
@@ -18,9 +19,12 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = [
+import pytest
+
+PRELOADED = [
     "torch", "torchvision", "timm", "scipy.stats", "pandas", "pyarrow.parquet", "xarray", "zarr", "dask", "distributed",
-    "matplotlib.figure", "PIL.Image", "cyclopts", "pydantic", "fsspec", "skimage.metrics",
+    "matplotlib.figure", "PIL.Image", "skimage.metrics", "prefect", "flows.command.main", "flows.command.console",
+    "flows.mine", "flows.invert", "flows.edit", "flows.trust", "flows.plan.forecast", "flows.reporting.embedded_server",
 ]  # fmt: skip
 
 
@@ -61,10 +65,24 @@ class Forked(subprocess.Popen[str]):
 
 @cache
 def _context() -> ForkServerContext:
-    """The fork server ends with this process."""
+    """The fork server ends with this process. It knows nothing of the user's own Prefect."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(LIBRARIES)
+    context.set_forkserver_preload(PRELOADED)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as home:
+        for variable in os.environ:
+            if variable.startswith("PREFECT_"):
+                patch.delenv(variable)
+        patch.setenv("PREFECT_HOME", home)
+        first = context.Process(target=_ready, daemon=True)
+        first.start()
+        first.join()
+        assert first.exitcode == 0, "an import of the fork server failed, or left a thread"
     return context
+
+
+def _ready() -> None:
+    assert "flows.mine" in sys.modules
+    assert threading.active_count() == 1
 
 
 def _become(arguments: list[str], environment: dict[str, str], folder: str, out: Connection, err: Connection) -> None:
@@ -81,6 +99,7 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, out:
     sys.path[:0] = [folder, *(entry for entry in environment.get("PYTHONPATH", "").split(":") if entry)]
     sys.argv = ["rosetta", *arguments]
     try:
+        _read_prefect_settings()
         from flows.command.main import main
 
         main()
@@ -91,3 +110,15 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, out:
         # multiprocessing leaves a process without these.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
+
+
+def _read_prefect_settings() -> None:
+    """Of this environment, as if Prefect were imported now."""
+    from prefect.context import refresh_global_settings_context
+    from prefect.logging.configuration import setup_logging
+
+    from flows.command.quiet import quiet_prefect
+
+    quiet_prefect()
+    refresh_global_settings_context()
+    setup_logging(incremental=False)
