@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command import Command
-from flips import flip
+from damage import flip
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test

@@ -18,8 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
-
-import pytest
+from unittest import mock
 
 PRELOADED = [
     "torch", "torchvision", "timm", "scipy.stats", "pandas", "pyarrow.parquet", "xarray", "zarr", "dask", "distributed",
@@ -68,11 +67,9 @@ def _context() -> ForkServerContext:
     """The fork server ends with this process. It knows nothing of the user's own Prefect."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as home:
-        for variable in os.environ:
-            if variable.startswith("PREFECT_"):
-                patch.delenv(variable)
-        patch.setenv("PREFECT_HOME", home)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    with tempfile.TemporaryDirectory() as home, mock.patch.dict(os.environ, {**kept, "PREFECT_HOME": home}, clear=True):
+        # The first process is there once all is imported.
         first = context.Process(target=_ready, daemon=True)
         first.start()
         first.join()
@@ -102,7 +99,7 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, out:
         _read_prefect_settings()
         from flows.command.main import main
 
-        main()
+        main(arguments)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)

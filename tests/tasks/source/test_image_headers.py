@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from icc import P3, matrix_profile
-from pictures import encoded, png
+from image_files import P3, encoded, matrix_profile, png
 from PIL import Image
 from strategies import SEEDS
 

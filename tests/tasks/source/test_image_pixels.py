@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from icc import ADOBE, P3, SRGB, grey_profile, in_srgb, lab_in_srgb, matrix_profile
-from pictures import encoded, png
+from image_files import ADOBE, P3, SRGB, encoded, grey_profile, in_srgb, lab_in_srgb, matrix_profile, png
 from PIL import Image, ImageCms
 from strategies import SEEDS
 

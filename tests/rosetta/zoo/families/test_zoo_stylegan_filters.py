@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from probes import Array, passed, square
 from scipy.signal import firwin
-from spectra import Array, passed, square
 from strategies import filtered_maps
 from torch import Tensor
 

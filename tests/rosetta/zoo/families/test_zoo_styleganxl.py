@@ -17,7 +17,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from module_maps import maps_of
+from probes import maps_of
 from safetensors import safe_open
 from safetensors.torch import save_file
 from strategies import XL_STAGES
