@@ -9,8 +9,8 @@ READY := $(VENV)/.ready
 mine: $(READY)
 	$(BIN)/rosetta mine deployments/recipes/faces.toml
 
-# Two files of tests at a time: most of them wait for one thread of some process, or for a server. Their order is ours,
-# as those with few tests, which would come last, take longest.
+# Two files of tests at a time, each worker on one thread: most tests wait for one thread of some process, or for a
+# server. Their order is ours, as files with few tests, which would come last, take longest.
 test: lint browser
 	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -1,5 +1,6 @@
-"""Shared settings: deterministic property tests, and the tests' own helpers on the path."""
+"""Shared settings: deterministic property tests, one thread a process, and the tests' own helpers on the path."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from playwright.sync_api import Browser, Error, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
+# Before torch is imported, and for every process that a test starts. Workers of pytest fill the cores, and threads of
+# OpenMP that wait for a core spin: two workers of two threads each on two cores take several times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("repeatable")
 
@@ -18,6 +23,15 @@ settings.load_profile("repeatable")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first: a slip shows within seconds. Flows last: their files are many, and the last ones small."""
     items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, "flows" in item.path.parts))
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all workers of a session."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -1,20 +1,23 @@
 """A real Prefect server on loopback, and one small real run that many tests look at."""
 
+import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command import Command
+from filelock import FileLock
 from packaged import recipe_text
-from prefect_server import prefect_server
+from prefect_server import shared_prefect_server
 
 from flows.command.main import main
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory) -> dict[str, str]:
-    """Nothing of the user's own Prefect, and a server that all runs of the session share."""
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as environment:
+def environment(shared_folder) -> Iterator[dict[str, str]]:
+    """Nothing of the user's own Prefect, and a server that all runs of the session share, whichever worker has them."""
+    with shared_prefect_server(shared_folder / "prefect") as environment:
         yield environment
 
 
@@ -32,12 +35,17 @@ def tiny(environment) -> Command:
 
 
 @pytest.fixture(scope="session")
-def run(environment, tmp_path_factory) -> tuple[Path, dict]:
+def run(environment, shared_folder) -> tuple[Path, dict]:
     """Root of a small real run, and what the command printed of it. To be read, not changed."""
-    folder = tmp_path_factory.mktemp("run")
-    recipe = folder / "small.toml"
-    recipe.write_text(recipe_text(folder / "root"))
-    return folder / "root", Command(environment, fresh=True).json("mine", recipe)
+    folder = shared_folder / "run"
+    printed = folder / "printed.json"
+    with FileLock(shared_folder / "run.lock"):
+        if not printed.exists():
+            folder.mkdir(exist_ok=True)
+            recipe = folder / "small.toml"
+            recipe.write_text(recipe_text(folder / "root"))
+            printed.write_text(json.dumps(Command(environment, fresh=True).json("mine", recipe)))
+    return folder / "root", json.loads(printed.read_text())
 
 
 @pytest.fixture

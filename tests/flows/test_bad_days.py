@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from flips import flip
+from damage import flip
 from packaged import recipe_text
 
 from storage.artifacts.catalogue import AGREED

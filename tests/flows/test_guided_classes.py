@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from command import refused
 from PIL import Image
-from refusals import refused
 
 from rosetta import zoo
 from rosetta.recipe import ModelSpec

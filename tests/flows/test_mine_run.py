@@ -16,6 +16,11 @@ from scipy.stats import kurtosis
 pytestmark = pytest.mark.slow
 
 
+def done(mined: dict) -> set[str]:
+    """Names of the stages that had something to do."""
+    return {stage["name"] for stage in mined["stages"] if stage["outcome"] == "done"}
+
+
 @pytest.mark.parametrize(
     "name", ["dcgan", "lite0", *(pytest.param(name, marks=pytest.mark.soak) for name in ("mobilenet", "untrained"))]
 )
@@ -108,10 +113,10 @@ assert not {"rosetta", "storage", "tasks", "flows"} & set(sys.modules)
 def test_artifacts_open_without_this_project(run, tmp_path):
     root, _ = run
     # -P and another folder: nothing of the checkout can be imported.
-    done = subprocess.run(
+    read = subprocess.run(
         [sys.executable, "-P", "-c", PLAIN_READER, str(root)], cwd=tmp_path, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert read.returncode == 0, read.stderr
 
 
 def test_a_second_run_does_nothing(run, rosetta, tmp_path):
@@ -132,10 +137,9 @@ def test_a_new_model_costs_its_own_dump_and_pairs(run, rosetta, tmp_path):
     assert rosetta("mine", small).returncode == 0
     small.write_text(recipe_text(tmp_path / "root"))
     grown = rosetta.json("mine", small)
-    done = {stage["name"] for stage in grown["stages"] if stage["outcome"] == "done"}
     expected = {"dump mobilenet", "correlate dcgan~mobilenet", "units", "match", "dictionary", "report"}
     expected |= {"profile", "trust dcgan~mobilenet", "trust"}
-    assert done == expected
+    assert done(grown) == expected
     for table in ("units", "buddies", "trust", "rosetta", "clusters"):
         path = f"tables/{table}.parquet"
         assert (tmp_path / "root" / path).read_bytes() == (root / path).read_bytes()
@@ -154,8 +158,7 @@ def test_all_pairs(rosetta, run, tmp_path):
         "lite0~untrained",
         "mobilenet~untrained",
     }
-    done = [stage["name"] for stage in grown["stages"] if stage["outcome"] == "done"]
-    assert not [name for name in done if name.startswith("dump")]
+    assert not [name for name in done(grown) if name.startswith("dump")]
 
 
 def test_provenance_and_recipe(run):
@@ -181,41 +184,42 @@ def test_check_and_status(run, rosetta, tmp_path):
     chunk.write_bytes(damaged)
     (tmp_path / "root/activations/dcgan.zarr/main.5/activation/c/1/0/0/0").unlink()
     (tmp_path / "root/tables/buddies.parquet").write_bytes(b"PAR1 nonsense")
-    done = rosetta("check", tmp_path / "root")
-    assert done.returncode == 2
-    assert "activations/lite0.zarr/blocks.2/activation" in done.stdout
-    assert "activations/dcgan.zarr/main.5/activation: entries 8 to 15 of image are missing" in done.stdout
-    assert "tables/buddies.parquet" in done.stdout
-    assert len(done.stdout.splitlines()) == 3
+    checked = rosetta("check", tmp_path / "root")
+    assert checked.returncode == 2
+    assert "activations/lite0.zarr/blocks.2/activation" in checked.stdout
+    assert "activations/dcgan.zarr/main.5/activation: entries 8 to 15 of image are missing" in checked.stdout
+    assert "tables/buddies.parquet" in checked.stdout
+    assert len(checked.stdout.splitlines()) == 3
 
 
 def test_without_a_server_prefect_runs_embedded(environment, rosetta, tmp_path):
     alone = type(rosetta)({k: v for k, v in environment.items() if k != "PREFECT_API_URL"})
     recipe = tmp_path / "alone.toml"
     recipe.write_text(recipe_text(tmp_path / "root", models=("dcgan", "untrained", "lite0"), images="count = 4"))
-    done = alone("mine", recipe)
-    assert done.returncode == 0, done.stderr
-    assert "Rosetta neurons in" in done.stdout
-    assert "Traceback" not in done.stderr
+    mined = alone("mine", recipe)
+    assert mined.returncode == 0, mined.stderr
+    assert "Rosetta neurons in" in mined.stdout
+    assert "Traceback" not in mined.stderr
+
+
+PREFECT_READER = """
+import sys
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+runs = FlowRunFilter(name={"any_": ["mine small"]})
+tasks = TaskRunFilter(name={"any_": sys.argv[1:]})
+with get_client(sync_client=True) as client:
+    print(*{run.name for run in client.read_flow_runs(flow_run_filter=runs)}, sep="\\n")
+    print(*{run.name for run in client.read_task_runs(flow_run_filter=runs, task_run_filter=tasks)}, sep="\\n")
+    print(*{artifact.key for artifact in client.read_latest_artifacts(flow_run_filter=runs)}, sep="\\n")
+"""
 
 
 def test_prefect_knows_the_run_by_readable_names(run, environment):
-    script = (
-        "from prefect.client.orchestration import get_client\n"
-        "with get_client(sync_client=True) as client:\n"
-        "    print(*sorted({r.name for r in client.read_flow_runs()}), sep='\\n')\n"
-        "    print(*sorted({r.name for r in client.read_task_runs()}), sep='\\n')\n"
-        "    print(*sorted({a.key for a in client.read_latest_artifacts()}), sep='\\n')\n"
+    tasks = ["dump lite0", "correlate dcgan~lite0", "match", "report"]
+    read = subprocess.run(
+        [sys.executable, "-c", PREFECT_READER, *tasks], env=environment, capture_output=True, text=True
     )
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
-    names = done.stdout.splitlines()
-    for name in (
-        "mine small",
-        "dump lite0",
-        "correlate dcgan~lite0",
-        "match",
-        "report",
-        "small-report",
-        "small-buddies",
-    ):
-        assert name in names, done.stdout + done.stderr
+    names = read.stdout.splitlines()
+    for name in ("mine small", *tasks, "small-report", "small-buddies"):
+        assert name in names, read.stdout + read.stderr

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tinyzoo
 import xarray as xr
+from command import refused
 from PIL import Image
-from refusals import refused
 
 from storage.filesystem.root import Root
 

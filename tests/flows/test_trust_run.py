@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from command import refused
 from reader import Reader
-from refusals import refused
 
 from storage import open_run
 from storage.run.data import RunData

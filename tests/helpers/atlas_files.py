@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from plans import make, plan_over
 from planted import judge, pictures, write_images, write_maps
 
 from rosetta.recipe import Matching, ModelSpec, Recipe
+from storage.artifacts import catalogue, tables
 from storage.filesystem.root import Root
 from tasks.correlate.setting import Setting
 from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
+from tasks.report.atlas.run import AtlasRun
 
 IMAGES = 40
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u2028\u2029🦩".replace("/", "")
@@ -35,6 +38,9 @@ RECIPE = Recipe(
     ),
     matching=Matching(neighbours=2),
 )
+MODELS = list(GRIDS)
+STORES = {"g": ["g", "d", "e", "untrained"], "d": ["g"], "e": ["g"], "untrained": ["g"]}
+"""With which models there are correlations."""
 
 
 def spots(random: np.random.Generator, layers: int) -> tuple[np.ndarray, np.ndarray]:
@@ -93,3 +99,36 @@ def peaks_of(values: np.ndarray, most: int) -> np.ndarray:
         part = tuple((2 * np.array(place) + 1) * size // (2 * np.array(values.shape)))
         found[part] = max(found[part], value)
     return found
+
+
+def opened(root: Root) -> AtlasRun:
+    """The run, as the atlas reads it."""
+    return AtlasRun.of(root, RECIPE)
+
+
+def unit_map(maps, model: int, unit: int, image: int) -> np.ndarray:
+    """(y, x) the map of a unit."""
+    layers = layers_of(maps[MODELS[model]])
+    return next(values[image, unit - first] for first, values in layers if first <= unit < first + values.shape[1])
+
+
+def layers_of(layers: Mapping[str, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """Layer by layer the number of its first unit, and its maps."""
+    first = 0
+    for values in layers.values():
+        yield first, values
+        first += values.shape[1]
+
+
+def scale(root: Root, model: int, unit: int) -> tuple[float, float]:
+    """What is drawn as the lowest and as the highest value of a unit."""
+    frame = tables.read(root, catalogue.UNITS.path())
+    row = frame[(frame["model"] == MODELS[model]) & (frame["unit"] == unit)].iloc[0]
+    return float(row["mean"]), float(row["maximum"])
+
+
+def expected_bytes(root: Root, maps, model: int, unit: int, image: int, most: int) -> np.ndarray:
+    """(y, x) what the atlas has to hold of a map, before it is rounded."""
+    low, high = scale(root, model, unit)
+    small = peaks_of(unit_map(maps, model, unit, image).astype(np.float64), most)
+    return np.clip((small - low) / (high - low), 0, 1) * 255

@@ -34,3 +34,14 @@ class Command:
         done = self(*args, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """One line on standard error that holds these words, nothing else, and exit 2."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    line = done.stderr.strip()
+    assert line.startswith("rosetta: ")
+    assert "\n" not in line
+    for word in words:
+        assert word in line

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from stores import write_blocks
 
 from rosetta.mining.buddies import nearest_neighbours
 from rosetta.units import Layer, Units
 from storage.artifacts import tables
-from storage.artifacts.activations import ActivationStore, LayerBlock
+from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import block_slice
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
@@ -118,16 +119,7 @@ def _write_activations(root: Root, model: str) -> None:
         root, model, fingerprint("activations", of=model), units=units, images=IMAGES, block=BLOCK,
         dtypes=dict.fromkeys(maps, "float16"), attributes={"generator": model == "g"},
     )  # fmt: skip
-    for block in range(-(-IMAGES // BLOCK)):
-        parts = {}
-        for layer, values in maps.items():
-            some = values[block_slice(block, BLOCK, IMAGES)]
-            flat = some.astype(np.float64).transpose(1, 0, 2, 3).reshape(some.shape[1], -1)
-            mean = flat.mean(axis=1)
-            square = ((flat - mean[:, None]) ** 2).sum(axis=1)
-            parts[layer] = LayerBlock(some, some.max(axis=(2, 3)).astype(np.float32), mean, square)
-        store.write(block, parts)
-    store.finish()
+    write_blocks(store, maps)
 
 
 def _write_pair(root: Root, a: str, b: str, keep: str) -> None:

@@ -10,12 +10,13 @@ from functools import partial
 import numpy as np
 import torch
 from plans import make, plan_over
+from stores import write_blocks
 
 from rosetta.recipe import Trust
 from rosetta.units import Layer, Units
 from rosetta.zoo.families.pixels import pixel_features
 from storage.artifacts import catalogue, tables
-from storage.artifacts.activations import ActivationStore, LayerBlock
+from storage.artifacts.activations import ActivationStore
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
@@ -100,16 +101,7 @@ def write_maps(root: Root, model: str, maps: Mapping[str, np.ndarray], block: in
         dtypes={layer.name: "float32" for layer in units.layers},
         attributes={"generator": False, "weights_sha256": ""},
     )
-    for number in range(len(store.written())):
-        parts = {}
-        for layer in units.layers:
-            values = maps[layer.name][number * block : (number + 1) * block].astype(np.float32)
-            flat = values.astype(np.float64).transpose(1, 0, 2, 3).reshape(layer.channels, -1)
-            mean = flat.mean(axis=1)
-            square = ((flat - mean[:, None]) ** 2).sum(axis=1)
-            parts[layer.name] = LayerBlock(values, values.max(axis=(2, 3)), mean, square)
-        store.write(number, parts)
-    store.finish()
+    write_blocks(store, {name: values.astype(np.float32) for name, values in maps.items()})
 
 
 def pixel_maps(pixels: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Small activation stores of random maps, for tests of what reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -60,15 +60,20 @@ def fill(
         for layer in units.layers
     }  # fmt: skip
     maps[units.layers[0].name][:, 7] = 2.5
-    for block in range(-(-count // store.block)):
-        span = block_slice(block, store.block, count)
+    write_blocks(store, maps)
+    return maps
+
+
+def write_blocks(store: ActivationStore, maps: Mapping[str, np.ndarray]) -> None:
+    """Write maps (image, channel, y, x) by layer, with what a dump keeps of each block, and finish the store."""
+    for number in range(len(store.written())):
+        span = block_slice(number, store.block, store.images)
         parts = {}
-        for layer in units.layers:
-            values = maps[layer.name][span]
-            flat = values.astype(np.float64).transpose(1, 0, 2, 3).reshape(layer.channels, -1)
+        for layer, values in maps.items():
+            block = values[span]
+            flat = block.astype(np.float64).transpose(1, 0, 2, 3).reshape(block.shape[1], -1)
             mean = flat.mean(axis=1)
             square = ((flat - mean[:, None]) ** 2).sum(axis=1)
-            parts[layer.name] = LayerBlock(values, values.max(axis=(2, 3)).astype(np.float32), mean, square)
-        store.write(block, parts)
+            parts[layer] = LayerBlock(block, block.max(axis=(2, 3)).astype(np.float32), mean, square)
+        store.write(number, parts)
     store.finish()
-    return maps

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import tinyzoo
+from command import refused
 from PIL import Image
-from refusals import refused
 
 pytestmark = pytest.mark.slow
 

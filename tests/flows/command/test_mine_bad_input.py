@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evil import evil_file
+from damage import evil_file
 from packaged import PACKAGED, recipe_text
 from PIL import Image
 

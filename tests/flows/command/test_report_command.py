@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
+from command import refused
 from PIL import Image
-from refusals import refused
 
 pytestmark = pytest.mark.slow
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import refused
+from damage import evil_file
 from diffusion_folders import save_unet
-from evil import evil_file
 from nvidia_files import persistent, pickled
 from packaged import recipe_text
-from refusals import refused
 
 from rosetta.zoo.families.stylegan.stylegan3 import Config, StyleGAN3
 

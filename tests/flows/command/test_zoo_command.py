@@ -6,7 +6,7 @@ import time
 import types
 
 import pytest
-from refusals import refused as is_refused
+from command import refused as is_refused
 from torch import Tensor, nn
 
 from flows.command import zoo as zoo_command

@@ -11,9 +11,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from command import Command
+from command import Command, refused
 from prefect.settings import get_current_settings
-from refusals import refused
 from tinyzoo import recipe_text
 
 from flows.reporting.embedded_server import EmbeddedServer, fault_of_server, without_proxy

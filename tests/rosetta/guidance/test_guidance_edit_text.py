@@ -3,12 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import SHARES
 
 from rosetta.errors import UserError
 from rosetta.guidance.edit_text import WORDS, box_of, parse_edits
 from rosetta.guidance.edits import WHOLE, Add, Box, Join, Paste, Remove, Shift, Zoom
-
-SHARES = st.floats(0, 1, exclude_max=True)
 
 
 @pytest.mark.parametrize(

@@ -9,36 +9,15 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from strategies import INSIDE, MOVES, SEEDS, boxes, fractions, grids
 from tiny import maps_of, statistics
 
 from rosetta.errors import UserError
 from rosetta.guidance.edited_maps import edited_maps
 from rosetta.guidance.edits import WHOLE, Add, Asked, Box, Join, Paste, Remove, Shift, Zoom, apply, clusters_of
 
-GRIDS = st.tuples(st.integers(1, 6), st.integers(1, 6))
-SEEDS = st.integers(0, 2**32 - 1)
 UNITS = 3
 HALF = Fraction(1, 2)
-
-
-def fractions(low, high, open_ends=False):
-    """Places and lengths, many of them on the edges and centres of positions."""
-    steps = st.sampled_from([2, 3, 4, 5, 6, 12, 97])
-    return steps.flatmap(
-        lambda n: st.integers(math.ceil(low * n) + open_ends, math.floor(high * n) - open_ends).map(
-            lambda k: Fraction(k, n)
-        )
-    )
-
-
-INSIDE = fractions(0, 1)
-MOVES = fractions(-1, 1, open_ends=True)
-
-
-@st.composite
-def boxes(draw):
-    x, y = (sorted(draw(st.sets(INSIDE, min_size=2, max_size=2))) for _ in range(2))
-    return x[0], y[0], x[1], y[1]
 
 
 def box(edges):
@@ -117,21 +96,21 @@ def require(found, maps, known, changed):
     close(found.changed, changed)
 
 
-@given(grid=GRIDS, dx=MOVES, dy=MOVES, seed=SEEDS)
+@given(grid=grids(6), dx=MOVES, dy=MOVES, seed=SEEDS)
 def test_shift_position_by_position(grid, dx, dy, seed):
     asked = asked_on(grid, seed)
     maps, known = moved(asked, lambda y, x: (y - dy, x - dx))
     require(Shift(float(dx), float(dy))(asked), maps, known, torch.ones_like(asked.changed))
 
 
-@given(grid=GRIDS, scale=fractions(Fraction(1, 10), 10), x=INSIDE, y=INSIDE, seed=SEEDS)
+@given(grid=grids(6), scale=fractions(Fraction(1, 10), 10), x=INSIDE, y=INSIDE, seed=SEEDS)
 def test_zoom_position_by_position(grid, scale, x, y, seed):
     asked = asked_on(grid, seed)
     maps, known = moved(asked, lambda py, px: (y + (py - y) / scale, x + (px - x) / scale))
     require(Zoom(float(scale), float(x), float(y))(asked), maps, known, torch.ones_like(asked.changed))
 
 
-@given(grid=GRIDS, edges=boxes(), x=INSIDE, y=INSIDE, seed=SEEDS)
+@given(grid=grids(6), edges=boxes(), x=INSIDE, y=INSIDE, seed=SEEDS)
 def test_paste_position_by_position(grid, edges, x, y, seed):
     assume(x < 1 and y < 1)
     asked = asked_on(grid, seed)
@@ -147,7 +126,7 @@ def test_paste_position_by_position(grid, edges, x, y, seed):
 
 
 @given(
-    grid=GRIDS,
+    grid=grids(6),
     axis=st.sampled_from("xy"),
     line=fractions(0, 1, True),
     other=st.sampled_from(["one", "each"]),
@@ -164,7 +143,7 @@ def test_join_position_by_position(grid, axis, line, other, seed):
     )
 
 
-@given(grid=GRIDS, edges=boxes(), cluster=st.sampled_from([4, 9]), adds=st.booleans(), seed=SEEDS)
+@given(grid=grids(6), edges=boxes(), cluster=st.sampled_from([4, 9]), adds=st.booleans(), seed=SEEDS)
 def test_remove_and_add_position_by_position(grid, edges, cluster, adds, seed):
     asked = asked_on(grid, seed)
     share = share_of(grid, *edges)
@@ -187,7 +166,7 @@ def test_a_concept_can_be_put_where_the_scene_moved_away():
         assert (found.known[unit, :, 2:] == 1).all()
 
 
-@given(grid=GRIDS, data=st.data(), seed=SEEDS, dtype=st.sampled_from([torch.float32, torch.float64]))
+@given(grid=grids(6), data=st.data(), seed=SEEDS, dtype=st.sampled_from([torch.float32, torch.float64]))
 def test_a_shift_by_whole_positions_is_a_roll(grid, data, seed, dtype):
     down, right = (data.draw(st.integers(-(n - 1), n - 1)) for n in grid)
     asked = asked_on(grid, seed, "all")
@@ -206,7 +185,7 @@ def test_a_shift_by_whole_positions_is_a_roll(grid, data, seed, dtype):
     assert torch.equal(back.maps[:, :, stayed], asked.maps[:, :, stayed])
 
 
-@given(grid=GRIDS, data=st.data(), seed=SEEDS)
+@given(grid=grids(6), data=st.data(), seed=SEEDS)
 def test_shifts_add_up(grid, data, seed):
     first, second = ([data.draw(st.integers(-(n - 1), n - 1)) for n in grid] for _ in range(2))
     both = [a + b for a, b in zip(first, second, strict=True)]
@@ -241,7 +220,7 @@ def test_zooming_in_and_out_again_keeps_a_ramp(grid, scale, slopes):
     close(found.maps[:, :, inner], asked.maps[:, :, inner])
 
 
-@given(grid=GRIDS, x=INSIDE, y=INSIDE, seed=SEEDS)
+@given(grid=grids(6), x=INSIDE, y=INSIDE, seed=SEEDS)
 def test_a_zoom_of_one_and_a_shift_of_nothing_keep_all(grid, x, y, seed):
     asked = asked_on(grid, seed)
     for edit in (Zoom(1.0, float(x), float(y)), Shift(0.0, 0.0)):
@@ -250,7 +229,7 @@ def test_a_zoom_of_one_and_a_shift_of_nothing_keep_all(grid, x, y, seed):
         assert torch.equal(found.known, asked.known)
 
 
-@given(grid=GRIDS, edges=boxes(), seed=SEEDS)
+@given(grid=grids(6), edges=boxes(), seed=SEEDS)
 def test_pasting_onto_itself_keeps_all(grid, edges, seed):
     asked = asked_on(grid, seed)
     found = Paste(box(edges), float(edges[0]), float(edges[1]))(asked)
@@ -258,7 +237,7 @@ def test_pasting_onto_itself_keeps_all(grid, edges, seed):
     close(found.known, asked.known)
 
 
-@given(grid=GRIDS, edges=boxes(), adds=st.booleans(), seed=SEEDS)
+@given(grid=grids(6), edges=boxes(), adds=st.booleans(), seed=SEEDS)
 def test_a_concept_is_set_inside_and_untouched_outside(grid, edges, adds, seed):
     asked = asked_on(grid, seed, "all")
     found = (Add if adds else Remove)(4, box(edges))(asked)
@@ -274,7 +253,7 @@ def test_a_concept_is_set_inside_and_untouched_outside(grid, edges, adds, seed):
     assert (found.known == asked.known).all()
 
 
-@given(edges=boxes(), grid=GRIDS, times=st.tuples(st.integers(1, 4), st.integers(1, 4)))
+@given(edges=boxes(), grid=grids(6), times=st.tuples(st.integers(1, 4), st.integers(1, 4)))
 def test_a_box_covers_the_same_share_of_every_grid(edges, grid, times):
     area = float((edges[2] - edges[0]) * (edges[3] - edges[1]))
     coarse = box(edges).coverage(*grid)

@@ -5,29 +5,10 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import correlations
 
 from rosetta.mining.buddies import Buddies, best_buddies, merge_neighbours, nearest_neighbours
 from rosetta.mining.dictionary import cluster, rosetta_neurons
-
-
-@st.composite
-def matrices(draw, rows=None, symmetric=False):
-    """Correlations on a coarse scale, so that ties are common, with some units that have none."""
-    rows = rows or draw(st.integers(1, 14))
-    columns = rows if symmetric else draw(st.integers(1, 14))
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    steps = draw(st.sampled_from([2, 5, 1000]))
-    matrix = np.round(random.uniform(-1, 1, (rows, columns)) * steps) / steps
-    if symmetric:
-        matrix = (matrix + matrix.T) / 2
-        np.fill_diagonal(matrix, 1)
-    dead = random.random(rows) < 0.15
-    matrix[dead] = np.nan
-    if symmetric:
-        matrix[:, dead] = np.nan
-    else:
-        matrix[:, random.random(columns) < 0.15] = np.nan
-    return matrix.astype(np.float32)
 
 
 def buddies_in(pearson, k, same=False) -> Buddies:
@@ -36,13 +17,13 @@ def buddies_in(pearson, k, same=False) -> Buddies:
     return best_buddies(of_a, of_a if same else nearest_neighbours(np.ascontiguousarray(pearson.T), k))
 
 
-@given(pearson=matrices(), k=st.integers(1, 6))
+@given(pearson=correlations(), k=st.integers(1, 6))
 def test_neighbours(pearson, k):
     found = nearest_neighbours(pearson, k)
     assert [[i for i in row if i >= 0] for row in found.unit.tolist()] == oracle.neighbours(pearson, k)
 
 
-@given(pearson=matrices(), symmetric=matrices(symmetric=True), k=st.integers(1, 6), width=st.integers(1, 14))
+@given(pearson=correlations(), symmetric=correlations(symmetric=True), k=st.integers(1, 6), width=st.integers(1, 14))
 def test_neighbours_of_parts_merge_to_those_of_the_whole(pearson, symmetric, k, width):
     for matrix, same in ((pearson, False), (symmetric, True)):
         parts = [
@@ -59,7 +40,7 @@ def test_a_part_knows_which_of_its_units_are_the_same():
     assert found.unit.tolist() == [[3, 5, -1], [3, 4, -1]]
 
 
-@given(pearson=matrices(), k=st.integers(1, 6))
+@given(pearson=correlations(), k=st.integers(1, 6))
 def test_buddies(pearson, k):
     found = buddies_in(pearson, k)
     rows = set(zip(*(x.tolist() for x in (found.unit_a, found.unit_b, found.rank_ab, found.rank_ba)), strict=True))
@@ -67,7 +48,7 @@ def test_buddies(pearson, k):
     np.testing.assert_array_equal(found.pearson, pearson[found.unit_a, found.unit_b])
 
 
-@given(pearson=matrices(symmetric=True), k=st.integers(1, 6))
+@given(pearson=correlations(symmetric=True), k=st.integers(1, 6))
 def test_no_unit_is_its_own_buddy(pearson, k):
     found = buddies_in(pearson, k, same=True)
     rows = set(zip(*(x.tolist() for x in (found.unit_a, found.unit_b, found.rank_ab, found.rank_ba)), strict=True))
@@ -77,8 +58,8 @@ def test_no_unit_is_its_own_buddy(pearson, k):
 
 @given(data=st.data(), units=st.integers(1, 14), k=st.integers(1, 5), models=st.integers(1, 3))
 def test_rosetta_neurons_and_clusters(data, units, k, models):
-    pearsons = {f"m{i}": data.draw(matrices(rows=units)) for i in range(models)}
-    own = data.draw(matrices(rows=units, symmetric=True))
+    pearsons = {f"m{i}": data.draw(correlations(rows=units)) for i in range(models)}
+    own = data.draw(correlations(rows=units, symmetric=True))
     neurons = rosetta_neurons({name: buddies_in(matrix, k) for name, matrix in pearsons.items()}, units)
     expected = oracle.rosetta(pearsons, k)
     assert neurons.anchor_unit.tolist() == [unit for unit, _, _ in expected]

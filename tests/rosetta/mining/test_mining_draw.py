@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import DRAW_SEEDS, POOLS
 
 from rosetta.mining.draw import drawn_order, folder_of
 from rosetta.mining.trust.halves import first_half, run_length
-
-sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
-seeds = st.integers(0, 2**70)
 
 
 def names(counts: list[int], prefix: str = "class ") -> list[str]:
@@ -22,7 +20,7 @@ def drawn(sources: list[str], seed: int) -> list[str]:
     return [sources[file] for file in drawn_order(sources, seed)]
 
 
-@given(sizes, seeds, st.randoms())
+@given(POOLS, DRAW_SEEDS, st.randoms())
 def test_the_order_of_a_listing_changes_nothing(counts, seed, random):
     listed = names(counts)
     order = drawn(listed, seed)
@@ -41,7 +39,7 @@ def shares(order: list[str]) -> dict[str, np.ndarray]:
     return ahead
 
 
-@given(sizes, seeds)
+@given(POOLS, DRAW_SEEDS)
 def test_every_beginning_and_every_run_of_neighbours_holds_each_folder_by_its_share(counts, seed):
     for ahead in shares(drawn(names(counts), seed)).values():
         assert np.abs(ahead).max() < 1
@@ -53,7 +51,7 @@ def test_rare_folders_do_not_gather(counts):
     assert max(np.abs(ahead).max() for ahead in shares(drawn(names(counts), 3)).values()) < 1
 
 
-@given(st.lists(st.integers(8, 40), min_size=2, max_size=12), seeds)
+@given(st.lists(st.integers(8, 40), min_size=2, max_size=12), DRAW_SEEDS)
 def test_both_halves_hold_each_class_alike_whatever_the_classes_are_called(counts, seed):
     for prefix in ("class ", "z", "0"):
         where = np.array([folder_of(source) for source in drawn(names(counts, prefix), seed)])

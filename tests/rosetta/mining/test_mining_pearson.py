@@ -8,14 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle import textbook_pearson
+from strategies import SEEDS, grids
 
 from rosetta.mining.factors import factors, pull_back
 from rosetta.mining.grid import upsampling
 from rosetta.mining.moments import Accumulator, merge_moments
 from rosetta.mining.pearson import pearson
 from rosetta.units import Layer, Units
-
-GRIDS = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
 def block_moments(units_a, maps_a, shift_a, units_b, maps_b, shift_b):
@@ -57,11 +56,11 @@ def textbook(maps_a, maps_b):
 
 
 @given(
-    grids_a=st.lists(GRIDS, min_size=1, max_size=3),
-    grids_b=st.lists(GRIDS, min_size=1, max_size=3),
+    grids_a=st.lists(grids(9), min_size=1, max_size=3),
+    grids_b=st.lists(grids(9), min_size=1, max_size=3),
     images=st.integers(2, 12),
     splits=st.lists(st.integers(0, 100), max_size=3),
-    seed=st.integers(0, 2**32 - 1),
+    seed=SEEDS,
 )
 def test_equals_the_textbook_on_any_grids_and_splits(grids_a, grids_b, images, splits, seed):
     random = np.random.default_rng(seed)
@@ -136,7 +135,7 @@ def test_upsampling_is_torchs(coarse, more):
     np.testing.assert_allclose(upsampling(coarse, fine), expected[:, 0, 0].T.numpy(), atol=1e-12)
 
 
-@given(own=GRIDS, other=GRIDS, seed=st.integers(0, 2**32 - 1))
+@given(own=grids(9), other=grids(9), seed=SEEDS)
 def test_pulling_back_is_the_adjoint_of_upsampling(own, other, seed):
     random = torch.Generator().manual_seed(seed)
     maps = torch.randn((2, 3, *own), generator=random)

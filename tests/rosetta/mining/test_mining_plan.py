@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import sides
 
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
@@ -13,15 +14,6 @@ from rosetta.mining.plan import PairPlan, Side, plan_pair
 from rosetta.units import Layer, Units
 
 MIB = 2**20
-
-
-@st.composite
-def sides(draw, images):
-    grids = st.tuples(st.integers(1, 64), st.integers(1, 64))
-    layers = draw(st.lists(st.tuples(st.integers(1, 3000), grids), min_size=1, max_size=6))
-    units = Units(tuple(Layer(f"l{i}", channels, grid) for i, (channels, grid) in enumerate(layers)))
-    block = 1 << draw(st.integers(0, 5))
-    return Side(units, images, block, {layer.name: draw(st.sampled_from([2, 4])) for layer in units.layers})
 
 
 def covered(spans, count):

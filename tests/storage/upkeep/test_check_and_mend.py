@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from flips import flip
+from damage import flip
 
 from rosetta.errors import UserError
 from storage.artifacts import seals

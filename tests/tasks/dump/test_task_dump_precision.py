@@ -9,7 +9,7 @@ import oracle
 import pytest
 import torch
 from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from strategies import SPREAD_LAYERS
 
 from rosetta import zoo
 from rosetta.recipe import Compute, ModelSpec
@@ -55,12 +55,6 @@ IMAGES, BLOCK = 12, 4
 NUMBERS = count()
 PICTURES = fingerprint("images")
 SPEC = ModelSpec(name="own", model="python:precise_zoo:Own", weights="random:0")
-UNIT = st.tuples(
-    st.sampled_from([0.0, 1.0, -30.0, 200.0, 1e4]) | st.floats(-1e4, 1e4),
-    st.floats(-8, 1).map(lambda power: 10.0**power),
-    st.sampled_from(["dense", "sparse", "dead"]),
-)
-LAYERS = st.lists(st.lists(UNIT, min_size=1, max_size=4), min_size=1, max_size=3)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +112,7 @@ def stored(folder, layers) -> Stored:
     return Stored(found, oracle.textbook_pearson(every, every), noise, resolved, list(widened), dict(reasons))
 
 
-@given(LAYERS)
+@given(SPREAD_LAYERS)
 @example([[(1000.0, 0.1, "dense")], [(200.0, 0.05, "dense")], [(0.0, 2e-8, "dense")]])
 @example([[(0.0, 1.0, "sparse"), (0.3, 1.0, "dead"), (0.0, 1.0, "dead")], [(0.0, 1e-8, "sparse"), (5.0, 1.0, "dense")]])
 @settings(max_examples=40)

@@ -1,67 +1,27 @@
 """The atlas of a run with known maps says what the run holds."""
 
 import json
-from collections import Counter
-from contextlib import contextmanager
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from atlas_files import GRIDS, HOSTILE, IMAGES, RECIPE, decoded, finished_run, peaks_of, read
-from PIL import Image
+from atlas_files import (
+    GRIDS,
+    HOSTILE,
+    IMAGES,
+    MODELS,
+    STORES,
+    layers_of,
+    opened,
+    read,
+)
 
 from rosetta.view.atlas.script import json_text
 from storage.artifacts import catalogue, tables
-from storage.artifacts.activations import ActivationStore
 from storage.artifacts.correlations import CorrelationStore
-from storage.artifacts.fingerprint import fingerprint
-from storage.artifacts.images import ImageStore
-from storage.artifacts.layout import open_complete
 from storage.filesystem.root import Root
-from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.write import write_atlas
-from tasks.stage.progress import tracker
-
-MODELS = list(GRIDS)
-STORES = {"g": ["g", "d", "e", "untrained"], "d": ["g"], "e": ["g"], "untrained": ["g"]}
-
-
-def opened(root: Root) -> AtlasRun:
-    return AtlasRun.of(root, RECIPE)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The run's root, its maps, the atlas's folder and what the shell gets."""
-    root = Root(str(tmp_path_factory.mktemp("run")))
-    maps = finished_run(root)
-    run = write_atlas(opened(root), "a digest")
-    return root, maps, root.local / "report", run
-
-
-def unit_map(maps, model: int, unit: int, image: int) -> np.ndarray:
-    layers = _layers(maps[MODELS[model]])
-    return next(values[image, unit - first] for first, values in layers if first <= unit < first + values.shape[1])
-
-
-def _layers(layers):
-    first = 0
-    for values in layers.values():
-        yield first, values
-        first += values.shape[1]
-
-
-def scale(root: Root, model: int, unit: int) -> tuple[float, float]:
-    frame = tables.read(root, catalogue.UNITS.path())
-    row = frame[(frame["model"] == MODELS[model]) & (frame["unit"] == unit)].iloc[0]
-    return float(row["mean"]), float(row["maximum"])
-
-
-def expected_bytes(root: Root, maps, model: int, unit: int, image: int, most: int) -> np.ndarray:
-    low, high = scale(root, model, unit)
-    small = peaks_of(unit_map(maps, model, unit, image).astype(np.float64), most)
-    return np.clip((small - low) / (high - low), 0, 1) * 255
 
 
 def test_what_is_written(made):
@@ -82,76 +42,6 @@ def test_what_is_written(made):
         f"data/unit/{model}.{layer}.js" for model, name in enumerate(MODELS) for layer in range(len(GRIDS[name]))
     }
     assert files == expected
-
-
-def test_maps_of_a_concept_are_where_the_run_has_them(made):
-    root, maps, folder, run = made
-    sizes = set()
-    for concept in range(run["concepts"]):
-        value = read(folder, f"concept/{concept}")
-        members = {member["model"]: member["unit"] for member in value["neurons"][0]["members"]}
-        ranked = {*value["rankings"]["activation"], *value["rankings"]["agreement"]}
-        assert {int(key) for key in value["maps"] if key.isdigit()} == ranked
-        for image in ranked:
-            for model in range(len(MODELS)):
-                text, grid = value["maps"][str(image)][model], value["maps"]["grid"][model]
-                if model not in members:
-                    assert text is None
-                    assert grid is None
-                    continue
-                sizes.add(tuple(grid))
-                expected = expected_bytes(root, maps, model, members[model], image, 32)
-                np.testing.assert_allclose(decoded(text, grid), expected, atol=0.51)
-                assert np.array(scale(root, model, members[model])) == pytest.approx(
-                    [value["maps"]["low"][model], value["maps"]["high"][model]], rel=1e-3
-                )
-    assert {(4, 4), (7, 9), (12, 12), (32, 20), (32, 24)} <= sizes
-
-
-def test_maps_of_an_image(made):
-    root, maps, folder, run = made
-    units = read(folder, "concepts")["unit"]
-    for image in (0, 13, IMAGES - 1):
-        value = read(folder, f"image/{image}")
-        assert sorted(value["concept"]) == list(range(run["concepts"]))
-        assert value["strength"] == sorted(value["strength"], reverse=True)
-        for concept, strength, grid, text in zip(
-            *(value[k] for k in ("concept", "strength", "grid", "maps")), strict=True
-        ):
-            low, high = scale(root, 0, units[concept])
-            peak = unit_map(maps, 0, units[concept], image).max()
-            assert strength == pytest.approx(np.clip((peak - low) / (high - low), 0, 1), abs=1e-3)
-            expected = expected_bytes(root, maps, 0, units[concept], image, 32)
-            np.testing.assert_allclose(decoded(text, grid), expected, atol=0.51)
-        assert (value["source"], value["class"]) == (None, None)
-
-
-def test_rankings_of_a_concept(made):
-    _, maps, folder, run = made
-    for concept in range(run["concepts"]):
-        value = read(folder, f"concept/{concept}")
-        peaks = np.array(
-            [
-                [unit_map(maps, member["model"], member["unit"], image).max() for image in range(IMAGES)]
-                for member in value["neurons"][0]["members"]
-            ]
-        )
-        assert value["rankings"]["activation"] == np.argsort(-peaks[0], kind="stable")[:8].tolist()
-        lower = (peaks[:, None, :] < peaks[:, :, None]).mean(axis=2)
-        agreement = np.round(lower.mean(axis=0), 6)
-        best = value["rankings"]["agreement"]
-        assert agreement[best].tolist() == sorted(agreement, reverse=True)[:8]
-
-
-def test_scatter_samples_both_units_at_the_same_places(made):
-    _, _, folder, run = made
-    for concept in range(run["concepts"]):
-        value = read(folder, f"concept/{concept}")
-        members = value["neurons"][0]["members"]
-        assert list(value["scatter"]) == [str(member["model"]) for member in members[1:]]
-        for member in members[1:]:
-            pairs = np.array(value["scatter"][str(member["model"])])
-            assert np.corrcoef(pairs.T)[0, 1] == pytest.approx(member["pearson"], abs=0.25)
 
 
 def test_neurons_and_buddies_are_those_of_the_tables(made):
@@ -202,7 +92,7 @@ def test_units_their_neighbours_and_who_has_them_too(made):
         return [int(other) for other in np.argsort(-values, kind="stable")[:2] if values[other] > -np.inf]
 
     for place, model in enumerate(MODELS):
-        for layer, (first, values) in enumerate(_layers(maps[model])):
+        for layer, (first, values) in enumerate(layers_of(maps[model])):
             value = read(folder, f"unit/{place}.{layer}")
             assert value["first"] == first
             assert list(value["near"]) == [str(MODELS.index(other)) for other in STORES[model]]
@@ -326,59 +216,6 @@ def test_what_is_plotted(made, tmp_path, monkeypatch):
     assert "untrained" not in inside
 
 
-def test_progress_ends_where_it_said(made, tmp_path):
-    told = []
-
-    @contextmanager
-    def listen(title, total):
-        done = []
-        yield lambda more, note="": done.append(more)
-        told.append((title, total, sum(done)))
-
-    token = tracker.set(listen)
-    try:
-        write_atlas(opened(made[0]), "a digest", Root(str(tmp_path)))
-    finally:
-        tracker.reset(token)
-    assert [title for title, _, _ in told] == ["maps", "report"]
-    assert all(total == done for _, total, done in told)
-
-
-def test_maps_are_coarser_where_there_is_no_room(made, tmp_path, monkeypatch):
-    root, maps, _, _ = made
-    monkeypatch.setattr("rosetta.view.atlas.maps.ROOM", 1000)
-    write_atlas(opened(root), "a digest", Root(str(tmp_path)))
-    value = read(tmp_path, "concept/0")
-    unit, image = value["neurons"][0]["members"][0]["unit"], value["rankings"]["activation"][0]
-    grid = value["maps"]["grid"][0]
-    assert max(grid) <= 16
-    found = decoded(value["maps"][str(image)][0], grid)
-    np.testing.assert_allclose(found, expected_bytes(root, maps, 0, unit, image, 16), atol=0.51)
-
-
-def test_pictures(made):
-    root, maps, folder, run = made
-    thumbs = np.asarray(Image.open(folder / "images" / "0.webp").convert("RGB"), dtype=float)
-    assert thumbs.shape == (1024, 1024, 3)
-    pixels = ImageStore(open_complete(root, catalogue.IMAGES.path())).pixels(slice(0, 12))
-    expected = np.asarray(Image.fromarray(pixels[11]).resize((128, 128), Image.Resampling.BICUBIC), dtype=float)
-    assert np.abs(thumbs[128:256, 3 * 128 : 4 * 128] - expected).mean() < 12
-    alone = np.asarray(Image.open(folder / "pictures" / "11.webp").convert("RGB"), dtype=float)
-    assert alone.shape == pixels[11].shape
-    assert np.abs(alone - pixels[11]).mean() < 12
-    cards = np.asarray(Image.open(folder / "cards" / "0.webp").convert("RGB"), dtype=float)
-    concepts = read(folder, "concepts")
-    for concept in range(run["concepts"]):
-        # Where the map is highest the card is the hottest colour, a pale yellow, whatever the image.
-        y, x = divmod(concept, 8)
-        card = cards[y * 128 : y * 128 + 128, x * 128 : x * 128 + 128]
-        values = unit_map(maps, 0, concepts["unit"][concept], concepts["image"][concept])
-        row, column = np.unravel_index(values.argmax(), values.shape)
-        at = int((row + 0.5) * 128 / values.shape[0]), int((column + 0.5) * 128 / values.shape[1])
-        assert card[at][0] > 200
-        assert card[at][1] > 150
-
-
 def test_nothing_that_is_written_can_end_a_script(made):
     _, _, folder, run = made
     for path in folder.rglob("*.js"):
@@ -386,83 +223,3 @@ def test_nothing_that_is_written_can_end_a_script(made):
         assert content.isascii()
         assert not {b"<", b">", b"&"} & {bytes([letter]) for letter in content}
     assert HOSTILE in json.loads(json_text(run))["models"][1]["layers"][0]["name"]
-
-
-def test_every_chunk_is_read_once(made, tmp_path, monkeypatch):
-    root, _, folder, run = made
-    reads, pixels = Counter(), Counter()
-    maps, images = ActivationStore.maps, ImageStore.pixels
-
-    def counted(self, layer, span, channels=slice(None)):
-        reads[self.model, layer, span.start] += 1
-        assert span.start % self.block == 0
-        assert span.stop - span.start <= self.block
-        return maps(self, layer, span, channels)
-
-    def counted_pixels(self, span):
-        pixels[span.start] += 1
-        return images(self, span)
-
-    monkeypatch.setattr(ActivationStore, "maps", counted)
-    monkeypatch.setattr(ImageStore, "pixels", counted_pixels)
-    write_atlas(opened(root), "a digest", Root(str(tmp_path)))
-    assert set(reads.values()) == {1}
-    neurons = [read(folder, f"concept/{concept}")["neurons"][0] for concept in range(run["concepts"])]
-    units = {(member["model"], member["unit"]) for neuron in neurons for member in neuron["members"]}
-    layers = {(MODELS[model], list(GRIDS[MODELS[model]])[int(unit >= 9)]) for model, unit in units}
-    assert {(model, layer) for model, layer, _ in reads} == layers
-    assert len(reads) == 5 * len(layers), "all blocks: the scatter asks for some images of each"
-    assert set(pixels.values()) == {1}
-    for path in folder.rglob("*.*"):
-        assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes(), "the same run, the same bytes"
-
-
-def test_a_run_that_keeps_neighbours_only(made, tmp_path):
-    _, _, folder, _ = made
-    root = Root(str(tmp_path))
-    finished_run(root, "neighbours")
-    write_atlas(opened(root), "a digest")
-    # Other columns of the tables differ in the last digit: trust is judged from other sums.
-    for path in sorted({*folder.rglob("*.js")} - {*(folder / "data" / "table").iterdir()}):
-        assert (tmp_path / "report" / path.relative_to(folder)).read_bytes() == path.read_bytes()
-
-
-def test_a_run_that_found_nothing(tmp_path):
-    root = Root(str(tmp_path))
-    finished_run(root)
-    for table in ("tables/rosetta.parquet", "tables/clusters.parquet"):
-        tables.write(root, table, tables.read(root, table).iloc[:0], fingerprint("nothing"))
-    run = write_atlas(opened(root), "a digest")
-    folder = root.local / "report"
-    assert (run["concepts"], run["rosetta"], run["trusted"]) == (0, 0, 0)
-    assert json_text(run)
-    assert set(map(len, read(folder, "concepts").values())) == {0}
-    assert read(folder, "search")["offset"] == [0]
-    assert read(folder, "image/3")["maps"] == []
-    assert len(read(folder, "unit/0.1")["top"]) == 9
-    assert not (folder / "cards").exists()
-    assert not (folder / "data" / "concept").exists()
-
-
-def test_images_with_a_name_and_a_class(made, tmp_path, monkeypatch):
-    root, _, _, _ = made
-    names = [f"class {HOSTILE}/{image}.png" for image in range(IMAGES)]
-    monkeypatch.setattr(ImageStore, "sources", lambda self: names)
-    monkeypatch.setattr(ImageStore, "classes", lambda self, span: np.arange(IMAGES))
-    write_atlas(opened(root), "a digest", Root(str(tmp_path)))
-    value = read(tmp_path, "image/7")
-    assert (value["source"], value["class"]) == (f"class {HOSTILE}/7.png", 7)
-
-
-def test_a_run_with_more_images_than_are_shown(made, tmp_path, monkeypatch):
-    root, _, folder, _ = made
-    monkeypatch.setattr(
-        "tasks.report.atlas.rankings.choose_images", lambda rankings, images: np.array([3, 20], dtype=np.int32)
-    )
-    run = write_atlas(opened(root), "a digest", Root(str(tmp_path)))
-    assert run["shown"] == [3, 20]
-    names = sorted(path.name for path in (tmp_path / "data" / "image").iterdir())
-    assert names == ["20.js", "3.js"]
-    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["20.webp", "3.webp"]
-    for path in tmp_path.rglob("*.*"):
-        assert path.read_bytes() == (folder / path.relative_to(tmp_path)).read_bytes()

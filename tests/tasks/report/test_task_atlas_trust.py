@@ -2,8 +2,7 @@
 
 import shutil
 
-import pytest
-from atlas_files import RECIPE, finished_run, read
+from atlas_files import RECIPE, read
 
 from storage.artifacts import catalogue, tables
 from storage.artifacts.fingerprint import fingerprint
@@ -12,18 +11,9 @@ from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.write import write_atlas
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The run's root, the atlas's folder and what the shell gets."""
-    root = Root(str(tmp_path_factory.mktemp("run")))
-    finished_run(root)
-    run = write_atlas(AtlasRun.of(root, RECIPE), "a digest")
-    return root, root.local / "report", run
-
-
 def test_a_neuron_is_trusted_or_not_and_a_concept_counts_its_neurons(made):
     """By hand out of the table of matches; the same in the tables of neurons and concepts and all over the page."""
-    root, folder, run = made
+    root, _, folder, run = made
     trust, rosetta, clusters = (
         tables.read(root, f"tables/{name}.parquet") for name in ("trust", "rosetta", "clusters")
     )
@@ -64,7 +54,7 @@ def test_a_neuron_is_trusted_or_not_and_a_concept_counts_its_neurons(made):
 
 def test_tables_of_older_versions_make_the_same_page(made, tmp_path):
     """There the rows of a neuron said `trusted` of their own match, and a concept had what its weakest neuron had."""
-    root, folder, _ = made
+    root, _, folder, _ = made
     old, here = Root(str(tmp_path / "old")), tmp_path / "report"
     shutil.copytree(root.local, old.local)
     rosetta, clusters = (tables.read(root, f"tables/{name}.parquet") for name in ("rosetta", "clusters"))

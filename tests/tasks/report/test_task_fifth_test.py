@@ -66,7 +66,7 @@ def test_a_fifth_test_is_one_entry(tmp_path, fifth, capsys):
     assert "beyond place" in capsys.readouterr().out
 
     # The dictionary's page.
-    run = AtlasRun.read(root, RECIPE, "g", RECIPE.models)
+    run = AtlasRun.of(root, RECIPE)
     shell = write_atlas(run, "a digest")
     assert shell["tests"][-1] == {"name": "centred", "word": "place", "passed": "not explained by place"}
     survives = next(model["survives"] for model in shell["models"] if model["name"] == "d")

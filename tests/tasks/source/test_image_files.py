@@ -16,39 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from strategies import IMAGE_SUFFIXES, LINKS, TREES
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images
 from tasks.source.files import ImageFile, find_images, list_source
 from tasks.source.formats import formats, suffixes
 from tasks.source.pixels import content_of
-
-TAKEN = {".jpg", ".png", ".avif", ".jfif"}
-"""Of the suffixes below, those of images."""
-SUFFIXES = [".jpg", ".JPG", ".Png", ".avif", ".jfif", ".txt", ".heic", ".jpg~", ""]
-STEMS = [
-    "a",
-    "b b",
-    "é",
-    "x[1]",
-    "#q",
-    "50%",
-    "a::b",
-    "new\nline",
-    "back\\slash",
-    "-",
-    "*",
-    ".a",
-    "._b",
-    "..c",
-    "Thumbs",
-]
-FOLDERS = ["a", "a.jpg", "b [2024]", "ü ?", ".ipynb_checkpoints", "c::d"]
-
-stems, folders = st.sampled_from(STEMS), st.sampled_from(FOLDERS)
-files = st.tuples(st.lists(folders, max_size=3), stems, st.sampled_from(SUFFIXES))
-trees = st.lists(files, min_size=1, max_size=12)
-links = st.lists(st.tuples(st.integers(0, 99), st.sampled_from(["l", "m.jpg", ".n"]), st.integers(0, 99)), max_size=4)
 
 
 def grow(root: Path, tree: list) -> None:
@@ -82,7 +56,7 @@ def walked(root: Path) -> set[str]:
         found |= {
             (here / name).relative_to(root).as_posix()
             for name in others
-            if name[0] != "." and os.path.splitext(name)[1].lower() in TAKEN and (here / name).is_file()  # noqa: PTH122
+            if name[0] != "." and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and (here / name).is_file()  # noqa: PTH122
         }
     return found
 
@@ -91,7 +65,7 @@ def sources(source: object) -> list[str]:
     return [file.source for file in list_source(Images(source=str(source)))]
 
 
-@given(trees, links)
+@given(TREES, LINKS)
 def test_a_folder_gives_all_images_below_it(tree, linked):
     with TemporaryDirectory() as folder:
         root = Path(folder).resolve() / "photos"
@@ -112,7 +86,7 @@ def test_a_folder_gives_all_images_below_it(tree, linked):
 
 
 @given(
-    trees, st.sampled_from(["*.jpg", "*", "*/*.jpg", "**/*.jpg", "?.*", "[ab]*/*", "a/**/*.avif", "**", ".a*", "*/.a*"])
+    TREES, st.sampled_from(["*.jpg", "*", "*/*.jpg", "**/*.jpg", "?.*", "[ab]*/*", "a/**/*.avif", "**", ".a*", "*/.a*"])
 )
 def test_a_glob_gives_what_matches(tree, pattern):
     with TemporaryDirectory() as folder:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from icc import ADOBE, P3, SRGB, grey_profile, in_srgb, lab_in_srgb, matrix_profile
-from pictures import encoded, png
+from image_files import ADOBE, P3, SRGB, encoded, grey_profile, in_srgb, lab_in_srgb, matrix_profile, png
 from PIL import Image, ImageCms
+from strategies import SEEDS
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images, recipe_from
@@ -145,7 +145,7 @@ def test_sixteen_bits_keep_the_levels_of_a_ramp():
     np.testing.assert_array_equal(found, thrice(np.rint(ramp / 257).astype(np.uint8)))
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 24), st.integers(0, 2**32))
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 24), SEEDS)
 def test_sixteen_bits_that_hold_eight_are_those_eight(height, width, size, seed):
     grey = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
     deep = decoded(encoded(Image.fromarray(grey.astype(np.uint16) * 257)), size=size)
@@ -250,7 +250,7 @@ ORIENTED = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1],
 
 @given(
     st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.sampled_from(["PNG", "JPEG", "BMP", "TIFF"]),
-    st.booleans(), st.sampled_from([None, *ORIENTED]), st.integers(0, 2**32),
+    st.booleans(), st.sampled_from([None, *ORIENTED]), SEEDS,
 )  # fmt: skip
 def test_eight_bits_are_what_they_always_were(height, width, size, kind, is_grey, orientation, seed):
     values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

@@ -4,14 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
+from strategies import TRUST_ROWS
 
 from rosetta.recipe import Trust
 from tasks.trust.summary import Survival, Survivors, in_all, surviving
 
 KNOBS = Trust()
-VALUES = st.sampled_from([np.nan, -0.5, 0.0, 0.01, 0.05, 0.1, 0.3])
-ROWS = st.lists(st.tuples(VALUES, st.booleans(), VALUES, VALUES, st.integers(0, 2)), max_size=8)
 
 
 def framed(rows) -> pd.DataFrame:
@@ -34,7 +32,7 @@ def by_hand(rows) -> dict[str, int | None]:
     return counts
 
 
-@given(ROWS)
+@given(TRUST_ROWS)
 def test_counts_are_those_by_hand(rows):
     frame = framed(rows)
     assert in_all(frame, KNOBS) == by_hand(rows)

@@ -13,6 +13,7 @@ import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import SEEDS, grids
 
 from rosetta.mining.rank import sketch as module
 from rosetta.mining.rank.ranks import Ranked, Stack, upsample
@@ -20,7 +21,6 @@ from rosetta.mining.rank.sketch import Sketch, make_sketch, sketch_bound
 from rosetta.mining.rank.spearman import spearman, spearman_sketched
 from rosetta.units import Layer, Units
 
-GRIDS = st.tuples(st.integers(1, 9), st.integers(1, 9))
 ROUNDING = 1e-6
 
 
@@ -99,11 +99,11 @@ def correlated(random, images, grids_a, grids_b, channels=3):
 
 
 @given(
-    grids_a=st.lists(GRIDS, min_size=1, max_size=3),
-    grids_b=st.lists(GRIDS, min_size=1, max_size=3),
+    grids_a=st.lists(grids(9), min_size=1, max_size=3),
+    grids_b=st.lists(grids(9), min_size=1, max_size=3),
     images=st.integers(2, 12),
     splits=st.lists(st.integers(0, 100), max_size=3),
-    seed=st.integers(0, 2**32 - 1),
+    seed=SEEDS,
     dtype=st.sampled_from([np.float32, np.float16]),
 )
 def test_equals_the_textbook_on_any_grids_and_splits(grids_a, grids_b, images, splits, seed, dtype):
@@ -129,7 +129,7 @@ def test_rounding_the_upsampled_maps_to_float32_changes_next_to_nothing():
     np.testing.assert_allclose(correlate(*layers), textbook_spearman(*layers, rounded=False), atol=1e-5, rtol=0)
 
 
-@given(grid=GRIDS, images=st.integers(2, 8), seed=st.integers(0, 2**32 - 1), exact=st.booleans())
+@given(grid=grids(9), images=st.integers(2, 8), seed=SEEDS, exact=st.booleans())
 def test_rising_transforms_on_one_grid_change_nothing(grid, images, seed, exact):
     random = np.random.default_rng(seed)
     a = random.integers(-40, 40, (images, 3, *grid)) / 8
@@ -287,7 +287,7 @@ def test_the_bound_of_coarse_sketches():
     np.testing.assert_allclose(sketch_bound(sketch, sketch), 2 * np.sin(np.arctan(np.sqrt(2) / 10 / 0.25)))
 
 
-@given(own=GRIDS, more=GRIDS, seed=st.integers(0, 2**32 - 1))
+@given(own=grids(9), more=grids(9), seed=SEEDS)
 def test_upsampling_is_torchs_and_keeps_plateaus(own, more, seed):
     maps = torch.randn((2, 3, *own), generator=torch.Generator().manual_seed(seed))
     maps[1, 2] = 1 / 3

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from diffusion_folders import save_dit, save_unet
-from impulses import Box, misses, patches
+from probes import Box, misses, patches
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from module_maps import maps_of
+from probes import maps_of
 from safetensors import safe_open
 from torch import Tensor
 

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from module_maps import maps_of
+from probes import maps_of, passed, square
 from safetensors import safe_open
-from spectra import passed, square
 from torch import Tensor
 
 from rosetta.errors import UserError

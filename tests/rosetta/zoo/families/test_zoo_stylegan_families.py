@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import toys
-from evil import evil_file
+from damage import evil_file
 from nvidia_files import persistent, pickled
 from safetensors import safe_open
 from safetensors.torch import save_file

@@ -9,8 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from probes import Array, passed, square
 from scipy.signal import firwin, kaiser_atten
-from spectra import Array, passed, square
+from strategies import filtered_maps
 from torch import Tensor
 
 from rosetta.zoo.families.stylegan import filtered
@@ -192,36 +193,11 @@ def slow(maps: Array, bias: Array, up_filter: Array, down_filter: Array, options
     return result
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> tuple[Array, Array, Array | None, Array | None, dict[str, Any]]:
-    """Maps, bias, filters and options for which something is left."""
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    up, down = draw(st.sampled_from([1, 2, 4])), draw(st.sampled_from([1, 2, 3]))
-    taps, back = draw(st.sampled_from([None, 1, 3, 4, 8])), draw(st.sampled_from([None, 1, 2, 5]))
-    height, width = draw(st.integers(1, 5)), draw(st.integers(1, 5))
-    lost = (taps or 1) - 1 + (back or 1) - 1
-    before = draw(st.integers(-2, 9))
-    after = draw(st.integers(max(-2, lost + 1 - before - min(height, width) * up), 9 + lost))
-    radial = draw(st.booleans())
-    maps = random.normal(size=(draw(st.integers(1, 2)), draw(st.integers(1, 3)), height, width))
-    options = {
-        "up": up,
-        "down": down,
-        "padding": (before, after),
-        "gain": draw(st.sampled_from([1.0, math.sqrt(2), 3.0])),
-        "slope": draw(st.sampled_from([0.2, 1.0, 0.0])),
-        "clamp": draw(st.sampled_from([math.inf, 0.5, 256.0])),
-    }
-    up_filter = None if taps is None else random.normal(size=taps)
-    down_filter = None if back is None else random.normal(size=(back, back) if radial else back)
-    return maps, random.normal(size=maps.shape[1]), up_filter, down_filter, options
-
-
 def tensor(array: Array | None) -> Tensor | None:
     return None if array is None else torch.tensor(array, dtype=torch.float32)
 
 
-@given(cases())
+@given(filtered_maps())
 def test_the_nonlinearity_is_its_definition(
     case: tuple[Array, Array, Array | None, Array | None, dict[str, Any]],
 ) -> None:

@@ -17,9 +17,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from module_maps import maps_of
+from probes import maps_of
 from safetensors import safe_open
 from safetensors.torch import save_file
+from strategies import XL_STAGES
 from torch import Tensor
 
 from rosetta import zoo
@@ -164,11 +165,8 @@ def test_filters_are_those_of_the_checkpoint() -> None:
         torch.testing.assert_close(fresh[name], state[name], rtol=0, atol=1e-7)
 
 
-stages = st.lists(st.tuples(st.sampled_from([2, 2, 4]), st.integers(3, 6)), max_size=2)
-
-
 @settings(max_examples=25, deadline=None)
-@given(stem_layers=st.integers(3, 7), later=stages, radial=st.booleans())
+@given(stem_layers=st.integers(3, 7), later=XL_STAGES, radial=st.booleans())
 def test_stages_are_read_off_names_and_filters(stem_layers: int, later: list[tuple[int, int]], radial: bool) -> None:
     """Each stage may have layers of its own number and may more than double the resolution."""
     side, heads = 16, []

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from module_maps import maps_of
 from nvidia_files import Persistent, called, persistent, pickled
+from probes import maps_of
 from safetensors import safe_open
 from torch import Tensor
 

@@ -12,7 +12,7 @@ from math import isqrt
 import pytest
 import timm
 import torch
-from impulses import misses, patches
+from probes import misses, patches
 from timm.models.mlp_mixer import MlpMixer
 from torch import Tensor, nn
 

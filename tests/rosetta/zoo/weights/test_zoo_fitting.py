@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from strategies import BESIDE_WEIGHTS, CHECKPOINT_KINDS, CHECKPOINT_PATHS, EXTRA_WEIGHTS, PREFIXES
 from torch import Tensor, nn
 
 from rosetta import zoo
@@ -61,20 +61,6 @@ def trained(seed: int = 1, network: type[nn.Module] = Net) -> dict[str, Tensor]:
 
 STATE = trained()
 NEEDED = [name for name, tensor in STATE.items() if tensor.is_floating_point() and not name.startswith(AFTER)]
-WORDS = st.sampled_from(
-    ("module", "_orig_mod", "model", "backbone", "encoder_q", "net", "visual", "a_name_of_ones_own")
-)
-PREFIXES = st.lists(WORDS, max_size=3).map(lambda words: "".join(f"{word}." for word in words))
-PATHS = st.lists(st.sampled_from(("state_dict", "model", "teacher", "ema", "checkpoint", "0")), max_size=3)
-EXTRAS = st.dictionaries(
-    st.sampled_from(("projection_head.0.weight", "queue", "decoder_blocks.0.norm.weight", "mask_token", "n_averaged")),
-    st.just(torch.zeros(3, 3)),
-)
-BESIDE = st.dictionaries(
-    st.sampled_from(("args", "epoch", "best")),
-    st.sampled_from((argparse.Namespace(lr=0.1), 3, np.float64(0.7))),
-)
-KINDS = st.sampled_from(("zip", "legacy", "safetensors"))
 
 
 def _save(file: Path, tensors: dict[str, Tensor], path: list[str], beside: dict[str, Any], kind: str) -> Path:
@@ -110,11 +96,11 @@ def load(factory: Factory, tmp_path: Path) -> Callable[..., nn.Module]:
 @ANY
 @given(
     prefix=PREFIXES,
-    path=PATHS,
-    extras=EXTRAS,
+    path=CHECKPOINT_PATHS,
+    extras=EXTRA_WEIGHTS,
     under=st.booleans(),
-    beside=BESIDE,
-    kind=KINDS,
+    beside=BESIDE_WEIGHTS,
+    kind=CHECKPOINT_KINDS,
     head=st.sets(st.sampled_from([name for name in STATE if name.startswith(AFTER)])),
 )
 def test_every_wrapping_gives_the_same_network(
@@ -140,7 +126,7 @@ def test_every_wrapping_gives_the_same_network(
 @ANY
 @given(
     prefix=PREFIXES,
-    path=PATHS,
+    path=CHECKPOINT_PATHS,
     gone=st.lists(st.sampled_from(NEEDED), min_size=1, max_size=4, unique=True),
     how=st.sampled_from(("missing", "of another shape", "an object", "quantised")),
     head=st.booleans(),

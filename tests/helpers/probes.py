@@ -1,11 +1,37 @@
-"""Where maps answer to a change at a known place."""
+"""What tests ask of networks: their maps, where these answer to a change, what filters let through."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rosetta.units import Grid, Units
+
+
+def maps_of(
+    net: nn.Module, names: Iterable[str], *inputs: Tensor, through: Callable[..., Tensor] | None = None
+) -> dict[str, Tensor]:
+    """What the named modules put out, in the order in which they did, and the `image`.
+
+    Parameters
+    ----------
+    through
+        The part of the network that takes the inputs, instead of the whole.
+    """
+    maps: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _, __, output: maps.update({name: output.clone()})
+
+    handles = [net.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+    maps["image"] = (through or net)(*inputs)
+    for handle in handles:
+        handle.remove()
+    return maps
+
 
 Box = tuple[float, float, float, float]
 """(y0, x0, y1, x1) in fractions of the image."""
@@ -63,3 +89,20 @@ def _miss(change: Tensor, box: Box) -> float:
     y0, x0, y1, x1 = box
     middle_y, middle_x = y + 0.5, x + 0.5
     return max(0.0, y0 * rows - middle_y, middle_y - y1 * rows, x0 * columns - middle_x, middle_x - x1 * columns)
+
+
+Array = npt.NDArray[np.float64]
+
+
+def passed(kernel: Array, frequency: float) -> float:
+    """The most that a filter over both axes passes from a frequency on, in cycles per sample, along either axis."""
+    spectrum = np.abs(np.fft.fft2(kernel, (512, 512)))
+    high = np.abs(np.fft.fftfreq(512)) >= frequency
+    return float(spectrum[high | high[:, None]].max())
+
+
+def square(kernel: Array | None) -> Array:
+    """(tap, tap) of a filter that may be a line for either axis."""
+    if kernel is None:
+        return np.ones((1, 1))
+    return np.outer(kernel, kernel) if kernel.ndim == 1 else kernel

@@ -1,12 +1,34 @@
-"""Colour profiles of three primaries and a gamma, as cameras and screens have them; and what their colours are in sRGB.
+"""Image files in memory: those that Pillow does not write, and the colour profiles of cameras and screens.
 
 ICC.1:2001-04 says how a profile is laid out; colours are adapted to D50 by Bradford's matrix.
 """
 
+import io
 import struct
+import zlib
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    """A file of an image."""
+    content = io.BytesIO()
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes, transparent: bytes = b"") -> bytes:
+    """A PNG; `rows` begin with a filter's number each, `colour` is 0 for grey and 2 for RGB."""
+    head = struct.pack(">2I5B", width, height, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"tRNS", transparent), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks if chunk != (b"tRNS", b""))
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
 
 Array = npt.NDArray[np.float64]
 Primaries = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
