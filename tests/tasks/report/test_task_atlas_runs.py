@@ -36,11 +36,12 @@ def test_progress_ends_where_it_said(made, tmp_path):
 
 def test_every_chunk_is_read_once(made, tmp_path, monkeypatch):
     root, _, folder, run = made
-    reads, pixels = Counter(), Counter()
+    reads, pixels, opened_run = Counter(), Counter(), opened(root)
+    names = {store.digest: name for name, store in opened_run.stores.items()}
     maps, images = ActivationStore.maps, ImageStore.pixels
 
     def counted(self, layer, span, channels=slice(None)):
-        reads[self.model, layer, span.start] += 1
+        reads[names[self.digest], layer, span.start] += 1
         assert span.start % self.block == 0
         assert span.stop - span.start <= self.block
         return maps(self, layer, span, channels)
@@ -51,7 +52,7 @@ def test_every_chunk_is_read_once(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ActivationStore, "maps", counted)
     monkeypatch.setattr(ImageStore, "pixels", counted_pixels)
-    write_atlas(opened(root), "a digest", Root(str(tmp_path)))
+    write_atlas(opened_run, "a digest", Root(str(tmp_path)))
     assert set(reads.values()) == {1}
     neurons = [read(folder, f"concept/{concept}")["neurons"][0] for concept in range(run["concepts"])]
     units = {(member["model"], member["unit"]) for neuron in neurons for member in neuron["members"]}

@@ -57,7 +57,8 @@ def test_a_fifth_test_is_one_entry(tmp_path, fifth, capsys):
     assert clusters["trusted_neurons"].sum() == neurons["trusted"].sum() < len(neurons)
 
     # The counts of what survives, as JSON and as they are printed.
-    found = survivors(root, "g")
+    run = AtlasRun.of(root, RECIPE)
+    found = survivors(run)
     rows = {row["of"]: row for row in found.as_dict()["rows"]}
     mine = trust[(trust["model_a"] == "g") & (trust["model_b"] == "d")]
     assert rows["d"]["centred"] == (mine["pearson_centred"] > LEAST).sum()
@@ -66,7 +67,6 @@ def test_a_fifth_test_is_one_entry(tmp_path, fifth, capsys):
     assert "beyond place" in capsys.readouterr().out
 
     # The dictionary's page.
-    run = AtlasRun.of(root, RECIPE)
     shell = write_atlas(run, "a digest")
     assert shell["tests"][-1] == {"name": "centred", "word": "place", "passed": "not explained by place"}
     survives = next(model["survives"] for model in shell["models"] if model["name"] == "d")
@@ -79,6 +79,6 @@ def test_a_fifth_test_is_one_entry(tmp_path, fifth, capsys):
     assert any(sentence.startswith("place explains it (0.") for one in failed for word, sentence in one)
 
     # The page about trust.
-    words = Reader(render_trust(trust_story(root, RECIPE, "g", run.tables["trust"], run.neurons, "", "a digest"))).words
+    words = Reader(render_trust(trust_story(run, "", "a digest"))).words
     for part in (fifth.question, "centred r > 0.9", "Place", ", place "):
         assert part in words
