@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import zarr
+from damage import flip
 from tinyzoo import recipe_text
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,10 @@ from tasks.plan.stage import Stage
 POWER = int(os.environ.get("POWER", "2"))
 
 NORMS = add_to_catalogue(
-    Artifact("norms/{model}.zarr", "store", "model", "root mean square of units", (ACTIVATIONS,), marker=of_layers)
+    Artifact(
+        "norms/{model}.zarr", "store", "model", "root mean square of units", (ACTIVATIONS,),
+        shareable=True, marker=of_layers,
+    )
 )
 
 def fingerprint_of(plan, model):
@@ -41,12 +45,9 @@ def write_norms(plan, model):
     group = layout.open_existing(plan.root, path)
     if group is None:
         group = layout.create_store(plan.root, path)
-        layout.create_array(
-            group, "written", shape=(len(layers),), chunks=(1,), dtype="bool", dimensions=("layer",), fill=False
-        )
+        layout.create_written(group, layer=len(layers))
         for layer in store.units.layers:
-            part, size = group.create_group(layer.name), (layer.channels,)
-            layout.create_array(part, "norm", shape=size, chunks=size, dtype="float64", dimensions=("channel",))
+            layout.create_array(group.create_group(layer.name), "norm", "float64", {"channel": layer.channels})
         rows = [[layer.name, layer.channels, *layer.grid] for layer in store.units.layers]
         layout.seal_layout(group, plan.fingerprint(NORMS, model), {"layers": rows})
     for index, layer in enumerate(layers):
@@ -75,7 +76,7 @@ class Added:
         self.root, self.recipe = folder / "root", folder / "tiny.toml"
         (folder / "norms.py").write_text(NORMS)
         (folder / "script.py").write_text(SCRIPT)
-        self.recipe.write_text(recipe_text(self.root, ("painter", "ada")))
+        self.write(self.recipe, self.root, ("painter", "ada"))
         self._script = folder / "script.py"
         self._environment = {**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{folder}"}
 
@@ -83,6 +84,14 @@ class Added:
         command = [sys.executable, str(self._script), *map(str, arguments)]
         environment = {**self._environment, **variables}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+    @staticmethod
+    def write(recipe: Path, root: Path, models: tuple[str, ...], more: str = "") -> None:
+        recipe.write_text(recipe_text(root, models, more))
+
+    def done(self, *arguments: object, **variables: str) -> list[str]:
+        """The stages that had something to do."""
+        return [name for name, outcome in self.outcomes(*arguments, **variables).items() if outcome == "done"]
 
     def outcomes(self, *arguments: object, **variables: str) -> dict[str, str]:
         """What mining it says of each stage."""
@@ -118,15 +127,46 @@ def test_an_artifact_from_one_module_is_mined_resumed_recorded_and_replaced(tiny
     again = added("mine", added.recipe)
     assert again.stdout.startswith("Nothing to do"), again.stderr
     (added.root / "norms/ada.zarr/zarr.json").unlink()
-    assert [name for name, outcome in added.outcomes().items() if outcome == "done"] == ["norms ada"]
+    assert added.done() == ["norms ada"]
 
     # Made from something else it is refused, and rebuilt with --replace.
     before = added.norms("ada")["body.1/norm"][:]
     refused = added("mine", added.recipe, POWER="3")
     assert refused.returncode == 2
     assert "norms/painter.zarr was made from something else (power: 2 → 3); give --replace" in refused.stderr
-    replaced = added.outcomes("--replace", POWER="3")
-    assert [name for name, outcome in replaced.items() if outcome == "done"] == ["norms painter", "norms ada"]
+    assert added.done("--replace", POWER="3") == ["norms painter", "norms ada"]
     assert (added.norms("ada")["body.1/norm"][:] > before).all()
 
-    # Here check, mend, share and prune come in.
+
+def test_an_artifact_from_one_module_is_checked_mended_shared_and_pruned(tiny, tmp_path):
+    added = Added(tmp_path, tiny.environment)
+    added.outcomes()
+    assert "norms/ada.zarr" in added("status", added.root).stdout
+    assert added("check", added.root).returncode == 0
+
+    # A flipped bit is found, and only what holds it is rebuilt.
+    before = added.norms("ada")["body.1/norm"][:]
+    flip(added.root / "norms/ada.zarr/body.1/norm/c", 1, seed=0)
+    checked = added("check", added.root)
+    assert checked.returncode == 2
+    assert "norms/ada.zarr/body.1/norm" in checked.stdout + checked.stderr
+    assert added.done("--mend") == ["norms ada"]
+    assert (added.norms("ada")["body.1/norm"][:] == before).all()
+    assert added("check", added.root).returncode == 0
+
+    # It belongs to nothing once its model has left the recipe.
+    added.write(added.recipe, added.root, ("painter", "bob"))
+    assert "norms bob" in added.done()
+    pruned = added("prune", added.root, "--yes")
+    assert "norms/ada.zarr" in pruned.stdout
+    assert not (added.root / "norms/ada.zarr").exists()
+    assert (added.root / "norms/bob.zarr").exists()
+
+    # Another run uses it where it lies, and puts there what is new.
+    other = Added(tmp_path, tiny.environment)
+    other.root, other.recipe = tmp_path / "other", tmp_path / "other.toml"
+    other.write(other.recipe, other.root, ("painter", "bob", "cyd"), f'from = "{added.root}"\n')
+    outcomes = other.outcomes()
+    assert (outcomes["norms painter"], outcomes["norms bob"], outcomes["norms cyd"]) == ("skipped", "skipped", "done")
+    assert not (other.root / "norms").exists()
+    assert (added.root / "norms/cyd.zarr").exists()
