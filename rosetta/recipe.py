@@ -1,6 +1,6 @@
 """What a run is: the recipe, read strictly.
 
-A recipe is a TOML file (DESIGN: `name`, `root`, `[images]`, `[[models]]`, `[matching]`, `[trust]`, `[compute]`). It is
+A recipe is a TOML file (`name`, `root`, `[images]`, `[[models]]`, `[matching]`, `[trust]`, `[compute]`). It is
 checked whole before any work: unknown keys are errors that name the nearest known one.
 """
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, Error, sync_playwright
 
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+sys.path[:0] = [str(Path(__file__).parent / "helpers"), str(Path(__file__).parents[1] / "docs")]
 
 # Before torch is imported, and for every process that a test starts. Workers of pytest fill the cores, and threads of
 # OpenMP that wait for a core spin: two workers of two threads each on two cores take several times as long.

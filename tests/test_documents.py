@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from generated_tables import TABLES, with_table
 
 from rosetta.recipe import recipe_from
 
@@ -60,3 +61,10 @@ def test_every_recipe_and_every_part_of_one_is_valid(document, block):
     fill = [{"name": f"other{i}", "model": "timm/resnet18"} for i in range(2)]
     models = [*data.pop("models", []), *fill]
     recipe_from({"name": "part", "root": "runs/part", **data, "models": models}, document.name)
+
+
+@pytest.mark.parametrize("document", TABLES)
+def test_tables_that_follow_from_the_code_are_up_to_date(document):
+    text = (REPOSITORY / "docs" / document).read_text(encoding="utf-8")
+    assert with_table(document, text) == text, "run python docs/generated_tables.py"
+    assert TABLES[document][1]() in text

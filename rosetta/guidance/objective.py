@@ -27,7 +27,7 @@ class Term:
 class Objective:
     """`Σ weight · term`, differentiable to the latents.
 
-    Guided inversion (DESIGN section 4) is `L_rec + α L_reg − β L_act`.
+    Guided inversion is `L_rec + α L_reg − β L_act`.
     """
 
     space: Space

@@ -1,8 +1,5 @@
 """The list of tests of trust: when a match passes, what is said of one that fails, and the documentation's table."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,8 +8,6 @@ from hypothesis import strategies as st
 from rosetta.mining.trust.tests import TESTS, failures, passing, unasked
 from rosetta.recipe import Trust
 
-DOCUMENT = Path(__file__).parents[4] / "docs" / "trust.md"
-BEGIN, END = "<!-- begin tests -->\n", "<!-- end tests -->\n"
 NUMBERS = st.sampled_from([np.nan, -0.5, -0.001, 0.0, 0.05, 0.06, 0.1, 0.3])
 MATCHES = st.lists(st.tuples(NUMBERS, st.booleans(), NUMBERS, NUMBERS), max_size=6)
 
@@ -55,21 +50,3 @@ def test_a_failure_says_why_in_numbers_as_people_write_them():
 @pytest.mark.parametrize("field", ["name", "word", "column"])
 def test_tests_are_told_apart(field):
     assert len({getattr(test, field) for test in TESTS}) == len(TESTS)
-
-
-def documented() -> str:
-    """The table of the tests for the documentation."""
-    lines = ["| test | question | a match passes when | columns |", "|---|---|---|---|"]
-    for test in TESTS:
-        limit = f"`[trust] {test.limit}`" if isinstance(test.limit, str) else f"{test.limit:g}"
-        condition = test.condition.format(limit=limit) + (" (needs a control)" if test.needs_control else "")
-        names = ", ".join(f"`{column}`" for column in (test.column, *test.evidence))
-        lines.append(f"| {test.word} | {test.question} | {condition} | {names} |")
-    return "\n".join(lines) + "\n"
-
-
-def test_the_documentation_has_the_table_of_the_tests():
-    document = DOCUMENT.read_text(encoding="utf-8")
-    found = re.search(f"{BEGIN}(.*?){END}", document, re.DOTALL)
-    assert found is not None
-    assert found[1] == documented()

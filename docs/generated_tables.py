@@ -1,0 +1,64 @@
+"""Writes those tables of the documents that follow from lists in the code: `python docs/generated_tables.py`."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rosetta.mining.trust.tests import TESTS
+from storage.artifacts.catalogue import BESIDE, CATALOGUE, Artifact
+
+DOCS = Path(__file__).parent
+
+
+def artifacts() -> str:
+    """The catalogue of artifacts, and what lies beside them."""
+    rows = [
+        (f"`{_shown(one)}`", one.about, _names(one.made_from), "yes" if one.shareable else "", f"`{one.command}`")
+        for one in CATALOGUE
+    ]
+    rows += [(f"`{path}`", about, "", "", "") for path, about in BESIDE.items()]
+    return _table(("path", "what", "made from", "can be shared", "written by"), rows)
+
+
+def _shown(artifact: Artifact) -> str:
+    path = artifact.pattern.replace("{", "<").replace("}", ">")
+    return f"{path}/" if artifact.kind == "folder" else path
+
+
+def _names(sources: Sequence[Artifact]) -> str:
+    return ", ".join(f"`{_shown(source).removeprefix('tables/').rpartition('.')[0]}`" for source in sources)
+
+
+def tests() -> str:
+    """The tests of trust."""
+    rows = []
+    for test in TESTS:
+        limit = f"`[trust] {test.limit}`" if isinstance(test.limit, str) else f"{test.limit:g}"
+        condition = test.condition.format(limit=limit) + (" (needs a control)" if test.needs_control else "")
+        columns = ", ".join(f"`{column}`" for column in (test.column, *test.evidence))
+        rows.append((test.word, test.question, condition, columns))
+    return _table(("test", "question", "a match passes when", "columns"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows)).replace("| --- ", "|---")
+
+
+TABLES: dict[str, tuple[str, Callable[[], str]]] = {
+    "architecture.md": ("artifacts", artifacts),
+    "trust.md": ("tests", tests),
+}
+"""By document: the name between its markers, and what stands there."""
+
+
+def with_table(document: str, text: str) -> str:
+    """The text of a document with its table as the code has it."""
+    name, made = TABLES[document]
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->\n"
+    return re.sub(f"(?<={begin}).*?(?={end})", lambda _: made(), text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    for document in TABLES:
+        path = DOCS / document
+        path.write_text(with_table(document, path.read_text(encoding="utf-8")), encoding="utf-8")
