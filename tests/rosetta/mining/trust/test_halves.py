@@ -4,6 +4,8 @@ import hashlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rosetta.mining.draw import drawn_order
 from rosetta.mining.trust.halves import first_half
@@ -54,3 +56,14 @@ def test_as_listed_it_does_not():
     """Runs of a listing by class hold whole classes, which are then in one half alone."""
     listed = np.arange(CLASSES * EACH)
     assert max(replicating(listed, seed) for seed in range(3)) <= CLASSES // 4
+
+
+@given(st.integers(4, 5000))
+def test_the_halves_take_turns_along_the_images(images):
+    """Neither is the front of the run or its back: at least four runs of neighbours, all of one length but the last."""
+    first = first_half(images)
+    runs = np.diff(np.flatnonzero(np.diff(first, prepend=~first[0], append=~first[-1])))
+    assert len(runs) >= 4
+    assert set(runs[:-1]) == {runs[0]}
+    assert runs[-1] <= runs[0]
+    assert abs(int(first.sum()) - int((~first).sum())) <= runs[0]
