@@ -111,9 +111,10 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, out:
 
 def _read_prefect_settings() -> None:
     """Of this environment, as if Prefect were imported now."""
-    from flows.command.quiet import quiet_prefect
     from prefect.context import refresh_global_settings_context
     from prefect.logging.configuration import setup_logging
+
+    from flows.command.running import quiet_prefect
 
     quiet_prefect()
     refresh_global_settings_context()
