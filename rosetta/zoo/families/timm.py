@@ -47,12 +47,8 @@ class Timm(Family):
         if tag and tag not in tags:
             raise UserError(f"timm/{name}: no tag {tag!r}{nearest(tag, tags) or f'; it has {sorted(tags)}'}")
         options: dict[str, Any] = {} if state is None else _classes(name, state)
-        try:
+        with self.building(name, pretrained):
             module: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
-        except Exception as error:
-            if not pretrained:
-                raise UserError(f"timm cannot build {name!r}: {error}") from None
-            raise self.not_had(name, error) from None
         if type(module).__name__ in _NO_GRID:
             raise UserError(f"timm/{name}: its tokens are in no row order and cannot become maps; take another")
         return describe(module)

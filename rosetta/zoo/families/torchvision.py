@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rosetta.errors import UserError
 from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
@@ -41,24 +40,17 @@ class Torchvision(Family):
         from torchvision import models
 
         self.require_known(name)
-        try:
-            module: nn.Module = models.get_model(
-                name,
-                weights="DEFAULT" if pretrained else None,
-                progress=False,
-                **_options(name, pretrained, state is not None),
-            )
-        except Exception as error:
-            if not pretrained:
-                raise UserError(f"torchvision cannot build {name!r}: {error}") from None
-            raise self.not_had(name, error) from None
+        options = _options(name, pretrained, state is not None)
+        with self.building(name, pretrained):
+            weights = "DEFAULT" if pretrained else None
+            module: nn.Module = models.get_model(name, weights=weights, progress=False, **options)
         if state is not None and name in _GOOGLE:
             say(
                 f"torchvision/{name}: weights from a file are taken to be as torchvision publishes them, with "
                 "transform_input = True; if they were trained without, state mean and std beside weights"
             )
         if state is not None and (classes := _classes(module, state)) is not None:
-            module = models.get_model(name, weights=None, num_classes=classes, **_options(name, False, True))
+            module = models.get_model(name, weights=None, num_classes=classes, **options)
         vit = isinstance(module, models.VisionTransformer)
         return Architecture(
             module,
