@@ -1,6 +1,7 @@
 """Image towers of OpenCLIP (Radford et al., 2021; Ilharco et al., 2021; SigLIP: Zhai et al., 2023)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -10,7 +11,7 @@ from rosetta.recipe import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES, describe
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import RGB, Interpolation, Preprocessing, as_rgb, differing, known_interpolation
+from rosetta.zoo.preprocessing import Preprocessing, differing
 
 _MLP_ACTIVATIONS = ("transformer.resblocks.*.mlp.gelu",)
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
@@ -63,8 +64,7 @@ class OpenCLIP(Family):
         base, _, tag = name.partition(".")
         library = _library()
         tags = [] if tag else library.list_pretrained_tags_by_model(base)
-        found = _colours([library.get_pretrained_cfg(base, each) for each in tags])
-        return differing(Preprocessing((1, 1), interpolation, mean, std) for mean, std, interpolation in found)
+        return differing(_colours([library.get_pretrained_cfg(base, each) for each in tags]))
 
 
 def _library() -> Any:
@@ -100,20 +100,20 @@ def _describe(tower: nn.Module, published: list[Mapping[str, Any]]) -> Architect
     return Architecture(tower, preprocessing, layers=_MLP_ACTIVATIONS, traits=traits)
 
 
-def _colours(published: list[Mapping[str, Any]]) -> set[tuple[RGB, RGB, Interpolation]]:
-    """The different means, deviations and interpolations of published weights."""
+def _colours(published: list[Mapping[str, Any]]) -> set[Preprocessing]:
+    """The different preprocessings of published weights, their sizes aside."""
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
+    configs = (merge_preprocess_dict(PreprocessCfg(), each) for each in published)
     return {
-        (as_rgb(config["mean"]), as_rgb(config["std"]), known_interpolation(config["interpolation"]))
-        for config in (merge_preprocess_dict(PreprocessCfg(), each) for each in published)
+        Preprocessing.published((1, 1), config["interpolation"], config["mean"], config["std"]) for config in configs
     }
 
 
 def _preprocessing(tower: nn.Module, published: list[Mapping[str, Any]]) -> Preprocessing:
     # What the library does beside it, cropping and padding, is left out: see Preprocessing.
     found = _colours(published)
-    ((mean, std, interpolation),) = found if len(found) == 1 else _colours([{}])
+    (usual,) = found if len(found) == 1 else _colours([{}])
     size: Any = tower.image_size
     height, width = size if isinstance(size, tuple | list) else (size, size)
-    return Preprocessing((int(height), int(width)), interpolation, mean, std)
+    return replace(usual, size=(int(height), int(width)))

@@ -11,7 +11,7 @@ from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import Preprocessing, as_rgb, differing, known_interpolation
+from rosetta.zoo.preprocessing import Preprocessing, differing
 
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _MLP_ACTIVATIONS = ("blocks.*.mlp.act",)
@@ -109,9 +109,7 @@ def describe(module: nn.Module) -> Architecture:
 
 def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
     _, height, width = config["input_size"]
-    return Preprocessing(
-        (height, width), known_interpolation(config["interpolation"]), as_rgb(config["mean"]), as_rgb(config["std"])
-    )
+    return Preprocessing.published((height, width), config["interpolation"], config["mean"], config["std"])
 
 
 def traits_of(module: nn.Module, image: Grid | None) -> Traits:

@@ -12,7 +12,7 @@ from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.notes import say
-from rosetta.zoo.preprocessing import RGB, Preprocessing, as_rgb, differing, known_interpolation
+from rosetta.zoo.preprocessing import RGB, Preprocessing, differing
 
 _MLP_ACTIVATIONS = ("encoder.layers.*.mlp.1",)
 _GOOGLE = ("googlenet", "inception_v3")
@@ -79,12 +79,7 @@ def _preprocessing(weights: Any) -> Preprocessing:
     """Of published weights, without the crop."""
     transforms = weights.transforms()
     (side,) = transforms.crop_size
-    return Preprocessing(
-        (side, side),
-        known_interpolation(transforms.interpolation.value),
-        as_rgb(transforms.mean),
-        as_rgb(transforms.std),
-    )
+    return Preprocessing.published((side, side), transforms.interpolation.value, transforms.mean, transforms.std)
 
 
 def _grid(module: nn.Module) -> Grid:
