@@ -95,3 +95,30 @@ def nearness(start: Tensor) -> Measure:
         (row, …).
     """
     return lambda rendering: (rendering.latents - start).square().flatten(1).mean(1)
+
+
+def edit_objective(
+    space: Space,
+    start: Tensor,
+    changed: ActivationTarget,
+    stays: ActivationTarget | None,
+    rest: float = 1.0,
+    near: float = 0.01,
+) -> Objective:
+    """What an edit minimises: `near |z − z₀|² − L_changed − rest · L_stays`.
+
+    Parameters
+    ----------
+    start
+        (image, …) latents of the images before, in the space; of a conditional generator with their classes.
+    changed
+        The maps of the units that an edit means.
+    stays
+        The maps of all other units of the dictionary, as they were.
+    rest
+        What staying counts against changing.
+    near
+        What the squared distance from the start counts.
+    """
+    terms = {"edit": (-1.0, agreement(changed)), "rest": (-rest, agreement(stays)), "near": (near, nearness(start))}
+    return Objective.of(space, **terms)

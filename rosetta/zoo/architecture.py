@@ -1,7 +1,8 @@
 """What a family knows about one of its models, and what every family can do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -115,12 +116,24 @@ class Family(ABC):
         """`pretrained` weights of a family that has none to fetch; the remedy says what to give."""
         return UserError(f"{self.name}/{name} has no weights that a library would download; {remedy}")
 
-    def not_had(self, name: str, error: Exception, instead: str = "a local file") -> UserError:
-        """`pretrained` weights that could not be fetched."""
-        return UserError(
-            f"{self.name}/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
-            f"go online once, or give {instead} as weights"
-        )
+    @contextmanager
+    def building(self, name: str, pretrained: bool, instead: str = "a local file") -> Iterator[None]:
+        """A library builds a model inside; whatever it raises becomes an error for the user.
+
+        Raises
+        ------
+        UserError
+            Its `pretrained` weights could not be fetched; without them, it cannot be built.
+        """
+        try:
+            yield
+        except Exception as error:
+            if not pretrained:
+                raise UserError(f"{self.name} cannot build {name!r}: {error}") from None
+            raise UserError(
+                f"{self.name}/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
+                f"go online once, or give {instead} as weights"
+            ) from None
 
     def translate(self, module: nn.Module, state: State) -> State:
         """A state dict of another release under the names of the module; unchanged where nothing is known."""

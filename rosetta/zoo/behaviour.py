@@ -117,9 +117,7 @@ def _sketches(model: Model) -> tuple[Sketch | None, dict[str, Sketch]]:
         # What hooks do not see, the many early steps of a diffusion model, is left out: it would take minutes.
         with forked_rng(0), rehearsal():
             if model.is_generator:
-                classes = model.draw_classes(1, 0)
-                told = None if classes is None else torch.from_numpy(classes)
-                images, maps = model.generate(torch.from_numpy(model.draw_latents(1, 0)), told)
+                images, maps = model.generate_first()
                 image = _sketch(images[0])
             else:
                 maps, image = model.observe(_test_image()), None

@@ -104,6 +104,12 @@ class Model:
             images, maps = self.synthesise(latents.to(torch.float32), classes)
             return images.float().clamp(0, 1), maps
 
+    def generate_first(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """As :meth:`generate`, of the first latent and class that are drawn with seed 0."""
+        classes = self.draw_classes(1, 0)
+        latents = torch.from_numpy(self.draw_latents(1, 0))
+        return self.generate(latents, None if classes is None else torch.from_numpy(classes))
+
     def synthesise(self, latents: Tensor, classes: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The same as :meth:`generate`, differentiable and unclamped: a clamp has no gradient where it bites.
 

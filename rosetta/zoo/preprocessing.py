@@ -78,6 +78,11 @@ class Preprocessing:
         except (TypeError, ValueError) as error:
             raise UserError(f"preprocessing {dict(plain)!r} is not valid: {error}") from None
 
+    @classmethod
+    def published(cls, size: tuple[int, int], interpolation: str, mean: Any, std: Any) -> "Preprocessing":
+        """As a library states it; of its interpolations, the nearest that tensors can have."""
+        return cls(size, _known_interpolation(interpolation), _as_rgb(mean), _as_rgb(std))
+
     def _resize(self, images: Tensor) -> Tensor:
         source = (images.shape[-2], images.shape[-1])
         if source == self.size:
@@ -98,14 +103,14 @@ def differing(several: Iterable[Preprocessing]) -> tuple[str, ...]:
     )
 
 
-def known_interpolation(name: str) -> Interpolation:
+def _known_interpolation(name: str) -> Interpolation:
     """The nearest of the interpolations that tensors can have, for the name a library gives."""
     if name in ("bicubic", "bilinear", "nearest"):
         return cast(Interpolation, name)
     return "nearest" if name.startswith("nearest") else "bicubic"
 
 
-def as_rgb(values: Any) -> RGB:
+def _as_rgb(values: Any) -> RGB:
     """Three numbers out of whatever sequence a library gives; one number (grey) stands for all three."""
     numbers = [float(value) for value in torch.as_tensor(values, dtype=torch.float64, device="cpu").flatten().tolist()]
     if len(numbers) == 1:

@@ -17,18 +17,13 @@ def forward_seconds(model: Model) -> float:
 
     A model that takes long is measured less often, but at least once.
     """
-    if model.is_generator:
-        latents = torch.from_numpy(model.draw_latents(1, 0))
-        drawn = model.draw_classes(1, 0)
-        classes = None if drawn is None else torch.from_numpy(drawn)
-    elif model.preprocessing is not None:
-        image = torch.full((1, 3, *model.preprocessing.size), 0.5)
+    image = torch.full((1, 3, *model.preprocessing.size), 0.5) if model.preprocessing is not None else None
     taken: list[float] = []
     begin = perf_counter()
     while len(taken) <= _REPEATS and perf_counter() - begin < _BUDGET:
         start = perf_counter()
-        if model.is_generator:
-            model.generate(latents, classes)
+        if image is None:
+            model.generate_first()
         else:
             model.observe(image)
         if model.device.type == "cuda":

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.guidance.activation import Maps
-from rosetta.guidance.edit import EditGuide, edit
 from rosetta.guidance.edited_maps import EditedMaps, edited_maps
 from rosetta.guidance.judge import Judgement, judge
 from rosetta.guidance.latent import space_of
-from rosetta.guidance.optimise import Descent
+from rosetta.guidance.objective import edit_objective
+from rosetta.guidance.optimise import Descent, optimise
 from rosetta.guidance.settings import Editing, Inversion
 from rosetta.zoo.image_arrays import from_pixels
 from rosetta.zoo.model import Model
@@ -59,12 +59,12 @@ def edit_batch(
     rest = np.setdiff1d(edited.units, touched)
     if not len(touched):
         raise UserError("the edits change no unit of a Rosetta neuron; name a concept that has some")
-    guide = EditGuide(
-        edited.target(touched, device), edited.target(rest, device) if len(rest) else None, settings.rest, settings.near
-    )
     space, descent = space_of(run.generator, classes=class_tensor(classes)), Descent(settings.steps, settings.rate)
+    start, changed = start.to(device), edited.target(touched, device)
+    stays = edited.target(rest, device) if len(rest) else None
+    objective = edit_objective(space, start, changed, stays, settings.rest, settings.near)
     with track(f"{where}, {span_title(span)}", settings.steps) as advance:
-        result = edit(space, guide, start.to(device), descent, tell_steps(advance))
+        result = optimise(objective, start, descent, tell_steps(advance))
     store.write(0, span, to_store(result, TERMS))
     return "done"
 

@@ -38,11 +38,9 @@ class DINO(Family):
         module = resnet50(weights=None)
         module.fc = nn.Identity()  # there are no labels to classify into
         if pretrained:
-            try:
+            with self.building(name, pretrained):
                 weights = torch.hub.load_state_dict_from_url(
                     _PUBLISHED[name], map_location="cpu", progress=False, weights_only=True
                 )
                 module.load_state_dict(weights)
-            except Exception as error:
-                raise self.not_had(name, error) from None
         return Architecture(module, Preprocessing((224, 224), "bicubic"), layers=RESNET_STAGES)

@@ -1,6 +1,7 @@
 """Image towers of OpenCLIP (Radford et al., 2021; Ilharco et al., 2021; SigLIP: Zhai et al., 2023)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -10,7 +11,7 @@ from rosetta.recipe import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES, describe
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import RGB, Interpolation, Preprocessing, as_rgb, differing, known_interpolation
+from rosetta.zoo.preprocessing import Preprocessing, differing
 
 _MLP_ACTIVATIONS = ("transformer.resblocks.*.mlp.gelu",)
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
@@ -51,7 +52,11 @@ class OpenCLIP(Family):
             raise UserError(f"open_clip/{base} has no weights of its own{example}")
         published = [library.get_pretrained_cfg(base, each) for each in ([tag] if tag else tags)]
         quick = bool(tag and published[0].get("quick_gelu"))
-        tower = self._download(library, name, quick) if pretrained else _tower(library, base, quick)
+        with self.building(name if pretrained else base, pretrained):
+            if pretrained:
+                tower: nn.Module = library.create_model(base, pretrained=tag, force_quick_gelu=quick).visual
+            else:
+                tower = _tower(library, base, quick)
         return _describe(tower, published)
 
     def unsure(self, name: str) -> tuple[str, ...]:
@@ -59,16 +64,7 @@ class OpenCLIP(Family):
         base, _, tag = name.partition(".")
         library = _library()
         tags = [] if tag else library.list_pretrained_tags_by_model(base)
-        found = _colours([library.get_pretrained_cfg(base, each) for each in tags])
-        return differing(Preprocessing((1, 1), interpolation, mean, std) for mean, std, interpolation in found)
-
-    def _download(self, library: Any, name: str, quick: bool) -> nn.Module:
-        base, _, tag = name.partition(".")
-        try:
-            tower: nn.Module = library.create_model(base, pretrained=tag, force_quick_gelu=quick).visual
-        except Exception as error:
-            raise self.not_had(name, error) from None
-        return tower
+        return differing(_colours([library.get_pretrained_cfg(base, each) for each in tags]))
 
 
 def _library() -> Any:
@@ -84,10 +80,8 @@ def _tower(library: Any, name: str, quick: bool) -> nn.Module:
     config = library.get_model_config(name)
     vision = {**config["vision_cfg"], "timm_model_pretrained": False}
     quick = quick or config.get("quick_gelu", False)
-    try:
-        tower: nn.Module = library.CLIP(config["embed_dim"], vision, _NO_TEXT, quick_gelu=quick).visual
-    except Exception as error:  # a newer timm than the installed one, say
-        raise UserError(f"open_clip cannot build {name!r}: {error}") from None
+    # This fails where a tower wants a newer timm than the installed one, say.
+    tower: nn.Module = library.CLIP(config["embed_dim"], vision, _NO_TEXT, quick_gelu=quick).visual
     return tower
 
 
@@ -106,25 +100,20 @@ def _describe(tower: nn.Module, published: list[Mapping[str, Any]]) -> Architect
     return Architecture(tower, preprocessing, layers=_MLP_ACTIVATIONS, traits=traits)
 
 
-def _colours(published: list[Mapping[str, Any]]) -> set[tuple[RGB, RGB, Interpolation]]:
-    """The different means, deviations and interpolations of published weights."""
+def _colours(published: list[Mapping[str, Any]]) -> set[Preprocessing]:
+    """The different preprocessings of published weights, their sizes aside."""
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
+    configs = (merge_preprocess_dict(PreprocessCfg(), each) for each in published)
     return {
-        (as_rgb(config["mean"]), as_rgb(config["std"]), known_interpolation(config["interpolation"]))
-        for config in (merge_preprocess_dict(PreprocessCfg(), each) for each in published)
+        Preprocessing.published((1, 1), config["interpolation"], config["mean"], config["std"]) for config in configs
     }
 
 
 def _preprocessing(tower: nn.Module, published: list[Mapping[str, Any]]) -> Preprocessing:
-    from open_clip.transform import PreprocessCfg
-
     # What the library does beside it, cropping and padding, is left out: see Preprocessing.
     found = _colours(published)
-    usual = PreprocessCfg()
-    if len(found) != 1:
-        found = {(as_rgb(usual.mean), as_rgb(usual.std), known_interpolation(usual.interpolation))}
-    ((mean, std, interpolation),) = found
+    (usual,) = found if len(found) == 1 else _colours([{}])
     size: Any = tower.image_size
     height, width = size if isinstance(size, tuple | list) else (size, size)
-    return Preprocessing((int(height), int(width)), interpolation, mean, std)
+    return replace(usual, size=(int(height), int(width)))

@@ -11,7 +11,7 @@ from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import Preprocessing, as_rgb, differing, known_interpolation
+from rosetta.zoo.preprocessing import Preprocessing, differing
 
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _MLP_ACTIVATIONS = ("blocks.*.mlp.act",)
@@ -47,12 +47,8 @@ class Timm(Family):
         if tag and tag not in tags:
             raise UserError(f"timm/{name}: no tag {tag!r}{nearest(tag, tags) or f'; it has {sorted(tags)}'}")
         options: dict[str, Any] = {} if state is None else _classes(name, state)
-        try:
+        with self.building(name, pretrained):
             module: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
-        except Exception as error:
-            if not pretrained:
-                raise UserError(f"timm cannot build {name!r}: {error}") from None
-            raise self.not_had(name, error) from None
         if type(module).__name__ in _NO_GRID:
             raise UserError(f"timm/{name}: its tokens are in no row order and cannot become maps; take another")
         return describe(module)
@@ -113,9 +109,7 @@ def describe(module: nn.Module) -> Architecture:
 
 def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
     _, height, width = config["input_size"]
-    return Preprocessing(
-        (height, width), known_interpolation(config["interpolation"]), as_rgb(config["mean"]), as_rgb(config["std"])
-    )
+    return Preprocessing.published((height, width), config["interpolation"], config["mean"], config["std"])
 
 
 def traits_of(module: nn.Module, image: Grid | None) -> Traits:

@@ -6,14 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rosetta.errors import UserError
 from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.notes import say
-from rosetta.zoo.preprocessing import RGB, Preprocessing, as_rgb, differing, known_interpolation
+from rosetta.zoo.preprocessing import RGB, Preprocessing, differing
 
 _MLP_ACTIVATIONS = ("encoder.layers.*.mlp.1",)
 _GOOGLE = ("googlenet", "inception_v3")
@@ -41,24 +40,17 @@ class Torchvision(Family):
         from torchvision import models
 
         self.require_known(name)
-        try:
-            module: nn.Module = models.get_model(
-                name,
-                weights="DEFAULT" if pretrained else None,
-                progress=False,
-                **_options(name, pretrained, state is not None),
-            )
-        except Exception as error:
-            if not pretrained:
-                raise UserError(f"torchvision cannot build {name!r}: {error}") from None
-            raise self.not_had(name, error) from None
+        options = _options(name, pretrained, state is not None)
+        with self.building(name, pretrained):
+            weights = "DEFAULT" if pretrained else None
+            module: nn.Module = models.get_model(name, weights=weights, progress=False, **options)
         if state is not None and name in _GOOGLE:
             say(
                 f"torchvision/{name}: weights from a file are taken to be as torchvision publishes them, with "
                 "transform_input = True; if they were trained without, state mean and std beside weights"
             )
         if state is not None and (classes := _classes(module, state)) is not None:
-            module = models.get_model(name, weights=None, num_classes=classes, **_options(name, False, True))
+            module = models.get_model(name, weights=None, num_classes=classes, **options)
         vit = isinstance(module, models.VisionTransformer)
         return Architecture(
             module,
@@ -87,12 +79,7 @@ def _preprocessing(weights: Any) -> Preprocessing:
     """Of published weights, without the crop."""
     transforms = weights.transforms()
     (side,) = transforms.crop_size
-    return Preprocessing(
-        (side, side),
-        known_interpolation(transforms.interpolation.value),
-        as_rgb(transforms.mean),
-        as_rgb(transforms.std),
-    )
+    return Preprocessing.published((side, side), transforms.interpolation.value, transforms.mean, transforms.std)
 
 
 def _grid(module: nn.Module) -> Grid:

@@ -77,11 +77,6 @@ class Entry:
         """All that may tell which network it is, without the `module.` of data parallel training."""
         return NetworkState({**parallel_stripped(self.tensors), **self.beside}, self.modules)
 
-    @property
-    def rank(self) -> tuple[int, ...]:
-        """What goes first of entries that are otherwise equal, the lowest."""
-        return preference(self.path)
-
 
 def preference(words: Sequence[str]) -> tuple[int, ...]:
     """A sort key of the words that lead to a network: how early :data:`PREFERRED` has them."""
@@ -120,7 +115,7 @@ def read_entries(file: FromFile | Shards, keys: Sequence[str] = (), beside: Sequ
         given = min((keys.index(word) for word in entry.path if word in keys), default=len(keys))
         # Tensors that lie at the top among other things are rarely the network.
         loose = not entry.path and len(entry.tensors) < len(data)
-        return given, loose, entry.rank
+        return given, loose, preference(entry.path)
 
     return [_apart(entry, data, beside, file.keeps_order) for entry in sorted(entries, key=order)]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rosetta.errors import UserError
 from rosetta.zoo.weights.checkpoint import Entry, preference
-from rosetta.zoo.weights.statedict import COUNTER, first_difference
+from rosetta.zoo.weights.statedict import COUNTER
 
 Translate = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
 _MOST_PREFIXES = 8
@@ -79,11 +79,6 @@ class Fit:
     def whole(self) -> bool:
         """Whether nothing is lacking and nothing left over."""
         return not self.lacking and not self.left
-
-    @property
-    def difference(self) -> str:
-        """The first, for an error."""
-        return first_difference(self.wanted, self.given) or ""
 
     def _instead(self, name: str) -> str:
         if name in self.given:

@@ -77,22 +77,17 @@ def first_difference(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) 
     for name, tensor in wanted.items():
         if name in state:
             if state[name].shape != tensor.shape:
-                return _difference(_show(name, tensor), _show(name, state[name]))
+                return _difference(wanted, name, state, name)
         elif not name.endswith(COUNTER):
-            stranger = strangers[0] if strangers else None
-            return _difference(_show(name, tensor), _show(stranger, state[stranger]) if stranger else None)
-    if strangers:
-        return _difference(None, _show(strangers[0], state[strangers[0]]))
-    return None
+            return _difference(wanted, name, state, strangers[0] if strangers else None)
+    return _difference(wanted, None, state, strangers[0]) if strangers else None
 
 
 def _by_position(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
     names, given = _aligned(wanted, state)
     for place, (name, other) in enumerate(zip_longest(names, given), start=1):
         if name is None or other is None or wanted[name].shape != state[other].shape:
-            mine = None if name is None else _show(name, wanted[name])
-            theirs = None if other is None else _show(other, state[other])
-            return f"{_difference(mine, theirs)} at tensor {place} of {len(names)}"
+            return f"{_difference(wanted, name, state, other)} at tensor {place} of {len(names)}"
     return None
 
 
@@ -104,9 +99,9 @@ def _aligned(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple
     return mine, theirs
 
 
-def _difference(model: str | None, file: str | None) -> str:
-    return f"first difference: the model has {model or 'nothing more'}, the file {file or 'nothing more'}"
+def _difference(wanted: Mapping[str, Tensor], mine: str | None, state: Mapping[str, Tensor], other: str | None) -> str:
+    return f"first difference: the model has {_shown(mine, wanted)}, the file {_shown(other, state)}"
 
 
-def _show(name: str, tensor: Tensor) -> str:
-    return f"{name!r} {tuple(tensor.shape)}"
+def _shown(name: str | None, tensors: Mapping[str, Tensor]) -> str:
+    return "nothing more" if name is None else f"{name!r} {tuple(tensors[name].shape)}"

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from tiny import load
 
 from rosetta import zoo
-from rosetta.guidance.edit import EditGuide, edit
 from rosetta.guidance.invert import Guide, Starts, invert
 from rosetta.guidance.latent import Rendering, space_of
-from rosetta.guidance.objective import pixel_error, prior
+from rosetta.guidance.objective import edit_objective, pixel_error, prior
 from rosetta.guidance.optimise import Descent, optimise
 from rosetta.recipe import Condition, ModelSpec
 
@@ -76,7 +75,8 @@ def test_an_edit_of_several_classes_ends_where_its_images_end_by_themselves(name
     def edited(rows):
         space = space_of(model, where, CLASSES[rows])
         start = space.start(torch.from_numpy(model.draw_latents(4, 9))[rows])
-        return edit(space, EditGuide(lambda maps: maps[layer].flatten(1).mean(1), None), start, Descent(20, 0.05))
+        objective = edit_objective(space, start, lambda maps: maps[layer].flatten(1).mean(1), None)
+        return optimise(objective, start, Descent(20, 0.05))
 
     whole = edited(slice(None))
     for image in range(4):

@@ -12,11 +12,10 @@ from tiny import load, statistics
 
 from rosetta.errors import UserError
 from rosetta.guidance.activation import ActivationTarget, wished_target
-from rosetta.guidance.edit import EditGuide, edit
 from rosetta.guidance.invert import Guide, Starts, invert
 from rosetta.guidance.latent import space_of
 from rosetta.guidance.matches import Statistics
-from rosetta.guidance.objective import Objective, Term, pixel_error, prior
+from rosetta.guidance.objective import Objective, Term, edit_objective, pixel_error, prior
 from rosetta.guidance.optimise import Descent, Optimised, frame_steps, learning_rate, optimise
 
 GENERATOR = load("Painter")
@@ -151,8 +150,8 @@ def test_an_edit_goes_where_it_is_asked_and_stays_near(models):
         where = space_of(model, space)
         start = where.start(torch.from_numpy(model.draw_latents(2, 9)))
         before = start.clone()
-        far = edit(where, EditGuide(act, stays, rest=0.1, near=0.0), start, Descent(40))
-        near = edit(where, EditGuide(act, None, near=100.0), start, Descent(40))
+        far = optimise(edit_objective(where, start, act, stays, rest=0.1, near=0.0), start, Descent(40))
+        near = optimise(edit_objective(where, start, act, None, near=100.0), start, Descent(40))
         assert (far.terms, near.terms) == (("edit", "rest"), ("edit", "near"))
         assert (far.losses[:, -1, 0] > far.losses[:, 0, 0]).all()
         assert (near.losses[:, 0, 1] == 0).all()

@@ -1,6 +1,7 @@
 """Diffusion pipelines of diffusers (Ho et al., 2020; Song et al., 2021; DiT: Peebles & Xie, 2023)."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from rosetta.errors import UserError
 from rosetta.recipe import Condition
 from rosetta.zoo.architecture import Architecture, FolderFamily, State
 from rosetta.zoo.families.diffusers import saved
-from rosetta.zoo.families.diffusers.pipeline import Make, Pipeline, make_pipeline, settings
+from rosetta.zoo.families.diffusers.pipeline import Pipeline, make_pipeline, settings
 from rosetta.zoo.families.diffusers.published import PUBLISHED, Config, Published
 from rosetta.zoo.families.diffusers.sampling import STEPS, Generator, Observer, timesteps_of
 from rosetta.zoo.maps.layout import Traits
@@ -52,7 +53,7 @@ class Diffusers(FolderFamily):
             raise UserError(
                 f"diffusers/{CUSTOM} has no configuration of its own; give the folder of a saved pipeline as weights"
             )
-        make = self._downloader(name, published) if pretrained else None
+        make = partial(self._download, name, published) if pretrained else None
         origin = f"diffusers/{name}"
         return _describe(make_pipeline(published.configs, origin, make), origin, condition)
 
@@ -74,18 +75,12 @@ class Diffusers(FolderFamily):
         architecture = _describe(make_pipeline(configs, origin), f"diffusers/{name}", condition)
         return architecture, saved.read_state(folder)
 
-    def _downloader(self, name: str, published: Published) -> Make:
-        """Gets a component from the hub, by the library's own ways."""
-
-        def download(part: str, kind: Any, _: dict[str, Any]) -> nn.Module:
-            inside = {"subfolder": part} if published.subfolders else {}
-            try:
-                module: nn.Module = kind.from_pretrained(published.repository, low_cpu_mem_usage=False, **inside)
-            except Exception as error:
-                raise self.not_had(name, error, "the folder of a saved pipeline") from None
-            return module
-
-        return download
+    def _download(self, name: str, published: Published, part: str, kind: Any, chosen: dict[str, Any]) -> nn.Module:
+        """A component from the hub, by the library's own ways."""
+        inside = {"subfolder": part} if published.subfolders else {}
+        with self.building(name, True, "the folder of a saved pipeline"):
+            module: nn.Module = kind.from_pretrained(published.repository, low_cpu_mem_usage=False, **inside)
+        return module
 
 
 def _describe(pipeline: Pipeline, origin: str, condition: Condition) -> Architecture:

@@ -116,7 +116,7 @@ def make_pipeline(configs: Mapping[str, Config], origin: str, make: Make | None 
     UserError
         The library cannot build it, or it makes no images in colour.
     """
-    make = make or _initialise
+    make = make or (lambda part, kind, chosen: kind(**chosen))
     kind = next(part for part in DENOISERS if part in configs)
     chosen = {part: settings(part, configs[part], origin) for part in (kind, "vae", "scheduler") if part in configs}
     scheduler = _scheduler(chosen["scheduler"][0], chosen["scheduler"][1], origin)
@@ -149,11 +149,6 @@ def make_pipeline(configs: Mapping[str, Config], origin: str, make: Make | None 
 def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict under the names of today: attention had others in the first releases, and on the hub has still."""
     return {_OLD.sub(lambda found: f"{found[1]}.{_ATTENTION[found[2]]}.", name): state[name] for name in state}
-
-
-def _initialise(_: str, kind: Any, chosen: dict[str, Any]) -> nn.Module:
-    module: nn.Module = kind(**chosen)
-    return module
 
 
 def _scheduler(kind: Any, chosen: dict[str, Any], origin: str) -> Any:

@@ -71,10 +71,9 @@ def files(folder: Folder) -> tuple[str, ...]:
     """
     found = [_INDEX]
     for part in components(folder):
-        if part == "scheduler":
-            found.append(_at(folder, part, _SCHEDULER))
-        else:
-            found += [_at(folder, part, _CONFIG), _tensors(folder, part)]
+        found.append(_config(folder, part))
+        if part != "scheduler":
+            found.append(_tensors(folder, part))
     return tuple(found)
 
 
@@ -86,10 +85,7 @@ def read_configs(folder: Folder) -> dict[str, Config]:
     UserError
         As :func:`components`; or one is missing or not JSON.
     """
-    return {
-        part: _json(folder, _at(folder, part, _SCHEDULER if part == "scheduler" else _CONFIG))
-        for part in components(folder)
-    }
+    return {part: _json(folder, _config(folder, part)) for part in components(folder)}
 
 
 def read_state(folder: Folder) -> dict[str, Tensor]:
@@ -111,6 +107,10 @@ def read_state(folder: Folder) -> dict[str, Tensor]:
 def _at(folder: Folder, part: str, file: str) -> str:
     """Where a component's file lies."""
     return file if folder.has(file) and not folder.has(f"{part}/{file}") else f"{part}/{file}"
+
+
+def _config(folder: Folder, part: str) -> str:
+    return _at(folder, part, _SCHEDULER if part == "scheduler" else _CONFIG)
 
 
 def _tensors(folder: Folder, part: str) -> str:
