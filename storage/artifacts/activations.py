@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from rosetta.mining.plan import ranges
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.store import ModelStore
+from storage.artifacts.store import ModelStore, layer_rows
 from storage.filesystem.root import Root
 
 Float64 = npt.NDArray[np.float64]
@@ -75,16 +76,10 @@ class ActivationStore(ModelStore):
         layout.create_array(group, "moments", "float64", {"block": (blocks, 1), "moment": 2, "unit": len(units)})
         for layer, span in units.spans():
             _create_layer(group.create_group(layer.name), layer, span, images, block, dtypes[layer.name])
-        layers = [[layer.name, layer.channels, *layer.grid] for layer in units.layers]
         frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
-        laid_out = {"layers": layers, "frames": frames, "block": block, "images": images}
+        laid_out = {"layers": layer_rows(units), "frames": frames, "block": block, "images": images}
         layout.seal_layout(group, fingerprint, {**attributes, **laid_out})
         return cls(group)
-
-    @property
-    def block(self) -> int:
-        """Images in a chunk."""
-        return int(str(self.group.attrs["block"]))
 
     def dtypes(self) -> dict[str, str]:
         """By layer name: how its activations are stored."""
@@ -129,8 +124,7 @@ class ActivationStore(ModelStore):
 
     def finish(self) -> None:
         """Combine the moments of the blocks, in their order, and mark the store as finished."""
-        sizes = [block_slice(block, self.block, self.images) for block in range(len(self.written()))]
-        counts = np.array([images.stop - images.start for images in sizes])
+        counts = np.array([images.stop - images.start for images in ranges(self.images, self.block)])
         moments = np.asarray(self._array("moments")[:])
         for layer, span in self.units.spans():
             means, squares = moments[:, 0, span], moments[:, 1, span]

@@ -28,7 +28,7 @@ def stored_recipe(root: Root) -> Recipe | None:
     """
     if not root.exists(RECIPE):
         return None
-    require_known_root(root)
+    _require_known(root)
     text = root.read_bytes(RECIPE).decode("utf-8", errors="replace")
     return parse_recipe(text, f"{root.shown}/{RECIPE}")
 
@@ -56,10 +56,10 @@ def require_run(root: Root) -> None:
     """
     if not root.exists(RECIPE):
         raise UserError(f"{root.shown} holds no run (it has no {RECIPE}); give the root of one")
-    require_known_root(root)
+    _require_known(root)
 
 
-def require_known_root(root: Root) -> None:
+def _require_known(root: Root) -> None:
     """
     Raises
     ------

@@ -4,7 +4,6 @@
 (:func:`place_of`). The other root lists its users (`users/`), so that prune keeps what one of them needs.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -210,7 +209,7 @@ def _register(home: Root, root: Root, stores: list[str]) -> None:
 
 
 def _entry(root: Root) -> str:
-    return f"{USERS}/{hashlib.sha256(root.absolute.shown.encode()).hexdigest()[:16]}.json"
+    return f"{USERS}/{sha256(root.absolute.shown.encode())[:16]}.json"
 
 
 def _content(data: Mapping[str, Any]) -> bytes:

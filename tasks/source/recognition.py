@@ -4,7 +4,6 @@ A quick stamp of each file, its size and when it was last written, decides where
 is not, the file's content does: it may only have been touched, or copied to another machine.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint, fingerprint, first_difference
 from storage.artifacts.layout import attributes_at
 from storage.artifacts.provenance import stored_recipe
+from storage.artifacts.seals import sha256
 from storage.artifacts.shared import Place, place_of
 from storage.artifacts.source_images import (
     FileRecord,
@@ -85,14 +85,10 @@ def settings(images: Images) -> Fingerprint:
     return fingerprint("images", None, size=images.size, order=images.order, **seed, **decoding(images))
 
 
-def record_of(file: ImageFile, content: bytes | None) -> FileRecord:
+def record_of(file: ImageFile, content: bytes | None = None) -> FileRecord:
     """A file as it is, with its content where that could be read."""
-    digest = "" if content is None else hashlib.sha256(content).hexdigest()
+    digest = "" if content is None else sha256(content)
     return FileRecord(file.source, f"{file.size} {file.modified}", digest)
-
-
-def _as_it_is(file: ImageFile) -> FileRecord:
-    return record_of(file, None)
 
 
 def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: Mapping[str, Any]) -> Recognised:
@@ -122,7 +118,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
     left = {one.record.source: one.record for one in store.left_out()} if images.skip_bad else {}
     chosen = [file for file in files if file.source not in left][: images.count]
     bad = [file for file in files if file.source in left]
-    found, stamps = Fingerprint(depends), stamps_digest(*(map(_as_it_is, some) for some in (chosen, bad)))
+    found, stamps = Fingerprint(depends), stamps_digest(*(map(record_of, some) for some in (chosen, bad)))
     if stamps in (attributes.get("stamps"), agreed.get(found.digest)):
         return Recognised(found)
     records = store.records()
@@ -130,7 +126,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
         return Recognised(difference=difference)
     then = {record.source: record for record in records} | left
     doubtful = [
-        file for file in (*chosen, *bad) if file.source in then and _as_it_is(file).stamp != then[file.source].stamp
+        file for file in (*chosen, *bad) if file.source in then and record_of(file).stamp != then[file.source].stamp
     ]
     if changed := [file.source for file in doubtful if str(file.size) != then[file.source].size]:
         return Recognised(difference=f"{named(changed)} changed")

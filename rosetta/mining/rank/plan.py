@@ -66,10 +66,9 @@ def _bytes_read(side: Side, panel: Units, other: Units, method: Method) -> int:
     Ranking reads a layer once for each common grid. Sketching reads it twice for that, to sample and to count, and once
     more for the products with each grid of the other side.
     """
-    whole = {layer.name: layer.values * side.itemsizes[layer.name] for layer in side.units.layers}
     total = 0
     for layer in panel.layers:
         commons = {common_grid(layer.grid, grid) for grid in other.grids()}
         times = 2 * len(commons) + len(other.grids()) if method is Method.SKETCHED else len(commons)
-        total += times * whole[layer.name]
+        total += times * side.stored(layer)
     return side.images * total
