@@ -210,7 +210,7 @@ class _Panels:
     def __init__(self, side: Side, other: tuple[Grid, ...]) -> None:
         self.side = side
         self.count = -(-len(side.units) // PANEL)
-        parts = [[layer for layer, _ in side.units.restrict(span)] for span in ranges(len(side.units), PANEL)]
+        parts = [side.units.cut(span).layers for span in ranges(len(side.units), PANEL)]
 
         def per_panel(values: Callable[[Layer], int]) -> Integers:
             return np.array([sum(map(values, part)) for part in parts], dtype=np.int64)

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from rosetta.mining.plan import ranges
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
@@ -124,7 +123,8 @@ class ActivationStore(ModelStore):
 
     def finish(self) -> None:
         """Combine the moments of the blocks, in their order, and mark the store as finished."""
-        counts = np.array([images.stop - images.start for images in ranges(self.images, self.block)])
+        sizes = [block_slice(block, self.block, self.images) for block in range(len(self.written()))]
+        counts = np.array([images.stop - images.start for images in sizes])
         moments = np.asarray(self._array("moments")[:])
         for layer, span in self.units.spans():
             means, squares = moments[:, 0, span], moments[:, 1, span]

@@ -110,10 +110,6 @@ class Artifact:
             return chunk
         return self.marker(array, chunk, layers) if self.marker else None
 
-    def contains(self, other: "Artifact") -> bool:
-        """Whether another artifact lies in this folder."""
-        return other.pattern.startswith(f"{self.pattern}/")
-
 
 def _regex(pattern: str) -> str:
     return re.sub(r"\\\{(\w+)\\\}", rf"(?P<\1>{_NAME})", re.escape(pattern))
@@ -147,6 +143,12 @@ class Instance:
         """The file without which nothing of it can be read."""
         names = {"store": "zarr.json", "folder": self.artifact.index}
         return f"{self.path}/{names[self.artifact.kind]}" if self.artifact.kind in names else self.path
+
+    @property
+    def inner(self) -> list["Instance"]:
+        """Of a folder: the artifacts that lie in it."""
+        within = f"{self.artifact.pattern}/"
+        return [Instance(artifact, self.names) for artifact in CATALOGUE if artifact.pattern.startswith(within)]
 
 
 def instance_at(path: str) -> Instance | None:

@@ -176,10 +176,9 @@ class GuidedStore(ArtifactStore):
     def write(self, kind: int, images: slice, found: Found) -> None:
         """Write one batch, then its marker."""
         batch = kind, images
-        for name, values in (("frames", found.frames), ("start", found.start), ("latent", found.latent)):
-            self._array(name)[batch] = values
+        for name in ("frames", "start", "latent", "loss"):
+            self._array(name)[batch] = getattr(found, name)
         self._array("result")[batch] = found.frames[:, -1]
-        self._array("loss")[batch] = found.loss
         self._array("written")[kind, images.start // self.batch] = True
 
     def finish(self) -> None:

@@ -73,13 +73,7 @@ class ProfileStore(ModelStore):
         assert group is not None, "the store is laid out before any task starts"
         return cls(group)
 
-    def write(
-        self,
-        layer: int,
-        profile: LayerProfile,
-        commons: Sequence[Grid],
-        dead: npt.NDArray[np.bool_],
-    ) -> None:
+    def write(self, layer: int, profile: LayerProfile, commons: Sequence[Grid], dead: npt.NDArray[np.bool_]) -> None:
         """Write one layer, then its marker.
 
         Parameters

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from rosetta.errors import UserError
 from storage.artifacts.catalogue import IMAGES, SHARED, USERS, instance_at, instances
@@ -128,7 +128,8 @@ def choose(root: Root, home: Root, fingerprints: Mapping[str, Fingerprint]) -> d
         elif path not in stored:
             there = path
         elif instance.artifact is IMAGES:
-            _refuse_images(home, one)
+            difference = first_difference(depends_of(_attributes(home, path)), one.depends)
+            raise UserError(f"images.from: {home.shown} has other images ({difference}); give another root, or none")
         elif not instance.names:
             continue
         else:
@@ -143,11 +144,6 @@ def _require_end(root: Root, home: Root) -> None:
     if further := shared_places(home):
         end = next(iter(further.values())).root
         raise UserError(f"images.from: {home.shown} has its stores from {end.shown}; give that one")
-
-
-def _refuse_images(home: Root, expected: Fingerprint) -> NoReturn:
-    difference = first_difference(depends_of(_attributes(home, IMAGES.path())), expected.depends)
-    raise UserError(f"images.from: {home.shown} has other images ({difference}); give another root, or none")
 
 
 def store_attributes(home: Root) -> dict[str, dict[str, Any]]:

@@ -80,7 +80,7 @@ class ArtifactStore:
 
     @property
     def block(self) -> int:
-        """Images in a chunk."""
+        """Images in a chunk, of a store that is cut into blocks of images."""
         return int(str(self.group.attrs["block"]))
 
     def _array(self, *names: str) -> zarr.Array:

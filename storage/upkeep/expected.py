@@ -61,8 +61,7 @@ def searches(root: Root) -> Iterator[tuple[str, list[Instance]]]:
     found = begun(root, lambda artifact: artifact.per == "search")
     for folder in found:
         if folder.artifact.kind == "folder":
-            inner = [one for one in found if folder.artifact.contains(one.artifact) and one.names == folder.names]
-            yield folder.path, [*inner, folder]
+            yield folder.path, [*(one for one in folder.inner if one in found), folder]
 
 
 def _anchor(root: Root, recipe: Recipe) -> str | None:

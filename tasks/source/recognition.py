@@ -19,13 +19,7 @@ from storage.artifacts.layout import attributes_at
 from storage.artifacts.provenance import stored_recipe
 from storage.artifacts.seals import sha256
 from storage.artifacts.shared import Place, place_of
-from storage.artifacts.source_images import (
-    FileRecord,
-    SourceStore,
-    stamps_digest,
-    was_never_finished,
-    without_content,
-)
+from storage.artifacts.source_images import FileRecord, SourceStore, stamps_digest, was_never_finished, without_content
 from storage.filesystem.root import Root
 from storage.upkeep.check import Finding
 from tasks.source.files import ImageFile, list_source
@@ -196,14 +190,14 @@ def check_sources(root: Root) -> list[Finding]:
     attributes = attributes_at(place)
     if images is None or attributes is None:
         return []
-    return list(_check(place, attributes["depends"], images))
+    wrong = _wrong_files(place, attributes["depends"], images)
+    return [Finding(what, problem, IMAGES.path(), "source") for what, problem in wrong]
 
 
-def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Finding]:
+def _wrong_files(place: Place, depends: dict[str, Any], images: Images) -> Iterator[tuple[str, str]]:
+    """What is not as it was mined, and the problem."""
     if isinstance(depends.get("files"), list):
-        yield Finding(
-            IMAGES.path(), "has no digests to compare with; an older rosetta made it", IMAGES.path(), "source"
-        )
+        yield IMAGES.path(), "has no digests to compare with; an older rosetta made it"
         return
     files = {file.source: file for file in list_source(images)}
     records = [record for record in SourceStore.at(place).records() if record.source]
@@ -211,9 +205,9 @@ def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Fi
     now = dict(_digests(there))
     for record in records:
         if record.source not in now:
-            yield Finding(f"{images.source}: {record.source}", "is gone since it was mined", IMAGES.path(), "source")
+            yield f"{images.source}: {record.source}", "is gone since it was mined"
         elif now[record.source] != record.sha256:
-            yield Finding(f"{images.source}: {record.source}", "differs from what was mined", IMAGES.path(), "source")
+            yield f"{images.source}: {record.source}", "differs from what was mined"
 
 
 def _digests(files: Sequence[ImageFile]) -> Iterator[tuple[str, str]]:
