@@ -116,7 +116,7 @@ def test_neighbours_without_the_matrix(root, pair):
     # Cut off between the last panel and the end, it ends the same.
     store = NeighbourStore.open(root, fingerprint("n"), a, b)
     store.group.attrs["complete"] = False
-    assert NeighbourStore.open(root, a, b, fingerprint("n")).complete is False
+    assert NeighbourStore.open(root, fingerprint("n"), a, b).complete is False
     correlate(root, fingerprint("n"), a, b, setting)
     assert NeighbourStore.read(root, a, b).complete
     np.testing.assert_array_equal(nearest.neighbours(root, a, b, 6)[0].unit, of_neighbours[0].unit)
