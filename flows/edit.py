@@ -64,7 +64,7 @@ def edit(root: str, wanted: Editing, replace: bool = False) -> Guided:
         store = laid_out(plan, (GUIDANCE,), {"z": latent}, wanted.steps, TERMS, wanted.batch)
         stages = [
             edit_batch(*plan.at, wanted, plan.images, others, first)
-            for first in range(0, len(plan.images), store.batch)
+            for first in range(0, len(plan.images), store.block)
         ]
         stages.append(judge_edits(*plan.at, wanted, others))
         stages.append(write_page(*plan.at, story, wanted, others))

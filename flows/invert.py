@@ -289,7 +289,7 @@ def _search(plan: Plan, searches: Mapping[str, Inversion], batch: int) -> list[S
     return [
         invert_batch(*plan.at, guidance, search, first)
         for guidance, search in searches.items()
-        for first in range(0, len(store.sources), store.batch)
+        for first in range(0, len(store.sources), store.block)
     ]
 
 

@@ -29,10 +29,6 @@ class Neighbours:
     pearson: Float32
     """(unit, k) their correlations; NaN where there is no further neighbour."""
 
-    def first(self, k: int) -> "Neighbours":
-        """The k nearest of them."""
-        return Neighbours(self.unit[:, :k], self.pearson[:, :k])
-
 
 def nearest_neighbours(
     pearson: Float32, k: int, *, first_row: int = 0, first_column: int = 0, same: bool = False

@@ -46,7 +46,7 @@ class Segment:
 
     grid: Grid
     pieces: tuple[tuple[Layer, slice], ...]
-    """Layers with the channels that belong to it."""
+    """Layers, cut down to the channels that belong to it, and which of the whole layer's these are."""
     units: Index
     """(unit,) their indices, ascending."""
 
@@ -61,16 +61,12 @@ def segments(units: Units) -> list[Segment]:
     """
     found = []
     for start in range(0, len(units), PANEL):
-        stop = min(start + PANEL, len(units))
-        by_grid: dict[Grid, list[tuple[Layer, slice, slice]]] = {}
-        for layer, span in units.spans():
-            first, last = max(span.start, start), min(span.stop, stop)
-            if first < last:
-                piece = layer, slice(first - span.start, last - span.start), slice(first, last)
-                by_grid.setdefault(layer.grid, []).append(piece)
-        for grid, pieces in by_grid.items():
-            index = np.concatenate([np.arange(held.start, held.stop) for _, _, held in pieces])
-            found.append(Segment(grid, tuple((layer, channels) for layer, channels, _ in pieces), index))
+        pieces = units.restrict(slice(start, start + PANEL))
+        panel = Units(tuple(layer for layer, _ in pieces))
+        grid_of_unit = panel.grid_index()
+        for number, grid in enumerate(panel.grids()):
+            on_grid = tuple((layer, channels) for layer, channels in pieces if layer.grid == grid)
+            found.append(Segment(grid, on_grid, start + np.flatnonzero(grid_of_unit == number)))
     return found
 
 

@@ -5,7 +5,9 @@ images, summed over steps in float64 (:class:`Accumulator`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import reduce
+from operator import add
 from typing import Literal
 
 import numpy as np
@@ -47,22 +49,13 @@ class Moments:
     """(B, Ga) Σ (U b)²."""
 
     def __add__(self, other: "Moments") -> "Moments":
-        return Moments(
-            self.images + other.images,
-            self.cross + other.cross,
-            self.sum_a + other.sum_a,
-            self.square_a + other.square_a,
-            self.sum_b + other.sum_b,
-            self.square_b + other.square_b,
-        )
+        sums = (getattr(self, field.name) + getattr(other, field.name) for field in fields(self))
+        return Moments(*sums)
 
 
 def merge_moments(parts: Sequence[Moments]) -> Moments:
     """Add moments up, left to right: the order is fixed, so the same parts give the same bytes."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+    return reduce(add, parts)
 
 
 class Accumulator:

@@ -153,9 +153,13 @@ def plan_pair(
             busy = [plan for plan in fitting if prod(plan.passes) * cuts.range_count >= workers * at_once]
             return min(busy or fitting, key=lambda plan: (plan.bytes_read, plan.peak_bytes))
     smallest = min(plan.peak_bytes for plan in cuts.candidates(at_once))
-    raise UserError(
-        f"compute.memory: {memory // 2**20} MiB is too little; {pair} needs at least"
-        f" {smallest // 2**20 + 1} MiB{'' if fewer or threads == 1 else f' a worker of {threads} threads'}"
+    raise too_little(memory, smallest, pair, "" if fewer or threads == 1 else f" a worker of {threads} threads")
+
+
+def too_little(memory: int, need: int, what: str, per: str = "") -> UserError:
+    """The error where `memory` does not hold what something needs, both in bytes."""
+    return UserError(
+        f"compute.memory: {memory // 2**20} MiB is too little; {what} needs at least {need // 2**20 + 1} MiB{per}"
     )
 
 
@@ -210,7 +214,7 @@ class _Panels:
     def __init__(self, side: Side, other: tuple[Grid, ...]) -> None:
         self.side = side
         self.count = -(-len(side.units) // PANEL)
-        parts = [[layer for layer, _ in side.units.restrict(span)] for span in ranges(len(side.units), PANEL)]
+        parts = [side.units.cut(span).layers for span in ranges(len(side.units), PANEL)]
 
         def per_panel(values: Callable[[Layer], int]) -> Integers:
             return np.array([sum(map(values, part)) for part in parts], dtype=np.int64)

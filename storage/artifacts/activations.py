@@ -13,7 +13,7 @@ from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.store import ModelStore
+from storage.artifacts.store import ModelStore, layer_rows
 from storage.filesystem.root import Root
 
 Float64 = npt.NDArray[np.float64]
@@ -75,16 +75,10 @@ class ActivationStore(ModelStore):
         layout.create_array(group, "moments", "float64", {"block": (blocks, 1), "moment": 2, "unit": len(units)})
         for layer, span in units.spans():
             _create_layer(group.create_group(layer.name), layer, span, images, block, dtypes[layer.name])
-        layers = [[layer.name, layer.channels, *layer.grid] for layer in units.layers]
         frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
-        laid_out = {"layers": layers, "frames": frames, "block": block, "images": images}
+        laid_out = {"layers": layer_rows(units), "frames": frames, "block": block, "images": images}
         layout.seal_layout(group, fingerprint, {**attributes, **laid_out})
         return cls(group)
-
-    @property
-    def block(self) -> int:
-        """Images in a chunk."""
-        return int(str(self.group.attrs["block"]))
 
     def dtypes(self) -> dict[str, str]:
         """By layer name: how its activations are stored."""

@@ -35,13 +35,8 @@ def of_layers(array: str, chunk: Chunk, layers: Sequence[str]) -> Chunk | None:
     return (layers.index(group),) if group in layers else None
 
 
-def of_chunks(*arrays: str) -> Marker:
-    """One entry per chunk."""
-    return lambda array, chunk, _: chunk if array in arrays else None
-
-
-def of_batches(*arrays: str) -> Marker:
-    """One entry per guidance and batch of images, for arrays over (guidance, image, …)."""
+def of_pairs(*arrays: str) -> Marker:
+    """One entry per panel, for (unit_a, unit_b); per guidance and batch of images, for (guidance, image, …)."""
     return lambda array, chunk, _: chunk[:2] if array in arrays else None
 
 
@@ -115,10 +110,6 @@ class Artifact:
             return chunk
         return self.marker(array, chunk, layers) if self.marker else None
 
-    def contains(self, other: "Artifact") -> bool:
-        """Whether another artifact lies in this folder."""
-        return other.pattern.startswith(f"{self.pattern}/")
-
 
 def _regex(pattern: str) -> str:
     return re.sub(r"\\\{(\w+)\\\}", rf"(?P<\1>{_NAME})", re.escape(pattern))
@@ -152,6 +143,12 @@ class Instance:
         """The file without which nothing of it can be read."""
         names = {"store": "zarr.json", "folder": self.artifact.index}
         return f"{self.path}/{names[self.artifact.kind]}" if self.artifact.kind in names else self.path
+
+    @property
+    def inner(self) -> list["Instance"]:
+        """Of a folder: the artifacts that lie in it."""
+        within = f"{self.artifact.pattern}/"
+        return [Instance(artifact, self.names) for artifact in CATALOGUE if artifact.pattern.startswith(within)]
 
 
 def instance_at(path: str) -> Instance | None:
@@ -226,7 +223,7 @@ FEATURES = declare(Artifact(
 CORRELATIONS = declare(Artifact(
     "correlations/{a}~{b}.zarr", "store", "pair",
     '`pearson` float32 (unit_a, unit_b), or with `keep = "neighbours"` the nearest of each unit',
-    (ACTIVATIONS,), marker=of_chunks("pearson"),
+    (ACTIVATIONS,), marker=of_pairs("pearson"),
 ))
 BUDDIES = declare(Artifact(
     "tables/buddies.parquet", "table", "run", "every pair of mutual nearest neighbours", (CORRELATIONS,),
@@ -265,7 +262,7 @@ FIGURES = declare(Artifact(
     (ROSETTA, CLUSTERS, UNITS, TRUST), expected=False, command="rosetta report",
 ))
 _SEARCH = "the images, latents and losses of a search, in batches of images"
-_BATCHES = of_batches("frames", "result", "start", "latent", "loss")
+_BATCHES = of_pairs("frames", "result", "start", "latent", "loss")
 INVERSION_RESULTS = declare(Artifact(
     f"inversions/{{name}}/{RESULT}", "store", "search", _SEARCH,
     (ROSETTA,), expected=False, marker=_BATCHES, command="rosetta invert",

@@ -8,8 +8,10 @@ import numpy.typing as npt
 import zarr
 
 from rosetta.mining.factors import PANEL
+from rosetta.mining.plan import ranges
 from storage.artifacts import layout
-from storage.artifacts.pairs import PairStore, Panel, panel_slice
+from storage.artifacts.blocks import block_slice
+from storage.artifacts.pairs import PairStore, Panel
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,11 @@ class CorrelationStore(PairStore):
 
     def bands(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """Whole rows, a panel high: which units of A, and their (unit_a, unit_b) correlations."""
-        rows = self.units[0]
-        for start in range(0, rows, PANEL):
-            span = slice(start, min(start + PANEL, rows))
+        for span in ranges(self.units[0], PANEL):
             yield span, np.asarray(self._array("pearson")[span])
 
     def write(self, panel: Panel, pearson: npt.NDArray[np.float32]) -> None:
         """Write one panel, then its marker."""
-        rows, columns = self.units
-        self._array("pearson")[panel_slice(panel[0], rows), panel_slice(panel[1], columns)] = pearson
+        rows, columns = (block_slice(own, PANEL, units) for own, units in zip(panel, self.units, strict=True))
+        self._array("pearson")[rows, columns] = pearson
         self._mark(panel)

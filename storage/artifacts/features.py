@@ -41,11 +41,6 @@ class FeatureStore(ArtifactStore):
         images, features, side, _ = self._array("feature").shape
         return images, features, side
 
-    @property
-    def block(self) -> int:
-        """Images in a chunk."""
-        return int(str(self.group.attrs["block"]))
-
     def missing(self) -> list[tuple[int, slice]]:
         """Blocks that are not complete, with their images."""
         blocks = map(int, np.flatnonzero(~self.written()))

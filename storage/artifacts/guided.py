@@ -150,16 +150,11 @@ class GuidedStore(ArtifactStore):
         """(frame,) after how many steps each was taken."""
         return [int(step) for step in np.asarray(self._array("frame")[:])]
 
-    @property
-    def batch(self) -> int:
-        """Images in a batch."""
-        return int(self._array("frames").chunks[1])
-
     def missing(self) -> list[tuple[int, slice]]:
         """Guidance and images of each batch that is not complete."""
         images = len(self.sources)
         rows = np.argwhere(~self.written())
-        return [(int(kind), block_slice(int(block), self.batch, images)) for kind, block in rows]
+        return [(int(kind), block_slice(int(block), self.block, images)) for kind, block in rows]
 
     def targets(self, images: slice = slice(None)) -> Pixels | None:
         """(image, y, x, rgb), or None where there are none."""
@@ -176,11 +171,10 @@ class GuidedStore(ArtifactStore):
     def write(self, kind: int, images: slice, found: Found) -> None:
         """Write one batch, then its marker."""
         batch = kind, images
-        for name, values in (("frames", found.frames), ("start", found.start), ("latent", found.latent)):
-            self._array(name)[batch] = values
+        for name in ("frames", "start", "latent", "loss"):
+            self._array(name)[batch] = getattr(found, name)
         self._array("result")[batch] = found.frames[:, -1]
-        self._array("loss")[batch] = found.loss
-        self._array("written")[kind, images.start // self.batch] = True
+        self._array("written")[kind, images.start // self.block] = True
 
     def finish(self) -> None:
         """Mark the store as finished, unless it is."""

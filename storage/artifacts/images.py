@@ -64,11 +64,6 @@ class ImageStore(ArtifactStore):
         height, width = self._array("pixels").shape[1:3]
         return height, width
 
-    @property
-    def block(self) -> int:
-        """Images in a chunk."""
-        return int(self._array("pixels").chunks[0])
-
     def pixels(self, images: slice) -> npt.NDArray[np.uint8]:
         """(image, y, x, rgb) of some images."""
         return np.asarray(self._array("pixels")[images])

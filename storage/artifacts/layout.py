@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from rosetta.errors import UserError
@@ -71,11 +70,9 @@ def create_labels(group: zarr.Group, name: str, values: Sequence[str] | np.ndarr
     created[:] = array.astype(object) if text else array
 
 
-def create_values(
-    group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: Sequence[str], **more: Any
-) -> None:
+def create_values(group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: Sequence[str]) -> None:
     """Create an array in one chunk and write it."""
-    create_array(group, name, values.dtype, dict(zip(dimensions, values.shape, strict=True)), **more)[...] = values
+    create_array(group, name, values.dtype, dict(zip(dimensions, values.shape, strict=True)))[...] = values
 
 
 def array_of(group: zarr.Group, *path: str) -> zarr.Array:
@@ -113,12 +110,6 @@ def markers(group: zarr.Group) -> npt.NDArray[np.bool_]:
         return found
 
 
-def store_of(root: Root, path: str, *, read_only: bool = False) -> Store:
-    """The Zarr store of a run, wherever it lies."""
-    place = place_of(root, path)
-    return place.root.store(place.path, read_only=read_only)
-
-
 def create_store(root: Root, path: str) -> zarr.Group:
     """A new empty store of a run; it replaces one that may be there."""
     place = place_of(root, path)
@@ -142,15 +133,13 @@ def open_existing(root: Root, path: str) -> zarr.Group | None:
     A store whose layout was cut short has no fingerprint yet and holds no data: it is removed.
     """
     place = place_of(root, path)
-    if not place.root.exists(f"{place.path}/zarr.json"):
-        place.root.remove(place.path)
-        return None
-    group = open_to_write(place)
-    require_known_format(group.attrs.asdict(), place.path)
-    if "fingerprint" not in group.attrs:
-        place.root.remove(place.path)
-        return None
-    return group
+    if place.root.exists(f"{place.path}/zarr.json"):
+        group = open_to_write(place)
+        require_known_format(group.attrs.asdict(), place.path)
+        if "fingerprint" in group.attrs:
+            return group
+    place.root.remove(place.path)
+    return None
 
 
 def stored_attributes(root: Root, path: str) -> dict[str, Any] | None:

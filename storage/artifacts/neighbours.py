@@ -13,9 +13,10 @@ import zarr
 
 from rosetta.mining.buddies import Neighbours, merge_neighbours
 from rosetta.mining.factors import PANEL
+from rosetta.mining.plan import ranges
 from storage.artifacts import layout
-from storage.artifacts.blocks import block_count
-from storage.artifacts.pairs import PairStore, Panel, panel_slice
+from storage.artifacts.blocks import block_count, block_slice
+from storage.artifacts.pairs import PairStore, Panel
 
 _CANDIDATES = "candidates"
 _SIDES = (("ab", "unit_a"), ("ba", "unit_b"))
@@ -59,7 +60,7 @@ class NeighbourStore(PairStore):
         for (side, _), found, own, other, units in zip(
             _SIDES, (of_a, of_b), panel, reversed(panel), self.units, strict=True
         ):
-            span = panel_slice(own, units)
+            span = block_slice(own, PANEL, units)
             self._array(_CANDIDATES, f"neighbours_{side}")[other, span] = found.unit
             self._array(_CANDIDATES, f"pearson_{side}")[other, span] = found.pearson
         self._mark(panel)
@@ -75,8 +76,7 @@ class NeighbourStore(PairStore):
         super().finish()
 
     def _nearest(self, side: str, units: int) -> Iterator[tuple[slice, Neighbours]]:
-        for panel in range(block_count(units, PANEL)):
-            span = panel_slice(panel, units)
+        for span in ranges(units, PANEL):
             unit = np.asarray(self._array(_CANDIDATES, f"neighbours_{side}")[:, span])
             pearson = np.asarray(self._array(_CANDIDATES, f"pearson_{side}")[:, span])
             yield span, merge_neighbours([Neighbours(*part) for part in zip(unit, pearson, strict=True)], self.k)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import numpy as np
-import numpy.typing as npt
 import zarr
 
 from rosetta.mining.factors import PANEL
@@ -64,14 +62,5 @@ class PairStore(ArtifactStore):
         """How many units each side has."""
         return int(str(self.group.attrs["units_a"])), int(str(self.group.attrs["units_b"]))
 
-    def missing(self) -> npt.NDArray[np.bool_]:
-        """(panel_a, panel_b) which panels are not complete."""
-        return ~self.written()
-
     def _mark(self, panel: Panel) -> None:
         self._array("written")[panel] = True
-
-
-def panel_slice(panel: int, units: int) -> slice:
-    """The units of a panel."""
-    return slice(panel * PANEL, min((panel + 1) * PANEL, units))

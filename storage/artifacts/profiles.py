@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from rosetta.mining.trust.pixels import FeatureMoments
 from rosetta.mining.trust.profile import LayerProfile
@@ -14,7 +13,7 @@ from rosetta.units import Grid, Units
 from storage.artifacts import layout
 from storage.artifacts.catalogue import PROFILES
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.store import ModelStore
+from storage.artifacts.store import ModelStore, layer_rows
 from storage.filesystem.root import Root
 
 _DIMENSIONS: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +26,7 @@ _DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "std_on": ("channel", "common"),
     "halves_on": ("channel", "common", "half_moment"),
     "pixels": ("channel", "common", "feature"),
+    "dead": ("channel", "half"),
 }
 """Arrays of a layer's group; whole layers a chunk, as one task writes a layer."""
 
@@ -57,18 +57,13 @@ class ProfileStore(ModelStore):
         """
         group = layout.create_store(root, PROFILES.path(model))
         layout.create_written(group, layer=len(units.layers))
-        moments = list(features.values())
-        for name, values, dimensions in (
-            ("feature_mean", np.array([one.mean for one in moments]), ("common", "feature")),
-            ("feature_covariance", np.array([one.covariance for one in moments]), ("common", "feature", "feature_too")),
-        ):
-            layout.create_values(group, name, values, dimensions)
-        rows = [[layer.name, layer.channels, *layer.grid] for layer in units.layers]
-        layout.seal_layout(
-            group,
-            fingerprint,
-            {"model": model, "layers": rows, "images": images, "commons": [list(grid) for grid in features]},
-        )
+        means = np.array([one.mean for one in features.values()])
+        covariances = np.array([one.covariance for one in features.values()])
+        layout.create_values(group, "feature_mean", means, ("common", "feature"))
+        layout.create_values(group, "feature_covariance", covariances, ("common", "feature", "feature_too"))
+        commons = [list(grid) for grid in features]
+        attributes = {"model": model, "layers": layer_rows(units), "images": images, "commons": commons}
+        layout.seal_layout(group, fingerprint, attributes)
         return cls(group)
 
     @classmethod
@@ -78,13 +73,7 @@ class ProfileStore(ModelStore):
         assert group is not None, "the store is laid out before any task starts"
         return cls(group)
 
-    def write(
-        self,
-        layer: int,
-        profile: LayerProfile,
-        commons: Sequence[Grid],
-        dead: npt.NDArray[np.bool_],
-    ) -> None:
+    def write(self, layer: int, profile: LayerProfile, commons: Sequence[Grid], dead: npt.NDArray[np.bool_]) -> None:
         """Write one layer, then its marker.
 
         Parameters
@@ -96,10 +85,11 @@ class ProfileStore(ModelStore):
         """
         group = self.group.require_group(self.units.layers[layer].name)
         group.attrs["commons"] = [list(common) for common in commons]
-        arrays = {field.name: getattr(profile, field.name) for field in fields(profile)}
+        arrays = {field.name: getattr(profile, field.name) for field in fields(profile)} | {"dead": dead}
         for name, values in arrays.items():
-            _replace(group, name, values, _DIMENSIONS[name])
-        _replace(group, "dead", dead, ("channel", "half"))
+            if name in group:  # left by a run that was cut off
+                del group[name]
+            layout.create_values(group, name, values, _DIMENSIONS[name])
         self._array("written")[layer] = True
 
     def commons(self, layer: str) -> tuple[Grid, ...]:
@@ -115,9 +105,3 @@ class ProfileStore(ModelStore):
             np.asarray(self._array("feature_mean")[index]),
             np.asarray(self._array("feature_covariance")[index]),
         )
-
-
-def _replace(group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: tuple[str, ...]) -> None:
-    if name in group:  # left by a run that was cut off
-        del group[name]
-    layout.create_values(group, name, values, dimensions)

@@ -28,7 +28,7 @@ def stored_recipe(root: Root) -> Recipe | None:
     """
     if not root.exists(RECIPE):
         return None
-    require_known_root(root)
+    require_known(_record(root).get("format"), root.shown)
     text = root.read_bytes(RECIPE).decode("utf-8", errors="replace")
     return parse_recipe(text, f"{root.shown}/{RECIPE}")
 
@@ -56,18 +56,7 @@ def require_run(root: Root) -> None:
     """
     if not root.exists(RECIPE):
         raise UserError(f"{root.shown} holds no run (it has no {RECIPE}); give the root of one")
-    require_known_root(root)
-
-
-def require_known_root(root: Root) -> None:
-    """
-    Raises
-    ------
-    UserError
-        A newer version of this project made the root.
-    """
-    if root.exists(PROVENANCE):
-        require_known(_record(root).get("format"), root.shown)
+    require_known(_record(root).get("format"), root.shown)
 
 
 def require_same_run(root: Root, recipe: Recipe) -> None:
@@ -124,7 +113,7 @@ def write_provenance(
     retries: int,
 ) -> None:
     """Add this run to the root's provenance."""
-    before = _record(root).get("runs") if root.exists(PROVENANCE) else None
+    before = _record(root).get("runs")
     record: dict[str, Any] = {"format": FORMAT, "runs": before if isinstance(before, list) else []}
     record["fingerprints"] = dict(fingerprints)
     record["weights_sha256"] = dict(weights)
@@ -144,10 +133,10 @@ def write_provenance(
 
 
 def _record(root: Root) -> dict[str, Any]:
-    """The content of the file; empty where it is damaged."""
+    """The content of the file; empty where there is none, or it is damaged."""
     try:
         return dict(json.loads(root.read_bytes(PROVENANCE)))
-    except (ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError):
         return {}
 
 

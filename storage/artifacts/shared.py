@@ -4,13 +4,12 @@
 (:func:`place_of`). The other root lists its users (`users/`), so that prune keeps what one of them needs.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from rosetta.errors import UserError
 from storage.artifacts.catalogue import IMAGES, SHARED, USERS, instance_at, instances
@@ -129,7 +128,8 @@ def choose(root: Root, home: Root, fingerprints: Mapping[str, Fingerprint]) -> d
         elif path not in stored:
             there = path
         elif instance.artifact is IMAGES:
-            _refuse_images(home, one)
+            difference = first_difference(depends_of(_attributes(home, path)), one.depends)
+            raise UserError(f"images.from: {home.shown} has other images ({difference}); give another root, or none")
         elif not instance.names:
             continue
         else:
@@ -144,11 +144,6 @@ def _require_end(root: Root, home: Root) -> None:
     if further := shared_places(home):
         end = next(iter(further.values())).root
         raise UserError(f"images.from: {home.shown} has its stores from {end.shown}; give that one")
-
-
-def _refuse_images(home: Root, expected: Fingerprint) -> NoReturn:
-    difference = first_difference(depends_of(_attributes(home, IMAGES.path())), expected.depends)
-    raise UserError(f"images.from: {home.shown} has other images ({difference}); give another root, or none")
 
 
 def store_attributes(home: Root) -> dict[str, dict[str, Any]]:
@@ -210,7 +205,7 @@ def _register(home: Root, root: Root, stores: list[str]) -> None:
 
 
 def _entry(root: Root) -> str:
-    return f"{USERS}/{hashlib.sha256(root.absolute.shown.encode()).hexdigest()[:16]}.json"
+    return f"{USERS}/{sha256(root.absolute.shown.encode())[:16]}.json"
 
 
 def _content(data: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,5 @@
 """`images.zarr` of a folder of files: each image's pixels, and a record of the file that they were read from."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.images import ImageStore, lay_out
+from storage.artifacts.seals import sha256
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 
@@ -174,4 +174,4 @@ def stamps_digest(images: Iterable[FileRecord], left_out: Iterable[FileRecord]) 
 
 
 def _digest(rows: Iterable[Any]) -> str:
-    return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
+    return sha256(json.dumps(list(rows)).encode())

@@ -78,8 +78,18 @@ class ArtifactStore:
         """Mark the store as finished."""
         layout.complete(self.group)
 
+    @property
+    def block(self) -> int:
+        """Images in a chunk, of a store that is cut into blocks of images."""
+        return int(str(self.group.attrs["block"]))
+
     def _array(self, *names: str) -> zarr.Array:
         return layout.array_of(self.group, *names)
+
+
+def layer_rows(units: Units) -> list[list[Any]]:
+    """The layers of a model as its stores state them: name, channels, grid."""
+    return [[layer.name, layer.channels, *layer.grid] for layer in units.layers]
 
 
 @dataclass(frozen=True)

@@ -116,15 +116,15 @@ def _take(root: Root, path: str, mine: Holder, wait: bool) -> None:
                 return
             continue
         found = holder(root, path)
-        if found is not None and found.alive and wait:
+        if found is None or not found.alive:
+            root.remove(path)
+        elif wait:
             time.sleep(_AGAIN)
-            continue
-        if found is not None and found.alive:
+        else:
             raise UserError(
                 f"{root.shown} is in use by process {found.pid} on {found.host} since {found.since}; wait until it is "
                 f"done, or remove {path} there if it is no longer running"
             )
-        root.remove(path)
 
 
 def _beat(root: Root, path: str, mine: Holder, over: threading.Event) -> None:

@@ -110,19 +110,16 @@ class Root:
         then take the name.
         """
         with writing() as channel:
-            self._write(relative, content)
+            if self.local is None:
+                self.filesystem.pipe_file(self.path(relative), content)
+            else:
+                part = self._beside(relative)
+                with part.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(self.local / relative)
         channel.add(len(content))
-
-    def _write(self, relative: str, content: bytes) -> None:
-        if self.local is None:
-            self.filesystem.pipe_file(self.path(relative), content)
-            return
-        part = self._beside(relative)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.local / relative)
 
     def _beside(self, relative: str) -> Path:
         """The path that a file is written to before it takes its name; makes the folder."""

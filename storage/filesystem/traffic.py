@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -25,14 +25,14 @@ class Channel:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @contextmanager
-    def transfer(self) -> Iterator[None]:
-        """One transfer, from any thread."""
+    def transfer(self) -> Iterator["Channel"]:
+        """One transfer, from any thread; yields the channel to add its bytes to."""
         with self._lock:
             if self._busy == 0:
                 self._since = time.perf_counter()
             self._busy += 1
         try:
-            yield
+            yield self
         finally:
             with self._lock:
                 self._busy -= 1
@@ -57,20 +57,14 @@ counted: ContextVar[Traffic] = ContextVar("counted")
 """The counter of this context; without one nothing is counted."""
 
 
-@contextmanager
-def reading() -> Iterator[Channel]:
+def reading() -> AbstractContextManager[Channel]:
     """A read in progress; yields the channel to add its bytes to."""
-    channel = counted.get(_NOBODY).read
-    with channel.transfer():
-        yield channel
+    return counted.get(_NOBODY).read.transfer()
 
 
-@contextmanager
-def writing() -> Iterator[Channel]:
+def writing() -> AbstractContextManager[Channel]:
     """The same for a write."""
-    channel = counted.get(_NOBODY).written
-    with channel.transfer():
-        yield channel
+    return counted.get(_NOBODY).written.transfer()
 
 
 _NOBODY = Traffic()

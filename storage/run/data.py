@@ -18,23 +18,12 @@ from rosetta.recipe import ModelSpec, Recipe
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import by_block
-from storage.artifacts.catalogue import (
-    ACTIVATIONS,
-    BUDDIES,
-    CLUSTERS,
-    CORRELATIONS,
-    IMAGES,
-    ROSETTA,
-    TRUST,
-    UNITS,
-    Artifact,
-)
+from storage.artifacts.catalogue import BUDDIES, CLUSTERS, CORRELATIONS, IMAGES, ROSETTA, TRUST, UNITS, Artifact
 from storage.artifacts.images import ImageStore
-from storage.artifacts.layout import open_complete, store_of
+from storage.artifacts.layout import open_complete
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
-from storage.artifacts.provenance import stored_recipe
+from storage.artifacts.provenance import require_run, stored_recipe
 from storage.filesystem.root import Root
-from storage.upkeep.status import require_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,7 +58,7 @@ class RunData:
         FileNotFoundError
             A store is not there or not finished.
         """
-        pictures = ImageStore(open_complete(root, IMAGES.path()))
+        pictures = ImageStore.read(root)
         return cls(root, recipe, {spec.name: ActivationStore.read(root, spec.name) for spec in recipe.models}, pictures)
 
     @classmethod
@@ -240,8 +229,7 @@ class RunData:
         import xarray as xr
 
         self.require_model(model)
-        store = store_of(self.root, ACTIVATIONS.path(model), read_only=True)
-        tree = xr.open_datatree(store, engine="zarr", chunks={})  # type: ignore[arg-type]
+        tree = xr.open_datatree(self.stores[model].group.store, engine="zarr", chunks={})  # type: ignore[arg-type]
         # What an interrupted run resumes from says nothing to a reader.
         tree.dataset = tree.to_dataset(inherit=False).drop_vars(["written", "moments"])
         return tree
@@ -328,8 +316,7 @@ class RunData:
     def _dataset(self, path: str) -> "xr.Dataset":
         import xarray as xr  # stages that read runs need none of it
 
-        open_complete(self.root, path)
-        dataset = xr.open_zarr(store_of(self.root, path, read_only=True), chunks={}).drop_vars("written")
+        dataset = xr.open_zarr(open_complete(self.root, path).store, chunks={}).drop_vars("written")
         return dataset.assign_coords({name: labels.compute() for name, labels in dataset.coords.items()})
 
     def _summary_of(self, model: str) -> dict[str, Any]:

@@ -56,18 +56,12 @@ def begun(root: Root, which: Callable[[Artifact], bool] = lambda _: True) -> lis
     return sorted(found, key=lambda instance: CATALOGUE.index(instance.artifact))
 
 
-def stores_of_run(root: Root) -> list[Instance]:
-    """The stores of a run that have been begun; those of inversions and edits are no part of it."""
-    return begun(root, lambda artifact: artifact.kind == "store" and artifact.per != "search")
-
-
 def searches(root: Root) -> Iterator[tuple[str, list[Instance]]]:
     """The inversions and edits that have been begun: the folder of each, and the artifacts that it consists of."""
     found = begun(root, lambda artifact: artifact.per == "search")
     for folder in found:
         if folder.artifact.kind == "folder":
-            inner = [one for one in found if folder.artifact.contains(one.artifact) and one.names == folder.names]
-            yield folder.path, [*inner, folder]
+            yield folder.path, [*(one for one in folder.inner if one in found), folder]
 
 
 def _anchor(root: Root, recipe: Recipe) -> str | None:

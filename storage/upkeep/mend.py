@@ -5,10 +5,8 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
-import zarr
-
 from storage.artifacts import seals
-from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, MINE, SEALS, Chunk, Instance, instance_at
+from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, MINE, SEALS, Instance, instance_at
 from storage.artifacts.layout import array_of, attributes_at, chunk_file, layers_of, open_to_write, stored_attributes
 from storage.artifacts.seals import BrokenSealError
 from storage.artifacts.shared import Place, place_of
@@ -109,18 +107,14 @@ def _mend_store(place: Place, instance: Instance, damaged: Sequence[Finding]) ->
         return
     group = open_to_write(place)
     group.attrs["complete"] = False
+    written = array_of(group, "written")
     for finding, entry in entries.items():
         array = array_of(group, finding.artifact[len(store) + 1 :])
         place.root.remove(chunk_file(finding.artifact, array, finding.chunk))
         assert entry is not None
-        _unmark(place, group, entry)
-
-
-def _unmark(place: Place, group: zarr.Group, entry: Chunk) -> None:
-    written = array_of(group, "written")
-    # The marker's own chunk may be what is damaged.
-    place.root.remove(chunk_file(f"{place.path}/written", written, entry))
-    written[entry] = False
+        # The marker's own chunk may be what is damaged.
+        place.root.remove(chunk_file(f"{store}/written", written, entry))
+        written[entry] = False
 
 
 def _dump_pixels_again(root: Root) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from storage.artifacts.catalogue import CATALOGUE, MINE, SEALS, Instance, instance_at
+from storage.artifacts.catalogue import MINE, SEALS, Instance, instance_at
 from storage.artifacts.layout import arrays_in, chunk_file, layers_of, open_to_read, stored_attributes
 from storage.artifacts.seals import Seal, path, sha256
 from storage.artifacts.shared import Place, place_of
@@ -41,10 +41,8 @@ def seal_guided(root: Root, folder: str) -> None:
     """
     search = instance_at(folder)
     assert search is not None
-    for artifact in CATALOGUE:
-        if search.artifact.contains(artifact):
-            seal(root, artifact.path(*search.names))
-    seal(root, folder)
+    for instance in (*search.inner, search):
+        seal(root, instance.path)
 
 
 def unsealed(root: Root) -> list[str]:
@@ -77,7 +75,7 @@ def _seal(place: Place, instance: Instance) -> Seal:
     if artifact.kept:
         return Seal(place.path, {place.path: root.read_bytes(place.path)}, {})
     # Of a folder all that lies in it, except the artifacts in it, which have seals of their own.
-    inner = tuple(f"{other.path(*instance.names)}/" for other in CATALOGUE if artifact.contains(other))
+    inner = tuple(f"{other.path}/" for other in instance.inner)
     files = [file for file in root.find(place.path) if not file.startswith(inner)]
     return Seal(place.path, {}, {file: sha256(root.read_bytes(file)) for file in files})
 

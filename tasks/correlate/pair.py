@@ -89,7 +89,7 @@ def require_same_images(names: tuple[str, str], a: ActivationStore, b: Activatio
 
 
 def _fill(store: PairStore, job: Job, plan: PairPlan, where: Engine) -> None:
-    missing = store.missing()
+    missing = ~store.written()
     tiles = [tile for tile in plan.tiles if missing[tuple(_panels(span) for span in tile)].any()]
     build = _moments
     if plan.method is not Method.PEARSON:

@@ -12,7 +12,6 @@ from storage.artifacts import catalogue
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
-from storage.artifacts.layout import open_complete
 from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images
@@ -33,7 +32,7 @@ def write_features(plan: Plan) -> None:
     """Write what is missing of `features.zarr`."""
     root, features = plan.root, plan.fingerprint(catalogue.FEATURES)
     store = FeatureStore.open(root, features)
-    images = ImageStore(open_complete(root, catalogue.IMAGES.path()))
+    images = ImageStore.read(root)
     if store is None:
         store = FeatureStore.create(root, features, INDEPENDENT, SIDE, images.count)
     prepare = Preprocessing((SIDE, SIDE), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -189,11 +189,10 @@ def _files(place: Place, pattern: _Pattern, listing: Listing) -> Iterator[ImageF
         yield from _local(pattern, listing) if place.is_local else _elsewhere(place, pattern, listing)
         return
     path, name = pattern.root, pattern.root.rpartition("/")[2]
-    yield (
-        _local_file(path, name, Path(path).stat())
-        if place.is_local
-        else _file(place, path, name, place.filesystem.info(path))
-    )
+    if place.is_local:
+        yield _local_file(path, name, Path(path).stat())
+    else:
+        yield _file(place, path, name, place.filesystem.info(path))
 
 
 def _local(pattern: _Pattern, listing: Listing) -> Iterator[ImageFile]:

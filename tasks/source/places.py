@@ -43,8 +43,6 @@ class Place:
     def of(cls, source: str) -> "Place":
         """Where a path, a URL or a chain of URLs leads; raises whatever the filesystem does."""
         chain = _split(source)
-        if chain is None:
-            return cls(*url_to_fs(source))
         if not chain.after:
             filesystem, path = url_to_fs(source)
             return cls(filesystem, path, chain.before)
@@ -84,7 +82,7 @@ def opened(url: str) -> Iterator[IO[bytes]]:
     if url.startswith(_LOCAL):
         with Path(url.removeprefix(_LOCAL)).open("rb") as file:
             yield file
-    elif chain is not None and chain.after:
+    elif chain.after:
         archive = _archive(chain.whole)
         with archive.lock, archive.filesystem.open(chain.path, "rb") as file:
             yield file
@@ -105,13 +103,13 @@ def reason_of(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class _Chain:
-    """A chained URL, such as `zip://a.jpg::s3://bucket/photos.zip`."""
+    """A URL, which may be chained: `zip://a.jpg::s3://bucket/photos.zip`."""
 
     before: str
     link: str
     """What holds the files: `zip://a.jpg`."""
     after: str
-    """`::s3://bucket/photos.zip`."""
+    """`::s3://bucket/photos.zip`; empty where nothing holds the link."""
 
     @property
     def path(self) -> str:
@@ -124,10 +122,8 @@ class _Chain:
         return f"{self.before}{self.link.partition('://')[0]}://{self.after}"
 
 
-def _split(url: str) -> _Chain | None:
-    if "::" not in url or url.startswith(_LOCAL):
-        return None
-    links = url.split("::")
+def _split(url: str) -> _Chain:
+    links = [url] if url.startswith(_LOCAL) else url.split("::")
     holder = next((number for number, link in enumerate(links) if link not in _FORWARDING), len(links) - 1)
     return _Chain(
         "".join(f"{link}::" for link in links[:holder]),

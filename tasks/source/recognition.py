@@ -4,7 +4,6 @@ A quick stamp of each file, its size and when it was last written, decides where
 is not, the file's content does: it may only have been touched, or copied to another machine.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,14 +17,9 @@ from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint, fingerprint, first_difference
 from storage.artifacts.layout import attributes_at
 from storage.artifacts.provenance import stored_recipe
+from storage.artifacts.seals import sha256
 from storage.artifacts.shared import Place, place_of
-from storage.artifacts.source_images import (
-    FileRecord,
-    SourceStore,
-    stamps_digest,
-    was_never_finished,
-    without_content,
-)
+from storage.artifacts.source_images import FileRecord, SourceStore, stamps_digest, was_never_finished, without_content
 from storage.filesystem.root import Root
 from storage.upkeep.check import Finding
 from tasks.source.files import ImageFile, list_source
@@ -85,14 +79,10 @@ def settings(images: Images) -> Fingerprint:
     return fingerprint("images", None, size=images.size, order=images.order, **seed, **decoding(images))
 
 
-def record_of(file: ImageFile, content: bytes | None) -> FileRecord:
+def record_of(file: ImageFile, content: bytes | None = None) -> FileRecord:
     """A file as it is, with its content where that could be read."""
-    digest = "" if content is None else hashlib.sha256(content).hexdigest()
+    digest = "" if content is None else sha256(content)
     return FileRecord(file.source, f"{file.size} {file.modified}", digest)
-
-
-def _as_it_is(file: ImageFile) -> FileRecord:
-    return record_of(file, None)
 
 
 def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: Mapping[str, Any]) -> Recognised:
@@ -122,7 +112,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
     left = {one.record.source: one.record for one in store.left_out()} if images.skip_bad else {}
     chosen = [file for file in files if file.source not in left][: images.count]
     bad = [file for file in files if file.source in left]
-    found, stamps = Fingerprint(depends), stamps_digest(*(map(_as_it_is, some) for some in (chosen, bad)))
+    found, stamps = Fingerprint(depends), stamps_digest(*(map(record_of, some) for some in (chosen, bad)))
     if stamps in (attributes.get("stamps"), agreed.get(found.digest)):
         return Recognised(found)
     records = store.records()
@@ -130,7 +120,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
         return Recognised(difference=difference)
     then = {record.source: record for record in records} | left
     doubtful = [
-        file for file in (*chosen, *bad) if file.source in then and _as_it_is(file).stamp != then[file.source].stamp
+        file for file in (*chosen, *bad) if file.source in then and record_of(file).stamp != then[file.source].stamp
     ]
     if changed := [file.source for file in doubtful if str(file.size) != then[file.source].size]:
         return Recognised(difference=f"{named(changed)} changed")
@@ -200,14 +190,14 @@ def check_sources(root: Root) -> list[Finding]:
     attributes = attributes_at(place)
     if images is None or attributes is None:
         return []
-    return list(_check(place, attributes["depends"], images))
+    wrong = _wrong_files(place, attributes["depends"], images)
+    return [Finding(what, problem, IMAGES.path(), "source") for what, problem in wrong]
 
 
-def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Finding]:
+def _wrong_files(place: Place, depends: dict[str, Any], images: Images) -> Iterator[tuple[str, str]]:
+    """What is not as it was mined, and the problem."""
     if isinstance(depends.get("files"), list):
-        yield Finding(
-            IMAGES.path(), "has no digests to compare with; an older rosetta made it", IMAGES.path(), "source"
-        )
+        yield IMAGES.path(), "has no digests to compare with; an older rosetta made it"
         return
     files = {file.source: file for file in list_source(images)}
     records = [record for record in SourceStore.at(place).records() if record.source]
@@ -215,9 +205,9 @@ def _check(place: Place, depends: dict[str, Any], images: Images) -> Iterator[Fi
     now = dict(_digests(there))
     for record in records:
         if record.source not in now:
-            yield Finding(f"{images.source}: {record.source}", "is gone since it was mined", IMAGES.path(), "source")
+            yield f"{images.source}: {record.source}", "is gone since it was mined"
         elif now[record.source] != record.sha256:
-            yield Finding(f"{images.source}: {record.source}", "differs from what was mined", IMAGES.path(), "source")
+            yield f"{images.source}: {record.source}", "differs from what was mined"
 
 
 def _digests(files: Sequence[ImageFile]) -> Iterator[tuple[str, str]]:

@@ -63,8 +63,8 @@ def _write_pair(root: Root, model: str, random: np.random.Generator) -> Neighbou
     store = NeighbourStore.create(root, "anchor", model, fingerprint("pair", of=model), a, b, K)
     of_a, of_b = _neighbours(len(a), len(b), random), _neighbours(len(b), len(a), random)
     of_b.unit[of_a.unit[:, 0], random.integers(0, K, len(a))] = np.arange(len(a), dtype=np.int32)
-    for row in range(store.missing().shape[0]):
-        for column in range(store.missing().shape[1]):
+    for row in range(store.written().shape[0]):
+        for column in range(store.written().shape[1]):
             nothing = [
                 Neighbours(np.full((n, K), -1, np.int32), np.full((n, K), np.nan, np.float32))
                 for n in _panel(row, column, len(a), len(b))
@@ -78,9 +78,10 @@ def _write_pair(root: Root, model: str, random: np.random.Generator) -> Neighbou
 
 
 def _panel(row: int, column: int, a: int, b: int) -> tuple[int, int]:
-    from storage.artifacts.pairs import panel_slice
+    from rosetta.mining.factors import PANEL
+    from storage.artifacts.blocks import block_slice
 
-    spans = panel_slice(row, a), panel_slice(column, b)
+    spans = block_slice(row, PANEL, a), block_slice(column, PANEL, b)
     return spans[0].stop - spans[0].start, spans[1].stop - spans[1].start
 
 

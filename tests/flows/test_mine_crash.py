@@ -12,10 +12,11 @@ import pytest
 import tinyzoo
 from packaged import recipe_text
 
+from storage.artifacts.catalogue import Instance
 from storage.artifacts.layout import arrays_in, chunk_file, layers_of, markers, open_to_read, open_to_write
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
-from storage.upkeep.expected import stores_of_run
+from storage.upkeep.expected import begun
 
 pytestmark = pytest.mark.slow
 
@@ -25,10 +26,14 @@ def files(root: Path) -> int:
     return sum(len(names) for _, _, names in os.walk(root))
 
 
+def _stores(place: Root) -> list[Instance]:
+    return begun(place, lambda artifact: artifact.kind == "store" and artifact.per != "search")
+
+
 def in_place(root: Path) -> dict[str, int]:
     """When each chunk was written whose marker says that it is in; of stores that are finished, all of them."""
     place, found = Root(str(root)), {}
-    for instance in stores_of_run(place):
+    for instance in _stores(place):
         store = instance.path
         try:
             group = open_to_read(Place(place, store))
@@ -113,7 +118,7 @@ def test_stopped_between_the_last_block_of_a_store_and_its_end(tiny, tmp_path):
     written = in_place(tmp_path / "root")
     buddies = (tmp_path / "root/tables/buddies.parquet").read_bytes()
     kinds = set()
-    for instance in stores_of_run(place):
+    for instance in _stores(place):
         open_to_write(Place(place, instance.path)).attrs["complete"] = False
         kinds.add(instance.path.partition("/")[0])
     assert kinds == {"images.zarr", "activations", "features.zarr", "correlations", "profiles"}

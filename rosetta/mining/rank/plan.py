@@ -1,9 +1,8 @@
 """How a rank correlation is cut up: ranks are over all images at once, so only units are cut, panel by panel."""
 
-from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
 from rosetta.mining.grid import common_grid
-from rosetta.mining.plan import Method, PairPlan, Side, operations, ranges
+from rosetta.mining.plan import Method, PairPlan, Side, operations, ranges, too_little
 from rosetta.mining.rank.spearman import exact_bytes, sketched_bytes
 from rosetta.units import Units
 
@@ -53,11 +52,7 @@ def plan_ranks(
                 at_once * need,
                 method,
             )
-    smallest = needs[Method.SKETCHED] * (1 if fewer else threads)
-    raise UserError(
-        f"compute.memory: {memory // 2**20} MiB is too little; ranking {pair} needs at least"
-        f" {smallest // 2**20 + 1} MiB"
-    )
+    raise too_little(memory, needs[Method.SKETCHED] * (1 if fewer else threads), f"ranking {pair}")
 
 
 def _bytes_read(side: Side, panel: Units, other: Units, method: Method) -> int:
@@ -66,10 +61,9 @@ def _bytes_read(side: Side, panel: Units, other: Units, method: Method) -> int:
     Ranking reads a layer once for each common grid. Sketching reads it twice for that, to sample and to count, and once
     more for the products with each grid of the other side.
     """
-    whole = {layer.name: layer.values * side.itemsizes[layer.name] for layer in side.units.layers}
     total = 0
     for layer in panel.layers:
         commons = {common_grid(layer.grid, grid) for grid in other.grids()}
         times = 2 * len(commons) + len(other.grids()) if method is Method.SKETCHED else len(commons)
-        total += times * whole[layer.name]
+        total += times * side.stored(layer)
     return side.images * total

@@ -152,7 +152,7 @@ def sketched_bytes(units_a: Units, units_b: Units, block_images: int) -> int:
         batch = batch_bytes(size, block_images)
         # The sample or the midranks in the making, of one side at a time.
         making = max(a, b) * max(4 * SAMPLE, 4 * 8 * cells)
-        # The bounds are made of three float64 matrices, once the product is stored.
+        # The bounds are made of three float64 matrices, before the product is begun.
         products = max(product_bytes(a, b), 3 * 8 * a * b)
         multiplying = 4 * (a + b) * min(block_images, step_images(size)) * size + products
         return held * (a + b) + batch + max(making, multiplying)

@@ -26,7 +26,7 @@ Ties are broken by the last bit, and interpolating a plateau in float32 would sc
 in float64 and is rounded to float32 once (:func:`~rosetta.mining.rank.ranks.upsample`): equal values stay equal.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -80,15 +80,13 @@ def spearman(a: Ranked, b: Ranked, *, images: int, exact: bool) -> Float32:
     """
     if not exact:
         return spearman_sketched(a, b, images=images)[0]
-    values = np.empty((len(a.units), len(b.units)), dtype=np.float32)
 
-    def put(rows: Stack, ranks_a: Tensor, columns: Stack, ranks_b: Tensor) -> None:
+    def products(rows: Stack, ranks_a: Tensor, columns: Stack, ranks_b: Tensor) -> Tensor:
         total = torch.zeros((len(rows), len(columns)), dtype=torch.float64)
         add_products(total, ranks_a, ranks_b)
-        _put(values, rows, columns, total)
+        return total
 
-    _for_each(stack_pairs(a, b, images), _ranks, put)
-    return _without_constants(values, a, b)
+    return _correlations(a, b, images, _ranks, products)
 
 
 def spearman_sketched(a: Ranked, b: Ranked, *, images: int) -> tuple[Float32, Float64]:
@@ -101,15 +99,13 @@ def spearman_sketched(a: Ranked, b: Ranked, *, images: int) -> tuple[Float32, Fl
     (A, B) float64
         :func:`~rosetta.mining.rank.sketch.sketch_bound` of each; NaN where there is no correlation.
     """
-    values = np.empty((len(a.units), len(b.units)), dtype=np.float32)
-    bound = np.empty(values.shape)
+    bound = np.empty((len(a.units), len(b.units)))
 
-    def put(rows: Stack, sketch_a: Sketch, columns: Stack, sketch_b: Sketch) -> None:
-        _put(values, rows, columns, sketched_products(rows, sketch_a, columns, sketch_b))
+    def products(rows: Stack, sketch_a: Sketch, columns: Stack, sketch_b: Sketch) -> Tensor:
         bound[np.ix_(rows.index, columns.index)] = sketch_bound(sketch_a, sketch_b)
+        return sketched_products(rows, sketch_a, columns, sketch_b)
 
-    _for_each(stack_pairs(a, b, images), make_sketch, put)
-    values = _without_constants(values, a, b)
+    values = _correlations(a, b, images, make_sketch, products)
     return values, np.where(np.isnan(values), np.nan, bound)
 
 
@@ -125,29 +121,24 @@ def exact_bytes(units_a: Units, units_b: Units, images: int) -> int:
     return largest_pair(need, units_a, units_b) + 4 * len(units_a) * len(units_b) + FIXED
 
 
-def _for_each(
-    pairs: Iterable[tuple[Stack, Stack]],
+def _correlations(
+    a: Ranked,
+    b: Ranked,
+    images: int,
     prepare: Callable[[Stack], T],
-    put: Callable[[Stack, T, Stack, T], None],
-) -> None:
-    """Prepare both sides of each pair and hand them to `put`; never more than two are held.
-
-    Not a generator, since whoever loops over it would still hold the last pair while the next one is prepared.
-    """
+    products: Callable[[Stack, T, Stack, T], Tensor],
+) -> Float32:
+    """Prepare both sides of each pair of stacks and multiply them; never more than two are held."""
+    values = np.empty((len(a.units), len(b.units)), dtype=np.float32)
     held: dict[Stack, T] = {}
-    for a, b in pairs:
-        held = {stack: held[stack] for stack in (a, b) if stack in held}
-        for stack in (a, b):
+    for rows, columns in stack_pairs(a, b, images):
+        held = {stack: held[stack] for stack in (rows, columns) if stack in held}
+        for stack in (rows, columns):
             if stack not in held:
                 held[stack] = prepare(stack)
-        put(a, held[a], b, held[b])
-
-
-def _put(values: Float32, a: Stack, b: Stack, products: Tensor) -> None:
-    values[np.ix_(a.index, b.index)] = products.clamp_(-1.0, 1.0).numpy()
-
-
-def _without_constants(values: Float32, a: Ranked, b: Ranked) -> Float32:
+        found = products(rows, held[rows], columns, held[columns])
+        values[np.ix_(rows.index, columns.index)] = found.clamp_(-1.0, 1.0).numpy()
+        del found  # not to be held while the next pair is prepared
     values[a.constant] = np.nan
     values[:, b.constant] = np.nan
     return values

@@ -157,7 +157,7 @@ def test_finished_tiles_outlive_a_killed_run(big, whole):
     done = subprocess.run(arguments, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False)
     assert done.returncode == -signal.SIGKILL
     store = CorrelationStore.open(big, fingerprint("c"), "a", "b")
-    missing = store.missing()
+    missing = ~store.written()
     assert 0 < missing.sum() < missing.size
     chunks = {
         path: path.stat().st_mtime_ns
