@@ -197,8 +197,7 @@
         grid.set(found);
       }
       update(first);
-      const start = () => grid.focus(0);
-      return { update, leave: grid.leave, keys: { ArrowDown: start, ArrowRight: start } };
+      return { update, leave: grid.leave, keys: grid.keys };
     },
   };
 })();

@@ -50,8 +50,8 @@
       value.class === null ? null : layout.fact("class", value.class),
     );
     const kind = h("a", { href: "#/images" }, "Images");
-    const element = layout.title(kind, `Image ${image}`, facts, parts.steps("image", before, after));
-    return { element, keys: parts.stepKeys(before, after) };
+    const steps = parts.steps("image", before, after);
+    return { element: layout.title(kind, `Image ${image}`, facts, steps.element), keys: steps.keys };
   }
 
   /** An entry of the list, which says how strong the concept is where the address asks, in the whole image else. */

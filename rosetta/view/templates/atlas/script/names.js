@@ -113,14 +113,7 @@
     );
   }
 
-  atlas.names = {
-    layerOf,
-    channelAddress,
-    find,
-    locate,
-    examples,
-    name,
-    unitLink,
-    asked: models.map((_, place) => place).filter((place) => !models[place].control),
-  };
+  const asked = models.map((_, place) => place).filter((place) => !models[place].control);
+
+  atlas.names = { layerOf, channelAddress, find, locate, examples, name, unitLink, asked };
 })();

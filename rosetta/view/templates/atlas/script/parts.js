@@ -158,7 +158,7 @@
   }
 
   /**
-   * A way to the one before and the one after.
+   * A way to the one before and the one after, with keys that go where the links then lead.
    * @param {string} what @param {string|null} before @param {string|null} after
    */
   function steps(what, before, after) {
@@ -166,18 +166,13 @@
       href
         ? h("a.round", { href, "aria-label": `${label} ${what}`, title: `${label} ${what}` }, arrow)
         : h("span.round.off", { "aria-hidden": "true" }, arrow);
-    return h("span.steps", link(before, "Previous", "←"), link(after, "Next", "→"));
+    const [previous, next] = [link(before, "Previous", "←"), link(after, "Next", "→")];
+    const follow = (end) => () => {
+      if (end.hash) location.hash = end.hash;
+    };
+    const keys = { ArrowLeft: follow(previous), ArrowRight: follow(next) };
+    return { element: h("span.steps", previous, next), keys };
   }
-
-  /** Keys for the same. @param {string|null} before @param {string|null} after */
-  const stepKeys = (before, after) => ({
-    ArrowLeft: () => {
-      if (before) location.hash = before;
-    },
-    ArrowRight: () => {
-      if (after) location.hash = after;
-    },
-  });
 
   const chip = (name, kind = "", title = "") => h(`span.chip${kind ? `.${kind}` : ""}`, title ? { title } : {}, name);
 
@@ -187,20 +182,5 @@
     run.models[model].control ? chip("control", "control") : null,
   ];
 
-  atlas.parts = {
-    picture,
-    large,
-    thumb,
-    tile,
-    choice,
-    drawing,
-    scale,
-    command,
-    bar,
-    rows,
-    steps,
-    stepKeys,
-    chip,
-    model,
-  };
+  atlas.parts = { picture, large, thumb, tile, choice, drawing, scale, command, bar, rows, steps, chip, model };
 })();

@@ -92,6 +92,7 @@
       ]);
       const before = channel > 0 ? names.channelAddress(model, layer, channel - 1) : null;
       const after = channel + 1 < channels ? names.channelAddress(model, layer, channel + 1) : null;
+      const steps = parts.steps("channel", before, after);
       const near = Object.keys(value.near)
         .map(Number)
         .sort((a, b) => Number(run.models[a].control) - Number(run.models[b].control) || a - b);
@@ -103,7 +104,7 @@
             ["Unit of ", names.name(run.models[model].name)],
             [names.name(layers[layer].name, "bdi.clip"), h("span.channel", `·${channel}`)],
             null,
-            parts.steps("channel", before, after),
+            steps.element,
           ),
           h(
             "div.options.selects",
@@ -130,7 +131,7 @@
           ),
         ),
       );
-      return { keys: parts.stepKeys(before, after) };
+      return { keys: steps.keys };
     },
   };
 })();
