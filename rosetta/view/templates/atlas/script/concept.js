@@ -126,8 +126,7 @@
         : null,
     );
     const kind = h("a", { href: "#/concepts" }, "Concepts");
-    const steps = parts.steps("concept", before, after);
-    return { element: layout.title(kind, `Concept ${id}`, facts, steps.element), keys: steps.keys };
+    return layout.title(kind, `Concept ${id}`, facts, "concept", before, after);
   }
 
   atlas.views.concept = {

@@ -157,23 +157,6 @@
     return { body, more };
   }
 
-  /**
-   * A way to the one before and the one after, with keys that go where the links then lead.
-   * @param {string} what @param {string|null} before @param {string|null} after
-   */
-  function steps(what, before, after) {
-    const link = (href, label, arrow) =>
-      href
-        ? h("a.round", { href, "aria-label": `${label} ${what}`, title: `${label} ${what}` }, arrow)
-        : h("span.round.off", { "aria-hidden": "true" }, arrow);
-    const [previous, next] = [link(before, "Previous", "←"), link(after, "Next", "→")];
-    const follow = (end) => () => {
-      if (end.hash) location.hash = end.hash;
-    };
-    const keys = { ArrowLeft: follow(previous), ArrowRight: follow(next) };
-    return { element: h("span.steps", previous, next), keys };
-  }
-
   const chip = (name, kind = "", title = "") => h(`span.chip${kind ? `.${kind}` : ""}`, title ? { title } : {}, name);
 
   /** A model's name, and whether it is a control. @param {number} model */
@@ -182,5 +165,5 @@
     run.models[model].control ? chip("control", "control") : null,
   ];
 
-  atlas.parts = { picture, large, thumb, tile, choice, drawing, scale, command, bar, rows, steps, chip, model };
+  atlas.parts = { picture, large, thumb, tile, choice, drawing, scale, command, bar, rows, chip, model };
 })();
