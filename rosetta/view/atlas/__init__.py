@@ -27,6 +27,7 @@ keys that are models or images are their places as text.
     name, anchor (model), images, thumb (pixels of a side), per_sheet, neighbours (K), concepts, rosetta, judged,
     trusted (neurons), trusted_concepts (with at least one of them), judgement, fingerprint, command, root,
     trust_page: the address of the page that explains trust, or null
+    heat: [[red, green, blue]…]   the heat colours from weak to strong, evenly spaced (:mod:`rosetta.view.atlas.page`)
     tests: [{name, word, passed}]   the tests of trust (:mod:`rosetta.mining.trust.tests`)
     tables: [name…]   each has a file
     shown: [image…]   the images that have a file of their own, rising: all, or the SHOWN that concepts are strongest in

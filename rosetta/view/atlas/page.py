@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from rosetta.view.atlas.script import json_text
+from rosetta.view.pictures.colours import stops
 from rosetta.view.templating import environment
 
 _PARTS = (
@@ -44,4 +45,5 @@ def render(run: Mapping[str, Any]) -> str:
         A whole HTML document; it loads `data/`, `images/`, `cards/` and `pictures/` beside it, and nothing else.
     """
     template = environment().get_template("atlas/index.html")
-    return template.render(name=run["name"], run=Markup(json_text(run)), script=Markup(script()))
+    known = {**run, "heat": stops(16)}
+    return template.render(name=run["name"], run=Markup(json_text(known)), script=Markup(script()))

@@ -2,11 +2,16 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+DIGITS = 7
+"""Significant digits of the tables' numbers: all that a float32 always keeps."""
+_SMALLEST, _LARGEST = 1e-9, 1e15
+"""Between them numbers are rounded as arrays."""
 _ESCAPED = str.maketrans({letter: f"\\u{ord(letter):04x}" for letter in "<>&"})
 
 
@@ -56,5 +61,15 @@ def numbers(values: npt.NDArray[Any], digits: int = 4) -> list[Any]:
     return list(listed.tolist())
 
 
-_SMALLEST, _LARGEST = 1e-9, 1e15
-"""Between them numbers are rounded as arrays."""
+def columns(table: Mapping[str, npt.NDArray[Any]]) -> dict[str, list[Any]]:
+    """Every column of a table as a list: numbers, booleans and text; None for what is not a number.
+
+    Parameters
+    ----------
+    table
+        Column → (row,) its values; numbers, booleans or text.
+    """
+    return {
+        name: numbers(values, DIGITS) if np.asarray(values).dtype.kind in "iubf" else [str(value) for value in values]
+        for name, values in table.items()
+    }

@@ -23,7 +23,7 @@ _WIDTH, _HEIGHT = 2.55, 1.6
 
 _DASHES: tuple[tuple[float, ...], ...] = ((), (4.0, 1.6), (1.2, 1.4))
 _LOOKS = tuple(product(_DASHES, (svg.ACCENT, svg.CONTROL, svg.INK, svg.QUIET)))
-"""Dashes and colour of the first, second … guidance; every fourth starts the colours anew with other dashes."""
+"""Dashes and colour of the first, second … guidance; after every fourth the colours repeat with other dashes."""
 
 
 def _line(name: str) -> str:

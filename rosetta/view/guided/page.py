@@ -2,12 +2,10 @@
 
 from markupsafe import Markup
 
-from rosetta.view.guided.contents import Film, GuidedImage, GuidedPage, MapSheet, Panel, Summary
+from rosetta.view.guided.contents import GuidedPage
 from rosetta.view.pictures.colours import gradient
 from rosetta.view.pictures.sprite import GAP, extent
 from rosetta.view.templating import environment
-
-__all__ = ["Film", "GuidedImage", "GuidedPage", "MapSheet", "Panel", "Summary", "render_guided"]
 
 
 def _check(page: GuidedPage) -> None:

@@ -55,11 +55,16 @@ def opacity(strength: Strength) -> npt.NDArray[np.float32]:
     return np.power(np.clip(strength, 0.0, 1.0), 0.8).astype(np.float32)
 
 
+def stops(steps: int) -> list[list[int]]:
+    """Red, green and blue in 0…255 of so many heat colours, from weak to strong."""
+    return [[round(float(value) * 255) for value in colour] for colour in heat(np.linspace(0.0, 1.0, steps))]
+
+
 def gradient(steps: int = 17) -> str:
     """The heat colours with their opacity as a CSS gradient from weak to strong: the legend of every picture."""
     strengths = np.linspace(0.0, 1.0, steps)
-    stops = []
-    for strength, colour, cover in zip(strengths, heat(strengths), opacity(strengths), strict=True):
-        red, green, blue = (round(float(value) * 255) for value in colour)
-        stops.append(f"rgb({red} {green} {blue} / {float(cover):.3f}) {100 * float(strength):.2f}%")
-    return f"linear-gradient(to right, {', '.join(stops)})"
+    parts = [
+        f"rgb({red} {green} {blue} / {float(cover):.3f}) {100 * float(strength):.2f}%"
+        for strength, (red, green, blue), cover in zip(strengths, stops(steps), opacity(strengths), strict=True)
+    ]
+    return f"linear-gradient(to right, {', '.join(parts)})"

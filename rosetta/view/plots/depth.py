@@ -4,13 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rosetta.view.plots import svg
 from rosetta.view.plots.labels import finite, literal
-from rosetta.view.plots.panels import inches, name_ticks, panels, tidy
+from rosetta.view.plots.panels import inches, name_ticks, panels, points, tidy
 
 _ACROSS = 3
 """Panels side by side."""
@@ -68,7 +69,8 @@ def draw_depth(
     lowest = min((float(part.min()) for parts in values.values() for part in parts if part.size), default=0.0)
     across = min(_ACROSS, len(values)) or 1
     wide = inches(axes)[0]
-    letters = int(wide / across / 0.085)
+    # A bold letter is a hundredth of an inch wide for each point of its size, and a notebook's letters are larger.
+    letters = int(wide / across / (0.01 * points(rcParams["axes.titlesize"])))
     for (name, parts), panel in zip(
         values.items(), panels(axes, len(values), across, above=0.2, beside=0.06), strict=True
     ):

@@ -25,7 +25,7 @@ def panels(axes: Axes, count: int, across: int, above: float, beside: float = 0.
     axes.set(xticks=[], yticks=[])
     axes.set_frame_on(False)
     # The names lie beyond the numbers of the outer panels.
-    letter = FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points()
+    letter = points(rcParams["xtick.labelsize"])
     axes.xaxis.labelpad, axes.yaxis.labelpad = 6.0 + 1.4 * letter, 6.0 + 2.8 * letter
     down = -(-count // across)
     found = []
@@ -38,7 +38,12 @@ def panels(axes: Axes, count: int, across: int, above: float, beside: float = 0.
     return found
 
 
-def tidy(axes: Axes, grid: Literal["x", "y"] | None = None) -> Axes:
+def points(size: float | str) -> float:
+    """A size of letters in points, where matplotlib may have it in words."""
+    return float(FontProperties(size=size).get_size_in_points())
+
+
+def tidy(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> Axes:
     """No line without a meaning, and a faint grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     if grid:

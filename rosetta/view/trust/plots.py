@@ -14,6 +14,7 @@ from matplotlib.ticker import MultipleLocator
 
 from rosetta.view.numbers import count, counted, knob
 from rosetta.view.plots import svg
+from rosetta.view.plots.panels import tidy
 from rosetta.view.trust.contents import Flags, Matches, Numbers
 
 DRAWN = 2000
@@ -45,9 +46,9 @@ class _Group:
     colour: str
 
 
-def _spread(total: int, most: int = DRAWN) -> npt.NDArray[np.intp]:
-    """(drawn,) places of the points to draw: all, or `most` evenly over the order of the matches."""
-    return np.unique(np.linspace(0, max(total - 1, 0), min(total, most)).round().astype(np.intp))
+def _spread(total: int) -> npt.NDArray[np.intp]:
+    """(drawn,) places of the points to draw: all, or DRAWN evenly over the order of the matches."""
+    return np.unique(np.linspace(0, total - 1, min(total, DRAWN)).round().astype(np.intp))
 
 
 def _dots(axes: Axes, x: Numbers, y: Numbers, colour: str) -> None:
@@ -65,11 +66,9 @@ def _dots(axes: Axes, x: Numbers, y: Numbers, colour: str) -> None:
 
 def label(axes: Axes, x: str, y: str) -> None:
     """Names of the axes, and what all pictures have in common."""
-    axes.set_xlabel(x, size=8, labelpad=2)
-    axes.set_ylabel(y, size=8, labelpad=2)
-    axes.tick_params(length=2.5, labelsize=7.5)
-    axes.set_axisbelow(True)
-    axes.grid(color=svg.FAINT, linewidth=0.5, alpha=0.7)
+    axes.set_xlabel(x, labelpad=2)
+    axes.set_ylabel(y, labelpad=2)
+    tidy(axes, grid="both")
 
 
 def missing(left_out: int, why: str) -> str:
@@ -148,7 +147,7 @@ def scatter(
             axis.set_major_locator(MultipleLocator(0.2 if high - low > 0.5 else 0.1))
         label(axes, *names)
         figure.legend(
-            handles=handles, loc="upper left", ncols=2, bbox_to_anchor=(0.1, 1.0), fontsize=8,
+            handles=handles, loc="upper left", ncols=2, bbox_to_anchor=(0.1, 1.0),
             handletextpad=0.1, borderaxespad=0.1, columnspacing=1.6,
         )  # fmt: skip
         plot = svg.text(figure, f"{names[1]} against {names[0]}")

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from rosetta.mining.trust.tests import TESTS
-from rosetta.view.atlas.columns import columns
-from rosetta.view.atlas.script import number, put
+from rosetta.view.atlas.script import columns, number, put
 from rosetta.view.atlas.sheets import PER_SHEET, THUMB
 from storage.artifacts.catalogue import tables_of_run
 from storage.artifacts.provenance import RECIPE

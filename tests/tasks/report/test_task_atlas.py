@@ -190,14 +190,14 @@ def test_what_is_plotted(made, tmp_path, monkeypatch):
         return np.where(high == -np.inf, np.nan, high)
 
     highest, matched, controls = asked["correlation_histogram"]
-    assert controls == {"untrained"}
+    assert controls == ("untrained",)
     for other, matrix in matrices.items():
         np.testing.assert_array_equal(highest[other], best(matrix, 1))
         rows = buddies[(buddies["model_a"] == "g") & (buddies["model_b"] == other)]
         assert matched[other].tolist() == rows["pearson"].tolist()
 
     by_layer, controls, anchor = asked["correlation_over_depth"]
-    assert (list(by_layer), controls, anchor) == (["g", "d", "e", "untrained"], {"untrained"}, "g")
+    assert (list(by_layer), controls, anchor) == (["g", "d", "e", "untrained"], ("untrained",), "g")
     for other, matrix in matrices.items():
         np.testing.assert_array_equal(np.concatenate(by_layer[other]), best(matrix, 0))
         assert len(by_layer[other]) == len(GRIDS[other])

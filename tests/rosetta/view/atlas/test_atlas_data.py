@@ -14,12 +14,11 @@ from PIL import Image
 from strategies import SEEDS, grids
 
 from rosetta.mining.buddies import Neighbours, nearest_neighbours
-from rosetta.view.atlas.columns import columns
 from rosetta.view.atlas.maps import encode, quantise
 from rosetta.view.atlas.near import concept_neighbours, listed, mutual
 from rosetta.view.atlas.rankings import choose_images, percentiles, strengths, strongest
 from rosetta.view.atlas.scatter import draw, values_at
-from rosetta.view.atlas.script import json_text, number, numbers, put
+from rosetta.view.atlas.script import columns, json_text, number, numbers, put
 from rosetta.view.atlas.sheets import card, sheet, thumbnail
 from rosetta.view.pictures.pooling import shrink
 

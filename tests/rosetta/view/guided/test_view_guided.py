@@ -12,8 +12,9 @@ from PIL import Image
 from playwright.sync_api import Browser
 from reader import Reader
 
+from rosetta.view.guided.contents import Film, GuidedImage, GuidedPage, MapSheet, Panel, Summary
 from rosetta.view.guided.loss_plot import loss_traces
-from rosetta.view.guided.page import Film, GuidedImage, GuidedPage, MapSheet, Panel, Summary, render_guided
+from rosetta.view.guided.page import render_guided
 from rosetta.view.pictures.sprite import TILE, extent, webp
 
 HOSTILE = """x"><script>alert(1)</script>' onload='alert(2) {{ 7*7 }} http://evil.example/a 😀""" + "w" * 300

@@ -1,23 +1,6 @@
-/** The heat colours: matplotlib's inferno from its second fifth on, whose darker part would read as a shadow. */
+/** The heat colours, between stops that the run brings along. */
 (() => {
-  const STOPS = [
-    [66, 10, 104],
-    [87, 16, 110],
-    [109, 24, 110],
-    [132, 32, 107],
-    [152, 39, 102],
-    [174, 48, 92],
-    [195, 59, 79],
-    [212, 72, 66],
-    [228, 90, 49],
-    [240, 111, 32],
-    [248, 133, 15],
-    [252, 159, 7],
-    [251, 186, 31],
-    [247, 211, 64],
-    [241, 237, 113],
-    [252, 255, 164],
-  ];
+  const { heat } = atlas.run;
 
   /** 256 × red, green, blue, opacity. The power keeps middling strengths visible against a bright photograph. */
   const table = new Uint8ClampedArray(256 * 4);
@@ -25,8 +8,8 @@
     const place = step / 17;
     const lower = Math.min(14, Math.floor(place));
     for (let channel = 0; channel < 3; channel += 1) {
-      table[step * 4 + channel] =
-        STOPS[lower][channel] + (place - lower) * (STOPS[lower + 1][channel] - STOPS[lower][channel]);
+      const [from, to] = [heat[lower][channel], heat[lower + 1][channel]];
+      table[step * 4 + channel] = from + (place - lower) * (to - from);
     }
     table[step * 4 + 3] = 255 * (step / 255) ** 0.8;
   }
@@ -39,7 +22,7 @@
 
   /** The legend. @param {boolean} solid */
   function gradient(solid) {
-    return `linear-gradient(to right, ${STOPS.map((_, stop) => css(stop * 17, solid)).join(", ")})`;
+    return `linear-gradient(to right, ${heat.map((_, stop) => css(stop * 17, solid)).join(", ")})`;
   }
 
   atlas.colour = { table, css, gradient };

@@ -3,9 +3,12 @@
   const { h, text, run, state, parts, names, layout } = atlas;
   const RANKINGS = { activation: "By activation", agreement: "By agreement" };
 
+  /** The units of a neuron. @param {any} neuron */
+  const byModel = (neuron) => new Map(neuron.members.map((member) => [member.model, member]));
+
   /** @param {any} value of `concept/<c>` @param {string} order @param {string} show @param {number[]} columns */
   function dictionary(value, order, show, columns) {
-    const members = new Map(value.neurons[0].members.map((member) => [member.model, member]));
+    const members = byModel(value.neurons[0]);
     const header = h(
       "div.row.head",
       { role: "row" },
@@ -45,7 +48,7 @@
 
   /** @param {number[]} others */
   function scatters(value, others) {
-    const members = new Map(value.neurons[0].members.map((member) => [member.model, member]));
+    const members = byModel(value.neurons[0]);
     const anchor = run.models[run.anchor].name;
     const drawn = others.filter((model) => value.scatter[model]);
     if (!drawn.length) return null;
@@ -123,14 +126,8 @@
         : null,
     );
     const kind = h("a", { href: "#/concepts" }, "Concepts");
-    return layout.title(kind, `Concept ${id}`, facts, parts.steps("concept", before, after));
+    return layout.title(kind, `Concept ${id}`, facts, "concept", before, after);
   }
-
-  /** @param {number} id @param {number} count */
-  const keys = (id, count) => parts.stepKeys(id > 0 ? keep(id - 1) : null, id + 1 < count ? keep(id + 1) : null);
-
-  /** Another concept, shown as this one is. @param {number} id */
-  const keep = (id) => ({ toString: () => state.href(`concept/${id}`, state.read().query) });
 
   atlas.views.concept = {
     title: ({ path }) => `Concept ${path[0]}`,
@@ -143,6 +140,7 @@
         .filter((model) => value.maps.grid[model])
         .sort((a, b) => Number(b === run.anchor) - Number(a === run.anchor));
       const others = columns.filter((model) => model !== run.anchor);
+      const title = head(concepts, id);
       const drawing = parts.drawing();
       const ranking = parts.choice("Images by", "rank", RANKINGS);
       const stage = h("div.stage");
@@ -151,7 +149,7 @@
       root.append(
         h(
           "div.wide.concept",
-          head(concepts, id),
+          title.element,
           h("div.options", ranking.element, drawing.element),
           told,
           stage,
@@ -167,6 +165,7 @@
         const { show, opacity } = drawing.read(query);
         const order = ranking.read(query);
         stage.style.setProperty("--cover", String(opacity));
+        // Another concept is shown as this one is.
         for (const link of root.querySelectorAll(".steps a"))
           link.setAttribute("href", state.href(`concept/${id + (link.textContent === "←" ? -1 : 1)}`, query));
         if (before === order + show) return;
@@ -180,7 +179,7 @@
         stage.replaceChildren(dictionary(value, order, show, columns));
       }
       update(first);
-      return { update, keys: { ...keys(id, concepts.id.length), ...drawing.keys } };
+      return { update, keys: { ...title.keys, ...drawing.keys } };
     },
   };
 })();

@@ -52,10 +52,10 @@
       "aria-label": "Search concepts by model, layer, unit or number",
       spellcheck: "false",
       autocomplete: "off",
-    });
-    q.addEventListener("input", () => {
-      clearTimeout(waiting);
-      waiting = setTimeout(() => patch({ q: q.value }), 120);
+      oninput: () => {
+        clearTimeout(waiting);
+        waiting = setTimeout(() => patch({ q: q.value }), 120);
+      },
     });
     const sort = layout.select("Sort by", Object.entries(SORTS), (value) =>
       patch({ sort: value === "mean" ? "" : value }),
@@ -69,10 +69,8 @@
     );
     const layer = layout.select("Layer", [], (value) => patch({ layer: value }));
     const means = concepts.mean.filter((value) => value !== null);
-    const [low, high] = [
-      Math.max(0, Math.floor(Math.min(1, ...means) * 20) / 20),
-      Math.min(1, Math.ceil(Math.max(0, ...means) * 100) / 100),
-    ];
+    const low = Math.max(0, Math.floor(Math.min(1, ...means) * 20) / 20);
+    const high = Math.min(1, Math.ceil(Math.max(0, ...means) * 100) / 100);
     const least = h("input", {
       type: "range",
       min: low,
@@ -197,8 +195,7 @@
         grid.set(found);
       }
       update(first);
-      const start = () => grid.focus(0);
-      return { update, leave: grid.leave, keys: { ArrowDown: start, ArrowRight: start } };
+      return { update, leave: grid.leave, keys: grid.keys };
     },
   };
 })();

@@ -9,7 +9,7 @@
   /** @param {Object<string, any[]>} columns */
   function write(columns) {
     const names = Object.keys(columns);
-    const count = names.length ? columns[names[0]].length : 0;
+    const count = atlas.count(columns);
     const lines = [names.map(cell).join(",")];
     for (let row = 0; row < count; row += 1) lines.push(names.map((name) => cell(columns[name][row])).join(","));
     return `${lines.join("\r\n")}\r\n`;

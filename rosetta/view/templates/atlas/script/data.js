@@ -1,40 +1,25 @@
 /** Data come as scripts, each of which calls `atlas.put` once; each is asked for when it is first needed. */
 (() => {
-  /** @type {Map<string, {promise: Promise<any>, resolve: (value: any) => void}>} */
+  /** @type {Map<string, Promise<any>>} */
   const asked = new Map();
-
-  /** @param {string} key */
-  function slot(key) {
-    let found = asked.get(key);
-    if (!found) {
-      let resolve = /** @type {any} */ (null);
-      const promise = new Promise((done) => {
-        resolve = done;
-      });
-      found = { promise, resolve };
-      asked.set(key, found);
-    }
-    return found;
-  }
+  /** What came, by its key. @type {Map<string, any>} */
+  const come = new Map();
 
   /** Called by the data. @param {string} key */
-  function put(key, value) {
-    slot(key).resolve(value);
-  }
+  const put = (key, value) => come.set(key, value);
 
   /**
    * @param {string} key such as `concept/3`
    * @returns {Promise<any>} rejected where there is no such file
    */
   function load(key) {
-    if (asked.has(key)) return slot(key).promise;
-    const { promise } = slot(key);
-    return new Promise((done, fail) => {
+    if (asked.has(key)) return asked.get(key);
+    const found = new Promise((done, fail) => {
       const script = document.createElement("script");
       script.src = `data/${key}.js`;
       script.onload = () => {
         script.remove();
-        promise.then(done);
+        done(come.get(key));
       };
       script.onerror = () => {
         script.remove();
@@ -43,7 +28,12 @@
       };
       document.head.append(script);
     });
+    asked.set(key, found);
+    return found;
   }
+
+  /** Rows of a table. @param {Object<string, any[]>} columns */
+  const count = (columns) => Object.values(columns)[0]?.length ?? 0;
 
   /**
    * Compares rows by a column: those without a value come last, equal ones stay as they are.
@@ -58,6 +48,7 @@
     };
   }
 
+  atlas.count = count;
   atlas.order = order;
   atlas.put = put;
   atlas.load = load;

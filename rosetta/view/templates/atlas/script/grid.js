@@ -110,7 +110,8 @@
       sized.disconnect();
     }
 
-    return { set, focus, leave };
+    const enter = () => focus(0);
+    return { set, leave, keys: { ArrowDown: enter, ArrowRight: enter } };
   }
 
   atlas.grid = grid;

@@ -17,9 +17,7 @@
       ...entry,
       here: place && entry.field ? atlas.maps.at(entry.field, place.y, place.x) : null,
     }));
-    return valued.sort((a, b) =>
-      place ? (b.here ?? -1) - (a.here ?? -1) || b.strength - a.strength : b.strength - a.strength,
-    );
+    return valued.sort((a, b) => (b.here ?? -1) - (a.here ?? -1) || b.strength - a.strength);
   }
 
   /** @param {URLSearchParams} query */
@@ -50,8 +48,7 @@
       value.class === null ? null : layout.fact("class", value.class),
     );
     const kind = h("a", { href: "#/images" }, "Images");
-    const element = layout.title(kind, `Image ${image}`, facts, parts.steps("image", before, after));
-    return { element, keys: parts.stepKeys(before, after) };
+    return layout.title(kind, `Image ${image}`, facts, "image", before, after);
   }
 
   /** An entry of the list, which says how strong the concept is where the address asks, in the whole image else. */
@@ -136,14 +133,13 @@
         event.stopPropagation();
       });
 
-      let all = [];
       let length = 24;
       let drawn = "";
 
       /** @param {URLSearchParams} query */
       function fill(query) {
         const place = placeOf(query);
-        all = ranked(entries, place);
+        const all = ranked(entries, place);
         const wanted = state.whole(query.get("concept"), -1, run.concepts);
         const chosen = all.find((entry) => entry.id === wanted) ?? all[0];
         list.replaceChildren(...all.slice(0, length).map((entry) => item(entry, entry === chosen, place !== null)));

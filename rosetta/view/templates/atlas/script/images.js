@@ -23,8 +23,7 @@
       );
       const grid = atlas.grid(room, 104, 24, (image) => h("div.cell", parts.thumb(image)));
       grid.set(run.shown);
-      const start = () => grid.focus(0);
-      return { leave: grid.leave, keys: { ArrowDown: start, ArrowRight: start } };
+      return { leave: grid.leave, keys: grid.keys };
     },
   };
 })();

@@ -19,9 +19,26 @@
   /** @param {string} what tag and classes @param {string} label */
   const table = (what, label, columns, body) => region(label, h(what, h("thead", h("tr", columns)), body));
 
-  /** The top of a view of one thing: the kind of thing, its name, facts, and the way to its neighbours. */
-  const title = (kind, name, facts, steps) =>
-    h("header.title", h("div", h("p.eyebrow", kind), h("h1", { tabindex: -1 }, name), facts), steps);
+  /**
+   * The top of a view of one thing: the kind of thing, its name, facts, and the way to the one before and the one after,
+   * with keys that go where the links then lead.
+   * @param {string} what @param {string|null} before @param {string|null} after
+   */
+  function title(kind, name, facts, what, before, after) {
+    const link = (href, label, arrow) =>
+      href
+        ? h("a.round", { href, "aria-label": `${label} ${what}`, title: `${label} ${what}` }, arrow)
+        : h("span.round.off", { "aria-hidden": "true" }, arrow);
+    const [previous, next] = [link(before, "Previous", "←"), link(after, "Next", "→")];
+    const follow = (end) => () => {
+      if (end.hash) location.hash = end.hash;
+    };
+    const about = h("div", h("p.eyebrow", kind), h("h1", { tabindex: -1 }, name), facts);
+    return {
+      element: h("header.title", about, h("span.steps", previous, next)),
+      keys: { ArrowLeft: follow(previous), ArrowRight: follow(next) },
+    };
+  }
 
   /** A fact of such a heading: what it is called, and what it is. */
   const fact = (name, value) => h("span", `${name} `, h("b", value));

@@ -12,6 +12,9 @@
   const LEVELS = [0.25, 0.5, 0.75];
   /** Cells of a side of the lattice that contours are followed on, at least. */
   const LATTICE = 64;
+  /** Where the corners of a cell lie, clockwise from the top left. */
+  const DOWN = [0, 0, 1, 1];
+  const ACROSS = [0, 1, 1, 0];
 
   /**
    * @param {string} text base64, one byte a position, row by row
@@ -96,34 +99,17 @@
         const corner = [lattice[from], lattice[from + 1], lattice[from + side + 1], lattice[from + side]];
         const crossed = [];
         for (let k = 0; k < 4; k += 1) {
-          const [a, b] = [corner[k], corner[(k + 1) % 4]];
+          const next = (k + 1) % 4;
+          const [a, b] = [corner[k], corner[next]];
           if (a >= level === b >= level) continue;
           const share = (level - a) / (b - a);
-          crossed.push(
-            [
-              [y, x + share],
-              [y + share, x + 1],
-              [y + 1, x + 1 - share],
-              [y + 1 - share, x],
-            ][k],
-          );
+          const [down, across] = [DOWN, ACROSS].map((of) => of[k] + share * (of[next] - of[k]));
+          crossed.push([y + down, x + across]);
         }
         // Four crossings are a saddle: what its middle is decides which two corners hang together.
-        const turned =
-          crossed.length === 4 && corner[0] >= level === corner[0] + corner[1] + corner[2] + corner[3] >= 4 * level;
-        const joined =
-          crossed.length < 4
-            ? [[0, 1]]
-            : turned
-              ? [
-                  [0, 1],
-                  [2, 3],
-                ]
-              : [
-                  [3, 0],
-                  [1, 2],
-                ];
-        if (crossed.length) for (const [a, b] of joined) pieces.push([...crossed[a], ...crossed[b]]);
+        const middle = corner[0] + corner[1] + corner[2] + corner[3] >= 4 * level;
+        if (crossed.length === 4 && corner[0] >= level !== middle) crossed.unshift(crossed.pop());
+        for (let k = 0; k < crossed.length; k += 2) pieces.push([...crossed[k], ...crossed[k + 1]]);
       }
     }
     return pieces;

@@ -35,6 +35,7 @@
  * @property {number} thumb
  * @property {number} per_sheet
  * @property {number} neighbours
+ * @property {number[][]} heat red, green, blue of each stop
  * @property {number} concepts
  * @property {number} rosetta
  * @property {boolean} judged

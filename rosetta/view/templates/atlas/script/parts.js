@@ -157,28 +157,6 @@
     return { body, more };
   }
 
-  /**
-   * A way to the one before and the one after.
-   * @param {string} what @param {string|null} before @param {string|null} after
-   */
-  function steps(what, before, after) {
-    const link = (href, label, arrow) =>
-      href
-        ? h("a.round", { href, "aria-label": `${label} ${what}`, title: `${label} ${what}` }, arrow)
-        : h("span.round.off", { "aria-hidden": "true" }, arrow);
-    return h("span.steps", link(before, "Previous", "←"), link(after, "Next", "→"));
-  }
-
-  /** Keys for the same. @param {string|null} before @param {string|null} after */
-  const stepKeys = (before, after) => ({
-    ArrowLeft: () => {
-      if (before) location.hash = before;
-    },
-    ArrowRight: () => {
-      if (after) location.hash = after;
-    },
-  });
-
   const chip = (name, kind = "", title = "") => h(`span.chip${kind ? `.${kind}` : ""}`, title ? { title } : {}, name);
 
   /** A model's name, and whether it is a control. @param {number} model */
@@ -187,20 +165,5 @@
     run.models[model].control ? chip("control", "control") : null,
   ];
 
-  atlas.parts = {
-    picture,
-    large,
-    thumb,
-    tile,
-    choice,
-    drawing,
-    scale,
-    command,
-    bar,
-    rows,
-    steps,
-    stepKeys,
-    chip,
-    model,
-  };
+  atlas.parts = { picture, large, thumb, tile, choice, drawing, scale, command, bar, rows, chip, model };
 })();

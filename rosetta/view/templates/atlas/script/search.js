@@ -139,26 +139,29 @@
     };
   }
 
+  /**
+   * Whether some neuron of a concept meets a test, which is given the neuron and a way to its unit in a model, −1 where
+   * it has none.
+   * @param {Index} index @param {number} concept
+   * @param {(neuron: number, unitOf: (model: number) => number) => boolean} test
+   */
+  function someNeuron(index, concept, test) {
+    for (let neuron = index.offset[concept]; neuron < index.offset[concept + 1]; neuron += 1) {
+      if (test(neuron, (model) => index.unit[neuron * models.length + model])) return true;
+    }
+    return false;
+  }
+
   /** @param {string} query @param {Index} index @returns {(concept: number) => boolean} */
   function matcher(query, index) {
     const all = words(query);
     const asks = clauses(all).map(prepared);
     const concepts = all.filter((word) => word.kind === "concept").map((word) => word.number);
     const neurons = all.filter((word) => word.kind === "neuron").map((word) => word.number);
-    return (concept) => {
-      if (!concepts.every((wanted) => wanted === concept)) return false;
-      for (let neuron = index.offset[concept]; neuron < index.offset[concept + 1]; neuron += 1) {
-        if (!neurons.every((wanted) => wanted === index.rosetta[neuron])) continue;
-        const met = asks.every((ask) =>
-          models.some((_, model) => {
-            const unit = index.unit[neuron * models.length + model];
-            return unit >= 0 && ask(model, unit, concept);
-          }),
-        );
-        if (met) return true;
-      }
-      return false;
-    };
+    const meets = (concept) => (neuron, unitOf) =>
+      neurons.every((wanted) => wanted === index.rosetta[neuron]) &&
+      asks.every((ask) => models.some((_, model) => unitOf(model) >= 0 && ask(model, unitOf(model), concept)));
+    return (concept) => concepts.every((wanted) => wanted === concept) && someNeuron(index, concept, meets(concept));
   }
 
   /**
@@ -166,13 +169,8 @@
    * @param {Index} index @param {number} model @param {number} layer
    */
   function inLayer(index, model, layer) {
-    return (concept) => {
-      for (let neuron = index.offset[concept]; neuron < index.offset[concept + 1]; neuron += 1) {
-        const unit = index.unit[neuron * models.length + model];
-        if (unit >= 0 && (layer < 0 || atlas.names.layerOf(model, unit) === layer)) return true;
-      }
-      return false;
-    };
+    const within = (unit) => unit >= 0 && (layer < 0 || atlas.names.layerOf(model, unit) === layer);
+    return (concept) => someNeuron(index, concept, (_, unitOf) => within(unitOf(model)));
   }
 
   atlas.search = { matcher, inLayer, words };

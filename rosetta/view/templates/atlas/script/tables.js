@@ -16,11 +16,9 @@
    * @returns {number[]}
    */
   function order(columns, sort, falling) {
-    const names = Object.keys(columns);
-    const places = Array.from({ length: names.length ? columns[names[0]].length : 0 }, (_, row) => row);
-    const column = columns[sort];
-    if (!column) return places.slice(0, PREVIEW);
-    return places.sort(atlas.order(column, falling)).slice(0, PREVIEW);
+    const places = Array.from({ length: atlas.count(columns) }, (_, row) => row);
+    if (columns[sort]) places.sort(atlas.order(columns[sort], falling));
+    return places.slice(0, PREVIEW);
   }
 
   function shown(value) {
@@ -36,7 +34,7 @@
       if (!names.includes(name)) throw new Error(`no table ${name} in this run; its tables are ${names.join(", ")}`);
       const columns = await atlas.load(`table/${name}`);
       const keys = Object.keys(columns);
-      const rows = keys.length ? columns[keys[0]].length : 0;
+      const rows = atlas.count(columns);
       const numeric = new Set(keys.filter((key) => columns[key].some((value) => typeof value === "number")));
       const room = layout.region(`Table ${name}`);
       room.classList.add("preview");

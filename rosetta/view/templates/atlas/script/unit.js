@@ -92,6 +92,9 @@
       ]);
       const before = channel > 0 ? names.channelAddress(model, layer, channel - 1) : null;
       const after = channel + 1 < channels ? names.channelAddress(model, layer, channel + 1) : null;
+      const kind = ["Unit of ", names.name(run.models[model].name)];
+      const name = [names.name(layers[layer].name, "bdi.clip"), h("span.channel", `·${channel}`)];
+      const title = layout.title(kind, name, null, "channel", before, after);
       const near = Object.keys(value.near)
         .map(Number)
         .sort((a, b) => Number(run.models[a].control) - Number(run.models[b].control) || a - b);
@@ -99,12 +102,7 @@
       root.append(
         h(
           "div.wide.one-unit",
-          layout.title(
-            ["Unit of ", names.name(run.models[model].name)],
-            [names.name(layers[layer].name, "bdi.clip"), h("span.channel", `·${channel}`)],
-            null,
-            parts.steps("channel", before, after),
-          ),
+          title.element,
           h(
             "div.options.selects",
             select("Model", modelNames, model, (place) => [place, 0, 0]),
@@ -130,7 +128,7 @@
           ),
         ),
       );
-      return { keys: parts.stepKeys(before, after) };
+      return { keys: title.keys };
     },
   };
 })();
