@@ -253,22 +253,18 @@ def _require_same_versions(address: str, client: Any) -> None:
 
 def _require_able_workers(cluster: str, workers: Mapping[str, Any]) -> None:
     for worker, found in workers.items():
+        remedy = "install rosetta-mine with the same versions there"
         if isinstance(found, BaseException):
             # Not even the question could be read there: this project is not installed.
-            raise UserError(
-                f"compute.cluster: worker {worker} of {cluster} cannot run this project"
-                f" ({type(found).__name__}: {found}); install rosetta-mine with the same versions there"
-            )
-        if found["lacks"]:
-            raise UserError(
-                f"compute.cluster: worker {worker} of {cluster} has no {found['lacks']};"
-                " install rosetta-mine with the same versions there"
-            )
-        if not found["sees_root"]:
-            raise UserError(
-                f"compute.cluster: worker {worker} of {cluster} does not see the run's root; put it on a file system"
-                " or an object store that all workers share"
-            )
+            problem = f"cannot run this project ({type(found).__name__}: {found})"
+        elif found["lacks"]:
+            problem = f"has no {found['lacks']}"
+        elif not found["sees_root"]:
+            problem = "does not see the run's root"
+            remedy = "put it on a file system or an object store that all workers share"
+        else:
+            continue
+        raise UserError(f"compute.cluster: worker {worker} of {cluster} {problem}; {remedy}")
 
 
 @contextmanager

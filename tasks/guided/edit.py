@@ -23,8 +23,7 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import GuidedStore, read_table, write_table
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
-from tasks.guided.classes import Classes, class_tensor
-from tasks.guided.inputs import Inputs
+from tasks.guided.inputs import Classes, Inputs, class_tensor
 from tasks.guided.invert import search, span_title, tell_steps, to_store
 from tasks.guided.matches import GuidedRun
 from tasks.stage.progress import track

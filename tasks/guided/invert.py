@@ -19,8 +19,7 @@ from rosetta.zoo.image_arrays import from_pixels, to_pixels
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import Found, GuidedStore, read_table, write_table
 from storage.filesystem.root import Root
-from tasks.guided.classes import Classes, class_tensor
-from tasks.guided.inputs import Inputs
+from tasks.guided.inputs import Classes, Inputs, class_tensor
 from tasks.guided.matches import GuidedRun
 from tasks.stage.progress import Advance, track
 from tasks.stage.stage import Outcome, stage
