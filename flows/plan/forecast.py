@@ -137,12 +137,7 @@ def forecast(plan: Plan) -> Forecast:
     setting = Setting.of(plan)
 
     pairs = tuple(_pair(f"{a}~{b}", plan_for(setting, f"{a}~{b}", sides[a], sides[b], where)) for a, b in plan.pairs)
-    layers = [
-        piece
-        for name, side in sides.items()
-        for piece in pieces_of(name, side, [sides[partner].units for partner in plan.partners(name)])
-    ]
-    in_groups(layers, sides[plan.anchor].images, compute.memory_bytes, where)
+    in_groups(pieces_of(plan, sides, sides), sides[plan.anchor].images, compute.memory_bytes, where)
     stores = tuple(_store(spec, sides[spec.name]) for spec in plan.models)
     return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
 

@@ -1,22 +1,25 @@
-"""Where the graph of a correlation runs: threads of this process, or the workers of a Dask cluster.
+"""The graph of a correlation and where it runs: threads of this process, or the workers of a Dask cluster.
 
-The graph is the same on each, and so are the bytes that come out (:mod:`rosetta.mining.plan`).
+The work of a tile has parts over ranges of images, added up in a tree, and a last step. The graph is the same on each
+engine, and so are the bytes that come out (:mod:`rosetta.mining.plan`).
 """
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import dask
 import torch
 from dask.callbacks import Callback
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 
 from rosetta.errors import UserError
+from rosetta.mining.moments import merge_moments
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
 from tasks.cluster.probe import probe, retried
@@ -29,6 +32,32 @@ PART = "part"
 """What the keys of tasks begin with that count as progress."""
 _TOPIC = "rosetta-part"
 """Where workers say that a part is done, with their address."""
+
+
+@dataclass(frozen=True)
+class TileGraph:
+    """The work of one tile."""
+
+    parts: list[Delayed]
+    """What counts as progress."""
+    last: Delayed
+    """Ends the tile."""
+
+
+def part(work: Callable[..., object], *arguments: object) -> Delayed:
+    """A task that counts as progress."""
+    return delayed(work, pure=False)(*arguments, dask_key_name=f"{PART}-{uuid4().hex}")
+
+
+def summed(parts: list[Delayed]) -> Delayed:
+    """Moments added up, neighbours first, until one is left; the tree depends on nothing but their number."""
+    level = parts
+    while len(level) > 1:
+        level = [
+            delayed(merge_moments, pure=False)(level[start : start + 2]) if start + 1 < len(level) else level[start]
+            for start in range(0, len(level), 2)
+        ]
+    return level[0]
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,7 @@ def write_metrics(root: Root, fingerprint: Fingerprint, where: str, lpips: str |
     frames = []
     for kind, guidance in enumerate(store.guidance):
         frame = pd.DataFrame({"guidance": guidance, "image": np.arange(len(store.sources)), "source": store.sources})
-        for name in ("psnr", "ssim", "lpips"):
-            frame[name] = np.nan
+        frame = frame.assign(psnr=np.nan, ssim=np.nan, lpips=np.nan)
         if targets is not None:
             near = quality(results[kind], targets)
             frame["psnr"], frame["ssim"] = near.psnr, near.ssim
