@@ -5,11 +5,9 @@ from prefect import flow
 from flows.invert import Guided, Plan, guided_of, laid_out, plan_of
 from rosetta.guidance.edits import Join, clusters_of
 from rosetta.guidance.settings import Editing
-from storage.artifacts.catalogue import EDITS
 from storage.filesystem.root import Root
-from tasks.guided.classes import require_class
 from tasks.guided.edit import GUIDANCE, TERMS, edit_batch, judge_edits
-from tasks.guided.inputs import Inputs, read_inputs, require_files
+from tasks.guided.inputs import Inputs, read_inputs, require_class, require_files
 from tasks.guided.matches import GuidedRun
 from tasks.guided.page import Story, write_page
 
@@ -36,8 +34,7 @@ def plan_edit(root: str, settings: Editing, replace: bool = False) -> tuple[Plan
     others = {name: read_inputs(run.data, run.generator, (name,), settings.file_class) for name in joined}
     require_files([images, *others.values()], settings.file_class)
     digests = {name: other.sha256 for name, other in others.items()}
-    where = EDITS.path(settings.name)
-    return plan_of(run, images, images.classes, where, replace, "edit", settings, others=digests), others
+    return plan_of(run, "edit", settings, replace, images, images.classes, others=digests), others
 
 
 @flow(name="edit", flow_run_name="edit {wanted.name}")

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,15 +18,24 @@ from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.perceptual import Lpips
 from rosetta.guidance.settings import Editing, Inversion, Table
 from storage.artifacts import tables
-from storage.artifacts.catalogue import INVERSIONS, ROSETTA
+from storage.artifacts.catalogue import EDITS, INVERSIONS, ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.guided import GuidedStore, break_seals, read_table, require_free
 from storage.artifacts.layout import stored_attributes
 from storage.filesystem.lock import lock_of
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_guided
-from tasks.guided.classes import Classes, class_of, class_tensor, require_class
-from tasks.guided.inputs import TUNING, Inputs, new_images, read_inputs, require_files
+from tasks.guided.inputs import (
+    TUNING,
+    Classes,
+    Inputs,
+    class_of,
+    class_tensor,
+    new_images,
+    read_inputs,
+    require_class,
+    require_files,
+)
 from tasks.guided.invert import (
     TERMS,
     choose_coefficients,
@@ -58,12 +67,7 @@ class Guided:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "root": self.root,
-            "where": self.where,
-            "stages": [stage.as_dict() for stage in self.stages],
-            "summary": self.summary,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -126,11 +130,10 @@ def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Pla
         if not settings.images:
             raise UserError("no image is named; give an index of the run, new:N, a path or a glob")
         images = _read_images(run, settings)
-        return plan_of(run, images, images.classes, INVERSIONS.path(settings.name), replace, "invert", settings)
+        return plan_of(run, "invert", settings, replace, images, images.classes)
     require_class(run.generator, settings.file_class)
     index = class_of(run.generator, f"high {settings.high!r}", settings.file_class)
-    classes = None if index is None else np.array([index], np.int64)
-    return plan_of(run, None, classes, INVERSIONS.path(settings.name), replace, "invert", settings)
+    return plan_of(run, "invert", settings, replace, None, None if index is None else np.array([index], np.int64))
 
 
 def plan_table(root: str, settings: Table, replace: bool = False) -> Plan:
@@ -139,7 +142,7 @@ def plan_table(root: str, settings: Table, replace: bool = False) -> Plan:
     if settings.lpips is not None:
         Lpips(settings.lpips)
     images = _read_images(run, settings)
-    return plan_of(run, images, images.classes, INVERSIONS.path(settings.name), replace, "table", settings)
+    return plan_of(run, "table", settings, replace, images, images.classes)
 
 
 @flow(name="invert", flow_run_name="invert {wanted.name}")
@@ -209,12 +212,11 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
 
 def plan_of(
     run: GuidedRun,
+    kind: Literal["invert", "table", "edit"],
+    settings: Inversion | Table | Editing,
+    replace: bool,
     images: Inputs | None,
     classes: Classes | None,
-    where: str,
-    replace: bool,
-    kind: str,
-    settings: Inversion | Table | Editing,
     **depends: Any,
 ) -> Plan:
     """A plan whose name is free.
@@ -229,7 +231,7 @@ def plan_of(
     UserError
         The name is in use by another search, and `replace` is not given.
     """
-    root = run.data.root
+    root, where = run.data.root, (EDITS if kind == "edit" else INVERSIONS).path(settings.name)
     if classes is not None:
         depends["classes"] = classes.tolist()
     own = fingerprint(

@@ -1,4 +1,8 @@
-"""The flow `mine`: a recipe into activation stores, correlations, tables and the page."""
+"""The flow `mine`: a recipe into activation stores, correlations, tables and the page.
+
+Prefect takes the descriptions in its forms from docstrings in Google's style. So the flows use that style, unlike all
+other modules.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,12 +15,10 @@ from prefect.artifacts import create_markdown_artifact
 from flows.locking import holding
 from flows.plan.checks import prepare, remove_what_differs
 from flows.plan.gather import keep_agreed, with_images
-from flows.plan.recipe_argument import recipe_of
-from flows.reporting.links import key_of, link
-from flows.reporting.summary import SUMMARY_HEAD, summary_row
+from flows.reporting.links import SUMMARY_HEAD, key_of, link, summary_row
 from flows.running import is_linked, link_shared, nothing_to_do, run
 from flows.stages import STAGES, fingerprints
-from rosetta.recipe import Recipe
+from rosetta.recipe import Recipe, parse_recipe, read_recipe
 from rosetta.view.numbers import count, counted
 from storage.artifacts import provenance, tables
 from storage.artifacts.activations import ActivationStore
@@ -84,7 +86,7 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
     Raises:
         UserError: The recipe cannot be mined. Nothing has been changed then.
     """
-    plan = prepare(recipe_of(recipe, root, changes), replace)
+    plan = prepare(_recipe_of(recipe, root, changes), replace)
     plan.root.require_writable()
     with holding(plan.root), about(run=plan.recipe.name, root=plan.root.shown):
         if replace:
@@ -112,6 +114,22 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
     mined = replace_in(_mined(plan, stages), retries=retries.take())
     _link(plan.root, plan.recipe.name, mined)
     return mined
+
+
+def _recipe_of(recipe: Recipe | Path, root: str | None, changes: Sequence[str]) -> Recipe:
+    """The recipe with its changes.
+
+    A deployment names a recipe file, and its form has fields for what a user changes. Without a file, a recipe can be
+    filled in or sent through the API.
+
+    Raises
+    ------
+    UserError
+        The file does not exist, or is not a valid recipe.
+    """
+    if isinstance(recipe, Recipe):
+        return parse_recipe(recipe.to_toml(), recipe.name, root, changes) if root or changes else recipe
+    return read_recipe(recipe, root, changes)
 
 
 def finished(plan: Plan) -> Mined | None:

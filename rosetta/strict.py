@@ -1,6 +1,6 @@
 """Plain data into settings, strictly: what is wrong is told by its key, in one line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -38,12 +38,13 @@ def explain(error: ValidationError, data: Mapping[str, Any], kind: type[Strict] 
     key = ".".join(_readable(location, data, kind))
     if first["type"] == "extra_forbidden":
         return f"unknown key {key!r}{nearest(str(location[-1]), _known_keys(location, kind))}"
+    # Values are shown as lists: a recipe has them, settings keep tuples.
     if first["type"] == "missing" and isinstance(location[-1], int):
-        return f"{key.rpartition('.')[0]}: {_list(first['input'])} has too few values"
+        return f"{key.rpartition('.')[0]}: {list(first['input'])} has too few values"
     if first["type"] == "missing":
         return f"{key!r} is missing"
     if first["type"] == "too_long":
-        return f"{key}: {_list(first['input'])} has more than {first['ctx']['max_length']} values"
+        return f"{key}: {list(first['input'])} has more than {first['ctx']['max_length']} values"
     if first["type"] == "tuple_type":
         return f"{key}: {first['input']!r} is not a list"
     if first["type"] == "value_error":
@@ -51,10 +52,6 @@ def explain(error: ValidationError, data: Mapping[str, Any], kind: type[Strict] 
     given = first.get("input")
     shown = f" (it is {given!r})" if isinstance(given, str | int | float | bool) else ""
     return f"{key or f'the {kind.__name__.lower()}'}: {first['msg'][0].lower()}{first['msg'][1:]}{shown}"
-
-
-def _list(values: Sequence[Any]) -> list[Any]:
-    return list(values)  # a recipe has lists, settings keep tuples
 
 
 def _readable(location: tuple[int | str, ...], data: Mapping[str, Any], kind: type[Strict]) -> list[str]:

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import (
@@ -30,10 +30,7 @@ def narrated() -> Iterator[None]:
     log.propagate = False
     console = Console(stderr=True)
     try:
-        if console.is_terminal and not wants_json():
-            with _bars(console):
-                yield
-        else:
+        with _bars(console) if console.is_terminal and not wants_json() else nullcontext():
             yield
     finally:
         log.removeHandler(handler)

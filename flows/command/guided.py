@@ -58,18 +58,15 @@ def invert(
         Replace another result of the same name.
     """
     given = options.model_dump(exclude_unset=True, by_alias=True) | ({"images": images} if images else {})
-    settings: Inversion | Table = (
-        validated(Table, given, "invert --table") if table else validated(Inversion, given, "invert")
-    )
+    kind, name = (Table, "invert --table") if table else (Inversion, "invert")
+    settings = validated(kind, given, name)
     server = start_server()
-    from flows.invert import invert as invert_flow
-    from flows.invert import plan_inversion, plan_table
-    from flows.invert import table as table_flow
+    from flows import invert as search_flows
 
-    if table:
-        _run(server, plan_table, table_flow, (root, settings, replace), as_json)
-    else:
-        _run(server, plan_inversion, invert_flow, (root, settings, replace), as_json)
+    check, work = (
+        (search_flows.plan_table, search_flows.table) if table else (search_flows.plan_inversion, search_flows.invert)
+    )
+    _run(server, check, work, (root, settings, replace), as_json)
 
 
 def _in_order(_: Any, tokens: Sequence[Token]) -> tuple[tuple[str, str], ...]:

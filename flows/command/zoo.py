@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tomli_w
 from cyclopts import Parameter
 from dask.utils import format_bytes
-from rich.console import Console
-from rich.table import Table
 
 from flows.command.json_output import Json, print_json
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, parse_recipe
 from rosetta.units import Grid
+from tasks.stage.text_table import print_table
 
 if TYPE_CHECKING:
     from rosetta.zoo import Model
@@ -172,15 +171,12 @@ def _print(model: "Model") -> None:
         scaling = model.preprocessing.as_dict()
         mean, std = (" ".join(f"{value:.4g}" for value in scaling[key]) for key in ("mean", "std"))
         print(f"Takes images of {size}, {scaling['interpolation']}; mean {mean}, std {std}.")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer")
-    for column in ("channels", "grid", "first unit", "memory per image"):
-        table.add_column(column, justify="right")
+    rows = []
     for layer, span in model.units.spans():
         grid = _by(layer.grid) + ("" if layer.raw_grid == layer.grid else f" of {_by(layer.raw_grid)}")
         memory = format_bytes(layer.values * _FLOAT32)
-        table.add_row(layer.name, f"{layer.channels:,}", grid, f"{span.start:,}", memory)
-    Console(width=None if Console().is_terminal else 140).print(table)
+        rows.append((layer.name, layer.channels, grid, span.start, memory))
+    print_table(("layer", "channels", "grid", "first unit", "memory per image"), rows, words=("layer",))
     if any(layer.raw_grid != layer.grid for layer in layers):
         print("A grid of a larger one: the layer reaches beyond the image and is cropped to it.")
     memory = format_bytes(sum(layer.values for layer in layers) * _FLOAT32)

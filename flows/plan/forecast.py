@@ -1,11 +1,9 @@
 """What a recipe's stores and pairs will take, found out before any work: `rosetta mine --plan`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from dask.utils import format_bytes
-from rich.console import Console
-from rich.table import Table
 
 from flows.plan.identity import examined
 from rosetta import zoo
@@ -19,6 +17,7 @@ from storage.artifacts.layout import open_at
 from tasks.cluster.engine import capacity
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.plan import Plan
+from tasks.stage.text_table import print_table
 from tasks.trust.profile import in_groups, pieces_of
 
 _ITEMSIZE = {"float16": 2, "float32": 4}
@@ -80,14 +79,16 @@ class Forecast:
 
     def print(self) -> None:
         """Print two tables on standard output."""
-        _print_table(
+        print_table(
             ("model", "", "layers", "units", "images", "to a chunk", "stored"),
             (
                 (one.name, one.model, one.layers, one.units, one.images, one.block, format_bytes(one.bytes_stored))
                 for one in self.models
             ),
+            words=("model", ""),
         )
-        _print_table(
+        print()
+        print_table(
             ("pair", "units", "images", "tiles", "passes", "read", "operations", "peak", "correlation"),
             (
                 (
@@ -103,7 +104,9 @@ class Forecast:
                 )
                 for one in self.pairs
             ),
+            words=("pair", "correlation"),
         )
+        print()
         print(
             f"In all {format_bytes(sum(one.bytes_stored for one in self.models))} of maps before compression,"
             f" {format_bytes(sum(one.bytes_read for one in self.pairs))} read and"
@@ -134,12 +137,7 @@ def forecast(plan: Plan) -> Forecast:
     setting = Setting.of(plan)
 
     pairs = tuple(_pair(f"{a}~{b}", plan_for(setting, f"{a}~{b}", sides[a], sides[b], where)) for a, b in plan.pairs)
-    layers = [
-        piece
-        for name, side in sides.items()
-        for piece in pieces_of(name, side, [sides[partner].units for partner in plan.partners(name)])
-    ]
-    in_groups(layers, sides[plan.anchor].images, compute.memory_bytes, where)
+    in_groups(pieces_of(plan, sides, sides), sides[plan.anchor].images, compute.memory_bytes, where)
     stores = tuple(_store(spec, sides[spec.name]) for spec in plan.models)
     return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
 
@@ -174,16 +172,6 @@ def _side(plan: Plan, spec: ModelSpec) -> Side:
     units = zoo.structure(spec) if spec.name in facts.unseen else examined(spec, facts.weights[spec.name]).units
     block = model_block(units, count, compute.dtype, compute.chunk_mib)
     return Side(units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in units.layers})
-
-
-def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("model", "", "pair", "correlation") else "right")
-    for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row))
-    Console(width=None if Console().is_terminal else 140).print(table)
-    print()
 
 
 def _operations(count: int) -> str:

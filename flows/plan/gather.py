@@ -53,7 +53,7 @@ def look(recipe: Recipe, any_weights: bool = False) -> Facts:
     home = None if recipe.images.from_ is None else Root(recipe.images.from_)
     if recipe.images.source is not None:
         files, place = in_order(recipe.images), _images_place(recipe)
-        recognised = recognise(place, recipe.images, files, _agreed(recipe))
+        recognised = recognise(place, recipe.images, files, agreed.known(*_agreed_at(recipe)))
         if recognised.difference and place.root == home:
             raise UserError(
                 f"images.from: {home.shown} has other images ({recognised.difference}); give another root, or none"
@@ -164,7 +164,7 @@ def with_models(recipe: Recipe, facts: Facts) -> Plan:
     """
     home = recipe.images.from_
     elsewhere = {} if home is None else store_attributes(Root(home))
-    known = _agreed(recipe)
+    known = agreed.known(*_agreed_at(recipe))
 
     def identity_of(spec: ModelSpec, find: Finder, artifact: Artifact, *names: str) -> Identity:
         """From a store of the run's own, and those of the root that it shares."""
@@ -235,13 +235,8 @@ def _plan(recipe: Recipe, facts: Facts) -> Plan:
     return Plan(recipe, facts, {artifact.pattern: stage.fingerprint for stage in STAGES for artifact in stage.writes})
 
 
-def _agreed(recipe: Recipe) -> dict[str, Any]:
-    """What stores agreed with when it was last compared, see :mod:`storage.artifacts.agreed`."""
-    return agreed.known(*_agreed_at(recipe))
-
-
 def keep_agreed(plan: Plan) -> None:
-    """Write down what was compared since."""
+    """Write down what stores agreed with since, see :mod:`storage.artifacts.agreed`."""
     compared: dict[str, Any] = dict(plan.facts.recognised.agreed)
     for model in (plan.facts.maker, *plan.facts.models.values()):
         compared |= model.agreed if model else {}
@@ -249,5 +244,5 @@ def keep_agreed(plan: Plan) -> None:
 
 
 def _agreed_at(recipe: Recipe) -> tuple[Root, ...]:
-    """Beside the images or, of a shared root that can only be read, under the run's own."""
+    """Where that is kept: beside the images or, of a shared root that can only be read, under the run's own."""
     return tuple(dict.fromkeys([_images_place(recipe).root, Root(recipe.root)]))

@@ -1,4 +1,4 @@
-"""Links to the results of a run, for Prefect's page."""
+"""Links to the results of a run, and what its stages took, for Prefect's page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,12 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from storage.filesystem.root import Root
+from tasks.stage.stage import StageResult
+
+SUMMARY_HEAD = (
+    "| stage | seconds | | images/s | MB read | MB written | computing | reading | writing | waiting |\n"
+    "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|"
+)
 
 
 def key_of(*words: str) -> str:
@@ -33,3 +39,14 @@ def link_guided(root: Root, where: str, run: str, summary: Sequence[Mapping[str,
     link(root, f"{where}/index.html", where, f"{key}-page")
     link(root, f"{where}/metrics.parquet", f"{where}, metrics", f"{key}-metrics")
     create_table_artifact([dict(row) for row in summary], key=f"{key}-summary", description=f"metrics of {where}")
+
+
+def summary_row(stage: StageResult) -> str:
+    """What one stage took, as a row of a table in Markdown; what was skipped took nothing."""
+    head = f"| {stage.name} | {stage.seconds:.1f} | {stage.outcome} |"
+    if (taken := stage.metrics) is None:
+        return f"{head} | | | | | | |"
+    rate = "" if taken.images_per_second is None else f"{taken.images_per_second:,.1f}"
+    amounts = (f"{count / 1e6:,.2f}" for count in (taken.bytes_read, taken.bytes_written))
+    shares = (f"{share:.0%}" for share in (taken.computing, taken.reading, taken.writing, taken.waiting))
+    return f"{head} {rate} | {' | '.join(amounts)} | {' | '.join(shares)} |"

@@ -1,22 +1,25 @@
-"""Where the graph of a correlation runs: threads of this process, or the workers of a Dask cluster.
+"""The graph of a correlation and where it runs: threads of this process, or the workers of a Dask cluster.
 
-The graph is the same on each, and so are the bytes that come out (:mod:`rosetta.mining.plan`).
+The work of a tile has parts over ranges of images, added up in a tree, and a last step. The graph is the same on each
+engine, and so are the bytes that come out (:mod:`rosetta.mining.plan`).
 """
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import dask
 import torch
 from dask.callbacks import Callback
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 
 from rosetta.errors import UserError
+from rosetta.mining.moments import merge_moments
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
 from tasks.cluster.probe import probe, retried
@@ -29,6 +32,32 @@ PART = "part"
 """What the keys of tasks begin with that count as progress."""
 _TOPIC = "rosetta-part"
 """Where workers say that a part is done, with their address."""
+
+
+@dataclass(frozen=True)
+class TileGraph:
+    """The work of one tile."""
+
+    parts: list[Delayed]
+    """What counts as progress."""
+    last: Delayed
+    """Ends the tile."""
+
+
+def part(work: Callable[..., object], *arguments: object) -> Delayed:
+    """A task that counts as progress."""
+    return delayed(work, pure=False)(*arguments, dask_key_name=f"{PART}-{uuid4().hex}")
+
+
+def summed(parts: list[Delayed]) -> Delayed:
+    """Moments added up, neighbours first, until one is left; the tree depends on nothing but their number."""
+    level = parts
+    while len(level) > 1:
+        level = [
+            delayed(merge_moments, pure=False)(level[start : start + 2]) if start + 1 < len(level) else level[start]
+            for start in range(0, len(level), 2)
+        ]
+    return level[0]
 
 
 @dataclass(frozen=True)
@@ -253,22 +282,18 @@ def _require_same_versions(address: str, client: Any) -> None:
 
 def _require_able_workers(cluster: str, workers: Mapping[str, Any]) -> None:
     for worker, found in workers.items():
+        remedy = "install rosetta-mine with the same versions there"
         if isinstance(found, BaseException):
             # Not even the question could be read there: this project is not installed.
-            raise UserError(
-                f"compute.cluster: worker {worker} of {cluster} cannot run this project"
-                f" ({type(found).__name__}: {found}); install rosetta-mine with the same versions there"
-            )
-        if found["lacks"]:
-            raise UserError(
-                f"compute.cluster: worker {worker} of {cluster} has no {found['lacks']};"
-                " install rosetta-mine with the same versions there"
-            )
-        if not found["sees_root"]:
-            raise UserError(
-                f"compute.cluster: worker {worker} of {cluster} does not see the run's root; put it on a file system"
-                " or an object store that all workers share"
-            )
+            problem = f"cannot run this project ({type(found).__name__}: {found})"
+        elif found["lacks"]:
+            problem = f"has no {found['lacks']}"
+        elif not found["sees_root"]:
+            problem = "does not see the run's root"
+            remedy = "put it on a file system or an object store that all workers share"
+        else:
+            continue
+        raise UserError(f"compute.cluster: worker {worker} of {cluster} {problem}; {remedy}")
 
 
 @contextmanager

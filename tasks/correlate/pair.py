@@ -16,8 +16,7 @@ from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import STORES
 from storage.artifacts.pairs import PairStore
 from storage.filesystem.root import Root
-from tasks.cluster.engine import Engine, engine
-from tasks.cluster.graph import TileGraph, part, summed
+from tasks.cluster.engine import Engine, TileGraph, engine, part, summed
 from tasks.correlate.rank_tiles import rank_tile
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.correlate.tiles import Job, multiplied, prepared_step, tile_moments, write_tile

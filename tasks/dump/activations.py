@@ -1,6 +1,6 @@
 """Stage `dump`: every image once through one model, its activation maps into the model's store."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from operator import gt
 from typing import Any, NoReturn
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rosetta.errors import UserError
+from rosetta.mining.plan import ranges
 from rosetta.recipe import Compute, ModelSpec
 from rosetta.zoo import Model, load
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
@@ -28,9 +29,6 @@ from tasks.stage.metrics import forward, saw_images
 from tasks.stage.progress import log, track
 
 _FLOAT16_MAX = 65504.0
-
-_TORCH = {"float16": torch.float16, "float32": torch.float32}
-
 
 _REASONS = "widened_because"
 """Attribute of a store: why a layer is float32 that was to be float16."""
@@ -183,19 +181,15 @@ def _written(store: ActivationStore, model: Model, images: ImageStore) -> npt.ND
 
 def _fill(store: ActivationStore, model: Model, images: ImageStore) -> None:
     written = _written(store, model, images)
-    dtypes = store.dtypes()
-    roundings = {
-        layer.name: Rounding(layer.grid[0] * layer.grid[1])
-        for layer in model.units.layers
-        if dtypes[layer.name] == "float16"
-    }
+    dtypes, grids = store.dtypes(), {layer.name: layer.grid for layer in model.units.layers}
+    roundings = {name: Rounding(grid[0] * grid[1]) for name, grid in grids.items() if dtypes[name] == "float16"}
     # One after the other: a thread that writes beside the forward pass was measured to slow it by more than it saves.
     with track(f"dump {model.spec.name}", images.count) as advance:
         for block in range(len(written)):
             span = block_slice(block, store.block, images.count)
             with about(images=f"{span.start}-{span.stop - 1}"):
                 if not written[block]:
-                    _dump_block(store, block, span, model, images, dtypes, roundings)
+                    _dump_block(store, block, span, model, images, roundings)
                     saw_images(span.stop - span.start)
                 advance(span.stop - span.start)
 
@@ -206,15 +200,20 @@ def _dump_block(
     span: slice,
     model: Model,
     images: ImageStore,
-    dtypes: Mapping[str, str],
     roundings: Mapping[str, Rounding],
 ) -> None:
-    """Write one block: a generator's pixels first, since the maps' marker must not stand before them."""
+    """Write one block: a generator's pixels first, since the maps' marker must not stand before them.
+
+    Parameters
+    ----------
+    roundings
+        Of the layers that are stored as float16; all others are float32.
+    """
     count = span.stop - span.start
-    stored = {
-        layer.name: torch.empty((count, layer.channels, *layer.grid), dtype=_TORCH[dtypes[layer.name]])
-        for layer in model.units.layers
-    }
+    stored = {}
+    for layer in model.units.layers:
+        dtype = torch.float16 if layer.name in roundings else torch.float32
+        stored[layer.name] = torch.empty((count, layer.channels, *layer.grid), dtype=dtype)
     extremes = {layer.name: torch.empty((2, count, layer.channels)) for layer in model.units.layers}
     pixels = np.empty((count, *images.size, 3), np.uint8) if model.is_generator and not images.complete else None
     for batch, generated, maps in _forward(span, model, images):
@@ -228,7 +227,7 @@ def _dump_block(
             pixels[batch] = to_pixels(generated)
     layers = {name: summarise(activation, extremes[name][1]) for name, activation in stored.items()}
     if not all(np.isfinite(part.mean).all() for part in layers.values()):
-        _explain(span, model, images, dtypes)
+        _explain(span, model, images, roundings)
     _require_resolved(count, layers, extremes, roundings)
     if pixels is not None:
         images.write(block, pixels)
@@ -240,9 +239,7 @@ def _forward(span: slice, model: Model, images: ImageStore) -> Iterator[tuple[sl
     latents = images.latents(span) if model.is_generator else None
     classes = images.classes(span) if model.is_generator else None
     pixels = images.pixels(span) if latents is None else None
-    count, size = span.stop - span.start, batch_size(model.device)
-    for start in range(0, count, size):
-        batch = slice(start, min(start + size, count))
+    for batch in ranges(span.stop - span.start, batch_size(model.device)):
         if latents is not None:
             told = None if classes is None else torch.from_numpy(classes[batch])
             with forward():
@@ -255,7 +252,7 @@ def _forward(span: slice, model: Model, images: ImageStore) -> Iterator[tuple[sl
             yield batch, None, maps
 
 
-def _explain(span: slice, model: Model, images: ImageStore, dtypes: Mapping[str, str]) -> NoReturn:
+def _explain(span: slice, model: Model, images: ImageStore, float16: Collection[str]) -> NoReturn:
     """Look at a block again in full precision to say why not all of it is finite.
 
     Raises
@@ -270,7 +267,7 @@ def _explain(span: slice, model: Model, images: ImageStore, dtypes: Mapping[str,
     for _, _, maps in _forward(span, model, images):
         for name, values in maps.items():
             bad[name].append(~torch.isfinite(values).flatten(2).all(dim=2))
-            if dtypes[name] == "float16" and values.abs().amax() > _FLOAT16_MAX:
+            if name in float16 and values.abs().amax() > _FLOAT16_MAX:
                 too_large.add(name)
     for name, parts in bad.items():
         _require_finite(torch.cat(parts), model.spec.name, name, span.start)

@@ -128,7 +128,8 @@ def read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mi
     if not reading.images:
         raise UserError(f"images.source: none of its {len(candidates):,} files can be read; give a folder of images")
     if reading.bad:
-        log.warning("images: left out %s: %s", counted(len(reading.bad), "file", "files"), _told(reading.bad))
+        left_out = named([f"{one.record.source} {one.reason}" for one in reading.bad])
+        log.warning("images: left out %s: %s", counted(len(reading.bad), "file", "files"), left_out)
     if images.count and reading.images < images.count:
         log.warning("images: %d instead of the %d that images.count asks for", reading.images, images.count)
     listed = sorted(file.source for file in files)
@@ -204,7 +205,3 @@ class _Reading:
             return record, square(file, content, self.source)
         except BadImageError as error:
             return LeftOut(record, error.reason)
-
-
-def _told(bad: Sequence[LeftOut]) -> str:
-    return named([f"{one.record.source} {one.reason}" for one in bad])

@@ -23,8 +23,7 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import GuidedStore, read_table, write_table
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
-from tasks.guided.classes import Classes, class_tensor
-from tasks.guided.inputs import Inputs
+from tasks.guided.inputs import Classes, Inputs, class_tensor
 from tasks.guided.invert import search, span_title, tell_steps, to_store
 from tasks.guided.matches import GuidedRun
 from tasks.stage.progress import track
@@ -86,7 +85,11 @@ def judge_edits(
     columns = [_columns(judgement) for judgement in judgements.values()]
     means = {name: np.mean([of_model[name] for of_model in columns], axis=0) for name in columns[0]}
     judgements["all"] = Judgement(**means)
-    table = [_judgement_frame(name, store.sources, judgement) for name, judgement in judgements.items()]
+    images = {"image": np.arange(len(store.sources)), "source": store.sources}
+    table = [
+        pd.DataFrame({"model": name, **images, **_columns(judgement), "worked": judgement.worked})
+        for name, judgement in judgements.items()
+    ]
     write_table(root, where, "metrics", pd.concat(table, ignore_index=True), fingerprint)
     return "done"
 
@@ -150,11 +153,6 @@ def _unrelated(store: ImageStore, sources: Sequence[str]) -> Pixels:
         index = (37 * number + 11) % store.count
         chosen.append((index + 1) % store.count if source == f"image {index}" else index)
     return np.concatenate([store.pixels(slice(index, index + 1)) for index in chosen])
-
-
-def _judgement_frame(model: str, sources: Sequence[str], judgement: Judgement) -> pd.DataFrame:
-    frame = pd.DataFrame({"model": model, "image": np.arange(len(sources)), "source": list(sources)})
-    return frame.assign(**_columns(judgement), worked=judgement.worked)
 
 
 def _columns(judgement: Judgement) -> dict[str, npt.NDArray[np.float64]]:

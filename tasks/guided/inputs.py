@@ -1,4 +1,6 @@
-"""The images that a search is about: of the run, new ones of its generator, or files."""
+"""The images that a search is about: of the run, new ones of its generator, or files; and, of a conditional generator,
+their classes.
+"""
 
 import hashlib
 import re
@@ -15,10 +17,11 @@ from rosetta.zoo.image_arrays import to_pixels
 from rosetta.zoo.model import Model
 from storage.artifacts.images import ImageStore
 from storage.run.data import RunData
-from tasks.guided.classes import Classes, class_of, class_tensor
 from tasks.source.files import find_images
 from tasks.source.pixels import content_of, square
 
+Classes = npt.NDArray[np.int64]
+"""(image,)"""
 NEW = 1_000_003
 """Added to a run's seed: images of G that mining never saw."""
 TUNING = 2_000_003
@@ -64,7 +67,7 @@ def read_inputs(run: RunData, generator: Model, texts: Sequence[str], file_class
     texts
         An index of the run, `7`; a range, `0:32`; `new:32`; a path or an fsspec glob.
     file_class
-        The class of all files, of a conditional generator; left out: see :func:`tasks.guided.classes.class_of`.
+        The class of all files, of a conditional generator; left out: see :func:`class_of`.
 
     Raises
     ------
@@ -97,6 +100,53 @@ def require_files(images: Sequence[Inputs], given: int | None) -> None:
     """
     if given is not None and not any(part.files.any() for part in images):
         raise UserError(f"--class {given} is for files, and no file is named; leave it out")
+
+
+def class_tensor(classes: Classes | None) -> torch.Tensor | None:
+    """(image,) classes as a generator takes them."""
+    return None if classes is None else torch.from_numpy(classes)
+
+
+def class_of(generator: Model, what: str, given: int | None) -> int | None:
+    """The class of what does not say it itself; None where the generator has no classes.
+
+    Parameters
+    ----------
+    what
+        What an error calls it.
+    given
+        By the user; left out, it is the only class that the recipe names.
+
+    Raises
+    ------
+    UserError
+        The recipe names no class, or several.
+    """
+    if generator.classes is None or given is not None:
+        return given
+    named = set(generator.spec.condition.classes or ())
+    if len(named) != 1:
+        raise UserError(
+            f"{what}: the generator {generator.spec.name!r} makes images of {generator.classes} classes; "
+            "say which with --class"
+        )
+    return named.pop()
+
+
+def require_class(generator: Model, given: int | None) -> None:
+    """
+    Raises
+    ------
+    UserError
+        The generator has no such class.
+    """
+    if given is None:
+        return
+    name = generator.spec.name
+    if generator.classes is None:
+        raise UserError(f"--class {given}: the generator {name!r} knows no classes; leave it out")
+    if given >= generator.classes:
+        raise UserError(f"--class {given}: the classes of the generator {name!r} are 0 to {generator.classes - 1}")
 
 
 def _read(run: RunData, generator: Model, text: str, file_class: int | None) -> Inputs:

@@ -19,8 +19,7 @@ from rosetta.zoo.image_arrays import from_pixels, to_pixels
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import Found, GuidedStore, read_table, write_table
 from storage.filesystem.root import Root
-from tasks.guided.classes import Classes, class_tensor
-from tasks.guided.inputs import Inputs
+from tasks.guided.inputs import Classes, Inputs, class_tensor
 from tasks.guided.matches import GuidedRun
 from tasks.stage.progress import Advance, track
 from tasks.stage.stage import Outcome, stage
@@ -125,8 +124,7 @@ def write_metrics(root: Root, fingerprint: Fingerprint, where: str, lpips: str |
     frames = []
     for kind, guidance in enumerate(store.guidance):
         frame = pd.DataFrame({"guidance": guidance, "image": np.arange(len(store.sources)), "source": store.sources})
-        for name in ("psnr", "ssim", "lpips"):
-            frame[name] = np.nan
+        frame = frame.assign(psnr=np.nan, ssim=np.nan, lpips=np.nan)
         if targets is not None:
             near = quality(results[kind], targets)
             frame["psnr"], frame["ssim"] = near.psnr, near.ssim

@@ -22,9 +22,8 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import GuidedStore, read_table
 from storage.artifacts.seals import break_seal
 from storage.filesystem.root import Root
-from tasks.guided.classes import class_tensor
 from tasks.guided.edit import edited_maps_of_generator
-from tasks.guided.inputs import Inputs
+from tasks.guided.inputs import Inputs, class_tensor
 from tasks.guided.matches import GuidedRun
 from tasks.guided.metrics import numbers_of, summary_table
 from tasks.stage.progress import track

@@ -1,6 +1,6 @@
 """Figures in print quality: one concept, or the dictionary over one image, from the stores into a file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rosetta.errors import UserError
@@ -28,8 +28,7 @@ def write_concept_figure(run: RunMembers, cluster: int, images: int, out: Path |
     UserError
         There is no such concept, or the file cannot be written.
     """
-    kind = _kind(out)
-    return _write(run, concept_sheet(run.concept(cluster), images), f"concept-{cluster}", kind, out)
+    return _write(run, lambda: concept_sheet(run.concept(cluster), images), f"concept-{cluster}", out)
 
 
 def write_dictionary_figure(
@@ -49,19 +48,15 @@ def write_dictionary_figure(
     UserError
         There is no such image or concept, or the file cannot be written.
     """
-    kind = _kind(out)
-    return _write(run, dictionary_sheet(run, image, concepts, count), f"dictionary-{image}", kind, out)
+    return _write(run, lambda: dictionary_sheet(run, image, concepts, count), f"dictionary-{image}", out)
 
 
-def _kind(out: Path | None) -> str:
-    """What kind of file it is to be; said before anything is drawn."""
+def _write(run: RunMembers, draw: Callable[[], Captioned], name: str, out: Path | None) -> str:
+    """Draw a figure and write it. A kind of file that there is not is refused before anything is drawn."""
     kind = out.suffix.lower().removeprefix(".") if out else FORMATS[0]
     if kind not in FORMATS:
         raise UserError(f"--out {out}: a figure is a PNG or a PDF; give a name that ends in .png or .pdf")
-    return kind
-
-
-def _write(run: RunMembers, drawn: Captioned, name: str, kind: str, out: Path | None) -> str:
+    drawn = draw()
     content = encode(print_sheet(drawn.sheet, drawn.caption, drawn.image, drawn.image_name), kind)
     root, relative = (Root(str(out.parent)), out.name) if out else (run.root, FIGURES.path(f"{name}.{kind}"))
     try:

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from storage.filesystem.traffic import Channel, Traffic, counted
@@ -36,10 +36,6 @@ class Metrics:
     """Share in which at least one write was under way."""
     waiting: float
     """Share in which no core was busy: for disk, network, a GPU, or a cluster's workers."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 @dataclass
@@ -101,10 +97,7 @@ def saw_images(count: int) -> None:
 def forward() -> Iterator[None]:
     """A model at work."""
     meter = _current.get()
-    if meter is None:
-        yield
-        return
-    with meter.forward.transfer():
+    with meter.forward.transfer() if meter else nullcontext():
         yield
 
 

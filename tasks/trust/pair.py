@@ -23,8 +23,7 @@ from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
-from tasks.cluster.engine import engine
-from tasks.cluster.graph import TileGraph, part, summed
+from tasks.cluster.engine import TileGraph, engine, part, summed
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.correlate.tiles import Job, tile_moments
 from tasks.match.buddies import buddies_of

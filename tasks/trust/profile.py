@@ -12,7 +12,7 @@ from rosetta.mining.trust.halves import run_length
 from rosetta.mining.trust.pixels import FeatureMoments, FeatureSums
 from rosetta.mining.trust.profile import CHANNELS, SHAPE_IMAGES, SHAPE_SIDE
 from rosetta.mining.trust.thumbs import SIDE
-from rosetta.units import Grid, Units
+from rosetta.units import Grid
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, PROFILES
@@ -20,8 +20,7 @@ from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
-from tasks.cluster.engine import Capacity, engine
-from tasks.cluster.graph import part
+from tasks.cluster.engine import Capacity, engine, part
 from tasks.correlate.setting import Setting, plan_side
 from tasks.dump.features import SIDE as FEATURE_SIDE
 from tasks.plan import Plan, Stage
@@ -62,11 +61,7 @@ def profile(plan: Plan) -> None:
     keep_freed_memory()
     needed = dict.fromkeys(name for model in left for name in (model, *plan.partners(model)))
     sides = {name: plan_side(ActivationStore.read(root, name)) for name in needed}
-    pieces = [
-        piece
-        for model in left
-        for piece in pieces_of(model, sides[model], [sides[name].units for name in plan.partners(model)])
-    ]
+    pieces = pieces_of(plan, left, sides)
     _lay_out(root, {model: fingerprints[model] for model in left if stores[model] is None}, pieces)
     written = {model: ProfileStore.read_begun(root, model).written() for model in left}
     images = sides[left[0]].images
@@ -83,27 +78,23 @@ def profile(plan: Plan) -> None:
 PROFILE = Stage("profile", (PROFILES,), fingerprint_of, profile, per="run", on_cluster=True)
 
 
-def pieces_of(model: str, side: Side, partners: Iterable[Units]) -> list[Piece]:
-    """All layers of a model.
+def pieces_of(plan: Plan, models: Iterable[str], sides: Mapping[str, Side]) -> list[Piece]:
+    """All layers of some models.
 
     Parameters
     ----------
-    partners
-        Units of the models that it is compared with.
+    sides
+        By name: these models, and those that they are compared with.
     """
-    grids = sorted({grid for units in partners for grid in units.grids()})
-    return [
-        Piece(
-            model,
-            index,
-            layer,
-            side.block,
-            side.itemsizes[layer.name],
-            run_length(side.images),
-            tuple(dict.fromkeys(common_grid(layer.grid, other) for other in grids)),
-        )
-        for index, layer in enumerate(side.units.layers)
-    ]
+    pieces = []
+    for model in models:
+        side = sides[model]
+        grids = sorted({grid for partner in plan.partners(model) for grid in sides[partner].units.grids()})
+        for index, layer in enumerate(side.units.layers):
+            commons = tuple(dict.fromkeys(common_grid(layer.grid, other) for other in grids))
+            itemsize, run = side.itemsizes[layer.name], run_length(side.images)
+            pieces.append(Piece(model, index, layer, side.block, itemsize, run, commons))
+    return pieces
 
 
 def _lay_out(root: Root, fingerprints: Mapping[str, Fingerprint], pieces: Sequence[Piece]) -> None:

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from rosetta.mining.trust.tests import TESTS, passing, unasked
 from rosetta.recipe import Trust
 from storage.run.data import RunData
+from tasks.stage.text_table import print_table
 
 Counts = dict[str, int | None]
 """Test → how many pass it, and last `trusted`: how many pass them all; None for a test that none could be put to."""
@@ -44,15 +43,11 @@ class Survivors:
 
     def print(self) -> None:
         """Print a table on standard output, and what there is to note."""
-        shown = Table(box=None, pad_edge=False, header_style="bold")
-        shown.add_column("")
-        for heading in ("found", *(test.heading for test in TESTS), "trusted"):
-            shown.add_column(heading, justify="right")
+        rows = []
         for row in self.rows:
             name = f"{row.of} (control)" if row.control else _LABELS.get(row.of, row.of)
-            counts = ("not asked" if count is None else f"{count:,}" for count in row.passing.values())
-            shown.add_row(name, f"{row.count:,}", *counts)
-        Console(width=None if Console().is_terminal else 120).print(shown)
+            rows.append((name, row.count, *("not asked" if count is None else count for count in row.passing.values())))
+        print_table(("", "found", *(test.heading for test in TESTS), "trusted"), rows, width=120)
         for note in self.notes:
             print(f"Note: {note}")
 

@@ -5,13 +5,14 @@ walked through layer by layer and block by block, and each chunk that any look n
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rosetta.mining.plan import ranges
 from rosetta.view.atlas.maps import quantise
 from rosetta.view.atlas.scatter import Points, values_at
 from rosetta.view.pictures.pooling import shrink
@@ -97,7 +98,7 @@ class Tiles(Look):
 
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
         """Shrink and keep them, some at a time."""
-        for part in pieces(len(which), max(1, _PIECE // (4 * chunk.shape[2] * chunk.shape[3]))):
+        for part in ranges(len(which), max(1, _PIECE // (4 * chunk.shape[2] * chunk.shape[3]))):
             requests = which[part]
             maps = shrink(chunk[image[part], channel[part]], self.most)
             small = quantise(maps, self.low[requests], self.high[requests]).reshape(len(requests), -1)
@@ -133,9 +134,3 @@ class Values(Look):
     def see(self, which: npt.NDArray[np.intp], chunk: npt.NDArray[Any], image: Index, channel: Index) -> None:
         """Interpolate and keep them."""
         self.values[which] = values_at(chunk, image, channel, self.y[which], self.x[which], self.grid[which])
-
-
-def pieces(count: int, size: int) -> Iterator[slice]:
-    """Slices that cover `count`, of `size` each but for the last."""
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from rosetta.mining.plan import ranges
 from rosetta.view.atlas.sheets import PER_SHEET, card, picture, sheet, thumbnail
-from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.images import ImageStore
-from tasks.report.atlas.map_reader import Tiles, pieces
+from tasks.report.atlas.map_reader import Tiles
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -27,8 +27,7 @@ def picture_files(
     """
     waiting: list[Pixels] = []
     written = 0
-    for block in range(block_count(pictures.count, pictures.block)):
-        span = block_slice(block, pictures.block, pictures.count)
+    for span in ranges(pictures.count, pictures.block):
         for image, pixels in enumerate(pictures.pixels(span), start=span.start):
             waiting.append(thumbnail(pixels))
             if image in on_cards:
@@ -52,6 +51,6 @@ def card_files(images: npt.NDArray[np.int32], thumbs: dict[int, Pixels], maps: T
     maps
         (concept,) the map that is laid over each.
     """
-    for number, part in enumerate(pieces(len(images), PER_SHEET)):
+    for number, part in enumerate(ranges(len(images), PER_SHEET)):
         concepts = range(part.start, part.stop)
         yield f"cards/{number}.webp", sheet([card(thumbs[int(images[of])], maps.tile(of)) for of in concepts])

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
-
-import pandas as pd
 
 from rosetta.mining.trust.tests import TESTS
 from rosetta.view.atlas.script import columns, number, put
@@ -72,21 +70,17 @@ def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
     known = nearest(run)
     yield plots_file(run, known)
     for table in tables_of_run():
-        yield f"data/table/{table.name}.js", put(f"table/{table.name}", _columns(run.table(table)))
+        frame = run.table(table)
+        value = columns({str(name): frame[name].to_numpy() for name in frame.columns})
+        yield f"data/table/{table.name}.js", put(f"table/{table.name}", value)
     yield from unit_files(run, rankings, known)
     gathered = gather(run, rankings)
     on_cards = rankings.activation[:, 0]
     thumbs: dict[int, Any] = {}
     yield from picture_files(run.pictures, set(rankings.shown.tolist()), set(on_cards.tolist()), thumbs)
-    yield from chain(
-        card_files(on_cards, thumbs, gathered.cards),
-        image_files(run, rankings, gathered),
-        concept_files(run, rankings, gathered.concepts, near_concepts(run) if run.concepts else []),
-    )
-
-
-def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    return columns({str(name): frame[name].to_numpy() for name in frame.columns})
+    yield from card_files(on_cards, thumbs, gathered.cards)
+    yield from image_files(run, rankings, gathered)
+    yield from concept_files(run, rankings, gathered.concepts, near_concepts(run) if run.concepts else [])
 
 
 def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, Any]:

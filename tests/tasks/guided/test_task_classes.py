@@ -14,8 +14,16 @@ from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import Condition, ModelSpec
 from storage.run.data import RunData
-from tasks.guided.classes import class_of, class_tensor, require_class
-from tasks.guided.inputs import NEW, Inputs, new_images, read_inputs, require_files
+from tasks.guided.inputs import (
+    NEW,
+    Inputs,
+    class_of,
+    class_tensor,
+    new_images,
+    read_inputs,
+    require_class,
+    require_files,
+)
 
 
 class Blot(nn.Module):
