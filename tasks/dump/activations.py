@@ -77,7 +77,7 @@ def dump(
     """Write what is missing of a model's store.
 
     A layer that float16 cannot hold, as a value is too large or a unit's correlations would suffer from the rounding,
-    is stored as float32: the store is laid out anew with that layer widened and the dump begins again, so that all of a
+    is stored as float32: the store is rebuilt with that layer widened and the dump starts again, so that all of a
     layer has one precision wherever an earlier run stopped.
 
     Raises

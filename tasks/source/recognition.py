@@ -182,7 +182,7 @@ def check_sources(root: Root) -> list[Finding]:
     Raises
     ------
     UserError
-        The source is not to be had.
+        The source is not available.
     """
     place = place_of(root, IMAGES.path())
     recipes = (stored_recipe(home) for home in dict.fromkeys([root, place.root]))
