@@ -12,6 +12,9 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 
+SIDE = 64
+"""Positions a side that features are made on, as those of the control `pixels/64` are."""
+
 
 @dataclass(frozen=True)
 class FeatureStore(ArtifactStore):

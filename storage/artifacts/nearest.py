@@ -1,8 +1,9 @@
-"""Nearest neighbours of a pair of models, from whichever kind of store there is."""
+"""Nearest neighbours of a pair of models, from whichever kind of store there is, and its buddies from their table."""
 
 import numpy as np
+import pandas as pd
 
-from rosetta.mining.buddies import Neighbours, merge_neighbours, nearest_neighbours
+from rosetta.mining.buddies import Buddies, Neighbours, merge_neighbours, nearest_neighbours
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.layout import open_complete
@@ -47,3 +48,15 @@ def neighbours(root: Root, a: str, b: str, k: int) -> tuple[Neighbours, Neighbou
     joined = Neighbours(np.concatenate([part.unit for part in of_a]), np.concatenate([part.pearson for part in of_a]))
     # A model with itself has one list of neighbours: the two halves of its matrix may differ in the last bit.
     return joined, joined if store.same else of_b
+
+
+def buddies_of(frame: pd.DataFrame, a: str, b: str) -> Buddies:
+    """One pair's rows of the buddies table, as arrays."""
+    rows = frame[(frame["model_a"] == a) & (frame["model_b"] == b)]
+    return Buddies(
+        rows["unit_a"].to_numpy(np.int32),
+        rows["unit_b"].to_numpy(np.int32),
+        rows["pearson"].to_numpy(np.float32),
+        rows["rank_ab"].to_numpy(np.int32),
+        rows["rank_ba"].to_numpy(np.int32),
+    )

@@ -9,7 +9,7 @@ from rosetta.zoo.families.pixels import FEATURES, INDEPENDENT, pixel_features
 from rosetta.zoo.image_arrays import from_pixels
 from rosetta.zoo.preprocessing import Preprocessing
 from storage.artifacts import catalogue
-from storage.artifacts.features import FeatureStore
+from storage.artifacts.features import SIDE, FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from tasks.plan import Plan, Stage
@@ -17,8 +17,6 @@ from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
 
-SIDE = 64
-"""Positions a side that features are made on, as those of the control `pixels/64` are."""
 _AT_ONCE = 8
 
 

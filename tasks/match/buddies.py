@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rosetta.mining.buddies import Buddies, best_buddies
@@ -45,15 +44,3 @@ def buddy_frame(a: str, b: str, units: Mapping[str, Units], buddies: Buddies) ->
         }
     columns |= {"pearson": buddies.pearson, "rank_ab": buddies.rank_ab, "rank_ba": buddies.rank_ba}
     return pd.DataFrame(columns).astype({"layer_a": "str", "layer_b": "str"})
-
-
-def buddies_of(frame: pd.DataFrame, a: str, b: str) -> Buddies:
-    """One pair's rows of the buddies table, as arrays."""
-    rows = frame[(frame["model_a"] == a) & (frame["model_b"] == b)]
-    return Buddies(
-        rows["unit_a"].to_numpy(np.int32),
-        rows["unit_b"].to_numpy(np.int32),
-        rows["pearson"].to_numpy(np.float32),
-        rows["rank_ab"].to_numpy(np.int32),
-        rows["rank_ba"].to_numpy(np.int32),
-    )

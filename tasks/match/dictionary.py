@@ -14,8 +14,8 @@ from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.nearest import buddies_of
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
-from tasks.match.buddies import buddies_of
 from tasks.plan import Plan, Stage
 
 

@@ -1,5 +1,6 @@
 """The image files of a source: a folder or a glob at any fsspec URL, `zip://*.jpg::photos.zip` among them."""
 
+import logging
 import os
 import re
 from collections import Counter
@@ -14,8 +15,8 @@ from rosetta.errors import UserError
 from rosetta.recipe import Images
 from tasks.source.formats import UNREADABLE, suffixes
 from tasks.source.places import Place, reason_of
-from tasks.stage.progress import log
 
+_log = logging.getLogger("rosetta")
 _HIDDEN = frozenset({"thumbs.db", "desktop.ini"})
 """Files that a system writes beside pictures, in lower case; others begin with a dot."""
 
@@ -91,9 +92,9 @@ def list_source(images: Images) -> list[ImageFile]:
     assert images.source is not None
     listing = find_images(images.source, "images.source")
     if counts := listing.counts():
-        log.info("%s: left out %s", listing.name, counts)
+        _log.info("%s: left out %s", listing.name, counts)
     for line in listing.lines():
-        log.warning("%s: %s", listing.name, line)
+        _log.warning("%s: %s", listing.name, line)
     return listing.files
 
 

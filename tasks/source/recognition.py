@@ -4,6 +4,7 @@ A quick stamp of each file, its size and when it was last written, decides where
 is not, the file's content does: it may only have been touched, or copied to another machine.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,8 +25,8 @@ from storage.filesystem.root import Root
 from storage.upkeep.check import Finding
 from tasks.source.files import ImageFile, list_source
 from tasks.source.pixels import BadImageError, content_of, decoding
-from tasks.stage.progress import log
 
+_log = logging.getLogger("rosetta")
 _AT_ONCE = 8
 """Files that are read side by side."""
 _NAMED = 5
@@ -124,7 +125,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
     ]
     if changed := [file.source for file in doubtful if str(file.size) != then[file.source].size]:
         return Recognised(difference=f"{named(changed)} changed")
-    log.info("images: comparing the content of %s written since", counted(len(doubtful), "file", "files"))
+    _log.info("images: comparing the content of %s written since", counted(len(doubtful), "file", "files"))
     if changed := [source for source, digest in _digests(doubtful) if digest != then[source].sha256]:
         return Recognised(difference=f"{named(changed)} changed")
     return Recognised(found, agreed={found.digest: stamps})

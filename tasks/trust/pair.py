@@ -21,12 +21,12 @@ from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, CORRELATIONS, FEATURES, TRUST_OF_PAIR
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.nearest import buddies_of
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
 from tasks.cluster.engine import TileGraph, engine, part, summed
 from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.correlate.tiles import Job, tile_moments
-from tasks.match.buddies import buddies_of
 from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.progress import track

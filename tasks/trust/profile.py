@@ -16,13 +16,13 @@ from rosetta.units import Grid
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, PROFILES
+from storage.artifacts.features import SIDE as FEATURE_SIDE
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
 from tasks.cluster.engine import Capacity, engine, part
 from tasks.correlate.setting import Setting, plan_side
-from tasks.dump.features import SIDE as FEATURE_SIDE
 from tasks.plan import Plan, Stage
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images

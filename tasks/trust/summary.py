@@ -1,17 +1,11 @@
 """How many matches, neurons and concepts survive each test, read from the tables."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import pandas as pd
-
-from rosetta.mining.trust.tests import TESTS, passing, unasked
-from rosetta.recipe import Trust
+from rosetta.mining.trust.survival import Counts, in_all, surviving, totals
+from rosetta.mining.trust.tests import TESTS
 from storage.run.data import RunData
 from tasks.stage.text_table import print_table
-
-Counts = dict[str, int | None]
-"""Test → how many pass it, and last `trusted`: how many pass them all; None for a test that none could be put to."""
 
 _LABELS = {"concepts": "concepts with such a neuron"}
 
@@ -52,21 +46,6 @@ class Survivors:
             print(f"Note: {note}")
 
 
-def surviving(frame: pd.DataFrame, settings: Trust, groups: "pd.Series[Any]") -> pd.DataFrame:
-    """(group, test) how many rows of each group pass each test, and last `trusted`; missing where none was put to it.
-
-    Parameters
-    ----------
-    frame
-        Rows with the columns of the tests.
-    groups
-        (row,) what each row belongs to.
-    """
-    counts = pd.DataFrame(passing(frame, settings), frame.index).groupby(groups).sum().astype("Int64")
-    blank = pd.DataFrame(unasked(frame), frame.index).groupby(groups).all()
-    return counts.mask(blank.assign(trusted=False))
-
-
 def survivors(run: RunData) -> Survivors:
     """Count what survives in a judged run."""
     rows, settings, neurons = [], run.recipe.trust, run.neurons
@@ -76,16 +55,5 @@ def survivors(run: RunData) -> Survivors:
             rows.append(Survival(spec.name, spec.control, len(matches), in_all(matches, settings)))
     rows.append(Survival("Rosetta neurons", False, len(neurons), in_all(neurons, settings)))
     by_concept = surviving(neurons, settings, neurons["cluster"])
-    rows.append(Survival("concepts", False, len(by_concept), _totals(by_concept > 0)))
+    rows.append(Survival("concepts", False, len(by_concept), totals(by_concept > 0)))
     return Survivors(tuple(rows), run.notes)
-
-
-def in_all(frame: pd.DataFrame, settings: Trust) -> Counts:
-    """How many of all rows pass each test."""
-    return _totals(surviving(frame, settings, pd.Series(0, index=frame.index)))
-
-
-def _totals(counts: pd.DataFrame) -> Counts:
-    return {
-        str(test): None if len(counts) and column.isna().all() else int(column.sum()) for test, column in counts.items()
-    }

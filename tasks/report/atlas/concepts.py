@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rosetta.mining.trust.survival import surviving
 from rosetta.mining.trust.tests import failures
 from rosetta.recipe import Trust
 from rosetta.view.atlas.script import numbers, put
 from tasks.report.atlas.maps import ConceptMaps
 from tasks.report.atlas.rankings import Rankings
 from tasks.report.atlas.run import AtlasRun
-from tasks.trust.summary import surviving
 
 STRONGEST = 12
 """Concepts that the overview shows."""

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
+from rosetta.mining.trust.survival import in_all
 from rosetta.mining.trust.tests import TESTS
 from rosetta.view.atlas.script import columns, number, put
 from rosetta.view.atlas.sheets import PER_SHEET, THUMB
@@ -19,7 +20,6 @@ from tasks.report.atlas.rankings import Rankings, rank
 from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.units import near_concepts, nearest, unit_files
 from tasks.stage.progress import Advance, track
-from tasks.trust.summary import in_all
 
 _AT_ONCE = 64
 """Files that are written side by side and held at once."""

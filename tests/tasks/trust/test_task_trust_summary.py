@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from strategies import TRUST_ROWS
 
+from rosetta.mining.trust.survival import in_all, surviving
 from rosetta.recipe import Trust
-from tasks.trust.summary import Survival, Survivors, in_all, surviving
+from tasks.trust.summary import Survival, Survivors
 
 KNOBS = Trust()
 
