@@ -15,9 +15,9 @@ from prefect.artifacts import create_markdown_artifact
 from flows.locking import holding
 from flows.plan.checks import prepare, remove_what_differs
 from flows.plan.gather import keep_agreed, with_images
+from flows.plan.stages import STAGES, fingerprints
 from flows.reporting.links import SUMMARY_HEAD, key_of, link, summary_row
 from flows.running import is_linked, link_shared, nothing_to_do, run
-from flows.stages import STAGES, fingerprints
 from rosetta.recipe import Recipe, parse_recipe, read_recipe
 from rosetta.view.numbers import count, counted
 from storage.artifacts import provenance, tables

@@ -6,8 +6,8 @@ from prefect import flow
 
 from flows.locking import holding
 from flows.plan.gather import plan_of_root
+from flows.plan.stages import stages_from
 from flows.running import run
-from flows.stages import stages_from
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage.artifacts import provenance

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from flows.plan.forecast import forecast
 from flows.plan.gather import look, with_models
-from flows.stages import STAGES
+from flows.plan.stages import STAGES
 from rosetta.recipe import Recipe
 from storage.artifacts import provenance
 from storage.artifacts.catalogue import IMAGES

@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.plan import identity
 from flows.plan.identity import Finder
-from flows.stages import STAGES
+from flows.plan.stages import STAGES
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec, Recipe

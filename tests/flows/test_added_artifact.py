@@ -19,7 +19,7 @@ import signal
 
 import numpy as np
 
-from flows.stages import declare
+from flows.plan.stages import declare
 from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, Artifact, declare as add_to_catalogue, of_layers

@@ -12,7 +12,7 @@ from stores_of_versions.make import PLACE, numbers
 from flows.plan.checks import prepare
 from flows.plan.gather import plan_of_root
 from flows.plan.identity import examined
-from flows.stages import fingerprints
+from flows.plan.stages import fingerprints
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, read_recipe
 from storage import open_run

@@ -7,7 +7,7 @@ import pytest
 from plans import plan_over
 
 from flows import running, stages
-from flows.stages import STAGES, stages_from
+from flows.plan.stages import STAGES, stages_from
 from storage.artifacts.catalogue import Artifact
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root

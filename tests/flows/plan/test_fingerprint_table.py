@@ -21,7 +21,7 @@ from flows.mine import finished
 from flows.plan.checks import prepare
 from flows.plan.gather import plan_of_recipe
 from flows.plan.identity import examined
-from flows.stages import fingerprints
+from flows.plan.stages import fingerprints
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
 from storage.artifacts.catalogue import ACTIVATIONS
