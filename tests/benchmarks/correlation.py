@@ -16,9 +16,9 @@ from rosetta.mining.moments import Accumulator, Precision, factor_dtype
 from rosetta.mining.plan import PairPlan, plan_pair
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.nearest import neighbours
-from storage.artifacts.pairs import path
 from storage.filesystem.root import Root
 from tasks.cluster.engine import local_processes
 from tasks.correlate.pair import correlate
@@ -113,7 +113,7 @@ def set_precision(precision: Precision) -> None:
 
 def stage(root: Root, device: str = "cpu", threads: int = THREADS) -> tuple[float, float]:
     """Seconds of the whole stage from store to store, and its peak memory over what its plan promised."""
-    root.remove(path(A, B))
+    root.remove(CORRELATIONS.path(A, B))
     out = BENCH / "seconds"
     _, idle, most = apart(STAGE, root.url, A, B, str(threads), str(MEMORY), device, str(out))
     seconds = float(out.read_text())
@@ -150,7 +150,7 @@ def workers(root: Root) -> float:
     """One local worker's time over two's, one thread each."""
 
     def run(address: str) -> float:
-        root.remove(path(A, B))
+        root.remove(CORRELATIONS.path(A, B))
         return timed(lambda: correlate(root, fingerprint("bench"), A, B, Setting(cluster=address, memory=MEMORY)))
 
     with local_processes(1) as one, local_processes(2) as two:
@@ -162,7 +162,7 @@ def same_tables(root: Root) -> bool:
     """Whether threads, local processes and an address, matrix and neighbours give the same buddies."""
 
     def buddies(setting: Setting) -> Buddies:
-        root.remove(path(A, B))
+        root.remove(CORRELATIONS.path(A, B))
         correlate(root, fingerprint("bench"), A, B, setting)
         return best_buddies(*neighbours(root, A, B, 5))
 
