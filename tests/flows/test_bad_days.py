@@ -78,7 +78,7 @@ def test_a_killed_server_is_started_again(run, alone, write, tmp_path):
     servers[0].kill()
     _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
-    assert "server ended; it is started again" in said
+    assert "server ended and is restarted" in said
     assert same_tables(tmp_path / "root", run[0])
 
 
