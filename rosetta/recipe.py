@@ -108,7 +108,7 @@ Deviations = tuple[Deviation, Deviation, Deviation]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
 Name = Annotated[str, _text(r"[a-z0-9][a-z0-9._-]*", f"no valid name; {_NAME}")]
-Sha256 = Annotated[str, _text(r"[0-9a-f]{64}", f"no SHA-256; {_SHA256}")]
+Sha256 = Annotated[str, _text(r"[0-9a-f]{64}", f"not a SHA-256; {_SHA256}")]
 Cluster = Annotated[str, _text(r"threads|local|[a-z]+://\S+", f"neither 'threads' nor 'local' nor {_ADDRESS}")]
 Place = Annotated[str, AfterValidator(_valid_url)]
 """A path or a URL; without credentials, as recipes are kept and shown."""
