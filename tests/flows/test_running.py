@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from plans import plan_over
 
-from flows import running, stages
+from flows import running
+from flows.plan import stages
 from flows.plan.stages import STAGES, stages_from
 from storage.artifacts.catalogue import Artifact
 from storage.artifacts.fingerprint import fingerprint

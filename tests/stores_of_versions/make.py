@@ -2,7 +2,7 @@
 tests/stores_of_versions/make.py`.
 
 To be run once when storage.artifacts.fingerprint.FORMAT rises, and to be committed; what older versions wrote is never
-made anew.
+rebuilt.
 """
 
 import json
