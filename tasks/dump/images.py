@@ -40,7 +40,7 @@ def layout(compute: Compute) -> dict[str, object]:
 
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
-    """Of `images.zarr`. Of a source it is whole only once its files have been read, see :attr:`Plan.knows_images`."""
+    """Of `images.zarr`. A source's is complete only once its files have been read, see :attr:`Plan.knows_images`."""
     images, maker = plan.recipe.images, plan.facts.maker
     if plan.facts.images is not None:
         return plan.facts.images
