@@ -9,8 +9,8 @@ from flows.plan.identity import examined
 from rosetta import zoo
 from rosetta.mining.plan import PairPlan, Side
 from rosetta.recipe import ModelSpec
-from storage.artifacts.activations import ActivationStore
-from storage.artifacts.blocks import model_block
+from storage.artifacts.activations import ActivationStore, file_count
+from storage.artifacts.blocks import model_blocks
 from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.finished import is_finished
 from storage.artifacts.layout import open_at
@@ -19,9 +19,6 @@ from tasks.correlate.setting import Setting, plan_for, plan_side
 from tasks.plan import Plan
 from tasks.stage.text_table import print_table
 from tasks.trust.profile import in_groups, pieces_of
-
-_ITEMSIZE = {"float16": 2, "float32": 4}
-
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
@@ -36,9 +33,11 @@ class ModelForecast:
     units: int
     images: int
     block: int
-    """Images in a chunk."""
+    """Images in a file of a layer."""
+    files: int
+    """Of its store."""
     bytes_stored: int
-    """Of its maps before compression."""
+    """Of its maps, about: rounded ones take half their size."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,18 @@ class Forecast:
     def print(self) -> None:
         """Print two tables on standard output."""
         print_table(
-            ("model", "", "layers", "units", "images", "to a chunk", "stored"),
+            ("model", "", "layers", "units", "images", "to a file", "files", "stored"),
             (
-                (one.name, one.model, one.layers, one.units, one.images, one.block, format_bytes(one.bytes_stored))
+                (
+                    one.name,
+                    one.model,
+                    one.layers,
+                    one.units,
+                    one.images,
+                    one.block,
+                    one.files,
+                    format_bytes(one.bytes_stored),
+                )
                 for one in self.models
             ),
             words=("model", ""),
@@ -108,7 +116,7 @@ class Forecast:
         )
         print()
         print(
-            f"In all {format_bytes(sum(one.bytes_stored for one in self.models))} of maps before compression,"
+            f"In all {format_bytes(sum(one.bytes_stored for one in self.models))} of maps,"
             f" {format_bytes(sum(one.bytes_read for one in self.pairs))} read and"
             f" {_operations(sum(one.operations for one in self.pairs))} to correlate them"
         )
@@ -138,7 +146,7 @@ def forecast(plan: Plan) -> Forecast:
 
     pairs = tuple(_pair(f"{a}~{b}", plan_for(setting, f"{a}~{b}", sides[a], sides[b], where)) for a, b in plan.pairs)
     in_groups(pieces_of(plan, sides, sides), sides[plan.anchor].images, compute.memory_bytes, where)
-    stores = tuple(_store(spec, sides[spec.name]) for spec in plan.models)
+    stores = tuple(_store(plan, spec, sides[spec.name]) for spec in plan.models)
     return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
 
 
@@ -156,11 +164,14 @@ def _pair(pair: str, cut: PairPlan) -> PairForecast:
     )
 
 
-def _store(spec: ModelSpec, side: Side) -> ModelForecast:
-    values = sum(layer.values * side.itemsizes[layer.name] for layer in side.units.layers)
-    return ModelForecast(
-        spec.name, spec.model, len(side.units.layers), len(side.units), side.images, side.block, side.images * values
-    )
+def _store(plan: Plan, spec: ModelSpec, side: Side) -> ModelForecast:
+    compute, units, images = plan.recipe.compute, side.units, side.images
+    shard = model_blocks(units, images, compute.chunk_mib).shard
+    itemsize = 2 if compute.dtype == "float16" else 4
+    size = itemsize * images * sum(layer.values for layer in units.layers)
+    labels = 1 if plan.facts.generator is None else 2  # source, and label or class
+    files = file_count(units, images, shard, labels)
+    return ModelForecast(spec.name, spec.model, len(units.layers), len(units), images, shard, files, size)
 
 
 def _side(plan: Plan, spec: ModelSpec) -> Side:
@@ -170,8 +181,7 @@ def _side(plan: Plan, spec: ModelSpec) -> Side:
         return plan_side(ActivationStore(open_at(place)))
     compute, count, facts = plan.recipe.compute, plan.image_count, plan.facts
     units = zoo.structure(spec) if spec.name in facts.unseen else examined(spec, facts.weights[spec.name]).units
-    block = model_block(units, count, compute.dtype, compute.chunk_mib)
-    return Side(units, count, block, {layer.name: _ITEMSIZE[compute.dtype] for layer in units.layers})
+    return Side(units, count, model_blocks(units, count, compute.chunk_mib).chunk)
 
 
 def _operations(count: int) -> str:

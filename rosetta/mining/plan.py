@@ -9,7 +9,7 @@ Memory and workers only decide how many panels make a tile: they change how long
 out.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -28,8 +28,6 @@ _STEP_BYTES = 32 * 2**20
 """Float32 maps of two panels in one step: long enough products, and short enough to stay near the caches."""
 _MOST_RANGES = 16
 """Each range ends in an addition as large as its tile; more ranges spread further but add more."""
-DECODED_AT_ONCE = 10
-"""Chunks that one read of zarr may decode at the same time (its `async.concurrency`)."""
 
 Tile = tuple[slice, slice]
 Integers = npt.NDArray[np.int64]
@@ -43,17 +41,14 @@ class Side:
     images: int
     block: int
     """Images in a chunk; a power of two."""
-    itemsizes: Mapping[str, int]
-    """By layer name: bytes of a stored value."""
 
     def stored(self, layer: Layer) -> int:
-        """Bytes of a layer's maps of one image."""
-        return layer.values * self.itemsizes[layer.name]
+        """Bytes of a layer's maps of one image, decoded."""
+        return 4 * layer.values
 
     def read_bytes(self, per_image: int, images: int) -> int:
-        """Bytes held while maps are read, so many of each image: those, and the chunks that are being decoded."""
-        chunk = self.block * max(map(self.stored, self.units.layers))
-        return images * per_image + 2 * chunk * min(DECODED_AT_ONCE, images // self.block)
+        """Bytes held while maps are read, so many of each image: those, and chunks of a layer that are being decoded."""
+        return images * per_image + 2 * self.block * max(map(self.stored, self.units.layers))
 
 
 class Method(StrEnum):

@@ -1,7 +1,9 @@
 """`activations/<model>.zarr`: the activation maps of one model, labelled, in blocks of images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -13,34 +15,45 @@ from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.shards import ShardReader, Shards, write_shard
 from storage.artifacts.store import ModelStore, layer_rows
 from storage.filesystem.root import Root
 
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+
+_PEAK_BYTES = 2**20
+"""Of a chunk of `peak`, which holds all images of some channels."""
+_MOMENTS = 3
+"""Mean, sum of squared deviations, and sum of squared errors of rounding."""
 
 
 @dataclass(frozen=True)
 class LayerBlock:
     """One layer over one block of images, as it is stored."""
 
-    activation: npt.NDArray[Any]
-    """(image, channel, y, x) in the layer's stored dtype."""
-    peak: npt.NDArray[np.float32]
+    rows: Sequence[Sequence[bytes]]
+    """Encoded chunks, see :meth:`storage.artifacts.shards.Shards.join`."""
+    peak: Float32
     """(image, channel) each map's maximum."""
     mean: Float64
     """(channel,) over the block's images and positions."""
     square: Float64
     """(channel,) sum of squared deviations from that mean."""
+    noise: Float64
+    """(channel,) sum of squared errors of the rounding."""
 
 
 @dataclass(frozen=True)
 class ActivationStore(ModelStore):
     """The activation maps of one model.
 
-    Each layer has `activation`, `peak`, `mean` and `std`. The root keeps `moments`, the mean and the sum of squared
-    deviations of every unit in every block, so that a run that was cut short ends with the same statistics to the last
-    bit. `frames` gives by layer the part of the image that its module's own grid covers, where that is more than the
-    image, in fractions (y0, x0, y1, x1). Maps are cropped to the image.
+    Each layer has `activation`, `peak`, `mean`, `std` and `rounding`. Values are float32. By default they are rounded
+    to so many significant bits that no unit suffers, at least to those of float16 (see :mod:`tasks.dump.rounding`),
+    and take about half of their size. The bookkeeping keeps `moments` of every unit in every block, so that a run that
+    was cut short ends with the same statistics to the last bit, and `peak` by image, which is written out by layer in
+    the end. `frames` gives by layer the part of the image that its module's own grid covers, where that is more than
+    the image, in fractions (y0, x0, y1, x1). Maps are cropped to the image.
     """
 
     artifact = ACTIVATIONS
@@ -55,34 +68,58 @@ class ActivationStore(ModelStore):
         units: Units,
         images: int,
         block: int,
-        dtypes: Mapping[str, str],
+        chunk: int,
+        codecs: Mapping[str, str],
+        labels: Mapping[str, npt.NDArray[Any]],
         attributes: Mapping[str, Any],
+        rounded: bool = True,
     ) -> "ActivationStore":
         """Lay the store out.
 
         Parameters
         ----------
         block
-            Images in a chunk, the same in every layer.
-        dtypes
-            By layer name: how its activations are stored.
+            Images in a shard, the same in every layer; a multiple of `chunk`.
+        chunk
+            Images in a chunk inside of it.
+        codecs
+            By layer name, see :func:`storage.artifacts.shards.best_codec`.
+        labels
+            (image,) what is known of the images: `source`, `label`, `class`.
         attributes
             Attributes of the root that describe the model.
+        rounded
+            Whether values are rounded.
         """
         group = layout.create_store(root, ACTIVATIONS.path(model))
         blocks = block_count(images, block)
         layout.create_written(group, block=blocks)
-        layout.create_array(group, "moments", "float64", {"block": (blocks, 1), "moment": 2, "unit": len(units)})
-        for layer, span in units.spans():
-            _create_layer(group.create_group(layer.name), layer, span, images, block, dtypes[layer.name])
+        kept = layout.bookkeeping(group)
+        moments: layout.Axes = {"block": (blocks, 1), "moment": _MOMENTS, "unit": len(units)}
+        layout.create_array(kept, "moments", "float64", moments, "mean, squared deviations and squared rounding errors")
+        peaks: layout.Axes = {"image": (images, block), "unit": len(units)}
+        layout.create_array(kept, "peak", "float32", peaks, "maximum of each map")
+        _create_image_labels(group, images, labels)
+        for order, (layer, span) in enumerate(units.spans()):
+            shards = Shards(layer.channels, layer.grid, chunk, block // chunk)
+            held = group.create_group(layer.name, attributes={"layer": layer.name, "order": f"{order:04d}"})
+            _create_image_labels(held, images, labels)
+            _create_layer(held, layer, span, images, shards, codecs[layer.name], rounded)
         frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
-        laid_out = {"layers": layer_rows(units), "frames": frames, "block": block, "images": images}
-        layout.seal_layout(group, fingerprint, {**attributes, **laid_out})
+        laid_out = {"layers": layer_rows(units), "frames": frames, "block": block, "chunk": chunk, "images": images}
+        layout.seal_layout(group, fingerprint, {**attributes, **laid_out, "codecs": dict(codecs)})
         return cls(group)
 
-    def dtypes(self) -> dict[str, str]:
-        """By layer name: how its activations are stored."""
-        return {layer.name: str(self._array(layer.name, "activation").dtype) for layer in self.units.layers}
+    @property
+    def chunk(self) -> int:
+        """Images in a chunk, what is read at once at least; a divisor of :attr:`block`."""
+        return int(str(self.group.attrs.get("chunk", self.block)))
+
+    @property
+    def codecs(self) -> dict[str, str]:
+        """By layer name: how its chunks are compressed."""
+        codecs: Any = self.group.attrs["codecs"]
+        return dict(codecs)
 
     @property
     def image_digest(self) -> str:
@@ -90,11 +127,26 @@ class ActivationStore(ModelStore):
         depends: Any = self.group.attrs["depends"]
         return str(depends.get("images", ""))
 
-    def maps(self, layer: str, images: slice, channels: slice = slice(None)) -> npt.NDArray[Any]:
-        """(image, channel, y, x) of one layer as stored."""
-        return np.asarray(self._array(layer, "activation")[images, channels])
+    @cached_property
+    def _readers(self) -> dict[str, ShardReader]:
+        return {}
 
-    def peaks(self, layer: str) -> npt.NDArray[np.float32]:
+    def maps(self, layer: str, images: slice, channels: slice = slice(None)) -> Float32:
+        """(image, channel, y, x) of one layer.
+
+        Raises
+        ------
+        ValueError
+            A checksum is wrong.
+        """
+        if layer not in self._readers:
+            array = self._array(layer, "activation")
+            if array.shards is None:  # of format 2
+                return np.asarray(array[images, channels]).astype(np.float32, copy=False)
+            self._readers[layer] = ShardReader(array)
+        return self._readers[layer].read(images, channels)
+
+    def peaks(self, layer: str) -> Float32:
         """(image, channel) each map's maximum."""
         return self.of_layer(layer, "peak")
 
@@ -106,31 +158,40 @@ class ActivationStore(ModelStore):
         """(unit,) population standard deviation; 0 for units that hold one single value."""
         return self.of_units("std")
 
-    def maximum(self) -> npt.NDArray[np.float32]:
+    def maximum(self) -> Float32:
         """(unit,) the highest value over all images and positions."""
         return np.concatenate([self.peaks(layer.name).max(axis=0) for layer in self.units.layers])
 
     def write(self, block: int, layers: Mapping[str, LayerBlock]) -> None:
         """Write one block of every layer, then its marker."""
-        images = block_slice(block, self.block, self.images)
-        for name, part in layers.items():
-            self._array(name, "activation")[images] = part.activation
-            self._array(name, "peak")[images] = part.peak
         parts = [layers[layer.name] for layer in self.units.layers]
-        moments = [np.concatenate([part.mean for part in parts]), np.concatenate([part.square for part in parts])]
-        self._array("moments")[block] = np.stack(moments)
-        self._array("written")[block] = True
+        for layer, part in zip(self.units.layers, parts, strict=True):
+            shards = Shards(layer.channels, layer.grid, self.chunk, self.block // self.chunk)
+            write_shard(self._array(layer.name, "activation"), block, shards.join(part.rows))
+        kept = layout.bookkeeping(self.group)
+        images = block_slice(block, self.block, self.images)
+        layout.array_of(kept, "peak")[images] = np.concatenate([part.peak for part in parts], axis=1)
+        moments = [np.concatenate([getattr(part, name) for part in parts]) for name in ("mean", "square", "noise")]
+        layout.array_of(kept, "moments")[block] = np.stack(moments)
+        self.mark(block)
 
     def finish(self) -> None:
-        """Combine the moments of the blocks, in their order, and mark the store as finished."""
+        """Combine the statistics of the blocks, in their order, and mark the store as finished."""
         sizes = [block_slice(block, self.block, self.images) for block in range(len(self.written()))]
         counts = np.array([images.stop - images.start for images in sizes])
-        moments = np.asarray(self._array("moments")[:])
+        kept = layout.bookkeeping(self.group)
+        moments = np.asarray(layout.array_of(kept, "moments")[:])
         for layer, span in self.units.spans():
-            means, squares = moments[:, 0, span], moments[:, 1, span]
-            mean, variance = combine_moments(counts, means, squares, layer.grid[0] * layer.grid[1])
+            positions = layer.grid[0] * layer.grid[1]
+            mean, variance = combine_moments(counts, moments[:, 0, span], moments[:, 1, span], positions)
             self._array(layer.name, "mean")[:] = mean
             self._array(layer.name, "std")[:] = np.sqrt(variance)
+            if "peak" in kept:  # not of format 2
+                noise = moments[:, 2, span].sum(axis=0) / (self.images * positions)
+                self._array(layer.name, "rounding")[:] = np.sqrt(
+                    np.divide(noise, variance, out=np.zeros_like(noise), where=variance > 0)
+                )
+                self._array(layer.name, "peak")[:] = layout.array_of(kept, "peak")[:, span]
         super().finish()
 
 
@@ -162,11 +223,81 @@ def combine_moments(
     return mean, square / total
 
 
-def _create_layer(group: zarr.Group, layer: Layer, span: slice, images: int, block: int, dtype: str) -> None:
-    blocks: layout.Axes = {"image": (images, block), "channel": layer.channels}
-    maps: layout.Axes = {**blocks, "y": layer.grid[0], "x": layer.grid[1]}
-    layout.create_array(group, "activation", dtype, maps, coordinates="unit")
-    layout.create_array(group, "peak", "float32", blocks, coordinates="unit")
-    for name in ("mean", "std"):
-        layout.create_array(group, name, "float64", {"channel": layer.channels}, fill=float("nan"), coordinates="unit")
-    layout.create_labels(group, "unit", np.arange(span.start, span.stop, dtype=np.int32), "channel")
+_LABELS = {
+    "source": ("source of the image", "path of its file in the source, or seed and index of its latent"),
+    "label": ("label of the image", ""),
+    "class": ("class that the generator was asked for", ""),
+}
+"""What may be known of images: long name and description."""
+
+
+def _create_image_labels(group: zarr.Group, images: int, labels: Mapping[str, npt.NDArray[Any]]) -> None:
+    layout.create_labels(group, "image", np.arange(images, dtype=np.int32), "image", "index of the image")
+    for name, values in labels.items():
+        long_name, description = _LABELS[name]
+        layout.create_labels(group, name, values, "image", long_name, description=description)
+
+
+def _create_layer(
+    group: zarr.Group, layer: Layer, span: slice, images: int, shards: Shards, codec: str, rounded: bool
+) -> None:
+    known = [name for name in _LABELS if name in group]
+    of_units, of_maps = "layer unit", " ".join(["layer", "unit", *known])
+    layout.create_array(
+        group,
+        "activation",
+        "float32",
+        {"image": images, "channel": layer.channels, "y": layer.grid[0], "x": layer.grid[1]},
+        "activation",
+        description="what each unit puts out, on the layer's grid",
+        coordinates=of_maps,
+        **shards.options(codec),
+        attributes=_ROUNDED if rounded else {},
+    )
+    width = max(1, min(layer.channels, _PEAK_BYTES // (4 * images)))
+    peaks: layout.Axes = {"image": images, "channel": (layer.channels, width)}
+    layout.create_array(group, "peak", "float32", peaks, "maximum of each map", coordinates=of_maps)
+    for name, long_name, description in (
+        ("mean", "mean", "over all images and positions"),
+        ("std", "standard deviation", "of the population: over all images and positions"),
+        ("rounding", "rounding error", "root mean square of the rounding errors, over the standard deviation"),
+    ):
+        axes: layout.Axes = {"channel": layer.channels}
+        layout.create_array(
+            group, name, "float64", axes, long_name, description=description, fill=float("nan"), coordinates=of_units
+        )
+    units = np.arange(span.start, span.stop, dtype=np.int32)
+    layout.create_labels(group, "unit", units, "channel", "index of the unit in its model")
+    layout.create_labels(group, "channel", units - span.start, "channel", "index of the unit in its layer")
+    for axis, size in zip("yx", layer.grid, strict=True):
+        centres = (np.arange(size) + 0.5) / size
+        what = "from the top" if axis == "y" else "from the left"
+        layout.create_labels(group, axis, centres, axis, f"centre of the position {what}, in fractions of the image")
+    layout.create_array(group, "layer", str, {}, "layer", description="module path", fill="")[...] = layer.name
+
+
+_ROUNDED = {
+    "quantization": "bitround",
+    "quantization_nsb": 10,
+    "comment": "Values are rounded to the significant bits of float16, or to more where a unit varies little around a"
+    " large mean, so that `rounding` is at most 2^-11 and no correlation is off by more than 1e-3.",
+}
+"""Attributes of rounded values; the first two as CF has them, the number of significant bits being the least."""
+
+
+def file_count(units: Units, images: int, block: int, labels: int) -> int:
+    """Files of a store.
+
+    Parameters
+    ----------
+    labels
+        How many things are known of the images, see :meth:`ActivationStore.create`.
+    """
+    blocks = block_count(images, block)
+    peaks = sum(
+        ceil(layer.channels / max(1, min(layer.channels, _PEAK_BYTES // (4 * images)))) for layer in units.layers
+    )
+    layers = len(units.layers)
+    # Per layer: its metadata, those of 11 arrays and of labels, and the chunks of all but the maps and the peaks.
+    small = layers * (1 + 11 + labels + 9 + labels) + peaks
+    return 1 + 2 * (1 + labels) + 1 + 3 + (layers + 3) * blocks + small

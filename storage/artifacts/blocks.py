@@ -1,6 +1,7 @@
 """Blocks of images: how far chunks reach along `image`."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -48,7 +49,34 @@ def by_block(images: npt.NDArray[np.integer], size: int, count: int) -> Iterator
         yield span, (images >= span.start) & (images < span.stop)
 
 
-def model_block(units: Units, images: int, dtype: str, chunk_mib: int) -> int:
-    """Images in a chunk of a model's store."""
+@dataclass(frozen=True)
+class Blocks:
+    """How a store of activations is cut along images."""
+
+    chunk: int
+    """Images in a chunk."""
+    shard: int
+    """Images in a shard, which is one file of a layer and what one marker stands for."""
+
+    def of(self, shard: int) -> "Blocks":
+        """The same with shards of another size."""
+        return Blocks(min(self.chunk, shard), shard)
+
+
+_ITEMSIZE = 2
+"""Bytes of a stored value: about what is left of a rounded one."""
+_FILES = 18_000
+"""Files of a store, at most, if its shards can be large enough."""
+_SHARDS_BYTES = 2**30
+"""Of the shards of all layers, which are kept in memory until they are written."""
+
+
+def model_blocks(units: Units, images: int, chunk_mib: int) -> Blocks:
+    """How a model's store is cut: chunks near `chunk_mib` for the largest layer, and larger shards for many images."""
     largest = max(layer.values for layer in units.layers)
-    return block_size(largest * np.dtype(dtype).itemsize, chunk_mib * MIB, images)
+    chunk = block_size(largest * _ITEMSIZE, chunk_mib * MIB, images)
+    per_image = _ITEMSIZE * sum(layer.values for layer in units.layers)
+    shard = chunk
+    while (len(units.layers) + 3) * block_count(images, shard) > _FILES and 2 * shard * per_image <= _SHARDS_BYTES:
+        shard *= 2
+    return Blocks(chunk, shard)

@@ -16,10 +16,14 @@ from storage.filesystem.root import Root
 Kind = Literal["store", "table", "folder", "file"]
 Per = Literal["run", "model", "pair", "search", "figure"]
 Chunk = tuple[int, ...]
+DERIVED: Chunk = ()
+"""In place of an entry of `written`: of a chunk that is rebuilt from others when its store is finished."""
 Marker = Callable[[str, Chunk, Sequence[str]], Chunk | None]
 """Array in the store, chunk, names of the store's layers → the entry of `written` that stands for the chunk."""
 
 MINE = "rosetta mine"
+BOOKKEEPING = "bookkeeping"
+"""The group of a store that holds what says nothing to a reader."""
 _NAME = "[a-z0-9][a-z0-9._-]*"
 _FIELDS = {"run": (), "model": ("model",), "pair": ("a", "b"), "search": ("name",), "figure": ("name",)}
 
@@ -27,6 +31,14 @@ _FIELDS = {"run": (), "model": ("model",), "pair": ("a", "b"), "search": ("name"
 def of_blocks(*arrays: str) -> Marker:
     """One entry per block of images, for arrays of any group that are cut along `image`."""
     return lambda array, chunk, _: chunk[:1] if array.rpartition("/")[2] in arrays else None
+
+
+def of_maps(array: str, chunk: Chunk, _: Sequence[str]) -> Chunk | None:
+    """One entry per block of images; none for the peaks of a layer, which follow from the bookkeeping."""
+    group, _, name = array.rpartition("/")
+    if name == "peak" and group != BOOKKEEPING:
+        return DERIVED
+    return chunk[:1] if name in ("activation", "peak", "moments") else None
 
 
 def of_layers(array: str, chunk: Chunk, layers: Sequence[str]) -> Chunk | None:
@@ -104,9 +116,10 @@ class Artifact:
         Returns
         -------
         tuple of int, or None
-            None where no entry stands for the chunk: of labels, say, which are written with the layout.
+            :data:`DERIVED` where the chunk follows from others; None where no entry stands for it: of labels, say,
+            which are written with the layout.
         """
-        if array == "written":
+        if array in ("written", f"{BOOKKEEPING}/written"):
             return chunk
         return self.marker(array, chunk, layers) if self.marker else None
 
@@ -214,7 +227,7 @@ IMAGES = declare(Artifact(
 ACTIVATIONS = declare(Artifact(
     "activations/{model}.zarr", "store", "model",
     "a group per layer: `activation` (image, channel, y, x), `peak` (image, channel), `mean`, `std` (channel)",
-    (IMAGES,), shareable=True, marker=of_blocks("activation", "peak", "moments"),
+    (IMAGES,), shareable=True, marker=of_maps,
 ))
 FEATURES = declare(Artifact(
     "features.zarr", "store", "run", "pixel features of each image: colour, contrast, edges on a small grid",

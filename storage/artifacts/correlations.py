@@ -48,4 +48,4 @@ class CorrelationStore(PairStore):
         """Write one panel, then its marker."""
         rows, columns = (block_slice(own, PANEL, units) for own, units in zip(panel, self.units, strict=True))
         self._array("pearson")[rows, columns] = pearson
-        self._mark(panel)
+        self.mark(panel)

@@ -65,7 +65,7 @@ class FeatureStore(ArtifactStore):
         images = block_slice(block, self.block, self.shape[0])
         self._array("feature")[images] = features
         self._array("digest")[images] = digests
-        self._array("written")[block] = True
+        self.mark(block)
 
     def features(self, images: slice) -> npt.NDArray[np.float16]:
         """(image, feature, y, x) of some images."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from rosetta.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout of artifacts; part of every fingerprint."""
 
 

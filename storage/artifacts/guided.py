@@ -174,7 +174,7 @@ class GuidedStore(ArtifactStore):
         for name in ("frames", "start", "latent", "loss"):
             self._array(name)[batch] = getattr(found, name)
         self._array("result")[batch] = found.frames[:, -1]
-        self._array("written")[kind, images.start // self.block] = True
+        self.mark((kind, images.start // self.block))
 
     def finish(self) -> None:
         """Mark the store as finished, unless it is."""

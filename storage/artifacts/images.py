@@ -1,6 +1,7 @@
 """`images.zarr`: the images that all models of a run take."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,9 +48,9 @@ class ImageStore(ArtifactStore):
         """
         group = lay_out(root, images, size, block)
         if latents is not None:
-            layout.create_values(group, "latent", np.asarray(latents, np.float32), ("image", "z"))
+            layout.create_values(group, "latent", np.asarray(latents, np.float32), ("image", "z"), "latent")
         if classes is not None:
-            layout.create_labels(group, "class", classes, "image")
+            layout.create_labels(group, "class", classes, "image", "class that the generator was asked for")
         layout.seal_layout(group, fingerprint, {"block": block})
         return cls(group)
 
@@ -80,15 +81,21 @@ class ImageStore(ArtifactStore):
         """The file of each image, its path in the source's folder; None for images that were made."""
         return [str(source) for source in np.asarray(self._array("source")[:])] if "source" in self.group else None
 
+    def coordinates(self) -> dict[str, npt.NDArray[Any]]:
+        """(image,) by name, what is known of each image beside its pixels: `source`, `label`, `class`."""
+        return {name: np.asarray(self._array(name)[...]) for name in ("source", "label", "class") if name in self.group}
+
     def write(self, block: int, pixels: npt.NDArray[np.uint8]) -> None:
         """Write a block of pixels, then its marker."""
         self._array("pixels")[block_slice(block, self.block, self.count)] = pixels
-        self._array("written")[block] = True
+        self.mark(block)
 
 
 def lay_out(root: Root, images: int, size: tuple[int, int], block: int) -> zarr.Group:
     """A new store with the arrays that all image stores have; it replaces one that may be there."""
     group = layout.create_store(root, IMAGES.path())
-    layout.create_array(group, "pixels", "uint8", {"image": (images, block), "y": size[0], "x": size[1], "rgb": 3})
+    pixels: layout.Axes = {"image": (images, block), "y": size[0], "x": size[1], "rgb": 3}
+    layout.create_array(group, "pixels", "uint8", pixels, "pixels", description="red, green and blue from 0 to 255")
+    layout.create_labels(group, "image", np.arange(images, dtype=np.int32), "image", "index of the image")
     layout.create_written(group, block=block_count(images, block))
     return group

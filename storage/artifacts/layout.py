@@ -1,4 +1,5 @@
-"""How this project lays out Zarr: format 3, dimension names, zstd and crc32c, and when a store counts as complete."""
+"""How this project lays out Zarr: format 3, names and units as CF and ACDD have them, zstd and crc32c, and when a store
+counts as complete."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from rosetta.errors import UserError
-from storage.artifacts.catalogue import Chunk
+from storage.artifacts.catalogue import BOOKKEEPING, Chunk, instance_at
 from storage.artifacts.fingerprint import Fingerprint, require_known_format
 from storage.artifacts.seals import break_seal
 from storage.artifacts.shared import Place, place_of
@@ -24,6 +25,8 @@ _LEVEL = -1
 """The low bits of activations are noise to a compressor. Level -1 still takes out runs of zeros, at gigabytes a second;
 level 1 makes stores of float16 maps 8 % smaller and reads and writes them several times slower."""
 
+_CONVENTIONS = "CF-1.12 ACDD-1.3"
+
 Axes = Mapping[str, int | tuple[int, int]]
 """By dimension of an array: its length, and the length of a chunk where it is cut."""
 
@@ -33,46 +36,82 @@ def create_array(
     name: str,
     dtype: Any,
     axes: Axes,
+    long_name: str,
     *,
+    units: str = "1",
+    description: str = "",
     fill: Any = 0,
     coordinates: str | None = None,
+    **options: Any,
 ) -> zarr.Array:
-    """Create an array with this project's codecs.
+    """Create an array that says what it holds, with this project's codecs.
 
     Parameters
     ----------
+    long_name
+        What plots and tables call it.
+    units
+        As CF and UDUNITS write them; "1" of numbers without a unit, and of text.
+    description
+        A sentence more, where the name does not say all.
     coordinates
         Names, separated by blanks, of the other arrays that xarray takes for coordinates.
+    options
+        Other options of :meth:`zarr.Group.create_array`, which take the place of those from here.
     """
     sizes = [size if isinstance(size, tuple) else (size, size) for size in axes.values()]
+    about = {"long_name": long_name, "units": units, "description": description, "coordinates": coordinates}
     return group.create_array(
         name,
         shape=tuple(length for length, _ in sizes),
-        chunks=tuple(max(1, chunk) for _, chunk in sizes),
         dtype=dtype,
         fill_value=fill,
         dimension_names=tuple(axes),
-        compressors=(ZstdCodec(level=_LEVEL), Crc32cCodec()),
-        attributes={"coordinates": coordinates} if coordinates else {},
+        **{
+            "chunks": tuple(max(1, chunk) for _, chunk in sizes),
+            "compressors": (ZstdCodec(level=_LEVEL), Crc32cCodec()),
+            **options,
+            "attributes": {key: value for key, value in about.items() if value} | options.get("attributes", {}),
+        },
     )
 
 
 def create_written(group: zarr.Group, **counts: int) -> None:
     """Create the markers of a store, one to a chunk, with their number along each dimension."""
-    create_array(group, "written", "bool", {name: (count, 1) for name, count in counts.items()}, fill=False)
+    axes: Axes = {name: (count, 1) for name, count in counts.items()}
+    create_array(
+        group.require_group(BOOKKEEPING), "written", "bool", axes, "whether the part has been written", fill=False
+    )
 
 
-def create_labels(group: zarr.Group, name: str, values: Sequence[str] | np.ndarray[Any, Any], dimension: str) -> None:
-    """Create a one-dimensional array of labels in one chunk; text where the values are text."""
+def create_labels(
+    group: zarr.Group,
+    name: str,
+    values: Sequence[str] | np.ndarray[Any, Any],
+    dimension: str,
+    long_name: str,
+    **about: str,
+) -> None:
+    """Create a one-dimensional array of labels in one chunk; text where the values are text.
+
+    Parameters
+    ----------
+    about
+        `units` and `description`, as :func:`create_array` takes them.
+    """
     array = np.asarray(values)
     text = array.dtype.kind in "OU"
-    created = create_array(group, name, str if text else array.dtype, {dimension: len(array)}, fill="" if text else 0)
+    axes: Axes = {dimension: len(array)}
+    created = create_array(group, name, str if text else array.dtype, axes, long_name, fill="" if text else 0, **about)
     created[:] = array.astype(object) if text else array
 
 
-def create_values(group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: Sequence[str]) -> None:
-    """Create an array in one chunk and write it."""
-    create_array(group, name, values.dtype, dict(zip(dimensions, values.shape, strict=True)))[...] = values
+def create_values(
+    group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: Sequence[str], long_name: str, **about: str
+) -> None:
+    """Create an array in one chunk and write it; `about` as :func:`create_labels` takes it."""
+    axes: Axes = dict(zip(dimensions, values.shape, strict=True))
+    create_array(group, name, values.dtype, axes, long_name, **about)[...] = values
 
 
 def array_of(group: zarr.Group, *path: str) -> zarr.Array:
@@ -92,14 +131,30 @@ def layers_of(attributes: Mapping[str, Any]) -> list[str]:
     return [str(row[0]) for row in attributes.get("layers", [])]
 
 
+def file_grid(array: zarr.Array) -> tuple[int, ...]:
+    """How many files an array has along each axis: its shards, or its chunks where it has none."""
+    return tuple(-(-length // size) for length, size in zip(array.shape, array.shards or array.chunks, strict=True))
+
+
 def chunk_file(array_path: str, array: zarr.Array, chunk: Chunk) -> str:
     """The path of a chunk, given that of its array."""
     return f"{array_path}/{array.metadata.encode_chunk_key(chunk)}"
 
 
+def bookkeeping(group: zarr.Group) -> zarr.Group:
+    """The group of what says nothing to a reader: markers, and what a run that was cut short resumes from."""
+    found = group.get(BOOKKEEPING)
+    return found if isinstance(found, zarr.Group) else group  # stores of format 2 keep it in their root
+
+
+def written_of(group: zarr.Group) -> zarr.Array:
+    """The markers of a store, to change."""
+    return array_of(bookkeeping(group), "written")
+
+
 def markers(group: zarr.Group) -> npt.NDArray[np.bool_]:
     """(…,) which parts of a store are complete. Where a marker cannot be read, its part counts as missing."""
-    array = array_of(group, "written")
+    array = written_of(group)
     try:
         return np.asarray(array[...])
     except ValueError:  # its checksum
@@ -112,9 +167,11 @@ def markers(group: zarr.Group) -> npt.NDArray[np.bool_]:
 
 def create_store(root: Root, path: str) -> zarr.Group:
     """A new empty store of a run; it replaces one that may be there."""
-    place = place_of(root, path)
+    place, instance = place_of(root, path), instance_at(path)
     break_seal(place.root, place.path)
-    return zarr.create_group(place.root.store(place.path), overwrite=True)
+    about = {} if instance is None else {"summary": instance.artifact.about.replace("`", "")}
+    attributes = {"Conventions": _CONVENTIONS, "title": path.removesuffix(".zarr"), **about}
+    return zarr.create_group(place.root.store(place.path), overwrite=True, attributes=attributes)
 
 
 def open_to_write(place: Place) -> zarr.Group:

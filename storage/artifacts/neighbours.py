@@ -63,7 +63,7 @@ class NeighbourStore(PairStore):
             span = block_slice(own, PANEL, units)
             self._array(_CANDIDATES, f"neighbours_{side}")[other, span] = found.unit
             self._array(_CANDIDATES, f"pearson_{side}")[other, span] = found.pearson
-        self._mark(panel)
+        self.mark(panel)
 
     def finish(self) -> None:
         """Keep the nearest of all candidates, and mark the store as finished."""

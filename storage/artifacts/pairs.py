@@ -61,6 +61,3 @@ class PairStore(ArtifactStore):
     def units(self) -> tuple[int, int]:
         """How many units each side has."""
         return int(str(self.group.attrs["units_a"])), int(str(self.group.attrs["units_b"]))
-
-    def _mark(self, panel: Panel) -> None:
-        self._array("written")[panel] = True

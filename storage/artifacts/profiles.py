@@ -90,7 +90,7 @@ class ProfileStore(ModelStore):
             if name in group:  # left by a run that was cut off
                 del group[name]
             layout.create_values(group, name, values, _DIMENSIONS[name])
-        self._array("written")[layer] = True
+        self.mark(layer)
 
     def commons(self, layer: str) -> tuple[Grid, ...]:
         """The common grids of a layer's units with their partners."""

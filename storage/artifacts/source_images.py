@@ -17,7 +17,12 @@ from storage.artifacts.seals import sha256
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 
-_OF_A_FILE = ("source", "stamp", "sha256")
+_OF_A_FILE = {
+    "source": "path of the file in the source",
+    "stamp": "size in bytes and time of last change of the file",
+    "sha256": "SHA-256 of the file",
+}
+_LABELS = {"place": "position of the file in the listing of the source", "label": "label of the image"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class SourceStore(ImageStore):
                 return store
         group = lay_out(root, images, (size, size), block)
         for name in _OF_A_FILE:
-            layout.create_array(group, name, str, {"image": (images, block)}, fill="")
+            layout.create_array(group, name, str, {"image": (images, block)}, _OF_A_FILE[name], fill="")
         layout.seal_layout(group, settings, {"block": block})
         return cls(group)
 
@@ -96,13 +101,13 @@ class SourceStore(ImageStore):
         span = block_slice(block, self.block, self.count)
         room = span.stop - span.start
         if self._is_written(block):
-            self._array("written")[block] = False
+            layout.written_of(self.group)[block] = False
         rest = np.zeros((room - len(pixels), *pixels.shape[1:]), np.uint8)
         self._array("pixels")[span] = np.concatenate([pixels, rest]) if len(rest) else pixels
         for name in _OF_A_FILE:
             values = [getattr(record, name) for record in records]
             self._array(name)[span] = np.array([*values, *[""] * (room - len(values))], dtype=object)
-        self._array("written")[block] = True
+        self.mark(block)
 
     def finish_files(
         self, settings: Fingerprint, images: int, places: Mapping[str, int], left_out: Sequence[LeftOut]
@@ -127,7 +132,7 @@ class SourceStore(ImageStore):
             if name in self.group:
                 del self.group[name]
             if name in labels:
-                layout.create_labels(self.group, name, labels[name], "image")
+                layout.create_labels(self.group, name, labels[name], "image", _LABELS[name])
         self._array("pixels").attrs["coordinates"] = " ".join(["source", *labels])
         content = _digest([record.source, record.sha256] for record in records)
         fingerprint = Fingerprint({**settings.depends, "content": content})
@@ -143,7 +148,7 @@ class SourceStore(ImageStore):
 
     def _is_written(self, block: int) -> bool:
         try:
-            return bool(self._array("written")[block])
+            return bool(layout.written_of(self.group)[block])
         except ValueError:  # its checksum
             return False
 
@@ -152,8 +157,9 @@ class SourceStore(ImageStore):
             for name in ("pixels", *_OF_A_FILE):
                 array = self._array(name)
                 array.resize((images, *array.shape[1:]))
-        if self._array("written").shape[0] != (blocks := block_count(images, self.block)):
-            self._array("written").resize((blocks,))
+        written, blocks = layout.written_of(self.group), block_count(images, self.block)
+        if written.shape[0] != blocks:
+            written.resize((blocks,))
 
 
 def without_content(depends: Mapping[str, Any]) -> dict[str, Any]:

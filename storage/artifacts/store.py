@@ -74,6 +74,10 @@ class ArtifactStore:
         """(block,), (layer,) or (panel_a, panel_b): which parts are complete."""
         return layout.markers(self.group)
 
+    def mark(self, entry: int | tuple[int, ...]) -> None:
+        """Mark a part as complete."""
+        layout.written_of(self.group)[entry] = True
+
     def finish(self) -> None:
         """Mark the store as finished."""
         layout.complete(self.group)

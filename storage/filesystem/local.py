@@ -14,7 +14,7 @@ from zarr.storage import LocalStore
 
 def is_marker(key: str) -> bool:
     """Whether a file of a store says that others are complete: a marker of a block, or the root's attributes."""
-    return key == "zarr.json" or key.startswith("written/c")
+    return key == "zarr.json" or key.startswith(("written/c", "bookkeeping/written/c"))
 
 
 class DurableStore(LocalStore):

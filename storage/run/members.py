@@ -79,7 +79,7 @@ class Unit:
         indices = self.top_images if images is None else self.run.chosen(images)
         store, channel = self.run.stores[self.model], slice(self.channel, self.channel + 1)
         maps = np.empty((len(indices), int(self.row["grid_y"]), int(self.row["grid_x"])), dtype=np.float32)
-        for span, inside in by_block(indices, store.block, store.images):
+        for span, inside in by_block(indices, store.chunk, store.images):
             maps[inside] = store.maps(self.layer, span, channel)[indices[inside] - span.start, 0]
         attributes = {"model": self.model, "layer": self.layer, "channel": self.channel, "unit": self.unit}
         return xr.DataArray(maps, {"image": indices}, ("image", "y", "x"), "activation", attributes)

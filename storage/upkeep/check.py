@@ -17,9 +17,10 @@ from zarr.storage import StorePath
 
 from storage.artifacts import seals, tables
 from storage.artifacts.catalogue import CATALOGUE, SHARED, Chunk, Instance
-from storage.artifacts.layout import arrays_in, chunk_file, layers_of, markers, open_to_read
+from storage.artifacts.layout import arrays_in, chunk_file, file_grid, layers_of, markers, open_to_read, written_of
 from storage.artifacts.provenance import require_run
 from storage.artifacts.seals import BrokenSealError, Seal
+from storage.artifacts.shards import ShardReader
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
 from storage.upkeep.expected import begun, searches
@@ -145,13 +146,13 @@ def _unsealed_store(place: Place, instance: Instance) -> Iterator[Finding]:
     yield Finding(path, f"is not finished; {instance.artifact.command} resumes it", path, "unfinished")
     if "fingerprint" not in group.attrs:
         return
-    written, layers = markers(group), layers_of(group.attrs.asdict())
+    written, layers, marks = markers(group), layers_of(group.attrs.asdict()), written_of(group)
     for name, array in arrays:
 
         def is_due(chunk: Chunk, name: str = name, array: zarr.Array = array) -> bool:
             """Whether a marker says that a chunk is there; without a marker, whether it is."""
-            entry = None if name == "written" else instance.artifact.entry(name, chunk, layers)
-            return root.exists(chunk_file(f"{path}/{name}", array, chunk)) if entry is None else bool(written[entry])
+            entry = None if array == marks else instance.artifact.entry(name, chunk, layers)
+            return bool(written[entry]) if entry else root.exists(chunk_file(f"{path}/{name}", array, chunk))
 
         yield from _check_array(place, f"{path}/{name}", array, is_due)
 
@@ -186,7 +187,7 @@ _UNSEALED: dict[str, Callable[[Place, Instance], Iterator[Finding]]] = {
 def _check_array(
     place: Place, path: str, array: zarr.Array, is_due: Callable[[Chunk], bool] = lambda chunk: True
 ) -> Iterator[Finding]:
-    chunks = [chunk for chunk in product(*map(range, array.cdata_shape)) if is_due(chunk)]
+    chunks = [chunk for chunk in product(*map(range, file_grid(array))) if is_due(chunk)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         problems = pool.map(partial(_chunk_problem, place.root, path, array), chunks)
         for chunk, problem in zip(chunks, problems, strict=True):
@@ -198,7 +199,11 @@ def _chunk_problem(root: Root, path: str, array: zarr.Array, chunk: Chunk) -> st
     if not root.exists(chunk_file(path, array, chunk)):
         return "are missing"
     try:
-        array.blocks[chunk]
+        if array.shards:
+            first = chunk[0] * array.shards[0]
+            ShardReader(array).read(slice(first, first + array.shards[0]), slice(None))
+        else:
+            array.blocks[chunk]
     except Exception as error:  # a checksum, a codec, a shape: any way in which bytes can be wrong
         return f"are damaged ({_short(error)})"
     return ""
@@ -209,7 +214,7 @@ def _entries(array: zarr.Array, chunk: Chunk) -> str:
     names = getattr(array.metadata, "dimension_names", None) or [f"axis {axis}" for axis in range(array.ndim)]
     spans = [
         f"{at * size} to {min((at + 1) * size, length) - 1} of {name}"
-        for at, size, length, name in zip(chunk, array.chunks, array.shape, names, strict=True)
+        for at, size, length, name in zip(chunk, array.shards or array.chunks, array.shape, names, strict=True)
         if size < length
     ]
     return f"entries {', '.join(spans)}" if spans else "its entries"

@@ -7,7 +7,15 @@ from itertools import groupby
 
 from storage.artifacts import seals
 from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, MINE, SEALS, Instance, instance_at
-from storage.artifacts.layout import array_of, attributes_at, chunk_file, layers_of, open_to_write, stored_attributes
+from storage.artifacts.layout import (
+    array_of,
+    attributes_at,
+    chunk_file,
+    layers_of,
+    open_to_write,
+    stored_attributes,
+    written_of,
+)
 from storage.artifacts.seals import BrokenSealError
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.lock import lock_of, locked
@@ -107,14 +115,14 @@ def _mend_store(place: Place, instance: Instance, damaged: Sequence[Finding]) ->
         return
     group = open_to_write(place)
     group.attrs["complete"] = False
-    written = array_of(group, "written")
+    written = written_of(group)
     for finding, entry in entries.items():
         array = array_of(group, finding.artifact[len(store) + 1 :])
         place.root.remove(chunk_file(finding.artifact, array, finding.chunk))
-        assert entry is not None
-        # The marker's own chunk may be what is damaged.
-        place.root.remove(chunk_file(f"{store}/written", written, entry))
-        written[entry] = False
+        if entry:
+            # The marker's own chunk may be what is damaged.
+            place.root.remove(chunk_file(f"{store}/{written.path}", written, entry))
+            written[entry] = False
 
 
 def _dump_pixels_again(root: Root) -> None:

@@ -1,9 +1,10 @@
 """Sealing whatever of a run is finished."""
 
 from collections.abc import Iterator
+from math import prod
 
 from storage.artifacts.catalogue import MINE, SEALS, Instance, instance_at
-from storage.artifacts.layout import arrays_in, chunk_file, layers_of, open_to_read, stored_attributes
+from storage.artifacts.layout import arrays_in, chunk_file, file_grid, layers_of, open_to_read, stored_attributes
 from storage.artifacts.seals import Seal, path, sha256
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
@@ -89,7 +90,7 @@ def _small_files(place: Place, instance: Instance) -> Iterator[tuple[str, bytes]
     layers = layers_of(group.attrs.asdict())
     for name, array in arrays_in(group):
         first = (0,) * array.ndim
-        if array.nchunks == 1 and instance.artifact.entry(name, first, layers) is None:
+        if prod(file_grid(array)) == 1 and instance.artifact.entry(name, first, layers) is None:
             file = chunk_file(f"{store}/{name}", array, first)
             if len(content := root.read_bytes(file)) <= _SMALL:
                 yield file, content

@@ -9,7 +9,7 @@ import zarr
 
 from storage.artifacts import provenance, shared, tables
 from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, USERS, Instance
-from storage.artifacts.layout import arrays_in, markers
+from storage.artifacts.layout import arrays_in, bookkeeping, markers, written_of
 from storage.artifacts.provenance import require_run
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.lock import holder
@@ -126,7 +126,7 @@ def _of_store(place: Place, progress: Progress) -> Progress:
         group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r")
         complete = bool(group.attrs.get("complete"))
         size = sum(array.size * array.dtype.itemsize for _, array in arrays_in(group))
-        if "written" not in group:
+        if "written" not in bookkeeping(group):
             return replace(progress, state="complete" if complete else "begun", bytes=size if complete else None)
         written = markers(group)
         if complete:
@@ -140,7 +140,7 @@ def _of_store(place: Place, progress: Progress) -> Progress:
         done=done,
         total=written.size,
         bytes=size * done // max(1, written.size),
-        active=_is_recent(place.root, f"{place.path}/written"),
+        active=_is_recent(place.root, f"{place.path}/{written_of(group).path}"),
     )
 
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from rosetta.mining.moments import Precision
 from rosetta.mining.plan import PairPlan, Side, plan_pair
 from rosetta.mining.rank.plan import plan_ranks
@@ -67,5 +65,4 @@ def plan_for(setting: Setting, pair: str, a: Side, b: Side, where: Capacity) -> 
 
 def plan_side(store: ActivationStore) -> Side:
     """What a plan needs to know of a store."""
-    itemsizes = {layer: np.dtype(dtype).itemsize for layer, dtype in store.dtypes().items()}
-    return Side(store.units, store.images, store.block, itemsizes)
+    return Side(store.units, store.images, store.chunk)

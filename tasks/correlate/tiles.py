@@ -100,8 +100,8 @@ class Half:
     def steps(self, images: slice, size: int) -> Iterator[Maps]:
         """The maps of some images, `size` images at a time; no chunk is decoded twice."""
         store, parts = self.side.store, self.parts()
-        for start in range(images.start, images.stop, max(size, store.block)):
-            span = slice(start, min(start + max(size, store.block), images.stop))
+        for start in range(images.start, images.stop, max(size, store.chunk)):
+            span = slice(start, min(start + max(size, store.chunk), images.stop))
             block = {layer.name: torch.from_numpy(store.maps(layer.name, span, held)) for layer, held in parts}
             for step in ranges(span.stop - span.start, size):
                 yield {name: maps[step] for name, maps in block.items()}

@@ -1,6 +1,10 @@
 """Stage `dump`: every image once through one model, its activation maps into the model's store."""
 
-from collections.abc import Collection, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from operator import gt
 from typing import Any, NoReturn
 
@@ -14,34 +18,23 @@ from rosetta.mining.plan import ranges
 from rosetta.recipe import Compute, ModelSpec
 from rosetta.zoo import Model, load
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
-from storage.artifacts.activations import ActivationStore, LayerBlock
-from storage.artifacts.blocks import block_slice, model_block
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.blocks import Blocks, block_count, block_slice, model_blocks
 from storage.artifacts.catalogue import ACTIVATIONS, IMAGES
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
 from tasks.dump.images import layout
-from tasks.dump.rounding import Rounding
+from tasks.dump.maps import MapBuffers, layer_block
+from tasks.dump.rounding import Statistics
 from tasks.plan import Plan, Stage
 from tasks.stage.logs import about
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import forward, saw_images
 from tasks.stage.progress import log, track
 
-_FLOAT16_MAX = 65504.0
-
-_REASONS = "widened_because"
-"""Attribute of a store: why a layer is float32 that was to be float16."""
-_OVERFLOW = "has values beyond float16"
 _SAME = 0.03
 """How far maps may be from those of another device, over the spread of their layer; TF32 comes to a third of it."""
-
-
-class _Float16Error(Exception):
-    """Layers that float16 does not hold, with the reason."""
-
-    def __init__(self, layers: Mapping[str, str]) -> None:
-        self.layers = layers
 
 
 def batch_size(device: torch.device) -> int:
@@ -76,10 +69,6 @@ def dump(
 ) -> None:
     """Write what is missing of a model's store.
 
-    A layer that float16 cannot hold, as a value is too large or a unit's correlations would suffer from the rounding,
-    is stored as float32: the store is rebuilt with that layer widened and the dump starts again, so that all of a
-    layer has one precision wherever an earlier run stopped.
-
     Raises
     ------
     UserError
@@ -97,29 +86,22 @@ def dump(
         log.info("%s: sees images of %s enlarged from %s", spec.name, made, given)
     if store is not None:
         _require_same(store, model, pixels)
-    widened = _widened(store) if store else {}
-    while True:
-        if store is None:
-            store = _lay_out(root, fingerprint, model, pixels, compute, widened)
-        try:
-            _fill(store, model, pixels)
-            break
-        except _Float16Error as found:
-            for layer, reason in found.layers.items():
-                log.warning("%s: layer %s %s; it is stored as float32", spec.name, layer, reason)
-            widened |= found.layers
-            store = None
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        store = _Dump(root, fingerprint, compute, model, pixels, pool).fill(store)
     if model.is_generator and not pixels.complete:
         pixels.finish()
     store.finish()
 
 
 def _lay_out(
-    root: Root, fingerprint: Fingerprint, model: Model, images: ImageStore, compute: Compute, widened: Mapping[str, str]
+    root: Root,
+    fingerprint: Fingerprint,
+    model: Model,
+    images: ImageStore,
+    compute: Compute,
+    blocks: Blocks,
+    codecs: Mapping[str, str],
 ) -> ActivationStore:
-    block = model_block(model.units, images.count, compute.dtype, compute.chunk_mib)
-    if model.is_generator and not images.complete:
-        block = images.block  # their pixels are written together
     attributes: dict[str, Any] = {
         "name": model.spec.name,
         "model": model.spec.model,
@@ -129,8 +111,6 @@ def _lay_out(
         "condition": model.spec.condition.model_dump(mode="json", exclude_none=True),
         "generator": model.is_generator,
         "control": model.spec.control,
-        "widened_to_float32": sorted(widened),
-        _REASONS: dict(widened),
     }
     return ActivationStore.create(
         root,
@@ -138,9 +118,12 @@ def _lay_out(
         fingerprint,
         units=model.units,
         images=images.count,
-        block=block,
-        dtypes={layer.name: "float32" if layer.name in widened else compute.dtype for layer in model.units.layers},
+        block=blocks.shard,
+        chunk=blocks.chunk,
+        codecs=codecs,
+        labels=images.coordinates(),
         attributes=attributes,
+        rounded=compute.dtype == "float16",
     )
 
 
@@ -167,71 +150,84 @@ def _require_same(store: ActivationStore, model: Model, images: ImageStore) -> N
             )
 
 
-def _widened(store: ActivationStore) -> dict[str, str]:
-    attributes: Any = store.group.attrs
-    # Overflow was once the only reason, and not said.
-    reasons = attributes.get(_REASONS, {})
-    return {layer: reasons.get(layer, _OVERFLOW) for layer in attributes["widened_to_float32"]}
-
-
 def _written(store: ActivationStore, model: Model, images: ImageStore) -> npt.NDArray[np.bool_]:
     written = store.written()
     return written & images.written() if model.is_generator and not images.complete else written
 
 
-def _fill(store: ActivationStore, model: Model, images: ImageStore) -> None:
-    written = _written(store, model, images)
-    dtypes, grids = store.dtypes(), {layer.name: layer.grid for layer in model.units.layers}
-    roundings = {name: Rounding(grid[0] * grid[1]) for name, grid in grids.items() if dtypes[name] == "float16"}
-    # One after the other: a thread that writes beside the forward pass was measured to slow it by more than it saves.
-    with track(f"dump {model.spec.name}", images.count) as advance:
-        for block in range(len(written)):
-            span = block_slice(block, store.block, images.count)
-            with about(images=f"{span.start}-{span.stop - 1}"):
-                if not written[block]:
-                    _dump_block(store, block, span, model, images, roundings)
-                    saw_images(span.stop - span.start)
-                advance(span.stop - span.start)
+@dataclass(frozen=True)
+class _Dump:
+    """A model's images on their way into its store."""
 
+    root: Root
+    fingerprint: Fingerprint
+    compute: Compute
+    model: Model
+    images: ImageStore
+    pool: Executor
 
-def _dump_block(
-    store: ActivationStore,
-    block: int,
-    span: slice,
-    model: Model,
-    images: ImageStore,
-    roundings: Mapping[str, Rounding],
-) -> None:
-    """Write one block: a generator's pixels first, since the maps' marker must not stand before them.
+    @cached_property
+    def blocks(self) -> Blocks:
+        """How the store is cut along images; as the pixels where they are written together."""
+        blocks = model_blocks(self.model.units, self.images.count, self.compute.chunk_mib)
+        return blocks if self.images.complete or not self.model.is_generator else blocks.of(self.images.block)
 
-    Parameters
-    ----------
-    roundings
-        Of the layers that are stored as float16; all others are float32.
-    """
-    count = span.stop - span.start
-    stored = {}
-    for layer in model.units.layers:
-        dtype = torch.float16 if layer.name in roundings else torch.float32
-        stored[layer.name] = torch.empty((count, layer.channels, *layer.grid), dtype=dtype)
-    extremes = {layer.name: torch.empty((2, count, layer.channels)) for layer in model.units.layers}
-    pixels = np.empty((count, *images.size, 3), np.uint8) if model.is_generator and not images.complete else None
-    for batch, generated, maps in _forward(span, model, images):
-        for name, values in maps.items():
-            # Narrows, goes to host memory and puts channels first, in one pass.
-            stored[name][batch].copy_(values)
-            # Over the same values while they are in the caches.
-            extremes[name][0, batch].copy_(values.amin(dim=(2, 3)))
-            extremes[name][1, batch].copy_(values.amax(dim=(2, 3)))
-        if pixels is not None and generated is not None:
-            pixels[batch] = to_pixels(generated)
-    layers = {name: summarise(activation, extremes[name][1]) for name, activation in stored.items()}
-    if not all(np.isfinite(part.mean).all() for part in layers.values()):
-        _explain(span, model, images, roundings)
-    _require_resolved(count, layers, extremes, roundings)
-    if pixels is not None:
-        images.write(block, pixels)
-    store.write(block, layers)
+    def fill(self, store: ActivationStore | None) -> ActivationStore:
+        """Write the blocks that are missing; one that was not begun is laid out once its first maps are known."""
+        count, blocks = self.images.count, self.blocks
+        if store is not None:
+            blocks = Blocks(store.chunk, store.block)
+        written = np.zeros(block_count(count, blocks.shard), bool)
+        if store is not None:
+            written = _written(store, self.model, self.images)
+        buffers = MapBuffers(self.model.units, blocks.chunk)
+        with track(f"dump {self.model.spec.name}", count) as advance:
+            for block in range(len(written)):
+                span = block_slice(block, blocks.shard, count)
+                with about(images=f"{span.start}-{span.stop - 1}"):
+                    if not written[block]:
+                        store = self._write(store, block, span, blocks, buffers)
+                        saw_images(span.stop - span.start)
+                    advance(span.stop - span.start)
+        assert store is not None
+        return store
+
+    def _write(
+        self, store: ActivationStore | None, block: int, span: slice, blocks: Blocks, buffers: MapBuffers
+    ) -> ActivationStore:
+        """Write one block: a generator's pixels first, since the maps' marker must not stand before them."""
+        layers, model = self.model.units.layers, self.model
+        rows: dict[str, list[list[bytes]]] = {layer.name: [] for layer in layers}
+        parts: dict[str, list[Statistics]] = {layer.name: [] for layer in layers}
+        generated = []
+        for start in range(span.start, span.stop, blocks.chunk):
+            chunk = slice(start, min(start + blocks.chunk, span.stop))
+            for batch, pixels, maps in _forward(chunk, model, self.images):
+                buffers.put(batch, maps)
+                if pixels is not None and not self.images.complete:
+                    generated.append(to_pixels(pixels))
+            statistics = buffers.round(chunk.stop - chunk.start, self.compute.dtype == "float16")
+            for layer in layers:
+                if not statistics[layer.name].finite:
+                    _refuse(buffers.bad(layer.name, chunk.stop - chunk.start), model.spec.name, layer.name, start)
+            if store is None:
+                codecs = buffers.codecs()
+                store = _lay_out(self.root, self.fingerprint, model, self.images, self.compute, blocks, codecs)
+            encoded = buffers.encode(store.codecs, self.pool)
+            for layer in layers:
+                rows[layer.name].append(encoded[layer.name])
+                parts[layer.name].append(statistics[layer.name])
+        assert store is not None
+        if generated:
+            self.images.write(block, np.concatenate(generated))
+        store.write(
+            block,
+            {
+                layer.name: layer_block(rows[layer.name], parts[layer.name], layer.grid[0] * layer.grid[1])
+                for layer in layers
+            },
+        )
+        return store
 
 
 def _forward(span: slice, model: Model, images: ImageStore) -> Iterator[tuple[slice, Tensor | None, dict[str, Tensor]]]:
@@ -252,68 +248,14 @@ def _forward(span: slice, model: Model, images: ImageStore) -> Iterator[tuple[sl
             yield batch, None, maps
 
 
-def _explain(span: slice, model: Model, images: ImageStore, float16: Collection[str]) -> NoReturn:
-    """Look at a block again in full precision to say why not all of it is finite.
+def _refuse(bad: Tensor, model: str, layer: str, first_image: int) -> NoReturn:
+    """Say which (image, channel) maps are bad.
 
     Raises
     ------
     UserError
-        The model gives NaN or infinity.
-    _Float16Error
-        A value is only too large for float16.
+        Always.
     """
-    bad: dict[str, list[Tensor]] = {layer.name: [] for layer in model.units.layers}
-    too_large = set()
-    for _, _, maps in _forward(span, model, images):
-        for name, values in maps.items():
-            bad[name].append(~torch.isfinite(values).flatten(2).all(dim=2))
-            if name in float16 and values.abs().amax() > _FLOAT16_MAX:
-                too_large.add(name)
-    for name, parts in bad.items():
-        _require_finite(torch.cat(parts), model.spec.name, name, span.start)
-    if too_large:
-        raise _Float16Error({name: _OVERFLOW for name in bad if name in too_large})
-    raise UserError(f"model {model.spec.name}: its maps are not finite, but only now and then; check its hardware")
-
-
-def _require_resolved(
-    count: int, layers: Mapping[str, LayerBlock], extremes: Mapping[str, Tensor], roundings: Mapping[str, Rounding]
-) -> None:
-    """
-    Raises
-    ------
-    _Float16Error
-        Float16 rounds units too coarsely.
-    """
-    coarse = {}
-    for name, rounding in roundings.items():
-        rounding.add(count, layers[name], *extremes[name])
-        if channels := rounding.coarse():
-            coarse[name] = f"varies too little for float16 in channels {_few(channels)}"
-    if coarse:
-        raise _Float16Error(coarse)
-
-
-def summarise(activation: Tensor, peak: Tensor) -> LayerBlock:
-    """A layer's block with its statistics, taken from the values as they are stored.
-
-    Parameters
-    ----------
-    activation : (image, channel, y, x) float16 or float32
-    peak : (image, channel) float32
-        Each map's maximum before it was rounded.
-    """
-    exact = activation.flatten(2).double()
-    mean = exact.mean(dim=(0, 2))
-    square = exact.sub_(mean[:, None]).square_().sum(dim=(0, 2))
-    # Rounding keeps the order: the rounded maximum is the maximum of what was rounded.
-    return LayerBlock(activation.numpy(), peak.to(activation.dtype).float().numpy(), mean.numpy(), square.numpy())
-
-
-def _require_finite(bad: Tensor, model: str, layer: str, first_image: int) -> None:
-    """Say which (image, channel) maps are bad, if any."""
-    if not bad.any():
-        return
     images = [first_image + int(i) for i in bad.any(dim=1).nonzero().flatten()]
     channels = [int(i) for i in bad.any(dim=0).nonzero().flatten()]
     raise UserError(

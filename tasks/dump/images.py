@@ -14,7 +14,7 @@ from rosetta.recipe import Compute, Images, ModelSpec
 from rosetta.view.numbers import counted
 from rosetta.zoo import load
 from storage.artifacts import agreed
-from storage.artifacts.blocks import MIB, block_count, block_size, model_block
+from storage.artifacts.blocks import MIB, block_count, block_size, model_blocks
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
@@ -86,7 +86,7 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
         images,
         images=count,
         size=model.image_size,
-        block=model_block(model.units, count, compute.dtype, compute.chunk_mib),
+        block=model_blocks(model.units, count, compute.chunk_mib).shard,
         latents=model.draw_latents(count, seed),
         classes=model.draw_classes(count, seed),
     )

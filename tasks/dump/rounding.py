@@ -1,71 +1,141 @@
-"""Whether float16 holds a unit well enough for its correlations, found out while its maps are written.
+"""Activation maps rounded to few significant bits, so few that no unit's correlations suffer.
 
-Rounding adds noise. A unit's correlations shrink by √(1 + q), where q is the noise's variance over the unit's own, so
-that they are off by q / 2. The noise is known from the moments of what is stored: a float16 of size x is off by at most
-2⁻¹¹ |x|, evenly, and one below the smallest normal by 2⁻²⁵. Whether a unit that looks constant has values that float16
-lost, or none, is known from the range of the values before they were rounded.
+Rounding adds noise. Of two units whose noise is at most ε of their standard deviations, the correlation on the native
+grid is off by 2 ε at most, whatever the noise looks like: each moves by an angle of at most ε. What it is off by in
+fact is far less, as the noise follows nothing. A value x that keeps m bits behind its first is off by at most
+2⁻ᵐ⁻¹ |x|, evenly, so that m follows from a unit's mean square and its variance. Ten bits, those of float16, do where
+the mean is not far above the standard deviation; a unit that varies little around a large mean keeps more.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
-
-from storage.artifacts.activations import LayerBlock, combine_moments
 
 Float64 = npt.NDArray[np.float64]
 
-_NOISE = 2e-4
-"""Largest q. A correlation of two such units is off by 2e-4; over few values, whose noise does not cancel, by more."""
-_RELATIVE = 2.0**-20 / 12
-"""Variance of the noise over the mean square of the values: of an even distribution between ± 2⁻¹¹ |x|."""
-_SMALLEST = 2.0**-48 / 12
-"""Variance of the noise of the smallest values, 2⁻²⁴ apart."""
-_UNRESOLVED = 2.0**-18
-"""Of its largest value: a unit with a smaller range is no better off in float32, whose own spacing is 2⁻²³."""
+LARGEST_NOISE = 2.0**-11
+"""ε: root mean square of the errors over the standard deviation."""
+FEWEST_BITS = 10
+"""Of a value behind its first; as many as float16 has."""
+_ALL_BITS = 23
+_GROUP_BYTES = 2**20
+"""Maps that are looked at together: they pass several times, and are to stay in the caches."""
+_SMALLEST, _LARGEST = 1e-30, 3.3e38
+"""Beyond these, what bits are worth is another (subnormal numbers), or rounding up leads to infinity."""
+_EXACT = 1e-30
+"""Squares below this underflow in float32."""
 
 
-@dataclass
-class Rounding:
-    """What float16 takes from the units of one layer, over the blocks so far."""
+@dataclass(frozen=True)
+class Statistics:
+    """Of the maps of one layer over some images, as they are stored."""
 
-    positions: int
-    """Of a map."""
-    images: int = 0
-    """So far."""
-    mean: Float64 = field(default_factory=lambda: np.zeros(0))
-    """(channel,) of what is stored."""
-    square: Float64 = field(default_factory=lambda: np.zeros(0))
-    """(channel,) sum of squared deviations from it."""
-    low: Float64 = field(default_factory=lambda: np.zeros(0))
-    """(channel,) the lowest value before rounding."""
-    high: Float64 = field(default_factory=lambda: np.zeros(0))
-    """(channel,) the highest."""
+    peak: npt.NDArray[np.float32]
+    """(image, channel) each map's maximum."""
+    mean: Float64
+    """(channel,)"""
+    square: Float64
+    """(channel,) sum of squared deviations from the mean."""
+    noise: Float64
+    """(channel,) sum of squared errors of the rounding."""
 
-    def add(self, images: int, stored: LayerBlock, low: Tensor, high: Tensor) -> None:
-        """Add a block.
+    @property
+    def finite(self) -> bool:
+        """Whether all maps are."""
+        return bool(np.isfinite(self.mean).all())
 
-        Parameters
-        ----------
-        low, high
-            (image, channel) extremes of each map before rounding.
-        """
-        lowest, highest = low.double().amin(dim=0).numpy(), high.double().amax(dim=0).numpy()
-        if not self.images:
-            self.images, self.mean, self.square = images, stored.mean, stored.square
-            self.low, self.high = lowest, highest
-            return
-        counts = np.array([self.images, images])
-        means, squares = np.stack([self.mean, stored.mean]), np.stack([self.square, stored.square])
-        self.mean, variance = combine_moments(counts, means, squares, self.positions)
-        self.images += images
-        self.square = variance * (self.images * self.positions)
-        self.low, self.high = np.minimum(self.low, lowest), np.maximum(self.high, highest)
 
-    def coarse(self) -> list[int]:
-        """The channels that float16 does not hold well enough, and that float32 would."""
-        variance = self.square / (self.images * self.positions)
-        noise = _RELATIVE * (self.mean**2 + variance) + _SMALLEST
-        resolved = self.high - self.low > _UNRESOLVED * np.maximum(np.abs(self.low), np.abs(self.high))
-        return [int(channel) for channel in np.flatnonzero((noise > _NOISE * variance) & resolved)]
+def round_maps(maps: Tensor, channels: int, rounded: bool = True) -> Statistics:
+    """Round maps in place, unit by unit, and sum them up.
+
+    Parameters
+    ----------
+    maps : (column, image, channel, y, x) float32
+        Chunk by chunk, as :class:`storage.artifacts.shards.Shards` cuts them; contiguous along the last three axes.
+    channels
+        How many there are; the last column may have room for more.
+    rounded
+        Whether to round them.
+
+    Returns
+    -------
+    Statistics
+        Of the rounded maps. Means are not finite where maps are not, and these stay as they are.
+    """
+    flat = maps.flatten(3)
+    step = max(1, _GROUP_BYTES // (4 * max(1, flat[0].numel())))
+    parts = [_round_group(flat[start : start + step], rounded) for start in range(0, len(flat), step)]
+    peak, mean, square, noise = (torch.cat(values) for values in zip(*parts, strict=True))
+    by_image = peak.transpose(0, 1).flatten(1)[:, :channels]
+    return Statistics(
+        by_image.contiguous().numpy(), *(values.flatten()[:channels].numpy() for values in (mean, square, noise))
+    )
+
+
+def _round_group(maps: Tensor, rounded: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Round (column, image, channel, position) in place: peak of each map; mean, square and noise of each channel."""
+    low, high = torch.aminmax(maps, dim=3)
+    count = maps.shape[1] * maps.shape[3]
+    shift = maps.mean(dim=3).mean(dim=1)
+    mean, square = _moments(maps, shift)
+    lowest, highest = low.amin(dim=1), high.amax(dim=1)
+    # Sums that overflow or vanish in float32 are taken in float64.
+    doubtful = ~torch.isfinite(square) | ((square < _EXACT * count) & (lowest < highest))
+    exact = bool(doubtful.any())
+    if exact:
+        mean, square = _moments(maps.double(), shift.double().nan_to_num(posinf=0, neginf=0))
+    if not torch.isfinite(mean).all():
+        return high, mean, square, torch.zeros_like(square)
+    noise = torch.zeros_like(square)
+    if rounded:
+        largest = torch.maximum(lowest.abs(), highest.abs())
+        bits = significant_bits(mean, square / count, largest)
+        kept = maps.double() if exact else maps.clone()
+        for values, by_channel in ((maps, bits[:, None, :, None]), (high, bits[:, None]), (low, bits[:, None])):
+            _round(values, by_channel)
+        noise = kept.sub_(maps).square_().sum(dim=3).double().sum(dim=1)
+        mean, square = _moments(maps.double() if exact else maps, mean if exact else mean.float())
+        lowest, highest = low.amin(dim=1), high.amax(dim=1)
+    # A unit that holds one single value does so to the last bit.
+    single = lowest == highest
+    return high, torch.where(single, highest.double(), mean), torch.where(single, 0.0, square), noise
+
+
+def _moments(maps: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a value near the mean."""
+    count = maps.shape[1] * maps.shape[3]
+    centred = maps - shift[:, None, :, None]
+    total = centred.sum(dim=3).double().sum(dim=1)
+    square = centred.square_().sum(dim=3).double().sum(dim=1)
+    return shift.double() + total / count, (square - total**2 / count).clamp_(min=0.0)
+
+
+def significant_bits(mean: Tensor, variance: Tensor, largest: Tensor) -> Tensor:
+    """How many bits values keep behind their first, so that the noise is at most :data:`LARGEST_NOISE`.
+
+    Parameters
+    ----------
+    mean, variance, largest
+        Of each unit, float64; the last is its largest absolute value.
+
+    Returns
+    -------
+    Tensor of int32
+        Of each unit; all 23 where its values are one and the same, or too small or too large to be rounded.
+    """
+    # Mean square of the errors at m bits: 4⁻ᵐ⁻¹ / 3 of the mean square of the values.
+    share = 3 * LARGEST_NOISE**2 * variance / (mean**2 + variance)
+    bits = torch.ceil(-1 - share.log2() / 2).nan_to_num(_ALL_BITS, _ALL_BITS).clamp(FEWEST_BITS, _ALL_BITS)
+    fit = (largest > _SMALLEST) & (largest < _LARGEST)
+    return torch.where(fit, bits, _ALL_BITS).to(torch.int32)
+
+
+def _round(values: Tensor, bits: Tensor) -> None:
+    """Round float32 values in place to so many bits behind their first; halves away from zero."""
+    integers = values.view(torch.int32)
+    dropped = _ALL_BITS - bits
+    half = torch.where(dropped > 0, 1 << (dropped - 1).clamp(min=0), 0)
+    integers.add_(half.to(torch.int32)).bitwise_and_((-1 << dropped).to(torch.int32))

@@ -7,7 +7,7 @@ import torch
 
 from rosetta.errors import UserError
 from rosetta.mining.grid import common_grid
-from rosetta.mining.plan import DECODED_AT_ONCE, Side, ranges
+from rosetta.mining.plan import Side, ranges
 from rosetta.mining.trust.halves import run_length
 from rosetta.mining.trust.pixels import FeatureMoments, FeatureSums
 from rosetta.mining.trust.profile import CHANNELS, SHAPE_IMAGES, SHAPE_SIDE
@@ -92,8 +92,7 @@ def pieces_of(plan: Plan, models: Iterable[str], sides: Mapping[str, Side]) -> l
         grids = sorted({grid for partner in plan.partners(model) for grid in sides[partner].units.grids()})
         for index, layer in enumerate(side.units.layers):
             commons = tuple(dict.fromkeys(common_grid(layer.grid, other) for other in grids))
-            itemsize, run = side.itemsizes[layer.name], run_length(side.images)
-            pieces.append(Piece(model, index, layer, side.block, itemsize, run, commons))
+            pieces.append(Piece(model, index, layer, side.block, run_length(side.images), commons))
     return pieces
 
 
@@ -174,8 +173,7 @@ def _peak(pieces: Sequence[Piece], images: int) -> int:
         small = min(height, SHAPE_SIDE) * min(width, SHAPE_SIDE)
         sums += layer.channels * (8 * positions**2 + 4 * images + 4 * small * min(images, SHAPE_IMAGES))
         sums += 8 * layer.values
-        stored = layer.values * piece.itemsize
-        held = stored * (piece.read + 2 * piece.block * min(DECODED_AT_ONCE, piece.read // piece.block))
+        held = 4 * layer.values * (piece.read + 2 * piece.block)
         maps = int(16 * piece.step * layer.values * min(1.0, CHANNELS / layer.channels))
         # At its end a layer's sums are centred and packed, in copies.
         finish = 2 * 8 * layer.channels * positions**2

@@ -39,8 +39,6 @@ class Piece:
     layer: Layer
     block: int
     """Images in a chunk of its store."""
-    itemsize: int
-    """Bytes of a stored value."""
     run: int
     """Neighbouring images that belong to one half."""
     commons: tuple[Grid, ...]
@@ -111,8 +109,8 @@ def _dead(activations: ActivationStore, layer: Layer) -> npt.NDArray[np.bool_]:
     dead = np.zeros((layer.channels, 2), dtype=bool)
     for half, images in enumerate((first, ~first)):
         dead[:, half] = np.ptp(peaks[images], axis=0) == 0 if images.any() else True
-        for start in range(0, activations.images, activations.block):
-            held = images[start : start + activations.block]
+        for start in range(0, activations.images, activations.chunk):
+            held = images[start : start + activations.chunk]
             suspects = np.flatnonzero(dead[:, half])
             if not held.any() or not len(suspects):
                 continue

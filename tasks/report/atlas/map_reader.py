@@ -54,9 +54,9 @@ def show(store: ActivationStore, looks: Sequence[Look]) -> None:
     """Let all looks see what they want of a model."""
     for layer, span in store.units.spans():
         inside = [np.nonzero((look.unit >= span.start) & (look.unit < span.stop))[0] for look in looks]
-        blocks = [look.image[which] // store.block for look, which in zip(looks, inside, strict=True)]
+        blocks = [look.image[which] // store.chunk for look, which in zip(looks, inside, strict=True)]
         for block in sorted(set().union(*(np.unique(of).tolist() for of in blocks))):
-            images = block_slice(block, store.block, store.images)
+            images = block_slice(block, store.chunk, store.images)
             chunk = store.maps(layer.name, images)
             for look, which, of in zip(looks, inside, blocks, strict=True):
                 here = which[of == block]
