@@ -36,7 +36,7 @@ def create_array(
     name: str,
     dtype: Any,
     axes: Axes,
-    long_name: str,
+    long_name: str = "",
     *,
     units: str = "1",
     description: str = "",
@@ -89,7 +89,7 @@ def create_labels(
     name: str,
     values: Sequence[str] | np.ndarray[Any, Any],
     dimension: str,
-    long_name: str,
+    long_name: str = "",
     **about: str,
 ) -> None:
     """Create a one-dimensional array of labels in one chunk; text where the values are text.
@@ -107,7 +107,7 @@ def create_labels(
 
 
 def create_values(
-    group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: Sequence[str], long_name: str, **about: str
+    group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: Sequence[str], long_name: str = "", **about: str
 ) -> None:
     """Create an array in one chunk and write it; `about` as :func:`create_labels` takes it."""
     axes: Axes = dict(zip(dimensions, values.shape, strict=True))
