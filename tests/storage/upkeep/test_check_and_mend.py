@@ -141,7 +141,9 @@ def begin_again(root: Root, store: str) -> None:
 
 def test_a_torn_marker_says_nothing(root):
     begin_again(root, "activations/d.zarr")
-    root.write_bytes("activations/d.zarr/written/c/1", root.read_bytes("activations/d.zarr/written/c/1")[:3])
+    root.write_bytes(
+        "activations/d.zarr/bookkeeping/written/c/1", root.read_bytes("activations/d.zarr/bookkeeping/written/c/1")[:3]
+    )
     store = ActivationStore.open(root, fingerprint("activations", of="d"), "d")
     assert store.written().tolist() == [True, False, True]
     assert [entry.done for entry in artifacts(root) if entry.artifact == "activations/d.zarr"] == [2]
