@@ -142,7 +142,7 @@ class RunData:
         return [layer.name for layer in self.stores[model].units.layers]
 
     def table(self, table: Artifact) -> pd.DataFrame:
-        """A table of the run as it lies there.
+        """A table of the run as it lies there, with models and layers as plain text.
 
         Raises
         ------

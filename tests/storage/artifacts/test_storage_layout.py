@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from described import described
 from hypothesis import given
 from hypothesis import strategies as st
 from stores import begin
@@ -74,7 +75,7 @@ def test_nothing_leaves_the_root(tmp_path, path):
 @pytest.mark.parametrize("url", ["{tmp}", "file://{tmp}", "memory://layout"])
 def test_files_and_tables_at_any_url(tmp_path, url):
     root = Root(url.format(tmp=tmp_path))
-    frame = pd.DataFrame({"unit": np.arange(3, dtype=np.int32), "layer": ["a", "b", "<c>"]})
+    frame = described("tables/units.parquet", pd.DataFrame({"unit": range(3), "layer": ["a", "b", "<c>"]}))
     wanted = fingerprint("table", of=1)
     tables.write(root, catalogue.UNITS.path(), frame, wanted)
     first = root.read_bytes("tables/units.parquet")
