@@ -22,7 +22,7 @@ from storage.filesystem.root import Root
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-_PEAK_BYTES = 2**20
+_PEAK_BYTES = 2**22
 """Of a chunk of `peak`, which holds all images of some channels."""
 _MOMENTS = 3
 """Mean, sum of squared deviations, and sum of squared errors of rounding."""
