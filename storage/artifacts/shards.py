@@ -178,8 +178,10 @@ class ShardReader:
         known, index = self._last
         if known != number:
             size = 16 * self._shards.blocks * self._shards.columns
-            content = _checked(self._get(number, SuffixByteRequest(size + _CHECKSUM)))
-            index = np.frombuffer(content, "<i8").reshape(-1, 2)
+            content = self._get(number, SuffixByteRequest(size + _CHECKSUM))
+            if len(content) != size + _CHECKSUM:
+                raise ValueError("The shard is cut short: it has no checksum.")
+            index = np.frombuffer(_checked(content), "<i8").reshape(-1, 2)
             self._last = number, index
         return index
 
