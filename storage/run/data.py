@@ -316,7 +316,8 @@ class RunData:
     def _dataset(self, path: str) -> "xr.Dataset":
         import xarray as xr  # stages that read runs need none of it
 
-        dataset = xr.open_zarr(open_complete(self.root, path).store, chunks={}).drop_vars("written")
+        dataset = xr.open_zarr(open_complete(self.root, path).store, chunks={})
+        dataset = dataset.drop_vars("written", errors="ignore")  # of stores of format 2
         return dataset.assign_coords({name: labels.compute() for name, labels in dataset.coords.items()})
 
     def _summary_of(self, model: str) -> dict[str, Any]:

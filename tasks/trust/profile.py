@@ -106,7 +106,7 @@ def _lay_out(root: Root, fingerprints: Mapping[str, Fingerprint], pieces: Sequen
     for model, one in fingerprints.items():
         store = ActivationStore.read(root, model)
         held = {common: moments[common] for common in commons[model]}
-        ProfileStore.create(root, model, one, store.units, store.images, held)
+        ProfileStore.create(root, model, one, store.units, store.images, INDEPENDENT, held)
 
 
 def _feature_moments(root: Root, commons: tuple[Grid, ...]) -> dict[Grid, FeatureMoments]:
