@@ -47,6 +47,7 @@ class ImageStore(ArtifactStore):
             (image,) of a conditional generator's images.
         """
         group = lay_out(root, images, size, block)
+        layout.create_labels(group, "image", np.arange(images, dtype=np.int32), "image", "index of the image")
         if latents is not None:
             layout.create_values(group, "latent", np.asarray(latents, np.float32), ("image", "z"), "latent")
         if classes is not None:
@@ -96,6 +97,5 @@ def lay_out(root: Root, images: int, size: tuple[int, int], block: int) -> zarr.
     group = layout.create_store(root, IMAGES.path())
     pixels: layout.Axes = {"image": (images, block), "y": size[0], "x": size[1], "rgb": 3}
     layout.create_array(group, "pixels", "uint8", pixels, "pixels", description="red, green and blue from 0 to 255")
-    layout.create_labels(group, "image", np.arange(images, dtype=np.int32), "image", "index of the image")
     layout.create_written(group, block=block_count(images, block))
     return group

@@ -22,7 +22,11 @@ _OF_A_FILE = {
     "stamp": "size in bytes and time of last change of the file",
     "sha256": "SHA-256 of the file",
 }
-_LABELS = {"place": "position of the file in the listing of the source", "label": "label of the image"}
+_LABELS = {
+    "image": "index of the image",
+    "place": "position of the file in the listing of the source",
+    "label": "label of the image",
+}
 
 
 @dataclass(frozen=True)
@@ -125,15 +129,18 @@ class SourceStore(ImageStore):
         records = self.records()
         sources = [record.source for record in records]
         folders = [source.rpartition("/")[0] for source in sources]
-        labels: dict[str, npt.NDArray[Any]] = {"place": np.array([places[source] for source in sources], np.int64)}
+        labels: dict[str, npt.NDArray[Any]] = {
+            "image": np.arange(images, dtype=np.int32),
+            "place": np.array([places[source] for source in sources], np.int64),
+        }
         if any(folders):
             labels["label"] = np.array(folders, dtype=object)
-        for name in ("place", "label"):
+        for name in ("image", "place", "label"):
             if name in self.group:
                 del self.group[name]
             if name in labels:
                 layout.create_labels(self.group, name, labels[name], "image", _LABELS[name])
-        self._array("pixels").attrs["coordinates"] = " ".join(["source", *labels])
+        self._array("pixels").attrs["coordinates"] = " ".join(["source", *(name for name in labels if name != "image")])
         content = _digest([record.source, record.sha256] for record in records)
         fingerprint = Fingerprint({**settings.depends, "content": content})
         stamps = stamps_digest(records, (one.record for one in left_out))

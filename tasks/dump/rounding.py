@@ -105,7 +105,7 @@ def _round_group(maps: Tensor, rounded: bool) -> tuple[Tensor, Tensor, Tensor, T
 
 
 def _moments(maps: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a value near the mean."""
+    """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a near value."""
     count = maps.shape[1] * maps.shape[3]
     centred = maps - shift[:, None, :, None]
     total = centred.sum(dim=3).double().sum(dim=1)

@@ -10,6 +10,7 @@ from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore, LayerBlock
 from storage.artifacts.blocks import block_slice
 from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.shards import Shards, encode
 from storage.filesystem.root import Root
 
 IMAGES = 22
@@ -23,7 +24,7 @@ BLOCKS = {"a": 8, "b": 4}
 def side(name: str, layers: Sequence[Layer] | None = None, count: int = IMAGES) -> Side:
     """What a plan knows of such a store."""
     units = Units(tuple(layers or LAYERS[name]))
-    return Side(units, count, BLOCKS[name], {layer.name: 2 for layer in units.layers})
+    return Side(units, count, BLOCKS[name])
 
 
 def least(a: Side, b: Side) -> int:
@@ -49,14 +50,16 @@ def fill(
         units=units,
         images=count,
         block=BLOCKS[name],
-        dtypes={layer.name: "float16" for layer in units.layers},
+        chunk=BLOCKS[name],
+        codecs={layer.name: "lz4" for layer in units.layers},
+        labels={},
         attributes={},
     )
     scene = random.normal(size=(count, 1, 1, 1))
     maps = {
         layer.name: (scene * random.normal(size=(1, layer.channels, 1, 1)) + random.normal(
             size=(count, layer.channels, *layer.grid)
-        )).astype(np.float16)
+        )).astype(np.float16).astype(np.float32)
         for layer in units.layers
     }  # fmt: skip
     maps[units.layers[0].name][:, 7] = 2.5
@@ -65,15 +68,23 @@ def fill(
 
 
 def write_blocks(store: ActivationStore, maps: Mapping[str, np.ndarray]) -> None:
-    """Write maps (image, channel, y, x) by layer, with what a dump keeps of each block, and finish the store."""
+    """Write maps (image, channel, y, x) by layer as they are, and finish the store."""
     for number in range(len(store.written())):
         span = block_slice(number, store.block, store.images)
-        parts = {}
-        for layer, values in maps.items():
-            block = values[span]
-            flat = block.astype(np.float64).transpose(1, 0, 2, 3).reshape(block.shape[1], -1)
-            mean = flat.mean(axis=1)
-            square = ((flat - mean[:, None]) ** 2).sum(axis=1)
-            parts[layer] = LayerBlock(block, block.max(axis=(2, 3)).astype(np.float32), mean, square)
-        store.write(number, parts)
+        store.write(
+            number, {layer.name: layer_block(store, layer, maps[layer.name][span]) for layer in store.units.layers}
+        )
     store.finish()
+
+
+def layer_block(store: ActivationStore, layer: Layer, maps: np.ndarray) -> LayerBlock:
+    """A block of a layer, with what a dump keeps of it."""
+    shards = Shards(layer.channels, layer.grid, store.chunk, store.block // store.chunk)
+    flat = maps.astype(np.float64).transpose(1, 0, 2, 3).reshape(maps.shape[1], -1)
+    mean = flat.mean(axis=1)
+    rows = [
+        [encode(chunk, store.codecs[layer.name]) for chunk in shards.split(maps[start : start + store.chunk])]
+        for start in range(0, len(maps), store.chunk)
+    ]
+    square = ((flat - mean[:, None]) ** 2).sum(axis=1)
+    return LayerBlock(rows, maps.max(axis=(2, 3)).astype(np.float32), mean, square, np.zeros_like(mean))
