@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from stores import write_blocks
+from stores import begin, write_blocks
 
 from rosetta.mining.buddies import nearest_neighbours
 from rosetta.units import Layer, Units
 from storage.artifacts import tables
-from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import block_slice
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
@@ -115,10 +114,8 @@ def _write_images(root: Root) -> None:
 
 def _write_activations(root: Root, model: str) -> None:
     units, maps = Units(LAYERS[model]), maps_of(model)
-    store = ActivationStore.create(
-        root, model, fingerprint("activations", of=model), units=units, images=IMAGES, block=BLOCK,
-        dtypes=dict.fromkeys(maps, "float16"), attributes={"generator": model == "g"},
-    )  # fmt: skip
+    made = fingerprint("activations", of=model)
+    store = begin(root, model, made, units, images=IMAGES, block=BLOCK, generator=model == "g")
     write_blocks(store, maps)
 
 

@@ -49,7 +49,7 @@ def sides(draw: st.DrawFn, images: int) -> Side:
     layers = draw(LARGE_LAYERS)
     units = Units(tuple(Layer(f"l{i}", channels, grid) for i, (channels, grid) in enumerate(layers)))
     block = 1 << draw(st.integers(0, 5))
-    return Side(units, images, block, {layer.name: draw(st.sampled_from([2, 4])) for layer in units.layers})
+    return Side(units, images, block)
 
 
 @st.composite

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stores import begin
 from strategies import SEEDS
 
 from rosetta.errors import UserError
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import catalogue, tables
-from storage.artifacts.activations import ActivationStore, combine_moments
+from storage.artifacts.activations import combine_moments
 from storage.artifacts.blocks import block_count, block_size, block_slice
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
@@ -98,16 +99,7 @@ def test_a_store_says_which_layers_reach_beyond_the_image(tmp_path):
     frame = (-0.625, -0.625, 1.625, 1.625)
     units = Units((Layer("early", 2, (16, 16), frame), Layer("late", 3, (32, 32))))
     root = Root(str(tmp_path))
-    store = ActivationStore.create(
-        root,
-        "g",
-        fingerprint("activations", of="g"),
-        units=units,
-        images=2,
-        block=1,
-        dtypes={"early": "float16", "late": "float16"},
-        attributes={},
-    )
+    store = begin(root, "g", fingerprint("activations", of="g"), units, images=2, block=1)
     assert store.group.attrs["frames"] == {"early": list(frame)}
     assert [layer.frame for layer in store.units.layers] == [frame, WHOLE]
     assert [layer.raw_grid for layer in store.units.layers] == [(36, 36), (32, 32)]

@@ -11,7 +11,7 @@ import zarr
 from damage import flip
 
 from rosetta.errors import UserError
-from storage.artifacts import seals
+from storage.artifacts import layout, seals
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.guided import Found, GuidedStore, write_table
@@ -93,7 +93,7 @@ def damage(root: Root, file: str) -> None:
 
 
 def written(root: Root, store: str) -> np.ndarray:
-    return zarr.open_group(root.store(store), mode="r")["written"][:]
+    return layout.markers(zarr.open_group(root.store(store), mode="r"))
 
 
 def test_what_can_be_put_back_is_and_nothing_else_is_touched(root):
@@ -153,7 +153,7 @@ def test_a_torn_marker_says_nothing(root):
 @pytest.mark.parametrize("lost", [True, False])
 def test_of_an_unfinished_store_what_is_in_is_looked_at(root, lost):
     begin_again(root, "activations/d.zarr")
-    zarr.open_group(root.store("activations/d.zarr"), mode="r+")["written"][2] = False
+    layout.written_of(zarr.open_group(root.store("activations/d.zarr"), mode="r+"))[2] = False
     for block in (0, 2):
         chunk = f"activations/d.zarr/early/activation/c/{block}/0/0/0"
         root.remove(chunk) if lost else damage(root, chunk)

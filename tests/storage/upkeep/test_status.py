@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import stores
 from planted import write_images, write_maps
 from test_prune import MAPS, write_recipe
 
@@ -28,11 +29,9 @@ def root(tmp_path) -> Root:
 
 def begin(root: Root, model: str) -> ActivationStore:
     units = Units((Layer("layer", 3, (2, 2)),))
-    wanted = fingerprint("activations", of=model)
-    options = {"units": units, "images": 8, "block": 2, "dtypes": {"layer": "float32"}, "attributes": {}}
-    store = ActivationStore.create(root, model, wanted, **options)
+    store = stores.begin(root, model, fingerprint("activations", of=model), units, images=8, block=2)
     for marker in (0, 2):
-        store.group["written"][marker] = True
+        store.mark(marker)
     return store
 
 

@@ -50,7 +50,7 @@ class ScoreStore(ArtifactStore):
 
     def fill(self, block: int) -> None:
         self._array("score")[2 * block : 2 * block + 2] = np.arange(6).reshape(2, 3) + block
-        self._array("written")[block] = True
+        self.mark(block)
 
 
 def of(model: str) -> Fingerprint:
