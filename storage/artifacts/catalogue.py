@@ -236,7 +236,7 @@ ACTIVATIONS = declare(Artifact(
     (IMAGES,), shareable=True, marker=of_maps,
 ))
 FEATURES = declare(Artifact(
-    "features.zarr", "store", "run", "pixel features of each image: colour, contrast, edges on a small grid",
+    "features.zarr", "store", "run", "`pixel_feature` (image, feature, y, x): colour, contrast, edges on a small grid",
     (IMAGES,), shareable=True, marker=of_features,
 ))
 CORRELATIONS = declare(Artifact(
@@ -248,7 +248,7 @@ BUDDIES = declare(Artifact(
     "tables/buddies.parquet", "table", "run", "every pair of mutual nearest neighbours", (CORRELATIONS,),
 ))
 PROFILES = declare(Artifact(
-    "profiles/{model}.zarr", "store", "model", "per-unit statistics behind the trust tests",
+    "profiles/{model}.zarr", "store", "model", "a group per layer: per-unit statistics behind the trust tests",
     (ACTIVATIONS, FEATURES), shareable=True, marker=of_layers,
 ))
 TRUST_OF_PAIR = declare(Artifact(

@@ -10,7 +10,7 @@ from strategies import SEEDS
 
 from rosetta.errors import UserError
 from rosetta.units import WHOLE, Layer, Units
-from storage.artifacts import catalogue, tables
+from storage.artifacts import catalogue, layout, tables
 from storage.artifacts.activations import combine_moments
 from storage.artifacts.blocks import block_count, block_size, block_slice
 from storage.artifacts.fingerprint import fingerprint
@@ -106,3 +106,29 @@ def test_a_store_says_which_layers_reach_beyond_the_image(tmp_path):
     del store.group.attrs["frames"]  # as stores were before
     assert store.units == units
     assert store.units.layers[0].frame == WHOLE
+
+
+def test_values_of_float16_come_back_from_float32_bit_by_bit(tmp_path):
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    group = layout.create_store(Root(str(tmp_path)), "features.zarr")
+    layout.create_values(group, "value", every.astype(np.float32), ("entry",), "value", **layout.ROUNDED)
+    found = np.asarray(layout.array_of(group, "value")[:])
+    assert found.dtype == np.float32
+    numbers = ~np.isnan(every)
+    np.testing.assert_array_equal(found.astype(np.float16).view(np.uint16)[numbers], every.view(np.uint16)[numbers])
+    assert np.isnan(found[~numbers]).all()
+
+
+def test_stores_say_which_recipe_they_are_of_wherever_the_run_lies(tmp_path):
+    text = 'name = "{}"\nroot = "{}"\n[images]\nsource = "files"\ncount = {}\n[[models]]\nname = "m"\nmodel = "timm/resnet18"\n'
+    digests = {}
+    for place, count in (("one", 8), ("two", 8), ("three", 9), ("damaged", 8), ("none", 0)):
+        root = Root(str(tmp_path / place))
+        if count:
+            root.write_bytes("recipe.toml", text.format(place, root.shown, count).encode())
+        if place == "damaged":
+            root.write_bytes("recipe.toml", b"name = [")
+        digests[place] = layout.create_store(root, "features.zarr").attrs.get("recipe_sha256")
+    assert digests["one"] == digests["two"] != digests["three"]
+    assert len(digests["one"]) == len(digests["three"]) == 64
+    assert digests["damaged"] is digests["none"] is None

@@ -141,7 +141,9 @@ def begin_again(root: Root, store: str) -> None:
 
 def test_a_torn_marker_says_nothing(root):
     begin_again(root, "activations/d.zarr")
-    root.write_bytes("activations/d.zarr/written/c/1", root.read_bytes("activations/d.zarr/written/c/1")[:3])
+    root.write_bytes(
+        "activations/d.zarr/bookkeeping/written/c/1", root.read_bytes("activations/d.zarr/bookkeeping/written/c/1")[:3]
+    )
     store = ActivationStore.open(root, fingerprint("activations", of="d"), "d")
     assert store.written().tolist() == [True, False, True]
     assert [entry.done for entry in artifacts(root) if entry.artifact == "activations/d.zarr"] == [2]
@@ -174,7 +176,7 @@ def edited(root):
     """With an edit of three images in two batches."""
     random = np.random.default_rng(0)
     store = GuidedStore.create(
-        root, PLACE, MADE, guidance=["edit"], sources=["a", "b", "c"],
+        root, PLACE, MADE, model="g", guidance=["edit"], sources=["a", "b", "c"],
         targets=random.integers(256, size=(3, 4, 4, 3), dtype=np.uint8), classes=None, size=(4, 4), latent={"z": 5},
         frame_steps=[0, 2], steps=2, terms=["rec"], batch=2,
     )  # fmt: skip

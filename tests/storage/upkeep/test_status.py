@@ -75,7 +75,7 @@ def test_what_was_written_to_lately_is_under_way(root):
     found = status(root)
     assert found.running == "activations/b.zarr"
     assert found.state == "running"
-    for marker in (root.local / "activations/b.zarr/written").rglob("*"):
+    for marker in (root.local / "activations/b.zarr/bookkeeping/written").rglob("*"):
         os.utime(marker, (time.time() - 600,) * 2)
     assert status(root).running is None
     assert status(root).state == "incomplete"
