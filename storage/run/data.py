@@ -18,7 +18,17 @@ from rosetta.recipe import ModelSpec, Recipe
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import by_block
-from storage.artifacts.catalogue import BUDDIES, CLUSTERS, CORRELATIONS, IMAGES, ROSETTA, TRUST, UNITS, Artifact
+from storage.artifacts.catalogue import (
+    BOOKKEEPING,
+    BUDDIES,
+    CLUSTERS,
+    CORRELATIONS,
+    IMAGES,
+    ROSETTA,
+    TRUST,
+    UNITS,
+    Artifact,
+)
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
@@ -132,7 +142,7 @@ class RunData:
         return [layer.name for layer in self.stores[model].units.layers]
 
     def table(self, table: Artifact) -> pd.DataFrame:
-        """A table of the run as it lies there.
+        """A table of the run as it lies there, with models and layers as plain text.
 
         Raises
         ------
@@ -231,8 +241,8 @@ class RunData:
         self.require_model(model)
         tree = xr.open_datatree(self.stores[model].group.store, engine="zarr", chunks={})  # type: ignore[arg-type]
         # What an interrupted run resumes from says nothing to a reader.
-        tree.dataset = tree.to_dataset(inherit=False).drop_vars(["written", "moments"])
-        return tree
+        tree.dataset = tree.to_dataset(inherit=False).drop_vars(["written", "moments"], errors="ignore")
+        return tree.filter(lambda node: node.name != BOOKKEEPING)
 
     def correlated(self, a: str, b: str) -> str | None:
         """Path of the store that correlates two models, whichever way round; None where they were not correlated."""
@@ -316,8 +326,7 @@ class RunData:
     def _dataset(self, path: str) -> "xr.Dataset":
         import xarray as xr  # stages that read runs need none of it
 
-        dataset = xr.open_zarr(open_complete(self.root, path).store, chunks={})
-        dataset = dataset.drop_vars("written", errors="ignore")  # of stores of format 2
+        dataset = xr.open_zarr(open_complete(self.root, path).store, chunks={}).drop_vars("written", errors="ignore")
         return dataset.assign_coords({name: labels.compute() for name, labels in dataset.coords.items()})
 
     def _summary_of(self, model: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from described import described
 from stores import begin, write_blocks
 
 from rosetta.mining.buddies import nearest_neighbours
@@ -97,8 +98,10 @@ def write(place: Path, keep: str = "matrix") -> Path:
         _write_activations(root, model)
     for other in ("g", "d", "c"):
         _write_pair(root, "g", other, keep)
+    categories = tables.categories_of({model: Units(layers) for model, layers in LAYERS.items()})
     for name, frame in _tables().items():
-        tables.write(root, f"tables/{name}.parquet", frame, fingerprint(name))
+        path = f"tables/{name}.parquet"
+        tables.write(root, path, described(path, frame), fingerprint(name), categories)
     return place
 
 
@@ -158,6 +161,6 @@ def _tables() -> dict[str, pd.DataFrame]:
     )
     clusters = pd.DataFrame(
         [{"cluster": 0, "size": 1, "anchor_unit": 0, "mean_pearson": match["pearson"],
-          "min_pearson": match["pearson"], "trusted": True, "trusted_neurons": 1}]
+          "min_pearson": match["pearson"], "trusted_neurons": 1}]
     )  # fmt: skip
     return {"units": units, "buddies": buddies, "trust": trust, "rosetta": rosetta, "clusters": clusters}

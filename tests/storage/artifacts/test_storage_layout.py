@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from described import described
 from hypothesis import given
 from hypothesis import strategies as st
 from stores import begin
@@ -74,7 +75,7 @@ def test_nothing_leaves_the_root(tmp_path, path):
 @pytest.mark.parametrize("url", ["{tmp}", "file://{tmp}", "memory://layout"])
 def test_files_and_tables_at_any_url(tmp_path, url):
     root = Root(url.format(tmp=tmp_path))
-    frame = pd.DataFrame({"unit": np.arange(3, dtype=np.int32), "layer": ["a", "b", "<c>"]})
+    frame = described("tables/units.parquet", pd.DataFrame({"unit": range(3), "layer": ["a", "b", "<c>"]}))
     wanted = fingerprint("table", of=1)
     tables.write(root, catalogue.UNITS.path(), frame, wanted)
     first = root.read_bytes("tables/units.parquet")
@@ -120,14 +121,13 @@ def test_values_of_float16_come_back_from_float32_bit_by_bit(tmp_path):
 
 
 def test_stores_say_which_recipe_they_are_of_wherever_the_run_lies(tmp_path):
-    text = 'name = "{}"\nroot = "{}"\n[images]\nsource = "files"\ncount = {}\n[[models]]\nname = "m"\nmodel = "timm/resnet18"\n'
+    models = "".join(f'[[models]]\nname = "{name}"\nmodel = "timm/{name}"\n' for name in ("resnet18", "resnet34"))
     digests = {}
     for place, count in (("one", 8), ("two", 8), ("three", 9), ("damaged", 8), ("none", 0)):
         root = Root(str(tmp_path / place))
+        text = f'name = "{place}"\nroot = "{root.shown}"\n[images]\nsource = "files"\ncount = {count}\n{models}'
         if count:
-            root.write_bytes("recipe.toml", text.format(place, root.shown, count).encode())
-        if place == "damaged":
-            root.write_bytes("recipe.toml", b"name = [")
+            root.write_bytes("recipe.toml", text.encode()[: 7 if place == "damaged" else None])
         digests[place] = layout.create_store(root, "features.zarr").attrs.get("recipe_sha256")
     assert digests["one"] == digests["two"] != digests["three"]
     assert len(digests["one"]) == len(digests["three"]) == 64

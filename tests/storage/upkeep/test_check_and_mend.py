@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import zarr
 from damage import flip
+from described import described
 
 from rosetta.errors import UserError
 from storage.artifacts import layout, seals
@@ -186,7 +187,8 @@ def edited(root):
         frames = random.integers(256, size=(many, 2, 4, 4, 3), dtype=np.uint8)
         store.write(0, images, Found(*latents, frames, np.zeros((many, 3, 1), np.float32)))
     store.finish()
-    write_table(root, PLACE, "metrics", pd.DataFrame({"image": [0, 1, 2]}), MADE)
+    metrics = described(f"{PLACE}/metrics.parquet", pd.DataFrame({"image": [0, 1, 2]}))
+    write_table(root, PLACE, "metrics", metrics, MADE)
     root.write_bytes(f"{PLACE}/pictures/000.webp", bytes(range(64)))
     root.write_bytes(f"{PLACE}/index.html", b"<p>shown</p>")
     seal_guided(root, PLACE)

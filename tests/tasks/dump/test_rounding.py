@@ -46,7 +46,8 @@ def test_no_unit_suffers_and_statistics_are_of_what_is_stored(units, seed):
         np.sqrt(statistics.noise / stored.shape[1]), noise, rtol=1e-3, atol=1e-7 * deviation.max()
     )
     alive = deviation > 0
-    assert (statistics.square[~alive] == 0).all() and (statistics.mean[~alive] == exact[~alive, 0]).all()
+    assert (statistics.square[~alive] == 0).all()
+    assert (statistics.mean[~alive] == exact[~alive, 0]).all()
     scaled = np.abs(statistics.mean - stored.mean(axis=1))[alive] / stored.std(axis=1)[alive]
     assert (scaled < 1e-6).all()
     np.testing.assert_allclose(statistics.square[alive], stored.shape[1] * stored[alive].var(axis=1), rtol=1e-5)
@@ -89,7 +90,8 @@ def test_the_largest_float32_stays_finite():
     maps[0, 1, 0] = -np.finfo(np.float32).max
     rounded = torch.from_numpy(maps.copy())
     statistics = round_maps(rounded, 8)
-    assert statistics.finite and np.isfinite(statistics.square).all()
+    assert statistics.finite
+    assert np.isfinite(statistics.square).all()
     assert torch.isfinite(rounded).all()
 
 
@@ -98,4 +100,5 @@ def test_exact_maps_stay_exact():
     kept = torch.from_numpy(maps.copy())
     statistics = round_maps(kept, 7, rounded=False)
     np.testing.assert_array_equal(kept.numpy(), maps)
-    assert statistics.peak.shape == (3, 7) and not statistics.noise.any()
+    assert statistics.peak.shape == (3, 7)
+    assert not statistics.noise.any()
