@@ -132,3 +132,18 @@ def test_stores_say_which_recipe_they_are_of_wherever_the_run_lies(tmp_path):
     assert digests["one"] == digests["two"] != digests["three"]
     assert len(digests["one"]) == len(digests["three"]) == 64
     assert digests["damaged"] is digests["none"] is None
+
+
+@pytest.mark.parametrize(
+    ("array", "chunk", "entry"),
+    [
+        ("pixel_feature", (2, 0, 0, 0), (2,)),
+        ("digest", (1,), (1,)),
+        ("feature", (0,), None),  # names, written with the layout
+        ("feature", (2, 0, 0, 0), (2,)),  # of format 2
+        ("name", (0,), None),  # of format 2
+        ("bookkeeping/written", (3,), (3,)),
+    ],
+)
+def test_markers_of_features_in_either_format(array, chunk, entry):
+    assert catalogue.FEATURES.entry(array, chunk) == entry
