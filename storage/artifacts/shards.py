@@ -27,7 +27,7 @@ from zarr.core.sync import sync
 Float32 = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-CHANNELS = 16
+CHANNELS = 12
 """Channels in a chunk, at most: one unit's maps cost no more than so many times their own bytes."""
 _ABSENT = 2**64 - 1
 """What the index says of a chunk that lies beyond the array."""
