@@ -268,6 +268,7 @@ def laid_out(
         plan.root,
         plan.where,
         plan.fingerprint,
+        model=plan.run.data.anchor,
         guidance=guidance,
         sources=("asked",) if plan.images is None else plan.images.sources,
         targets=None if plan.images is None else plan.images.pixels,

@@ -16,7 +16,7 @@ from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.shards import ShardReader, Shards, write_shard
-from storage.artifacts.store import ModelStore, layer_rows
+from storage.artifacts.store import UNIT_LABELS, ModelStore, create_unit_labels, layer_rows
 from storage.filesystem.root import Root
 
 Float32 = npt.NDArray[np.float32]
@@ -233,7 +233,7 @@ _LABELS = {
 
 
 def _create_image_labels(group: zarr.Group, images: int, labels: Mapping[str, npt.NDArray[Any]]) -> None:
-    layout.create_labels(group, "image", np.arange(images, dtype=np.int32), "image", "index of the image")
+    layout.create_index(group, "image", images, "index of the image")
     for name, values in labels.items():
         long_name, description = _LABELS[name]
         layout.create_labels(group, name, values, "image", long_name, description=description)
@@ -243,7 +243,7 @@ def _create_layer(
     group: zarr.Group, layer: Layer, span: slice, images: int, shards: Shards, codec: str, rounded: bool
 ) -> None:
     known = [name for name in _LABELS if name in group]
-    of_units, of_maps = "layer unit", " ".join(["layer", "unit", *known])
+    of_maps = " ".join([UNIT_LABELS, *known])
     layout.create_array(
         group,
         "activation",
@@ -265,16 +265,9 @@ def _create_layer(
     ):
         axes: layout.Axes = {"channel": layer.channels}
         layout.create_array(
-            group, name, "float64", axes, long_name, description=description, fill=float("nan"), coordinates=of_units
+            group, name, "float64", axes, long_name, description=description, fill=float("nan"), coordinates=UNIT_LABELS
         )
-    units = np.arange(span.start, span.stop, dtype=np.int32)
-    layout.create_labels(group, "unit", units, "channel", "index of the unit in its model")
-    layout.create_labels(group, "channel", units - span.start, "channel", "index of the unit in its layer")
-    for axis, size in zip("yx", layer.grid, strict=True):
-        centres = (np.arange(size) + 0.5) / size
-        what = "from the top" if axis == "y" else "from the left"
-        layout.create_labels(group, axis, centres, axis, f"centre of the position {what}, in fractions of the image")
-    layout.create_array(group, "layer", str, {}, "layer", description="module path", fill="")[...] = layer.name
+    create_unit_labels(group, layer, span)
 
 
 _ROUNDED = {

@@ -43,6 +43,12 @@ def of_maps(array: str, chunk: Chunk, _: Sequence[str]) -> Chunk | None:
     return chunk[:1] if name in ("activation", "peak", "moments") else None
 
 
+def of_features(array: str, chunk: Chunk, _: Sequence[str]) -> Chunk | None:
+    """One entry per block of images; stores of format 2 call `pixel_feature` by the name of a dimension."""
+    values = array in ("pixel_feature", "digest") or (array == "feature" and len(chunk) > 1)
+    return chunk[:1] if values else None
+
+
 def of_layers(array: str, chunk: Chunk, layers: Sequence[str]) -> Chunk | None:
     """One entry per layer, for all that is in its group."""
     group = array.rpartition("/")[0]
@@ -255,8 +261,8 @@ ACTIVATIONS = declare(Artifact(
     (IMAGES,), shareable=True, marker=of_maps,
 ))
 FEATURES = declare(Artifact(
-    "features.zarr", "store", "run", "pixel features of each image: colour, contrast, edges on a small grid",
-    (IMAGES,), shareable=True, marker=of_blocks("feature", "digest"),
+    "features.zarr", "store", "run", "`pixel_feature` (image, feature, y, x): colour, contrast, edges on a small grid",
+    (IMAGES,), shareable=True, marker=of_features,
 ))
 CORRELATIONS = declare(Artifact(
     "correlations/{a}~{b}.zarr", "store", "pair",
@@ -268,7 +274,7 @@ BUDDIES = declare(Artifact(
     columns=columns.BUDDIES,
 ))
 PROFILES = declare(Artifact(
-    "profiles/{model}.zarr", "store", "model", "per-unit statistics behind the trust tests",
+    "profiles/{model}.zarr", "store", "model", "a group per layer: per-unit statistics behind the trust tests",
     (ACTIVATIONS, FEATURES), shareable=True, marker=of_layers,
 ))
 TRUST_OF_PAIR = declare(Artifact(

@@ -21,12 +21,15 @@ class CorrelationStore(PairStore):
     keep = "matrix"
 
     @staticmethod
-    def _lay_out(group: zarr.Group, units_a: int, units_b: int, k: int) -> None:
+    def _lay_out(group: zarr.Group, models: tuple[str, str], units: tuple[int, int], k: int) -> None:
+        sides = zip(("unit_a", "unit_b"), units, strict=True)
         layout.create_array(
             group,
             "pearson",
             "float32",
-            {"unit_a": (units_a, min(PANEL, units_a)), "unit_b": (units_b, min(PANEL, units_b))},
+            {side: (count, min(PANEL, count)) for side, count in sides},
+            "Pearson correlation",
+            description="over all images and positions of the units' common grid; NaN where one is constant",
             fill=float("nan"),
             coordinates="layer_a channel_a layer_b channel_b",
         )

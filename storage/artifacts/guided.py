@@ -51,6 +51,7 @@ class GuidedStore(ArtifactStore):
         where: str,
         fingerprint: Fingerprint,
         *,
+        model: str,
         guidance: Sequence[str],
         sources: Sequence[str],
         targets: Pixels | None,
@@ -68,10 +69,13 @@ class GuidedStore(ArtifactStore):
         ----------
         where
             `inversions/<name>` or `edits/<name>`.
+        model
+            The generator.
         sources
             (image,) the name of each image.
         targets
-            (image, y, x, rgb) what is inverted, or the images before an edit; None where there are none.
+            (image, y, x, rgb) what is inverted, or the images before an edit, of the size that G makes; None where
+            there are none.
         classes
             (image,) the class of each image, where G is conditional.
         size
@@ -82,28 +86,40 @@ class GuidedStore(ArtifactStore):
         break_seals(root, where)
         group = layout.create_store(root, cls.path(where))
         kinds, images = len(guidance), len(sources)
-        layout.create_labels(group, "guidance", list(guidance), "guidance")
-        layout.create_labels(group, "source", list(sources), "image")
-        layout.create_labels(group, "frame", np.asarray(frame_steps, np.int32), "frame")
-        layout.create_labels(group, "term", list(terms), "term")
-        if targets is not None:
-            _, height, width, _ = targets.shape
-            pixels: layout.Axes = {"image": (images, batch), "y": height, "x": width, "rgb": 3}
-            layout.create_array(group, "target", "uint8", pixels, coordinates="source")[:] = targets
+        layout.create_labels(group, "guidance", list(guidance), "guidance", "kind of guidance")
+        layout.create_labels(group, "frame", np.asarray(frame_steps, np.int32), "frame", "steps done")
+        layout.create_index(group, "step", steps + 1, "steps done")
+        layout.create_labels(group, "term", list(terms), "term", "term of the loss")
+        layout.create_labels(group, "rgb", ("red", "green", "blue"), "rgb", "primary colour")
+        layout.create_centres(group, size)
+        layout.create_index(group, "image", images, "index of the image")
+        layout.create_labels(group, "source", list(sources), "image", "name of the image")
         if classes is not None:
-            layout.create_labels(group, "class", classes, "image")
-        arrays: dict[str, tuple[str, dict[str, int], Any]] = {
-            "frames": ("uint8", {"frame": len(frame_steps), "y": size[0], "x": size[1], "rgb": 3}, 0),
-            "result": ("uint8", {"y": size[0], "x": size[1], "rgb": 3}, 0),
-            "start": ("float32", dict(latent), 0),
-            "latent": ("float32", dict(latent), 0),
-            "loss": ("float32", {"step": steps + 1, "term": len(terms)}, float("nan")),
-        }
-        for name, (dtype, axes, fill) in arrays.items():
+            layout.create_labels(group, "class", classes, "image", "class that the generator is asked for")
+        coordinates = " ".join(name for name in ("source", "class") if name in group)
+        picture = {"y": size[0], "x": size[1], "rgb": 3}
+        if targets is not None:
+            pixels: layout.Axes = {"image": (images, batch), **picture}
+            about = "what is inverted, or the image before an edit"
+            target = layout.create_array(
+                group, "target", "uint8", pixels, "target", description=about, coordinates=coordinates
+            )
+            target[:] = targets
+        losses = {"step": steps + 1, "term": len(terms)}
+        arrays: tuple[tuple[str, str, Mapping[str, int], Any, str, str], ...] = (
+            ("frames", "uint8", {"frame": len(frame_steps), **picture}, 0, "frames", "images of the way"),
+            ("result", "uint8", picture, 0, "result", "the last image of the way"),
+            ("start", "float32", latent, 0, "first latent", "where the search began"),
+            ("latent", "float32", latent, 0, "last latent", "where the search ended"),
+            ("loss", "float32", losses, float("nan"), "loss", "NaN of a term that took no part"),
+        )
+        for name, dtype, axes, fill, long_name, description in arrays:
             batches: layout.Axes = {"guidance": (kinds, 1), "image": (images, min(batch, images)), **axes}
-            layout.create_array(group, name, dtype, batches, fill=fill, coordinates="source")
+            layout.create_array(
+                group, name, dtype, batches, long_name, description=description, fill=fill, coordinates=coordinates
+            )
         layout.create_written(group, guidance=kinds, block=block_count(images, batch))
-        layout.seal_layout(group, fingerprint, {"block": batch})
+        layout.seal_layout(group, fingerprint, {"model": model, "block": batch})
         return cls(group)
 
     @classmethod

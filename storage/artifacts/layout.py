@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from rosetta.errors import UserError
 from storage.artifacts.catalogue import BOOKKEEPING, Chunk, instance_at
 from storage.artifacts.fingerprint import Fingerprint, require_known_format
+from storage.artifacts.provenance import recipe_digest
 from storage.artifacts.seals import break_seal
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
@@ -24,6 +25,14 @@ zarr.config.set({"array.write_empty_chunks": True})
 _LEVEL = -1
 """The low bits of activations are noise to a compressor. Level -1 still takes out runs of zeros, at gigabytes a second;
 level 1 makes stores of float16 maps 8 % smaller and reads and writes them several times slower."""
+
+ROUNDED: Mapping[str, Any] = {
+    # Bits that are zero in all values become runs once they are transposed bit by bit.
+    "compressors": (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=4), Crc32cCodec()),
+    "attributes": {"comment": "values are rounded to those of float16"},
+}
+"""Options of :func:`create_array` for float32 values that are rounded to those of float16. Plain xarray would sum
+float16 in float16, where sums overflow."""
 
 _CONVENTIONS = "CF-1.12 ACDD-1.3"
 
@@ -36,7 +45,7 @@ def create_array(
     name: str,
     dtype: Any,
     axes: Axes,
-    long_name: str = "",
+    long_name: str,
     *,
     units: str = "1",
     description: str = "",
@@ -89,29 +98,46 @@ def create_labels(
     name: str,
     values: Sequence[str] | np.ndarray[Any, Any],
     dimension: str,
-    long_name: str = "",
-    **about: str,
+    long_name: str,
+    **options: Any,
 ) -> None:
     """Create a one-dimensional array of labels in one chunk; text where the values are text.
 
     Parameters
     ----------
-    about
-        `units` and `description`, as :func:`create_array` takes them.
+    options
+        As :func:`create_array` takes them.
     """
     array = np.asarray(values)
     text = array.dtype.kind in "OU"
     axes: Axes = {dimension: len(array)}
-    created = create_array(group, name, str if text else array.dtype, axes, long_name, fill="" if text else 0, **about)
+    created = create_array(
+        group, name, str if text else array.dtype, axes, long_name, fill="" if text else 0, **options
+    )
     created[:] = array.astype(object) if text else array
 
 
-def create_values(
-    group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: Sequence[str], long_name: str = "", **about: str
+def create_index(
+    group: zarr.Group, name: str, count: int, long_name: str, *, first: int = 0, description: str = ""
 ) -> None:
-    """Create an array in one chunk and write it; `about` as :func:`create_labels` takes it."""
+    """Create the index of a dimension of the same name: whole numbers from `first` on."""
+    values = np.arange(first, first + count, dtype=np.int32)
+    create_labels(group, name, values, name, long_name, description=description)
+
+
+def create_centres(group: zarr.Group, grid: tuple[int, int]) -> None:
+    """Create the coordinates `y` and `x` of a grid that covers the image."""
+    for axis, size, side in zip("yx", grid, ("top", "left"), strict=True):
+        what = f"centre of the position from the {side}, in fractions of the image"
+        create_labels(group, axis, (np.arange(size) + 0.5) / size, axis, what)
+
+
+def create_values(
+    group: zarr.Group, name: str, values: npt.NDArray[Any], dimensions: Sequence[str], long_name: str, **options: Any
+) -> None:
+    """Create an array in one chunk and write it; `options` as :func:`create_array` takes them."""
     axes: Axes = dict(zip(dimensions, values.shape, strict=True))
-    create_array(group, name, values.dtype, axes, long_name, **about)[...] = values
+    create_array(group, name, values.dtype, axes, long_name, **options)[...] = values
 
 
 def array_of(group: zarr.Group, *path: str) -> zarr.Array:
@@ -169,8 +195,11 @@ def create_store(root: Root, path: str) -> zarr.Group:
     """A new empty store of a run; it replaces one that may be there."""
     place, instance = place_of(root, path), instance_at(path)
     break_seal(place.root, place.path)
-    about = {} if instance is None else {"summary": instance.artifact.about.replace("`", "")}
-    attributes = {"Conventions": _CONVENTIONS, "title": path.removesuffix(".zarr"), **about}
+    attributes = {"Conventions": _CONVENTIONS, "title": path.removesuffix(".zarr")}
+    if instance is not None:
+        attributes["summary"] = instance.artifact.about.replace("`", "")
+    if digest := recipe_digest(root):
+        attributes["recipe_sha256"] = digest
     return zarr.create_group(place.root.store(place.path), overwrite=True, attributes=attributes)
 
 

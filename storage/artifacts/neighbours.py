@@ -19,7 +19,8 @@ from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.pairs import PairStore, Panel
 
 _CANDIDATES = "candidates"
-_SIDES = (("ab", "unit_a"), ("ba", "unit_b"))
+_SIDES = (("ab", "a", "b"), ("ba", "b", "a"))
+"""By direction: its name in names of arrays, whose neighbours, and where they are."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,28 @@ class NeighbourStore(PairStore):
     keep = "neighbours"
 
     @staticmethod
-    def _lay_out(group: zarr.Group, units_a: int, units_b: int, k: int) -> None:
-        candidates = group.create_group(_CANDIDATES)
-        for (side, dimension), units, others in zip(_SIDES, (units_a, units_b), (units_b, units_a), strict=True):
-            label = dimension.replace("unit", "layer") + " " + dimension.replace("unit", "channel")
-            for name, dtype, fill in (("neighbours", "int32", -1), ("pearson", "float32", float("nan"))):
-                nearest: layout.Axes = {dimension: (units, min(PANEL, units)), "neighbour": k}
-                layout.create_array(group, f"{name}_{side}", dtype, nearest, fill=fill, coordinates=label)
-                panels: layout.Axes = {"panel": (block_count(others, PANEL), 1), **nearest}
-                layout.create_array(candidates, f"{name}_{side}", dtype, panels, fill=fill)
+    def _lay_out(group: zarr.Group, models: tuple[str, str], units: tuple[int, int], k: int) -> None:
+        layout.create_index(group, "neighbour", k, "rank of the neighbour", first=1, description="1 is the nearest")
+        candidates = layout.bookkeeping(group).create_group(_CANDIDATES)
+        for (side, own, other), count, others, model in zip(_SIDES, units, units[::-1], models[::-1], strict=True):
+            nearest: layout.Axes = {f"unit_{own}": (count, min(PANEL, count)), "neighbour": k}
+            panels: layout.Axes = {f"panel_{other}": (block_count(others, PANEL), 1), **nearest}
+            labels = f"layer_{own} channel_{own}"
+            for name, dtype, fill, long_name, description in (
+                ("neighbours", "int32", -1, f"nearest units of {model}", "index in its model; -1 where there is none"),
+                ("pearson", "float32", float("nan"), "Pearson correlation", "with the neighbour"),
+            ):
+                layout.create_array(
+                    group,
+                    f"{name}_{side}",
+                    dtype,
+                    nearest,
+                    long_name,
+                    description=description,
+                    fill=fill,
+                    coordinates=labels,
+                )
+                layout.create_array(candidates, f"{name}_{side}", dtype, panels, "candidates of a panel", fill=fill)
 
     @property
     def k(self) -> int:
@@ -50,33 +64,37 @@ class NeighbourStore(PairStore):
             Neighbours(
                 np.asarray(self._array(f"neighbours_{side}")[:, :k]), np.asarray(self._array(f"pearson_{side}")[:, :k])
             )
-            for side, _ in _SIDES
+            for side, _, _ in _SIDES
         )
         # A model with itself has one list of neighbours; the two halves of its matrix may differ in the last bit.
         return of_a, of_a if self.same else of_b
 
     def write(self, panel: Panel, of_a: Neighbours, of_b: Neighbours) -> None:
         """Write the candidates that one panel holds of either side, then its marker."""
-        for (side, _), found, own, other, units in zip(
+        for (side, _, _), found, own, other, units in zip(
             _SIDES, (of_a, of_b), panel, reversed(panel), self.units, strict=True
         ):
             span = block_slice(own, PANEL, units)
-            self._array(_CANDIDATES, f"neighbours_{side}")[other, span] = found.unit
-            self._array(_CANDIDATES, f"pearson_{side}")[other, span] = found.pearson
+            self._candidates(f"neighbours_{side}")[other, span] = found.unit
+            self._candidates(f"pearson_{side}")[other, span] = found.pearson
         self.mark(panel)
 
     def finish(self) -> None:
         """Keep the nearest of all candidates, and mark the store as finished."""
-        if _CANDIDATES in self.group:  # removed already if an earlier run was cut off after this
-            for (side, _), units in zip(_SIDES, self.units, strict=True):
+        kept = layout.bookkeeping(self.group)
+        if _CANDIDATES in kept:  # removed already if an earlier run was cut off after this
+            for (side, _, _), units in zip(_SIDES, self.units, strict=True):
                 for span, found in self._nearest(side, units):
                     self._array(f"neighbours_{side}")[span] = found.unit
                     self._array(f"pearson_{side}")[span] = found.pearson
-            del self.group[_CANDIDATES]
+            del kept[_CANDIDATES]
         super().finish()
 
     def _nearest(self, side: str, units: int) -> Iterator[tuple[slice, Neighbours]]:
         for span in ranges(units, PANEL):
-            unit = np.asarray(self._array(_CANDIDATES, f"neighbours_{side}")[:, span])
-            pearson = np.asarray(self._array(_CANDIDATES, f"pearson_{side}")[:, span])
+            unit = np.asarray(self._candidates(f"neighbours_{side}")[:, span])
+            pearson = np.asarray(self._candidates(f"pearson_{side}")[:, span])
             yield span, merge_neighbours([Neighbours(*part) for part in zip(unit, pearson, strict=True)], self.k)
+
+    def _candidates(self, name: str) -> zarr.Array:
+        return layout.array_of(layout.bookkeeping(self.group), _CANDIDATES, name)

@@ -38,18 +38,29 @@ class PairStore(ArtifactStore):
             Neighbours of each unit, where only these are kept.
         """
         group = layout.create_store(root, CORRELATIONS.path(a, b))
-        for side, units in (("a", units_a), ("b", units_b)):
-            layout.create_labels(group, f"layer_{side}", units.layer_names(), f"unit_{side}")
-            layout.create_labels(group, f"channel_{side}", units.channels(), f"unit_{side}")
+        for side, model, units in (("a", a, units_a), ("b", b, units_b)):
+            dimension = f"unit_{side}"
+            layout.create_index(group, dimension, len(units), f"unit of {model}", description="index in its model")
+            layout.create_labels(
+                group, f"layer_{side}", units.layer_names(), dimension, f"layer of {model}", description="module path"
+            )
+            layout.create_labels(
+                group,
+                f"channel_{side}",
+                units.channels(),
+                dimension,
+                f"channel of {model}",
+                description="index in its layer",
+            )
         layout.create_written(group, panel_a=block_count(len(units_a), PANEL), panel_b=block_count(len(units_b), PANEL))
-        cls._lay_out(group, len(units_a), len(units_b), k)
+        cls._lay_out(group, (a, b), (len(units_a), len(units_b)), k)
         attributes = {"model_a": a, "model_b": b, "keep": cls.keep, "units_a": len(units_a), "units_b": len(units_b)}
         layout.seal_layout(group, fingerprint, attributes)
         return cls(group)
 
     @staticmethod
-    def _lay_out(group: zarr.Group, units_a: int, units_b: int, k: int) -> None:
-        """Lay out the arrays of one kind of store."""
+    def _lay_out(group: zarr.Group, models: tuple[str, str], units: tuple[int, int], k: int) -> None:
+        """Lay out the arrays of one kind of store, given the names of both sides and their units."""
         raise TypeError("a pair's store is a matrix or neighbours")
 
     @property

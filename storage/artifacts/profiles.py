@@ -2,33 +2,56 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import zarr
 
 from rosetta.mining.trust.pixels import FeatureMoments
-from rosetta.mining.trust.profile import LayerProfile
+from rosetta.mining.trust.profile import SHAPE_SIDE, LayerProfile, shape_images
+from rosetta.mining.trust.thumbs import SIDE
 from rosetta.units import Grid, Units
 from storage.artifacts import layout
 from storage.artifacts.catalogue import PROFILES
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.store import ModelStore, layer_rows
+from storage.artifacts.store import UNIT_LABELS, ModelStore, create_unit_labels, layer_rows
 from storage.filesystem.root import Root
 
-_DIMENSIONS: Mapping[str, tuple[str, ...]] = {
-    "kurtosis": ("channel",),
-    "half_share": ("channel",),
-    "mean_map": ("channel", "y", "x"),
-    "covariance": ("channel", "entry"),
-    "shape": ("channel", "shape_image", "position"),
-    "mean_on": ("channel", "common"),
-    "std_on": ("channel", "common"),
-    "halves_on": ("channel", "common", "half_moment"),
-    "pixels": ("channel", "common", "feature"),
-    "dead": ("channel", "half"),
+_FEATURES = "pixel_features"
+"""The group of what is known of the pixel features themselves."""
+_ROUNDED = ("covariance", "shape")
+"""Arrays whose values are those of float16."""
+
+
+class _About(NamedTuple):
+    dimensions: tuple[str, ...]
+    long_name: str
+    description: str = ""
+
+
+_ARRAYS = {
+    "kurtosis": _About(("channel",), "kurtosis", "of all values; 3 for a normal distribution"),
+    "half_share": _About(("channel",), "share of images", "the smallest that carries half of the positive activation"),
+    "mean_map": _About(("channel", "y", "x"), "mean map", "of the standardised unit, over all images"),
+    "covariance": _About(
+        ("channel", "entry"),
+        "covariance of positions",
+        f"over images, of the standardised map on at most {SIDE} × {SIDE} positions; upper triangle, row by row",
+    ),
+    "shape": _About(
+        ("channel", "shape_image", "position"),
+        "small map",
+        f"standardised, on at most {SHAPE_SIDE} × {SHAPE_SIDE} positions, row by row",
+    ),
+    "mean_on": _About(("channel", "common"), "mean on a common grid", "of the standardised map"),
+    "std_on": _About(("channel", "common"), "standard deviation on a common grid", "of the standardised map"),
+    "halves_on": _About(("channel", "common", "half_moment"), "moment of a half", "of the standardised map"),
+    "pixels": _About(("channel", "common", "feature"), "correlation with a pixel feature"),
+    "dead": _About(("channel", "half"), "whether the unit never varies", "in a half of the images"),
 }
 """Arrays of a layer's group; whole layers a chunk, as one task writes a layer."""
+_HALF_MOMENTS = [f"{moment} of half {half}" for half in (1, 2) for moment in ("mean", "mean square")]
 
 
 @dataclass(frozen=True)
@@ -46,21 +69,31 @@ class ProfileStore(ModelStore):
         fingerprint: Fingerprint,
         units: Units,
         images: int,
+        names: Sequence[str],
         features: Mapping[Grid, FeatureMoments],
     ) -> "ProfileStore":
         """Lay the store out.
 
         Parameters
         ----------
+        names
+            Of the pixel features.
         features
-            Moments of the pixel features on every common grid of the model's units with their partners.
+            Their moments on every common grid of the model's units with their partners.
         """
         group = layout.create_store(root, PROFILES.path(model))
         layout.create_written(group, layer=len(units.layers))
-        means = np.array([one.mean for one in features.values()])
-        covariances = np.array([one.covariance for one in features.values()])
-        layout.create_values(group, "feature_mean", means, ("common", "feature"))
-        layout.create_values(group, "feature_covariance", covariances, ("common", "feature", "feature_too"))
+        # In a group of their own: what lies in the root is inherited by the layers, whose common grids are fewer.
+        of_features = group.create_group(_FEATURES)
+        layout.create_labels(of_features, "feature", names, "feature", "name of the pixel feature")
+        layout.create_labels(of_features, "feature_too", names, "feature_too", "name of the pixel feature")
+        _create_commons(of_features, tuple(features))
+        shape = (len(features), len(names))
+        means = np.array([one.mean for one in features.values()]).reshape(shape)
+        covariances = np.array([one.covariance for one in features.values()]).reshape(*shape, len(names))
+        dimensions, about = ("common", "feature", "feature_too"), {"coordinates": _GRID}
+        layout.create_values(of_features, "mean", means, dimensions[:2], "mean of the pixel feature", **about)
+        layout.create_values(of_features, "covariance", covariances, dimensions, "covariance of the features", **about)
         commons = [list(grid) for grid in features]
         attributes = {"model": model, "layers": layer_rows(units), "images": images, "commons": commons}
         layout.seal_layout(group, fingerprint, attributes)
@@ -83,14 +116,38 @@ class ProfileStore(ModelStore):
         dead
             (channel, half) whether a unit holds one single value in a half of the images.
         """
-        group = self.group.require_group(self.units.layers[layer].name)
-        group.attrs["commons"] = [list(common) for common in commons]
+        about, span = self.units.layers[layer], list(self.units.spans())[layer][1]
+        group = self.group.create_group(
+            about.name,
+            overwrite=True,  # a run that was cut off may have left some of it
+            attributes={
+                "layer": about.name,
+                "order": f"{layer:04d}",
+                "commons": [list(common) for common in commons],
+            },
+        )
+        names = np.asarray(self._array(_FEATURES, "feature")[:])
+        create_unit_labels(group, about, span)
+        _create_commons(group, commons)
+        layout.create_labels(group, "feature", names, "feature", "name of the pixel feature")
+        layout.create_labels(group, "half_moment", _HALF_MOMENTS, "half_moment", "moment of a half of the images")
+        layout.create_index(group, "half", 2, "half of the images", first=1)
+        chosen = shape_images(self.images).astype(np.int32)
+        layout.create_labels(group, "shape_image", chosen, "shape_image", "index of the image")
         arrays = {field.name: getattr(profile, field.name) for field in fields(profile)} | {"dead": dead}
         for name, values in arrays.items():
-            if name in group:  # left by a run that was cut off
-                del group[name]
-            layout.create_values(group, name, values, _DIMENSIONS[name])
+            dimensions, long_name, description = _ARRAYS[name]
+            options: dict[str, Any] = {"description": description}
+            options["coordinates"] = f"{UNIT_LABELS} {_GRID}" if "common" in dimensions else UNIT_LABELS
+            if name in _ROUNDED:
+                values, options = values.astype(np.float32), {**options, **layout.ROUNDED}
+            layout.create_values(group, name, values, dimensions, long_name, **options)
         self.mark(layer)
+
+    def of_layer(self, layer: str, name: str) -> npt.NDArray[Any]:
+        """One array of a layer, whole; in float16 where its values are rounded to those."""
+        values = super().of_layer(layer, name)
+        return values.astype(np.float16, copy=False) if name in _ROUNDED else values
 
     def commons(self, layer: str) -> tuple[Grid, ...]:
         """The common grids of a layer's units with their partners."""
@@ -101,7 +158,22 @@ class ProfileStore(ModelStore):
         """Mean and covariance of the pixel features on a common grid."""
         rows: Any = self.group.attrs["commons"]
         index = [tuple(row) for row in rows].index(common)
-        return FeatureMoments(
-            np.asarray(self._array("feature_mean")[index]),
-            np.asarray(self._array("feature_covariance")[index]),
+        # Stores of format 2 keep them in their root.
+        mean, covariance = (
+            self._array(_FEATURES, name) if _FEATURES in self.group else self._array(f"feature_{name}")
+            for name in ("mean", "covariance")
         )
+        return FeatureMoments(np.asarray(mean[index]), np.asarray(covariance[index]))
+
+
+_GRID = "common_y common_x"
+"""Labels of a common grid."""
+
+
+def _create_commons(group: zarr.Group, commons: Sequence[Grid]) -> None:
+    """Label the dimension of the grids on which units meet those of other models."""
+    labels = np.array([f"{height} × {width}" for height, width in commons], dtype=object)
+    layout.create_labels(group, "common", labels, "common", "common grid", description="positions along y × along x")
+    sides = np.array(commons, np.int32).reshape(-1, 2).T
+    for name, axis, side in zip(_GRID.split(), "yx", sides, strict=True):
+        layout.create_labels(group, name, side, "common", f"positions of the common grid along {axis}")

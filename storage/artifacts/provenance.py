@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib import metadata
 from typing import Any
 
@@ -93,6 +94,18 @@ def _identity(recipe: Recipe) -> dict[str, Any]:
         "matching": data["matching"],
         "compute": {key: data["compute"][key] for key in ("dtype", "chunk_mib", "precision")},
     }
+
+
+def recipe_digest(root: Root) -> str | None:
+    """SHA-256 of what the recipe under a root says about numbers; None where there is none that can be read.
+
+    It is the same wherever the run lies, and another once the run gains a model.
+    """
+    try:
+        recipe = stored_recipe(root)
+    except UserError:  # of no use to a label, and no reason to stop
+        return None
+    return sha256(json.dumps(_identity(recipe), sort_keys=True).encode()).hexdigest() if recipe else None
 
 
 def write_recipe(root: Root, recipe: Recipe) -> None:

@@ -96,6 +96,25 @@ def layer_rows(units: Units) -> list[list[Any]]:
     return [[layer.name, layer.channels, *layer.grid] for layer in units.layers]
 
 
+UNIT_LABELS = "layer unit"
+"""What :func:`create_unit_labels` creates beside indexes, for `coordinates` of an array over channels."""
+
+
+def create_unit_labels(group: zarr.Group, layer: Layer, span: slice) -> None:
+    """Label a layer's group: `channel`, `unit`, `layer`, and `y` and `x` of its grid.
+
+    Parameters
+    ----------
+    span
+        The layer's units in its model.
+    """
+    layout.create_index(group, "channel", layer.channels, "index of the unit in its layer")
+    units = np.arange(span.start, span.stop, dtype=np.int32)
+    layout.create_labels(group, "unit", units, "channel", "index of the unit in its model")
+    layout.create_array(group, "layer", str, {}, "layer", description="module path", fill="")[...] = layer.name
+    layout.create_centres(group, layer.grid)
+
+
 @dataclass(frozen=True)
 class ModelStore(ArtifactStore):
     """A store of one model, with a group for each of its layers."""

@@ -49,7 +49,7 @@ def write_norms(plan, model):
         group = layout.create_store(plan.root, path)
         layout.create_written(group, layer=len(layers))
         for layer in store.units.layers:
-            layout.create_array(group.create_group(layer.name), "norm", "float64", {"channel": layer.channels})
+            layout.create_array(group.create_group(layer.name), "norm", "float64", {"channel": layer.channels}, "norm")
         rows = [[layer.name, layer.channels, *layer.grid] for layer in store.units.layers]
         layout.seal_layout(group, plan.fingerprint(NORMS, model), {"layers": rows})
     for index, layer in enumerate(layers):

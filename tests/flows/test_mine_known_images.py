@@ -136,9 +136,9 @@ def test_a_run_over_a_folder_begun_before_goes_on(photos, tiny, tmp_path):
     files = sorted(photos.rglob("*.bmp"))
     made = fingerprint("images", files=[[file.name, file.stat().st_size] for file in files], size=SIDE)
     group = zarrs.create_store(root, "images.zarr")
-    zarrs.create_array(group, "pixels", "uint8", {"image": 20, "y": SIDE, "x": SIDE, "rgb": 3})
+    zarrs.create_array(group, "pixels", "uint8", {"image": 20, "y": SIDE, "x": SIDE, "rgb": 3}, "pixels")
     zarrs.create_written(group, block=1)
-    zarrs.create_labels(group, "source", [file.name for file in files], "image")
+    zarrs.create_labels(group, "source", [file.name for file in files], "image", "source")
     zarrs.seal_layout(group, made, {"block": 32})
     group["pixels"][:] = np.stack([np.asarray(Image.open(file)) for file in files])
     zarrs.written_of(group)[0] = True

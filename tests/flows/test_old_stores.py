@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tinyzoo
 from stores_of_versions.make import PLACE, numbers
@@ -16,8 +17,10 @@ from flows.plan.stages import fingerprints
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, read_recipe
 from storage import open_run
+from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import FORMAT
 from storage.artifacts.layout import attributes_at
+from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from storage.upkeep.status import status
@@ -52,6 +55,26 @@ def test_every_version_is_whole_and_complete(version, tmp_path):
     root = Root(str(unpack(version, tmp_path)))
     assert check_root(root) == []
     assert status(root).state == "complete"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_features_and_profiles_of_every_version_are_read(version, tmp_path):
+    root = Root(str(unpack(version, tmp_path)))
+    features, profile = FeatureStore.read(root), ProfileStore.read(root, "ada")
+    images, count, side = features.shape
+    values = features.features(slice(None))
+    assert values.dtype == np.float32
+    assert values.shape == (images, count, side, side)
+    assert set(np.abs(values[0, :3]).ravel() <= 1) == {True}
+    means = values.astype(np.float64).mean(axis=(0, 2, 3))
+    for layer in profile.units.layers:
+        assert profile.of_layer(layer.name, "kurtosis").shape == (layer.channels,)
+        assert profile.of_layer(layer.name, "shape").dtype == np.float16
+        assert profile.of_layer(layer.name, "mean_map").shape == (layer.channels, *layer.grid)
+        for grid in profile.commons(layer.name):
+            moments = profile.features_on(grid)
+            np.testing.assert_allclose(moments.mean, means, rtol=1e-4)
+            np.testing.assert_array_equal(moments.covariance, moments.covariance.T)
 
 
 def recipe_at(root: Path) -> Recipe:

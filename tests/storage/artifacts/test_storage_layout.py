@@ -11,7 +11,7 @@ from strategies import SEEDS
 
 from rosetta.errors import UserError
 from rosetta.units import WHOLE, Layer, Units
-from storage.artifacts import catalogue, tables
+from storage.artifacts import catalogue, layout, tables
 from storage.artifacts.activations import combine_moments
 from storage.artifacts.blocks import block_count, block_size, block_slice
 from storage.artifacts.fingerprint import fingerprint
@@ -107,3 +107,43 @@ def test_a_store_says_which_layers_reach_beyond_the_image(tmp_path):
     del store.group.attrs["frames"]  # as stores were before
     assert store.units == units
     assert store.units.layers[0].frame == WHOLE
+
+
+def test_values_of_float16_come_back_from_float32_bit_by_bit(tmp_path):
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    group = layout.create_store(Root(str(tmp_path)), "features.zarr")
+    layout.create_values(group, "value", every.astype(np.float32), ("entry",), "value", **layout.ROUNDED)
+    found = np.asarray(layout.array_of(group, "value")[:])
+    assert found.dtype == np.float32
+    numbers = ~np.isnan(every)
+    np.testing.assert_array_equal(found.astype(np.float16).view(np.uint16)[numbers], every.view(np.uint16)[numbers])
+    assert np.isnan(found[~numbers]).all()
+
+
+def test_stores_say_which_recipe_they_are_of_wherever_the_run_lies(tmp_path):
+    models = "".join(f'[[models]]\nname = "{name}"\nmodel = "timm/{name}"\n' for name in ("resnet18", "resnet34"))
+    digests = {}
+    for place, count in (("one", 8), ("two", 8), ("three", 9), ("damaged", 8), ("none", 0)):
+        root = Root(str(tmp_path / place))
+        text = f'name = "{place}"\nroot = "{root.shown}"\n[images]\nsource = "files"\ncount = {count}\n{models}'
+        if count:
+            root.write_bytes("recipe.toml", text.encode()[: 7 if place == "damaged" else None])
+        digests[place] = layout.create_store(root, "features.zarr").attrs.get("recipe_sha256")
+    assert digests["one"] == digests["two"] != digests["three"]
+    assert len(digests["one"]) == len(digests["three"]) == 64
+    assert digests["damaged"] is digests["none"] is None
+
+
+@pytest.mark.parametrize(
+    ("array", "chunk", "entry"),
+    [
+        ("pixel_feature", (2, 0, 0, 0), (2,)),
+        ("digest", (1,), (1,)),
+        ("feature", (0,), None),  # names, written with the layout
+        ("feature", (2, 0, 0, 0), (2,)),  # of format 2
+        ("name", (0,), None),  # of format 2
+        ("bookkeeping/written", (3,), (3,)),
+    ],
+)
+def test_markers_of_features_in_either_format(array, chunk, entry):
+    assert catalogue.FEATURES.entry(array, chunk) == entry

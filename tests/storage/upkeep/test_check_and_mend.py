@@ -177,7 +177,7 @@ def edited(root):
     """With an edit of three images in two batches."""
     random = np.random.default_rng(0)
     store = GuidedStore.create(
-        root, PLACE, MADE, guidance=["edit"], sources=["a", "b", "c"],
+        root, PLACE, MADE, model="g", guidance=["edit"], sources=["a", "b", "c"],
         targets=random.integers(256, size=(3, 4, 4, 3), dtype=np.uint8), classes=None, size=(4, 4), latent={"z": 5},
         frame_steps=[0, 2], steps=2, terms=["rec"], batch=2,
     )  # fmt: skip

@@ -43,8 +43,8 @@ class ScoreStore(ArtifactStore):
     @classmethod
     def write(cls, root: Root, model: str) -> None:
         group = layout.create_store(root, SCORES.path(model))
-        layout.create_array(group, "score", "float32", {"image": (6, 2), "class": 3})
-        layout.create_labels(group, "name", ["cat", "dog", "fox"], "class")
+        layout.create_array(group, "score", "float32", {"image": (6, 2), "class": 3}, "score")
+        layout.create_labels(group, "name", ["cat", "dog", "fox"], "class", "class")
         layout.create_written(group, block=3)
         layout.seal_layout(group, of(model), {"block": 2})
         store = cls(group)

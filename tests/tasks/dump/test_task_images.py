@@ -205,9 +205,9 @@ def older(root: Root, folder: Path, complete: bool = True) -> str:
     made = fingerprint("images", files=[[file.name, file.stat().st_size] for file in files], size=SIDE)
     group = zarrs.create_store(root, catalogue.IMAGES.path())
     axes = {"image": (len(files), 16), "y": SIDE, "x": SIDE, "rgb": 3}
-    zarrs.create_array(group, "pixels", "uint8", axes, coordinates="source")
+    zarrs.create_array(group, "pixels", "uint8", axes, "pixels", coordinates="source")
     zarrs.create_written(group, block=1)
-    zarrs.create_labels(group, "source", [file.name for file in files], "image")
+    zarrs.create_labels(group, "source", [file.name for file in files], "image", "source")
     zarrs.seal_layout(group, made, {"block": 16})
     group["pixels"][:] = np.stack([np.asarray(Image.open(file)) for file in files])
     if complete:
