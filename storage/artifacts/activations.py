@@ -107,25 +107,25 @@ class ActivationStore(ModelStore):
             _create_layer(held, layer, span, images, shards, codecs[layer.name], rounded)
         frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
         laid_out = {"layers": layer_rows(units), "frames": frames, "block": block, "chunk": chunk, "images": images}
-        layout.seal_layout(group, fingerprint, {**attributes, **laid_out, "codecs": dict(codecs)})
+        # By this attribute xarray takes what is known of the images for coordinates in the root, too.
+        known = {"coordinates": " ".join(labels)} if labels else {}
+        layout.seal_layout(group, fingerprint, {**attributes, **laid_out, "codecs": dict(codecs), **known})
         return cls(group)
 
     @property
     def chunk(self) -> int:
         """Images in a chunk, what is read at once at least; a divisor of :attr:`block`."""
-        return int(str(self.group.attrs.get("chunk", self.block)))
+        return int(self.attributes.get("chunk", self.block))
 
     @property
     def codecs(self) -> dict[str, str]:
         """By layer name: how its chunks are compressed."""
-        codecs: Any = self.group.attrs["codecs"]
-        return dict(codecs)
+        return dict(self.attributes["codecs"])
 
     @property
     def image_digest(self) -> str:
         """The fingerprint of the images that the maps come from."""
-        depends: Any = self.group.attrs["depends"]
-        return str(depends.get("images", ""))
+        return str(self.attributes["depends"].get("images", ""))
 
     @cached_property
     def _readers(self) -> dict[str, ShardReader]:

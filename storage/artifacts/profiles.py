@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import zarr
 
 from rosetta.mining.trust.pixels import FeatureMoments
 from rosetta.mining.trust.profile import LayerProfile
 from rosetta.units import Grid, Units
 from storage.artifacts import layout
+from storage.artifacts.attributes import encode
 from storage.artifacts.catalogue import PROFILES
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.store import ModelStore, layer_rows
@@ -84,7 +85,7 @@ class ProfileStore(ModelStore):
             (channel, half) whether a unit holds one single value in a half of the images.
         """
         group = self.group.require_group(self.units.layers[layer].name)
-        group.attrs["commons"] = [list(common) for common in commons]
+        group.update_attributes(encode({"commons": [list(common) for common in commons]}))
         arrays = {field.name: getattr(profile, field.name) for field in fields(profile)} | {"dead": dead}
         for name, values in arrays.items():
             if name in group:  # left by a run that was cut off
@@ -94,13 +95,14 @@ class ProfileStore(ModelStore):
 
     def commons(self, layer: str) -> tuple[Grid, ...]:
         """The common grids of a layer's units with their partners."""
-        rows: Any = self.group[layer].attrs["commons"]
+        group = self.group[layer]
+        assert isinstance(group, zarr.Group)
+        rows = layout.attributes_of(group)["commons"]
         return tuple((int(height), int(width)) for height, width in rows)
 
     def features_on(self, common: Grid) -> FeatureMoments:
         """Mean and covariance of the pixel features on a common grid."""
-        rows: Any = self.group.attrs["commons"]
-        index = [tuple(row) for row in rows].index(common)
+        index = [tuple(row) for row in self.attributes["commons"]].index(common)
         return FeatureMoments(
             np.asarray(self._array("feature_mean")[index]),
             np.asarray(self._array("feature_covariance")[index]),

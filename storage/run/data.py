@@ -100,7 +100,7 @@ class RunData:
     @cached_property
     def generator(self) -> str | None:
         """The model that made the images, or None."""
-        return next((name for name, store in self.stores.items() if store.group.attrs.get("generator")), None)
+        return next((name for name, store in self.stores.items() if store.attributes.get("generator")), None)
 
     @cached_property
     def anchor(self) -> str:

@@ -105,12 +105,15 @@ def test_a_store_says_which_layers_reach_beyond_the_image(tmp_path):
         units=units,
         images=2,
         block=1,
-        dtypes={"early": "float16", "late": "float16"},
+        chunk=1,
+        codecs={"early": "lz4", "late": "lz4"},
+        labels={},
         attributes={},
     )
-    assert store.group.attrs["frames"] == {"early": list(frame)}
+    assert store.attributes["frames"] == {"early": list(frame)}
     assert [layer.frame for layer in store.units.layers] == [frame, WHOLE]
     assert [layer.raw_grid for layer in store.units.layers] == [(36, 36), (32, 32)]
-    del store.group.attrs["frames"]  # as stores were before
-    assert store.units == units
-    assert store.units.layers[0].frame == WHOLE
+    del store.group.attrs["frames_json"]  # as stores were before
+    older = ActivationStore(store.group)
+    assert older.units == units
+    assert older.units.layers[0].frame == WHOLE
