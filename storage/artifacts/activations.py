@@ -117,6 +117,10 @@ class ActivationStore(ModelStore):
         """Images in a chunk, what is read at once at least; a divisor of :attr:`block`."""
         return int(self.attributes.get("chunk", self.block))
 
+    def width(self, layer: str) -> int:
+        """Channels in a chunk of a layer's maps."""
+        return int(self._array(layer, "activation").chunks[1])
+
     @property
     def codecs(self) -> dict[str, str]:
         """By layer name: how its chunks are compressed."""
