@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rosetta.mining.trust.tests import TESTS
-from storage.artifacts.catalogue import BESIDE, CATALOGUE, Artifact
+from storage.artifacts.catalogue import BESIDE, CATALOGUE, Artifact, all_tables
+from storage.artifacts.columns import of_each_test
 
 DOCS = Path(__file__).parent
 
@@ -40,12 +41,23 @@ def tests() -> str:
     return _table(("test", "question", "a match passes when", "columns"), rows)
 
 
+def columns() -> str:
+    """The columns of each table."""
+    sections = []
+    for table in all_tables():
+        rows = [(f"`{one.name}`", f"`{one.dtype}`", one.units, one.about) for one in of_each_test(table.columns)]
+        head = f"### `{_shown(table)}`\n\n{table.about[0].upper()}{table.about[1:]}.\n\n"
+        sections.append(head + _table(("column", "type", "units", "what"), rows))
+    return "\n".join(sections)
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows)).replace("| --- ", "|---")
 
 
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "architecture.md": ("artifacts", artifacts),
+    "tables.md": ("columns", columns),
     "trust.md": ("tests", tests),
 }
 """By document: the name between its markers, and what stands there."""

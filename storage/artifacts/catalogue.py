@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from storage.artifacts import columns
+from storage.artifacts.columns import Columns
 from storage.filesystem.lock import RUN
 from storage.filesystem.root import Root
 
@@ -76,6 +78,10 @@ class Artifact:
     """Of a folder: the file in it that is written last and carries its fingerprint."""
     parts: tuple[str, ...] = ()
     """Of a folder: the other files without which it is not finished."""
+    columns: Columns = ()
+    """Of a table: its columns, in order."""
+    tables: tuple["Artifact", ...] = ()
+    """Of a folder: the tables in it."""
     kept: bool = False
     """Of a file: whether its seal keeps it whole, so that it can be restored."""
     command: str = MINE
@@ -201,6 +207,25 @@ def tables_of_run() -> list[Artifact]:
     return [artifact for artifact in CATALOGUE if artifact.kind == "table" and artifact.per == "run"]
 
 
+def all_tables() -> list[Artifact]:
+    """Every kind of table, those in folders last."""
+    return [one for one in CATALOGUE if one.kind == "table"] + [one for folder in CATALOGUE for one in folder.tables]
+
+
+def columns_at(path: str) -> Columns:
+    """What the columns of the table at a path are.
+
+    Raises
+    ------
+    ValueError
+        The catalogue describes no such table.
+    """
+    for table in all_tables():
+        if table.columns and table.names(path) is not None:
+            return columns.of_each_test(table.columns)
+    raise ValueError(f"{path}: the catalogue does not describe the columns of such a table")
+
+
 AGREED, SEALS, USERS = "agreed.json", "seals", "users"
 BESIDE = {
     RUN: "which process is at work on the run",
@@ -240,6 +265,7 @@ CORRELATIONS = declare(Artifact(
 ))
 BUDDIES = declare(Artifact(
     "tables/buddies.parquet", "table", "run", "every pair of mutual nearest neighbours", (CORRELATIONS,),
+    columns=columns.BUDDIES,
 ))
 PROFILES = declare(Artifact(
     "profiles/{model}.zarr", "store", "model", "per-unit statistics behind the trust tests",
@@ -248,20 +274,24 @@ PROFILES = declare(Artifact(
 TRUST_OF_PAIR = declare(Artifact(
     "tables/trust/{a}~{b}.parquet", "table", "pair",
     "what chance, halves, position and pixels leave of the buddies of a pair",
-    (BUDDIES, CORRELATIONS, PROFILES, FEATURES),
+    (BUDDIES, CORRELATIONS, PROFILES, FEATURES), columns=columns.TRUST_OF_PAIR,
 ))
 TRUST = declare(Artifact(
     "tables/trust.parquet", "table", "run",
     "all pairs together, with what controls reach and which matches are trusted", (TRUST_OF_PAIR,),
+    columns=columns.TRUST,
 ))
 UNITS = declare(Artifact(
     "tables/units.parquet", "table", "run", "every unit: layer, channel, grid, statistics", (ACTIVATIONS, PROFILES),
+    columns=columns.UNITS,
 ))
 ROSETTA = declare(Artifact(
     "tables/rosetta.parquet", "table", "run", "one row per Rosetta neuron and model", (BUDDIES, TRUST),
+    columns=columns.ROSETTA,
 ))
 CLUSTERS = declare(Artifact(
     "tables/clusters.parquet", "table", "run", "one row per concept of the dictionary", (BUDDIES, TRUST),
+    columns=columns.CLUSTERS,
 ))
 REPORT = declare(Artifact(
     "report", "folder", "run", "the dictionary as a page that opens from disk, and the page on trust",
@@ -280,16 +310,30 @@ INVERSION_RESULTS = declare(Artifact(
     f"inversions/{{name}}/{RESULT}", "store", "search", _SEARCH,
     (ROSETTA,), expected=False, marker=_BATCHES, command="rosetta invert",
 ))
+INVERSION_METRICS = Artifact(
+    "inversions/{name}/metrics.parquet", "table", "search",
+    "how near each result of an inversion comes to its image", columns=columns.INVERSION_METRICS,
+)
+COEFFICIENTS = Artifact(
+    "inversions/{name}/coefficients.parquet", "table", "search",
+    "the trials that choose the coefficients of `rosetta invert --table`", columns=columns.COEFFICIENTS,
+)
 INVERSIONS = declare(Artifact(
     "inversions/{name}", "folder", "search", "metrics and the page of an inversion",
     (INVERSION_RESULTS,), expected=False, index="index.html", parts=("metrics.parquet",), command="rosetta invert",
+    tables=(INVERSION_METRICS, COEFFICIENTS),
 ))
 EDIT_RESULTS = declare(Artifact(
     f"edits/{{name}}/{RESULT}", "store", "search", _SEARCH,
     (ROSETTA,), expected=False, marker=_BATCHES, command="rosetta edit",
 ))
+EDIT_METRICS = Artifact(
+    "edits/{name}/metrics.parquet", "table", "search",
+    "what each discriminative model sees of an edit", columns=columns.EDIT_METRICS,
+)
 EDITS = declare(Artifact(
     "edits/{name}", "folder", "search", "metrics and the page of an edit",
     (EDIT_RESULTS,), expected=False, index="index.html", parts=("metrics.parquet",), command="rosetta edit",
+    tables=(EDIT_METRICS,),
 ))
 # fmt: on

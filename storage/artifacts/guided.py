@@ -204,8 +204,10 @@ def require_free(root: Root, where: str, fingerprint: Fingerprint) -> None:
 
 def write_table(root: Root, where: str, table: str, frame: pd.DataFrame, fingerprint: Fingerprint) -> None:
     """Write a table beside a search's store: `metrics`, `coefficients`."""
+    path = f"{where}/{table}.parquet"
+    content = tables.encode(path, frame, fingerprint)
     break_seal(root, where)
-    root.write_bytes(f"{where}/{table}.parquet", tables.encode(frame, fingerprint))
+    root.write_bytes(path, content)
 
 
 def read_table(root: Root, where: str, table: str, fingerprint: Fingerprint) -> pd.DataFrame | None:

@@ -18,7 +18,16 @@ from rosetta.recipe import ModelSpec, Recipe
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import by_block
-from storage.artifacts.catalogue import BUDDIES, CLUSTERS, CORRELATIONS, IMAGES, ROSETTA, TRUST, UNITS, Artifact
+from storage.artifacts.catalogue import (
+    BUDDIES,
+    CLUSTERS,
+    CORRELATIONS,
+    IMAGES,
+    ROSETTA,
+    TRUST,
+    UNITS,
+    Artifact,
+)
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
@@ -134,7 +143,7 @@ class RunData:
         return [layer.name for layer in self.stores[model].units.layers]
 
     def table(self, table: Artifact) -> pd.DataFrame:
-        """A table of the run as it lies there.
+        """A table of the run as it lies there, with models and layers as plain text.
 
         Raises
         ------

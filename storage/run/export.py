@@ -13,10 +13,10 @@ import xarray as xr
 
 from rosetta.errors import UserError
 from storage.artifacts.attributes import encode
-from storage.artifacts.catalogue import RECIPE
+from storage.artifacts.catalogue import RECIPE, TRUST
 from storage.artifacts.store import ArtifactStore
 from storage.run.data import Chosen
-from storage.run.views import RunViews
+from storage.run.views import RunViews, variables
 
 SUFFIXES = (".nc", ".zarr")
 _UNITS, _IMAGES = 256, 64
@@ -146,5 +146,4 @@ def _matches(trust: pd.DataFrame, units: Mapping[str, npt.NDArray[np.intp]]) -> 
     for model, numbers in units.items():
         for side in "ab":
             kept |= ((trust[f"model_{side}"] == model) & trust[f"unit_{side}"].isin(numbers)).to_numpy()
-    rows = trust[kept]
-    return xr.Dataset({str(name): ("match", rows[name].to_numpy()) for name in rows})
+    return xr.Dataset(variables(trust[kept], "match", TRUST.columns))

@@ -9,25 +9,20 @@ import xarray as xr
 
 from rosetta.errors import UserError
 from rosetta.units import Layer
+from storage.artifacts.catalogue import UNITS
+from storage.artifacts.columns import Column, Columns
 from storage.run.accessor import RosettaAccessor
 from storage.run.data import Chosen, RunData, indices
 from storage.run.layer_maps import lazy_maps
 
-_ABOUT = {
-    "grid_y": "height of the unit's maps, in positions",
-    "grid_x": "width of the unit's maps, in positions",
-    "mean": "mean over all images and positions",
-    "std": "standard deviation over all images and positions",
-    "maximum": "highest value over all images and positions",
-    "kurtosis": "kurtosis of all values: 3 for a normal distribution",
-    "half_share": "smallest share of the images that carries half of the positive activation",
-    "buddies": "number of buddies: of the anchor's units those in all targets, of others those in the anchor",
-    "pearson": "correlation with the strongest buddy",
-    "rosetta": "number of the strongest Rosetta neuron that the unit is part of, -1 for none",
-    "concept": "number of that neuron's concept, -1 for none",
-    "trusted": "whether that neuron passes every test",
-}
-"""Long names of what the tables say of a unit."""
+_OF_OTHER_TABLES = (
+    Column("buddies", "int64", "how many buddies: of the anchor's units those in all targets, of others in the anchor"),
+    Column("pearson", "float32", "correlation with the strongest buddy; NaN without one"),
+    Column("rosetta", "int32", "number of the strongest Rosetta neuron that the unit is part of; -1 for none"),
+    Column("concept", "int32", "number of that neuron's concept; -1 for none"),
+    Column("trusted", "bool", "whether that neuron passes every test"),
+)
+"""What is known of a unit beside the columns of its own table."""
 
 
 class RunViews(RunData):
@@ -95,8 +90,7 @@ class RunViews(RunData):
         units = RosettaAccessor(tree).units()
         if "rounding" in units:  # not in format 2
             units["rounding"].load()
-        columns = self._columns(model)
-        named = {str(name): ("unit", columns[name].to_numpy(), _about(str(name))) for name in columns}
+        named = variables(self._columns(model), "unit", (*UNITS.columns, *_OF_OTHER_TABLES))
         units.attrs = {"title": f"units of {model}", "model": model, "run": self.name}
         return units.assign_coords(self.known_of_images()).assign(named)
 
@@ -199,10 +193,19 @@ def _completed(layer: xr.Dataset, about: Layer) -> xr.Dataset:
     return layer.assign_coords(missing).set_xindex("unit")
 
 
+def variables(table: pd.DataFrame, dimension: str, about: Columns) -> dict[str, xr.Variable]:
+    """The columns of a table along one dimension, with what they hold."""
+    texts = {column.name: column.about for column in about}
+    return {
+        str(name): xr.Variable(
+            dimension,
+            table[name].to_numpy(),
+            {"long_name": str(name).replace("_", " "), "units": "1", "description": texts.get(str(name), "")},
+        )
+        for name in table
+    }
+
+
 def centres(size: int) -> npt.NDArray[np.float64]:
     """(position,) the centres of a grid's positions along one axis, in fractions of the image."""
     return (np.arange(size) + 0.5) / size
-
-
-def _about(name: str) -> dict[str, str]:
-    return {"long_name": _ABOUT[name], "units": "1"} if name in _ABOUT else {}

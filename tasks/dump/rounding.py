@@ -96,7 +96,14 @@ def _round_group(maps: Tensor, rounded: bool) -> tuple[Tensor, Tensor, Tensor, T
         kept = maps.double() if exact else maps.clone()
         for values, by_channel in ((maps, bits[:, None, :, None]), (high, bits[:, None]), (low, bits[:, None])):
             _round(values, by_channel)
-        noise = kept.sub_(maps).square_().sum(dim=3).double().sum(dim=1)
+        lost = kept.sub_(maps)
+        noise = lost.square().sum(dim=3).double().sum(dim=1)
+        # Few values, again and again, may all be rounded by the most that there is.
+        coarse = noise > LARGEST_NOISE**2 * square
+        if coarse.any():
+            maps.add_(torch.where(coarse[:, None, :, None], lost, 0))
+            noise[coarse] = 0
+            low, high = torch.aminmax(maps, dim=3)
         mean, square = _moments(maps.double() if exact else maps, mean if exact else mean.float())
         lowest, highest = low.amin(dim=1), high.amax(dim=1)
     # A unit that holds one single value does so to the last bit.
@@ -105,7 +112,7 @@ def _round_group(maps: Tensor, rounded: bool) -> tuple[Tensor, Tensor, Tensor, T
 
 
 def _moments(maps: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a value near the mean."""
+    """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a near value."""
     count = maps.shape[1] * maps.shape[3]
     centred = maps - shift[:, None, :, None]
     total = centred.sum(dim=3).double().sum(dim=1)

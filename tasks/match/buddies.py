@@ -24,9 +24,10 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
 def write_buddies(plan: Plan) -> None:
     """`tables/buddies.parquet`: the best buddies of every pair of models."""
     root, neighbours = plan.root, plan.recipe.matching.neighbours
-    units = {model: ActivationStore.read(root, model).units for pair in plan.pairs for model in pair}
+    units = {model: ActivationStore.read(root, model).units for model in plan.names}
     frames = [buddy_frame(a, b, units, best_buddies(*nearest(root, a, b, neighbours))) for a, b in plan.pairs]
-    tables.write(root, BUDDIES.path(), pd.concat(frames, ignore_index=True), plan.fingerprint(BUDDIES))
+    buddies = pd.concat(frames, ignore_index=True)
+    tables.write(root, BUDDIES.path(), buddies, plan.fingerprint(BUDDIES), tables.categories_of(units))
 
 
 MATCH = Stage("match", (BUDDIES,), fingerprint_of, write_buddies)

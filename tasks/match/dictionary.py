@@ -34,11 +34,11 @@ def write_dictionary(plan: Plan) -> None:
     """`tables/rosetta.parquet` and `tables/clusters.parquet`."""
     root, anchor, targets, dictionary = plan.root, plan.anchor, plan.targets, plan.fingerprint(ROSETTA)
     buddies, trust = tables.read(root, BUDDIES.path()), tables.read(root, TRUST.path())
-    units = {model: ActivationStore.read(root, model).units for model in (anchor, *targets)}
+    units = {model: ActivationStore.read(root, model).units for model in plan.names}
     neurons = rosetta_neurons({model: buddies_of(buddies, anchor, model) for model in targets}, len(units[anchor]))
     clusters = cluster(neurons, buddies_of(buddies, anchor, anchor))
     frame = with_trust(_rosetta_frame(anchor, neurons, clusters, units), trust, anchor)
-    tables.write(root, ROSETTA.path(), frame, dictionary)
+    tables.write(root, ROSETTA.path(), frame, dictionary, tables.categories_of(units))
     tables.write(root, CLUSTERS.path(), _cluster_frame(neurons, clusters, frame, anchor), dictionary)
 
 

@@ -18,14 +18,12 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
 
 
 def write_units(plan: Plan) -> None:
-    """`tables/units.parquet`: every unit of every model, its statistics on the native grid, and how selective it is.
-
-    `kurtosis` is that of all its values (3 for a normal distribution, NaN for a constant unit), `half_share` the
-    smallest share of the images that carries half of its positive activation.
-    """
+    """`tables/units.parquet`: every unit of every model, its statistics on the native grid, and how selective it is."""
     root = plan.root
-    frames = [_unit_frame(name, ActivationStore.read(root, name), ProfileStore.read(root, name)) for name in plan.names]
-    tables.write(root, UNITS.path(), pd.concat(frames, ignore_index=True), plan.fingerprint(UNITS))
+    stores = {name: ActivationStore.read(root, name) for name in plan.names}
+    frames = [_unit_frame(name, store, ProfileStore.read(root, name)) for name, store in stores.items()]
+    categories = tables.categories_of({name: store.units for name, store in stores.items()})
+    tables.write(root, UNITS.path(), pd.concat(frames, ignore_index=True), plan.fingerprint(UNITS), categories)
 
 
 WRITE_UNITS = Stage("units", (UNITS,), fingerprint_of, write_units)

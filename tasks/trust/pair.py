@@ -59,7 +59,9 @@ def judge_pair(plan: Plan, a: str, b: str) -> None:
     reason = reason_not_to(features.shape[0], features.distinct, plan.recipe.matching.correlation)
     judged = _unjudged(len(rows)) if reason else _judge(root, a, b, plan, rows)
     frame = pd.concat([rows[list(KEY)], judged], axis=1)
-    tables.write(root, TRUST_OF_PAIR.path(a, b), frame, plan.fingerprint(TRUST_OF_PAIR, a, b))
+    # Of the two alone: what else the run has is no part of the fingerprint.
+    categories = tables.categories_of({model: ActivationStore.read(root, model).units for model in (a, b)})
+    tables.write(root, TRUST_OF_PAIR.path(a, b), frame, plan.fingerprint(TRUST_OF_PAIR, a, b), categories)
 
 
 JUDGE_PAIR = Stage("trust", (TRUST_OF_PAIR,), fingerprint_of, judge_pair, on_cluster=True)

@@ -73,7 +73,9 @@ def join_trust(plan: Plan) -> None:
         frame = frame.assign(control_best=best, lift=lift)
         frames.append(frame.assign(trusted=passing(frame, plan.recipe.trust)["trusted"]))
     joined = pd.concat(frames, ignore_index=True)
-    tables.write(root, TRUST.path(), joined, plan.fingerprint(TRUST), notes=[*notes, *_dead_halves(joined)])
+    categories = tables.categories_of({name: ActivationStore.read(root, name).units for name in plan.names})
+    notes = [*notes, *_dead_halves(joined)]
+    tables.write(root, TRUST.path(), joined, plan.fingerprint(TRUST), categories, notes=notes)
 
 
 JOIN_TRUST = Stage("trust", (TRUST,), fingerprint_of, join_trust)

@@ -10,6 +10,7 @@ from rosetta.recipe import Matching, ModelSpec, Recipe
 from rosetta.units import Layer, Units
 from storage.artifacts import tables
 from storage.artifacts.blocks import block_count, block_size, block_slice
+from storage.artifacts.catalogue import columns_at
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
 from storage.artifacts.neighbours import NeighbourStore
@@ -42,7 +43,9 @@ def write_run(root: Root) -> None:
         write(root, model, layers, IMAGES, seed)
     near = {model: _write_pair(root, model, random) for model in LAYERS}
     for table, frame in _tables(near, random).items():
-        tables.write(root, f"tables/{table}.parquet", frame, fingerprint(table, of="large"))
+        path = f"tables/{table}.parquet"
+        described = frame[[column.name for column in columns_at(path)]]
+        tables.write(root, path, described, fingerprint(table, of="large"), tables.categories_of(UNITS))
 
 
 def _write_images(root: Root, random: np.random.Generator) -> None:

@@ -1,14 +1,19 @@
 """Activation stores of random maps with the shapes of large models, for the benchmarks."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import torch
 
+from rosetta.mining.plan import ranges
 from rosetta.units import Layer, Units
-from storage.artifacts.activations import ActivationStore, LayerBlock
-from storage.artifacts.blocks import block_count, block_size, block_slice
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.blocks import block_count, block_slice, model_blocks
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
+from tasks.dump.maps import MapBuffers, layer_block
+from tasks.dump.rounding import Statistics
 
 WIDE = {
     "wide": [Layer(f"block.{i}", 1536, (14, 14)) for i in range(24)],
@@ -27,33 +32,39 @@ MIXED = {
 
 
 def write(root: Root, name: str, layers: Sequence[Layer], images: int, seed: int) -> None:
-    """A finished float16 store in chunks of 16 MiB."""
+    """A finished store of rounded noise in chunks of 16 MiB."""
     units = Units(tuple(layers))
-    block = block_size(2 * max(layer.values for layer in layers), 16 << 20, images)
+    blocks = model_blocks(units, images, 16)
     store = ActivationStore.create(
         root,
         name,
         fingerprint("activations", of=name, images=f"{images} synthetic"),
         units=units,
         images=images,
-        block=block,
-        dtypes={layer.name: "float16" for layer in layers},
+        block=blocks.shard,
+        chunk=blocks.chunk,
+        codecs={layer.name: "lz4" for layer in layers},
+        labels={},
         attributes={"generator": False},
     )
     random = np.random.default_rng(seed)
-    for number in range(block_count(images, block)):
-        span = block_slice(number, block, images)
-        parts = {}
-        for layer in layers:
-            maps = random.standard_normal((span.stop - span.start, layer.channels, *layer.grid), dtype=np.float32)
-            stored = maps.astype(np.float16)
-            flat = maps.transpose(1, 0, 2, 3).reshape(layer.channels, -1)
-            mean = flat.mean(axis=1)
-            parts[layer.name] = LayerBlock(
-                stored,
-                maps.max(axis=(2, 3)),
-                mean.astype(np.float64),
-                ((flat - mean[:, None]) ** 2).sum(axis=1).astype(np.float64),
-            )
-        store.write(number, parts)
+    buffers = MapBuffers(units, blocks.chunk)
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(block_count(images, blocks.shard)):
+            span = block_slice(number, blocks.shard, images)
+            rows: dict[str, list[list[bytes]]] = {layer.name: [] for layer in layers}
+            parts: dict[str, list[Statistics]] = {layer.name: [] for layer in layers}
+            for chunk in ranges(span.stop - span.start, blocks.chunk):
+                count = chunk.stop - chunk.start
+                maps = {
+                    layer.name: random.standard_normal((count, layer.channels, *layer.grid), dtype=np.float32)
+                    for layer in layers
+                }
+                buffers.put(slice(0, count), {layer: torch.from_numpy(values) for layer, values in maps.items()})
+                for layer, statistics in buffers.round(count, rounded=True).items():
+                    parts[layer].append(statistics)
+                for layer, encoded in buffers.encode(store.codecs, pool).items():
+                    rows[layer].append(encoded)
+            positions = {layer.name: layer.grid[0] * layer.grid[1] for layer in layers}
+            store.write(number, {name: layer_block(rows[name], parts[name], positions[name]) for name in rows})
     store.finish()

@@ -10,6 +10,8 @@ import zarr
 from damage import flip
 from tinyzoo import recipe_text
 
+from storage.artifacts import layout
+
 pytestmark = pytest.mark.slow
 
 NORMS = '''
@@ -51,11 +53,11 @@ def write_norms(plan, model):
         rows = [[layer.name, layer.channels, *layer.grid] for layer in store.units.layers]
         layout.seal_layout(group, plan.fingerprint(NORMS, model), {"layers": rows})
     for index, layer in enumerate(layers):
-        if group["written"][index]:
+        if layout.written_of(group)[index]:
             continue
         values = store.maps(layer, slice(None)).astype(np.float64)
         group[layer]["norm"][:] = (abs(values) ** POWER).mean(axis=(0, 2, 3)) ** (1 / POWER)
-        group["written"][index] = True
+        layout.written_of(group)[index] = True
         if os.environ.get("KILL") == model:
             os.kill(os.getpid(), signal.SIGKILL)
     layout.complete(group)
@@ -112,7 +114,7 @@ def test_an_artifact_from_one_module_is_mined_resumed_recorded_and_replaced(tiny
     # Killed in the middle of the new stage, it resumes there.
     killed = added("mine", added.recipe, KILL="ada")
     assert killed.returncode < 0
-    assert added.norms("ada")["written"][:].tolist() == [True, False]
+    assert layout.markers(added.norms("ada")).tolist() == [True, False]
     first = added.root / "norms/ada.zarr/body.1/norm/c/0"
     stamp = first.stat().st_mtime_ns
     outcomes = added.outcomes()

@@ -100,7 +100,7 @@ def test_what_is_damaged_is_named_and_made_again_as_it_was(place, inverted, rose
 
 def test_a_killed_inversion_goes_on_with_the_missing_batches(place, inverted, rosetta):
     words = ("invert", place, "3:5", "new:3", "--steps", "40", "--batch", "2", "--restarts", "2", "--name", "killed")
-    markers = place / "inversions/killed/result.zarr/written/c/0"
+    markers = place / "inversions/killed/result.zarr/bookkeeping/written/c/0"
     process = rosetta.start(*words)
     deadline = time.monotonic() + 120
     while not (markers / "0").exists():

@@ -142,7 +142,7 @@ def test_a_run_over_a_folder_begun_before_goes_on(photos, tiny, tmp_path):
     zarrs.create_labels(group, "source", [file.name for file in files], "image")
     zarrs.seal_layout(group, made, {"block": 32})
     group["pixels"][:] = np.stack([np.asarray(Image.open(file)) for file in files])
-    group["written"][0] = True
+    zarrs.written_of(group)[0] = True
     zarrs.complete(group)
     recipe = recipe_over(photos, tmp_path / "root")
     went_on = tiny.json("mine", recipe)

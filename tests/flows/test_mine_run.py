@@ -93,7 +93,7 @@ tree = xarray.open_datatree(f"{root}/activations/lite0.zarr", engine="zarr")
 assert tree["blocks.0"]["activation"].dims == ("image", "channel", "y", "x")
 assert tree["blocks.0"]["activation"].sizes["image"] == 24
 assert "unit" in tree["blocks.1"].coords and int(tree["blocks.1"]["unit"][0]) == 16
-assert tree["written"].dims == ("block",) and bool(tree["written"].all())
+assert tree["bookkeeping/written"].dims == ("block",) and bool(tree["bookkeeping/written"].all())
 assert tree.attrs["model"] == "timm/tf_efficientnet_lite0" and len(tree.attrs["weights_sha256"]) == 64
 assert json.loads(tree.attrs["preprocessing_json"])["size"] == [224, 224]
 images = xarray.open_zarr(f"{root}/images.zarr")

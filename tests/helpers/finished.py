@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from stores import write_blocks
+from described import described
+from stores import begin, write_blocks
 
 from rosetta.mining.buddies import nearest_neighbours
 from rosetta.units import Layer, Units
 from storage.artifacts import tables
-from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import block_slice
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
@@ -98,8 +98,10 @@ def write(place: Path, keep: str = "matrix") -> Path:
         _write_activations(root, model)
     for other in ("g", "d", "c"):
         _write_pair(root, "g", other, keep)
+    categories = tables.categories_of({model: Units(layers) for model, layers in LAYERS.items()})
     for name, frame in _tables().items():
-        tables.write(root, f"tables/{name}.parquet", frame, fingerprint(name))
+        path = f"tables/{name}.parquet"
+        tables.write(root, path, described(path, frame), fingerprint(name), categories)
     return place
 
 
@@ -115,11 +117,9 @@ def _write_images(root: Root) -> None:
 
 def _write_activations(root: Root, model: str) -> None:
     units, maps = Units(LAYERS[model]), maps_of(model)
-    store = ActivationStore.create(
-        root, model, fingerprint("activations", of=model), units=units, images=IMAGES, block=BLOCK,
-        chunk=BLOCK // 2, codecs=dict.fromkeys(maps, "lz4"), labels=ImageStore.read(root).coordinates(),
-        attributes={"generator": model == "g"},
-    )  # fmt: skip
+    made = fingerprint("activations", of=model)
+    known = ImageStore.read(root).coordinates()
+    store = begin(root, model, made, units, images=IMAGES, block=BLOCK, labels=known, generator=model == "g")
     write_blocks(store, maps)
 
 
@@ -162,6 +162,6 @@ def _tables() -> dict[str, pd.DataFrame]:
     )
     clusters = pd.DataFrame(
         [{"cluster": 0, "size": 1, "anchor_unit": 0, "mean_pearson": match["pearson"],
-          "min_pearson": match["pearson"], "trusted": True, "trusted_neurons": 1}]
+          "min_pearson": match["pearson"], "trusted_neurons": 1}]
     )  # fmt: skip
     return {"units": units, "buddies": buddies, "trust": trust, "rosetta": rosetta, "clusters": clusters}

@@ -10,13 +10,12 @@ from functools import partial
 import numpy as np
 import torch
 from plans import make, plan_over
-from stores import write_blocks
+from stores import begin, write_blocks
 
 from rosetta.recipe import Trust
 from rosetta.units import Layer, Units
 from rosetta.zoo.families.pixels import pixel_features
 from storage.artifacts import catalogue, tables
-from storage.artifacts.activations import ActivationStore
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
@@ -91,16 +90,8 @@ def write_maps(root: Root, model: str, maps: Mapping[str, np.ndarray], block: in
     """A finished activation store of maps (image, channel, y, x) by layer, as float32."""
     units = Units(tuple(Layer(name, values.shape[1], values.shape[2:]) for name, values in maps.items()))
     images = len(next(iter(maps.values())))
-    store = ActivationStore.create(
-        root,
-        model,
-        fingerprint("activations", of=model, images="these"),
-        units=units,
-        images=images,
-        block=block,
-        dtypes={layer.name: "float32" for layer in units.layers},
-        attributes={"generator": False, "weights_sha256": ""},
-    )
+    made = fingerprint("activations", of=model, images="these")
+    store = begin(root, model, made, units, images=images, block=block, generator=False, weights_sha256="")
     write_blocks(store, {name: values.astype(np.float32) for name, values in maps.items()})
 
 

@@ -9,7 +9,7 @@ from rosetta.mining.plan import Side, plan_pair
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore, LayerBlock
 from storage.artifacts.blocks import block_slice
-from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.shards import Shards, encode
 from storage.filesystem.root import Root
 
@@ -37,24 +37,40 @@ def least(a: Side, b: Side) -> int:
             return memory
 
 
+def begin(
+    root: Root,
+    name: str,
+    made: Fingerprint,
+    units: Units,
+    *,
+    images: int,
+    block: int,
+    labels: Mapping[str, np.ndarray] | None = None,
+    **attributes: object,
+) -> ActivationStore:
+    """A store that is laid out, with shards of one chunk."""
+    return ActivationStore.create(
+        root,
+        name,
+        made,
+        units=units,
+        images=images,
+        block=block,
+        chunk=block,
+        codecs={layer.name: "lz4" for layer in units.layers},
+        labels=labels or {},
+        attributes=attributes,
+    )
+
+
 def fill(
     root: Root, name: str, *, images: str = "these", layers: Sequence[Layer] | None = None, count: int = IMAGES
 ) -> dict[str, np.ndarray]:
     """A store of random maps that share a brightness, with one dead unit; its maps by layer."""
     random = np.random.default_rng(ord(name))
     units = Units(tuple(layers or LAYERS[name]))
-    store = ActivationStore.create(
-        root,
-        name,
-        fingerprint("activations", of=name, images=images),
-        units=units,
-        images=count,
-        block=BLOCKS[name],
-        chunk=BLOCKS[name],
-        codecs={layer.name: "lz4" for layer in units.layers},
-        labels={},
-        attributes={},
-    )
+    made = fingerprint("activations", of=name, images=images)
+    store = begin(root, name, made, units, images=count, block=BLOCKS[name])
     scene = random.normal(size=(count, 1, 1, 1))
     maps = {
         layer.name: (scene * random.normal(size=(1, layer.channels, 1, 1)) + random.normal(

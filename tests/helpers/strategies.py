@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from rosetta.mining.plan import Side
 from rosetta.units import Layer, Units
+from storage.artifacts.columns import Column
 
 Array = npt.NDArray[np.float64]
 
@@ -49,7 +51,7 @@ def sides(draw: st.DrawFn, images: int) -> Side:
     layers = draw(LARGE_LAYERS)
     units = Units(tuple(Layer(f"l{i}", channels, grid) for i, (channels, grid) in enumerate(layers)))
     block = 1 << draw(st.integers(0, 5))
-    return Side(units, images, block, {layer.name: draw(st.sampled_from([2, 4])) for layer in units.layers})
+    return Side(units, images, block)
 
 
 @st.composite
@@ -170,3 +172,21 @@ def filtered_maps(draw: st.DrawFn) -> tuple[Array, Array, Array | None, Array | 
     up_filter = None if taps is None else random.normal(size=taps)
     down_filter = None if back is None else random.normal(size=(back, back) if radial else back)
     return maps, random.normal(size=maps.shape[1]), up_filter, down_filter, options
+
+
+# ---- tables
+
+NAMES = st.text(min_size=1, max_size=8)
+"""Of models and layers, as they may be."""
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "category": NAMES,
+    "str": st.text(max_size=8),
+    "bool": st.booleans(),
+    **{f"int{width}": st.integers(-(2 ** (width - 1)), 2 ** (width - 1) - 1) for width in (32, 64)},
+    **{f"float{width}": st.floats(width=width) for width in (32, 64)},
+}
+
+
+def table_rows(columns: Sequence[Column]) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    """Rows of a table with these columns; text where a column holds categories."""
+    return st.lists(st.tuples(*(_VALUES[column.dtype] for column in columns)), max_size=5)

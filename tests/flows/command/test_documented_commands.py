@@ -75,6 +75,27 @@ def test_the_readme_opens_a_run_without_this_project(workplace, monkeypatch):
     assert names["lite0"]["blocks.2"].activation[7, 12].ndim == 2
 
 
+@pytest.mark.slow
+def test_the_examples_for_tables_answer_from_a_run(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    names: dict = {}
+    for block in _PYTHON.findall((REPOSITORY / "docs/tables.md").read_text(encoding="utf-8")):
+        exec(block, names)
+    # Against the rows by hand: the statistics of side B, the strongest match, the layer's units, the trusted neurons.
+    units, rosetta, joined = names["units"], names["rosetta"], names["of_b"]
+    by_unit = {(row.model, row.unit): row.mean for row in units.itertuples()}
+    assert joined["mean"].tolist() == [by_unit[row.model_b, row.unit_b] for row in joined.itertuples()]
+    assert len(joined) == len(names["buddies"])
+    assert joined["model"].cat.categories.tolist() == ["dcgan", "lite0", "mobilenet", "untrained"]
+    for row in names["strongest"].itertuples():
+        assert row.pearson == rosetta.loc[rosetta["cluster"] == row.cluster, "pearson"].max()
+    assert len(names["strongest"]) == rosetta["cluster"].nunique()
+    assert names["selective"]["half_share"].is_monotonic_increasing
+    assert sorted(names["selective"].index) == list(range(40))
+    assert names["units_of_trusted"].columns.tolist() == ["dcgan", "lite0", "mobilenet"]
+    assert len(names["units_of_trusted"]) == names["trusted_by_concept"].sum() == len(names["trusted"]) / 3
+
+
 def test_deployments_that_are_run_exist_and_take_what_they_are_given():
     described = yaml.safe_load((REPOSITORY / "deployments/prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     entrypoints = {}

@@ -3,14 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from described import described
 from hypothesis import given
 from hypothesis import strategies as st
+from stores import begin
 from strategies import SEEDS
 
 from rosetta.errors import UserError
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import catalogue, tables
-from storage.artifacts.activations import ActivationStore, combine_moments
+from storage.artifacts.activations import combine_moments
 from storage.artifacts.blocks import block_count, block_size, block_slice
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
@@ -73,7 +75,7 @@ def test_nothing_leaves_the_root(tmp_path, path):
 @pytest.mark.parametrize("url", ["{tmp}", "file://{tmp}", "memory://layout"])
 def test_files_and_tables_at_any_url(tmp_path, url):
     root = Root(url.format(tmp=tmp_path))
-    frame = pd.DataFrame({"unit": np.arange(3, dtype=np.int32), "layer": ["a", "b", "<c>"]})
+    frame = described("tables/units.parquet", pd.DataFrame({"unit": range(3), "layer": ["a", "b", "<c>"]}))
     wanted = fingerprint("table", of=1)
     tables.write(root, catalogue.UNITS.path(), frame, wanted)
     first = root.read_bytes("tables/units.parquet")
@@ -98,22 +100,11 @@ def test_a_store_says_which_layers_reach_beyond_the_image(tmp_path):
     frame = (-0.625, -0.625, 1.625, 1.625)
     units = Units((Layer("early", 2, (16, 16), frame), Layer("late", 3, (32, 32))))
     root = Root(str(tmp_path))
-    store = ActivationStore.create(
-        root,
-        "g",
-        fingerprint("activations", of="g"),
-        units=units,
-        images=2,
-        block=1,
-        chunk=1,
-        codecs={"early": "lz4", "late": "lz4"},
-        labels={},
-        attributes={},
-    )
+    store = begin(root, "g", fingerprint("activations", of="g"), units, images=2, block=1)
     assert store.attributes["frames"] == {"early": list(frame)}
     assert [layer.frame for layer in store.units.layers] == [frame, WHOLE]
     assert [layer.raw_grid for layer in store.units.layers] == [(36, 36), (32, 32)]
     del store.group.attrs["frames_json"]  # as stores were before
-    older = ActivationStore(store.group)
+    older = type(store)(store.group)
     assert older.units == units
     assert older.units.layers[0].frame == WHOLE

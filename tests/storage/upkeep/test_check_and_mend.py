@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import zarr
 from damage import flip
+from described import described
 
 from rosetta.errors import UserError
-from storage.artifacts import seals
+from storage.artifacts import layout, seals
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.guided import Found, GuidedStore, write_table
@@ -93,7 +94,7 @@ def damage(root: Root, file: str) -> None:
 
 
 def written(root: Root, store: str) -> np.ndarray:
-    return zarr.open_group(root.store(store), mode="r")["written"][:]
+    return layout.markers(zarr.open_group(root.store(store), mode="r"))
 
 
 def test_what_can_be_put_back_is_and_nothing_else_is_touched(root):
@@ -141,7 +142,9 @@ def begin_again(root: Root, store: str) -> None:
 
 def test_a_torn_marker_says_nothing(root):
     begin_again(root, "activations/d.zarr")
-    root.write_bytes("activations/d.zarr/written/c/1", root.read_bytes("activations/d.zarr/written/c/1")[:3])
+    root.write_bytes(
+        "activations/d.zarr/bookkeeping/written/c/1", root.read_bytes("activations/d.zarr/bookkeeping/written/c/1")[:3]
+    )
     store = ActivationStore.open(root, fingerprint("activations", of="d"), "d")
     assert store.written().tolist() == [True, False, True]
     assert [entry.done for entry in artifacts(root) if entry.artifact == "activations/d.zarr"] == [2]
@@ -153,7 +156,7 @@ def test_a_torn_marker_says_nothing(root):
 @pytest.mark.parametrize("lost", [True, False])
 def test_of_an_unfinished_store_what_is_in_is_looked_at(root, lost):
     begin_again(root, "activations/d.zarr")
-    zarr.open_group(root.store("activations/d.zarr"), mode="r+")["written"][2] = False
+    layout.written_of(zarr.open_group(root.store("activations/d.zarr"), mode="r+"))[2] = False
     for block in (0, 2):
         chunk = f"activations/d.zarr/early/activation/c/{block}/0/0/0"
         root.remove(chunk) if lost else damage(root, chunk)
@@ -184,7 +187,8 @@ def edited(root):
         frames = random.integers(256, size=(many, 2, 4, 4, 3), dtype=np.uint8)
         store.write(0, images, Found(*latents, frames, np.zeros((many, 3, 1), np.float32)))
     store.finish()
-    write_table(root, PLACE, "metrics", pd.DataFrame({"image": [0, 1, 2]}), MADE)
+    metrics = described(f"{PLACE}/metrics.parquet", pd.DataFrame({"image": [0, 1, 2]}))
+    write_table(root, PLACE, "metrics", metrics, MADE)
     root.write_bytes(f"{PLACE}/pictures/000.webp", bytes(range(64)))
     root.write_bytes(f"{PLACE}/index.html", b"<p>shown</p>")
     seal_guided(root, PLACE)

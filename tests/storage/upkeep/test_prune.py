@@ -133,7 +133,7 @@ def test_a_store_that_is_being_written_stays(root):
     (root.local / "activations/elsewhere/images.zarr").rename(root.local / "activations/d.zarr")
     (root.local / "activations/elsewhere").rmdir()
     assert ("activations/d.zarr", "written to a moment ago") in find_leftovers(root).kept
-    for marker in (root.local / "activations/d.zarr/written").rglob("*"):
+    for marker in (root.local / "activations/d.zarr/bookkeeping/written").rglob("*"):
         old(marker)
     assert "activations/d.zarr" in paths(find_leftovers(root))
 

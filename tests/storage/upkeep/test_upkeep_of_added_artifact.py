@@ -10,6 +10,7 @@ import pytest
 from rosetta.recipe import Recipe
 from storage.artifacts import layout, provenance, seals, shared, tables
 from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES, Artifact, declare, of_blocks
+from storage.artifacts.columns import Column
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.shared import Place
 from storage.artifacts.store import ArtifactStore
@@ -25,7 +26,10 @@ SCORES = Artifact(
     "scores/{model}.zarr", "store", "model", "scores of each image", (ACTIVATIONS,),
     shareable=True, marker=of_blocks("score"),
 )  # fmt: skip
-RANKS = Artifact("tables/ranks/{model}.parquet", "table", "model", "ranks of the scores", (SCORES,))
+RANKS = Artifact(
+    "tables/ranks/{model}.parquet", "table", "model", "ranks of the scores", (SCORES,),
+    columns=(Column("rank", "int64", "rank of the image", "1"),),
+)  # fmt: skip
 CARDS = Artifact("cards/{model}", "folder", "model", "a card for each image", (SCORES,), index="index.json")
 ADDED = (SCORES, RANKS, CARDS)
 
@@ -50,7 +54,7 @@ class ScoreStore(ArtifactStore):
 
     def fill(self, block: int) -> None:
         self._array("score")[2 * block : 2 * block + 2] = np.arange(6).reshape(2, 3) + block
-        self._array("written")[block] = True
+        self.mark(block)
 
 
 def of(model: str) -> Fingerprint:

@@ -10,7 +10,7 @@ from stores import LAYERS, fill, least, side
 from rosetta.errors import UserError
 from rosetta.mining import factors, plan
 from rosetta.mining.plan import plan_pair
-from storage.artifacts import catalogue, correlations, nearest, neighbours, pairs
+from storage.artifacts import catalogue, correlations, layout, nearest, neighbours, pairs
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.neighbours import NeighbourStore
@@ -84,7 +84,7 @@ def test_only_what_is_missing_is_computed(root, monkeypatch):
 
     store = CorrelationStore.open(root, wanted, "a", "b")
     store.group.attrs["complete"] = False
-    store.group["written"][2, 1] = False
+    layout.written_of(store.group)[2, 1] = False
     store.group["pearson"][32:48, 16:32] = 9.0
     done = []
     monkeypatch.setattr(stage, "write_tile", lambda job, tile, m: (done.append(tile), tiles.write_tile(job, tile, m)))
@@ -109,7 +109,7 @@ def test_neighbours_without_the_matrix(root, pair):
         np.testing.assert_array_equal(one.unit, other.unit)
         np.testing.assert_array_equal(one.pearson, other.pearson)
     stored = xr.open_zarr(root.local / catalogue.CORRELATIONS.path(a, b))
-    assert set(stored.data_vars) == {"neighbours_ab", "neighbours_ba", "pearson_ab", "pearson_ba", "written"}
+    assert set(stored.data_vars) == {"neighbours_ab", "neighbours_ba", "pearson_ab", "pearson_ba"}
     assert stored["neighbours_ba"].dims == ("unit_b", "neighbour")
     assert "layer_b" in stored["neighbours_ba"].coords
 

@@ -13,7 +13,9 @@ from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import Compute, Condition, ModelSpec
 from rosetta.zoo.image_arrays import from_pixels
+from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.blocks import Blocks
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
@@ -27,7 +29,7 @@ def build():
     model.default_layers = ["0"]
     return model
 """
-IMAGES, BLOCK = 11, 4
+IMAGES, CHUNK, BLOCK = 11, 2, 4
 WANTED, PICTURES = fingerprint("activations"), fingerprint("images")
 
 
@@ -40,7 +42,7 @@ def arguments(tmp_path, monkeypatch):
     store.write(0, np.random.default_rng(0).integers(0, 256, (IMAGES, 16, 16, 3), dtype=np.uint8))
     store.finish()
     spec = ModelSpec(name="own", model="python:dumped_zoo:build", weights="random:0")
-    monkeypatch.setattr("tasks.dump.activations.model_block", lambda *_: BLOCK)
+    monkeypatch.setattr("tasks.dump.activations.model_blocks", lambda *_: Blocks(CHUNK, BLOCK))
     yield yield_root, WANTED, PICTURES, spec, Compute(), "cpu"
     sys.modules.pop("dumped_zoo", None)
 
@@ -53,12 +55,35 @@ def test_statistics_are_those_of_what_is_stored(arguments):
     dump(*arguments)
     store = ActivationStore.read(arguments[0], "own")
     stored = maps(arguments[0])
-    assert stored.dtype == np.float16
+    assert stored.dtype == np.float32
     flat = stored.astype(np.float64).transpose(1, 0, 2, 3).reshape(5, -1)
-    np.testing.assert_allclose(store.mean(), flat.mean(axis=1), rtol=1e-12)
-    np.testing.assert_allclose(store.std(), flat.std(axis=1), rtol=1e-12)
-    np.testing.assert_array_equal(store.peaks("0"), stored.max(axis=(2, 3)).astype(np.float32))
+    std = flat.std(axis=1)
+    np.testing.assert_allclose((store.mean() - flat.mean(axis=1)) / std, 0, atol=1e-7)
+    np.testing.assert_allclose(store.std(), std, rtol=1e-7)
+    np.testing.assert_array_equal(store.peaks("0"), stored.max(axis=(2, 3)))
     assert stored.min() < 0, "the in-place ReLU after the layer did not reach what was captured"
+
+
+def test_rounding_is_what_was_lost(arguments):
+    root, _, pictures, spec, *_ = arguments
+    dump(*arguments)
+    store = ActivationStore.read(root, "own")
+    pixels = from_pixels(ImageStore.open(root, pictures).pixels(slice(None)), torch.device("cpu"))
+    exact = zoo.load(spec).observe(pixels, range(IMAGES))["0"].double().numpy()
+    lost = np.sqrt(((maps(root) - exact) ** 2).mean(axis=(0, 2, 3))) / exact.std(axis=(0, 2, 3))
+    np.testing.assert_allclose(store.of_layer("0", "rounding"), lost, rtol=1e-3)
+    assert 0 < lost.max() < 2**-11
+    assert store.group["0/activation"].attrs["quantization_nsb"] == 10
+
+
+def test_float32_is_kept_as_it_is(arguments):
+    root, wanted, pictures, spec, _, device = arguments
+    dump(root, wanted, pictures, spec, Compute(dtype="float32"), device)
+    pixels = from_pixels(ImageStore.open(root, pictures).pixels(slice(None)), torch.device("cpu"))
+    model = zoo.load(spec)
+    exact = torch.cat([model.observe(pixels[i : i + 1], [i])["0"] for i in range(IMAGES)])
+    np.testing.assert_allclose(maps(root), exact.numpy(), rtol=1e-5, atol=1e-6)
+    assert not ActivationStore.read(root, "own").of_layer("0", "rounding").any()
 
 
 def test_only_missing_blocks_go_through_the_model(arguments):
@@ -69,7 +94,7 @@ def test_only_missing_blocks_go_through_the_model(arguments):
     # Marks that a second pass over a finished block would wipe out, and a block that is missing.
     store.group["0/activation"][1, 0, 0, 0] = 77.0
     store.group["0/activation"][BLOCK : 2 * BLOCK] = 0.0
-    store.group["written"][1] = False
+    layout.written_of(store.group)[1] = False
     store.group.attrs["complete"] = False
     dump(*arguments)
     after = maps(root)
@@ -82,7 +107,7 @@ def test_only_missing_blocks_go_through_the_model(arguments):
 def begun(root: Root) -> None:
     """As if the dump had been stopped after its first block."""
     store = ActivationStore.open(root, WANTED, "own")
-    store.group["written"][1:] = False
+    layout.written_of(store.group)[1:] = False
     store.group.attrs["complete"] = False
 
 
@@ -128,9 +153,7 @@ def test_noise_follows_an_image_wherever_its_block_begins(arguments, tmp_path):
     pixels = from_pixels(ImageStore.open(root, pictures).pixels(slice(None)), torch.device("cpu"))
     model = zoo.load(spec)
     for layer, values in model.observe(pixels, range(IMAGES)).items():
-        np.testing.assert_allclose(
-            store.maps(layer, slice(None)).astype(np.float32), values, atol=2e-3 * float(values.abs().max())
-        )
+        np.testing.assert_allclose(store.maps(layer, slice(None)), values, atol=2e-3 * float(values.abs().max()))
     layer = model.units.layers[0].name
     shifted = model.observe(pixels, range(1, IMAGES + 1))[layer]
     assert np.abs(store.maps(layer, slice(None)) - shifted.numpy()).max() > 0.1 * float(shifted.abs().max())

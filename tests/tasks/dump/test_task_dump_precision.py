@@ -1,4 +1,4 @@
-"""No correlation is off by more than 1e-3 because of how maps are stored, and no layer is widened needlessly."""
+"""No correlation is off by more than 1e-3 because of how maps are stored, and no unit keeps bits needlessly."""
 
 import sys
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from itertools import count
 import numpy as np
 import oracle
 import pytest
-import torch
 from hypothesis import example, given, settings
 from strategies import SPREAD_LAYERS
 
@@ -15,6 +14,7 @@ from rosetta import zoo
 from rosetta.recipe import Compute, ModelSpec
 from rosetta.zoo.image_arrays import from_pixels
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.blocks import Blocks
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
@@ -22,6 +22,7 @@ from storage.filesystem.root import Root
 from tasks.correlate.pair import correlate
 from tasks.correlate.setting import Setting
 from tasks.dump.activations import dump
+from tasks.dump.rounding import LARGEST_NOISE
 
 OWN = """
 import torch
@@ -75,12 +76,12 @@ class Stored:
     """(unit, unit) through the store."""
     true: np.ndarray
     """The same in float64 of what the model gave."""
-    noise: dict[str, float]
-    """By layer: the largest noise of float16 over a unit's variance, as measured, of units that are resolved."""
+    rounding: np.ndarray
+    """(unit,) as the store says."""
+    noise: np.ndarray
+    """(unit,) what float16's ten bits would cost, over the standard deviation."""
     resolved: np.ndarray
     """(unit,) whether float32 itself holds it."""
-    widened: list[str]
-    reasons: dict[str, str]
 
 
 def stored(folder, layers) -> Stored:
@@ -98,43 +99,24 @@ def stored(folder, layers) -> Stored:
     every = np.concatenate(list(maps.values()), axis=1)
     flat = every.transpose(1, 0, 2, 3).reshape(every.shape[1], -1)
     resolved = np.ptp(flat, axis=1) > 2.0**-18 * np.abs(flat).max(axis=1)
-    noise, start = {}, 0
-    for name, values in maps.items():
-        rows, start = slice(start, start + values.shape[1]), start + values.shape[1]
-        kept = flat[rows][resolved[rows]]
-        with np.errstate(over="ignore"):
-            lost = ((kept.astype(np.float32).astype(np.float16) - kept) ** 2).mean(axis=1) / kept.var(axis=1)
-        noise[name] = float(lost.max(initial=0))
-    attributes = ActivationStore.read(root, "own").group.attrs
-    widened, reasons = attributes["widened_to_float32"], attributes["widened_because"]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        noise = 2.0**-11 / np.sqrt(3) * np.sqrt((flat**2).mean(axis=1)) / flat.std(axis=1)
+    rounding = ActivationStore.read(root, "own").of_units("rounding")
     found = CorrelationStore.read(root, "own", "own").pearson()
     root.remove("")
-    return Stored(found, oracle.textbook_pearson(every, every), noise, resolved, list(widened), dict(reasons))
+    return Stored(found, oracle.textbook_pearson(every, every), rounding, noise, resolved)
 
 
 @given(SPREAD_LAYERS)
 @example([[(1000.0, 0.1, "dense")], [(200.0, 0.05, "dense")], [(0.0, 2e-8, "dense")]])
 @example([[(0.0, 1.0, "sparse"), (0.3, 1.0, "dead"), (0.0, 1.0, "dead")], [(0.0, 1e-8, "sparse"), (5.0, 1.0, "dense")]])
 @settings(max_examples=40)
-def test_storage_moves_no_correlation_and_widens_nothing_needlessly(folder, layers):
+def test_storage_moves_no_correlation_and_keeps_no_bits_needlessly(folder, layers):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.dump.activations.model_block", lambda *_: BLOCK)
+        patch.setattr("tasks.dump.activations.model_blocks", lambda *_: Blocks(BLOCK, BLOCK))
         done = stored(folder, layers)
     asked = np.outer(done.resolved, done.resolved)
     np.testing.assert_allclose(done.found[asked], done.true[asked], atol=1e-3, rtol=0)
-    for layer, noise in done.noise.items():
-        assert layer not in done.widened or noise > 1e-5, "needlessly"
-    assert set(done.reasons) == set(done.widened)
-
-
-def test_each_layer_that_float16_rounds_away_is_told(folder, caplog, monkeypatch):
-    monkeypatch.setattr("tasks.dump.activations.model_block", lambda *_: BLOCK)
-    layers = [[(0.0, 1.0, "dense")], [(3.0, 1.0, "sparse"), (1000.0, 0.1, "dense")], [(0.0, 1e6, "dense")]]
-    done = stored(folder, layers)
-    assert done.widened == ["changed.1", "changed.2"]
-    assert done.reasons == {
-        "changed.1": "varies too little for float16 in channels 1",
-        "changed.2": "has values beyond float16",
-    }
-    assert "own: layer changed.1 varies too little for float16 in channels 1; it is stored as float32" in caplog.text
-    assert torch.isfinite(torch.from_numpy(done.found)).all()
+    assert (done.rounding[done.resolved] <= LARGEST_NOISE).all()
+    coarse = done.resolved & (done.noise < 0.5 * LARGEST_NOISE)
+    assert (done.rounding[coarse] > 0.2 * done.noise[coarse]).all(), "bits were kept needlessly"

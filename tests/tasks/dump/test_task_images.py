@@ -211,7 +211,7 @@ def older(root: Root, folder: Path, complete: bool = True) -> str:
     zarrs.seal_layout(group, made, {"block": 16})
     group["pixels"][:] = np.stack([np.asarray(Image.open(file)) for file in files])
     if complete:
-        group["written"][0] = True
+        zarrs.written_of(group)[0] = True
         zarrs.complete(group)
     return made.digest
 

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from plans import plan_over
 
-from storage.artifacts import tables
+from storage.artifacts import catalogue, tables
 from storage.artifacts.catalogue import ACTIVATIONS, CORRELATIONS, TRUST, Artifact
+from storage.artifacts.columns import Column
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
 from tasks.correlate.setting import Setting
@@ -63,9 +64,10 @@ def test_one_run_of_a_stage_may_write_an_artifact_of_each_model(plan):
     assert PROFILE.title(()) == "profile"
 
 
-def test_a_stage_runs_until_its_artifact_is_finished(tmp_path):
+def test_a_stage_runs_until_its_artifact_is_finished(tmp_path, monkeypatch):
     plan = plan_over(Root(str(tmp_path)), ["a", "b"])
-    table = Artifact("more/{model}.parquet", "table", "model", "more")
+    table = Artifact("more/{model}.parquet", "table", "model", "more", columns=(Column("x", "int64", "a number"),))
+    monkeypatch.setattr(catalogue, "CATALOGUE", [*catalogue.CATALOGUE, table])
     plan = replace(plan, fingerprints={table.pattern: lambda plan, model: fingerprint("more", of=model)})
     made = []
 

@@ -1,0 +1,155 @@
+"""The columns of every table, declared once as data: name, type, meaning and units.
+
+A table is checked against its columns when it is written, its Parquet schema carries them, and `docs/tables.md` is
+generated from them.
+"""
+
+from dataclasses import dataclass, replace
+
+from rosetta.mining.trust.tests import TESTS
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    dtype: str
+    """As pandas names it: `category` and `str` are text, and a category is one of a few."""
+    about: str
+    """What it holds, for the schema and the documentation."""
+    units: str = ""
+    """What it is measured in, `1` for a pure number; empty for what is no quantity: names, indices, flags."""
+
+    @property
+    def kind(self) -> str:
+        """What it holds apart from the side of a pair that it is of: `layer` of `layer_a`."""
+        return self.name.removesuffix("_a").removesuffix("_b")
+
+
+Columns = tuple[Column, ...]
+
+EACH_TEST = Column("{test}", "", "the column by which each test of trust decides")
+"""Stands for as many columns as there are tests, see :func:`of_each_test`."""
+_WEAKEST = "{}; on the anchor's own row the weakest value of the neuron's matches"
+
+
+def _unit(side: str = "") -> Columns:
+    suffix, of = (f"_{side}", f" of side {side.upper()}") if side else ("", "")
+    return (
+        Column(f"model{suffix}", "category", f"name of the model{of}"),
+        Column(f"unit{suffix}", "int32", f"index of the unit{of} in its model: layers in forward order, then channels"),
+        Column(f"layer{suffix}", "category", f"layer of the unit{of}, by its path in the model"),
+        Column(f"channel{suffix}", "int32", f"index of the unit{of} in its layer"),
+    )
+
+
+# fmt: off
+_MODEL, _UNIT, _LAYER, _CHANNEL = _unit()
+_MATCH = (
+    *_unit("a"), *_unit("b"),
+    Column("pearson", "float32", "correlation of the maps of both units over all images and positions; "
+           "of their ranks where the recipe asks for Spearman's", "1"),
+)
+UNITS = (
+    _MODEL, _LAYER, _CHANNEL, _UNIT,
+    Column("grid_y", "int32", "height of the unit's maps", "position"),
+    Column("grid_x", "int32", "width of the unit's maps", "position"),
+    Column("mean", "float64", "mean activation over all images and positions", "1"),
+    Column("std", "float64", "standard deviation of the activation over all images and positions", "1"),
+    Column("maximum", "float32", "highest activation on any image at any position", "1"),
+    Column("kurtosis", "float64", "kurtosis of all values of the unit: 3 for a normal distribution, "
+           "NaN for a constant unit", "1"),
+    Column("half_share", "float64", "smallest share of the images that carries half of the unit's positive "
+           "activation; NaN for a unit that is never active", "1"),
+)
+BUDDIES = (
+    *_MATCH,
+    Column("rank_ab", "int32", "rank of unit B among the neighbours of unit A; 1 is the nearest", "1"),
+    Column("rank_ba", "int32", "rank of unit A among the neighbours of unit B; 1 is the nearest", "1"),
+)
+TRUST_OF_PAIR = (
+    *_MATCH,
+    Column("p_value", "float64", "probability of so high a correlation when images are exchanged at random", "1"),
+    Column("q_value", "float64", "lowest false discovery rate at which the match still counts, among all pairs of "
+           "units of both models", "1"),
+    Column("pearson_half_1", "float64", "the correlation on the first half of the images", "1"),
+    Column("pearson_half_2", "float64", "the correlation on the second half of the images", "1"),
+    Column("replicates", "bool", "whether the two are buddies in both halves of the images"),
+    Column("pearson_centred", "float64", "the correlation once each unit's mean map is taken away", "1"),
+    Column("positional", "float64", "share of the correlation that the mean maps explain", "1"),
+    Column("pearson_partial", "float64", "partial correlation given the pixel features", "1"),
+    Column("pixel_explained", "float64", "share of the correlation that the pixel features explain", "1"),
+)
+TRUST = (
+    *TRUST_OF_PAIR,
+    Column("control_best", "float64", "best correlation of unit A with any unit of a control, for a match with a "
+           "control of another one; NaN without such a control", "1"),
+    Column("lift", "float64", "`pearson` minus `control_best`", "1"),
+    Column("trusted", "bool", "whether the match passes every test"),
+)
+ROSETTA = (
+    Column("rosetta", "int32", "number of the Rosetta neuron, from 0 by falling mean correlation"),
+    Column("cluster", "int32", "number of the concept that the neuron belongs to"),
+    Column("anchor_unit", "int32", "the neuron's unit of the anchor, by its index in the model"),
+    _MODEL, _UNIT, _LAYER, _CHANNEL,
+    Column("pearson", "float32", "correlation of the unit with the neuron's anchor unit; NaN on the anchor's own row",
+           "1"),
+    Column("mean_pearson", "float64", "mean of the neuron's correlations over the models", "1"),
+    Column("trusted", "bool", "whether every match of the neuron is trusted; the same on all of its rows"),
+    EACH_TEST,
+)
+CLUSTERS = (
+    Column("cluster", "int32", "number of the concept, from 0 by falling mean correlation of its best neuron"),
+    Column("size", "int32", "how many Rosetta neurons belong to it", "1"),
+    Column("anchor_unit", "int32", "the anchor's unit of its best neuron, by its index in the model"),
+    Column("mean_pearson", "float64", "mean of its neurons' mean correlations", "1"),
+    Column("min_pearson", "float64", "lowest correlation of any match of its neurons", "1"),
+    Column("trusted_neurons", "int32", "how many of its neurons are trusted", "1"),
+)
+_IMAGE = (
+    Column("image", "int64", "index of the image in the search's own store"),
+    Column("source", "str", "name of the image: its file, or which image of the run it is"),
+)
+_GUIDANCE = Column("guidance", "category", "which matches guide the search: `none`, a model's name, or `all`")
+INVERSION_METRICS = (
+    _GUIDANCE, *_IMAGE,
+    Column("psnr", "float64", "peak signal-to-noise ratio of the result; NaN where no image is inverted", "dB"),
+    Column("ssim", "float64", "structural similarity of the result; NaN where no image is inverted", "1"),
+    Column("lpips", "float64", "perceptual distance of the result; NaN without the weights of its backbone", "1"),
+    Column("rec", "float32", "reconstruction loss after the last step; NaN where it takes no part", "1"),
+    Column("reg", "float32", "regularisation of the latents after the last step; NaN where it takes no part", "1"),
+    Column("act", "float32", "agreement of the activation maps after the last step; NaN where it takes no part", "1"),
+)
+COEFFICIENTS = (
+    _GUIDANCE,
+    Column("rate", "float64", "learning rate of the trial", "1"),
+    Column("alpha", "float64", "weight of the regularisation", "1"),
+    Column("beta", "float64", "weight of the agreement of activation maps", "1"),
+    Column("psnr", "float64", "mean peak signal-to-noise ratio over the tuning images", "dB"),
+    Column("ssim", "float64", "mean structural similarity over the tuning images", "1"),
+)
+EDIT_METRICS = (
+    Column("model", "category", "name of the model that judges the edit, or `all` for the mean of all models"),
+    *_IMAGE,
+    Column("asked_before", "float64", "mean correlation of the maps before the edit with the maps that are asked for",
+           "1"),
+    Column("asked_after", "float64", "mean correlation of the maps after the edit with the maps that are asked for",
+           "1"),
+    Column("level_before", "float64", "mean activation before the edit in the boxes of added and removed concepts, "
+           "negative for removed ones; NaN without such a concept", "standard deviation"),
+    Column("level_after", "float64", "the same after the edit", "standard deviation"),
+    Column("outside", "float64", "mean correlation of the maps before and after, where no edit touches them", "1"),
+    Column("unrelated", "float64", "the same between the image before the edit and an unrelated image", "1"),
+    Column("worked", "bool", "whether the model sees what was asked for"),
+)
+# fmt: on
+
+
+def of_each_test(columns: Columns) -> Columns:
+    """The columns with the one by which each test of trust decides in place of :data:`EACH_TEST`."""
+    of_match = {column.name: column for column in TRUST}
+    deciding = tuple(
+        replace(of_match[test.column], about=_WEAKEST.format(of_match[test.column].about)) for test in TESTS
+    )
+    return tuple(one for column in columns for one in (deciding if column is EACH_TEST else (column,)))
