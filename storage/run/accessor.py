@@ -81,9 +81,9 @@ class RosettaAccessor:
         parts = []
         for name in self.layers:
             layer = self._layer(name)
-            held = layer[[one for one in _OF_UNITS if one in layer]].drop_vars(["layer", "y", "x"], errors="ignore")
-            layer_of = ("channel", np.full(held.sizes["channel"], name, dtype=object), {"long_name": "layer"})
-            parts.append(held.assign_coords(layer=layer_of).drop_indexes("unit").swap_dims(channel="unit"))
+            part = layer[[one for one in _OF_UNITS if one in layer]].drop_vars(["layer", "y", "x"], errors="ignore")
+            layer_of = ("channel", np.full(part.sizes["channel"], name, dtype=object), {"long_name": "layer"})
+            parts.append(part.assign_coords(layer=layer_of).drop_indexes("unit").swap_dims(channel="unit"))
         return xr.concat(parts, "unit", data_vars="minimal", coords="minimal", compat="override", join="override")
 
     def _layer(self, name: str) -> xr.Dataset:
@@ -115,5 +115,5 @@ def _as_slice(positions: list[int]) -> slice | list[int]:
     return slice(first, stop) if positions == list(range(first, stop)) else positions
 
 
-def register(module: object) -> None:
+def register(_: object) -> None:
     """What is called once xarray is imported: nothing is left to do but to import this module."""

@@ -64,9 +64,9 @@ class RunViews(RunData):
                 chosen = {**of_images, "channel": within - span.start}
                 if not len(within):
                     continue
-            held = _completed(tree[layer.name].to_dataset(), layer).isel(chosen)
-            maps = lazy_maps(store, layer.name, held["activation"].attrs, **chosen)
-            parts[layer.name] = held.assign(activation=maps)
+            stored = _completed(tree[layer.name].to_dataset(), layer).isel(chosen)
+            maps = lazy_maps(store, layer.name, stored["activation"].attrs, **chosen)
+            parts[layer.name] = stored.assign(activation=maps)
         return xr.DataTree.from_dict(parts, name=model)
 
     def units(self, model: str) -> xr.Dataset:
