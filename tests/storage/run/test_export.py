@@ -87,3 +87,36 @@ def test_where_something_is_nothing_is_written(run, tree, tmp_path):
                 refuse(tmp_path / name)
     assert (tmp_path / "there.nc").read_text() == "mine"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["link.nc", "there.nc", "there.zarr"]
+
+
+def test_plain_xarray_writes_every_store_as_netcdf(run, tmp_path):
+    stores = sorted(run.root.local.rglob("*.zarr"))
+    assert len(stores) == 7
+    for store in stores:
+        with xr.open_datatree(store, engine="zarr") as tree:
+            tree.to_netcdf(tmp_path / "any.nc")
+            xr.testing.assert_identical(xr.load_datatree(tmp_path / "any.nc"), tree.load())
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda run: run.units("g"),
+        lambda run: run.maps("g", [0, 1]),
+        lambda run: run.images,
+        lambda run: run.correlation("d", "g"),
+        lambda run: run.unit("d", 2).maps(),
+    ],
+)
+def test_every_view_is_written_as_netcdf(run, tmp_path, view):
+    view(run).to_netcdf(tmp_path / "any.nc")
+    loaded = xr.load_dataset(tmp_path / "any.nc")
+    expected = view(run)
+    xr.testing.assert_equal(loaded, expected.to_dataset() if isinstance(expected, xr.DataArray) else expected.load())
+
+
+def test_a_tree_of_activations_is_written_as_netcdf(run, tmp_path):
+    run.activations("g", [0, 2]).to_netcdf(tmp_path / "any.nc")
+    back = xr.load_datatree(tmp_path / "any.nc")
+    np.testing.assert_array_equal(back["late"]["activation"], finished.maps_of("g")["late"])
+    assert back.rosetta.layers == (finished.HOSTILE, "late")
