@@ -1,5 +1,6 @@
 """Views over all layers of a model, as labelled arrays that are read when they are computed."""
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class RunViews(RunData):
         numbers = None if units is None else self.chosen_units(model, units)
         tree = xr.open_datatree(store.group.store, engine="zarr", chunks={})  # type: ignore[arg-type]
         # In format 2 the markers and moments stand beside the layers.
-        root = tree.to_dataset(inherit=False).drop_dims("block", errors="ignore").assign_coords(self.known_of_images())
+        root = tree.to_dataset(inherit=False).drop_dims("block", errors="ignore").assign_coords(self.known_of_images)
         parts = {"/": root.isel(of_images)}
         for layer, span in store.units.spans():
             chosen = of_images
@@ -92,7 +93,7 @@ class RunViews(RunData):
             units["rounding"].load()
         named = variables(self._columns(model), "unit", (*UNITS.columns, *_OF_OTHER_TABLES))
         units.attrs = {"title": f"units of {model}", "model": model, "run": self.name}
-        return units.assign_coords(self.known_of_images()).assign(named)
+        return units.assign_coords(self.known_of_images).assign(named)
 
     def maps(self, model: str, units: Chosen, images: Chosen | None = None) -> xr.DataArray:
         """The maps of some units, of one or several layers that have the same grid.
@@ -132,7 +133,7 @@ class RunViews(RunData):
         return xr.DataArray(
             xr.Variable.concat(parts, "channel").data,
             {
-                **{name: values[shown] for name, values in self.known_of_images().items()},
+                **{name: values[shown] for name, values in self.known_of_images.items()},
                 "unit": chosen.astype(np.int32),
                 "layer": ("unit", layers),
                 "channel": ("unit", channels.astype(np.int32)),
@@ -155,6 +156,7 @@ class RunViews(RunData):
         self.require_model(model)
         return indices(chosen, len(self.stores[model].units), "unit", model)
 
+    @cached_property
     def known_of_images(self) -> dict[str, xr.Variable]:
         """(image,) what is known of the images beside their pixels, and their index."""
         known = {"image": np.arange(self.pictures.count, dtype=np.int32), **self.pictures.coordinates()}

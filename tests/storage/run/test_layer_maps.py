@@ -62,7 +62,7 @@ def test_selected_before_it_is_cut_into_chunks(stored, images, channels):
     ],
 )
 def test_no_more_is_read_than_the_chunks_that_are_asked_for(stored, selected, most):
-    """Chunks are of 8 images and 14 of 40 channels."""
+    """Chunks are of 8 images and 10 of 40 channels."""
     store, _ = stored
     lazy = xr.DataArray(lazy_maps(ActivationStore(store.group), LAYER, {}))
     before, traffic = counted.set(Traffic()), counted.get
