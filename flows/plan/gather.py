@@ -128,8 +128,7 @@ def _stored_images(place: Place) -> dict[str, Any]:
         It is missing or incomplete.
     """
     store = ImageStore(open_at(place))
-    depends: Any = store.group.attrs["depends"]
-    return {"images": Fingerprint(depends), "stored_count": store.count}
+    return {"images": Fingerprint(store.attributes["depends"]), "stored_count": store.count}
 
 
 def _shared_images(home: Root, count: int | None) -> dict[str, Any]:
@@ -213,7 +212,7 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
     FileNotFoundError
         A store is missing or incomplete.
     """
-    stores: Any = {spec.name: ActivationStore.read(root, spec.name).group.attrs for spec in recipe.models}
+    stores = {spec.name: ActivationStore.read(root, spec.name).attributes for spec in recipe.models}
     facts = Facts(
         resolve_device(recipe.compute.device),
         next((spec for spec in recipe.models if stores[spec.name]["generator"]), None),

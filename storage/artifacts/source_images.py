@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.artifacts import layout
+from storage.artifacts.attributes import encode
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
@@ -73,11 +74,12 @@ class SourceStore(ImageStore):
         """
         group = layout.open_existing(root, IMAGES.path())
         if group is not None:
-            found: Any = group.attrs["depends"]
+            attributes = layout.attributes_of(group)
+            found = attributes["depends"]
             same = without_content(found) == settings.depends
             if not same and not was_never_finished(found):
-                settings.require_match(IMAGES.path(), group.attrs)
-            if same and group.attrs["block"] == block:
+                settings.require_match(IMAGES.path(), attributes)
+            if same and attributes["block"] == block:
                 store = cls(group)
                 store._resize(images)
                 return store
@@ -145,12 +147,12 @@ class SourceStore(ImageStore):
         fingerprint = Fingerprint({**settings.depends, "content": content})
         stamps = stamps_digest(records, (one.record for one in left_out))
         bad = [{**asdict(one.record), "reason": one.reason} for one in left_out]
-        self.group.update_attributes({**fingerprint.attributes(), "stamps": stamps, "left_out": bad})
+        self.group.update_attributes(encode({**fingerprint.attributes(), "stamps": stamps, "left_out": bad}))
         self.finish()
 
     def left_out(self) -> list[LeftOut]:
         """The bad files: they are in the source but not among the images."""
-        rows: Any = self.group.attrs.get("left_out", [])
+        rows = layout.attributes_of(self.group).get("left_out", [])
         return [LeftOut(FileRecord(*(row[name] for name in _OF_A_FILE)), row["reason"]) for row in rows]
 
     def _is_written(self, block: int) -> bool:

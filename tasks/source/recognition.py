@@ -117,7 +117,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
     if stamps in (attributes.get("stamps"), agreed.get(found.digest)):
         return Recognised(found)
     records = store.records()
-    if difference := _other_files(chosen, records, attributes.get("complete") is True):
+    if difference := _other_files(chosen, records, bool(attributes.get("complete"))):
         return Recognised(difference=difference)
     then = {record.source: record for record in records} | left
     doubtful = [

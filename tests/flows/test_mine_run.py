@@ -87,7 +87,7 @@ def test_units_table_says_what_the_stores_hold(run):
 
 
 PLAIN_READER = """
-import sys, warnings
+import json, sys, warnings
 warnings.simplefilter("error", UserWarning)
 import pandas, xarray, zarr
 root = sys.argv[1]
@@ -97,7 +97,7 @@ assert tree["blocks.0"]["activation"].sizes["image"] == 24
 assert "unit" in tree["blocks.1"].coords and int(tree["blocks.1"]["unit"][0]) == 16
 assert tree["bookkeeping/written"].dims == ("block",) and bool(tree["bookkeeping/written"].all())
 assert tree.attrs["model"] == "timm/tf_efficientnet_lite0" and len(tree.attrs["weights_sha256"]) == 64
-assert tree.attrs["preprocessing"]["size"] == [224, 224]
+assert json.loads(tree.attrs["preprocessing_json"])["size"] == [224, 224]
 images = xarray.open_zarr(f"{root}/images.zarr")
 assert images["pixels"].shape == (24, 64, 64, 3) and images["latent"].dims == ("image", "z")
 pair = xarray.open_zarr(f"{root}/correlations/dcgan~lite0.zarr").load()
