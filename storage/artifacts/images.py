@@ -31,6 +31,7 @@ class ImageStore(ArtifactStore):
         block: int,
         latents: npt.NDArray[np.float32] | None,
         classes: npt.NDArray[np.int64] | None = None,
+        seed: int | None = None,
     ) -> "ImageStore":
         """Lay the store out; that of a folder of files is :class:`storage.artifacts.source_images.SourceStore`.
 
@@ -44,13 +45,18 @@ class ImageStore(ArtifactStore):
             (image, z) of a generator's images.
         classes
             (image,) of a conditional generator's images.
+        seed
+            Of the draw of a generator's latents.
         """
         group = lay_out(root, images, size, block)
+        drawn: dict[str, object] = {} if seed is None else {"seed": seed, "order": "drawn"}
+        if drawn:
+            layout.create_array(group, "source", str, {"image": (images, block)}, fill="")
         if latents is not None:
             layout.create_values(group, "latent", np.asarray(latents, np.float32), ("image", "z"))
         if classes is not None:
             layout.create_labels(group, "class", classes, "image")
-        layout.seal_layout(group, fingerprint, {"block": block})
+        layout.seal_layout(group, fingerprint, {"block": block, **drawn})
         return cls(group)
 
     @property
@@ -77,13 +83,27 @@ class ImageStore(ArtifactStore):
         return np.asarray(self._array("class")[images]) if "class" in self.group else None
 
     def sources(self) -> list[str] | None:
-        """The file of each image, its path in the source's folder; None for images that were made."""
-        return [str(source) for source in np.asarray(self._array("source")[:])] if "source" in self.group else None
+        """(image,) path of each image in its source, or `seed 0 index 3` of one that was made; None where an older
+        version made them.
+        """
+        return self._texts("source")
+
+    def labels(self) -> list[str] | None:
+        """(image,) class of each image of a source, empty where it is not known; None where there are none."""
+        return self._texts("label")
 
     def write(self, block: int, pixels: npt.NDArray[np.uint8]) -> None:
-        """Write a block of pixels, then its marker."""
-        self._array("pixels")[block_slice(block, self.block, self.count)] = pixels
+        """Write a block of pixels that were made, then its marker."""
+        span = block_slice(block, self.block, self.count)
+        self._array("pixels")[span] = pixels
+        if "source" in self.group:
+            seed = self.group.attrs["seed"]
+            names = [f"seed {seed} index {index}" for index in range(span.start, span.stop)]
+            self._array("source")[span] = np.array(names, dtype=object)
         self._array("written")[block] = True
+
+    def _texts(self, name: str) -> list[str] | None:
+        return [str(text) for text in np.asarray(self._array(name)[:])] if name in self.group else None
 
 
 def lay_out(root: Root, images: int, size: tuple[int, int], block: int) -> zarr.Group:
