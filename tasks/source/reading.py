@@ -61,7 +61,7 @@ def read_in_place(function: Callable[[ImageFile], T], files: Sequence[ImageFile]
 def _of_row(url: str, row: Row) -> bytes:
     try:
         value = _GROUPS.read(url, row.group)[row.number].as_py()
-    except (IndexError, KeyError):
+    except (IndexError, KeyError, StopIteration):
         raise DamagedError("its file is another by now") from None
     except Exception as error:
         if not is_of_content(error):
