@@ -127,7 +127,7 @@ class Images(Strict):
         description="Folder or glob of image files, WebDataset tars or Parquet files, or a saved Hugging Face dataset; "
         "any fsspec URL. Replaces a generator.",
     )
-    labels: Annotated[Place, Field(min_length=1)] | None = Field(
+    labels: Annotated[str, Field(min_length=1), AfterValidator(_valid_url)] | None = Field(
         None,
         description="Labels of source images: 'folder', 'none', or a CSV file with the columns source and label. "
         "Default: those of the dataset, else folders where there are any.",

@@ -78,11 +78,8 @@ class _Kept:
 
     lock: Lock = field(default_factory=Lock)
     values: pa.ChunkedArray | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        return 0 if self.values is None else self.values.nbytes
+    size: int = 0
+    """Bytes in memory."""
 
 
 class _Groups:
@@ -98,9 +95,10 @@ class _Groups:
             kept = self._kept.setdefault((url, group), _Kept())
             self._kept.move_to_end((url, group))
         with kept.lock:
-            if kept.values is None:
-                kept.values = _read_group(url, group)
-            values = kept.values
+            if kept.values is not None:
+                return kept.values
+            values = kept.values = _read_group(url, group)
+            kept.size = values.nbytes
         with self._lock:
             while len(self._kept) > 1 and sum(one.size for one in self._kept.values()) > _KEPT:
                 self._kept.popitem(last=False)

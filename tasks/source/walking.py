@@ -159,8 +159,15 @@ def _elsewhere(place: Place, pattern: Pattern, listing: Listing) -> Iterator[Ima
 
 
 def _file(place: Place, path: str, relative: str, info: Mapping[str, Any]) -> ImageFile:
-    modified = next((str(info[key]) for key in _STAMPS if info.get(key) is not None), "")
+    modified = _stamp(info)
+    if not modified and is_container(relative):
+        info = place.filesystem.info(path)  # some say more of one file than of many
+        modified = _stamp(info)
     return ImageFile(place.url(path), as_text(relative), int(info.get("size") or 0), modified)
+
+
+def _stamp(info: Mapping[str, Any]) -> str:
+    return next((str(info[key]) for key in _STAMPS if info.get(key) is not None), "")
 
 
 def patterns(place: Place) -> Iterator[Pattern]:
