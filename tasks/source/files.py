@@ -4,6 +4,7 @@ images or that hold many.
 
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from rosetta.errors import UserError
@@ -18,6 +19,8 @@ from tasks.source.saved import without_caches
 from tasks.source.walking import Pattern, files_of, patterns
 
 _log = logging.getLogger("rosetta")
+_AT_ONCE = 8
+"""Files of many images that are listed side by side."""
 
 
 def list_source(images: Images) -> list[ImageFile]:
@@ -99,7 +102,7 @@ def _images(
 ) -> Iterator[ImageFile]:
     """Files that are images, and the images of those that hold many.
 
-    A folder gives its image files or, where it has none, its datasets.
+    Files that hold many are read where their suffix is asked for, or where there are no others.
 
     Parameters
     ----------
@@ -108,10 +111,10 @@ def _images(
     """
     datasets = [file for file in files if is_container(file.source)]
     singles = [file for file in files if not is_container(file.source)]
-    if pattern.is_folder and singles:
-        listing.leave_out("datasets beside image files; to read them, name them, as *.parquet", datasets)
-        datasets = []
-    if pattern.is_folder:
+    if pattern.parts and not is_container(pattern.parts[-1]):
+        if singles:
+            listing.leave_out("datasets beside other files; to read them, name them, as *.parquet", datasets)
+            datasets = []
         require_one_kind(datasets)
     if pattern.parts:
         datasets, caches = without_caches(place, pattern.root, datasets, pattern.is_folder)
@@ -119,10 +122,11 @@ def _images(
     prefix = f"{above}/" * bool(above)
     for file in singles:
         yield replace(file, source=prefix + file.source)
-    for file in datasets:
-        contents = contents_of(replace(file, source=prefix + file.source))
-        listing.add(prefix + file.source, contents)
-        yield from contents.files
+    datasets = [replace(file, source=prefix + file.source) for file in datasets]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for file, contents in zip(datasets, pool.map(contents_of, datasets), strict=True):
+            listing.add(file.source, contents)
+            yield from contents.files
 
 
 def _nothing(listing: Listing, pattern: Pattern | None, source: str) -> str:

@@ -1,5 +1,6 @@
 """Images as people have them, mined by tiny models: what is taken, what is said of the rest, and what is refused."""
 
+import re
 import zipfile
 
 import many_images
@@ -94,6 +95,7 @@ def test_files_of_many_images(kind, tiny, tmp_path):
     recipe = recipe_of(tmp_path, source, "size = 16")
     planned = tiny("mine", recipe, "--plan")
     assert planned.returncode == 0, planned.stderr
+    assert re.search(r"^ada .* 11 ", planned.stdout, re.MULTILINE), planned.stdout
     assert not (tmp_path / "root").exists()
     done = tiny("mine", recipe)
     assert done.returncode == 0, done.stderr

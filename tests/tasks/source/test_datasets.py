@@ -77,7 +77,11 @@ def test_a_folder_gives_its_datasets_where_it_has_no_image_files(kind, tmp_path,
     (tmp_path / "data/logo.png").write_bytes(bmp(0))
     caplog.clear()
     assert [file.source for file in listed(tmp_path / "data")] == ["logo.png"]
-    assert "datasets beside image files; to read them, name them" in caplog.text
+    assert "datasets beside other files; to read them, name them" in caplog.text
+    (tmp_path / "data/README.md").unlink()
+    assert [file.source for file in listed(f"{tmp_path}/data/*[!n]")] == ["logo.png"], "nor does a glob read both"
+    (tmp_path / "data/logo.png").unlink()
+    assert len(listed(f"{tmp_path}/data/[0-9]*")) == 11
 
 
 def test_a_saved_dataset_has_the_files_that_its_state_names(tmp_path, caplog):
@@ -160,9 +164,10 @@ def test_a_group_of_rows_is_read_once_where_neighbours_are_asked_for(tmp_path, m
     assert not read_headers(found[::-1], Images(size=4, seed=1)).bad
     assert len(groups) == 6, "of two rows each"
     monkeypatch.setattr(reading, "_KEPT", 0)
+    monkeypatch.setattr(reading, "_GROUPS", reading._Groups())
     for file in found + found[::-1]:
         content_of(file)
-    assert len(groups) > 12, "no more is kept than allowed"
+    assert len(groups) == 6 + 6 + 5, "only the last is kept, where no more is allowed"
 
 
 # Tars.
@@ -264,6 +269,18 @@ def test_the_last_of_members_with_one_name_counts_and_masks_are_no_images(tmp_pa
     assert [content_of(file) for file in found] == [bmp(2), bmp(3), bmp(4)]
     assert "left out 1 file (a.tar/0.bmp): members that a later one of the same name replaces" in caplog.text
     assert "left out 1 file (a.tar/0.seg.bmp): images beside the one" in caplog.text
+
+
+@pytest.mark.parametrize("size", [-1, -512, -1024, -5000, 2**40])
+def test_sizes_that_lead_astray(size, tmp_path):
+    """Which tarfile would follow back to where it came from."""
+    content = bytearray(tar_of(("0.bmp", bmp(0)), ("1.bmp", bmp(1)), ("2.bmp", bmp(2))))
+    header = tarfile.TarInfo("1.bmp")
+    header.size = size
+    content[1024:1536] = header.tobuf(tarfile.GNU_FORMAT)
+    put(f"{tmp_path}/a.tar", bytes(content))
+    with pytest.raises(UserError, match=r"a\.tar is no tar, damaged or cut short"):
+        listed(f"{tmp_path}/a.tar")
 
 
 @given(cut=st.integers(0, 10_239))
