@@ -48,8 +48,8 @@ class ImageStore(ArtifactStore):
         seed
             Of the draw of a generator's latents.
         """
-        group = lay_out(root, images, size, block)
         drawn: dict[str, object] = {} if seed is None else {"seed": seed, "order": "drawn"}
+        group = lay_out(root, images, size, block, coordinates="source" if drawn else None)
         if drawn:
             layout.create_array(group, "source", str, {"image": (images, block)}, fill="")
         if latents is not None:
@@ -106,9 +106,10 @@ class ImageStore(ArtifactStore):
         return [str(text) for text in np.asarray(self._array(name)[:])] if name in self.group else None
 
 
-def lay_out(root: Root, images: int, size: tuple[int, int], block: int) -> zarr.Group:
+def lay_out(root: Root, images: int, size: tuple[int, int], block: int, coordinates: str | None = None) -> zarr.Group:
     """A new store with the arrays that all image stores have; it replaces one that may be there."""
     group = layout.create_store(root, IMAGES.path())
-    layout.create_array(group, "pixels", "uint8", {"image": (images, block), "y": size[0], "x": size[1], "rgb": 3})
+    axes: layout.Axes = {"image": (images, block), "y": size[0], "x": size[1], "rgb": 3}
+    layout.create_array(group, "pixels", "uint8", axes, coordinates=coordinates)
     layout.create_written(group, block=block_count(images, block))
     return group

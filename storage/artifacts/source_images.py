@@ -79,7 +79,7 @@ class SourceStore(ImageStore):
         group = lay_out(root, images, (size, size), block)
         for name in _OF_A_FILE:
             layout.create_array(group, name, str, {"image": (images, block)}, fill="")
-        layout.create_array(group, _CROP, "float64", {"image": (images, block), "corner": 4})
+        layout.create_array(group, _CROP, "float64", {"image": (images, block), "edge": 4})
         layout.create_array(group, _COMPOSITED, "bool", {"image": (images, block)}, fill=False)
         drawn = {key: settings.depends[key] for key in ("seed", "order") if key in settings.depends}
         layout.seal_layout(group, settings, {"block": block, **drawn})

@@ -40,7 +40,7 @@ def contents_of(container: ImageFile) -> Contents:
 @lru_cache(maxsize=4096)
 def _listed(container: ImageFile) -> Contents:
     if container.source.lower().endswith(_COMPRESSED):
-        remedy = "decompress it, or name its members as tar://**::"
+        remedy = f"decompress it, or name its members as tar://**::{container.url.removeprefix('file://')}"
         raise BadDatasetError(container.source, "is compressed, so single images cannot be read", remedy)
     with opened(container.url) as content:
         return _KINDS[PurePosixPath(container.source).suffix.lower()](container, content)

@@ -24,10 +24,10 @@ _AT_ONCE = 8
 
 
 def list_source(images: Images) -> list[ImageFile]:
-    """All image files of a source, sorted by `source`; logs how many were left out, and why.
+    """All images of a source, sorted by `source`; logs how many files were left out, and why.
 
     A folder gives all files below it whose suffix is an image's; a glob, all files that match. Linked folders are
-    followed, hidden files and folders left out.
+    followed, hidden files and folders left out. Of files that hold many images all are listed.
 
     Raises
     ------

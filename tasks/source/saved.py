@@ -38,7 +38,7 @@ def without_caches(
             continue
         named = {"/".join(filter(None, [folder, name])) for name in _named(place, path, state)}
         if whole and (missing := sorted(named - arrows)):
-            raise BadDatasetError(state, f"names {missing[0]}, which is not there")
+            raise BadDatasetError(state, f"names {missing[0]!r}, which is not there")
         caches |= {source for source in arrows - named if folder_of(source) == folder}
     return [file for file in files if file.source not in caches], [file for file in files if file.source in caches]
 

@@ -125,7 +125,7 @@ def _understood(file: ImageFile, kind: str) -> Iterator[None]:
 
 def is_of_content(error: Exception) -> bool:
     """Whether an error is about what a file holds, not about its disk or network; Arrow's are OSErrors as well."""
-    return isinstance(error, pa.ArrowException) or (type(error) is OSError and error.errno is None)
+    return isinstance(error, pa.ArrowException | UnicodeDecodeError) or (type(error) is OSError and error.errno is None)
 
 
 def _columns(schema: pa.Schema, file: ImageFile) -> tuple[str, list[str]]:
@@ -145,8 +145,9 @@ def _columns(schema: pa.Schema, file: ImageFile) -> tuple[str, list[str]]:
         return f"{name}.bytes", [*labels, *[f"{name}.path"] * named]
     if _is_bytes(kind):
         return name, labels
+    shown = ascii(str(kind))[1:-1][:60]
     raise BadDatasetError(
-        file.source, f"has {kind} in its column {name!r}, no image files", "store the bytes of PNGs or JPEGs there"
+        file.source, f"has {shown} in its column {name!r}, no image files", "store the bytes of PNGs or JPEGs there"
     )
 
 
@@ -187,12 +188,10 @@ def _names(table: pa.Table, column: str) -> list[str | None]:
 
 def _labels(table: pa.Table, schema: pa.Schema) -> list[str | None]:
     """(row,) class of each image; None everywhere where there are none."""
-    names, none = _class_names(schema), [None] * len(table)
-    if _LABEL not in table.schema.names:
-        return list(none)
-    values = table.column(_LABEL).to_pylist()
-    if not all(value is None or isinstance(value, int | float | str) for value in values):
-        return list(none)
+    values = table.column(_LABEL).to_pylist() if _LABEL in table.schema.names else None
+    if values is None or not all(value is None or isinstance(value, int | float | str) for value in values):
+        return [None] * len(table)
+    names = _class_names(schema)
     return [_label(value, names) for value in values]
 
 
@@ -215,4 +214,4 @@ def _class_names(schema: pa.Schema) -> list[str]:
         names = features[_LABEL]["names"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return []
-    return [str(name) for name in names] if isinstance(names, list) else []
+    return [" ".join(as_text(str(name)).split()) for name in names] if isinstance(names, list) else []

@@ -61,6 +61,7 @@ def test_images_that_were_made_say_of_which_draw(root):
     store.finish()
     found = opened(root)
     assert found["source"].values.tolist() == [f"seed 7 index {index}" for index in range(10)]
+    assert "source" in found["pixels"].coords
     assert (found.attrs["seed"], found.attrs["order"]) == (7, "drawn")
     assert ImageStore.read(root).sources() == found["source"].values.tolist()
     assert ImageStore.read(root).labels() is None
@@ -77,7 +78,7 @@ def test_a_source_says_of_its_draw(tmp_path, root):
     mine(root, classes(tmp_path / "photos"), seed=3)
     found = opened(root)
     assert (found.attrs["seed"], found.attrs["order"]) == (3, "drawn")
-    assert found["crop"].dims == ("image", "corner")
+    assert found["crop"].dims == ("image", "edge")
     assert found["composited"].dims == ("image",)
     assert found["crop"].values.tolist() == [[0, 0, 1, 1]] * 11
     assert not found["composited"].values.any()

@@ -95,7 +95,7 @@ def test_a_saved_dataset_has_the_files_that_its_state_names(tmp_path, caplog):
     }
     assert "left out 2 files (test/cache-0.arrow, train/cache-0.arrow): caches of a saved dataset" in caplog.text
     (tmp_path / "train/1.arrow").unlink()
-    with pytest.raises(UserError, match=r"train/state\.json names train/1\.arrow, which is not there"):
+    with pytest.raises(UserError, match=r"train/state\.json names 'train/1\.arrow', which is not there"):
         listed(tmp_path)
     assert len(listed(tmp_path / "train/*.arrow")) == 6, "who names files wants those"
 
@@ -449,7 +449,7 @@ BAD = {
     "no state": (saved(b"{}"), "d", "state.json does not say which files the dataset has"),
     "a shard less": (
         saved(b'{"_data_files": [{"filename": "0.arrow"}, {"filename": "1.arrow"}]}'), "d",
-        "state.json names 1.arrow, which is not there",
+        "state.json names '1.arrow', which is not there",
     ),
 }  # fmt: skip
 
@@ -475,6 +475,8 @@ def test_what_cannot_be_read_is_one_line(case, tmp_path):
         ({"a": [b"x"], "b": [b"y"]}, "a.parquet has no column 'image' (but 'a', 'b'); call the one"),
         ({"image": ["photos/0.png"]}, "a.parquet has string in its column 'image', no image files; store the bytes"),
         ({"image": [[0, 255]]}, "a.parquet has list<"),
+        ({"image": [{"a\nb": 1}]}, r"a.parquet has struct<a\nb: int64> in its column 'image'"),
+        ({"a\nb": [1]}, r"has no column 'image' (but 'a\nb')"),
     ],
 )
 def test_a_table_without_images_is_one_line(columns, words, tmp_path):
