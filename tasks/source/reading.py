@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tasks.source.image_file import DamagedError, ImageFile, Row, RowGroup, Span
 from tasks.source.places import opened, read_range, reason_of
-from tasks.source.tables import Group, is_of_content, values_of
+from tasks.source.tables import Group, is_of_content, table_of, values_of
 
 _KEPT = 256 << 20
 """Bytes of groups of rows that are kept, as neighbours are read together where their order allows."""
@@ -114,5 +114,6 @@ def _read_group(url: str, group: Group) -> pa.ChunkedArray:
             table = pq.ParquetFile(content).read_row_group(group.start, columns=[group.column])
     else:
         pieces = read_range(url, *group.schema), read_range(url, group.start, group.stop)
-        table = pa.table(pa.ipc.open_stream(pa.py_buffer(b"".join(pieces))).read_next_batch())
+        batch = pa.ipc.open_stream(pa.py_buffer(b"".join(pieces))).read_next_batch()
+        table = table_of(batch, [group.column.partition(".")[0]])
     return values_of(table, group.column)

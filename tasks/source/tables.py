@@ -76,13 +76,24 @@ def list_arrow(file: ImageFile, content: IO[bytes]) -> Contents:
             start, stop = stop, source.tell()
             _require_small(stop - start, file)
             group = RecordBatch(column, (begin, schema_end), start, stop, stamp)
-            table = pa.table(batch.select([name for name in columns if "." not in name] + [column.partition(".")[0]]))
+            wanted = [name for name in columns if "." not in name] + [column.partition(".")[0]]
+            table = table_of(batch, wanted)
             rows += [Row(group, row) for row in range(batch.num_rows)]
             names += _names(table, column)
             labels += _labels(table, stream.schema)
         if source.tell() == stop:
             raise BadDatasetError(file.source, "is cut short (it has no end)")
     return _contents(file, rows, names, labels)
+
+
+def table_of(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a batch from a file; raises ArrowInvalid where these lead out of their memory.
+
+    Reading a batch does not look at that, so that a damaged one ends the process.
+    """
+    chosen = batch.select(list(columns))
+    chosen.validate(full=True)
+    return pa.Table.from_batches([chosen])
 
 
 def values_of(table: pa.Table, column: str) -> pa.ChunkedArray:
