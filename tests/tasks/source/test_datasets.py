@@ -491,11 +491,19 @@ def test_a_table_without_images_is_one_line(columns, words, tmp_path):
     assert "\n" not in str(refused.value)
 
 
+def test_rows_that_are_not_there_are_not_counted(tmp_path):
+    source = parquet(tmp_path, image=[bmp(0)])
+    size = (tmp_path / "a.parquet").stat().st_size
+    pq.write_table(pa.table({"image": [b"x"] * 10 * size}), source)
+    with pytest.raises(UserError, match=r"a\.parquet has fewer rows than it says; copy it again"):
+        listed(source)
+
+
 def test_groups_of_rows_that_memory_would_not_hold_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("tasks.source.tables._LARGEST_GROUP", 100)
     for kind in KINDS[1:]:
         put(f"{tmp_path}/a.{kind.split()[0]}", file_of(kind, PICTURES))
-        with pytest.raises(UserError, match=r"GiB of images in one group of rows.*; write it with groups of 100 rows"):
+        with pytest.raises(UserError, match=r"GiB in one group of rows.*; write it with groups of 100 rows"):
             listed(f"{tmp_path}/a.{kind.split()[0]}")
 
 
