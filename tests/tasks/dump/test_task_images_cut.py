@@ -9,13 +9,12 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photos import BLOCK, bytes_of, classes, fingerprint_of, mine, recipe_of, repaint, write
+from photos import BLOCK, CutError, bytes_of, classes, cut_at, fingerprint_of, mine, recipe_of, repaint, write
 
 from rosetta.errors import UserError
 from storage.artifacts import catalogue
 from storage.artifacts import layout as zarrs
 from storage.artifacts.shared import Place
-from storage.filesystem.local import DurableStore
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from storage.upkeep.mend import mend
@@ -107,28 +106,6 @@ def test_one_left_out_counts_again_when_it_changes(folder, root):
 # Runs that are cut short, and damage.
 
 
-class CutError(Exception):
-    """The machine goes off."""
-
-
-def cut_at(patch: pytest.MonkeyPatch, writes: int) -> list[int]:
-    """Let so many files be written and no more; counts them."""
-    done = [0]
-
-    def counted(kept):
-        def counting(self, *arguments, **named):
-            done[0] += 1
-            if done[0] > writes:
-                raise CutError
-            return kept(self, *arguments, **named)
-
-        return counting
-
-    for name in ("_set", "set_sync"):
-        patch.setattr(DurableStore, name, counted(getattr(DurableStore, name)))
-    return done
-
-
 def without_gathered(root: Root) -> dict[str, object]:
     """All files but the copies of metadata at the top, which only make a finished store open faster."""
     found: dict[str, object] = dict(bytes_of(root))
@@ -167,14 +144,15 @@ def test_a_block_of_which_a_file_changed_meanwhile_is_read_again(folder, root, t
     assert bytes_of(root) == bytes_of(fresh)
 
 
-@pytest.mark.parametrize("array", ["pixels", "source", "stamp", "sha256", "place", "label"])
+@pytest.mark.parametrize("array", ["pixels", "source", "stamp", "sha256", "crop", "composited", "place", "label"])
 def test_damage_is_mended_from_the_files(folder, root, monkeypatch, array):
     mine(root, folder)
     root.write_bytes("recipe.toml", recipe_of(folder).to_toml().encode())
     seal_finished(root)
     before = bytes_of(root)
     labels = array in ("place", "label")
-    chunk = f"{catalogue.IMAGES.path()}/{array}/c/{'0' if labels else '1/0/0/0' if array == 'pixels' else '1'}"
+    inside = {"pixels": "1/0/0/0", "crop": "1/0"}.get(array, "0" if labels else "1")
+    chunk = f"{catalogue.IMAGES.path()}/{array}/c/{inside}"
     content = bytearray(root.read_bytes(chunk))
     content[len(content) // 2] ^= 4
     root.write_bytes(chunk, bytes(content))
