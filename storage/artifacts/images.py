@@ -124,10 +124,9 @@ def lay_out(root: Root, images: int, size: tuple[int, int], block: int, coordina
     """A new store with the arrays that all image stores have; it replaces one that may be there."""
     group = layout.create_store(root, IMAGES.path())
     pixels: layout.Axes = {"image": (images, block), "y": size[0], "x": size[1], "rgb": 3}
-    about = {"description": "red, green and blue from 0 to 255", "coordinates": coordinates}
-    layout.create_array(group, "pixels", "uint8", pixels, "pixels", **about)
-    for axis, length in zip("yx", size, strict=True):
-        layout.create_centres(group, axis, length)
+    about = "red, green and blue from 0 to 255"
+    layout.create_array(group, "pixels", "uint8", pixels, "pixels", description=about, coordinates=coordinates)
+    layout.create_centres(group, size)
     layout.create_labels(group, "rgb", ["red", "green", "blue"], "rgb", "colour")
     layout.create_written(group, block=block_count(images, block))
     return group
