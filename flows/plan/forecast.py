@@ -7,6 +7,7 @@ from dask.utils import format_bytes
 
 from flows.plan.identity import examined
 from rosetta import zoo
+from rosetta.mining.factors import PANEL
 from rosetta.mining.plan import PairPlan, Side
 from rosetta.recipe import ModelSpec
 from storage.artifacts.activations import ActivationStore, file_count
@@ -144,21 +145,24 @@ def forecast(plan: Plan) -> Forecast:
     sides = {spec.name: _side(plan, spec) for spec in plan.models}
     setting = Setting.of(plan)
 
-    pairs = tuple(_pair(f"{a}~{b}", plan_for(setting, f"{a}~{b}", sides[a], sides[b], where)) for a, b in plan.pairs)
+    pairs = tuple(_pair(a, b, plan_for(setting, f"{a}~{b}", sides[a], sides[b], where)) for a, b in plan.pairs)
     in_groups(pieces_of(plan, sides, sides), sides[plan.anchor].images, compute.memory_bytes, where)
     stores = tuple(_store(plan, spec, sides[spec.name]) for spec in plan.models)
     return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
 
 
-def _pair(pair: str, cut: PairPlan) -> PairForecast:
+def _pair(a: str, b: str, cut: PairPlan) -> PairForecast:
+    # Of a model with itself, panels below the diagonal are mirrors of those above.
+    panels = -(-cut.units[0] // PANEL)
+    operations = cut.operations * (panels + 1) // (2 * panels) if a == b else cut.operations
     return PairForecast(
-        pair,
+        f"{a}~{b}",
         cut.units,
         cut.images,
         len(cut.tiles),
         cut.passes,
         cut.bytes_read,
-        cut.operations,
+        operations,
         cut.peak_bytes,
         cut.method,
     )

@@ -61,16 +61,27 @@ def merge_moments(parts: Sequence[Moments]) -> Moments:
 class Accumulator:
     """Sums the moments of a tile of units over step after step of images."""
 
-    def __init__(self, units_a: Units, units_b: Units, *, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        units_a: Units,
+        units_b: Units,
+        *,
+        device: torch.device | str = "cpu",
+        above: tuple[int, int] | None = None,
+    ) -> None:
         """Begin at zero.
 
         Parameters
         ----------
         units_a, units_b
             The tile's units; each side begins at a multiple of :data:`~rosetta.mining.factors.PANEL` of its model.
+        above
+            Of a model with itself, where its matrix is symmetric: the panels with which the sides begin. Panels below
+            the diagonal stay 0.
         """
         device = torch.device(device)
         self._segments = _places(units_a), _places(units_b)
+        self._above = above
         self._images = 0
         # Metal knows no float64; there the sums go on the processor.
         self._cross = torch.zeros(
@@ -87,6 +98,8 @@ class Accumulator:
         self._sums_b += b.sums, b.squares
         for (grid_a, rows), maps_a in zip(self._segments[0], a.maps, strict=True):
             for (grid_b, columns), maps_b in zip(self._segments[1], b.maps, strict=True):
+                if self._is_below(rows.start // PANEL, columns.start // PANEL):
+                    continue
                 target = product_grid(grid_a, grid_b)
                 for part_a, part_b in zip(
                     maps_a[target].split(_TERMS, dim=1), maps_b[target].split(_TERMS, dim=1), strict=True
@@ -97,6 +110,10 @@ class Accumulator:
     def moments(self) -> Moments:
         """The sums so far; the accumulator is not to be added to afterwards."""
         return Moments(self._images, self._cross.cpu().numpy(), *self._sums_a, *self._sums_b)
+
+    def _is_below(self, row: int, column: int) -> bool:
+        """Whether a panel of the tile lies below the diagonal."""
+        return self._above is not None and self._above[0] + row > self._above[1] + column
 
     def _product(self, a: Tensor, b: Tensor) -> Tensor:
         """(row, column) a bᵀ in float32 where the device can."""

@@ -47,8 +47,8 @@ class Side:
         return 4 * layer.values
 
     def read_bytes(self, per_image: int, images: int) -> int:
-        """Bytes held while maps are read, so many per image: those, and a block of a layer that is being decoded."""
-        return images * per_image + 2 * self.block * max(map(self.stored, self.units.layers))
+        """Bytes held while maps are read, so many of each image: those, and what a block is decoded from."""
+        return (images + self.block) * per_image
 
 
 class Method(StrEnum):

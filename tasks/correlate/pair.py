@@ -5,6 +5,7 @@ tile to moments, a tree of additions joins them, and the tile is written as soon
 """
 
 import dask
+import numpy as np
 from dask.delayed import Delayed, delayed
 
 from rosetta.errors import UserError
@@ -89,6 +90,8 @@ def require_same_images(names: tuple[str, str], a: ActivationStore, b: Activatio
 
 def _fill(store: PairStore, job: Job, plan: PairPlan, where: Engine) -> None:
     missing = ~store.written()
+    if store.same:  # what is below the diagonal is written with its mirror above it
+        missing = np.triu(missing | missing.T)
     tiles = [tile for tile in plan.tiles if missing[tuple(_panels(span) for span in tile)].any()]
     build = _moments
     if plan.method is not Method.PEARSON:

@@ -25,6 +25,7 @@ from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.layout import open_existing
 from storage.artifacts.nearest import STORES
 from storage.artifacts.neighbours import NeighbourStore
+from storage.artifacts.pairs import PairStore
 from storage.filesystem.root import Root
 from tasks.cluster.engine import part_done
 from tasks.stage.memory import return_freed_memory
@@ -140,12 +141,17 @@ def tile_moments(job: Job, tile: Tile, images: slice, summed: bool = True) -> Mo
     set_up(job)
     device = job.torch_device
     a, b = halves(job, tile)
-    total, room = Accumulator(a.units, b.units, device=device), Room()
+    total, room = Accumulator(a.units, b.units, device=device, above=_above(job, tile) if summed else None), Room()
     for maps in in_turn(_steps(a, b, images, job.step_images), _each_map, device):
         total.add(*_prepare(job, a, b, maps, device, room, summed))
         del maps
     part_done()
     return total.moments()
+
+
+def _above(job: Job, tile: Tile) -> tuple[int, int] | None:
+    """Of a model with itself, the panels with which the sides of a tile begin: below the diagonal is its mirror."""
+    return (tile[0].start // PANEL, tile[1].start // PANEL) if job.a == job.b else None
 
 
 def prepared_step(job: Job, tile: Tile, images: slice) -> Prepared:
@@ -161,7 +167,7 @@ def multiplied(job: Job, tile: Tile, steps: Sequence[Prepared]) -> Moments:
     set_up(job)
     device = job.torch_device
     a, b = halves(job, tile)
-    total = Accumulator(a.units, b.units, device=device)
+    total = Accumulator(a.units, b.units, device=device, above=_above(job, tile))
     for step in in_turn(steps, _each_factor, device):
         total.add(*step)
     part_done()
@@ -175,7 +181,7 @@ def write_tile(job: Job, tile: Tile, moments: Moments) -> None:
 
 
 def write_panels(job: Job, tile: Tile, values: Callable[[slice, slice], npt.NDArray[np.float32]]) -> None:
-    """Write a tile's panels, each with its marker.
+    """Write a tile's panels, each with its marker; of a model with itself those above the diagonal and their mirrors.
 
     Parameters
     ----------
@@ -188,17 +194,26 @@ def write_panels(job: Job, tile: Tile, values: Callable[[slice, slice], npt.NDAr
     for rows in ranges(tile[0].stop - tile[0].start, PANEL):
         for columns in ranges(tile[1].stop - tile[1].start, PANEL):
             first = tile[0].start + rows.start, tile[1].start + columns.start
-            panel = first[0] // PANEL, first[1] // PANEL
+            if job.a == job.b and first[0] > first[1]:
+                continue
             part = values(rows, columns)
-            if isinstance(store, CorrelationStore):
-                store.write(panel, part)
-            elif isinstance(store, NeighbourStore):
-                near = partial(nearest_neighbours, k=store.k, same=store.same)
-                store.write(
-                    panel,
-                    near(part, first_row=first[0], first_column=first[1]),
-                    near(np.ascontiguousarray(part.T), first_row=first[1], first_column=first[0]),
-                )
+            _write_panel(store, first, part)
+            if job.a == job.b and first[0] < first[1]:
+                _write_panel(store, (first[1], first[0]), np.ascontiguousarray(part.T))
+
+
+def _write_panel(store: PairStore, first: tuple[int, int], values: npt.NDArray[np.float32]) -> None:
+    """Write one panel, given its first unit of either side."""
+    panel = first[0] // PANEL, first[1] // PANEL
+    if isinstance(store, CorrelationStore):
+        store.write(panel, values)
+    elif isinstance(store, NeighbourStore):
+        near = partial(nearest_neighbours, k=store.k, same=store.same)
+        store.write(
+            panel,
+            near(values, first_row=first[0], first_column=first[1]),
+            near(np.ascontiguousarray(values.T), first_row=first[1], first_column=first[0]),
+        )
 
 
 def _each_map(maps: tuple[Maps, Maps], move: Move) -> tuple[Maps, Maps]:

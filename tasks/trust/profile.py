@@ -173,7 +173,7 @@ def _peak(pieces: Sequence[Piece], images: int) -> int:
         small = min(height, SHAPE_SIDE) * min(width, SHAPE_SIDE)
         sums += layer.channels * (8 * positions**2 + 4 * images + 4 * small * min(images, SHAPE_IMAGES))
         sums += 8 * layer.values
-        held = 4 * layer.values * (piece.read + 2 * piece.block)
+        held = 4 * layer.values * (piece.read + piece.block)
         maps = int(16 * piece.step * layer.values * min(1.0, CHANNELS / layer.channels))
         # At its end a layer's sums are centred and packed, in copies.
         finish = 2 * 8 * layer.channels * positions**2

@@ -71,7 +71,7 @@ def test_more_memory_reads_less():
     assert read == sorted(read, reverse=True)
     assert read[0] > read[-1]
     one = plans[-1]
-    assert one.bytes_read == 4096 * 2 * (36_864 + 4_096) * 196, "everything once"
+    assert one.bytes_read == 4096 * 4 * (36_864 + 4_096) * 196, "everything once"
     assert one.operations == 2 * 36_864 * 4_096 * 196 * 4096
 
 

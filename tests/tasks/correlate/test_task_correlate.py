@@ -75,6 +75,25 @@ def test_any_memory_and_any_number_of_threads_give_the_same_bytes(root):
 
 
 @pytest.mark.usefixtures("small_panels")
+@pytest.mark.parametrize("tiles_of", ["one tile", "many tiles"])
+def test_a_model_with_itself_is_symmetric_and_computed_once(root, tiles_of, monkeypatch):
+    maps = fill(root, "a")
+    setting = Setting() if tiles_of == "one tile" else Setting(memory=least(SIDES["a"], SIDES["a"]))
+    written, write = [], CorrelationStore.write
+    monkeypatch.setattr(
+        CorrelationStore, "write", lambda self, panel, p: (written.append(panel), write(self, panel, p))
+    )
+    correlate(root, fingerprint("c"), "a", "a", setting)
+    found = CorrelationStore.read(root, "a", "a").pearson()
+    of_panel = np.arange(len(found)) // 16
+    mirrored = of_panel[:, None] != of_panel
+    np.testing.assert_array_equal(found[mirrored], found.T[mirrored])
+    np.testing.assert_allclose(found, expected(maps, maps), atol=1e-5, rtol=0)
+    panels = -(-len(found) // 16)
+    assert sorted(written) == [(row, column) for row in range(panels) for column in range(panels)]
+
+
+@pytest.mark.usefixtures("small_panels")
 def test_only_what_is_missing_is_computed(root, monkeypatch):
     for name in LAYERS:
         fill(root, name)
