@@ -158,6 +158,18 @@ class Root:
         with suppress(FileNotFoundError):
             self.filesystem.rm(self.path(relative), recursive=True)
 
+    def move(self, source: str, target: str) -> None:
+        """Move a Zarr store to a path where nothing is.
+
+        On a local disk at once. An object store copies all files, the store's own metadata last, and `source` stays.
+        """
+        if (local := self.local) is not None:
+            (local / target).parent.mkdir(parents=True, exist_ok=True)
+            (local / source).rename(local / target)
+            return
+        for file in sorted(self.find(source), key=lambda file: file == f"{source}/zarr.json"):
+            self.filesystem.cp_file(self.path(file), self.path(f"{target}{file.removeprefix(source)}"))
+
     def entries(self, relative: str) -> dict[str, bool]:
         """Names in a folder, sorted, and whether each is a folder itself; none where there is no such folder."""
         if not self.exists(relative):
