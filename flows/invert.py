@@ -24,6 +24,7 @@ from storage.artifacts.guided import GuidedStore, break_seals, read_table, requi
 from storage.artifacts.layout import stored_attributes
 from storage.filesystem.lock import lock_of
 from storage.filesystem.root import Root
+from storage.upkeep.formats import require_no_upgrade
 from storage.upkeep.sealing import seal_guided
 from tasks.guided.inputs import (
     TUNING,
@@ -229,8 +230,9 @@ def plan_of(
     Raises
     ------
     UserError
-        The name is in use by another search, and `replace` is not given.
+        The name is in use by another search, and `replace` is not given; or an upgrade of the run was cut short.
     """
+    require_no_upgrade(run.data.root)
     root, where = run.data.root, (EDITS if kind == "edit" else INVERSIONS).path(settings.name)
     if classes is not None:
         depends["classes"] = classes.tolist()

@@ -49,6 +49,8 @@ class Upgrade:
     """Paths of what has been rewritten."""
     removed: list[str] = field(default_factory=list)
     """Paths of what had nothing to keep, and is built anew."""
+    _gone: dict[str, str] = field(default_factory=dict)
+    """Fingerprints that these will have, by what they were: others depend on them."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -127,7 +129,7 @@ class Upgrade:
     @cached_property
     def known(self) -> dict[str, str]:
         """Fingerprints now by what they were, of all that has been upgraded."""
-        found = {}
+        found = dict(self._gone)
         for instance in begun(self.root):
             attributes = self._attributes(instance)
             if _BEFORE in attributes:
@@ -174,6 +176,8 @@ class Upgrade:
         group = rewrite(old, staging)
         if group is None:
             staging.remove(path)
+            self._gone[attributes["fingerprint"]] = self.known[attributes["fingerprint"]] = fingerprint.digest
+            self._note(None)
             self._remove(path)
             return
         before = {_BEFORE: {"format": format_of(attributes), "fingerprint": attributes["fingerprint"]}}
@@ -267,11 +271,12 @@ class Upgrade:
 
     def _note(self, path: str | None) -> None:
         """Say which store is being replaced by the one under `upgrade/`, if any."""
-        self.root.write_bytes(JOURNAL, json.dumps({"from": OLDEST, "to": FORMAT, "replacing": path}).encode())
+        self.root.write_bytes(JOURNAL, json.dumps({"replacing": path, "gone": self._gone}).encode())
 
     def _finish_replacing(self) -> None:
         try:
-            path = dict(json.loads(self.root.read_bytes(JOURNAL)))["replacing"]
+            journal = dict(json.loads(self.root.read_bytes(JOURNAL)))
+            path, self._gone = journal["replacing"], dict(journal["gone"])
         except (ValueError, KeyError, TypeError):
             raise UserError(
                 f"{JOURNAL} under {self.root.shown} is damaged; move the stores that are under {UPGRADE}/ and missing"

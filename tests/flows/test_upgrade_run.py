@@ -1,0 +1,205 @@
+"""Runs of format 2: what reads them goes on, mining says what to do, and an upgrade makes them runs of today."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import zarr
+from command import refused
+from damage import flip
+from old_roots import recipe_at, unpack, unpack_more
+from stores_of_versions.make import PLACE, numbers
+
+from flows.command.main import main
+from flows.mine import finished
+from flows.plan.checks import prepare
+from flows.plan.gather import plan_of_root
+from flows.plan.stages import fingerprints
+from flows.upgrade import upgrade_root
+from rosetta.errors import UserError
+from rosetta.recipe import parse_recipe
+from storage import open_run
+from storage.artifacts import layout
+from storage.artifacts.fingerprint import FORMAT
+from storage.artifacts.seals import read
+from storage.filesystem.root import Root
+from storage.upkeep.check import check_root
+from storage.upkeep.status import status
+from tasks.report.page import PAGE, WRITE_REPORT
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_of_format_2_becomes_one_of_today(tmp_path, capsys):
+    root = unpack("2", tmp_path)
+    main(["upgrade", str(root), "--json"])
+    done = json.loads(capsys.readouterr().out)
+    assert "activations/ada.zarr" in done["rewritten"]
+    assert done["removed"] == []
+    told = json.loads((PLACE / "2" / "expected.json").read_text())
+    assert numbers(open_run(root)) == told
+    assert check_root(Root(str(root))) == []
+    assert status(Root(str(root))).state == "complete"
+    plan = prepare(recipe_at(root))
+    assert finished(plan) is not None
+    record = json.loads((root / "provenance.json").read_text())
+    assert record["format"] == FORMAT
+    assert record["fingerprints"] == fingerprints(plan)
+    assert record["runs"]
+    for artifact in ("images.zarr", "activations/ada.zarr", "tables/units.parquet", "report", "provenance.json"):
+        assert read(Root(str(root)), artifact) is not None
+    assert not (root / "upgrade").exists()
+    main(["upgrade", str(root)])
+    assert "Nothing to do" in capsys.readouterr().out
+
+
+def test_mining_a_root_of_format_2_says_what_to_do(tmp_path, here):
+    root = unpack("2", tmp_path)
+    shutil.copy(root / "recipe.toml", tmp_path / "it.toml")
+    before = files(root)
+    words = (f"was written in format 2; run rosetta upgrade {root}", "then mine again")
+    refused(here("mine", tmp_path / "it.toml", "--root", root), *words)
+    assert files(root) == before
+    # One that was begun has no provenance yet.
+    (root / "provenance.json").unlink()
+    refused(here("mine", tmp_path / "it.toml", "--root", root), *words)
+    more = (tmp_path / "it.toml").read_text().replace("[images]", f'[images]\nfrom = "{root}"')
+    (tmp_path / "it.toml").write_text(more)
+    refused(here("mine", tmp_path / "it.toml", "--root", tmp_path / "new"), *words)
+
+
+def test_a_damaged_root_of_format_2_is_mended_first(tmp_path, here):
+    root = unpack_more("photos", tmp_path)
+    shutil.copy(root / "recipe.toml", tmp_path / "it.toml")
+    flip(root / "activations/ada.zarr/body.1/mean", 2, 0)
+    refused(here("upgrade", root), "so nothing was upgraded; run rosetta mine RECIPE --mend, then upgrade again")
+    refused(here("mine", tmp_path / "it.toml", "--root", root, "--mend"), "rosetta upgrade")
+    assert [one for one in check_root(Root(str(root))) if one.kind != "missing"] == []
+    assert upgrade_root(str(root)) is not None
+
+
+def test_a_chunk_that_mending_removed_is_mined_again(tmp_path, monkeypatch, here):
+    monkeypatch.chdir(tmp_path)
+    root = unpack_more("photos", tmp_path)
+    before = numbers_of_photos(root)
+    shutil.copy(root / "recipe.toml", tmp_path / "it.toml")
+    flip(root / "activations/ada.zarr/body.1/activation/c", 1, 0)
+    refused(here("mine", tmp_path / "it.toml", "--root", root, "--mend"), "rosetta upgrade")
+    done = upgrade_root(str(root))
+    assert done is not None
+    assert done.removed == ["activations/ada.zarr"]  # its only block
+    assert before["cyd"] == numbers_of_photos(root)["cyd"]
+    plan = prepare(recipe_at(root))
+    assert finished(plan) is None
+
+
+def numbers_of_photos(root: Path) -> dict[str, list[float]]:
+    """By model: the means of its units."""
+    found = {}
+    for model in ("ada", "cyd"):
+        attributes = layout.stored_attributes(Root(str(root)), f"activations/{model}.zarr")
+        if attributes and attributes["complete"]:
+            group = zarr.open_group(root / f"activations/{model}.zarr", mode="r")
+            found[model] = group["body.1/mean"][:].tolist()
+    return found
+
+
+def test_images_of_a_folder_are_still_those_of_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = unpack_more("photos", tmp_path)
+    old = zarr.open_group(root / "images.zarr", mode="r")
+    labels, place = old["label"][:].tolist(), old["place"][:].tolist()
+    upgrade_root(str(root))
+    assert finished(prepare(recipe_at(root))) is not None
+    new = zarr.open_group(root / "images.zarr", mode="r")
+    assert new["label"][:].tolist() == labels
+    assert new["place"][:].tolist() == place
+    activations = zarr.open_group(root / "activations/ada.zarr", mode="r")
+    assert activations["body.1/label"][:].tolist() == labels
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return unpack_more("searched", tmp_path)
+
+
+SEARCHES = [
+    ("invert", ("0:2", "new:1", "--steps", "4", "--batch", "2", "--restarts", "1", "--name", "small")),
+    ("edit", ("--image", "0:2", "--shift", "0.25,0", "--steps", "4", "--name", "moved")),
+]
+
+
+@pytest.mark.slow
+def test_searches_of_format_2_go_on_before_and_after(searched, tiny):
+    for command, words in SEARCHES:
+        again = tiny.json(command, searched, *words)
+        assert {stage["outcome"] for stage in again["stages"]} == {"skipped"}
+    upgrade_root("root")
+    assert check_root(Root("root")) == []
+    for command, words in SEARCHES:
+        again = tiny.json(command, searched, *words)
+        assert {stage["outcome"] for stage in again["stages"]} == {"skipped"}
+    assert read(Root("root"), "inversions/small") is not None
+
+
+@pytest.mark.slow
+def test_a_run_of_format_2_can_be_judged_and_shown_as_before(searched, tiny):
+    before = layout.stored_attributes(Root("root"), "correlations/painter~ada.zarr")
+    assert tiny("report", searched).returncode == 0
+    assert tiny("trust", searched, "--set", "trust.q=0.01").returncode == 0
+    assert tiny("invert", searched, "1", "--steps", "2", "--name", "more").returncode == 0
+    assert layout.stored_attributes(Root("root"), "correlations/painter~ada.zarr") == before
+    assert [one for one in check_root(Root("root")) if one.kind != "missing"] == []
+    upgrade_root("root")
+    assert check_root(Root("root")) == []
+    assert finished(prepare(recipe_at(searched))) is not None
+
+
+def test_an_upgrade_that_was_cut_short_is_resumed(tmp_path, monkeypatch, here):
+    root = unpack("2", tmp_path)
+    shutil.copy(root / "recipe.toml", tmp_path / "it.toml")
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(WRITE_REPORT), "make", killed)
+        with pytest.raises(Killed):
+            upgrade_root(str(root))
+    for words in (("mine", tmp_path / "it.toml", "--root", root), ("report", root)):
+        refused(here(*words), f"an upgrade was cut short; run rosetta upgrade {root} to resume it")
+    assert open_run(root).name == "tiny"
+    upgrade_root(str(root))
+    assert finished(prepare(recipe_at(root))) is not None
+    assert check_root(Root(str(root))) == []
+
+
+def test_whoever_shares_stores_upgrades_after_the_root_that_holds_them(tmp_path):
+    home = unpack("2", tmp_path)
+    run = tmp_path / "run"
+    shutil.copytree(home, run, ignore=shutil.ignore_patterns("images.zarr", "activations", "features.zarr", "profiles"))
+    names = ["images.zarr", "features.zarr"]
+    names += [f"{kind}/{model}.zarr" for kind in ("activations", "profiles") for model in ("painter", "ada", "cyd")]
+    shared = {"format": 2, "from": str(home), "stores": {name: name for name in names}}
+    (run / "shared.json").write_text(json.dumps(shared))
+    text = (run / "recipe.toml").read_text().replace("[images]", f'[images]\nfrom = "{home}"')
+    (run / "recipe.toml").write_text(text)
+    told = numbers(open_run(run))
+    with pytest.raises(UserError, match=f"shares images.zarr of {home}, which .*; run rosetta upgrade {home} first"):
+        upgrade_root(str(run))
+    upgrade_root(str(home))
+    with pytest.raises(UserError, match="was written in format 2"):
+        prepare(parse_recipe(text, "it", str(run), ()))
+    upgrade_root(str(run))
+    assert numbers(open_run(run)) == told
+    recipe = parse_recipe(text, "it", str(run), ())
+    assert finished(prepare(recipe)) is not None
+    assert fingerprints(plan_of_root(Root(str(run)), recipe))[PAGE]
+    assert json.loads((run / "shared.json").read_text())["format"] == FORMAT
