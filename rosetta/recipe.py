@@ -262,7 +262,11 @@ class Compute(Strict):
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32", description="Precision of the products in correlations. Sums are always float64."
     )
-    dtype: Literal["float16", "float32"] = Field("float16", description="Type of the stored activations.")
+    dtype: Literal["float16", "float32"] = Field(
+        "float16",
+        description="Precision of the stored activations: rounded to the "
+        "significant bits of float16, or to more where a unit needs them; or as they are.",
+    )
     chunk_mib: int = Field(
         16, ge=1, le=1024, description="Size of a chunk of the largest layer, in MiB, before compression."
     )

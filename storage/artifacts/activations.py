@@ -22,7 +22,7 @@ from storage.filesystem.root import Root
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-_PEAK_BYTES = 2**20
+_PEAK_BYTES = 2**22
 """Of a chunk of `peak`, which holds all images of some channels."""
 _MOMENTS = 3
 """Mean, sum of squared deviations, and sum of squared errors of rounding."""
@@ -107,7 +107,8 @@ class ActivationStore(ModelStore):
             _create_layer(held, layer, span, images, shards, codecs[layer.name], rounded)
         frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
         laid_out = {"layers": layer_rows(units), "frames": frames, "block": block, "chunk": chunk, "images": images}
-        layout.seal_layout(group, fingerprint, {**attributes, **laid_out, "codecs": dict(codecs)})
+        about = {"codecs": dict(codecs), **({"coordinates": " ".join(labels)} if labels else {})}
+        layout.seal_layout(group, fingerprint, {**attributes, **laid_out, **about})
         return cls(group)
 
     @property

@@ -27,7 +27,7 @@ from zarr.core.sync import sync
 Float32 = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-CHANNELS = 16
+CHANNELS = 12
 """Channels in a chunk, at most: one unit's maps cost no more than so many times their own bytes."""
 _ABSENT = 2**64 - 1
 """What the index says of a chunk that lies beyond the array."""
@@ -178,8 +178,10 @@ class ShardReader:
         known, index = self._last
         if known != number:
             size = 16 * self._shards.blocks * self._shards.columns
-            content = _checked(self._get(number, SuffixByteRequest(size + _CHECKSUM)))
-            index = np.frombuffer(content, "<i8").reshape(-1, 2)
+            content = self._get(number, SuffixByteRequest(size + _CHECKSUM))
+            if len(content) != size + _CHECKSUM:
+                raise ValueError("The shard is cut short: it has no checksum.")
+            index = np.frombuffer(_checked(content), "<i8").reshape(-1, 2)
             self._last = number, index
         return index
 

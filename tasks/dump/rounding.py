@@ -67,7 +67,9 @@ def round_maps(maps: Tensor, channels: int, rounded: bool = True) -> Statistics:
     """
     flat = maps.flatten(3)
     step = max(1, _GROUP_BYTES // (4 * max(1, flat[0].numel())))
-    parts = [_round_group(flat[start : start + step], rounded) for start in range(0, len(flat), step)]
+    # Room for all groups: fresh memory comes from the system page by page.
+    room = torch.empty_like(flat[:step]), torch.empty_like(flat[:step])
+    parts = [_round_group(flat[start : start + step], rounded, room) for start in range(0, len(flat), step)]
     peak, mean, square, noise = (torch.cat(values) for values in zip(*parts, strict=True))
     by_image = peak.transpose(0, 1).flatten(1)[:, :channels]
     return Statistics(
@@ -75,46 +77,46 @@ def round_maps(maps: Tensor, channels: int, rounded: bool = True) -> Statistics:
     )
 
 
-def _round_group(maps: Tensor, rounded: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _round_group(maps: Tensor, rounded: bool, room: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Round (column, image, channel, position) in place: peak of each map; mean, square and noise of each channel."""
-    low, high = torch.aminmax(maps, dim=3)
+    kept, scratch = (one[: len(maps)] for one in room)
+    # Not aminmax, which was measured to be forty times slower along an axis.
+    low, high = maps.amin(dim=3), maps.amax(dim=3)
     count = maps.shape[1] * maps.shape[3]
     shift = maps.mean(dim=3).mean(dim=1)
-    mean, square = _moments(maps, shift)
+    mean, square = _moments(maps, shift, scratch)
     lowest, highest = low.amin(dim=1), high.amax(dim=1)
     # Sums that overflow or vanish in float32 are taken in float64.
     doubtful = ~torch.isfinite(square) | ((square < _EXACT * count) & (lowest < highest))
-    exact = bool(doubtful.any())
-    if exact:
-        mean, square = _moments(maps.double(), shift.double().nan_to_num(posinf=0, neginf=0))
+    if doubtful.any():
+        kept, scratch, shift = kept.double(), scratch.double(), shift.double().nan_to_num(posinf=0, neginf=0)
+        mean, square = _moments(maps, shift, scratch)
     if not torch.isfinite(mean).all():
         return high, mean, square, torch.zeros_like(square)
     noise = torch.zeros_like(square)
     if rounded:
-        largest = torch.maximum(lowest.abs(), highest.abs())
-        bits = significant_bits(mean, square / count, largest)
-        kept = maps.double() if exact else maps.clone()
+        bits = significant_bits(mean, square / count, torch.maximum(lowest.abs(), highest.abs()))
+        kept.copy_(maps)
         for values, by_channel in ((maps, bits[:, None, :, None]), (high, bits[:, None]), (low, bits[:, None])):
             _round(values, by_channel)
-        lost = kept.sub_(maps)
-        noise = lost.square().sum(dim=3).double().sum(dim=1)
+        noise = torch.sub(kept, maps, out=scratch).square_().sum(dim=3).double().sum(dim=1)
         # Few values, again and again, may all be rounded by the most that there is.
         coarse = noise > LARGEST_NOISE**2 * square
         if coarse.any():
-            maps.add_(torch.where(coarse[:, None, :, None], lost, 0))
+            maps.copy_(torch.where(coarse[:, None, :, None], kept, maps))
             noise[coarse] = 0
-            low, high = torch.aminmax(maps, dim=3)
-        mean, square = _moments(maps.double() if exact else maps, mean if exact else mean.float())
+            low, high = maps.amin(dim=3), maps.amax(dim=3)
+        mean, square = _moments(maps, mean.to(scratch.dtype), scratch)
         lowest, highest = low.amin(dim=1), high.amax(dim=1)
     # A unit that holds one single value does so to the last bit.
     single = lowest == highest
     return high, torch.where(single, highest.double(), mean), torch.where(single, 0.0, square), noise
 
 
-def _moments(maps: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+def _moments(maps: Tensor, shift: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
     """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a near value."""
     count = maps.shape[1] * maps.shape[3]
-    centred = maps - shift[:, None, :, None]
+    centred = torch.sub(maps, shift[:, None, :, None], out=scratch)
     total = centred.sum(dim=3).double().sum(dim=1)
     square = centred.square_().sum(dim=3).double().sum(dim=1)
     return shift.double() + total / count, (square - total**2 / count).clamp_(min=0.0)

@@ -9,7 +9,7 @@ import torch
 from rosetta.mining.plan import ranges
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.blocks import block_count, block_slice, model_blocks
+from storage.artifacts.blocks import Blocks, block_count, block_slice, model_blocks
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
 from tasks.dump.maps import MapBuffers, layer_block
@@ -31,10 +31,10 @@ MIXED = {
 """Grids 4…64 against 7…112: a small generator and the five stages of EfficientNet-Lite0."""
 
 
-def write(root: Root, name: str, layers: Sequence[Layer], images: int, seed: int) -> None:
-    """A finished store of rounded noise in chunks of 16 MiB."""
+def write(root: Root, name: str, layers: Sequence[Layer], images: int, seed: int, blocks: Blocks | None = None) -> None:
+    """A finished store of rounded noise, by default in chunks of 16 MiB."""
     units = Units(tuple(layers))
-    blocks = model_blocks(units, images, 16)
+    blocks = blocks or model_blocks(units, images, 16)
     store = ActivationStore.create(
         root,
         name,
