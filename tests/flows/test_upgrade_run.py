@@ -4,10 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+import format_2
 import pytest
 import zarr
-from command import refused
+from command import Command, refused
 from damage import flip
+from faulty_s3 import BUCKET, S3, Faulty, client, environment
+from format_2 import require_upgraded
 from old_roots import recipe_at, unpack, unpack_more
 from stores_of_versions.make import PLACE, numbers
 
@@ -203,3 +206,26 @@ def test_whoever_shares_stores_upgrades_after_the_root_that_holds_them(tmp_path)
     assert finished(prepare(recipe)) is not None
     assert fingerprints(plan_of_root(Root(str(run)), recipe))[PAGE]
     assert json.loads((run / "shared.json").read_text())["format"] == FORMAT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.0, pytest.param(0.05, marks=pytest.mark.soak)])
+def test_an_object_store_is_upgraded_too(share, tmp_path, tiny):
+    format_2.write(Root(str(tmp_path / "old")))
+    s3 = S3.start()
+    try:
+        for path in (tmp_path / "old").rglob("*"):
+            if path.is_file():
+                key = path.relative_to(tmp_path).as_posix()
+                client(s3.url).put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
+        url = s3.url if share == 0.0 else Faulty(s3.url, share=share, seed=1).start().url
+        store, there = Command({**tiny.environment, **environment(url)}), f"s3://{BUCKET}/old"
+        assert "activations/g.zarr" in store.json("upgrade", there)["rewritten"]
+        assert "Nothing to do" in store("upgrade", there).stdout
+        for page in client(s3.url).get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="old"):
+            for entry in page["Contents"]:
+                content = client(s3.url).get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
+                Root(str(tmp_path / "back")).write_bytes(entry["Key"], content)
+    finally:
+        s3.server.stop()
+    require_upgraded(Root(str(tmp_path / "back/old")))

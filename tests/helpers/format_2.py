@@ -11,9 +11,14 @@ import pyarrow.parquet as pq
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from storage.artifacts import layout, tables
+from storage.artifacts.activations import ActivationStore
 from storage.artifacts.columns import BUDDIES
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.correlations import CorrelationStore
+from storage.artifacts.fingerprint import FORMAT, Fingerprint
+from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
+from storage.upkeep.check import check_root
 
 COUNT, BLOCK = 10, 4
 LAYERS = {"low": (3, (4, 4)), "deep/high": (20, (2, 3))}
@@ -143,3 +148,47 @@ def _seal(group: zarr.Group, made: Fingerprint, about: Mapping[str, object], *, 
     group.update_attributes({**about, **made.attributes(), "complete": complete})
     if complete:
         zarr.consolidate_metadata(group.store)
+
+
+def renewed(made: Fingerprint, **depends: object) -> Fingerprint:
+    return Fingerprint({**made.depends, **depends, "format": FORMAT}, made.made_with)
+
+
+IMAGES_NOW = renewed(IMAGES)
+MAPS_NOW = renewed(MAPS, images=IMAGES_NOW.digest)
+PAIR_NOW = renewed(PAIR, activations=[MAPS_NOW.digest, MAPS_NOW.digest])
+TABLE_NOW = renewed(TABLE, correlations={"g~g": PAIR_NOW.digest})
+
+
+def require_upgraded(root: Root) -> None:
+    """Every value is what it was, and every fingerprint what it would be today."""
+    images, pair = ImageStore.read(root), CorrelationStore(layout.open_complete(root, "correlations/g~g.zarr"))
+    assert [store.digest for store in (images, pair)] == [IMAGES_NOW.digest, PAIR_NOW.digest]
+    np.testing.assert_array_equal(
+        images.pixels(slice(None)), np.random.default_rng(1).integers(0, 255, (10, 4, 4, 3), dtype=np.uint8)
+    )
+    np.testing.assert_array_equal(pair.pearson(), np.random.default_rng(4).random((23, 23), dtype=np.float32))
+    require_maps(root)
+    frame = tables.read(root, "tables/buddies.parquet")
+    pd.testing.assert_frame_equal(frame, pd.read_parquet(io.BytesIO(table())), check_dtype=False)
+    attributes = tables.attributes(root, "tables/buddies.parquet")
+    assert attributes["fingerprint"] == TABLE_NOW.digest
+    assert attributes["notes"] == ["a note"]
+    assert [one for one in check_root(root) if one.kind != "missing"] == []
+    assert root.list("upgrade") == []
+
+
+def require_maps(root: Root) -> ActivationStore:
+    store = ActivationStore.read(root, "g")
+    assert store.digest == MAPS_NOW.digest
+    assert store.group.attrs["made_with"] == {"torch": "2"}
+    for layer, values in maps().items():
+        read = store.maps(layer, slice(None))
+        assert read.dtype == np.float32
+        # Bit by bit: zeros keep their sign.
+        assert read.tobytes() == values.astype(np.float32).tobytes()
+        np.testing.assert_array_equal(store.peaks(layer), values.max(axis=(2, 3)))
+        every = values.astype(np.float64).transpose(1, 0, 2, 3).reshape(values.shape[1], -1)
+        np.testing.assert_array_equal(store.of_layer(layer, "mean"), every.mean(axis=1))
+        np.testing.assert_array_equal(store.of_layer(layer, "std"), every.std(axis=1))
+    return store

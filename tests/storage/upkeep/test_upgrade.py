@@ -1,7 +1,6 @@
 """A root of format 2 becomes one of this format with the same values, wherever the process is killed."""
 
 import errno
-import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,20 +9,18 @@ from itertools import count
 
 import format_2
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 from damage import flip
+from format_2 import IMAGES_NOW, MAPS_NOW, require_maps, require_upgraded
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rosetta.errors import UserError
-from storage.artifacts import layout, tables
+from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.correlations import CorrelationStore
-from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
 from storage.filesystem.traffic import CountedStore
@@ -50,50 +47,6 @@ def root(request, tmp_path) -> Root:
     root = Root(str(tmp_path / "old") if request.param == "disk" else f"memory://upgrade-{next(NUMBERS)}/old")
     format_2.write(root)
     return root
-
-
-def renewed(made: Fingerprint, **depends: object) -> Fingerprint:
-    return Fingerprint({**made.depends, **depends, "format": FORMAT}, made.made_with)
-
-
-IMAGES = renewed(format_2.IMAGES)
-MAPS = renewed(format_2.MAPS, images=IMAGES.digest)
-PAIR = renewed(format_2.PAIR, activations=[MAPS.digest, MAPS.digest])
-TABLE = renewed(format_2.TABLE, correlations={"g~g": PAIR.digest})
-
-
-def require_upgraded(root: Root) -> None:
-    """Every value is what it was, and every fingerprint what it would be today."""
-    images, pair = ImageStore.read(root), CorrelationStore(layout.open_complete(root, "correlations/g~g.zarr"))
-    assert [store.digest for store in (images, pair)] == [IMAGES.digest, PAIR.digest]
-    np.testing.assert_array_equal(
-        images.pixels(slice(None)), np.random.default_rng(1).integers(0, 255, (10, 4, 4, 3), dtype=np.uint8)
-    )
-    np.testing.assert_array_equal(pair.pearson(), np.random.default_rng(4).random((23, 23), dtype=np.float32))
-    require_maps(root)
-    frame = tables.read(root, "tables/buddies.parquet")
-    pd.testing.assert_frame_equal(frame, pd.read_parquet(io.BytesIO(format_2.table())), check_dtype=False)
-    attributes = tables.attributes(root, "tables/buddies.parquet")
-    assert attributes["fingerprint"] == TABLE.digest
-    assert attributes["notes"] == ["a note"]
-    assert [one for one in check_root(root) if one.kind != "missing"] == []
-    assert root.list("upgrade") == []
-
-
-def require_maps(root: Root) -> ActivationStore:
-    store = ActivationStore.read(root, "g")
-    assert store.digest == MAPS.digest
-    assert store.group.attrs["made_with"] == {"torch": "2"}
-    for layer, values in format_2.maps().items():
-        read = store.maps(layer, slice(None))
-        assert read.dtype == np.float32
-        # Bit by bit: zeros keep their sign.
-        assert read.tobytes() == values.astype(np.float32).tobytes()
-        np.testing.assert_array_equal(store.peaks(layer), values.max(axis=(2, 3)))
-        every = values.astype(np.float64).transpose(1, 0, 2, 3).reshape(values.shape[1], -1)
-        np.testing.assert_array_equal(store.of_layer(layer, "mean"), every.mean(axis=1))
-        np.testing.assert_array_equal(store.of_layer(layer, "std"), every.std(axis=1))
-    return store
 
 
 def test_every_value_stays_and_every_fingerprint_is_renewed(root):
@@ -157,7 +110,7 @@ def test_finished_blocks_of_an_unfinished_store_are_kept(tmp_path):
     assert upgraded(root).removed == []
     attributes = layout.stored_attributes(root, "activations/g.zarr")
     assert attributes["complete"] is False
-    store = ActivationStore.open(root, MAPS, "g")
+    store = ActivationStore.open(root, MAPS_NOW, "g")
     assert store.written().tolist() == [True, False, True]
     for layer, values in format_2.maps().items():
         for span in (slice(0, 4), slice(8, 10)):
@@ -170,7 +123,7 @@ def test_a_store_in_which_nothing_is_written_goes(tmp_path):
     done = upgraded(root)
     assert done.removed == ["activations/g.zarr"]
     assert not (tmp_path / "activations/g.zarr").exists()
-    assert ImageStore.open(root, IMAGES) is not None
+    assert ImageStore.open(root, IMAGES_NOW) is not None
 
 
 class Killed(BaseException):
