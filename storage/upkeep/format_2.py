@@ -4,10 +4,11 @@ All that is left of format 2 apart from reading it: markers and moments in the r
 in chunks of all channels, few names. Values stay what they are, to the last bit.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -76,7 +77,7 @@ class Old:
         """An array, whole."""
         return np.asarray(layout.array_of(self.group, *path)[...])
 
-    def due(self) -> Iterator[tuple[str, zarr.Array, tuple[slice, ...]]]:
+    def due(self) -> Iterator["Piece"]:
         """Everything that is known to be written, piece by piece: path, array, and where in it."""
         written, layers = layout.markers(self.group), layout.layers_of(self.attributes)
         for path, array in layout.arrays_in(self.group):
@@ -104,6 +105,8 @@ _BY_BLOCK = ("activation", "moments", "written")
 """Arrays of activation stores that :func:`_activations` writes itself."""
 _OF_BLOCKS = ("moments", "written")
 """Those of them that say something of each block."""
+_AHEAD = 4
+"""Chunks, and layers of a block, that are read at once."""
 
 
 def rewrite(old: Old, staging: Root) -> zarr.Group | None:
@@ -130,19 +133,18 @@ def rewrite(old: Old, staging: Root) -> zarr.Group | None:
     for path, array in layout.arrays_in(old.group):
         if new_path(old, path) not in group:
             _create_like(group, new_path(old, path), array)  # of a version between two formats
+    new = {path: layout.array_of(group, new_path(old, path)) for path, _ in layout.arrays_in(old.group)}
     by_block = _BY_BLOCK if old.instance.artifact is catalogue.ACTIVATIONS else ()
+    due = list(old.due())
+    if by_block and new["written"].shape != layout.written_of(old.group).shape:
+        due = [piece for piece in due if piece[0] not in _OF_BLOCKS]  # blocks are larger now
     before, after = defaultdict[str, Decoded](Decoded), defaultdict[str, Decoded](Decoded)
-    for path, array, where in old.due():
-        values = np.asarray(array[where])
+    for path, where, values in _read(due):
         before[path].add(values)
         if path.rpartition("/")[2] not in by_block:
-            layout.array_of(group, new_path(old, path))[where] = values
-    for path, array, where in old.due():
-        new = layout.array_of(group, new_path(old, path))
-        if path in _OF_BLOCKS and by_block and new.shape[0] != array.shape[0]:
-            before.pop(path, None)  # of larger blocks now
-        else:
-            after[path].add(np.asarray(new[where]))
+            new[path][where] = values
+    for path, _, values in _read((path, new[path], where) for path, _, where in due):
+        after[path].add(values)
     for path, digest in before.items():
         if digest.hexadecimal != after[path].hexadecimal:
             raise UserError(
@@ -150,6 +152,23 @@ def rewrite(old: Old, staging: Root) -> zarr.Group | None:
                 " run the same command again"
             )
     return group
+
+
+Piece = tuple[str, zarr.Array, tuple[slice, ...]]
+"""Path of an array, the array, and where in it."""
+
+
+def _read(pieces: Iterable[Piece]) -> Iterator[tuple[str, tuple[slice, ...], npt.NDArray[Any]]]:
+    """Values of each piece, in their order; some are read ahead, as each waits for its disk or its object store."""
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        waiting: deque[tuple[str, tuple[slice, ...], Future[npt.NDArray[Any]]]] = deque()
+        for path, array, where in pieces:
+            waiting.append((path, where, pool.submit(lambda array, where: np.asarray(array[where]), array, where)))
+            if len(waiting) == _AHEAD:
+                path, where, values = waiting.popleft()
+                yield path, where, values.result()
+        for path, where, values in waiting:
+            yield path, where, values.result()
 
 
 def _create_like(group: zarr.Group, path: str, array: zarr.Array) -> None:
@@ -280,12 +299,12 @@ def _activations(old: Old, staging: Root) -> zarr.Group | None:
         attributes={key: value for key, value in old.attributes.items() if key not in laid_out},
         rounded=False,
     )
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, ThreadPoolExecutor(_AHEAD) as readers:
         for number in range(block_count(images, shard)):
             span = block_slice(number, shard, images)
             if written[span.start // block : block_count(span.stop, block)].all():
-                new.write(number, {layer.name: _layer_block(old, new, layer, part, span, pool)
-                                   for layer, part in units.spans()})  # fmt: skip
+                encoded = readers.map(partial(_layer_block, old, new, span, pool), units.spans())
+                new.write(number, {layer.name: part for layer, part in zip(units.layers, encoded, strict=True)})
     for layer in units.layers:
         _describe_rounding(old, new, layer)
     return new.group
@@ -296,8 +315,9 @@ def _maps(old: Old, layer: str, images: slice) -> Float32:
 
 
 def _layer_block(
-    old: Old, new: ActivationStore, layer: Layer, units: slice, images: slice, pool: Executor
+    old: Old, new: ActivationStore, images: slice, pool: Executor, of_layer: tuple[Layer, slice]
 ) -> LayerBlock:
+    layer, units = of_layer
     shards, codec = Shards(layer.channels, layer.grid, new.chunk, new.block // new.chunk), new.codecs[layer.name]
     spans = [slice(start, min(start + new.chunk, images.stop)) for start in range(images.start, images.stop, new.chunk)]
     rows = [

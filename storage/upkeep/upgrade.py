@@ -17,7 +17,7 @@ from typing import Any
 import numpy.typing as npt
 
 from rosetta.errors import UserError
-from storage.artifacts import layout, tables
+from storage.artifacts import agreed, layout, tables
 from storage.artifacts.catalogue import ACTIVATIONS, AGREED, IMAGES, SHARED, UPGRADE, USERS, Instance
 from storage.artifacts.fingerprint import FORMAT, Fingerprint, format_of
 from storage.artifacts.images import ImageStore
@@ -247,8 +247,7 @@ class Upgrade:
                 self._done(instance.path)
 
     def _rewrite_agreed(self) -> None:
-        agreed: dict[str, Any] = json.loads(self.root.read_bytes(AGREED))
-        renewed = {self.known.get(digest, digest): what for digest, what in agreed.items()}
+        renewed = {self.known.get(digest, digest): what for digest, what in agreed.known(self.root).items()}
         self.root.write_bytes(AGREED, json.dumps(renewed).encode())
 
     def _renewed(self, attributes: Mapping[str, Any]) -> Fingerprint:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import format_2
+import numpy as np
 import pytest
 import zarr
 from command import Command, refused
@@ -23,8 +24,9 @@ from flows.upgrade import upgrade_root
 from rosetta.errors import UserError
 from rosetta.recipe import parse_recipe
 from storage import open_run
-from storage.artifacts import layout
-from storage.artifacts.fingerprint import FORMAT
+from storage.artifacts import layout, tables
+from storage.artifacts.fingerprint import FORMAT, Fingerprint
+from storage.artifacts.guided import GuidedStore
 from storage.artifacts.seals import read
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
@@ -147,6 +149,43 @@ def test_searches_of_format_2_go_on_before_and_after(searched, tiny):
         again = tiny.json(command, searched, *words)
         assert {stage["outcome"] for stage in again["stages"]} == {"skipped"}
     assert read(Root("root"), "inversions/small") is not None
+
+
+def test_a_search_that_was_cut_short_keeps_its_batches(searched):
+    group = zarr.open_group(searched / "inversions/small/result.zarr", mode="r+", use_consolidated=False)
+    latents, loss = group["latent"][:], group["loss"][:]
+    group["written"][0, 1] = False
+    group.attrs["complete"] = False
+    for name in ("metrics.parquet", "index.html"):
+        (searched / "inversions/small" / name).unlink()
+    for seal in ("inversions~small.json", "inversions~small~result.zarr.json"):
+        (searched / "seals" / seal).unlink()
+    upgrade_root("root")
+    depends = {**group.attrs["depends"], "format": FORMAT}
+    depends["dictionary"] = tables.attributes(Root("root"), "tables/rosetta.parquet")["fingerprint"]
+    store = GuidedStore.open(Root("root"), Fingerprint(depends), "inversions/small")
+    assert store is not None
+    assert store.missing() == [(0, slice(2, 3))]
+    np.testing.assert_array_equal(store.found("latent", slice(0, 2)), latents[:, :2])
+    np.testing.assert_array_equal(store.found("loss", slice(0, 2)), loss[:, :2])
+    assert store.sources == ["image 0", "image 1", "new 0"]
+
+
+@pytest.mark.slow
+def test_an_upgraded_run_is_mended_as_any(tmp_path, tiny):
+    root = unpack("2", tmp_path)
+    shutil.copy(root / "recipe.toml", tmp_path / "it.toml")
+    before = numbers(open_run(root))
+    upgrade_root(str(root))
+    flip(root / "activations/ada.zarr/body.1/activation/c", 1, 0)
+    assert [one.artifact for one in check_root(Root(str(root)))] == ["activations/ada.zarr/body.1/activation"]
+    done = tiny("mine", tmp_path / "it.toml", "--root", root, "--mend")
+    assert done.returncode == 0, done.stderr
+    assert check_root(Root(str(root))) == []
+    after = numbers(open_run(root))
+    for key in ("mean", "std", "activations"):
+        assert after[key] == pytest.approx(before[key], rel=1e-2)  # rounded otherwise now
+    assert after["pearson"] == before["pearson"]
 
 
 @pytest.mark.slow

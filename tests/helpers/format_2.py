@@ -63,22 +63,22 @@ def write(root: Root, missing: tuple[int, ...] = ()) -> None:
     root.write_bytes("recipe.toml", RECIPE.encode())
     images = _store(root, "images.zarr")
     pixels = np.random.default_rng(1).integers(0, 255, (COUNT, 4, 4, 3), dtype=np.uint8)
-    _array(images, "pixels", pixels, "image y x rgb", BLOCK)
-    _array(images, "latent", np.random.default_rng(2).normal(size=(COUNT, 5)).astype(np.float32), "image z")
-    _array(images, "written", np.ones(3, bool), "block", 1)
-    _seal(images, IMAGES, {"block": BLOCK}, complete=not missing)
+    array(images, "pixels", pixels, "image y x rgb", BLOCK)
+    array(images, "latent", np.random.default_rng(2).normal(size=(COUNT, 5)).astype(np.float32), "image z")
+    array(images, "written", np.ones(3, bool), "block", 1)
+    seal(images, IMAGES, {"block": BLOCK}, complete=not missing)
     _activations(root, missing)
     if missing:
         return
     pair = _store(root, "correlations/g~g.zarr")
     labels = [(layer, channel) for layer, (channels, _) in LAYERS.items() for channel in range(channels)]
     for side in "ab":
-        _array(pair, f"layer_{side}", np.array([layer for layer, _ in labels], object), f"unit_{side}")
-        _array(pair, f"channel_{side}", np.array([channel for _, channel in labels], np.int32), f"unit_{side}")
-    _array(pair, "pearson", np.random.default_rng(4).random((23, 23), dtype=np.float32), "unit_a unit_b")
-    _array(pair, "written", np.ones((1, 1), bool), "panel_a panel_b", 1)
+        array(pair, f"layer_{side}", np.array([layer for layer, _ in labels], object), f"unit_{side}")
+        array(pair, f"channel_{side}", np.array([channel for _, channel in labels], np.int32), f"unit_{side}")
+    array(pair, "pearson", np.random.default_rng(4).random((23, 23), dtype=np.float32), "unit_a unit_b")
+    array(pair, "written", np.ones((1, 1), bool), "panel_a panel_b", 1)
     about = {"model_a": "g", "model_b": "g", "keep": "matrix", "units_a": 23, "units_b": 23}
-    _seal(pair, PAIR, about, complete=True)
+    seal(pair, PAIR, about, complete=True)
     root.write_bytes("tables/buddies.parquet", table())
     fingerprints = {"images.zarr": IMAGES.digest, "activations/g.zarr": MAPS.digest}
     root.write_bytes("provenance.json", json.dumps({"format": 2, "runs": [], "fingerprints": fingerprints}).encode())
@@ -113,28 +113,28 @@ def _activations(root: Root, missing: tuple[int, ...]) -> None:
                 held[span] = 7  # of a dump that was cut off, and counts for nothing
         every = held.astype(np.float64).transpose(1, 0, 2, 3).reshape(channels, -1)
         layer = group.create_group(name)
-        _array(layer, "activation", held, "image channel y x", BLOCK)
-        _array(layer, "peak", held.max(axis=(2, 3)).astype(np.float32), "image channel", BLOCK)
+        array(layer, "activation", held, "image channel y x", BLOCK)
+        array(layer, "peak", held.max(axis=(2, 3)).astype(np.float32), "image channel", BLOCK)
         empty = np.full(channels, np.nan)
-        _array(layer, "mean", empty if missing else every.mean(axis=1), "channel")
-        _array(layer, "std", empty if missing else every.std(axis=1), "channel")
-        _array(layer, "unit", np.arange(units.start, units.stop, dtype=np.int32), "channel")
+        array(layer, "mean", empty if missing else every.mean(axis=1), "channel")
+        array(layer, "std", empty if missing else every.std(axis=1), "channel")
+        array(layer, "unit", np.arange(units.start, units.stop, dtype=np.int32), "channel")
         first = units.stop
-    _array(group, "moments", moments, "block moment unit", 1)
-    _array(group, "written", written, "block", 1)
+    array(group, "moments", moments, "block moment unit", 1)
+    array(group, "written", written, "block", 1)
     about = {
         "name": "g", "model": "python:tests:g", "weights_sha256": "0", "generator": True, "preprocessing": None,
         "layers": [[name, channels, *grid] for name, (channels, grid) in LAYERS.items()], "frames": {},
         "block": BLOCK, "images": COUNT,
     }  # fmt: skip
-    _seal(group, MAPS, about, complete=not missing)
+    seal(group, MAPS, about, complete=not missing)
 
 
 def _store(root: Root, path: str) -> zarr.Group:
     return zarr.create_group(root.store(path))
 
 
-def _array(group: zarr.Group, name: str, values: np.ndarray, dimensions: str, chunk: int | None = None) -> None:
+def array(group: zarr.Group, name: str, values: np.ndarray, dimensions: str, chunk: int | None = None) -> None:
     names = dimensions.split()
     chunks = values.shape if chunk is None else (chunk, *values.shape[1:])
     text = values.dtype == object
@@ -144,7 +144,7 @@ def _array(group: zarr.Group, name: str, values: np.ndarray, dimensions: str, ch
     )[...] = values  # fmt: skip
 
 
-def _seal(group: zarr.Group, made: Fingerprint, about: Mapping[str, object], *, complete: bool) -> None:
+def seal(group: zarr.Group, made: Fingerprint, about: Mapping[str, object], *, complete: bool) -> None:
     group.update_attributes({**about, **made.attributes(), "complete": complete})
     if complete:
         zarr.consolidate_metadata(group.store)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
+import zarr
 from damage import flip
 from format_2 import IMAGES_NOW, MAPS_NOW, require_maps, require_upgraded
 from fsspec.implementations.memory import MemoryFileSystem
@@ -22,6 +23,7 @@ from rosetta.errors import UserError
 from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.images import ImageStore
+from storage.artifacts.neighbours import NeighbourStore
 from storage.filesystem.root import Root
 from storage.filesystem.traffic import CountedStore
 from storage.upkeep import format_2 as rewriting
@@ -124,6 +126,46 @@ def test_a_store_in_which_nothing_is_written_goes(tmp_path):
     assert done.removed == ["activations/g.zarr"]
     assert not (tmp_path / "activations/g.zarr").exists()
     assert ImageStore.open(root, IMAGES_NOW) is not None
+
+
+def test_a_pair_that_was_cut_short_before_its_neighbours_were_chosen(tmp_path):
+    root = Root(str(tmp_path))
+    format_2.write(root)
+    made = format_2.fingerprint("correlations", of="g~d")
+    group = zarr.create_group(root.store("correlations/g~d.zarr"))
+    units, k = (3, 2), 2
+    nearest = {
+        "ab": (np.array([[0, 1]] * 3, np.int32), np.array([[0.5, 0.25]] * 3, np.float32)),
+        "ba": (np.array([[2, 0]] * 2, np.int32), np.array([[0.5, -0.5]] * 2, np.float32)),
+    }
+    for side, count_of in zip("ab", units, strict=True):
+        format_2.array(group, f"layer_{side}", np.array(["low"] * count_of, object), f"unit_{side}")
+        format_2.array(group, f"channel_{side}", np.arange(count_of, dtype=np.int32), f"unit_{side}")
+    for (side, values), own in zip(nearest.items(), "ab", strict=True):
+        for name, found in zip(("neighbours", "pearson"), values, strict=True):
+            format_2.array(group, f"{name}_{side}", np.full_like(found, -1), f"unit_{own} neighbour")
+            format_2.array(group, f"candidates/{name}_{side}", found[None], f"panel unit_{own} neighbour")
+    format_2.array(group, "written", np.ones((1, 1), bool), "panel_a panel_b", 1)
+    about = {"model_a": "g", "model_b": "d", "keep": "neighbours", "units_a": 3, "units_b": 2}
+    format_2.seal(group, made, about, complete=False)
+    upgraded(root)
+    store = NeighbourStore.open(root, format_2.renewed(made), "g", "d")
+    assert store is not None
+    assert store.written().all()
+    store.finish()
+    for found, (unit, pearson) in zip(store.neighbours(k), nearest.values(), strict=True):
+        np.testing.assert_array_equal(found.unit, unit)
+        np.testing.assert_array_equal(found.pearson, pearson)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_bit_of_an_upgraded_root_counts(seed, tmp_path):
+    root = Root(str(tmp_path / "old"))
+    format_2.write(root)
+    upgraded(root)
+    for file in flip(tmp_path / "old", 4, seed):
+        found = [one.artifact for one in check_root(root) if one.kind != "missing"]
+        assert any(file == one or file.startswith(f"{one}/c") for one in found), file
 
 
 class Killed(BaseException):
