@@ -3,4 +3,12 @@
 The science stands in this package, free of any engine: :mod:`rosetta.recipe` says what a run is,
 :mod:`rosetta.zoo` loads models and captures their activation maps, :mod:`rosetta.mining` correlates,
 matches and clusters, :mod:`rosetta.view` draws.
+
+Trees of activations have the accessor `tree.rosetta` in every program that imports this package and xarray, in either
+order. This package needs no xarray and does not wait for it.
 """
+
+from wrapt import register_post_import_hook
+
+# By name, as nothing here may import what stands above.
+register_post_import_hook("storage.run.accessor:register", "xarray")

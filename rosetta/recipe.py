@@ -123,7 +123,14 @@ class Images(Strict):
     count: int | None = Field(None, ge=1, description="Images to take. Default: 512 of a generator, all of a source.")
     seed: int = Field(0, ge=0, description="Seed of a generator's latents, or of the order of a source.")
     source: Place | None = Field(
-        None, description="Folder or glob of image files, any fsspec URL. Replaces a generator."
+        None,
+        description="Folder or glob of image files, WebDataset tars or Parquet files, or a saved Hugging Face dataset; "
+        "any fsspec URL. Replaces a generator.",
+    )
+    labels: Annotated[str, Field(min_length=1), AfterValidator(_valid_url)] | None = Field(
+        None,
+        description="Labels of source images: 'folder', 'none', or a CSV file with the columns source and label. "
+        "Default: those of the dataset, else folders where there are any.",
     )
     size: int = Field(256, ge=1, le=4096, description="Side in pixels of the square that source images are cropped to.")
     order: Literal["drawn", "listed"] = Field(
@@ -146,6 +153,12 @@ class Images(Strict):
         min_length=1,
         description="Root whose images, activations and profiles this run shares. What is missing there is made there.",
     )
+
+    @model_validator(mode="after")
+    def _labels_what_it_has(self) -> "Images":
+        if self.labels is not None and self.source is None:
+            raise ValueError("labels are those of source images; give a source, or leave labels out")
+        return self
 
 
 class Condition(Strict):

@@ -3,10 +3,12 @@
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from rosetta.errors import UserError
+
 if TYPE_CHECKING:
     from storage.run.run import Run
 
-__all__ = ["open_run"]
+__all__ = ["UserError", "open_run"]
 
 
 def open_run(url: "str | PathLike[str]") -> "Run":

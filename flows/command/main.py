@@ -11,6 +11,7 @@ from cyclopts import ValidationError as RefusedValue
 from pydantic import ValidationError
 
 from flows.command import upkeep
+from flows.command.export import export
 from flows.command.json_output import Json, print_json
 from flows.command.report import report
 from flows.command.running import quiet_prefect, start_server, under_way
@@ -137,6 +138,7 @@ app.command(zoo)
 app.command("flows.command.guided:invert", help="Find the latents of images, guided by the matches of a run.")
 app.command("flows.command.guided:edit", help="Edit images by changing the activation maps of their Rosetta neurons.")
 app.command(report)
+app.command(export)
 
 
 @app.command

@@ -14,7 +14,7 @@ from storage.artifacts.seals import discard
 from storage.filesystem.root import Root
 from storage.upkeep.formats import require_present
 from tasks.plan import Plan
-from tasks.source.pixels import bad_images, read_headers
+from tasks.source.pixels import bad_images, read_headers, what_of
 from tasks.stage.progress import log
 
 
@@ -75,6 +75,6 @@ def _check_source(plan: Plan) -> None:
     files = plan.facts.files[: images.count]
     headers = read_headers(files, images)
     if len(headers.bad) == len(files):
-        raise bad_images(headers.bad, len(files))
+        raise bad_images(headers.bad, len(files), what=what_of(files))
     for line in headers.lines(images):
         log.warning("images.source: %s", line)

@@ -129,8 +129,7 @@ def _stored_images(place: Place) -> dict[str, Any]:
         It is missing or incomplete.
     """
     store = ImageStore(open_at(place))
-    depends: Any = store.group.attrs["depends"]
-    return {"images": Fingerprint(depends), "stored_count": store.count}
+    return {"images": Fingerprint(store.attributes["depends"]), "stored_count": store.count}
 
 
 def _shared_images(home: Root, count: int | None) -> dict[str, Any]:
@@ -218,7 +217,7 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
     UserError
         Its stores are of several formats.
     """
-    stores: Any = {spec.name: ActivationStore.read(root, spec.name).group.attrs.asdict() for spec in recipe.models}
+    stores = {spec.name: ActivationStore.read(root, spec.name).attributes for spec in recipe.models}
     images = _stored_images(place_of(root, IMAGES.path()))
     formats = {format_of(attributes) for attributes in (*stores.values(), images["images"].attributes())}
     if len(formats) > 1:

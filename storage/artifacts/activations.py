@@ -114,19 +114,21 @@ class ActivationStore(ModelStore):
     @property
     def chunk(self) -> int:
         """Images in a chunk, what is read at once at least; a divisor of :attr:`block`."""
-        return int(str(self.group.attrs.get("chunk", self.block)))
+        return int(self.attributes.get("chunk", self.block))
+
+    def width(self, layer: str) -> int:
+        """Channels in a chunk of a layer's maps."""
+        return int(self._array(layer, "activation").chunks[1])
 
     @property
     def codecs(self) -> dict[str, str]:
         """By layer name: how its chunks are compressed."""
-        codecs: Any = self.group.attrs["codecs"]
-        return dict(codecs)
+        return dict(self.attributes["codecs"])
 
     @property
     def image_digest(self) -> str:
         """The fingerprint of the images that the maps come from."""
-        depends: Any = self.group.attrs["depends"]
-        return str(depends.get("images", ""))
+        return str(self.attributes["depends"].get("images", ""))
 
     @cached_property
     def _readers(self) -> dict[str, ShardReader]:

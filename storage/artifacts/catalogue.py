@@ -253,8 +253,9 @@ SHARED = declare(Artifact(
 ))
 IMAGES = declare(Artifact(
     "images.zarr", "store", "run",
-    "`pixels` uint8 (image, y, x, rgb), `source`, `label`; of a generator `latent`, `class`",
-    shareable=True, marker=of_blocks("pixels", "source", "stamp", "sha256"),
+    "`pixels` uint8 (image, y, x, rgb), `source`; of files `sha256`, `label`, `crop`, `composited`; of a generator"
+    " `latent`, `class`",
+    shareable=True, marker=of_blocks("pixels", "source", "stamp", "sha256", "crop", "composited"),
 ))
 ACTIVATIONS = declare(Artifact(
     "activations/{model}.zarr", "store", "model",

@@ -32,6 +32,7 @@ class ImageStore(ArtifactStore):
         block: int,
         latents: npt.NDArray[np.float32] | None,
         classes: npt.NDArray[np.int64] | None = None,
+        seed: int | None = None,
     ) -> "ImageStore":
         """Lay the store out; that of a folder of files is :class:`storage.artifacts.source_images.SourceStore`.
 
@@ -45,14 +46,19 @@ class ImageStore(ArtifactStore):
             (image, z) of a generator's images.
         classes
             (image,) of a conditional generator's images.
+        seed
+            Of the draw of a generator's latents.
         """
-        group = lay_out(root, images, size, block)
-        layout.create_labels(group, "image", np.arange(images, dtype=np.int32), "image", "index of the image")
+        drawn: dict[str, object] = {} if seed is None else {"seed": seed, "order": "drawn"}
+        group = lay_out(root, images, size, block, coordinates="source" if drawn else None)
+        layout.create_index(group, "image", images, "index of the image")
+        if drawn:
+            layout.create_array(group, "source", str, {"image": (images, block)}, "source of the image", fill="")
         if latents is not None:
             layout.create_values(group, "latent", np.asarray(latents, np.float32), ("image", "z"), "latent")
         if classes is not None:
             layout.create_labels(group, "class", classes, "image", "class that the generator was asked for")
-        layout.seal_layout(group, fingerprint, {"block": block})
+        layout.seal_layout(group, fingerprint, {"block": block, **drawn})
         return cls(group)
 
     @property
@@ -79,23 +85,48 @@ class ImageStore(ArtifactStore):
         return np.asarray(self._array("class")[images]) if "class" in self.group else None
 
     def sources(self) -> list[str] | None:
-        """The file of each image, its path in the source's folder; None for images that were made."""
-        return [str(source) for source in np.asarray(self._array("source")[:])] if "source" in self.group else None
+        """(image,) path of each image in its source, or `seed 0 index 3` of one that was made; None where an older
+        version made them.
+        """
+        return self._texts("source")
+
+    def labels(self) -> list[str] | None:
+        """(image,) class of each image of a source, empty where it is not known; None where there are none."""
+        return self._texts("label")
 
     def coordinates(self) -> dict[str, npt.NDArray[Any]]:
         """(image,) by name, what is known of each image beside its pixels: `source`, `label`, `class`."""
-        return {name: np.asarray(self._array(name)[...]) for name in ("source", "label", "class") if name in self.group}
+        known = {
+            name: np.asarray(self._array(name)[...]) for name in ("source", "label", "class") if name in self.group
+        }
+        if "source" in known and not self.complete and "seed" in self.group.attrs:
+            known["source"] = self._drawn(slice(0, self.count))  # they are written with the pixels
+        return known
 
     def write(self, block: int, pixels: npt.NDArray[np.uint8]) -> None:
-        """Write a block of pixels, then its marker."""
-        self._array("pixels")[block_slice(block, self.block, self.count)] = pixels
+        """Write a block of pixels that were made, then its marker."""
+        span = block_slice(block, self.block, self.count)
+        self._array("pixels")[span] = pixels
+        if "source" in self.group:
+            self._array("source")[span] = self._drawn(span)
         self.mark(block)
 
+    def _drawn(self, images: slice) -> npt.NDArray[Any]:
+        """What some images of a generator were made from."""
+        seed = self.group.attrs["seed"]
+        return np.array([f"seed {seed} index {index}" for index in range(images.start, images.stop)], dtype=object)
 
-def lay_out(root: Root, images: int, size: tuple[int, int], block: int) -> zarr.Group:
+    def _texts(self, name: str) -> list[str] | None:
+        return [str(text) for text in np.asarray(self._array(name)[:])] if name in self.group else None
+
+
+def lay_out(root: Root, images: int, size: tuple[int, int], block: int, coordinates: str | None = None) -> zarr.Group:
     """A new store with the arrays that all image stores have; it replaces one that may be there."""
     group = layout.create_store(root, IMAGES.path())
     pixels: layout.Axes = {"image": (images, block), "y": size[0], "x": size[1], "rgb": 3}
-    layout.create_array(group, "pixels", "uint8", pixels, "pixels", description="red, green and blue from 0 to 255")
+    about = "red, green and blue from 0 to 255"
+    layout.create_array(group, "pixels", "uint8", pixels, "pixels", description=about, coordinates=coordinates)
+    layout.create_centres(group, size)
+    layout.create_labels(group, "rgb", ["red", "green", "blue"], "rgb", "colour")
     layout.create_written(group, block=block_count(images, block))
     return group

@@ -1,6 +1,7 @@
 """How this project lays out Zarr: format 3, names and units as CF and ACDD have them, zstd and crc32c, and when a store
 counts as complete."""
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
 
 from rosetta.errors import UserError
+from storage.artifacts.attributes import decode, encode
 from storage.artifacts.catalogue import BOOKKEEPING, Chunk, instance_at
 from storage.artifacts.fingerprint import Fingerprint, require_known_format
 from storage.artifacts.provenance import recipe_digest
@@ -35,6 +39,7 @@ ROUNDED: Mapping[str, Any] = {
 float16 in float16, where sums overflow."""
 
 _CONVENTIONS = "CF-1.12 ACDD-1.3"
+_METADATA = "zarr.json"
 
 Axes = Mapping[str, int | tuple[int, int]]
 """By dimension of an array: its length, and the length of a chunk where it is cut."""
@@ -152,8 +157,19 @@ def arrays_in(group: zarr.Group) -> Iterator[tuple[str, zarr.Array]]:
     return ((name, member) for name, member in group.members(max_depth=None) if isinstance(member, zarr.Array))
 
 
+def attributes_of(group: zarr.Group) -> dict[str, Any]:
+    """The attributes of a group, what is nested as plain data."""
+    return decode(group.attrs.asdict())
+
+
 def layers_of(attributes: Mapping[str, Any]) -> list[str]:
-    """Names of the layers of a store of a model, in order; none of any other store."""
+    """Names of the layers of a store of a model, in order; none of any other store.
+
+    Parameters
+    ----------
+    attributes
+        Of its root, as :func:`attributes_of` gives them.
+    """
     return [str(row[0]) for row in attributes.get("layers", [])]
 
 
@@ -221,7 +237,7 @@ def open_existing(root: Root, path: str) -> zarr.Group | None:
     place = place_of(root, path)
     if place.root.exists(f"{place.path}/zarr.json"):
         group = open_to_write(place)
-        require_known_format(group.attrs.asdict(), place.path)
+        require_known_format(attributes_of(group), place.path)
         if "fingerprint" in group.attrs:
             return group
     place.root.remove(place.path)
@@ -244,7 +260,7 @@ def attributes_at(place: Place) -> dict[str, Any] | None:
     if not place.root.exists(f"{place.path}/zarr.json"):
         return None
     try:
-        attributes = open_to_read(place).attrs.asdict()
+        attributes = attributes_of(open_to_read(place))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{place.path} is damaged ({error}); remove it and it is rebuilt") from None
     require_known_format(attributes, place.path)
@@ -272,7 +288,7 @@ def open_at(place: Place) -> zarr.Group:
     """
     if place.root.exists(f"{place.path}/zarr.json"):
         group = zarr.open_group(place.root.store(place.path, read_only=True), mode="r")
-        require_known_format(group.attrs.asdict(), place.path)
+        require_known_format(attributes_of(group), place.path)
         if group.attrs.get("complete"):
             return group
     raise FileNotFoundError(f"{place.path} under {place.root.shown} is missing or not finished")
@@ -281,13 +297,31 @@ def open_at(place: Place) -> zarr.Group:
 def seal_layout(group: zarr.Group, fingerprint: Fingerprint, attributes: Mapping[str, Any]) -> None:
     """Mark that all arrays are laid out, and record what the store is made from; data may be written now."""
     # All at once: attributes set one by one would be written one by one.
-    group.update_attributes({**attributes, **fingerprint.attributes(), "complete": False})
+    group.update_attributes(encode({**attributes, **fingerprint.attributes(), "complete": False}))
 
 
 def complete(group: zarr.Group) -> None:
     """Mark that all data is written, and gather the metadata so that the store opens with one read."""
-    group.attrs["complete"] = True
+    group.update_attributes(encode({"complete": True}))
     with warnings.catch_warnings():
         # Readers that do not know gathered metadata read the ungathered, which is there as well.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         zarr.consolidate_metadata(group.store)
+    _put_in_order(group)
+
+
+def _put_in_order(group: zarr.Group) -> None:
+    """Order the gathered metadata as the model runs: its layers one after the other, then the bookkeeping.
+
+    Zarr sorts them by name. Readers, xarray among them, take the members of a group as they come there.
+    """
+    store, prototype = group.store, default_buffer_prototype()
+    content = sync(store.get(_METADATA, prototype))
+    assert content is not None
+    metadata = json.loads(content.to_bytes())
+    names = [*layers_of(attributes_of(group)), BOOKKEEPING]
+    order = {name: position for position, name in enumerate(names)}
+    gathered = metadata["consolidated_metadata"]["metadata"]
+    by_layer = sorted(gathered, key=lambda path: order.get(path.partition("/")[0], -1))
+    metadata["consolidated_metadata"]["metadata"] = {path: gathered[path] for path in by_layer}
+    sync(store.set(_METADATA, prototype.buffer.from_bytes(json.dumps(metadata, indent=2).encode())))

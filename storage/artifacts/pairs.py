@@ -66,9 +66,9 @@ class PairStore(ArtifactStore):
     @property
     def same(self) -> bool:
         """Whether both sides are the same model."""
-        return self.group.attrs["model_a"] == self.group.attrs["model_b"]
+        return bool(self.attributes["model_a"] == self.attributes["model_b"])
 
     @property
     def units(self) -> tuple[int, int]:
         """How many units each side has."""
-        return int(str(self.group.attrs["units_a"])), int(str(self.group.attrs["units_b"]))
+        return int(self.attributes["units_a"]), int(self.attributes["units_b"])

@@ -13,6 +13,7 @@ from rosetta.mining.trust.profile import SHAPE_SIDE, LayerProfile, shape_images
 from rosetta.mining.trust.thumbs import SIDE
 from rosetta.units import Grid, Units
 from storage.artifacts import layout
+from storage.artifacts.attributes import encode
 from storage.artifacts.catalogue import PROFILES
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.store import UNIT_LABELS, ModelStore, create_unit_labels, layer_rows
@@ -120,11 +121,13 @@ class ProfileStore(ModelStore):
         group = self.group.create_group(
             about.name,
             overwrite=True,  # a run that was cut off may have left some of it
-            attributes={
-                "layer": about.name,
-                "order": f"{layer:04d}",
-                "commons": [list(common) for common in commons],
-            },
+            attributes=encode(
+                {
+                    "layer": about.name,
+                    "order": f"{layer:04d}",
+                    "commons": [list(common) for common in commons],
+                }
+            ),
         )
         names = np.asarray(self._array(_FEATURES, "feature")[:])
         create_unit_labels(group, about, span)
@@ -151,13 +154,14 @@ class ProfileStore(ModelStore):
 
     def commons(self, layer: str) -> tuple[Grid, ...]:
         """The common grids of a layer's units with their partners."""
-        rows: Any = self.group[layer].attrs["commons"]
+        group = self.group[layer]
+        assert isinstance(group, zarr.Group)
+        rows = layout.attributes_of(group)["commons"]
         return tuple((int(height), int(width)) for height, width in rows)
 
     def features_on(self, common: Grid) -> FeatureMoments:
         """Mean and covariance of the pixel features on a common grid."""
-        rows: Any = self.group.attrs["commons"]
-        index = [tuple(row) for row in rows].index(common)
+        index = [tuple(row) for row in self.attributes["commons"]].index(common)
         # Stores of format 2 keep them in their root.
         mean, covariance = (
             self._array(_FEATURES, name) if _FEATURES in self.group else self._array(f"feature_{name}")

@@ -86,8 +86,8 @@ def require_same_run(root: Root, recipe: Recipe) -> None:
 def _identity(recipe: Recipe) -> dict[str, Any]:
     """The part of a recipe that decides about the numbers."""
     data = recipe.model_dump(mode="json")
-    for key in ("from_", "source", "order", "skip_bad", "max_pixels"):
-        del data["images"][key]  # where images lie; their store knows which they are and in which order
+    for key in ("from_", "source", "labels", "order", "skip_bad", "max_pixels"):
+        del data["images"][key]  # where images lie; their store knows which they are, in which order, of which class
     return {
         "images": data["images"],
         "models": {spec.pop("name"): spec for spec in data["models"]},

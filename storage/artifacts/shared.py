@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rosetta.errors import UserError
+from storage.artifacts.attributes import decode
 from storage.artifacts.catalogue import IMAGES, SHARED, USERS, instance_at, instances
 from storage.artifacts.fingerprint import FORMAT, Fingerprint, depends_of, first_difference, require_known
 from storage.artifacts.seals import break_seal, discard, sha256
@@ -156,7 +157,7 @@ def store_attributes(home: Root) -> dict[str, dict[str, Any]]:
 
 def _attributes(home: Root, path: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(home.read_bytes(f"{path}/zarr.json"))["attributes"])
+        return decode(json.loads(home.read_bytes(f"{path}/zarr.json"))["attributes"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

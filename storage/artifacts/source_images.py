@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.artifacts import layout
+from storage.artifacts.attributes import encode
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
@@ -18,15 +19,19 @@ from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 
 _OF_A_FILE = {
-    "source": "path of the file in the source",
+    "source": "path of the image in the source",
     "stamp": "size in bytes and time of last change of the file",
     "sha256": "SHA-256 of the file",
 }
 _LABELS = {
     "image": "index of the image",
-    "place": "position of the file in the listing of the source",
+    "place": "position of the image in the listing of the source",
     "label": "label of the image",
 }
+_GIVEN = "labels_given"
+_CROP, _COMPOSITED = "crop", "composited"
+Crop = tuple[float, float, float, float]
+"""y0, x0, y1, x1 in fractions of an image."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +78,37 @@ class SourceStore(ImageStore):
         """
         group = layout.open_existing(root, IMAGES.path())
         if group is not None:
-            found: Any = group.attrs["depends"]
+            attributes = layout.attributes_of(group)
+            found = attributes["depends"]
             same = without_content(found) == settings.depends
             if not same and not was_never_finished(found):
-                settings.require_match(IMAGES.path(), group.attrs)
-            if same and group.attrs["block"] == block:
+                settings.require_match(IMAGES.path(), attributes)
+            if same and attributes["block"] == block:
                 store = cls(group)
                 store._resize(images)
                 return store
         group = lay_out(root, images, (size, size), block)
         for name in _OF_A_FILE:
             layout.create_array(group, name, str, {"image": (images, block)}, _OF_A_FILE[name], fill="")
-        layout.seal_layout(group, settings, {"block": block})
+        layout.create_array(
+            group,
+            _CROP,
+            "float64",
+            {"image": (images, block), "edge": 4},
+            "square that was cropped",
+            description="in fractions of the upright image",
+        )
+        layout.create_labels(group, "edge", ["y0", "x0", "y1", "x1"], "edge", "edge of the square")
+        layout.create_array(
+            group,
+            _COMPOSITED,
+            "bool",
+            {"image": (images, block)},
+            "whether transparency was laid on the background",
+            fill=False,
+        )
+        drawn = {key: settings.depends[key] for key in ("seed", "order") if key in settings.depends}
+        layout.seal_layout(group, settings, {"block": block, **drawn})
         return cls(group)
 
     @classmethod
@@ -100,8 +124,25 @@ class SourceStore(ImageStore):
         columns = [map(str, np.asarray(self._array(name)[span])) for name in _OF_A_FILE]
         return [FileRecord(*row) for row in zip(*columns, strict=True)]
 
-    def keep(self, block: int, pixels: npt.NDArray[np.uint8], records: Sequence[FileRecord]) -> None:
-        """Write a block, then its marker; the last one may hold fewer images than there is room for."""
+    def keep(
+        self,
+        block: int,
+        pixels: npt.NDArray[np.uint8],
+        records: Sequence[FileRecord],
+        crops: Sequence[Crop],
+        composited: Sequence[bool],
+    ) -> None:
+        """Write a block, then its marker; the last one may hold fewer images than there is room for.
+
+        Parameters
+        ----------
+        pixels
+            (image, y, x, rgb)
+        crops
+            (image,) what of each upright original is in its pixels.
+        composited
+            (image,) whether the background shows where the original was transparent.
+        """
         span = block_slice(block, self.block, self.count)
         room = span.stop - span.start
         if self._is_written(block):
@@ -111,10 +152,19 @@ class SourceStore(ImageStore):
         for name in _OF_A_FILE:
             values = [getattr(record, name) for record in records]
             self._array(name)[span] = np.array([*values, *[""] * (room - len(values))], dtype=object)
+        for name, rows, empty in ((_CROP, crops, (0.0,) * 4), (_COMPOSITED, composited, False)):
+            if name in self.group:  # older versions did not keep them
+                self._array(name)[span] = np.array([*rows, *[empty] * (room - len(rows))])
         self.mark(block)
 
     def finish_files(
-        self, settings: Fingerprint, images: int, places: Mapping[str, int], left_out: Sequence[LeftOut]
+        self,
+        settings: Fingerprint,
+        images: int,
+        places: Mapping[str, int],
+        left_out: Sequence[LeftOut],
+        labels: Mapping[str, str] | None,
+        labels_given: bool = False,
     ) -> None:
         """Record the files, and mark the store as finished.
 
@@ -124,33 +174,43 @@ class SourceStore(ImageStore):
             How many of them are images; room for more is removed.
         places
             By source: its position in the listing.
+        labels
+            By source: its class.
+        labels_given
+            Whether labels are part of the content: they do not follow from the sources' names.
         """
         self._resize(images)
         records = self.records()
         sources = [record.source for record in records]
-        folders = [source.rpartition("/")[0] for source in sources]
-        labels: dict[str, npt.NDArray[Any]] = {
+        values: dict[str, npt.NDArray[Any]] = {
             "image": np.arange(images, dtype=np.int32),
             "place": np.array([places[source] for source in sources], np.int64),
         }
-        if any(folders):
-            labels["label"] = np.array(folders, dtype=object)
+        if labels is not None:
+            values["label"] = np.array([labels[source] for source in sources], dtype=object)
         for name in ("image", "place", "label"):
             if name in self.group:
                 del self.group[name]
-            if name in labels:
-                layout.create_labels(self.group, name, labels[name], "image", _LABELS[name])
-        self._array("pixels").attrs["coordinates"] = " ".join(["source", *(name for name in labels if name != "image")])
-        content = _digest([record.source, record.sha256] for record in records)
+            if name in values:
+                layout.create_labels(self.group, name, values[name], "image", _LABELS[name])
+        self._array("pixels").attrs["coordinates"] = " ".join(["source", *(name for name in values if name != "image")])
+        given = [(labels[source],) if labels and labels_given else () for source in sources]
+        content = _digest([one.source, one.sha256, *label] for one, label in zip(records, given, strict=True))
         fingerprint = Fingerprint({**settings.depends, "content": content})
         stamps = stamps_digest(records, (one.record for one in left_out))
         bad = [{**asdict(one.record), "reason": one.reason} for one in left_out]
-        self.group.update_attributes({**fingerprint.attributes(), "stamps": stamps, "left_out": bad})
+        attributes = {"stamps": stamps, "left_out": bad, _GIVEN: labels_given}
+        self.group.update_attributes(encode({**fingerprint.attributes(), **attributes}))
         self.finish()
+
+    @property
+    def has_given_labels(self) -> bool:
+        """Whether the labels are part of the content."""
+        return bool(self.group.attrs.get(_GIVEN))
 
     def left_out(self) -> list[LeftOut]:
         """The bad files: they are in the source but not among the images."""
-        rows: Any = self.group.attrs.get("left_out", [])
+        rows = layout.attributes_of(self.group).get("left_out", [])
         return [LeftOut(FileRecord(*(row[name] for name in _OF_A_FILE)), row["reason"]) for row in rows]
 
     def _is_written(self, block: int) -> bool:
@@ -161,7 +221,7 @@ class SourceStore(ImageStore):
 
     def _resize(self, images: int) -> None:
         if self.count != images:
-            for name in ("pixels", *_OF_A_FILE):
+            for name in ("pixels", *_OF_A_FILE, *({_CROP, _COMPOSITED} & set(self.group.array_keys()))):
                 array = self._array(name)
                 array.resize((images, *array.shape[1:]))
         written, blocks = layout.written_of(self.group), block_count(images, self.block)

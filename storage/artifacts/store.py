@@ -1,6 +1,7 @@
 """The common part of all Zarr stores: open, resume, read, finish."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -46,7 +47,7 @@ class ArtifactStore:
         group = layout.open_existing(root, path)
         if group is None or (cls.rebuilt and group.attrs["fingerprint"] != fingerprint.digest):
             return None
-        fingerprint.require_match(path, group.attrs)
+        fingerprint.require_match(path, layout.attributes_of(group))
         return cls(group)
 
     @classmethod
@@ -64,6 +65,11 @@ class ArtifactStore:
     def complete(self) -> bool:
         """Whether the store is finished."""
         return bool(self.group.attrs.get("complete"))
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """What its root says of it, as it was when this was first asked for."""
+        return layout.attributes_of(self.group)
 
     @property
     def digest(self) -> str:
@@ -85,7 +91,7 @@ class ArtifactStore:
     @property
     def block(self) -> int:
         """Images in a chunk, of a store that is cut into blocks of images."""
-        return int(str(self.group.attrs["block"]))
+        return int(self.attributes["block"])
 
     def _array(self, *names: str) -> zarr.Array:
         return layout.array_of(self.group, *names)
@@ -122,14 +128,13 @@ class ModelStore(ArtifactStore):
     @property
     def images(self) -> int:
         """Images of the run."""
-        return int(str(self.group.attrs["images"]))
+        return int(self.attributes["images"])
 
     @property
     def units(self) -> Units:
         """The model's units."""
-        rows: Any = self.group.attrs["layers"]
         # Stores from before maps were cropped to the image state no frames.
-        frames: Any = self.group.attrs.get("frames", {})
+        rows, frames = self.attributes["layers"], self.attributes.get("frames", {})
         return Units(
             tuple(
                 Layer(name, channels, (height, width), tuple(frames.get(name, WHOLE)))

@@ -1,1 +1,2 @@
-"""A finished run to look at from Python: its data first, and above it cells, sheets and plots."""
+"""A finished run to look at from Python: its data and views over all units, and above them cells, sheets and
+plots."""

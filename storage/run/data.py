@@ -19,7 +19,6 @@ from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import by_block
 from storage.artifacts.catalogue import (
-    BOOKKEEPING,
     BUDDIES,
     CLUSTERS,
     CORRELATIONS,
@@ -39,8 +38,10 @@ from storage.upkeep.formats import require_no_upgrade
 if TYPE_CHECKING:
     import xarray as xr
 
-Images = int | slice | Sequence[int] | npt.NDArray[np.integer]
-"""Some images of a run: one, a range, or a list."""
+Chosen = int | slice | Sequence[int] | npt.NDArray[np.integer]
+"""Some of what is numbered from 0: one, a range, or a list."""
+Images = Chosen
+"""Some images of a run."""
 
 TABLES = (UNITS, BUDDIES, TRUST, ROSETTA, CLUSTERS)
 
@@ -112,7 +113,7 @@ class RunData:
     @cached_property
     def generator(self) -> str | None:
         """The model that made the images, or None."""
-        return next((name for name, store in self.stores.items() if store.group.attrs.get("generator")), None)
+        return next((name for name, store in self.stores.items() if store.attributes.get("generator")), None)
 
     @cached_property
     def anchor(self) -> str:
@@ -157,7 +158,7 @@ class RunData:
         return self._tables[path]
 
     @property
-    def units(self) -> pd.DataFrame:
+    def unit_table(self) -> pd.DataFrame:
         """One row a unit: where it is, its statistics, how selective it is."""
         return self.table(UNITS)
 
@@ -230,22 +231,6 @@ class RunData:
         """`pixels` (image, y, x, rgb) uint8 and, of a generator's images, `latent` (image, z); read when computed."""
         return self._dataset(IMAGES.path())
 
-    def activations(self, model: str) -> "xr.DataTree":
-        """The activation maps of a model, a group each layer; read when computed.
-
-        Raises
-        ------
-        UserError
-            There is no such model.
-        """
-        import xarray as xr
-
-        self.require_model(model)
-        tree = xr.open_datatree(self.stores[model].group.store, engine="zarr", chunks={})  # type: ignore[arg-type]
-        # What an interrupted run resumes from says nothing to a reader.
-        tree.dataset = tree.to_dataset(inherit=False).drop_vars(["written", "moments"], errors="ignore")
-        return tree.filter(lambda node: node.name != BOOKKEEPING)
-
     def correlated(self, a: str, b: str) -> str | None:
         """Path of the store that correlates two models, whichever way round; None where they were not correlated."""
         paths = (CORRELATIONS.path(*pair) for pair in ((a, b), (b, a)))
@@ -308,26 +293,20 @@ class RunData:
         UserError
             One of them is not in the run.
         """
-        count = self.pictures.count
-        if isinstance(chosen, slice):
-            return np.arange(count)[chosen]
-        indices = np.atleast_1d(np.asarray(chosen, dtype=np.intp))
-        for image in indices:
-            if not 0 <= image < count:
-                raise UserError(f"image {image} is not in {self.root.shown}; its images are 0 to {count - 1}")
-        return indices
+        return indices(chosen, self.pictures.count, "image", self.root.shown)
 
     def pixels(self, chosen: Images) -> npt.NDArray[np.uint8]:
         """(image, y, x, rgb) of some images, in the order asked for; each chunk is read once."""
-        indices, store = self.chosen(chosen), self.pictures
-        pixels = np.empty((len(indices), *store.size, 3), dtype=np.uint8)
-        for span, inside in by_block(indices, store.block, store.count):
-            pixels[inside] = store.pixels(span)[indices[inside] - span.start]
+        shown, store = self.chosen(chosen), self.pictures
+        pixels = np.empty((len(shown), *store.size, 3), dtype=np.uint8)
+        for span, inside in by_block(shown, store.block, store.count):
+            pixels[inside] = store.pixels(span)[shown[inside] - span.start]
         return pixels
 
     def _dataset(self, path: str) -> "xr.Dataset":
         import xarray as xr  # stages that read runs need none of it
 
+        # In format 2 the markers stand beside the data.
         dataset = xr.open_zarr(open_complete(self.root, path).store, chunks={}).drop_vars("written", errors="ignore")
         return dataset.assign_coords({name: labels.compute() for name, labels in dataset.coords.items()})
 
@@ -345,6 +324,30 @@ class RunData:
             "median_pearson": pairs["pearson"].median(),
             "rosetta": self.rosetta.loc[self.rosetta["model"] == model, "unit"].nunique(),
         }
+
+
+def indices(chosen: Chosen, count: int, what: str, where: str) -> npt.NDArray[np.intp]:
+    """(index,) the numbers of what is chosen of `count`, in the order asked for.
+
+    Parameters
+    ----------
+    what, where
+        What is numbered, "image", and what has them, for the message.
+
+    Raises
+    ------
+    UserError
+        One of them is not there.
+    """
+    if isinstance(chosen, slice):
+        return np.arange(count)[chosen]
+    numbers = np.atleast_1d(np.asarray(chosen))
+    if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
+        raise UserError(f"{what} {numbers.flat[0]!r} is not in {where}; its {what}s have whole numbers from 0")
+    for number in numbers.tolist():
+        if not 0 <= number < count:
+            raise UserError(f"{what} {number} is not in {where}; its {what}s are 0 to {count - 1}")
+    return numbers.astype(np.intp)
 
 
 def _turned(pair: "xr.Dataset") -> "xr.Dataset":

@@ -11,9 +11,10 @@ import xarray as xr
 
 from rosetta.errors import UserError
 from rosetta.mining.buddies import nearest_neighbours
-from storage.artifacts.blocks import by_block
 from storage.artifacts.neurons import neuron_rows
-from storage.run.data import Images, RunData
+from storage.run.data import Images
+from storage.run.layer_maps import read_maps
+from storage.run.views import RunViews
 
 SHOWN = 6
 """Images that stand for a unit or a concept where no number is given; as many as the page shows."""
@@ -31,7 +32,7 @@ class Unit:
     @cached_property
     def row(self) -> "pd.Series[Any]":
         """Its row in the table of units."""
-        units = self.run.units
+        units = self.run.unit_table
         return units[(units["model"] == self.model) & (units["unit"] == self.unit)].iloc[0]
 
     @property
@@ -77,10 +78,7 @@ class Unit:
             One of the images is not in the run.
         """
         indices = self.top_images if images is None else self.run.chosen(images)
-        store, channel = self.run.stores[self.model], slice(self.channel, self.channel + 1)
-        maps = np.empty((len(indices), int(self.row["grid_y"]), int(self.row["grid_x"])), dtype=np.float32)
-        for span, inside in by_block(indices, store.chunk, store.images):
-            maps[inside] = store.maps(self.layer, span, channel)[indices[inside] - span.start, 0]
+        maps = read_maps(self.run.stores[self.model], self.layer, indices, np.array([self.channel]))[:, 0]
         attributes = {"model": self.model, "layer": self.layer, "channel": self.channel, "unit": self.unit}
         return xr.DataArray(maps, {"image": indices}, ("image", "y", "x"), "activation", attributes)
 
@@ -245,7 +243,7 @@ class Concept:
         return f"<Concept {self.cluster} of {self.run.name!r}: {neurons}, mean correlation {self.mean_pearson:.2f}>"
 
 
-class RunMembers(RunData):
+class RunMembers(RunViews):
     """A finished run by its concepts and units."""
 
     concept_type: ClassVar[type[Concept]] = Concept

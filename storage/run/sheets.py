@@ -94,7 +94,7 @@ def strongest_on(run: RunData, image: int) -> list[int]:
     That is the anchor unit's peak there, 0 at its mean and 1 at its maximum, times its neuron's mean correlation.
     """
     own = run.rosetta[run.rosetta["model"] == run.anchor].sort_values("rosetta").drop_duplicates("cluster")
-    units = run.units[run.units["model"] == run.anchor].set_index("unit").loc[own["unit"]]
+    units = run.unit_table[run.unit_table["model"] == run.anchor].set_index("unit").loc[own["unit"]]
     peaks = {layer: run.stores[run.anchor].peaks(layer)[image] for layer in units["layer"].unique()}
     peak = np.array([peaks[layer][channel] for layer, channel in zip(units["layer"], units["channel"], strict=True)])
     low, high = units["mean"].to_numpy(), units["maximum"].to_numpy()

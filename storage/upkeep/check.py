@@ -17,7 +17,16 @@ from zarr.storage import StorePath
 
 from storage.artifacts import seals, tables
 from storage.artifacts.catalogue import CATALOGUE, SHARED, Chunk, Instance
-from storage.artifacts.layout import arrays_in, chunk_file, file_grid, layers_of, markers, open_to_read, written_of
+from storage.artifacts.layout import (
+    arrays_in,
+    attributes_of,
+    chunk_file,
+    file_grid,
+    layers_of,
+    markers,
+    open_to_read,
+    written_of,
+)
 from storage.artifacts.provenance import require_run
 from storage.artifacts.seals import BrokenSealError, Seal
 from storage.artifacts.shards import ShardReader
@@ -135,18 +144,18 @@ def _unsealed_store(place: Place, instance: Instance) -> Iterator[Finding]:
     root, path = place.root, place.path
     try:
         group = open_to_read(place)
-        arrays = list(arrays_in(group))
+        arrays, attributes = list(arrays_in(group)), attributes_of(group)
     except Exception as error:  # whatever a damaged metadata file makes zarr raise
         yield Finding(path, f"its metadata cannot be read ({_short(error)})", path, "file")
         return
-    if group.attrs.get("complete"):
+    if attributes.get("complete"):
         for name, array in arrays:
             yield from _check_array(place, f"{path}/{name}", array)
         return
     yield Finding(path, f"is not finished; {instance.artifact.command} resumes it", path, "unfinished")
-    if "fingerprint" not in group.attrs:
+    if "fingerprint" not in attributes:
         return
-    written, layers, marks = markers(group), layers_of(group.attrs.asdict()), written_of(group)
+    written, layers, marks = markers(group), layers_of(attributes), written_of(group)
     for name, array in arrays:
 
         def is_due(chunk: Chunk, name: str = name, array: zarr.Array = array) -> bool:

@@ -66,7 +66,7 @@ class Old:
     @property
     def attributes(self) -> dict[str, Any]:
         """Of the root."""
-        return self.group.attrs.asdict()
+        return layout.attributes_of(self.group)
 
     @property
     def complete(self) -> bool:
@@ -195,8 +195,11 @@ def _images(old: Old, staging: Root) -> zarr.Group:
             block=block,
             latents=of_images["latent"],
             classes=of_images["class"],
+            seed=old.fingerprint.depends.get("seed") if "latent" in old.group else None,
         ).group
-    for name in ("crop", "composited"):  # which format 2 did not keep
+        if "latent" in old.group and "source" in group:
+            layout.array_of(group, "source")[:] = ImageStore(group).coordinates()["source"]
+    for name in ("crop", "composited", "edge"):  # which format 2 did not keep
         if name in group and name not in old.group:
             del group[name]
     if "image" not in group:

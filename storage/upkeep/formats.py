@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from rosetta.errors import UserError
+from storage.artifacts.attributes import decode
 from storage.artifacts.catalogue import IMAGES, PROVENANCE, SHARED, UPGRADE
 from storage.artifacts.fingerprint import FORMAT, format_of
 from storage.filesystem.root import Root
@@ -18,7 +19,7 @@ def format_of_root(root: Root) -> int:
     for path in (PROVENANCE.path(), SHARED.path(), f"{IMAGES.path()}/zarr.json"):
         with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
             content: dict[str, Any] = dict(json.loads(root.read_bytes(path)))
-            return int(content["format"]) if "format" in content else format_of(content["attributes"])
+            return int(content["format"]) if "format" in content else format_of(decode(content["attributes"]))
     return FORMAT
 
 

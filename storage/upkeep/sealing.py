@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from math import prod
 
 from storage.artifacts.catalogue import MINE, SEALS, Instance, instance_at
-from storage.artifacts.layout import arrays_in, chunk_file, file_grid, layers_of, open_to_read, stored_attributes
+from storage.artifacts.layout import (
+    arrays_in,
+    attributes_of,
+    chunk_file,
+    file_grid,
+    layers_of,
+    open_to_read,
+    stored_attributes,
+)
 from storage.artifacts.seals import Seal, path, sha256
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
@@ -87,7 +95,7 @@ def _small_files(place: Place, instance: Instance) -> Iterator[tuple[str, bytes]
     yield f"{store}/zarr.json", root.read_bytes(f"{store}/zarr.json")
     for name in dict(group.members(max_depth=None)):
         yield f"{store}/{name}/zarr.json", root.read_bytes(f"{store}/{name}/zarr.json")
-    layers = layers_of(group.attrs.asdict())
+    layers = layers_of(attributes_of(group))
     for name, array in arrays_in(group):
         first = (0,) * array.ndim
         if prod(file_grid(array)) == 1 and instance.artifact.entry(name, first, layers) is None:

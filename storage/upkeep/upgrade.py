@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from rosetta.errors import UserError
 from storage.artifacts import agreed, layout, tables
+from storage.artifacts.attributes import encode
 from storage.artifacts.catalogue import ACTIVATIONS, AGREED, IMAGES, SHARED, UPGRADE, USERS, Instance
 from storage.artifacts.fingerprint import FORMAT, Fingerprint, format_of
 from storage.artifacts.images import ImageStore
@@ -181,8 +182,9 @@ class Upgrade:
             self._remove(path)
             return
         before = {_BEFORE: {"format": format_of(attributes), "fingerprint": attributes["fingerprint"]}}
-        kept = {key: value for key, value in attributes.items() if key not in group.attrs}
-        group.update_attributes({**kept, **before, **fingerprint.attributes(), "complete": False})
+        now = layout.attributes_of(group)
+        kept = {key: value for key, value in attributes.items() if key not in now}
+        group.update_attributes(encode({**kept, **before, **fingerprint.attributes(), "complete": False}))
         if old.complete:
             layout.complete(group)
         self._note(path)

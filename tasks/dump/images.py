@@ -7,7 +7,6 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from rosetta.errors import UserError
 from rosetta.recipe import Compute, Images, ModelSpec
@@ -23,8 +22,10 @@ from storage.artifacts.shared import place_of
 from storage.artifacts.source_images import FileRecord, LeftOut, SourceStore
 from storage.filesystem.root import Root
 from tasks.plan import Plan, Stage
-from tasks.source.files import ImageFile
-from tasks.source.pixels import BadImageError, bad_images, content_of, square
+from tasks.source.image_file import ImageFile
+from tasks.source.labels import are_given, labels_of
+from tasks.source.pixels import BadImageError, Square, bad_images, content_of, square, what_of
+from tasks.source.reading import read_in_place
 from tasks.source.recognition import named, recognise, record_of, settings
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import log, track
@@ -89,6 +90,7 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
         block=model_blocks(model.units, count, compute.chunk_mib).shard,
         latents=model.draw_latents(count, seed),
         classes=model.draw_classes(count, seed),
+        seed=seed,
     )
     return None
 
@@ -122,21 +124,33 @@ def read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mi
                 if good:
                     reading.keep(number, good)
             advance(wanted_images)
+    what = what_of(candidates)
     if reading.bad and not images.skip_bad:
         errors = [BadImageError(one.record.source, one.reason) for one in reading.bad]
-        raise bad_images(errors, len(candidates))
+        raise bad_images(errors, len(candidates), what=what)
     if not reading.images:
-        raise UserError(f"images.source: none of its {len(candidates):,} files can be read; give a folder of images")
+        raise UserError(f"images.source: none of its {len(candidates):,} {what} can be read; give a folder of images")
     if reading.bad:
         left_out = named([f"{one.record.source} {one.reason}" for one in reading.bad])
-        log.warning("images: left out %s: %s", counted(len(reading.bad), "file", "files"), left_out)
+        log.warning("images: left out %s: %s", counted(len(reading.bad), what[:-1], what), left_out)
     if images.count and reading.images < images.count:
         log.warning("images: %d instead of the %d that images.count asks for", reading.images, images.count)
     listed = sorted(file.source for file in files)
-    store.finish_files(
-        settings(images), reading.images, {source: place for place, source in enumerate(listed)}, reading.bad
-    )
+    positions = {source: position for position, source in enumerate(listed)}
+    mined = set((store.sources() or [])[: reading.images])
+    labels, given = _labels([file for file in files if file.source in mined], images)
+    store.finish_files(settings(images), reading.images, positions, reading.bad, labels, given)
     return None
+
+
+def _labels(files: Sequence[ImageFile], images: Images) -> tuple[dict[str, str] | None, bool]:
+    """By source, and whether they do not follow from it; says of how many none is known."""
+    labels = labels_of(files, images)
+    if labels is None:
+        return None, False
+    if unknown := [file.source for file, label in zip(files, labels, strict=True) if not label]:
+        log.warning("images: no label for %d of %d: %s", len(unknown), len(files), named(unknown))
+    return {file.source: label for file, label in zip(files, labels, strict=True)}, are_given(files)
 
 
 @dataclass
@@ -153,12 +167,12 @@ class _Reading:
     """That are in the store."""
     bad: list[LeftOut] = field(default_factory=list)
 
-    def read(self, count: int) -> list[tuple[FileRecord, npt.NDArray[np.uint8]]]:
+    def read(self, count: int) -> list[tuple[FileRecord, Square]]:
         """The next images; fewer where there are no more files."""
-        good: list[tuple[FileRecord, npt.NDArray[np.uint8]]] = []
+        good: list[tuple[FileRecord, Square]] = []
         while len(good) < count and self.at < len(self.files):
             batch = self.files[self.at : self.at + count - len(good)]
-            for one in self.pool.map(self._decode, batch):
+            for one in read_in_place(self._decode, batch, self.pool):
                 if isinstance(one, LeftOut):
                     self.bad.append(one)
                 else:
@@ -166,9 +180,11 @@ class _Reading:
             self.at += len(batch)
         return good
 
-    def keep(self, block: int, good: Sequence[tuple[FileRecord, npt.NDArray[np.uint8]]]) -> None:
+    def keep(self, block: int, good: Sequence[tuple[FileRecord, Square]]) -> None:
         """Write a block."""
-        self.store.keep(block, np.stack([pixels for _, pixels in good]), [record for record, _ in good])
+        records, squares = zip(*good, strict=True)
+        pixels = np.stack([one.pixels for one in squares])
+        self.store.keep(block, pixels, records, [one.crop for one in squares], [one.composited for one in squares])
         self.images += len(good)
         saw_images(len(good))
 
@@ -196,7 +212,7 @@ class _Reading:
     def _places(self) -> dict[str, int]:
         return {file.source: place for place, file in enumerate(self.files)}
 
-    def _decode(self, file: ImageFile) -> tuple[FileRecord, npt.NDArray[np.uint8]] | LeftOut:
+    def _decode(self, file: ImageFile) -> tuple[FileRecord, Square] | LeftOut:
         """Read a file once, for its pixels and for its digest."""
         record = record_of(file, None)
         try:

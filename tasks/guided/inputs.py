@@ -175,7 +175,7 @@ def _from_files(generator: Model, text: str, file_class: int | None) -> Inputs:
     assert generator.image_size is not None
     assert generator.latent is not None
     decoded = Images().model_copy(update={"size": max(generator.image_size)})
-    pixels = np.stack([square(file, content_of(file), decoded) for file in files])
+    pixels = np.stack([square(file, content_of(file), decoded).pixels for file in files])
     names = tuple(file.source for file in files)
     classes = None if index is None else np.full(len(files), index, np.int64)
     return Inputs(names, pixels, np.full((len(files), generator.latent), np.nan, np.float32), classes)

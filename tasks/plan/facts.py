@@ -10,7 +10,7 @@ from rosetta.recipe import ModelSpec
 from rosetta.units import Grid
 from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.shared import Place
-from tasks.source.files import ImageFile
+from tasks.source.image_file import ImageFile
 from tasks.source.recognition import Recognised
 
 

@@ -1,3 +1,3 @@
-"""Images that people have: listing files of any place, decoding any format to upright RGB, and recognising files
-that were read before.
+"""Images that people have: listing files, tars and tables of any place with their labels, decoding any format to
+upright RGB, and recognising images that were read before.
 """

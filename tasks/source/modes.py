@@ -26,8 +26,9 @@ class UnknownRangeError(Exception):
         super().__init__(f"has values of unknown range (mode {mode})")
 
 
-def to_srgb(image: Image.Image, background: str, value_range: Range | None) -> Image.Image:
-    """The picture in mode RGB, upright, its colours in sRGB, over a background where it is transparent.
+def to_srgb(image: Image.Image, background: str, value_range: Range | None) -> tuple[Image.Image, bool]:
+    """The picture in mode RGB, upright, its colours in sRGB, over a background where it is transparent; and whether it
+    is so anywhere.
 
     Parameters
     ----------
@@ -48,9 +49,9 @@ def to_srgb(image: Image.Image, background: str, value_range: Range | None) -> I
     image = ImageOps.exif_transpose(image)
     colours, alpha = _split(image, limits)
     srgb = _converted(colours, profile)
-    if alpha is None:
-        return srgb
-    return Image.composite(srgb, Image.new("RGB", srgb.size, ImageColor.getrgb(background)), alpha)
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return srgb, False
+    return Image.composite(srgb, Image.new("RGB", srgb.size, ImageColor.getrgb(background)), alpha), True
 
 
 def is_deep(image: Image.Image) -> bool:

@@ -22,10 +22,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images
-from tasks.source.files import ImageFile
 from tasks.source.formats import formats
+from tasks.source.image_file import DamagedError, ImageFile
 from tasks.source.modes import UnknownRangeError, has_transparency, is_deep, is_foreign, known_range, to_srgb
-from tasks.source.places import opened, reason_of
+from tasks.source.places import reason_of
+from tasks.source.reading import opened_image, read, read_in_place
 
 # Pillow warns of half the size that it refuses and of oddities in metadata, in several lines on standard error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -36,8 +37,8 @@ _OF_ONE_FILE = frozenset({None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.E
 _LOST = (FileNotFoundError, PermissionError)
 """The same from filesystems that give no number."""
 
-_OF_ARCHIVES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
-"""What reading a damaged member of an archive raises."""
+_OF_ARCHIVES = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, DamagedError)
+"""What reading a damaged member of an archive or a damaged row of a table raises."""
 
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF", "TIFF", "FLI"})
 """Formats whose further frames are images like the first, not previews or layers."""
@@ -46,6 +47,7 @@ _NAMED = 5
 """Files that a message names."""
 
 _REMOVE = "remove it or narrow the glob"
+_REMOVE_PART = "remove it from the dataset"
 _SKIP = ", or leave out what cannot be read with --set images.skip_bad=true"
 
 
@@ -64,7 +66,14 @@ class BadImageError(UserError):
         return type(self), (self.source, self.reason, self.remedy)
 
 
-def bad_images(errors: Sequence[BadImageError], total: int, name: str = "images.source") -> UserError:
+def what_of(files: Sequence[ImageFile]) -> str:
+    """What messages call them."""
+    return "files" if all(file.part is None for file in files) else "images"
+
+
+def bad_images(
+    errors: Sequence[BadImageError], total: int, name: str = "images.source", what: str = "files"
+) -> UserError:
     """One line for many: the first few by name with what is wrong, how many there are and what can be done."""
     skip = _SKIP if len(errors) < total else ""
     if len(errors) == 1:
@@ -74,7 +83,7 @@ def bad_images(errors: Sequence[BadImageError], total: int, name: str = "images.
     shown = ", ".join(_together([error.source for error in group], reason) for reason, group in groups)
     more = f", and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
     remedies = " or ".join(dict.fromkeys(error.remedy.replace("remove it", "remove them") for error in errors))
-    return UserError(f"{name}: {len(errors)} of {total} files cannot be read: {shown}{more}; {remedies}{skip}")
+    return UserError(f"{name}: {len(errors)} of {total} {what} cannot be read: {shown}{more}; {remedies}{skip}")
 
 
 def _together(sources: Sequence[str], reason: str) -> str:
@@ -127,9 +136,9 @@ def read_headers(files: Sequence[ImageFile], images: Images) -> Headers:
 
 @lru_cache(maxsize=1)  # a command looks twice: before it begins, and when it has the root to itself
 def _headers(files: tuple[ImageFile, ...], images: Images) -> Headers:
-    def read(file: ImageFile) -> tuple[int, list[str]] | BadImageError:
+    def header(file: ImageFile) -> tuple[int, list[str]] | BadImageError:
         try:
-            with opened(file.url) as content, _open(content, file, images) as image:
+            with opened_image(file) as content, _open(content, file, images) as image:
                 return min(image.size), list(_traits(image, images.background))
         except BadImageError as error:
             return error
@@ -137,7 +146,7 @@ def _headers(files: tuple[ImageFile, ...], images: Images) -> Headers:
             return _unreadable(file, error)
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(read, files))
+        found = read_in_place(header, files, pool)
     good = [header for header in found if not isinstance(header, BadImageError)]
     return Headers(
         tuple(header for header in found if isinstance(header, BadImageError)),
@@ -166,8 +175,7 @@ def content_of(file: ImageFile) -> bytes:
         The disk or the network fails.
     """
     try:
-        with opened(file.url) as content:
-            return content.read()
+        return read(file)
     except Exception as error:
         # Only what is known to be about this file makes it a bad one: networks have errors of their own.
         if isinstance(error, (*_OF_ARCHIVES, *_LOST)) or getattr(error, "errno", None) in _OF_ONE_FILE - {None}:
@@ -175,8 +183,20 @@ def content_of(file: ImageFile) -> bytes:
         raise _failed(file, error) from None
 
 
-def square(file: ImageFile, content: bytes, images: Images) -> npt.NDArray[np.uint8]:
-    """(size, size, rgb): the shorter side scaled to the recipe's size, the middle of the longer; upright, in sRGB.
+@dataclass(frozen=True)
+class Square:
+    """An image as it is mined."""
+
+    pixels: npt.NDArray[np.uint8]
+    """(size, size, rgb) in sRGB."""
+    crop: tuple[float, float, float, float]
+    """y0, x0, y1, x1: what of the upright original is in it, in fractions of it."""
+    composited: bool
+    """Whether parts were transparent, so that the background shows."""
+
+
+def square(file: ImageFile, content: bytes, images: Images) -> Square:
+    """The shorter side scaled to the recipe's size, the middle of the longer; upright, in sRGB.
 
     Raises
     ------
@@ -186,12 +206,19 @@ def square(file: ImageFile, content: bytes, images: Images) -> npt.NDArray[np.ui
     try:
         with _open(io.BytesIO(content), file, images) as image:
             image.load()
-            rgb = to_srgb(image, images.background, images.range)
+            rgb, composited = to_srgb(image, images.background, images.range)
     except BadImageError:
         raise
     except Exception as error:
         raise _unreadable(file, error) from None
-    return np.asarray(ImageOps.fit(rgb, (images.size, images.size), Image.Resampling.BICUBIC))
+    pixels = np.asarray(ImageOps.fit(rgb, (images.size, images.size), Image.Resampling.BICUBIC))
+    return Square(pixels, _middle(rgb.width, rgb.height), composited)
+
+
+def _middle(width: int, height: int) -> tuple[float, float, float, float]:
+    """The square in the middle of an image, as :func:`PIL.ImageOps.fit` takes it."""
+    y0, x0 = (max(0, side - other) / 2 / side for side, other in ((height, width), (width, height)))
+    return y0, x0, 1 - y0, 1 - x0
 
 
 @contextmanager
@@ -207,7 +234,9 @@ def _open(content: IO[bytes], file: ImageFile, images: Images) -> Iterator[Image
     try:
         image = Image.open(content, formats=formats())
     except UnidentifiedImageError:
-        raise BadImageError(file.source, "is not an image that Pillow can read" if file.size else "is empty") from None
+        is_empty = content.seek(0, io.SEEK_END) == 0
+        reason = "is empty" if is_empty else "is not an image that Pillow can read"
+        raise BadImageError(file.source, reason, _remedy(file)) from None
     except Image.DecompressionBombError as error:
         raise _too_large(file, re.findall(r"\d+", str(error))[0], images) from None
     with image:
@@ -246,8 +275,13 @@ def _unreadable(file: ImageFile, error: Exception) -> BadImageError:
     if isinstance(error, TimeoutError | ConnectionError) or getattr(error, "errno", None) not in _OF_ONE_FILE:
         raise _failed(file, error) from None
     if isinstance(error, _LOST) or getattr(error, "errno", None) is not None:
-        return BadImageError(file.source, f"cannot be opened ({getattr(error, 'strerror', None) or reason_of(error)})")
-    return BadImageError(file.source, f"is damaged ({reason_of(error)})")
+        reason = f"cannot be opened ({getattr(error, 'strerror', None) or reason_of(error)})"
+        return BadImageError(file.source, reason, _remedy(file))
+    return BadImageError(file.source, f"is damaged ({reason_of(error)})", _remedy(file))
+
+
+def _remedy(file: ImageFile) -> str:
+    return _REMOVE if file.part is None else _REMOVE_PART
 
 
 def _failed(file: ImageFile, error: Exception) -> UserError:

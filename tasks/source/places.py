@@ -91,6 +91,22 @@ def opened(url: str) -> Iterator[IO[bytes]]:
             yield file
 
 
+def read_range(url: str, start: int, stop: int) -> bytes:
+    """Some bytes of a file, fewer where it ends before; raises whatever its filesystem does. From any thread."""
+    if local_path(url) is None and not _split(url).after:
+        filesystem, path = url_to_fs(url)
+        content: bytes = filesystem.cat_file(path, start=start, end=stop)
+        return content
+    with opened(url) as file:
+        file.seek(start)
+        return file.read(stop - start)
+
+
+def local_path(url: str) -> str | None:
+    """The path of a file on disk by its URL; None for one elsewhere."""
+    return url.removeprefix(_LOCAL) if url.startswith(_LOCAL) else None
+
+
 def reason_of(error: Exception) -> str:
     """What went wrong, as short as it can be said."""
     if isinstance(error, OSError) and error.strerror:

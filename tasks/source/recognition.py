@@ -23,8 +23,11 @@ from storage.artifacts.shared import Place, place_of
 from storage.artifacts.source_images import FileRecord, SourceStore, stamps_digest, was_never_finished, without_content
 from storage.filesystem.root import Root
 from storage.upkeep.check import Finding
-from tasks.source.files import ImageFile, list_source
+from tasks.source.files import list_source
+from tasks.source.image_file import ImageFile
+from tasks.source.labels import FOLDER, NONE, are_given, labelled, labels_of
 from tasks.source.pixels import BadImageError, content_of, decoding
+from tasks.source.reading import read_in_place
 
 _log = logging.getLogger("rosetta")
 _AT_ONCE = 8
@@ -59,14 +62,15 @@ class Recognised:
 
 
 def in_order(images: Images) -> tuple[ImageFile, ...]:
-    """All image files of a source in the order in which they are mined; a run takes the first `images.count`.
+    """All images of a source in the order in which they are mined, with their labels; a run takes the first
+    `images.count`.
 
     Raises
     ------
     UserError
-        There are none, or fewer than `images.count`.
+        There are none, or fewer than `images.count`; or their labels cannot be read, or are for others.
     """
-    files = list_source(images)
+    files = labelled(list_source(images), images)
     if images.count is not None and images.count > len(files):
         raise UserError(f"images.source has {len(files)} images but images.count asks for {images.count}; lower it")
     if images.order == "listed":
@@ -76,14 +80,17 @@ def in_order(images: Images) -> tuple[ImageFile, ...]:
 
 def settings(images: Images) -> Fingerprint:
     """What is known of a source's images before its files have been read."""
-    seed = {} if images.order == "listed" else {"seed": images.seed}
-    return fingerprint("images", None, size=images.size, order=images.order, **seed, **decoding(images))
+    stated: dict[str, object] = {} if images.order == "listed" else {"seed": images.seed}
+    if images.labels is not None:
+        # Of a table the content counts, see SourceStore.finish_files, not where it lies.
+        stated["labels"] = images.labels if images.labels in (FOLDER, NONE) else "table"
+    return fingerprint("images", None, size=images.size, order=images.order, **stated, **decoding(images))
 
 
 def record_of(file: ImageFile, content: bytes | None = None) -> FileRecord:
     """A file as it is, with its content where that could be read."""
     digest = "" if content is None else sha256(content)
-    return FileRecord(file.source, f"{file.size} {file.modified}", digest)
+    return FileRecord(file.source, file.stamp, digest)
 
 
 def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: Mapping[str, Any]) -> Recognised:
@@ -114,11 +121,14 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
     chosen = [file for file in files if file.source not in left][: images.count]
     bad = [file for file in files if file.source in left]
     found, stamps = Fingerprint(depends), stamps_digest(*(map(record_of, some) for some in (chosen, bad)))
-    if stamps in (attributes.get("stamps"), agreed.get(found.digest)):
-        return Recognised(found)
-    records = store.records()
-    if difference := _other_files(chosen, records, attributes.get("complete") is True):
+    as_read = stamps in (attributes.get("stamps"), agreed.get(found.digest))
+    records = [] if as_read else store.records()
+    if not as_read and (difference := _other_files(chosen, records, bool(attributes.get("complete")))):
         return Recognised(difference=difference)
+    if difference := _other_labels(chosen, store, images):
+        return Recognised(difference=difference)
+    if as_read:
+        return Recognised(found)
     then = {record.source: record for record in records} | left
     doubtful = [
         file for file in (*chosen, *bad) if file.source in then and record_of(file).stamp != then[file.source].stamp
@@ -144,6 +154,22 @@ def _other_files(chosen: Sequence[ImageFile], records: Sequence[FileRecord], who
     new, gone = _without(now, then), _without(then, now)
     told = [f"{named(new)} new"] * bool(new) + [f"{named(gone)} gone"] * bool(gone)
     return ", ".join(told) or "the same files in another order"
+
+
+def _other_labels(chosen: Sequence[ImageFile], store: SourceStore, images: Images) -> str:
+    """Which images of a finished store have another label now; empty where none have."""
+    if not store.complete or not (store.has_given_labels or are_given(chosen)):
+        return ""
+    none = [""] * len(chosen)
+    try:
+        stored = store.labels() or none
+    except ValueError:  # its checksum; `rosetta check` names it
+        return ""
+    pairs = zip(labels_of(chosen, images) or none, stored, strict=True)
+    changed = [
+        f"{file.source}: {then!r} → {now!r}" for file, (now, then) in zip(chosen, pairs, strict=True) if now != then
+    ]
+    return f"labels changed, {named(changed)}" if changed else ""
 
 
 def _without(some: Iterable[str], others: Iterable[str]) -> list[str]:
@@ -213,7 +239,7 @@ def _wrong_files(place: Place, depends: dict[str, Any], images: Images) -> Itera
 
 def _digests(files: Sequence[ImageFile]) -> Iterator[tuple[str, str]]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for file, digest in zip(files, pool.map(_digest, files), strict=True):
+        for file, digest in zip(files, read_in_place(_digest, files, pool), strict=True):
             yield file.source, digest
 
 

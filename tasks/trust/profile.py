@@ -180,5 +180,5 @@ def _peak(pieces: Sequence[Piece], images: int) -> int:
         step = max(step, held + maps, finish)
     ways = {(piece.layer.grid, piece.commons) for piece in pieces}
     rows = sum(min(grid[0], _SIDE) * min(grid[1], _SIDE) * len(commons) for grid, commons in ways)
-    # Features as stored and as float32, what is made of them, and the pieces that this is put together from.
+    # Features as decoded and as read, what is made of them, and the pieces that this is put together from.
     return sums + step + 4 * read * _FEATURES * (2 * rows + 2 * _SIDE**2)

@@ -13,7 +13,15 @@ import tinyzoo
 from packaged import recipe_text
 
 from storage.artifacts.catalogue import Instance
-from storage.artifacts.layout import arrays_in, chunk_file, layers_of, markers, open_to_read, open_to_write
+from storage.artifacts.layout import (
+    arrays_in,
+    attributes_of,
+    chunk_file,
+    layers_of,
+    markers,
+    open_to_read,
+    open_to_write,
+)
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 from storage.upkeep.expected import begun
@@ -42,7 +50,7 @@ def in_place(root: Path) -> dict[str, int]:
         if "fingerprint" not in group.attrs:
             continue
         written, complete = markers(group), group.attrs["complete"]
-        layers = layers_of(group.attrs.asdict())
+        layers = layers_of(attributes_of(group))
         for name, array in arrays_in(group):
             counts = [-(-length // size) for length, size in zip(array.shape, array.chunks, strict=True)]
             for chunk in product(*map(range, counts)):

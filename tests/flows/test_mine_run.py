@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import oracle
 import pandas as pd
+import plain_xarray
 import pytest
 import xarray as xr
 from packaged import recipe_text
@@ -30,8 +31,9 @@ def test_pearson_is_the_textbooks_for_every_pair_of_layers(run, name):
     other = xr.open_datatree(root / f"activations/{name}.zarr", engine="zarr")
     stored = xr.open_zarr(root / f"correlations/dcgan~{name}.zarr")
     seen = 0
-    for layer_a in dcgan.children.values():
-        for layer_b in other.children.values():
+    of_a, of_b = ([node for node in tree.children.values() if "order" in node.attrs] for tree in (dcgan, other))
+    for layer_a in of_a:
+        for layer_b in of_b:
             maps = layer_a["activation"].values, layer_b["activation"].values
             found = stored["pearson"].values[np.ix_(layer_a["unit"].values, layer_b["unit"].values)]
             np.testing.assert_allclose(found, oracle.textbook_pearson(*maps), atol=1e-5, rtol=0)
@@ -85,7 +87,7 @@ def test_units_table_says_what_the_stores_hold(run):
 
 
 PLAIN_READER = """
-import sys, warnings
+import json, sys, warnings
 warnings.simplefilter("error", UserWarning)
 import pandas, xarray, zarr
 root = sys.argv[1]
@@ -95,12 +97,12 @@ assert tree["blocks.0"]["activation"].sizes["image"] == 24
 assert "unit" in tree["blocks.1"].coords and int(tree["blocks.1"]["unit"][0]) == 16
 assert tree["bookkeeping/written"].dims == ("block",) and bool(tree["bookkeeping/written"].all())
 assert tree.attrs["model"] == "timm/tf_efficientnet_lite0" and len(tree.attrs["weights_sha256"]) == 64
-assert tree.attrs["preprocessing"]["size"] == [224, 224]
+assert json.loads(tree.attrs["preprocessing_json"])["size"] == [224, 224]
 images = xarray.open_zarr(f"{root}/images.zarr")
 assert images["pixels"].shape == (24, 64, 64, 3) and images["latent"].dims == ("image", "z")
 pair = xarray.open_zarr(f"{root}/correlations/dcgan~lite0.zarr").load()
 assert pair["pearson"].dims == ("unit_a", "unit_b")
-assert set(pair.coords) == {"layer_a", "channel_a", "layer_b", "channel_b"}
+assert set(pair.coords) == {"unit_a", "layer_a", "channel_a", "unit_b", "layer_b", "channel_b"}
 strong = pair["pearson"].where(pair["layer_b"] == "blocks.0", drop=True)
 assert strong.sizes["unit_b"] == 16
 assert zarr.open_group(f"{root}/activations/dcgan.zarr", mode="r").metadata.zarr_format == 3
@@ -117,6 +119,18 @@ def test_artifacts_open_without_this_project(run, tmp_path):
         [sys.executable, "-P", "-c", PLAIN_READER, str(root)], cwd=tmp_path, capture_output=True, text=True
     )
     assert read.returncode == 0, read.stderr
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN", "ignore:Mean of empty", "ignore:Degrees of freedom", "ignore:invalid")
+@pytest.mark.parametrize(("name", "stores"), [("lite0", 3), pytest.param("", 2 + 3 * 4, marks=pytest.mark.soak)])
+def test_every_variable_says_what_it_is_and_computes_as_in_float64(run, name, stores):
+    root, _ = run
+    paths = sorted(root.rglob(f"*{name}.zarr"))
+    assert len(paths) == stores
+    for store in paths:
+        plain_xarray.require_names(store)
+        plain_xarray.require_reductions(store)
+        plain_xarray.require_correlations(store)
 
 
 def test_a_second_run_does_nothing(run, rosetta, tmp_path):

@@ -1,12 +1,16 @@
 """Images as people have them, mined by tiny models: what is taken, what is said of the rest, and what is refused."""
 
+import re
 import zipfile
 
+import many_images
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tinyzoo
 import xarray as xr
 from command import refused
+from many_images import PICTURES, file_of, put, table_of, tar_of
 from PIL import Image
 
 from storage.filesystem.root import Root
@@ -82,6 +86,81 @@ def test_an_archive_on_another_filesystem(tiny, tmp_path):
     assert "images.source: left out 1 hidden item" in done.stderr
     images = xr.open_zarr(tmp_path / "root/images.zarr")
     assert sorted(images["source"].values.tolist()) == ["x/a.png", "x/b.png", "y/a.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["tar", "arrow"])
+def test_files_of_many_images(kind, tiny, tmp_path):
+    source = many_images.write(kind, str(tmp_path / "data"))
+    recipe = recipe_of(tmp_path, source, "size = 16")
+    planned = tiny("mine", recipe, "--plan")
+    assert planned.returncode == 0, planned.stderr
+    assert re.search(r"^ada .* 11 ", planned.stdout, re.MULTILINE), planned.stdout
+    assert not (tmp_path / "root").exists()
+    done = tiny("mine", recipe)
+    assert done.returncode == 0, done.stderr
+    assert "images.source: 11 of 11 images are smaller than images.size = 16 and enlarged" in done.stderr
+    images = xr.open_zarr(tmp_path / "root/images.zarr")
+    assert sorted(images["source"].values.tolist()) == [
+        f"{number // 6}.{kind}/{picture.name}" for number, picture in enumerate(PICTURES)
+    ]
+    again = tiny("mine", recipe)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert tiny("check", tmp_path / "root", "--images").returncode == 0
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"source,label\n{images['source'].values[0]},new\n")
+    changed = tiny("mine", recipe, "--set", f"images.labels={labels}")
+    refused(changed, 'images.zarr was made from something else (labels: not given → "table")', "--replace")
+
+
+DATASETS = {
+    "a.tar": file_of("tar", PICTURES)[:4000],
+    "empty.tar": tar_of(),
+    "no rows.parquet": file_of("parquet", []),
+    "text.parquet": b"no table",
+    "d/0.arrow": file_of("arrow", PICTURES)[:3000],
+    "strangers.csv": b"source,label\nx.png,a\nb.png,c\n",
+    "photos/x.png": many_images.bmp(0),
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "more", "words"),
+    [
+        ("a.tar", "", ["a.tar is no tar, damaged or cut short", "copy it again"]),
+        ("*.tar", "", ["a.tar is no tar, damaged or cut short"]),
+        ("empty.tar", "", ["has no images: there are none in 1 file (empty.tar)", "give a folder or a glob of images"]),
+        ("no rows.parquet", "", ["has no images: there are none in 1 file (no rows.parquet)"]),
+        ("text.parquet", "", ["text.parquet is no Parquet file, or cut short"]),
+        ("no image.parquet", "", ["no image.parquet has no column 'image' (but 'label'); call the one that holds"]),
+        ("d", "", ["0.arrow is no Arrow file, or cut short"]),
+        ("{0..2}.tar", "", ["0.tar is not there"]),
+        (
+            "photos",
+            'labels = "{0}/strangers.csv"',
+            ["images.labels:", "has labels for 'b.png', which images.source does"],
+        ),
+        ("photos", 'labels = "folder"', ["images.labels = 'folder', but no image lies in a folder"]),
+        (
+            "photos",
+            'labels = "{0}/none.csv"',
+            ["images.labels", "No such file", "give 'folder', 'none', or a CSV file"],
+        ),
+        ("photos", 'labels = ""', ["images.labels: string should have at least 1 character"]),
+    ],
+)
+def test_a_dataset_that_cannot_be_mined_is_one_line(source, more, words, here, tmp_path):
+    for name, content in DATASETS.items():
+        put(f"{tmp_path}/{name}", content)
+    pq.write_table(table_of(PICTURES).select(["label"]), tmp_path / "no image.parquet")
+    refused(here("mine", recipe_of(tmp_path, f"{tmp_path}/{source}", more.format(tmp_path))), "images.", *words)
+    assert not Root(str(tmp_path / "root")).exists("")
+
+
+def test_labels_are_for_sources(here, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(tinyzoo.recipe_text(tmp_path / "root", ("ada", "bob"), 'labels = "folder"', count=0))
+    refused(here("mine", path), "images: labels are those of source images; give a source, or leave labels out")
 
 
 def one_of(kind: str, folder) -> None:

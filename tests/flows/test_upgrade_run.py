@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import format_2
 import numpy as np
@@ -161,7 +162,7 @@ def test_a_search_that_was_cut_short_keeps_its_batches(searched):
     for seal in ("inversions~small.json", "inversions~small~result.zarr.json"):
         (searched / "seals" / seal).unlink()
     upgrade_root("root")
-    depends = {**group.attrs["depends"], "format": FORMAT}
+    depends: dict[str, Any] = {**layout.attributes_of(group)["depends"], "format": FORMAT}
     depends["dictionary"] = tables.attributes(Root("root"), "tables/rosetta.parquet")["fingerprint"]
     store = GuidedStore.open(Root("root"), Fingerprint(depends), "inversions/small")
     assert store is not None

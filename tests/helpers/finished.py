@@ -59,7 +59,7 @@ def maps_of(model: str) -> dict[str, np.ndarray]:
             for image in range(IMAGES):
                 y, x = spot(image)
                 maps[image, 0, y * high : (y + 1) * high, x * wide : (x + 1) * wide] += 2 + image
-        found[layer.name] = maps.astype(np.float16)
+        found[layer.name] = maps.astype(np.float16).astype(np.float32)
     return found
 
 
@@ -108,7 +108,7 @@ def write(place: Path, keep: str = "matrix") -> Path:
 def _write_images(root: Root) -> None:
     store = ImageStore.create(
         root, fingerprint("images"), images=IMAGES, size=(SIDE, SIDE), block=BLOCK,
-        latents=np.zeros((IMAGES, 3), dtype=np.float32),
+        latents=np.zeros((IMAGES, 3), dtype=np.float32), classes=np.arange(IMAGES) % 2,
     )  # fmt: skip
     for block in range(-(-IMAGES // BLOCK)):
         store.write(block, pixels()[block_slice(block, BLOCK, IMAGES)])
@@ -118,7 +118,8 @@ def _write_images(root: Root) -> None:
 def _write_activations(root: Root, model: str) -> None:
     units, maps = Units(LAYERS[model]), maps_of(model)
     made = fingerprint("activations", of=model)
-    store = begin(root, model, made, units, images=IMAGES, block=BLOCK, generator=model == "g")
+    known = ImageStore.read(root).coordinates()
+    store = begin(root, model, made, units, images=IMAGES, block=BLOCK, labels=known, generator=model == "g")
     write_blocks(store, maps)
 
 

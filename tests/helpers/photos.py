@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from rosetta.recipe import Recipe
 from storage.artifacts import agreed, catalogue
 from storage.artifacts import layout as zarrs
 from storage.artifacts.shared import Place
+from storage.filesystem.local import DurableStore
 from storage.filesystem.root import Root
 from tasks.dump.images import read_source
 from tasks.source.recognition import in_order, recognise
@@ -31,13 +33,13 @@ def classes(folder: Path) -> Path:
     return folder
 
 
-def recipe_of(folder: Path, **more) -> Recipe:
+def recipe_of(folder: Path | str, **more) -> Recipe:
     models = [{"name": name, "model": "timm/resnet18", "weights": "random:0"} for name in "ab"]
     images = {"source": str(folder), "size": SIDE, **more}
     return Recipe.model_validate({"name": "it", "root": "none", "images": images, "models": models})
 
 
-def mine(root: Root, folder: Path, **more) -> str:
+def mine(root: Root, folder: Path | str, **more) -> str:
     """As the flow does: refused by what is there, or read; `done` or `skipped`."""
     recipe = recipe_of(folder, **more)
     files = in_order(recipe.images)
@@ -58,3 +60,25 @@ def bytes_of(root: Root) -> dict[str, bytes]:
 def repaint(folder: Path, *names: str) -> None:
     for name in names:
         write(folder / name, 1000)
+
+
+class CutError(Exception):
+    """The machine goes off."""
+
+
+def cut_at(patch: pytest.MonkeyPatch, writes: int) -> list[int]:
+    """Let so many files be written and no more; counts them."""
+    done = [0]
+
+    def counted(kept):
+        def counting(self, *arguments, **named):
+            done[0] += 1
+            if done[0] > writes:
+                raise CutError
+            return kept(self, *arguments, **named)
+
+        return counting
+
+    for name in ("_set", "set_sync"):
+        patch.setattr(DurableStore, name, counted(getattr(DurableStore, name)))
+    return done

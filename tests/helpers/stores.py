@@ -38,7 +38,15 @@ def least(a: Side, b: Side) -> int:
 
 
 def begin(
-    root: Root, name: str, made: Fingerprint, units: Units, *, images: int, block: int, **attributes: object
+    root: Root,
+    name: str,
+    made: Fingerprint,
+    units: Units,
+    *,
+    images: int,
+    block: int,
+    labels: Mapping[str, np.ndarray] | None = None,
+    **attributes: object,
 ) -> ActivationStore:
     """A store that is laid out, with shards of one chunk."""
     return ActivationStore.create(
@@ -50,7 +58,7 @@ def begin(
         block=block,
         chunk=block,
         codecs={layer.name: "lz4" for layer in units.layers},
-        labels={},
+        labels=labels or {},
         attributes=attributes,
     )
 

@@ -50,7 +50,7 @@ class AtlasRun(RunData):
     @cached_property
     def units_of(self) -> dict[str, pd.DataFrame]:
         """By model: its rows in the table of units, in order."""
-        return {str(model): rows.sort_values("unit") for model, rows in self.units.groupby("model")}
+        return {str(model): rows.sort_values("unit") for model, rows in self.unit_table.groupby("model")}
 
     def scale(self, model: str, units: npt.NDArray[Any]) -> tuple[Float64, Float64]:
         """(unit,) where heat starts and where it is full: mean and maximum over the run."""

@@ -37,7 +37,7 @@ def test_help_of_all_commands_waits_for_no_settings(capsys):
     code = "import sys; from flows.command.main import main; main(['--help']); print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.splitlines()[-1] == "False"
-    for command in ("mine", "trust", "zoo", "invert", "edit", "report", "check", "status", "prune", "bench"):
+    for command in ("mine", "trust", "zoo", "invert", "edit", "report", "export", "check", "status", "prune", "bench"):
         assert f"│ {command} " in shown
 
 

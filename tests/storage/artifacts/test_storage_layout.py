@@ -101,12 +101,13 @@ def test_a_store_says_which_layers_reach_beyond_the_image(tmp_path):
     units = Units((Layer("early", 2, (16, 16), frame), Layer("late", 3, (32, 32))))
     root = Root(str(tmp_path))
     store = begin(root, "g", fingerprint("activations", of="g"), units, images=2, block=1)
-    assert store.group.attrs["frames"] == {"early": list(frame)}
+    assert store.attributes["frames"] == {"early": list(frame)}
     assert [layer.frame for layer in store.units.layers] == [frame, WHOLE]
     assert [layer.raw_grid for layer in store.units.layers] == [(36, 36), (32, 32)]
-    del store.group.attrs["frames"]  # as stores were before
-    assert store.units == units
-    assert store.units.layers[0].frame == WHOLE
+    del store.group.attrs["frames_json"]  # as stores were before
+    older = type(store)(store.group)
+    assert older.units == units
+    assert older.units.layers[0].frame == WHOLE
 
 
 def test_values_of_float16_come_back_from_float32_bit_by_bit(tmp_path):
@@ -132,3 +133,18 @@ def test_stores_say_which_recipe_they_are_of_wherever_the_run_lies(tmp_path):
     assert digests["one"] == digests["two"] != digests["three"]
     assert len(digests["one"]) == len(digests["three"]) == 64
     assert digests["damaged"] is digests["none"] is None
+
+
+@pytest.mark.parametrize(
+    ("array", "chunk", "entry"),
+    [
+        ("pixel_feature", (2, 0, 0, 0), (2,)),
+        ("digest", (1,), (1,)),
+        ("feature", (0,), None),  # names, written with the layout
+        ("feature", (2, 0, 0, 0), (2,)),  # of format 2
+        ("name", (0,), None),  # of format 2
+        ("bookkeeping/written", (3,), (3,)),
+    ],
+)
+def test_markers_of_features_in_either_format(array, chunk, entry):
+    assert catalogue.FEATURES.entry(array, chunk) == entry

@@ -39,10 +39,12 @@ def test_what_a_run_is(run):
 
 
 def test_tables_and_stores_are_what_lies_there(run, place):
-    for name in ("units", "buddies", "trust", "rosetta", "clusters"):
+    tables = {"units": run.unit_table, "buddies": run.buddies, "trust": run.trust, "rosetta": run.rosetta,
+              "clusters": run.clusters}  # fmt: skip
+    for name, table in tables.items():
         stored = pd.read_parquet(place / f"tables/{name}.parquet")
         text = dict.fromkeys(stored.select_dtypes("category"), "str")
-        pd.testing.assert_frame_equal(getattr(run, name), stored.astype(text))
+        pd.testing.assert_frame_equal(table, stored.astype(text))
     np.testing.assert_array_equal(run.images.pixels, finished.pixels())
     tree = run.activations("d")
     assert set(tree.children) == {"early", "deep"}

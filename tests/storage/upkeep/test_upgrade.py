@@ -111,7 +111,7 @@ def test_finished_blocks_of_an_unfinished_store_are_kept(tmp_path):
     assert format_of_root(root) == 2
     assert upgraded(root).removed == []
     attributes = layout.stored_attributes(root, "activations/g.zarr")
-    assert attributes["complete"] is False
+    assert not attributes["complete"]
     store = ActivationStore.open(root, MAPS_NOW, "g")
     assert store.written().tolist() == [True, False, True]
     for layer, values in format_2.maps().items():
@@ -198,8 +198,9 @@ def killed_after(operations: int, error: Callable[[], BaseException] = Killed) -
 
 
 def operations_of(make: Callable[[], Root]) -> int:
+    root = make()
     with killed_after(1 << 30) as done:
-        upgraded(make())
+        upgraded(root)
     return done[0]
 
 

@@ -9,13 +9,12 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photos import BLOCK, bytes_of, classes, fingerprint_of, mine, recipe_of, repaint, write
+from photos import BLOCK, CutError, bytes_of, classes, cut_at, fingerprint_of, mine, recipe_of, repaint, write
 
 from rosetta.errors import UserError
 from storage.artifacts import catalogue
 from storage.artifacts import layout as zarrs
 from storage.artifacts.shared import Place
-from storage.filesystem.local import DurableStore
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from storage.upkeep.mend import mend
@@ -68,10 +67,11 @@ def test_every_bad_file_is_named_or_left_out(tmp_path_factory, bad, count):
     found = xr.open_zarr(root.local / catalogue.IMAGES.path())
     assert found["source"].values.tolist() == good[:count]
     assert zarrs.markers(zarr.open_group(root.local / catalogue.IMAGES.path())).size == -(-len(good[:count]) // BLOCK)
-    left = [one["source"] for one in found.attrs["left_out"]]
+    left_out = json.loads(found.attrs["left_out_json"])
+    left = [one["source"] for one in left_out]
     assert left == [source for source in wrong if order.index(source) < order.index(good[:count][-1]) or
                     len(good) < (count or 11)]  # fmt: skip
-    assert all("damaged" in one["reason"] for one in found.attrs["left_out"])
+    assert all("damaged" in one["reason"] for one in left_out)
     mine(fresh, place / "photos", skip_bad=True, **more)
     assert bytes_of(fresh) == bytes_of(root), "in two runs or in one"
     assert mine(root, place / "photos", skip_bad=True, **more) == "skipped"
@@ -104,28 +104,6 @@ def test_one_left_out_counts_again_when_it_changes(folder, root):
 
 
 # Runs that are cut short, and damage.
-
-
-class CutError(Exception):
-    """The machine goes off."""
-
-
-def cut_at(patch: pytest.MonkeyPatch, writes: int) -> list[int]:
-    """Let so many files be written and no more; counts them."""
-    done = [0]
-
-    def counted(kept):
-        def counting(self, *arguments, **named):
-            done[0] += 1
-            if done[0] > writes:
-                raise CutError
-            return kept(self, *arguments, **named)
-
-        return counting
-
-    for name in ("_set", "set_sync"):
-        patch.setattr(DurableStore, name, counted(getattr(DurableStore, name)))
-    return done
 
 
 def without_gathered(root: Root) -> dict[str, object]:
@@ -166,14 +144,15 @@ def test_a_block_of_which_a_file_changed_meanwhile_is_read_again(folder, root, t
     assert bytes_of(root) == bytes_of(fresh)
 
 
-@pytest.mark.parametrize("array", ["pixels", "source", "stamp", "sha256", "place", "label"])
+@pytest.mark.parametrize("array", ["pixels", "source", "stamp", "sha256", "crop", "composited", "place", "label"])
 def test_damage_is_mended_from_the_files(folder, root, monkeypatch, array):
     mine(root, folder)
     root.write_bytes("recipe.toml", recipe_of(folder).to_toml().encode())
     seal_finished(root)
     before = bytes_of(root)
     labels = array in ("place", "label")
-    chunk = f"{catalogue.IMAGES.path()}/{array}/c/{'0' if labels else '1/0/0/0' if array == 'pixels' else '1'}"
+    inside = {"pixels": "1/0/0/0", "crop": "1/0"}.get(array, "0" if labels else "1")
+    chunk = f"{catalogue.IMAGES.path()}/{array}/c/{inside}"
     content = bytearray(root.read_bytes(chunk))
     content[len(content) // 2] ^= 4
     root.write_bytes(chunk, bytes(content))

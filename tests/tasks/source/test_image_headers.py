@@ -14,7 +14,7 @@ from image_files import P3, encoded, matrix_profile, png
 from PIL import Image
 from strategies import SEEDS
 
-import tasks.source.pixels
+import tasks.source.reading
 from rosetta.errors import UserError
 from rosetta.recipe import Images
 from tasks.source.files import ImageFile, list_source
@@ -27,7 +27,7 @@ GREY = DRAW.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
 
 
 def decoded(content: bytes, images: Images = Images()) -> np.ndarray:
-    return square(ImageFile("", "it", len(content), ""), content, images.model_copy(update={"size": SIDE}))
+    return square(ImageFile("", "it", len(content), ""), content, images.model_copy(update={"size": SIDE})).pixels
 
 
 def written(folder, contents: dict[str, bytes]) -> list[ImageFile]:
@@ -161,7 +161,7 @@ def test_a_failing_disk_makes_no_file_bad(error, monkeypatch, tmp_path):
     def fail(url):
         raise error
 
-    monkeypatch.setattr(tasks.source.pixels, "opened", fail)
+    monkeypatch.setattr(tasks.source.reading, "opened", fail)
     for read in (content_of, lambda file: read_headers([file], Images())):
         with pytest.raises(UserError, match=r"image a\.png cannot be read \(.*\); try again") as raised:
             read(file)
@@ -176,7 +176,7 @@ def test_errors_that_no_one_knows_make_no_file_bad(monkeypatch):
     def fail(url):
         raise LibraryError("payload is not completed")
 
-    monkeypatch.setattr(tasks.source.pixels, "opened", fail)
+    monkeypatch.setattr(tasks.source.reading, "opened", fail)
     with pytest.raises(UserError, match=r"cannot be read \(payload is not completed\); try again") as raised:
         content_of(ImageFile("s3://a/b.png", "b.png", 1, ""))
     assert not isinstance(raised.value, BadImageError)

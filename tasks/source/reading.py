@@ -1,0 +1,119 @@
+"""Reads the bytes of an image where they lie: a file, a part of a tar, or a row of a table."""
+
+import io
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import IO, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.source.image_file import DamagedError, ImageFile, Row, RowGroup, Span
+from tasks.source.places import opened, read_range, reason_of
+from tasks.source.tables import Group, is_of_content, table_of, values_of
+
+_KEPT = 256 << 20
+"""Bytes of groups of rows that are kept, as neighbours are read together where their order allows."""
+
+T = TypeVar("T")
+
+
+def read(file: ImageFile) -> bytes:
+    """All of an image's bytes; raises whatever its filesystem does.
+
+    Raises
+    ------
+    DamagedError
+        It is a part of a file that is damaged there.
+    """
+    if file.part is None:
+        with opened(file.url) as content:
+            return content.read()
+    if isinstance(file.part, Span):
+        found = read_range(file.url, file.part.start, file.part.start + file.size)
+        if len(found) != file.size:
+            raise DamagedError(f"{len(found)} of its {file.size} bytes are there")
+        return found
+    return _of_row(file.url, file.part)
+
+
+@contextmanager
+def opened_image(file: ImageFile) -> Iterator[IO[bytes]]:
+    """An image to read from its beginning, as far as needed; raises what :func:`read` does."""
+    if file.part is not None:
+        yield io.BytesIO(read(file))
+        return
+    with opened(file.url) as content:
+        yield content
+
+
+def read_in_place(function: Callable[[ImageFile], T], files: Sequence[ImageFile], pool: Executor) -> list[T]:
+    """What a function gives for each file, called for the parts of a file in the order in which they lie there."""
+    order = sorted(range(len(files)), key=lambda at: files[at].position)
+    found = dict(zip(order, pool.map(function, [files[at] for at in order]), strict=True))
+    return [found[at] for at in range(len(files))]
+
+
+def _of_row(url: str, row: Row) -> bytes:
+    try:
+        value = _GROUPS.read(url, row.group)[row.number].as_py()
+    except (IndexError, KeyError, StopIteration):
+        raise DamagedError("its file is another by now") from None
+    except Exception as error:
+        if not is_of_content(error):
+            raise
+        raise DamagedError(reason_of(error)) from None
+    if not isinstance(value, bytes):
+        raise DamagedError("its row holds no bytes")
+    return value
+
+
+@dataclass
+class _Kept:
+    """A group of rows, once it has been read."""
+
+    lock: Lock = field(default_factory=Lock)
+    values: pa.ChunkedArray | None = None
+    size: int = 0
+    """Bytes in memory."""
+
+
+class _Groups:
+    """Groups of rows, of which the last ones are kept."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, Group], _Kept] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, url: str, group: Group) -> pa.ChunkedArray:
+        """(row,) the bytes of a group's images."""
+        with self._lock:
+            kept = self._kept.setdefault((url, group), _Kept())
+            self._kept.move_to_end((url, group))
+        with kept.lock:
+            if kept.values is not None:
+                return kept.values
+            values = kept.values = _read_group(url, group)
+            kept.size = values.nbytes
+        with self._lock:
+            while len(self._kept) > 1 and sum(one.size for one in self._kept.values()) > _KEPT:
+                self._kept.popitem(last=False)
+        return values
+
+
+_GROUPS = _Groups()
+
+
+def _read_group(url: str, group: Group) -> pa.ChunkedArray:
+    if isinstance(group, RowGroup):
+        with opened(url) as content:
+            table = pq.ParquetFile(content).read_row_group(group.start, columns=[group.column])
+    else:
+        pieces = read_range(url, *group.schema), read_range(url, group.start, group.stop)
+        batch = pa.ipc.open_stream(pa.py_buffer(b"".join(pieces))).read_next_batch()
+        table = table_of(batch, [group.column.partition(".")[0]])
+    return values_of(table, group.column)
