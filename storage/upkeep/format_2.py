@@ -32,7 +32,7 @@ from storage.artifacts.images import ImageStore
 from storage.artifacts.nearest import STORES
 from storage.artifacts.profiles import ProfileStore
 from storage.artifacts.shards import Shards, best_codec, encode
-from storage.artifacts.source_images import SourceStore, without_content
+from storage.artifacts.source_images import LABELS, SourceStore, without_content
 from storage.artifacts.store import ModelStore
 from storage.filesystem.root import Root
 from storage.upkeep.decoded import Decoded
@@ -204,8 +204,7 @@ def _images(old: Old, staging: Root) -> zarr.Group:
             del group[name]
     if "image" not in group:
         layout.create_index(group, "image", count, "index of the image")
-    for name, about in (("place", "position of the file in the listing of the source"), ("label", "label of the image"),
-                        ("source", "path of the file in the source")):  # fmt: skip
+    for name, about in {"source": "source of the image", **LABELS}.items():
         if name in old.group and name not in group:
             layout.create_labels(group, name, old.values(name), "image", about)
     known = " ".join(name for name in ("source", "place", "label") if name in group)

@@ -7,6 +7,7 @@ from typing import Any
 
 import format_2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import zarr
 from command import Command, refused
@@ -170,6 +171,35 @@ def test_a_search_that_was_cut_short_keeps_its_batches(searched):
     np.testing.assert_array_equal(store.found("latent", slice(0, 2)), latents[:, :2])
     np.testing.assert_array_equal(store.found("loss", slice(0, 2)), loss[:, :2])
     assert store.sources == ["image 0", "image 1", "new 0"]
+
+
+@pytest.mark.slow
+def test_an_upgraded_run_is_laid_out_as_one_of_today(tmp_path, tiny):
+    root = unpack("2", tmp_path)
+    shutil.copy(root / "recipe.toml", tmp_path / "it.toml")
+    upgrade_root(str(root))
+    tiny.json("mine", tmp_path / "it.toml", "--root", tmp_path / "today")
+    stores = [path.relative_to(root) for path in root.rglob("*.zarr")]
+    assert len(stores) == 11
+    for store in stores:
+        assert laid_out(root / store) == laid_out(tmp_path / "today" / store)
+    for table in (root / "tables").rglob("*.parquet"):
+        old, new = pq.read_schema(table), pq.read_schema(tmp_path / "today" / table.relative_to(root))
+        assert [field.metadata for field in old] == [field.metadata for field in new]
+        assert old.remove_metadata() == new.remove_metadata()
+
+
+def laid_out(store: Path) -> dict[str, Any]:
+    """All that a reader sees of a store but its values, and but what is said of rounding and fingerprints."""
+    group = zarr.open_group(store, mode="r")
+    unlike = ("fingerprint", "depends", "made_with", "upgraded", "comment", "widened")
+    found: dict[str, Any] = {}
+    for path, member in [("", group), *group.members(max_depth=None)]:
+        found[path] = {key: value for key, value in member.attrs.asdict().items() if not key.startswith(unlike)}
+        if isinstance(member, zarr.Array):
+            names, compressors = member.metadata.dimension_names, member.compressors
+            found[path] |= {"": (member.shape, member.chunks, member.shards, str(member.dtype), names, compressors)}
+    return found
 
 
 @pytest.mark.slow
