@@ -4,7 +4,7 @@ from flows.locking import holding
 from flows.plan.gather import plan_of_root
 from flows.plan.stages import STAGES, fingerprints, stages_from
 from storage.artifacts import provenance, tables
-from storage.artifacts.catalogue import PROVENANCE, REPORT, USERS
+from storage.artifacts.catalogue import PROVENANCE, USERS
 from storage.artifacts.provenance import require_run, stored_recipe
 from storage.artifacts.seals import discard
 from storage.filesystem.root import Root
@@ -34,9 +34,7 @@ def upgrade_root(url: str) -> Upgrade | None:
         with track("upgrade", len(upgrade.own)) as advance:
             upgrade.artifacts(advance)
         plan = _plan_of_finished(root)
-        if plan is None:
-            discard(root, REPORT.path())  # mining writes it in the end
-        else:
+        if plan is not None:  # else mining does it in the end
             _rebuild_dictionary(plan)
         provenance.renew(root, upgrade.known, {} if plan is None else fingerprints(plan))
         upgrade.end()

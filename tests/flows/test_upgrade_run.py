@@ -103,6 +103,27 @@ def test_a_chunk_that_mending_removed_is_mined_again(tmp_path, monkeypatch, here
     assert finished(plan) is None
 
 
+@pytest.mark.slow
+def test_mining_resumes_an_upgraded_run(tmp_path, tiny):
+    """What was there when the run was cut short is not made again."""
+    root = unpack_more("photos", tmp_path)
+    store = zarr.open_group(root / "activations/ada.zarr", mode="r+", use_consolidated=False)
+    store.attrs["complete"] = False
+    store["written"][:] = False
+    for path in ("provenance.json", "tables/trust.parquet", "correlations/ada~cyd.zarr"):
+        shutil.rmtree(root / path) if path.endswith("zarr") else (root / path).unlink()
+    shutil.rmtree(root / "seals")
+    shutil.copy(root / "recipe.toml", tmp_path / "it.toml")
+    done = tiny.json("upgrade", root)
+    assert done["removed"] == ["activations/ada.zarr"]
+    words = ("--root", root, "--set", f"images.source={tmp_path}/pictures")
+    stages = {one["name"]: one["outcome"] for one in tiny.json("mine", tmp_path / "it.toml", *words)["stages"]}
+    assert {name for name, outcome in stages.items() if outcome == "skipped"} == {
+        "images", "dump cyd", "features", "correlate ada~ada", "profile", "trust ada~ada", "units"
+    }  # fmt: skip
+    assert check_root(Root(str(root))) == []
+
+
 def numbers_of_photos(root: Path) -> dict[str, list[float]]:
     """By model: the means of its units."""
     found = {}

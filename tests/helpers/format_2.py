@@ -99,7 +99,7 @@ def table() -> bytes:
 def _activations(root: Root, missing: tuple[int, ...]) -> None:
     group, written = _store(root, "activations/g.zarr"), np.ones(3, bool)
     written[list(missing)] = False
-    moments = np.zeros((3, 2, 23))
+    moments = np.zeros((3, 2, sum(channels for channels, _ in LAYERS.values())))
     first = 0
     for name, values in maps().items():
         channels, units = values.shape[1], slice(first, first + values.shape[1])
