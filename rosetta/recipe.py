@@ -272,6 +272,9 @@ class Compute(Strict):
     workers: int | None = Field(
         None, ge=1, le=4096, description="Number of processes with cluster = 'local'. Default: one per core."
     )
+    writers: int | None = Field(
+        None, ge=1, le=256, description="Threads that encode and write maps beside the model. Default: one per core."
+    )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32", description="Precision of the products in correlations. Sums are always float64."
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rosetta.recipe import ModelSpec
 from rosetta.units import Grid, Units
 from rosetta.zoo.latents import Prior, draw_classes
-from rosetta.zoo.maps.capture import Capture
+from rosetta.zoo.maps.capture import Capture, Take
 from rosetta.zoo.preprocessing import Preprocessing
 
 
@@ -80,7 +80,9 @@ class Model:
         named = self.spec.condition.classes
         return draw_classes(count, self.classes, seed) if named is None else np.resize(np.array(named, np.int64), count)
 
-    def generate(self, latents: Tensor, classes: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def generate(
+        self, latents: Tensor, classes: Tensor | None = None, take: Take | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Make images and look inside, in one forward pass.
 
         Parameters
@@ -89,6 +91,8 @@ class Model:
             (image, z), on any device.
         classes
             (image,) int64, of a conditional generator.
+        take
+            See :class:`rosetta.zoo.maps.capture.Capture`.
 
         Returns
         -------
@@ -101,7 +105,7 @@ class Model:
             The model is no generator, the latents are not (image, z), or the classes are not (image,).
         """
         with torch.inference_mode():
-            images, maps = self.synthesise(latents.to(torch.float32), classes)
+            images, maps = self.synthesise(latents.to(torch.float32), classes, take)
             return images.float().clamp(0, 1), maps
 
     def generate_first(self) -> tuple[Tensor, dict[str, Tensor]]:
@@ -110,7 +114,9 @@ class Model:
         latents = torch.from_numpy(self.draw_latents(1, 0))
         return self.generate(latents, None if classes is None else torch.from_numpy(classes))
 
-    def synthesise(self, latents: Tensor, classes: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def synthesise(
+        self, latents: Tensor, classes: Tensor | None = None, take: Take | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The same as :meth:`generate`, differentiable and unclamped: a clamp has no gradient where it bites.
 
         Raises
@@ -122,7 +128,7 @@ class Model:
         if latents.ndim != 2 or latents.shape[1] != length:
             raise ValueError(f"latents have shape {tuple(latents.shape)}, not (image, {length})")
         # A module that starts with an in-place operation would write into the caller's latents.
-        images, maps = self.capture(latents.to(self.device, copy=True), *self._told(len(latents), classes))
+        images, maps = self.capture(latents.to(self.device, copy=True), *self._told(len(latents), classes), take=take)
         return images.add(1).div(2), maps
 
     @property
@@ -147,7 +153,7 @@ class Model:
         images, maps = self.capture(styles.to(self.device, copy=True), through=synthesis)
         return images.add(1).div(2), maps
 
-    def observe(self, images: Tensor, indices: range | None = None) -> dict[str, Tensor]:
+    def observe(self, images: Tensor, indices: range | None = None, take: Take | None = None) -> dict[str, Tensor]:
         """Show images to a discriminative model.
 
         Parameters
@@ -156,6 +162,8 @@ class Model:
             (image, rgb, y, x), floating point in 0..1, of any size and on any device.
         indices
             Of the images in their run, for a model that is :attr:`indexed`; left out, all are taken for image 0.
+        take
+            See :class:`rosetta.zoo.maps.capture.Capture`.
 
         Returns
         -------
@@ -168,9 +176,9 @@ class Model:
             The model is a generator, or the images are not (image, rgb, y, x) floating point.
         """
         with torch.inference_mode():
-            return self.look(images.float() if images.is_floating_point() else images, indices)
+            return self.look(images.float() if images.is_floating_point() else images, indices, take)
 
-    def look(self, images: Tensor, indices: range | None = None) -> dict[str, Tensor]:
+    def look(self, images: Tensor, indices: range | None = None, take: Take | None = None) -> dict[str, Tensor]:
         """The same as :meth:`observe`, differentiable.
 
         Raises
@@ -186,7 +194,7 @@ class Model:
         if self.indexed:
             known = torch.zeros(len(images), dtype=torch.int64) if indices is None else torch.tensor(indices)
             told = (known.to(self.device),)
-        _, maps = self.capture(self.preprocessing(images.to(self.device)), *told)
+        _, maps = self.capture(self.preprocessing(images.to(self.device)), *told, take=take)
         return maps
 
     def _prior(self) -> Prior:

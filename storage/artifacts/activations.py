@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from rosetta.errors import UserError
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
-from storage.artifacts.catalogue import ACTIVATIONS
+from storage.artifacts.catalogue import ACTIVATIONS, BOOKKEEPING
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.shards import ShardReader, Shards, write_shard
 from storage.artifacts.store import UNIT_LABELS, ModelStore, create_unit_labels, layer_rows
@@ -90,7 +91,15 @@ class ActivationStore(ModelStore):
             Attributes of the root that describe the model.
         rounded
             Whether values are rounded.
+
+        Raises
+        ------
+        UserError
+            A layer is called like something else in the store.
         """
+        for layer in units.layers:
+            if layer.name in (BOOKKEEPING, "image", *_LABELS):
+                raise UserError(f"model {model}: layer {layer.name!r} is called like a part of its store; leave it out")
         group = layout.create_store(root, ACTIVATIONS.path(model))
         blocks = block_count(images, block)
         layout.create_written(group, block=blocks)

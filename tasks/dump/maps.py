@@ -1,79 +1,100 @@
 """The maps of a few images on their way from a model to its store: gathered, rounded, summed up and encoded."""
 
-from collections.abc import Mapping
-from concurrent.futures import Executor
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rosetta.units import Units
+from rosetta.errors import UserError
+from rosetta.units import Layer, Units
 from storage.artifacts.activations import LayerBlock, combine_moments
 from storage.artifacts.shards import Shards, best_codec, encode
 from tasks.dump.rounding import Statistics, round_maps
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """One layer over the images of one chunk."""
+
+    statistics: Statistics
+    chunks: list[bytes]
+    """Column by column, see :class:`storage.artifacts.shards.Shards`."""
+    codec: str
+    """That they are compressed with."""
+
+
 class MapBuffers:
-    """Room for the maps of all layers of a model over the images of one chunk; used again for the next."""
+    """Room for the maps of all layers of a model over the images of one chunk; used again for others."""
 
     def __init__(self, units: Units, images: int) -> None:
-        self._units = units
+        self._channels = {layer.name: layer.channels for layer in units.layers}
         self._shards = {layer.name: Shards(layer.channels, layer.grid, images, 1) for layer in units.layers}
         self._rooms = {name: torch.from_numpy(shards.room()) for name, shards in self._shards.items()}
-        self._filled = images
 
-    def put(self, batch: slice, maps: Mapping[str, Tensor]) -> None:
-        """Take the maps of some images, by layer (image, channel, y, x), on whatever device."""
-        for name, values in maps.items():
-            room, width = self._rooms[name], self._shards[name].width
-            whole = values.shape[1] // width
-            # Widens, goes to host memory and sorts by chunks, in one pass.
-            room[:whole, batch].copy_(values[:, : whole * width].unflatten(1, (whole, width)).transpose(0, 1))
-            if rest := values[:, whole * width :].shape[1]:
-                room[whole, batch, :rest].copy_(values[:, whole * width :])
+    def put(self, batch: slice, layer: str, maps: Tensor) -> None:
+        """Take maps of some images (image, channel, y, x), on whatever device."""
+        room, width = self._rooms[layer], self._shards[layer].width
+        whole = maps.shape[1] // width
+        # Widens, goes to host memory and sorts by chunks, in one pass.
+        room[:whole, batch].copy_(maps[:, : whole * width].unflatten(1, (whole, width)).transpose(0, 1))
+        if rest := maps.shape[1] - whole * width:
+            room[whole, batch, :rest].copy_(maps[:, whole * width :])
 
-    def round(self, images: int, rounded: bool) -> dict[str, Statistics]:
-        """Round the maps of the first images; by layer what they come to."""
-        for room in self._rooms.values():
-            room[:, images:] = 0  # of the block before
-        return {
-            layer.name: round_maps(self._rooms[layer.name][:, :images], layer.channels, rounded)
-            for layer in self._units.layers
-        }
+    def encode(self, layer: str, images: int, rounded: bool, codec: str | None, about: tuple[str, int]) -> Encoded:
+        """Round and encode the maps of the first images of a layer.
 
-    def bad(self, layer: str, images: int) -> Tensor:
-        """(image, channel) which maps of a layer are not finite."""
+        Parameters
+        ----------
+        codec
+            How to compress them; None takes what suits them.
+        about
+            For errors: the model's name, and the index of the first image.
+
+        Raises
+        ------
+        UserError
+            They are not finite; names model, layer, channels and images.
+        """
+        room = self._rooms[layer]
+        room[:, images:] = 0  # of other images
+        statistics = round_maps(room[:, :images], self._channels[layer], rounded)
+        if not statistics.finite:
+            raise _not_finite(self._bad(layer, images), layer, *about)
+        chosen = codec or best_codec(room[len(room) // 2].numpy())
+        return Encoded(statistics, [encode(chunk.numpy(), chosen) for chunk in room], chosen)
+
+    def _bad(self, layer: str, images: int) -> Tensor:
+        """(image, channel) which maps are not finite."""
         finite = torch.isfinite(self._rooms[layer][:, :images]).flatten(3).all(dim=3)
         return ~finite.transpose(0, 1).flatten(1)
 
-    def codecs(self) -> dict[str, str]:
-        """By layer, the codec that suits what is here now."""
-        return {name: best_codec(room[len(room) // 2].numpy()) for name, room in self._rooms.items()}
 
-    def encode(self, codecs: Mapping[str, str], pool: Executor) -> dict[str, list[bytes]]:
-        """By layer, the encoded chunks."""
-        waiting = {
-            name: [pool.submit(encode, chunk.numpy(), codecs[name]) for chunk in room]
-            for name, room in self._rooms.items()
-        }
-        return {name: [chunk.result() for chunk in chunks] for name, chunks in waiting.items()}
+def _not_finite(bad: Tensor, layer: str, model: str, first_image: int) -> UserError:
+    images = [first_image + int(i) for i in bad.any(dim=1).nonzero().flatten()]
+    channels = [int(i) for i in bad.any(dim=0).nonzero().flatten()]
+    return UserError(
+        f"model {model}, layer {layer}: NaN or infinity in channels {_few(channels)} for images {_few(images)};"
+        " check its weights and preprocessing, or leave the layer out"
+    )
 
 
-def layer_block(rows: list[list[bytes]], parts: list[Statistics], positions: int) -> LayerBlock:
-    """A layer's block from what its chunks come to, in their order.
+def _few(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:4]))
+    return f"{shown} and more" if len(numbers) > 4 else shown
 
-    Parameters
-    ----------
-    positions
-        Of a map.
-    """
-    counts = np.array([len(part.peak) for part in parts])
-    means, squares = np.stack([part.mean for part in parts]), np.stack([part.square for part in parts])
+
+def layer_block(parts: Sequence[Encoded], layer: Layer) -> LayerBlock:
+    """A layer's block from its encoded chunks, in their order."""
+    statistics, positions = [part.statistics for part in parts], layer.grid[0] * layer.grid[1]
+    counts = np.array([len(one.peak) for one in statistics])
+    means, squares = np.stack([one.mean for one in statistics]), np.stack([one.square for one in statistics])
     mean, variance = combine_moments(counts, means, squares, positions)
     return LayerBlock(
-        rows,
-        np.concatenate([part.peak for part in parts]),
+        [part.chunks for part in parts],
+        np.concatenate([one.peak for one in statistics]),
         mean,
         variance * (counts.sum() * positions),
-        np.sum([part.noise for part in parts], axis=0),
+        np.sum([one.noise for one in statistics], axis=0),
     )

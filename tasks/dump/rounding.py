@@ -106,19 +106,25 @@ def _round_group(maps: Tensor, rounded: bool, room: tuple[Tensor, Tensor]) -> tu
             maps.copy_(torch.where(coarse[:, None, :, None], kept, maps))
             noise[coarse] = 0
             low, high = maps.amin(dim=3), maps.amax(dim=3)
-        mean, square = _moments(maps, mean.to(scratch.dtype), scratch)
         lowest, highest = low.amin(dim=1), high.amax(dim=1)
+    mean, square = _moments(maps, mean.to(scratch.dtype), scratch, torch.float64)
     # A unit that holds one single value does so to the last bit.
     single = lowest == highest
     return high, torch.where(single, highest.double(), mean), torch.where(single, 0.0, square), noise
 
 
-def _moments(maps: Tensor, shift: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
-    """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a near value."""
+def _moments(maps: Tensor, shift: Tensor, scratch: Tensor, sums: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+    """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a near value.
+
+    Parameters
+    ----------
+    sums
+        Type of the sums of a map; that of the differences if it is left out, which is several times faster.
+    """
     count = maps.shape[1] * maps.shape[3]
     centred = torch.sub(maps, shift[:, None, :, None], out=scratch)
-    total = centred.sum(dim=3).double().sum(dim=1)
-    square = centred.square_().sum(dim=3).double().sum(dim=1)
+    total = centred.sum(dim=3, dtype=sums).double().sum(dim=1)
+    square = centred.square_().sum(dim=3, dtype=sums).double().sum(dim=1)
     return shift.double() + total / count, (square - total**2 / count).clamp_(min=0.0)
 
 

@@ -26,7 +26,7 @@ from storage.artifacts.layout import open_complete
 from storage.filesystem.root import Root
 from tasks.correlate.pair import correlate
 from tasks.correlate.setting import Setting
-from tasks.dump.activations import batch_size
+from tasks.dump.forward import batch_size
 from tasks.stage.memory import keep_freed_memory
 
 RECIPE = REPOSITORY / "deployments" / "recipes" / "faces.toml"

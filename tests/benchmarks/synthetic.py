@@ -1,7 +1,6 @@
 """Activation stores of random maps with the shapes of large models, for the benchmarks."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -12,8 +11,7 @@ from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks, block_count, block_slice, model_blocks
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
-from tasks.dump.maps import MapBuffers, layer_block
-from tasks.dump.rounding import Statistics
+from tasks.dump.maps import Encoded, MapBuffers, layer_block
 
 WIDE = {
     "wide": [Layer(f"block.{i}", 1536, (14, 14)) for i in range(24)],
@@ -49,22 +47,14 @@ def write(root: Root, name: str, layers: Sequence[Layer], images: int, seed: int
     )
     random = np.random.default_rng(seed)
     buffers = MapBuffers(units, blocks.chunk)
-    with ThreadPoolExecutor(2) as pool:
-        for number in range(block_count(images, blocks.shard)):
-            span = block_slice(number, blocks.shard, images)
-            rows: dict[str, list[list[bytes]]] = {layer.name: [] for layer in layers}
-            parts: dict[str, list[Statistics]] = {layer.name: [] for layer in layers}
-            for chunk in ranges(span.stop - span.start, blocks.chunk):
-                count = chunk.stop - chunk.start
-                maps = {
-                    layer.name: random.standard_normal((count, layer.channels, *layer.grid), dtype=np.float32)
-                    for layer in layers
-                }
-                buffers.put(slice(0, count), {layer: torch.from_numpy(values) for layer, values in maps.items()})
-                for layer, statistics in buffers.round(count, rounded=True).items():
-                    parts[layer].append(statistics)
-                for layer, encoded in buffers.encode(store.codecs, pool).items():
-                    rows[layer].append(encoded)
-            positions = {layer.name: layer.grid[0] * layer.grid[1] for layer in layers}
-            store.write(number, {name: layer_block(rows[name], parts[name], positions[name]) for name in rows})
+    for number in range(block_count(images, blocks.shard)):
+        span = block_slice(number, blocks.shard, images)
+        parts: dict[str, list[Encoded]] = {layer.name: [] for layer in layers}
+        for chunk in ranges(span.stop - span.start, blocks.chunk):
+            count = chunk.stop - chunk.start
+            for layer in layers:
+                maps = random.standard_normal((count, layer.channels, *layer.grid), dtype=np.float32)
+                buffers.put(slice(0, count), layer.name, torch.from_numpy(maps))
+                parts[layer.name].append(buffers.encode(layer.name, count, True, "lz4", (name, chunk.start)))
+        store.write(number, {layer.name: layer_block(parts[layer.name], layer) for layer in layers})
     store.finish()

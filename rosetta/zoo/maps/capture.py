@@ -19,6 +19,10 @@ _SUGGESTIONS = 4
 """Layers that an error names where a model has no default."""
 
 
+Take = Callable[[str, Tensor], None]
+"""Takes the maps (image, channel, y, x) of a layer."""
+
+
 class Capture:
     """Runs a module and keeps what chosen layers put out.
 
@@ -43,7 +47,7 @@ class Capture:
         return Units(tuple(Layer(path, held.channels, held.grid, held.frame) for path, held in self._layouts.items()))
 
     def __call__(
-        self, inputs: Tensor, *more: Tensor, through: Callable[..., Any] | None = None
+        self, inputs: Tensor, *more: Tensor, through: Callable[..., Any] | None = None, take: Take | None = None
     ) -> tuple[Any, dict[str, Tensor]]:
         """One forward pass, differentiable where gradients are on.
 
@@ -53,6 +57,9 @@ class Capture:
             What the module takes beside its inputs.
         through
             The part of the module that takes the inputs, instead of the whole.
+        take
+            Is given each layer's maps as soon as they are there, and is to copy what it keeps of them: the module may
+            change them afterwards. Nothing is returned of them then.
 
         Returns
         -------
@@ -67,14 +74,20 @@ class Capture:
         maps: dict[str, Tensor] = {}
 
         def keep(path: str, output: Any) -> None:
-            maps[path] = self._arranged(path, len(inputs), output)
+            arranged = self._arranged(path, len(inputs), output)
+            if take is None:
+                # A later in-place activation would change the output under us, so the copy is made here and now.
+                maps[path] = arranged.clone(memory_format=torch.contiguous_format)
+            else:
+                take(path, arranged)
+                maps.setdefault(path, arranged[:0])
 
         with self._alone, hooked(self._parts, keep):
             output = (through or self._module)(inputs, *more)
         for path in self._layouts:
             if path not in maps:
                 raise UserError(f"layer {path!r} did not run this time; choose a module that always runs")
-        return output, {path: maps[path] for path in self._layouts}
+        return output, {path: maps[path] for path in self._layouts} if take is None else {}
 
     def _arranged(self, path: str, count: int, output: Any) -> Tensor:
         layout = self._layouts[path]
@@ -88,8 +101,7 @@ class Capture:
                 f"layer {path!r} gives maps of shape {tuple(arranged.shape)} where the probe promised "
                 f"{shape}; choose another module"
             )
-        # A later in-place activation would change the output under us, so the copy is made here and now.
-        return arranged.clone(memory_format=torch.contiguous_format)
+        return arranged
 
 
 def choose_layers(

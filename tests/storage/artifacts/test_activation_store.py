@@ -6,6 +6,7 @@ import xarray as xr
 import zarr
 from stores import write_blocks
 
+from rosetta.errors import UserError
 from rosetta.units import Layer, Units
 from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore, file_count
@@ -86,6 +87,13 @@ def test_peaks_of_a_layer_follow_from_the_bookkeeping(root, maps):
     again = ActivationStore.read(root, "m")
     np.testing.assert_array_equal(again.peaks("first"), whole)
     np.testing.assert_allclose(again.mean()[:30], maps["first"].mean(axis=(0, 2, 3), dtype=float), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["image", "source", "label", "class", "bookkeeping"])
+def test_a_layer_called_like_a_part_of_the_store_is_refused(name, root):
+    with pytest.raises(UserError, match=f"model m: layer '{name}' is called like a part of its store; leave it out"):
+        create(root, Units((Layer(name, 3, (2, 2)),)))
+    assert not root.exists("activations")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_blocks_and_bytes_are_counted(root):
     whole = listed(root)["activations/a.zarr"]
     assert (whole.done, whole.total) == (2, 2)
     assert whole.bytes == bytes_of("a", root) >= 8 * 3 * 4 * 4, "the maps alone"
-    assert listed(root)["images.zarr"].bytes == 8 * 4 * 4 * 3 + 8 * 4 + 1, "pixels, indices and the marker"
+    assert listed(root)["images.zarr"].bytes >= 8 * 4 * 4 * 3, "the pixels alone"
 
 
 def test_what_was_written_to_lately_is_under_way(root):

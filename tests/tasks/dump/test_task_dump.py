@@ -137,7 +137,7 @@ def test_a_batch_is_no_part_of_the_result(arguments, monkeypatch):
     dump(*arguments)
     whole = maps(arguments[0])
     arguments[0].remove("activations")
-    monkeypatch.setattr("tasks.dump.activations.batch_size", lambda device: 1)
+    monkeypatch.setattr("tasks.dump.forward.batch_size", lambda device: 1)
     dump(*arguments)
     torch.testing.assert_close(torch.from_numpy(maps(arguments[0])), torch.from_numpy(whole), atol=1e-3, rtol=1e-3)
 

@@ -13,6 +13,7 @@ from photos import BLOCK, CutError, bytes_of, cut_at, fingerprint_of, mine, reci
 
 from rosetta.errors import UserError
 from storage.artifacts import catalogue
+from storage.artifacts.attributes import decode
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
 from tasks.dump import images as stage
@@ -149,7 +150,7 @@ def test_members_that_are_no_images_are_named_or_left_out(kind, tmp_path, root):
     assert "skip_bad=true" in line
     assert mine(root, source, skip_bad=True) == "done"
     assert opened(root).sizes["image"] == 9
-    assert {one["source"] for one in opened(root).attrs["left_out"]} == {
+    assert {one["source"] for one in decode(opened(root).attrs)["left_out"]} == {
         f"0.{suffix(kind)}/03.bmp", f"1.{suffix(kind)}/07.bmp"
     }  # fmt: skip
     assert mine(root, source, skip_bad=True) == "skipped"

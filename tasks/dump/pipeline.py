@@ -1,0 +1,197 @@
+"""A model's images on their way into its store: forward passes here; rounding, encoding and writing beside them.
+
+Two sets of buffers hold the maps of the images of one chunk each: one is filled while the other is rounded, summed up
+and encoded, layer by layer, by a pool of writers. A single thread then writes the blocks in their order, each before
+its marker. What waits is bounded: two sets of buffers, and the encoded chunks of two blocks.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from rosetta.zoo import Model
+from rosetta.zoo.image_arrays import to_pixels
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.blocks import Blocks, block_count, block_slice
+from storage.artifacts.images import ImageStore
+from tasks.dump.forward import forward_passes
+from tasks.dump.maps import Encoded, MapBuffers, layer_block
+from tasks.stage.logs import about
+from tasks.stage.metrics import ContextThreads, saw_images
+from tasks.stage.progress import track
+
+_SETS = 2
+"""Of buffers."""
+_BLOCKS = 2
+"""That wait to be written, or are being written."""
+Chunk = dict[str, Future[Encoded]]
+"""By layer."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """From a model to its store.
+
+    Parameters
+    ----------
+    lay_out
+        Makes the store, given by layer the codecs that suit its first maps.
+    rounded
+        Whether maps are rounded.
+    writers
+        Threads that round and encode.
+    """
+
+    model: Model
+    images: ImageStore
+    blocks: Blocks
+    lay_out: Callable[[Mapping[str, str]], ActivationStore]
+    rounded: bool
+    writers: int
+    _free: SimpleQueue[MapBuffers] = field(default_factory=SimpleQueue)
+
+    def fill(self, store: ActivationStore | None) -> ActivationStore:
+        """Write the blocks that are missing; a store that was not begun is laid out once its first maps are known."""
+        count, shard = self.images.count, self.blocks.shard
+        missing = [*range(block_count(count, shard))] if store is None else self._missing(store)
+        for _ in range(_SETS):
+            self._free.put(MapBuffers(self.model.units, self.blocks.chunk))
+        waiting: deque[Future[int]] = deque()
+        with (
+            _threads(self.writers) as pool,
+            _threads(1) as finisher,
+            track(f"dump {self.model.spec.name}", count) as advance,
+        ):
+            advance(count - sum(self._images(block) for block in missing))
+
+            def settle(most: int) -> None:
+                """Wait until at most so many blocks are under way; raises what went wrong in one of them."""
+                while waiting and (len(waiting) > most or waiting[0].done()):
+                    done = waiting.popleft().result()
+                    saw_images(done)
+                    advance(done)
+
+            for block in missing:
+                span = block_slice(block, shard, count)
+                with about(images=f"{span.start}-{span.stop - 1}"):
+                    chunks: list[Chunk] = []
+                    pixels: list[npt.NDArray[np.uint8]] = []
+                    for start in range(span.start, span.stop, self.blocks.chunk):
+                        settle(_BLOCKS)
+                        _raise_failures(chunks)
+                        chunk = slice(start, min(start + self.blocks.chunk, span.stop))
+                        codecs = None if store is None else store.codecs
+                        chunks.append(self._process(chunk, codecs, pixels, pool))
+                        if store is None:
+                            store = self.lay_out({layer: part.result().codec for layer, part in chunks[0].items()})
+                    waiting.append(finisher.submit(self._write, store, block, span, chunks, pixels))
+                    settle(_BLOCKS - 1)
+            settle(0)
+        assert store is not None
+        return store
+
+    def _missing(self, store: ActivationStore) -> list[int]:
+        written = store.written()
+        if self.model.is_generator and not self.images.complete:
+            written = written & self.images.written()
+        return [int(block) for block in np.flatnonzero(~written)]
+
+    def _images(self, block: int) -> int:
+        span = block_slice(block, self.blocks.shard, self.images.count)
+        return span.stop - span.start
+
+    def _process(
+        self,
+        chunk: slice,
+        codecs: Mapping[str, str] | None,
+        pixels: list[npt.NDArray[np.uint8]],
+        pool: ContextThreads,
+    ) -> Chunk:
+        """Push the images of a chunk through the model, and leave their maps to the pool.
+
+        Parameters
+        ----------
+        pixels
+            Where those of a generator go that are not in their store yet.
+        """
+        buffers = self._free.get()
+        for generated in forward_passes(chunk, self.model, self.images, buffers.put):
+            if generated is not None and not self.images.complete:
+                pixels.append(to_pixels(generated))
+        count = chunk.stop - chunk.start
+
+        def encode(layer: str) -> Encoded:
+            codec = None if codecs is None else codecs[layer]
+            return buffers.encode(layer, count, self.rounded, codec, (self.model.spec.name, chunk.start))
+
+        parts = {layer.name: pool.submit(encode, layer.name) for layer in self.model.units.layers}
+        left = _Countdown(len(parts), lambda: self._free.put(buffers))
+        for part in parts.values():
+            part.add_done_callback(left)
+        return parts
+
+    def _write(
+        self, store: ActivationStore, block: int, span: slice, chunks: list[Chunk], pixels: list[npt.NDArray[np.uint8]]
+    ) -> int:
+        """Write a block once it is encoded, and give the number of its images.
+
+        A generator's pixels come first: the marker of their maps must not stand before them.
+        """
+        layers = {
+            layer.name: layer_block([chunk[layer.name].result() for chunk in chunks], layer)
+            for layer in self.model.units.layers
+        }
+        if pixels:
+            self.images.write(block, np.concatenate(pixels))
+        store.write(block, layers)
+        return span.stop - span.start
+
+
+class _Countdown:
+    """Does something when it has been called so many times."""
+
+    def __init__(self, count: int, then: Callable[[], None]) -> None:
+        self._left, self._then, self._lock = count, then, threading.Lock()
+
+    def __call__(self, _: object) -> None:
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._then()
+
+
+def _raise_failures(chunks: list[Chunk]) -> None:
+    """Do not go on with a block of which a part has failed already."""
+    for chunk in chunks:
+        for part in chunk.values():
+            if part.done():
+                part.result()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ContextThreads]:
+    """Threads in which torch uses one thread each: together they keep the cores busy."""
+    before, started = torch.get_num_threads(), threading.Barrier(count + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        started.wait()
+
+    pool = ContextThreads(count, initializer=start)
+    try:
+        for _ in range(count):
+            pool.submit(int)
+        started.wait()
+        torch.set_num_threads(before)
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
