@@ -17,7 +17,7 @@ JOURNAL = f"{UPGRADE}/journal.json"
 def format_of_root(root: Root) -> int:
     """The version of the layout of a run; this one of a run that has not begun."""
     for path in (PROVENANCE.path(), SHARED.path(), f"{IMAGES.path()}/zarr.json"):
-        with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+        with suppress(FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
             content: dict[str, Any] = dict(json.loads(root.read_bytes(path)))
             return int(content["format"]) if "format" in content else format_of(decode(content["attributes"]))
     return FORMAT
