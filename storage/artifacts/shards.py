@@ -33,7 +33,7 @@ _ABSENT = 2**64 - 1
 """What the index says of a chunk that lies beyond the array."""
 _CHECKSUM = 4
 """Bytes of a CRC-32C."""
-_MUCH_SMALLER = 2 / 3
+_MUCH_SMALLER = 1 / 2
 """What Zstandard must make of a layer's bytes, compared with LZ4, to be worth its time: maps that are mostly zeros."""
 _CODECS = {
     # Rounded values end in zeros, and their exponents are much the same: transposed bit by bit they become runs.

@@ -21,12 +21,12 @@ LARGEST_NOISE = 2.0**-11
 FEWEST_BITS = 10
 """Of a value behind its first; as many as float16 has."""
 _ALL_BITS = 23
-_GROUP_BYTES = 2**20
+_GROUP_BYTES = 2 * 2**20
 """Maps that are looked at together: they pass several times, and are to stay in the caches."""
 _SMALLEST, _LARGEST = 1e-30, 3.3e38
 """Beyond these, what bits are worth is another (subnormal numbers), or rounding up leads to infinity."""
-_EXACT = 1e-30
-"""Squares below this underflow in float32."""
+_SMALL, _LARGE = 1e-12, 1e15
+"""Between these, sums of squares and of squared errors neither overflow nor vanish in float32."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,21 @@ def _round_group(maps: Tensor, rounded: bool, room: tuple[Tensor, Tensor]) -> tu
     low, high = maps.amin(dim=3), maps.amax(dim=3)
     count = maps.shape[1] * maps.shape[3]
     shift = maps.mean(dim=3).mean(dim=1)
-    mean, square = _moments(maps, shift, scratch)
     lowest, highest = low.amin(dim=1), high.amax(dim=1)
-    # Sums that overflow or vanish in float32 are taken in float64.
-    doubtful = ~torch.isfinite(square) | ((square < _EXACT * count) & (lowest < highest))
-    if doubtful.any():
+    largest = torch.maximum(lowest.abs(), highest.abs())
+    # Where squares overflow or vanish in float32, all sums are taken in float64.
+    if not ((largest < _LARGE) & ((largest > _SMALL) | (lowest == highest))).all():
         kept, scratch, shift = kept.double(), scratch.double(), shift.double().nan_to_num(posinf=0, neginf=0)
-        mean, square = _moments(maps, shift, scratch)
+    mean, square = _moments(maps, shift, scratch)
     if not torch.isfinite(mean).all():
         return high, mean, square, torch.zeros_like(square)
     noise = torch.zeros_like(square)
     if rounded:
-        bits = significant_bits(mean, square / count, torch.maximum(lowest.abs(), highest.abs()))
+        bits = significant_bits(mean, square / count, largest)
         kept.copy_(maps)
         for values, by_channel in ((maps, bits[:, None, :, None]), (high, bits[:, None]), (low, bits[:, None])):
             _round(values, by_channel)
-        noise = torch.sub(kept, maps, out=scratch).square_().sum(dim=3).double().sum(dim=1)
+        noise = _squares(torch.sub(kept, maps, out=scratch))
         # Few values, again and again, may all be rounded by the most that there is.
         coarse = noise > LARGEST_NOISE**2 * square
         if coarse.any():
@@ -107,25 +106,23 @@ def _round_group(maps: Tensor, rounded: bool, room: tuple[Tensor, Tensor]) -> tu
             noise[coarse] = 0
             low, high = maps.amin(dim=3), maps.amax(dim=3)
         lowest, highest = low.amin(dim=1), high.amax(dim=1)
-    mean, square = _moments(maps, mean.to(scratch.dtype), scratch, torch.float64)
+        mean, square = _moments(maps, mean.to(scratch.dtype), scratch)
     # A unit that holds one single value does so to the last bit.
     single = lowest == highest
     return high, torch.where(single, highest.double(), mean), torch.where(single, 0.0, square), noise
 
 
-def _moments(maps: Tensor, shift: Tensor, scratch: Tensor, sums: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
-    """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a near value.
-
-    Parameters
-    ----------
-    sums
-        Type of the sums of a map; that of the differences if it is left out, which is several times faster.
-    """
+def _moments(maps: Tensor, shift: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
+    """(column, channel) float64 mean and sum of squared deviations, from sums of each map about a near value."""
     count = maps.shape[1] * maps.shape[3]
     centred = torch.sub(maps, shift[:, None, :, None], out=scratch)
-    total = centred.sum(dim=3, dtype=sums).double().sum(dim=1)
-    square = centred.square_().sum(dim=3, dtype=sums).double().sum(dim=1)
-    return shift.double() + total / count, (square - total**2 / count).clamp_(min=0.0)
+    total = centred.sum(dim=3).double().sum(dim=1)
+    return shift.double() + total / count, (_squares(centred) - total**2 / count).clamp_(min=0.0)
+
+
+def _squares(values: Tensor) -> Tensor:
+    """(column, channel) float64 sums of squares, of each map in the type of the values."""
+    return torch.linalg.vector_norm(values, dim=3).double().square().sum(dim=1)
 
 
 def significant_bits(mean: Tensor, variance: Tensor, largest: Tensor) -> Tensor:

@@ -80,9 +80,7 @@ def test_a_map_that_is_not_finite_stops_at_its_block(root):
     root.remove("activations")
     piped_zoo.SEEN.clear()
     piped_zoo.BAD = passes - 8  # image 18, as each goes through on its own
-    with pytest.raises(
-        UserError, match="model own, layer 3: NaN or infinity in channels 0, 1, 2, 3 and more"
-    ):
+    with pytest.raises(UserError, match="model own, layer 3: NaN or infinity in channels 0, 1, 2, 3 and more"):
         run(root)
     piped_zoo.BAD = None
     store = ActivationStore.open(root, MADE, "own")
