@@ -19,11 +19,12 @@ from rosetta.guidance.perceptual import Lpips
 from rosetta.guidance.settings import Editing, Inversion, Table
 from storage.artifacts import tables
 from storage.artifacts.catalogue import EDITS, INVERSIONS, ROSETTA
-from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.fingerprint import Fingerprint, fingerprint, format_of
 from storage.artifacts.guided import GuidedStore, break_seals, read_table, require_free
 from storage.artifacts.layout import stored_attributes
 from storage.filesystem.lock import lock_of
 from storage.filesystem.root import Root
+from storage.upkeep.formats import require_no_upgrade
 from storage.upkeep.sealing import seal_guided
 from tasks.guided.inputs import (
     TUNING,
@@ -229,18 +230,20 @@ def plan_of(
     Raises
     ------
     UserError
-        The name is in use by another search, and `replace` is not given.
+        The name is in use by another search, and `replace` is not given; or an upgrade of the run was cut short.
     """
+    require_no_upgrade(run.data.root)
     root, where = run.data.root, (EDITS if kind == "edit" else INVERSIONS).path(settings.name)
     if classes is not None:
         depends["classes"] = classes.tolist()
+    dictionary = tables.attributes(root, ROSETTA.path())
     own = fingerprint(
         kind,
-        dictionary=tables.attributes(root, ROSETTA.path()).get("fingerprint"),
+        dictionary=dictionary.get("fingerprint"),
         pixels_sha256="" if images is None else sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest(),
         settings=settings.model_dump(mode="json", exclude=_NAMED),
         **depends,
-    )
+    ).in_format(format_of(dictionary))
     if not replace:
         require_free(root, where, own)
     return Plan(run, images, classes, where, own)

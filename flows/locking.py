@@ -8,20 +8,29 @@ from storage.artifacts.provenance import RECIPE
 from storage.filesystem.lock import RUN, locked
 from storage.filesystem.root import LASTING, Root
 from storage.upkeep.check import Finding, is_damage
+from storage.upkeep.formats import require_no_upgrade
 from storage.upkeep.mend import mend
 
 
 @contextmanager
-def holding(root: Root, lock: str = RUN) -> Iterator[None]:
+def holding(root: Root, lock: str = RUN, *, upgrade: bool = False) -> Iterator[None]:
     """Lock a root, or a part of it, while something is written there.
+
+    Parameters
+    ----------
+    upgrade
+        Whether an upgrade may be under way there.
 
     Raises
     ------
     UserError
-        Another process holds the lock, the disk is full or read-only, or an artifact is damaged.
+        Another process holds the lock, an upgrade was cut short, the disk is full or read-only, or an artifact is
+        damaged.
     """
     try:
         with locked(root, lock):
+            if not upgrade:
+                require_no_upgrade(root)
             yield
     except (OSError, ValueError) as error:
         if is_damage(error):
@@ -47,5 +56,5 @@ def mend_root(root: str) -> list[Finding]:
     if not place.exists(RECIPE):
         return []
     place.require_writable()
-    with holding(place):
+    with holding(place, upgrade=True):
         return mend(place)

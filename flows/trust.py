@@ -13,6 +13,7 @@ from rosetta.recipe import Recipe, parse_recipe
 from storage.artifacts import provenance
 from storage.artifacts.catalogue import ACTIVATIONS, BUDDIES, CORRELATIONS, IMAGES, instance_at
 from storage.filesystem.root import Root
+from storage.upkeep.formats import require_no_upgrade
 from storage.upkeep.sealing import seal_finished
 from storage.upkeep.status import artifacts
 from tasks.dump.features import WRITE_FEATURES
@@ -30,10 +31,11 @@ def prepared(root: str, changes: Sequence[str] = ()) -> Plan:
     Raises
     ------
     UserError
-        There is no run, it is not finished, or a change is about anything but `trust`.
+        There is no run, it is not finished, an upgrade of it was cut short, or a change is about anything but `trust`.
     """
     place = Root(root)
     provenance.require_run(place)
+    require_no_upgrade(place)
     for change in changes:
         if not change.startswith("trust."):
             raise UserError(

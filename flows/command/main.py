@@ -173,6 +173,7 @@ def check(root: str, /, *, images: bool = False, as_json: Json = False) -> None:
 
 app.command(upkeep.status)
 app.command(upkeep.prune)
+app.command(upkeep.upgrade)
 
 
 @app.command

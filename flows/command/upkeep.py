@@ -1,11 +1,14 @@
-"""The commands `rosetta status` and `rosetta prune`: what lies under a root, and what can be removed."""
+"""The commands `rosetta status`, `rosetta prune` and `rosetta upgrade`: what lies under a root, what can be removed,
+and what is of an older format."""
 
 import sys
 
 from dask.utils import format_bytes
 
 from flows.command.json_output import Json, print_json
+from flows.command.running import quiet_prefect
 from flows.locking import holding
+from rosetta.view.numbers import counted
 
 
 def status(root: str, /, *, as_json: Json = False) -> None:
@@ -71,6 +74,34 @@ def prune(root: str, /, *, forget: tuple[str, ...] = (), yes: bool = False, as_j
         print(f"Removed {size}.")
     else:
         print(f"{size} in all. Nothing was removed; add --yes to remove it.")
+
+
+def upgrade(root: str, /, *, as_json: Json = False) -> None:
+    """Rewrite a run of an older format in the present one, in place. Resumes an upgrade that stopped.
+
+    Values stay what they are, to the last bit: every array is read back and compared before it takes the place of the
+    old one. The disk needs room for the largest store once more.
+
+    Parameters
+    ----------
+    root
+        Root of a run, or of stores that runs share; any fsspec URL.
+    """
+    quiet_prefect()
+    from flows.command.console import narrated
+    from flows.upgrade import upgrade_root
+
+    with narrated():
+        upgraded = upgrade_root(root)
+    if as_json:
+        print_json({"rewritten": [], "removed": [], **(upgraded.as_dict() if upgraded else {}), "root": root})
+        return
+    if upgraded is None:
+        print("Nothing to do: the root is in the present format.")
+        return
+    for path in upgraded.removed:
+        print(f"Removed {path}: there was nothing to keep; run rosetta mine again to rebuild it")
+    print(f"Rewrote {counted(len(upgraded.rewritten), 'artifact', 'artifacts')}.")
 
 
 def _confirm(question: str) -> bool:

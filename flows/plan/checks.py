@@ -12,6 +12,7 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.layout import attributes_at
 from storage.artifacts.seals import discard
 from storage.filesystem.root import Root
+from storage.upkeep.formats import require_present
 from tasks.plan import Plan
 from tasks.source.pixels import bad_images, read_headers, what_of
 from tasks.stage.progress import log
@@ -24,8 +25,12 @@ def prepare(recipe: Recipe, replace: bool = False) -> Plan:
     ------
     UserError
         Something that the recipe names is not available, the memory is too small, or the root was made from something
-        else and `replace` is not given.
+        else or in an older format and `replace` is not given.
     """
+    if not replace:
+        require_present(Root(recipe.root))
+    if recipe.images.from_ is not None:
+        require_present(Root(recipe.images.from_))
     facts = look(recipe)
     if not replace:
         provenance.require_same_run(Root(recipe.root), recipe)

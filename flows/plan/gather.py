@@ -15,11 +15,12 @@ from rosetta.zoo.device import resolve_device
 from storage.artifacts import agreed
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES, Artifact
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.fingerprint import Fingerprint, format_of
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import attributes_at, open_at
 from storage.artifacts.shared import Place, choose, place_of, shared_places, store_attributes
 from storage.filesystem.root import Root
+from storage.upkeep.formats import several_formats
 from tasks.cluster.engine import check_cluster
 from tasks.plan import Plan
 from tasks.plan.facts import Facts, Identity
@@ -207,12 +208,20 @@ def with_places(plan: Plan) -> Plan:
 def plan_of_root(root: Root, recipe: Recipe) -> Plan:
     """The plan of a run that is there, from its stores alone: weights and sources may be elsewhere.
 
+    Its fingerprints are of the format in which the run was written.
+
     Raises
     ------
     FileNotFoundError
         A store is missing or incomplete.
+    UserError
+        Its stores are of several formats.
     """
     stores = {spec.name: ActivationStore.read(root, spec.name).attributes for spec in recipe.models}
+    images = _stored_images(place_of(root, IMAGES.path()))
+    formats = {format_of(attributes) for attributes in (*stores.values(), images["images"].attributes())}
+    if len(formats) > 1:
+        raise UserError(several_formats(root))
     facts = Facts(
         resolve_device(recipe.compute.device),
         next((spec for spec in recipe.models if stores[spec.name]["generator"]), None),
@@ -220,7 +229,8 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
         models={name: identity.of_store(attributes) for name, attributes in stores.items()},
         places=shared_places(root),
         cluster=_cluster(recipe),
-        **_stored_images(place_of(root, IMAGES.path())),
+        format=formats.pop(),
+        **images,
     )
     return _plan(recipe.model_copy(update={"root": root.url}), facts)
 

@@ -75,8 +75,13 @@ def model_blocks(units: Units, images: int, chunk_mib: int) -> Blocks:
     """How a model's store is cut: chunks near `chunk_mib` for the largest layer, and larger shards for many images."""
     largest = max(layer.values for layer in units.layers)
     chunk = block_size(largest * _ITEMSIZE, chunk_mib * MIB, images)
+    return Blocks(chunk, few_files(units, images, chunk))
+
+
+def few_files(units: Units, images: int, chunk: int) -> int:
+    """Images in a shard of chunks of so many: more where a store would have too many files, as far as memory goes."""
     per_image = _ITEMSIZE * sum(layer.values for layer in units.layers)
     shard = chunk
     while (len(units.layers) + 3) * block_count(images, shard) > _FILES and 2 * shard * per_image <= _SHARDS_BYTES:
         shard *= 2
-    return Blocks(chunk, shard)
+    return shard

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -27,6 +27,10 @@ class Fingerprint:
         """Hexadecimal SHA-256 of the canonical JSON of what the artifact depends on."""
         canonical = json.dumps(self.depends, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def in_format(self, version: int) -> "Fingerprint":
+        """The same of another version of the layout."""
+        return replace(self, depends={**self.depends, "format": version})
 
     def attributes(self) -> dict[str, Any]:
         """The attributes that an artifact stores of it."""
@@ -73,6 +77,13 @@ def depends_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return depends
 
 
+def format_of(attributes: Mapping[str, Any]) -> int:
+    """The version of the layout that an artifact on disk was made in, by its attributes; this one where they do not
+    say."""
+    version = depends_of(attributes).get("format")
+    return version if isinstance(version, int) else FORMAT
+
+
 def require_known_format(attributes: Mapping[str, Any], artifact: str) -> None:
     """
     Raises
@@ -80,8 +91,7 @@ def require_known_format(attributes: Mapping[str, Any], artifact: str) -> None:
     UserError
         An artifact with these attributes was written by a newer version of this project.
     """
-    depends = attributes.get("depends")
-    require_known(depends.get("format") if isinstance(depends, Mapping) else None, artifact)
+    require_known(format_of(attributes), artifact)
 
 
 def require_known(version: object, what: str) -> None:

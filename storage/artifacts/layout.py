@@ -114,7 +114,7 @@ def create_labels(
         As :func:`create_array` takes them.
     """
     array = np.asarray(values)
-    text = array.dtype.kind in "OU"
+    text = array.dtype.kind in "OUT"
     axes: Axes = {dimension: len(array)}
     created = create_array(
         group, name, str if text else array.dtype, axes, long_name, fill="" if text else 0, **options

@@ -145,6 +145,25 @@ def write_provenance(
     root.write_bytes(PROVENANCE, json.dumps(record, indent=2).encode())
 
 
+def renew(root: Root, renewed: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
+    """Record that a root was rewritten in this format; does nothing where no run has ended yet.
+
+    Parameters
+    ----------
+    renewed
+        Fingerprints now by what they were.
+    fingerprints
+        By path: those of a finished run; empty for any other.
+    """
+    if not root.exists(PROVENANCE):
+        return
+    record = _record(root)
+    before: Any = record.get("fingerprints", {})
+    now = dict(fingerprints) or {path: renewed.get(digest, digest) for path, digest in before.items()}
+    break_seal(root, PROVENANCE)
+    root.write_bytes(PROVENANCE, json.dumps({**record, "format": FORMAT, "fingerprints": now}, indent=2).encode())
+
+
 def _record(root: Root) -> dict[str, Any]:
     """The content of the file; empty where there is none, or it is damaged."""
     try:

@@ -23,11 +23,12 @@ _OF_A_FILE = {
     "stamp": "size in bytes and time of last change of the file",
     "sha256": "SHA-256 of the file",
 }
-_LABELS = {
+LABELS = {
     "image": "index of the image",
     "place": "position of the image in the listing of the source",
     "label": "label of the image",
 }
+"""Long names of what is known once all files have been read."""
 _GIVEN = "labels_given"
 _CROP, _COMPOSITED = "crop", "composited"
 Crop = tuple[float, float, float, float]
@@ -192,7 +193,7 @@ class SourceStore(ImageStore):
             if name in self.group:
                 del self.group[name]
             if name in values:
-                layout.create_labels(self.group, name, values[name], "image", _LABELS[name])
+                layout.create_labels(self.group, name, values[name], "image", LABELS[name])
         self._array("pixels").attrs["coordinates"] = " ".join(["source", *(name for name in values if name != "image")])
         given = [(labels[source],) if labels and labels_given else () for source in sources]
         content = _digest([one.source, one.sha256, *label] for one, label in zip(records, given, strict=True))

@@ -78,13 +78,24 @@ def encode(
         raise ValueError(f"{path}: the columns are {list(frame.columns)}, and {names} in the catalogue")
     dtypes = {column.name: _dtype(path, frame[column.name], column, categories) for column in columns}
     arrow = pa.Table.from_pandas(frame.astype(dtypes), preserve_index=False)
-    metadata = {
-        **(arrow.schema.metadata or {}),
-        _KEY: json.dumps({**more, **fingerprint.attributes()}, sort_keys=True).encode(),
-    }
+    metadata = {**(arrow.schema.metadata or {}), _KEY: _about(fingerprint, more)}
     described = [_described(field, column) for field, column in zip(arrow.schema, columns, strict=True)]
+    return _file(arrow.cast(pa.schema(described, metadata=metadata)))
+
+
+def stamp(content: bytes, fingerprint: Fingerprint, **more: Any) -> bytes:
+    """A Parquet file with another fingerprint, and its columns as they are; `more` as :func:`write` takes it."""
+    table = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
+    about = {**(table.schema.metadata or {}), _KEY: _about(fingerprint, more)}
+    return _file(table.replace_schema_metadata(about))
+
+
+def _about(fingerprint: Fingerprint, more: Mapping[str, Any]) -> bytes:
+    return json.dumps({**more, **fingerprint.attributes()}, sort_keys=True).encode()
+
+
+def _file(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
-    table = arrow.cast(pa.schema(described, metadata=metadata))
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     return buffer.getvalue()
 
@@ -120,6 +131,15 @@ def decode(content: bytes) -> pd.DataFrame:
     """The table in a Parquet file, with categories as plain text."""
     frame = pq.read_table(io.BytesIO(content), page_checksum_verification=True).to_pandas()
     return frame.astype(dict.fromkeys(frame.select_dtypes("category"), "str"))
+
+
+def is_present(root: Root, path: str) -> bool:
+    """Whether a table is there with the columns that the catalogue describes."""
+    try:
+        columns = pq.read_schema(io.BytesIO(root.read_bytes(path))).names
+    except (OSError, pa.ArrowInvalid):
+        return False
+    return columns == [column.name for column in columns_at(path)]
 
 
 def attributes(root: Root, path: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ the disk before the data that were written first; after a power cut the marker t
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from zarr.core.buffer import Buffer
@@ -45,11 +46,14 @@ class DurableStore(LocalStore):
         """Sync all files written so far, and their folders, to the disk."""
         files, self._pending = self._pending, set()
         for path in (*files, *{file.parent for file in files}):
-            try:
-                descriptor = os.open(path, os.O_RDONLY)
-            except FileNotFoundError:
-                continue  # removed since
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with suppress(FileNotFoundError):  # removed since
+                sync(path)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from zarr.abc.store import Store
 
 from rosetta.errors import UserError
-from storage.filesystem.local import DurableStore
+from storage.filesystem.local import DurableStore, sync
 from storage.filesystem.s3 import be_patient
 from storage.filesystem.traffic import CountedStore, reading, writing
 
@@ -157,6 +157,21 @@ class Root:
         # Another process may remove it first.
         with suppress(FileNotFoundError):
             self.filesystem.rm(self.path(relative), recursive=True)
+
+    def move(self, source: str, target: str) -> None:
+        """Move a Zarr store to a path where nothing is.
+
+        On a local disk at once, and on the disk when this returns. An object store copies all files, the store's own
+        metadata last, and `source` stays.
+        """
+        if (local := self.local) is not None:
+            (local / target).parent.mkdir(parents=True, exist_ok=True)
+            (local / source).rename(local / target)
+            for folder in (local / target, local / source):
+                sync(folder.parent)
+            return
+        for file in sorted(self.find(source), key=lambda file: file == f"{source}/zarr.json"):
+            self.filesystem.cp_file(self.path(file), self.path(f"{target}{file.removeprefix(source)}"))
 
     def entries(self, relative: str) -> dict[str, bool]:
         """Names in a folder, sorted, and whether each is a folder itself; none where there is no such folder."""

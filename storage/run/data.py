@@ -33,6 +33,7 @@ from storage.artifacts.layout import open_complete
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
 from storage.artifacts.provenance import require_run, stored_recipe
 from storage.filesystem.root import Root
+from storage.upkeep.formats import require_no_upgrade
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -86,7 +87,7 @@ class RunData:
         Raises
         ------
         UserError
-            There is no run, or it is not finished, or damaged.
+            There is no run, or it is not finished, damaged, or half upgraded.
         """
         root = Root(fspath(url))
         require_run(root)
@@ -95,6 +96,7 @@ class RunData:
         try:
             run = cls.of(root, recipe)
         except FileNotFoundError as error:
+            require_no_upgrade(root)
             raise UserError(f"{error}; end the run with rosetta mine first") from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{root.shown} is damaged ({error}); rosetta check {root.shown} names what") from None

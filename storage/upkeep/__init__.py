@@ -1,1 +1,1 @@
-"""Looking after a run: status, check, mend, prune, and the seals that make damage visible."""
+"""Looking after a run: status, check, mend, prune, upgrade, and the seals that make damage visible."""

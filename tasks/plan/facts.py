@@ -8,7 +8,7 @@ from dask.system import cpu_count
 
 from rosetta.recipe import ModelSpec
 from rosetta.units import Grid
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.shared import Place
 from tasks.source.image_file import ImageFile
 from tasks.source.recognition import Recognised
@@ -57,6 +57,8 @@ class Facts:
     """Of stored images, where these are the images of the recipe."""
     stored_count: int | None = None
     """How many they are; None as long as they are incomplete."""
+    format: int = FORMAT
+    """Version of the layout that fingerprints are of: an older one of a run that is only read."""
     places: Mapping[str, Place] = field(default_factory=dict)
     """By path: the artifacts that lie, or will lie, under the root that `images.from` names."""
     cluster: str = "threads"

@@ -10,7 +10,7 @@ from typing import Any
 
 from rosetta.recipe import ModelSpec, Recipe
 from storage.artifacts.catalogue import Artifact, Per
-from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 from tasks.plan.facts import Facts
@@ -101,7 +101,8 @@ class Plan:
         """What an artifact depends on, as the stage says that writes it."""
         key = (artifact.pattern, *names)
         if key not in self._known:
-            self._known[key] = self.fingerprints[artifact.pattern](self, *names)
+            found = self.fingerprints[artifact.pattern](self, *names)
+            self._known[key] = found if self.facts.format == FORMAT else found.in_format(self.facts.format)
         return self._known[key]
 
     def digest(self, artifact: Artifact, *names: str) -> str:

@@ -3,20 +3,21 @@
 import json
 import re
 import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tinyzoo
+from old_roots import VERSIONS, recipe_at, unpack
 from stores_of_versions.make import PLACE, numbers
 
+from flows.mine import finished
 from flows.plan.checks import prepare
 from flows.plan.gather import plan_of_root
 from flows.plan.identity import examined
 from flows.plan.stages import fingerprints
+from flows.upgrade import upgrade_root
 from rosetta.errors import UserError
-from rosetta.recipe import Recipe, read_recipe
 from storage import open_run
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import FORMAT
@@ -25,15 +26,8 @@ from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from storage.upkeep.status import status
+from tasks.plan import Plan
 from tasks.report.page import PAGE
-
-VERSIONS = sorted(path.parent.name for path in PLACE.glob("*/root.zip"))
-
-
-def unpack(version: str, folder: Path) -> Path:
-    with zipfile.ZipFile(PLACE / version / "root.zip") as packed:
-        packed.extractall(folder / "root")
-    return folder / "root"
 
 
 def test_the_present_version_is_kept():
@@ -78,28 +72,41 @@ def test_features_and_profiles_of_every_version_are_read(version, tmp_path):
             np.testing.assert_array_equal(moments.covariance, moments.covariance.T)
 
 
-def recipe_at(root: Path) -> Recipe:
-    """What made it, for the place where it lies now."""
-    return read_recipe(root / "recipe.toml", str(root), ())
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_run_of_every_version_goes_on_as_it_was(version, tmp_path):
-    """All of its artifacts are those that the recipe asks for today, though it does not say what its models did.
+    """All of its artifacts are those that its stores ask for, though it does not say what its models did.
 
     The page alone is written anew wherever it has changed since.
     """
     root = unpack(version, tmp_path)
+    require_as_it_was(root, plan_of_root(Root(str(root)), recipe_at(root)))
+
+
+def require_as_it_was(root: Path, plan: Plan) -> None:
     told = json.loads((root / "provenance.json").read_text())["fingerprints"]
-    for plan in (prepare(recipe_at(root)), plan_of_root(Root(str(root)), recipe_at(root))):
-        found = fingerprints(plan) | {PAGE: told[PAGE]}
-        assert {path: found.pop(path) for path in told} == told
-        # Provenance did not always list these.
-        assert {path: attributes_at(plan.place(path))["fingerprint"] for path in found} == found
-        assert {path.partition("/")[0] for path in found} <= {"features.zarr", "profiles"}
+    found = fingerprints(plan) | {PAGE: told[PAGE]}
+    assert {path: found.pop(path) for path in told} == told
+    # Provenance did not always list these.
+    assert {path: attributes_at(plan.place(path))["fingerprint"] for path in found} == found
+    assert {path.partition("/")[0] for path in found} <= {"features.zarr", "profiles"}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.fixture(scope="module", params=VERSIONS)
+def present(request, tmp_path_factory) -> Path:
+    """The run of a version in the present format. To be read, not changed."""
+    root = unpack(request.param, tmp_path_factory.mktemp(f"from-{request.param}"))
+    upgrade_root(str(root))
+    return root
+
+
+def test_a_run_of_every_version_goes_on_once_it_is_upgraded(present):
+    """All of its artifacts are those that the recipe asks for today."""
+    plan = prepare(recipe_at(present))
+    for one in (plan, plan_of_root(Root(str(present)), recipe_at(present))):
+        require_as_it_was(present, one)
+    assert finished(plan) is not None
+
+
 @pytest.mark.parametrize(
     ("attribute", "value", "says"),
     [
@@ -111,12 +118,11 @@ def test_a_run_of_every_version_goes_on_as_it_was(version, tmp_path):
         ("image_size", (20, 20), "model.preprocessing.size: [16, 16] → [20, 20]"),
     ],
 )
-def test_a_run_whose_maps_are_others_now_says_so(version, attribute, value, says, tmp_path, monkeypatch):
-    root = unpack(version, tmp_path)
+def test_a_run_whose_maps_are_others_now_says_so(present, attribute, value, says, monkeypatch):
     monkeypatch.setattr(tinyzoo.Looker, attribute, value)
     examined.cache_clear()
     with pytest.raises(UserError) as refused:
-        prepare(recipe_at(root))
+        prepare(recipe_at(present))
     assert str(refused.value).startswith(f"activations/ada.zarr was made from something else ({says}")
     examined.cache_clear()
 
@@ -149,7 +155,7 @@ def test_a_newer_store_is_refused_too(tmp_path):
     for name in ("images.zarr", "activations/ada.zarr"):
         about = root / name / "zarr.json"
         # Plain in the attributes of format 2, and as text in them since.
-        newer = re.sub(rf'(\\?"format\\?": ){FORMAT}', rf"\g<1>{FORMAT + 1}", about.read_text())
+        newer = re.sub(rf'(\\?"format\\?": ){VERSIONS[-1]}', rf"\g<1>{FORMAT + 1}", about.read_text())
         about.write_text(newer)
     with pytest.raises(UserError, match=r"images\.zarr was written by a newer rosetta"):
         open_run(root)

@@ -17,7 +17,10 @@ from tinyzoo import recipe_text
 from flows.command.main import main
 from storage import open_run
 from storage.artifacts.fingerprint import FORMAT
+from storage.artifacts.seals import break_seal
+from storage.filesystem.root import Root
 from storage.run.run import Run
+from storage.upkeep.sealing import seal_finished
 
 PLACE = Path(__file__).parent
 PAIR = ("painter", "ada")
@@ -56,6 +59,8 @@ def make() -> None:
         main(["mine", str(recipe), "--root", str(root)])
         # Where it was made says nothing to anyone.
         (root / "recipe.toml").write_text((root / "recipe.toml").read_text().replace(str(root), "root"))
+        break_seal(Root(str(root)), "recipe.toml")
+        seal_finished(Root(str(root)))
         with zipfile.ZipFile(kept / "root.zip", "w", zipfile.ZIP_DEFLATED) as packed:
             for path in sorted(root.rglob("*")):
                 if path.is_file():
