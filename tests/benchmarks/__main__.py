@@ -1,8 +1,7 @@
 """`make bench`: all figures of docs/results.md in one run on one machine, into runs/bench/bench.json.
 
 Timings that are compared run in turn after a warm-up, and the median of the repeats counts. `make bench ONLY=cuda` runs
-one part: faces, stores, dump, trust, guidance, page, correlation,
-precision or cuda.
+one part: faces, stores, dump, trust, guidance, page, correlation, precision or cuda.
 
 Each part is a process of its own. One that fails, or lacks something, leaves the others alone: a line says why, and so
 does `failed` in bench.json. The exit status is 0 when all parts ran, 2 when some only lacked something that can be
@@ -16,9 +15,19 @@ from pathlib import Path
 
 from figures import BENCH, MISSING, read_bench, write_bench
 
-PARTS = {name: name for name in ("faces", "stores", "dump", "trust", "guidance", "page", "correlation", "precision")}
-# Beside a file `cuda.py` no part would find NVIDIA's package of that name, which torch imports.
-PARTS["cuda"] = "on_cuda"
+PARTS = {
+    "faces": "faces",
+    "stores": "activation_stores",
+    "dump": "dump_rate",
+    "trust": "trust",
+    "guidance": "guidance",
+    "page": "page",
+    "correlation": "correlation",
+    "precision": "precision",
+    # Beside a file `cuda.py` no part would find NVIDIA's package of that name, which torch imports.
+    "cuda": "on_cuda",
+}
+"""By part, its module; other modules of tests have their folder on the path, too, so that names must not clash."""
 _FAILED = "failed"
 
 

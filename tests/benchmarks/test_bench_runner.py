@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-PARTS = ("faces", "trust", "guidance", "page", "correlation", "precision", "cuda")
+MODULES = {"stores": "activation_stores", "dump": "dump_rate", "cuda": "on_cuda"}
+PARTS = ("faces", "stores", "dump", "trust", "guidance", "page", "correlation", "precision", "cuda")
 GOOD = """
 from figures import figure, report
 report("heading of {name}", {{"{name}_seconds": figure(1.5, "s")}})
@@ -51,7 +52,7 @@ class Bench:
             self.part(name, GOOD.format(name=name))
 
     def part(self, name: str, code: str) -> None:
-        (self.folder / f"{'on_cuda' if name == 'cuda' else name}.py").write_text(code)
+        (self.folder / f"{MODULES.get(name, name)}.py").write_text(code)
 
     def __call__(self, *wanted: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command, settings = [sys.executable, str(self.folder), *wanted], {**os.environ, **environment}

@@ -63,7 +63,7 @@ vit, resnet = partial(Model, "vit"), partial(Model, "resnet")
 def dumped(root: Root, name: str, writers: int) -> float:
     """Seconds to dump all images."""
     root.remove("activations")
-    spec = ModelSpec(name=name, model=f"python:dump:{name}", weights="random:0")
+    spec = ModelSpec(name=name, model=f"python:dump_rate:{name}", weights="random:0")
     return timed(lambda: dump(root, MAPS_MADE, IMAGES_MADE, spec, Compute(writers=writers), "cpu"))
 
 
