@@ -17,6 +17,7 @@ from storage.artifacts.layout import (
     arrays_in,
     attributes_of,
     chunk_file,
+    file_grid,
     layers_of,
     markers,
     open_to_read,
