@@ -280,8 +280,7 @@ class Compute(Strict):
     )
     dtype: Literal["float16", "float32"] = Field(
         "float16",
-        description="Precision of the stored activations: rounded to the "
-        "significant bits of float16, or to more where a unit needs them; or as they are.",
+        description="Stored activations: rounded to the bits of float16, or more where a unit needs them; or exact.",
     )
     chunk_mib: int = Field(
         16, ge=1, le=1024, description="Size of a chunk of the largest layer, in MiB, before compression."

@@ -41,11 +41,12 @@ main(sys.argv[3:])
 """
 
 
-def mine(name: str, images: int) -> tuple[Path, float, int]:
-    """Mine the faces from nothing; its root, seconds, and peak memory in KiB."""
+def mine(name: str, images: int, *changes: str) -> tuple[Path, float, int]:
+    """Mine the faces from nothing, with changes to the recipe; its root, seconds, and peak memory in KiB."""
     root = BENCH / name
     clear(name)
-    seconds, _, most = apart(MINE, "mine", str(RECIPE), "--root", str(root), "--set", f"images.count={images}")
+    settings = [part for change in (f"images.count={images}", *changes) for part in ("--set", change)]
+    seconds, _, most = apart(MINE, "mine", str(RECIPE), "--root", str(root), *settings)
     return root, seconds, most
 
 
