@@ -173,7 +173,7 @@ def _store(plan: Plan, spec: ModelSpec, side: Side) -> ModelForecast:
     shard = model_blocks(units, images, compute.chunk_mib).shard
     itemsize = 2 if compute.dtype == "float16" else 4
     size = itemsize * images * sum(layer.values for layer in units.layers)
-    labels = 1 if plan.facts.generator is None else 2  # source, and label or class
+    labels = 2 if plan.facts.generator is None else 1  # source, and the label of a file
     files = file_count(units, images, shard, labels)
     return ModelForecast(spec.name, spec.model, len(units.layers), len(units), images, shard, files, size)
 
