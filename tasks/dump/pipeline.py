@@ -92,7 +92,8 @@ class Pipeline:
                         chunks.append(self._process(chunk, codecs, pixels, pool))
                         if store is None:
                             store = self.lay_out({layer: part.result().codec for layer, part in chunks[0].items()})
-                    waiting.append(finisher.submit(self._write, store, block, span, chunks, pixels))
+                    last = waiting[-1] if waiting else None
+                    waiting.append(finisher.submit(self._write, store, block, span, chunks, pixels, last))
                     settle(_BLOCKS - 1)
             settle(0)
         assert store is not None
@@ -139,12 +140,25 @@ class Pipeline:
         return parts
 
     def _write(
-        self, store: ActivationStore, block: int, span: slice, chunks: list[Chunk], pixels: list[npt.NDArray[np.uint8]]
+        self,
+        store: ActivationStore,
+        block: int,
+        span: slice,
+        chunks: list[Chunk],
+        pixels: list[npt.NDArray[np.uint8]],
+        last: Future[int] | None,
     ) -> int:
         """Write a block once it is encoded, and give the number of its images.
 
         A generator's pixels come first: the marker of their maps must not stand before them.
+
+        Parameters
+        ----------
+        last
+            The block before, unless it is known to be written. If it failed, nothing more is written.
         """
+        if last is not None:
+            last.result()
         layers = {
             layer.name: layer_block([chunk[layer.name].result() for chunk in chunks], layer)
             for layer in self.model.units.layers

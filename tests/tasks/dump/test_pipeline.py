@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,7 @@ def test_a_disk_that_fills_leaves_no_marker_before_its_data(root, failing, monke
 
     def full(self, block, layers):
         if block == failing:
+            time.sleep(0.3)  # until the next block waits behind it
             raise OSError(errno.ENOSPC, "No space left on device")
         write(self, block, layers)
 
