@@ -30,15 +30,16 @@ _LEVEL = -1
 """The low bits of activations are noise to a compressor. Level -1 still takes out runs of zeros, at gigabytes a second;
 level 1 makes stores of float16 maps 8 % smaller and reads and writes them several times slower."""
 
+BIT_SHUFFLED = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=4)
+"""For rounded float32: bits that are zero in all values become runs once they are transposed bit by bit."""
 ROUNDED: Mapping[str, Any] = {
-    # Bits that are zero in all values become runs once they are transposed bit by bit.
-    "compressors": (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=4), Crc32cCodec()),
+    "compressors": (BIT_SHUFFLED, Crc32cCodec()),
     "attributes": {"comment": "values are rounded to those of float16"},
 }
 """Options of :func:`create_array` for float32 values that are rounded to those of float16. Plain xarray would sum
 float16 in float16, where sums overflow."""
 
-_CONVENTIONS = "CF-1.12 ACDD-1.3"
+CONVENTIONS = "CF-1.12 ACDD-1.3"
 _METADATA = "zarr.json"
 
 Axes = Mapping[str, int | tuple[int, int]]
@@ -130,11 +131,16 @@ def create_index(
     create_labels(group, name, values, name, long_name, description=description)
 
 
+def centres(size: int) -> npt.NDArray[np.float64]:
+    """(position,) the centres of a grid's positions along one axis, in fractions of the image."""
+    return (np.arange(size) + 0.5) / size
+
+
 def create_centres(group: zarr.Group, grid: tuple[int, int]) -> None:
     """Create the coordinates `y` and `x` of a grid that covers the image."""
     for axis, size, side in zip("yx", grid, ("top", "left"), strict=True):
         what = f"centre of the position from the {side}, in fractions of the image"
-        create_labels(group, axis, (np.arange(size) + 0.5) / size, axis, what)
+        create_labels(group, axis, centres(size), axis, what)
 
 
 def create_values(
@@ -211,7 +217,7 @@ def create_store(root: Root, path: str) -> zarr.Group:
     """A new empty store of a run; it replaces one that may be there."""
     place, instance = place_of(root, path), instance_at(path)
     break_seal(place.root, place.path)
-    attributes = {"Conventions": _CONVENTIONS, "title": path.removesuffix(".zarr")}
+    attributes = {"Conventions": CONVENTIONS, "title": path.removesuffix(".zarr")}
     if instance is not None:
         attributes["summary"] = instance.artifact.about.replace("`", "")
     if digest := recipe_digest(root):

@@ -20,9 +20,11 @@ from numcodecs.abc import Codec
 from numcodecs.blosc import Blosc
 from numcodecs.zstd import Zstd
 from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
+
+from storage.artifacts.layout import BIT_SHUFFLED
 
 Float32 = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -36,8 +38,7 @@ _CHECKSUM = 4
 _MUCH_SMALLER = 1 / 2
 """What Zstandard must make of a layer's bytes, compared with LZ4, to be worth its time: maps that are mostly zeros."""
 _CODECS = {
-    # Rounded values end in zeros, and their exponents are much the same: transposed bit by bit they become runs.
-    "lz4": (Blosc("lz4", 5, Blosc.BITSHUFFLE), BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=4)),
+    "lz4": (Blosc(BIT_SHUFFLED.cname.value, BIT_SHUFFLED.clevel, Blosc.BITSHUFFLE), BIT_SHUFFLED),
     "zstd": (Zstd(1), ZstdCodec(level=1)),
 }
 

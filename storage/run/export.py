@@ -14,6 +14,7 @@ import xarray as xr
 from rosetta.errors import UserError
 from storage.artifacts.attributes import encode
 from storage.artifacts.catalogue import RECIPE, TRUST
+from storage.artifacts.layout import CONVENTIONS
 from storage.artifacts.store import ArtifactStore
 from storage.run.data import Chosen
 from storage.run.views import RunViews, variables
@@ -98,7 +99,7 @@ def exported(run: RunViews, units: Mapping[str, Chosen], images: Chosen | None =
             parts[f"maps/{model}/{name}"] = layer.to_dataset(inherit=False)[["activation"]]
     count = sum(map(len, numbers.values()))
     parts["/"].attrs = {
-        "Conventions": "CF-1.12 ACDD-1.3",
+        "Conventions": CONVENTIONS,
         "title": f"part of the run {run.name}",
         "summary": f"{count} units of {', '.join(numbers)} over {len(shown)} of {run.pictures.count} images",
         "recipe": run.root.read_bytes(RECIPE.path()).decode(),

@@ -12,6 +12,7 @@ from rosetta.errors import UserError
 from rosetta.units import Layer
 from storage.artifacts.catalogue import UNITS
 from storage.artifacts.columns import Column, Columns
+from storage.artifacts.layout import centres
 from storage.run.accessor import RosettaAccessor
 from storage.run.data import Chosen, RunData, indices
 from storage.run.layer_maps import lazy_maps
@@ -206,8 +207,3 @@ def variables(table: pd.DataFrame, dimension: str, about: Columns) -> dict[str, 
         )
         for name in table
     }
-
-
-def centres(size: int) -> npt.NDArray[np.float64]:
-    """(position,) the centres of a grid's positions along one axis, in fractions of the image."""
-    return (np.arange(size) + 0.5) / size

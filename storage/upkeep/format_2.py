@@ -215,7 +215,7 @@ def _images(old: Old, staging: Root) -> zarr.Group:
 
 def _features(old: Old, staging: Root) -> zarr.Group:
     names = old.values("feature" if "pixel_feature" in old.group else "name")
-    images, _, side, _ = FeatureStore(old.group)._values.shape
+    images, _, side = FeatureStore(old.group).shape
     return FeatureStore.create(staging, old.fingerprint, tuple(map(str, names)), side, images).group
 
 

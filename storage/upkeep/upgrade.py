@@ -1,10 +1,10 @@
 """Rewrites a root of format 2 in this format, in place: artifact by artifact, in the order of the catalogue.
 
-A store is written again under `upgrade/`, read back and compared, and then takes the place of the old one. Object
-stores cannot rename. So the journal says first that the new one is whole: from then on it counts, and whoever comes
-next finishes the replacement. Until then the old one counts, and what is under `upgrade/` is written again. At most
-one store is there twice. Each artifact keeps the fingerprint that it had, so that those that depend on it are known
-again, in this root and in those that share it.
+A store is written again under `upgrade/`, read back and compared, and then replaces the old one. Object stores cannot
+rename, so the journal first records that the new store is complete. If the upgrade is cut short before that, the old
+store is valid and the new one is written again; after that, the next upgrade finishes the replacement. At most one
+store exists twice. Each artifact records the fingerprint that it had, so that artifacts that depend on it are
+recognised, in this root and in those that share it.
 """
 
 import json
