@@ -221,7 +221,8 @@ def check_cluster(address: str, device: str) -> Capacity:
 
 
 def _workers(client: Any) -> list[dict[str, Any]]:
-    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+    # Not client.scheduler_info(), whose answer a timer of the client replaces by one without workers now and then.
+    return list(client.sync(client.scheduler.identity, n_workers=-1)["workers"].values())
 
 
 def _has_gpu(worker: Mapping[str, Any]) -> bool:

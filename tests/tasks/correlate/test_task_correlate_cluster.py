@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client
@@ -222,6 +223,18 @@ def test_a_gpu_asked_of_a_cluster_without(address):
     with pytest.raises(UserError, match=r"no worker of tcp://.* has a GPU; start some with"):
         check_cluster(address, "cuda")
     assert check_cluster(address, "auto").workers == 2
+
+
+def test_workers_are_seen_while_the_client_asks_for_something_else(address):
+    """A timer of the client asks its scheduler about everything but the workers, and keeps the answer."""
+    with dask.config.set({"distributed.client.scheduler-info-interval": "1ms"}):
+        check_cluster.cache_clear()
+        assert [_asked(address) for _ in range(20)] == [2] * 20
+
+
+def _asked(address: str) -> int:
+    check_cluster.cache_clear()
+    return check_cluster(address, "auto").workers
 
 
 def test_a_cluster_without_workers():
