@@ -203,7 +203,7 @@ class ModelSpec(Strict):
         description="Required SHA-256 of the weights: of the file, of the output of sha256sum for the files "
         "of a folder, or of the tensors that a library loads.",
     )
-    layers: tuple[str, ...] | None = Field(None, description="Globs over module paths. Default: those of the family.")
+    layers: tuple[str, ...] | None = Field(None, description="Globs over places inside. Default: those of the family.")
     match: Literal["name", "order"] = Field(
         "name",
         description="How the tensors of a state dict are assigned: by name, or by order if every shape agrees.",

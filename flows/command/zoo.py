@@ -11,13 +11,14 @@ from cyclopts import Parameter
 from dask.utils import format_bytes
 
 from flows.command.json_output import Json, print_json
-from rosetta.errors import UserError
+from rosetta.errors import UserError, nearest
 from rosetta.recipe import ModelSpec, parse_recipe
 from rosetta.units import Grid
 from tasks.stage.text_table import print_table
 
 if TYPE_CHECKING:
     from rosetta.zoo import Model
+    from rosetta.zoo.maps.layout import Layout
 
 _FLOAT32 = 4
 _SILENCE = 1.0
@@ -29,6 +30,7 @@ def zoo(
     /,
     *,
     changes: Annotated[tuple[str, ...], Parameter("--set")] = (),
+    layers: tuple[str, ...] = (),
     time: bool = False,
     device: str | None = None,
     as_json: Json = False,
@@ -44,6 +46,9 @@ def zoo(
     changes
         Change the model's entry in the recipe, for example layers=["layer3"] or condition.timestep=100. May be
         repeated.
+    layers
+        List all places whose names match a glob, for example blocks.0.*, with maps or the reason why there are none.
+        May be repeated.
     time
         Also run the model and time a forward pass of one image.
     device
@@ -51,10 +56,14 @@ def zoo(
     """
     if device is not None and not time:
         raise UserError("--device is the device for --time; add --time")
-    if model is not None:
+    if model is not None and layers:
+        if time:
+            raise UserError("--layers lists places and --time times the model; give one of them")
+        _show_places(_entry(model, changes, "auto")[0], layers, as_json)
+    elif model is not None:
         _show(*_entry(model, changes, device or "auto"), time, as_json)
-    elif changes or time:
-        raise UserError("--set and --time need a model; name one, for example rosetta zoo timm/resnet50 --time")
+    elif changes or time or layers:
+        raise UserError("--set, --layers and --time need a model; name one, for example rosetta zoo timm/resnet50")
     else:
         _list(as_json)
 
@@ -92,6 +101,39 @@ def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
         print_json(portrait(model) | timing)
     elif time:
         print(f"A forward pass of one image takes {seconds:.3g} s on {device}.")
+
+
+def _show_places(spec: ModelSpec, globs: tuple[str, ...], as_json: bool) -> None:
+    """Print the places inside a model whose names match.
+
+    Raises
+    ------
+    UserError
+        None does.
+    """
+    from rosetta import zoo as models
+    from rosetta.zoo.maps.globs import matches
+    from rosetta.zoo.maps.places import parse_place
+
+    places = models.places(spec)
+    # A glob of modules shows all places of those.
+    named = dict.fromkeys(name for name in places for key in (name, parse_place(name).path) if matches(globs, [key]))
+    if not named:
+        raise UserError(f"{spec.model}: no place matches {', '.join(globs)}{nearest(globs[0], list(places))}")
+    if as_json:
+        print_json([{"name": name, **_place(places[name])} for name in named])
+        return
+    rows = []
+    for name in named:
+        place = _place(places[name])
+        rows.append((name, place["channels"] or "", _by(place["grid"]) if place["grid"] else "", place["reason"] or ""))
+    print_table(("place", "channels", "grid", "no maps, as it"), rows, words=("place", "no maps, as it"))
+
+
+def _place(reading: "Layout | str") -> dict[str, Any]:
+    if isinstance(reading, str):
+        return {"channels": None, "grid": None, "reason": reading}
+    return {"channels": reading.channels, "grid": reading.grid, "reason": None}
 
 
 def _entry(model: str, changes: tuple[str, ...], device: str) -> tuple[ModelSpec, str]:

@@ -4,7 +4,7 @@ from rosetta.zoo.loading import is_fetched, is_generator, load, weights_sha256
 from rosetta.zoo.model import Model
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.registry import families, names
-from rosetta.zoo.structure import outline, structure
+from rosetta.zoo.structure import outline, places, structure
 
 __all__ = [
     "Model",
@@ -15,6 +15,7 @@ __all__ = [
     "load",
     "names",
     "outline",
+    "places",
     "structure",
     "weights_sha256",
 ]

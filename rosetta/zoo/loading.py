@@ -12,6 +12,7 @@ from rosetta.zoo.architecture import Architecture, Family, FolderFamily
 from rosetta.zoo.files import load_file, prepared, require_fit, tell, warn_unsure
 from rosetta.zoo.latents import Prior
 from rosetta.zoo.maps.capture import Capture, choose_layers
+from rosetta.zoo.maps.layout import Layout
 from rosetta.zoo.maps.probe import Probe, probe
 from rosetta.zoo.model import Model
 from rosetta.zoo.registry import find
@@ -80,6 +81,25 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
         device=place,
         capture=capture,
     )
+
+
+def places(spec: ModelSpec, device: str | torch.device = "cpu") -> dict[str, Layout | str]:
+    """All places inside a model at which a layer could be, as :mod:`rosetta.zoo.maps.places` names them.
+
+    Returns
+    -------
+    dict
+        In the order in which they are reached: how maps are read there, or why there are none.
+
+    Raises
+    ------
+    UserError
+        Anything that keeps the model from running.
+    """
+    architecture, _, _ = _build(spec)
+    target = _device(device)
+    module = architecture.module.eval().requires_grad_(False).to(target)
+    return _probe(spec, architecture, module, _dummy(architecture, target)).places
 
 
 def weights_sha256(spec: ModelSpec) -> str:

@@ -5,7 +5,9 @@ import torch
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
 from rosetta.units import Units
+from rosetta.zoo import loading
 from rosetta.zoo.loading import load
+from rosetta.zoo.maps.layout import Layout
 from rosetta.zoo.model import Model
 
 _ANY = "random:0"
@@ -36,6 +38,15 @@ def outline(spec: ModelSpec) -> Model | None:
         if free == spec or not isinstance(problem, UserError) or outline(free) is None:
             return None
         raise
+
+
+def places(spec: ModelSpec) -> dict[str, Layout | str]:
+    """As :func:`rosetta.zoo.loading.places`, without weights where the model's code allows it."""
+    try:
+        with torch.device("meta"):
+            return loading.places(spec.model_copy(update={"weights": _ANY, "sha256": None}), "meta")
+    except Exception:  # which one depends on what the model's code asks for
+        return loading.places(spec)
 
 
 def structure(spec: ModelSpec) -> Units:

@@ -20,6 +20,14 @@ optional, say more:
     Class and register tokens at the head of its token sequences; inferred if left out.
 `token_grid`
     (rows, columns) of its patch tokens; inferred from the image's proportions if left out.
+`num_suffix_tokens`
+    Tokens without a place at the end of its token sequences; none if left out.
+`channels_last`
+    True where 4-D outputs that could be read either way are (image, y, x, channel).
+`batch_first`
+    False where token sequences are (token, image, channel).
+`map_layouts`
+    By module path, a mapping with those of the five attributes above in which the module differs from the others.
 `map_frames`
     By module path, (y0, x0, y1, x1) in fractions of the image: what the module's maps cover, where they reach beyond
     it. They are cropped to the image.
@@ -31,7 +39,7 @@ belongs on PYTHONPATH.
 
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +52,9 @@ from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import traits_of
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
+
+_LAYOUT = ("num_prefix_tokens", "num_suffix_tokens", "token_grid", "channels_last", "batch_first")
+"""Attributes that say how maps are read."""
 
 
 class PythonFactory(Family):
@@ -91,8 +102,8 @@ def _find(name: str) -> Any:
 
 
 def _describe(module: nn.Module, model: str) -> Architecture:
-    latent = _whole(module, model, "latent", least=1)
-    size = _pair(module, model, "image_size")
+    latent = _whole(getattr(module, "latent", None), model, "latent", least=1)
+    size = _pair(getattr(module, "image_size", None), model, "image_size")
     layers = getattr(module, "default_layers", None)
     if layers is not None:
         layers = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -111,7 +122,7 @@ def _describe(module: nn.Module, model: str) -> Architecture:
         module,
         preprocessing,
         latent=latent,
-        classes=None if latent is None else _whole(module, model, "classes", least=1),
+        classes=None if latent is None else _whole(getattr(module, "classes", None), model, "classes", least=1),
         image_size=size if latent is not None else None,
         layers=layers,
         traits=_traits(module, model, preprocessing.size if preprocessing is not None else size),
@@ -120,20 +131,54 @@ def _describe(module: nn.Module, model: str) -> Architecture:
 
 def _traits(module: nn.Module, model: str, image: Grid | None) -> Traits:
     """What it declares in our terms, else in timm's."""
-    prefix, grid = _whole(module, model, "num_prefix_tokens", least=0), _pair(module, model, "token_grid")
     known = traits_of(module, image)
-    return replace(known, prefix_tokens=prefix, token_grid=grid or known.token_grid, frames=_frames(module, model))
+    declared = _declared(lambda name: getattr(module, name, None), model)
+    declared["token_grid"] = declared.get("token_grid") or known.token_grid
+    return replace(known, prefix_tokens=declared.pop("prefix_tokens", None), **declared, **_exceptions(module, model))
+
+
+def _declared(get: Callable[[str], Any], model: str) -> dict[str, Any]:
+    """What is declared of a sequence or a map, by the fields of :class:`rosetta.zoo.maps.layout.Traits`.
+
+    Parameters
+    ----------
+    get
+        Gives the value of an attribute; None where it is not declared.
+    """
+    found: dict[str, Any] = {
+        "prefix_tokens": _whole(get("num_prefix_tokens"), model, "num_prefix_tokens", least=0),
+        "suffix_tokens": _whole(get("num_suffix_tokens"), model, "num_suffix_tokens", least=0),
+        "token_grid": _pair(get("token_grid"), model, "token_grid"),
+        **{name: _flag(get(name), model, name) for name in ("channels_last", "batch_first")},
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _exceptions(module: nn.Module, model: str) -> dict[str, Any]:
+    exceptions = {}
+    for path, values in _by_module(module, model, "map_layouts").items():
+        of_path = f"map_layouts[{path!r}]"
+        if not isinstance(values, Mapping) or not values.keys() <= set(_LAYOUT):
+            raise UserError(f"{model}: {of_path} is {values!r}; it must be a mapping with any of {', '.join(_LAYOUT)}")
+        exceptions[path] = _declared(values.get, f"{model}: {of_path}")
+    return {"frames": _frames(module, model), "exceptions": exceptions}
+
+
+def _by_module(module: nn.Module, model: str, attribute: str) -> Mapping[str, Any]:
+    """An attribute that is a mapping by module path."""
+    found = getattr(module, attribute, {})
+    if not isinstance(found, Mapping):
+        raise UserError(f"{model}: {attribute} is {found!r}; it must be a mapping by module path")
+    paths = [path for path, _ in module.named_modules()]
+    for path in found:
+        if path not in paths:
+            raise UserError(f"{model}: {attribute} has {path!r}, which is not a module{nearest(str(path), paths)}")
+    return found
 
 
 def _frames(module: nn.Module, model: str) -> dict[str, Frame]:
-    frames = getattr(module, "map_frames", {})
-    if not isinstance(frames, Mapping):
-        raise UserError(f"{model}: map_frames is {frames!r}; it must be a mapping by module path")
-    paths = [path for path, _ in module.named_modules()]
     found: dict[str, Frame] = {}
-    for path, frame in frames.items():
-        if path not in paths:
-            raise UserError(f"{model}: map_frames has {path!r}, which is not a module{nearest(str(path), paths)}")
+    for path, frame in _by_module(module, model, "map_frames").items():
         try:
             y0, x0, y1, x1 = map(float, frame)
         except (TypeError, ValueError):
@@ -146,8 +191,7 @@ def _frames(module: nn.Module, model: str) -> dict[str, Frame]:
     return found
 
 
-def _whole(module: nn.Module, model: str, attribute: str, least: int) -> int | None:
-    value = getattr(module, attribute, None)
+def _whole(value: Any, model: str, attribute: str, least: int) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -155,8 +199,13 @@ def _whole(module: nn.Module, model: str, attribute: str, least: int) -> int | N
     return value
 
 
-def _pair(module: nn.Module, model: str, attribute: str) -> Grid | None:
-    value = getattr(module, attribute, None)
+def _flag(value: Any, model: str, attribute: str) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise UserError(f"{model}: {attribute} is {value!r}; it must be True or False")
+    return value
+
+
+def _pair(value: Any, model: str, attribute: str) -> Grid | None:
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:

@@ -1,5 +1,6 @@
 """Any image model of timm."""
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from rosetta.zoo.preprocessing import Preprocessing, differing
 
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _MLP_ACTIVATIONS = ("blocks.*.mlp.act",)
+_GATED = {"SwiGLU": "fc2", "GluMlp": "fc2", "GeGluMlp": "w2", "Gemma4GatedMlp": "down_proj"}
+"""Classes of gated MLPs, with what takes their hidden units: the activation there is one factor of them only."""
 _RGB = 3
 _STATES = ("EfficientViM",)
 """Classes whose sequences are of hidden states; their maps have two axes of places."""
@@ -102,9 +105,19 @@ def describe(module: nn.Module) -> Architecture:
     return Architecture(
         module,
         _preprocessing(config),
-        preferred=(RESNET_STAGES,) if resnet else (_MLP_ACTIVATIONS, stages),
+        preferred=(RESNET_STAGES,) if resnet else (*_gated(module), _MLP_ACTIVATIONS, stages),
         traits=traits_of(module, (height, width)),
     )
+
+
+def _gated(module: nn.Module) -> list[tuple[str, ...]]:
+    """The hidden units of a network's gated MLPs, as default layers; none where it has no such."""
+    globs = {
+        f"{re.sub(r'(?<=[.])[0-9]+(?=[.])', '*', path)}.{_GATED[type(part).__name__]}@in"
+        for path, part in module.named_modules()
+        if type(part).__name__ in _GATED
+    }
+    return [tuple(sorted(globs))] if globs else []
 
 
 def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:

@@ -1,6 +1,8 @@
 """Activation maps of chosen layers, taken with forward hooks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -11,12 +13,15 @@ from rosetta.errors import UserError
 from rosetta.units import Layer, Units
 from rosetta.zoo.maps.globs import matches, select
 from rosetta.zoo.maps.hidden_steps import hooked
-from rosetta.zoo.maps.layout import Layout, NoMapError, tensor_in
+from rosetta.zoo.maps.layout import Layout, NoMapError
+from rosetta.zoo.maps.places import IN, Place, input_of, parse_place, tensor_at
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.maps.stages import cover_depth, spread, stage_outputs
 
 _SUGGESTIONS = 4
 """Layers that an error names where a model has no default."""
+_PLACES = 8
+"""Of a module, that an error lists."""
 
 
 Take = Callable[[str, Tensor], None]
@@ -31,13 +36,14 @@ class Capture:
     module
         The model; it carries hooks only while it runs.
     layouts
-        How each layer's output is read, in forward order.
+        How maps are read at each layer's place, in forward order.
     """
 
     def __init__(self, module: nn.Module, layouts: Mapping[str, Layout]) -> None:
         self._module = module
         self._layouts = dict(layouts)
-        self._parts = {path: module.get_submodule(path) for path in layouts}
+        self._places = {parse_place(name): name for name in layouts}
+        self._parts = {place.path: module.get_submodule(place.path) for place in self._places}
         # Hooks sit on the shared module: two threads at once would take each other's maps.
         self._alone = Lock()
 
@@ -71,37 +77,68 @@ class Capture:
         UserError
             A layer gives another shape than for the probe's image, or did not run this time.
         """
-        maps: dict[str, Tensor] = {}
-
-        def keep(path: str, output: Any) -> None:
-            arranged = self._arranged(path, len(inputs), output)
-            if take is None:
-                # A later in-place activation would change the output under us, so the copy is made here and now.
-                maps[path] = arranged.clone(memory_format=torch.contiguous_format)
-            else:
-                take(path, arranged)
-                maps.setdefault(path, arranged[:0])
-
-        with self._alone, hooked(self._parts, keep):
+        watch = _Watch(self._places, partial(self._arranged, len(inputs)), take)
+        with self._alone, hooked(self._parts, watch) as runs:
             output = (through or self._module)(inputs, *more)
-        for path in self._layouts:
-            if path not in maps:
-                raise UserError(f"layer {path!r} did not run this time; choose a module that always runs")
-        return output, {path: maps[path] for path in self._layouts} if take is None else {}
+        for place, name in self._places.items():
+            if runs[place.path] == 0:
+                raise UserError(f"layer {name!r} did not run this time; choose a module that always runs")
+            if (place.run is None and runs[place.path] > 1) or name not in watch.maps:
+                raise UserError(
+                    f"layer {name!r}: its module ran {runs[place.path]} times this time and not as often as for the"
+                    " probe; choose a module that always runs as often"
+                )
+        return output, {name: watch.maps[name] for name in self._layouts} if take is None else {}
 
-    def _arranged(self, path: str, count: int, output: Any) -> Tensor:
-        layout = self._layouts[path]
+    def _arranged(self, count: int, name: str, find: Callable[[], Tensor]) -> Tensor:
+        layout = self._layouts[name]
         shape = (count, layout.channels, *layout.grid)
         try:
-            arranged = layout.arrange(tensor_in(output))
+            arranged = layout.arrange(find())
         except (NoMapError, RuntimeError) as error:  # the latter is how torch says that the tokens fill no grid
-            raise UserError(f"layer {path!r} gives something else than to the probe: {error}") from None
+            raise UserError(f"layer {name!r} gives something else than to the probe: {error}") from None
         if arranged.shape != shape:
             raise UserError(
-                f"layer {path!r} gives maps of shape {tuple(arranged.shape)} where the probe promised "
+                f"layer {name!r} gives maps of shape {tuple(arranged.shape)} where the probe promised "
                 f"{shape}; choose another module"
             )
         return arranged
+
+
+class _Watch:
+    """Takes the maps of one forward pass."""
+
+    def __init__(
+        self, places: Mapping[Place, str], arranged: Callable[[str, Callable[[], Tensor]], Tensor], take: Take | None
+    ) -> None:
+        self._places, self._arranged, self._take = places, arranged, take
+        self.maps: dict[str, Tensor] = {}
+
+    def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        for place, name in self._of(path, run):
+            if place.part == IN:
+                self._keep(name, lambda: input_of(arguments, named))
+
+    def after(self, path: str, run: int, output: Any) -> None:
+        for place, name in self._of(path, run):
+            if place.part != IN:
+                self._keep(name, partial(tensor_at, place.part, output))
+
+    def _of(self, path: str, run: int) -> list[tuple[Place, str]]:
+        return [
+            (place, name) for place, name in self._places.items() if place.path == path and place.run in (None, run)
+        ]
+
+    def _keep(self, name: str, find: Callable[[], Tensor]) -> None:
+        if name in self.maps:
+            return  # its module runs more often than it should, which is found in the end
+        arranged = self._arranged(name, find)
+        if self._take is None:
+            # A later in-place activation would change the output under us, so the copy is made here and now.
+            self.maps[name] = arranged.clone(memory_format=torch.contiguous_format)
+        else:
+            self._take(name, arranged)
+            self.maps[name] = arranged[:0]
 
 
 def choose_layers(
@@ -131,16 +168,9 @@ def choose_layers(
         A glob matches nothing, a module gives no map, or no default covers the depth of the model.
     """
     if globs is not None:
-        chosen = select(globs, seen.paths, model)
-        for path in chosen:
-            if path in seen.problems:
-                parent = path.rpartition(".")[0]
-                other = f"its parent {parent!r}" if parent else "a module inside it or after it"
-                raise UserError(
-                    f"model {model!r}: layer {path!r} {seen.problems[path]}; choose another module, {other} say"
-                )
+        chosen = _select(globs, seen, model)
     else:
-        preferred = [[path for path in matches(some, seen.paths) if path in seen.layouts] for some in defaults]
+        preferred = [_found(some, seen) for some in defaults]
         chosen = next((some for some in [*preferred, *stage_outputs(module, seen)] if cover_depth(some, seen)), [])
         if not chosen:
             if not (some := spread(seen, _SUGGESTIONS)):
@@ -149,5 +179,44 @@ def choose_layers(
                 f"model {model!r}: no default layers cover its depth; name layers in the recipe, "
                 f"such as {', '.join(map(repr, some))}"
             )
-    rank = {path: place for place, path in enumerate(seen.order)}
-    return {path: seen.layouts[path] for path in sorted(chosen, key=rank.__getitem__)}
+    layouts = {name: layout for name, layout in seen.places.items() if not isinstance(layout, str)}
+    return {name: layouts[name] for name in layouts if name in set(chosen)}
+
+
+def _found(globs: Sequence[str], seen: Probe) -> list[str]:
+    """The places that some globs match and that give maps."""
+    places = _matched(map(parse_place, globs), seen)
+    return [str(place) for place in places if not isinstance(seen.places.get(str(place), ""), str)]
+
+
+def _matched(asked: Iterable[Place], seen: Probe) -> list[Place]:
+    return [replace(place, path=path) for place in asked for path in matches([place.path], seen.paths)]
+
+
+def _select(globs: Sequence[str], seen: Probe, model: str) -> list[str]:
+    """The places that were asked for.
+
+    Raises
+    ------
+    UserError
+        A glob matches no module, or there is no map at one of the places.
+    """
+    asked = [parse_place(glob) for glob in globs]
+    select([place.path for place in asked], seen.paths, model)
+    chosen = _matched(asked, seen)
+    for place in chosen:
+        reading = seen.places.get(str(place)) or _missing(place, seen)
+        if isinstance(reading, str):
+            parent = place.path.rpartition(".")[0]
+            other = f"its parent {parent!r}" if parent else "a module inside it or after it"
+            remedy = "" if "; " in reading else f"; choose another module, {other} say"
+            raise UserError(f"model {model!r}: layer {str(place)!r} {reading}{remedy}")
+    return [str(place) for place in chosen]
+
+
+def _missing(place: Place, seen: Probe) -> str:
+    """Why there is nothing of a place."""
+    if place.path not in seen.order or place == Place(place.path):
+        return seen.problems[place.path]
+    of_path = [str(other) for other in map(parse_place, seen.places) if other.path == place.path]
+    return f"is no place of its module; it has {', '.join(of_path[:_PLACES])}"

@@ -13,7 +13,7 @@ Nothing is kept on the module, so that threads do not see each other's state.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -21,16 +21,38 @@ _UNSEEN: ContextVar[bool] = ContextVar("unseen", default=False)
 _REHEARSAL: ContextVar[bool] = ContextVar("rehearsal", default=False)
 
 
+class Watch(Protocol):
+    """What is told of modules while they run, by path; the runs of each are counted from 1."""
+
+    def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        """A module is about to run on these arguments."""
+
+    def after(self, path: str, run: int, output: Any) -> None:
+        """It has put this out."""
+
+
 @contextmanager
-def hooked(modules: Mapping[str, nn.Module], note: Callable[[str, Any], None]) -> Iterator[None]:
-    """Note what modules put out, by path, while they run inside; not what is unseen."""
+def hooked(modules: Mapping[str, nn.Module], watch: Watch) -> Iterator[dict[str, int]]:
+    """Watch modules while they run inside, but for what is unseen; yields how often each has run."""
+    runs = dict.fromkeys(modules, 0)
 
-    def hook_of(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda _, __, output: note(path, output) if is_seen() else None
+    def before(path: str) -> Callable[..., None]:
+        def hook(_: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+            if is_seen():
+                runs[path] += 1
+                watch.before(path, runs[path], arguments, named)
 
-    handles = [module.register_forward_hook(hook_of(path)) for path, module in modules.items()]
+        return hook
+
+    def after(path: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda _, __, output: watch.after(path, runs[path], output) if is_seen() else None
+
+    handles = []
+    for path, module in modules.items():
+        handles.append(module.register_forward_pre_hook(before(path), with_kwargs=True))
+        handles.append(module.register_forward_hook(after(path)))
     try:
-        yield
+        yield runs
     finally:
         for handle in handles:
             handle.remove()

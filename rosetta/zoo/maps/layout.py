@@ -1,7 +1,7 @@
 """How a module's output becomes activation maps (image, channel, y, x)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -30,8 +30,18 @@ class Traits:
     """Class and register tokens at the head of a sequence; None where it must be inferred."""
     token_grid: Grid | None = None
     """Grid of the patch tokens; None where it must be inferred."""
+    suffix_tokens: int = 0
+    """Tokens without a place at the end of a sequence."""
+    batch_first: bool = True
+    """Sequences are (image, token, channel); otherwise (token, image, channel)."""
     frames: Mapping[str, Frame] = field(default_factory=dict)
     """By module path: which part of the image its grid covers, where it reaches beyond the image."""
+    exceptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By module path: the fields above in which what it takes and gives differs."""
+
+    def of(self, path: str) -> "Traits":
+        """What holds for one module."""
+        return replace(self, **self.exceptions[path]) if path in self.exceptions else self
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,10 @@ class Layout:
     """Height and width of what the module puts out, in positions."""
     prefix: int = 0
     """Tokens dropped from the head of a sequence."""
+    suffix: int = 0
+    """Tokens dropped from its end."""
+    batch_first: bool = True
+    """Whether a sequence is (image, token, channel) and not (token, image, channel)."""
     frame: Frame = WHOLE
     """Which part of the image the raw grid covers; maps are cropped to the image."""
 
@@ -62,7 +76,8 @@ class Layout:
         elif self.kind == "channels last":
             maps = output.permute(0, 3, 1, 2)
         else:
-            maps = output[:, self.prefix :].transpose(1, 2).unflatten(2, self.raw_grid)
+            tokens = output if self.batch_first else output.transpose(0, 1)
+            maps = tokens[:, self.prefix : tokens.shape[1] - self.suffix].transpose(1, 2).unflatten(2, self.raw_grid)
         # Counted from both ends, so that a grid of another size than the probe's does not pass for it.
         rows, columns = (slice(before, -after if after else None) for before, after in self._margins)
         return maps[:, :, rows, columns]
@@ -116,6 +131,8 @@ def layout_of(
     """
     if len(shape) not in (3, 4):
         raise NoMapError(f"gives a tensor of shape {tuple(shape)}, which is no map")
+    if len(shape) == 3 and not traits.batch_first:
+        shape = (shape[1], shape[0], shape[2])
     if shape[0] != 1:
         raise NoMapError(f"gives {shape[0]} rows for a single image (shape {tuple(shape)})")
     if min(shape) < 1:
@@ -156,11 +173,14 @@ def _may_cover(grid: Grid, image: Grid) -> bool:
 
 
 def _tokens(tokens: int, channels: int, traits: Traits, image: Grid, frame: Frame, before: Sequence[Grid]) -> Layout:
-    found = fold(tokens, image, prefix=traits.prefix_tokens, declared=traits.token_grid, before=before)
+    suffix = traits.suffix_tokens
+    if tokens <= suffix:
+        raise NoMapError(f"gives {tokens} of its {suffix} tokens at the end, which have no place")
+    found = fold(tokens - suffix, image, prefix=traits.prefix_tokens, declared=traits.token_grid, before=before)
     if isinstance(found, str):
         raise NoMapError(found)
     prefix, grid = found
-    return Layout("tokens", channels, grid, prefix, frame)
+    return Layout("tokens", channels, grid, prefix, suffix, traits.batch_first, frame)
 
 
 def _margin(positions: int, start: float, end: float) -> Grid:

@@ -1,7 +1,7 @@
 """One dummy image through a model, to learn which modules run, in which order, and what they give."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rosetta.units import WHOLE, Grid
 from rosetta.zoo.maps.hidden_steps import hooked, rehearsal
 from rosetta.zoo.maps.layout import Layout, NoMapError, Traits, layout_of, tensor_in
+from rosetta.zoo.maps.places import IN, Place, input_of, tensors_of
 from rosetta.zoo.maps.tokens import MOST_PREFIX_TOKENS
 
 Shape = tuple[int, ...]
@@ -28,8 +29,27 @@ class Probe:
     """How the output of each module that gives maps is read."""
     problems: dict[str, str]
     """Why each other module gives none."""
+    places: dict[str, Layout | str]
+    """All places in the order in which they were reached, outputs of modules that run once included: how maps are
+    read, or why there are none."""
     output: Any
     """What the model itself returned; of a rehearsal, so that only its type and shape count."""
+
+
+class _Watch:
+    """Writes down the shape of everything that modules take and give."""
+
+    def __init__(self) -> None:
+        self.seen: dict[Place, Shape | str] = {}
+        """In the order in which it was there, every run counted."""
+
+    def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        self.seen[Place(path, run, IN)] = _shape(lambda: input_of(arguments, named))
+
+    def after(self, path: str, run: int, output: Any) -> None:
+        self.seen[Place(path, run)] = _shape(lambda: tensor_in(output))
+        for part, tensor in tensors_of(output).items():
+            self.seen[Place(path, run, part)] = _shape(lambda tensor=tensor: tensor)  # type: ignore[misc]
 
 
 def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: Grid | None) -> Probe:
@@ -51,69 +71,87 @@ def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: 
     first_path: dict[int, str] = {}
     for path, part in paths.items():
         first_path.setdefault(id(part), path)
-    seen: dict[str, list[Shape | str]] = {}
-
-    def note(path: str, output: Any) -> None:
-        seen.setdefault(path, []).append(_shape(output))
-
-    with torch.inference_mode(), rehearsal(), hooked({path: paths[path] for path in first_path.values()}, note):
+    watch = _Watch()
+    watched = {path: paths[path] for path in first_path.values()}
+    with torch.inference_mode(), rehearsal(), hooked(watched, watch) as runs:
         output = module(*inputs)
     if image is None:
         image = (output.shape[-2], output.shape[-1]) if isinstance(output, Tensor) and output.ndim == 4 else (1, 1)
-    readings = _readings(seen, traits, image)
+    places = _readings(_numbered(watch.seen, runs), traits, image)
     layouts: dict[str, Layout] = {}
     problems: dict[str, str] = {}
     for path, part in paths.items():
-        reading = readings.get(first_path[id(part)], "never runs")
+        name = first_path[id(part)]
+        reading = places.get(Place(name), _no_single_run(name, runs[name]))
         if isinstance(reading, str):
             problems[path] = reading
         else:
             layouts[path] = reading
     # A module under two names is one layer, under its first.
-    return Probe(tuple(first_path.values()), tuple(seen), layouts, problems, output)
+    return Probe(
+        tuple(first_path.values()),
+        tuple(dict.fromkeys(place.path for place in watch.seen if place.part is None)),
+        layouts,
+        problems,
+        {str(place): reading for place, reading in places.items()},
+        output,
+    )
 
 
-def _readings(seen: Mapping[str, list[Shape | str]], traits: Traits, image: Grid) -> dict[str, Layout | str]:
-    """By path: how the output is read, or why it is no map."""
-    shapes = {path: outputs[0] for path, outputs in seen.items() if len(outputs) == 1}
-    readings: dict[str, Layout | str] = {
-        path: f"runs {len(outputs)} times per image" for path, outputs in seen.items() if len(outputs) > 1
-    }
-    readings |= {path: shape for path, shape in shapes.items() if isinstance(shape, str)}
-    readings |= _of_heads({path: shape for path, shape in shapes.items() if not isinstance(shape, str)}, traits, image)
+def _no_single_run(path: str, runs: int) -> str:
+    return f"runs {runs} times per image; name one of them, {path}#1 to #{runs}" if runs else "never runs"
+
+
+def _numbered(seen: Mapping[Place, Shape | str], runs: Mapping[str, int]) -> dict[Place, Shape | str]:
+    """Places as they are named: the number of a run only where there are several."""
+    return {place if runs[place.path] > 1 else replace(place, run=None): shape for place, shape in seen.items()}
+
+
+def _readings(seen: Mapping[Place, Shape | str], traits: Traits, image: Grid) -> dict[Place, Layout | str]:
+    """How each place is read, or why it holds no map."""
+    heads = _of_heads({place: shape for place, shape in seen.items() if not isinstance(shape, str)}, traits, image)
+    readings: dict[Place, Layout | str] = {}
     before: dict[Grid, None] = {}
-    for path, shape in shapes.items():  # in the order in which modules finished
-        if path in readings or isinstance(shape, str):
+    for place, shape in seen.items():
+        if isinstance(shape, str):
+            readings[place] = shape
+            continue
+        if place in heads:
+            readings[place] = heads[place]
+            continue
+        if place.part == IN and traits.frames:
+            readings[place] = "is given maps of which the model does not say how far they reach beyond the image"
             continue
         try:
-            layout = layout_of(shape, traits, image, traits.frames.get(path, WHOLE), tuple(before))
+            layout = layout_of(shape, traits.of(place.path), image, traits.frames.get(place.path, WHOLE), tuple(before))
         except NoMapError as problem:
-            readings[path] = str(problem)
+            words = str(problem)
+            readings[place] = words.replace("gives", "is given", 1) if place.part == IN else words
             continue
-        readings[path] = layout
-        if layout.kind != "tokens" and layout.raw_grid != (1, 1):
+        readings[place] = layout
+        if layout.kind != "tokens" and layout.raw_grid != (1, 1) and place.part is None and place.run is None:
             before[layout.raw_grid] = None
     return readings
 
 
-def _of_heads(shapes: Mapping[str, Shape], traits: Traits, image: Grid) -> dict[str, str]:
+def _of_heads(shapes: Mapping[Place, Shape], traits: Traits, image: Grid) -> dict[Place, str]:
     """What only looks like maps: queries, keys and weights of attention, which are tensors of four axes, too.
 
     They are found beside the sequences that they come from, in the same module: two axes are tokens; or one is, and
     the others are heads and the channels of a head; or one is heads and two are those channels (XCiT).
     """
     sequences: dict[str, set[tuple[int, int]]] = {}
-    for path, shape in shapes.items():
-        if len(shape) == 3 and _read(shape, traits, image):
-            sequences.setdefault(_parent(path), set()).add((shape[1], shape[2]))
-    found: dict[str, str] = {}
-    for path, shape in shapes.items():
-        beside = sequences.get(_parent(path), set())
+    for place, shape in shapes.items():
+        if place.part is None and len(shape) == 3 and _read(shape, traits.of(place.path), image):
+            sequences.setdefault(_parent(place.path), set()).add((shape[1], shape[2]))
+    found: dict[Place, str] = {}
+    for place, shape in shapes.items():
+        beside = sequences.get(_parent(place.path), set())
         counts = {tokens for tokens, _ in beside}
-        if len(shape) != 4 or not beside or (layout := _read(shape, traits, image)) is None:
+        if len(shape) != 4 or not beside or (layout := _read(shape, traits.of(place.path), image)) is None:
             continue
-        places = prod(layout.raw_grid)
-        if any(0 <= count - places <= MOST_PREFIX_TOKENS for count in counts):
+        positions = prod(layout.raw_grid)
+        if any(0 <= count - positions <= MOST_PREFIX_TOKENS for count in counts):
             continue  # those of the sequence
         axes = shape[1:]
         whole = prod(axes)
@@ -121,7 +159,8 @@ def _of_heads(shapes: Mapping[str, Shape], traits: Traits, image: Grid) -> dict[
             apart = tokens in axes and whole == tokens * channels
             across = axes[1] == axes[2] and axes[0] * axes[1] == channels
             if apart or across or sum(axis in counts for axis in axes) > 1:
-                found[path] = f"gives {shape} beside {tokens} tokens of {channels} channels: heads, not places"
+                verb = "is given" if place.part == IN else "gives"
+                found[place] = f"{verb} {shape} beside {tokens} tokens of {channels} channels: heads, not places"
     return found
 
 
@@ -137,9 +176,9 @@ def _parent(path: str) -> str:
     return path.rpartition(".")[0]
 
 
-def _shape(output: Any) -> Shape | str:
+def _shape(find: Callable[[], Tensor]) -> Shape | str:
     try:
-        tensor = tensor_in(output)
+        tensor = find()
     except NoMapError as problem:
         return str(problem)
     return tuple(tensor.shape) if tensor.is_floating_point() else f"gives {tensor.dtype} numbers"

@@ -9,6 +9,7 @@ from itertools import pairwise
 from torch import nn
 
 from rosetta.units import Grid
+from rosetta.zoo.maps.places import parse_place
 from rosetta.zoo.maps.probe import Probe
 
 _FEW = 8
@@ -47,7 +48,8 @@ def cover_depth(layers: Sequence[str], probe: Probe) -> bool:
     Depth is counted in modules that give maps, in the order in which they finish.
     """
     order = _with_maps(probe)
-    places = [place for place, path in enumerate(order) if path in set(layers)]
+    paths = {parse_place(layer).path for layer in layers}
+    places = [place for place, path in enumerate(order) if path in paths]
     if len(order) < _FEW or not places:
         return bool(places)
     longest = max((after - before for before, after in pairwise(places)), default=0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -117,6 +117,15 @@ def _with(**attributes: Any) -> Callable[[], nn.Module]:
         (_with(image_size="big"), "image_size is 'big'"),
         (_with(num_prefix_tokens=-1), "num_prefix_tokens is -1"),
         (_with(token_grid="14"), r"token_grid is '14'; it must be \(rows, columns\)"),
+        (_with(num_suffix_tokens=True), "num_suffix_tokens is True; it must be a whole number from 0"),
+        (_with(batch_first=0), "batch_first is 0; it must be True or False"),
+        (_with(map_layouts=[1]), r"map_layouts is \[1\]"),
+        (_with(map_layouts={"conv": {}}), "map_layouts has 'conv', which is not a module"),
+        (
+            _with(map_layouts={"0": {"prefix": 1}}),
+            r"map_layouts\['0'\] is .*; it must be a mapping with any of num",
+        ),
+        (_with(map_layouts={"0": {"token_grid": 0}}), r"map_layouts\['0'\]: token_grid is 0"),
         (_with(map_frames=3), "map_frames is 3"),
         (_with(map_frames={"conv": (0, 0, 1, 1)}), "map_frames has 'conv', which is not a module"),
         (_with(map_frames={"0": (0.1, 0, 1, 1)}), r"map_frames\['0'\] is \(0.1, 0, 1, 1\)"),
@@ -170,3 +179,32 @@ def test_a_module_says_where_its_maps_lie(spec: Spec, factory: Factory) -> None:
     assert model.preprocessing is not None
     assert model.units.layers[0].raw_grid == (28, 8)
     torch.testing.assert_close(model.observe(images)["pad"], model.preprocessing(images))
+
+
+class Sequences(nn.Module):
+    """Places before two tokens without one; then places alone, the image second."""
+
+    image_size = (32, 16)
+    num_prefix_tokens = 0
+    num_suffix_tokens = 2
+    token_grid = (8, 4)
+    map_layouts: ClassVar = {"plain": {"batch_first": False, "num_suffix_tokens": 0}}
+    default_layers = ("tail", "plain")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, 4)
+        self.tail, self.plain = nn.Identity(), nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        self.tail(torch.cat([tokens, tokens[:, :2]], dim=1))
+        return self.plain(tokens.transpose(0, 1))  # type: ignore[no-any-return]
+
+
+def test_a_factory_says_how_its_sequences_are_read(spec: Spec, factory: Factory) -> None:
+    model = zoo.load(spec(factory(Sequences), layers=["patches", "tail", "plain"]))
+    maps = model.observe(torch.rand(3, 3, 32, 16))
+    assert maps["patches"].shape == (3, 6, 8, 4)
+    assert torch.equal(maps["tail"], maps["patches"])
+    assert torch.equal(maps["plain"], maps["patches"])

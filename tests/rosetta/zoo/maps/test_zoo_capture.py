@@ -175,7 +175,9 @@ def test_a_module_without_maps_is_named(
 
 
 def test_a_module_that_runs_twice_is_refused(spec: Spec) -> None:
-    with pytest.raises(UserError, match=r"'layer1\.0\.relu' runs 2 times per image.*its parent 'layer1\.0'"):
+    with pytest.raises(
+        UserError, match=r"'layer1\.0\.relu' runs 2 times per image; name one of them, layer1\.0\.relu#1 to #2"
+    ):
         zoo.load(spec("torchvision/resnet18", layers=["layer1.0.relu"]))
 
 

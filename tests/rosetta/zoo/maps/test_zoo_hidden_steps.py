@@ -62,7 +62,7 @@ def test_a_probe_counts_what_is_seen_and_asks_for_no_more() -> None:
     assert module.ran == 1
     assert not is_rehearsal()
     twice = probe(Doubling(seen=2), (_IMAGE,), Traits(), (4, 4))
-    assert twice.problems["conv"] == "runs 2 times per image"
+    assert twice.problems["conv"] == "runs 2 times per image; name one of them, conv#1 to #2"
 
 
 def test_an_error_and_a_nested_block_leave_things_as_they_were() -> None:

@@ -1,6 +1,7 @@
 """Which axis is which."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -140,3 +141,33 @@ def test_maps_are_cropped_to_the_image(kind: str) -> None:
     layer = Layer("net", layout.channels, layout.grid, layout.frame)
     assert layer.raw_grid == (10, 6)
     assert layer == Layer("net", layout.channels, layout.grid)
+
+
+_WHERE = torch.arange(2 * 8 * 3).view(1, 2 * 8, 3).float()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "declared"),
+    [
+        (1, 0, {"prefix_tokens": 1, "token_grid": (2, 8)}),
+        (0, 5, {"prefix_tokens": 0, "suffix_tokens": 5, "token_grid": (2, 8)}),
+        (2, 9, {"prefix_tokens": 2, "suffix_tokens": 9}),
+        (3, 1, {"suffix_tokens": 1, "token_grid": (2, 8)}),
+    ],
+)
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_tokens_without_a_place_at_either_end(
+    before: int, after: int, declared: dict[str, Any], batch_first: bool
+) -> None:
+    tokens = torch.cat([torch.full((1, before, 3), -1.0), _WHERE, torch.full((1, after, 3), -2.0)], dim=1)
+    output = tokens if batch_first else tokens.transpose(0, 1)
+    layout = layout_of(output.shape, Traits(batch_first=batch_first, **declared), (64, 256))
+    assert layout.grid == (2, 8)
+    assert torch.equal(layout.arrange(output), _WHERE.transpose(1, 2).reshape(1, 3, 2, 8))
+
+
+def test_more_tokens_than_are_declared_are_no_grid() -> None:
+    with pytest.raises(NoMapError, match="fill no grid"):
+        layout_of((1, 1 + 16 + 5, 3), Traits(prefix_tokens=1, token_grid=(2, 8)), (64, 256))
+    with pytest.raises(NoMapError, match="gives 5 of its 5 tokens at the end"):
+        layout_of((1, 5, 3), Traits(suffix_tokens=5), (64, 256))

@@ -1,0 +1,101 @@
+"""Places inside a model at which maps can be taken, and how recipes name them.
+
+A module's path by itself, `blocks.0.mlp.act`, is what the module puts out. More may follow it:
+
+`#2`
+    the second of several runs of a module for one image
+`@in`
+    what goes into the module
+`@0`, `@last_hidden_state`
+    one of the tensors that it puts out, by its index in a tuple or its name in a mapping
+
+as in `layer1.0.relu#2`, `blocks.0.mlp.fc2@in` or `encoder#1@last_hidden_state`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from rosetta.zoo.maps.layout import NoMapError, tensor_in
+
+IN = "in"
+_PLACE = re.compile(r"(?P<path>.+?)(?:#(?P<run>[1-9]\d*))?(?:@(?P<part>\w+))?")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place; a glob of them where the path is a glob."""
+
+    path: str
+    """Of the module."""
+    run: int | None = None
+    """Which of its runs for one image, from 1; None of a module that runs once."""
+    part: str | None = None
+    """`in`, or which tensor of its output; None for the tensor that the output stands for."""
+
+    def __str__(self) -> str:
+        return f"{self.path}{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """What follows the path."""
+        return ("" if self.run is None else f"#{self.run}") + ("" if self.part is None else f"@{self.part}")
+
+
+def parse_place(name: str) -> Place:
+    """The place of a name, or the glob of places."""
+    found = _PLACE.fullmatch(name)
+    if found is None:
+        return Place(name)
+    return Place(found["path"], None if found["run"] is None else int(found["run"]), found["part"])
+
+
+def tensor_at(part: str | None, output: Any) -> Tensor:
+    """The tensor that a part names in a module's output.
+
+    Raises
+    ------
+    NoMapError
+        There is none.
+    """
+    if part is None:
+        return tensor_in(output)
+    parts = tensors_of(output)
+    if part not in parts:
+        raise NoMapError(f"gives no tensor @{part}" + (f"; it gives {_listed(parts)}" if parts else ""))
+    return parts[part]
+
+
+def tensors_of(output: Any) -> dict[str, Tensor]:
+    """The tensors that stand in a tuple, a list or a mapping, by name; none where the output is a tensor itself."""
+    if isinstance(output, Tensor):
+        return {}
+    named: Mapping[Any, Any] = {}
+    if isinstance(output, Mapping):
+        named = output
+    elif isinstance(output, tuple | list):
+        named = dict(enumerate(output))
+    elif hasattr(output, "__dataclass_fields__"):
+        named = vars(output)
+    return {str(name): value for name, value in named.items() if isinstance(value, Tensor)}
+
+
+def input_of(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
+    """The first tensor that a module is given.
+
+    Raises
+    ------
+    NoMapError
+        It is given none.
+    """
+    for value in (*arguments, *named.values()):
+        if isinstance(value, Tensor):
+            return value
+    raise NoMapError("is given no tensor")
+
+
+def _listed(parts: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"@{name}" for name in parts)
