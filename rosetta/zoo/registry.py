@@ -12,9 +12,10 @@ from rosetta.zoo.families.python import PythonFactory
 from rosetta.zoo.families.stylegan.family import StyleGAN2, StyleGAN3, StyleGANXL
 from rosetta.zoo.families.timm import Timm
 from rosetta.zoo.families.torchvision import Torchvision
+from rosetta.zoo.families.transformers import Transformers
 
 _GENERATIVE = (DCGAN, StyleGAN2, StyleGAN3, StyleGANXL, BigGANDeep, Diffusers)
-_DISCRIMINATIVE = (Torchvision, Timm, DINO, OpenCLIP)
+_DISCRIMINATIVE = (Torchvision, Timm, DINO, OpenCLIP, Transformers)
 _FAMILIES: dict[str, Family] = {kind.name: kind() for kind in (*_GENERATIVE, *_DISCRIMINATIVE, Pixels, PythonFactory)}
 """In the order in which they are listed: generative, then discriminative, then controls and a user's own."""
 
