@@ -9,11 +9,13 @@ from torch import nn
 from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
-from rosetta.zoo.families.timm import RESNET_STAGES, describe
+from rosetta.zoo.families.timm import RESNET_STAGES, describe, is_saved, require_saved
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, differing
 
 _MLP_ACTIVATIONS = ("transformer.resblocks.*.mlp.gelu",)
+_SAVED = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
+"""Files of weights that the library takes before any other; both are of tensors alone."""
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 """The least text tower: the library builds none without, and the real ones are large or need further libraries."""
 
@@ -28,7 +30,7 @@ class OpenCLIP(Family):
     """
 
     name = "open_clip"
-    description = "image towers of OpenCLIP, by name, with or without a tag; pip install 'rosetta-mine[clip]'"
+    description = "image towers of OpenCLIP, as names of timm are given; pip install 'rosetta-mine[clip]'"
     libraries = ("open_clip_torch", "timm")
     fetches = True
 
@@ -42,6 +44,11 @@ class OpenCLIP(Family):
     def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         library = _library()
+        if is_saved(name):
+            require_saved(name, "open_clip_config.json", _SAVED)
+            with self.building(name, pretrained):
+                saved: nn.Module = library.create_model(name, load_weights=pretrained).visual
+            return _describe(saved, [dict(getattr(saved, "preprocess_cfg", {}))])
         base, _, tag = name.partition(".")
         self.require_known(base)
         tags = library.list_pretrained_tags_by_model(base)
@@ -63,6 +70,8 @@ class OpenCLIP(Family):
         """See :meth:`rosetta.zoo.architecture.Family.unsure`; a tag settles it."""
         base, _, tag = name.partition(".")
         library = _library()
+        if is_saved(name):
+            return ()
         tags = [] if tag else library.list_pretrained_tags_by_model(base)
         return differing(_colours([library.get_pretrained_cfg(base, each) for each in tags]))
 

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ _MLP_ACTIVATIONS = ("blocks.*.mlp.act",)
 _GATED = {"SwiGLU": "fc2", "GluMlp": "fc2", "GeGluMlp": "w2", "Gemma4GatedMlp": "down_proj"}
 """Classes of gated MLPs, with what takes their hidden units: the activation there is one factor of them only."""
 _RGB = 3
+LOCAL_DIR = "local-dir:"
 _STATES = ("EfficientViM",)
 """Classes whose sequences are of hidden states; their maps have two axes of places."""
 _NO_GRID = ("Hiera", "HieraDet")
@@ -29,7 +31,7 @@ class Timm(Family):
     """The family `timm`; imports the library only when used, as that takes seconds."""
 
     name = "timm"
-    description = "any image model of timm, by its name there, with or without a tag"
+    description = "any image model of timm, by its name there, a tag if need be, hf-hub:ORG/NAME or local-dir:PATH"
     libraries = ("timm",)
     fetches = True
 
@@ -43,6 +45,10 @@ class Timm(Family):
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
         import timm
 
+        if is_saved(name):
+            require_saved(name, "config.json", ("model.safetensors",))
+            with self.building(name, pretrained):
+                return describe(timm.create_model(name, pretrained=pretrained))
         if not timm.is_model(name):
             raise UserError(f"timm has no model {name!r}{nearest(name, self.names())}")
         tags = {found.partition(".")[2] for found in timm.list_pretrained(f"{name.partition('.')[0]}.*")}
@@ -84,12 +90,33 @@ class Timm(Family):
         """See :meth:`rosetta.zoo.architecture.Family.unsure`; a tag settles it."""
         import timm
 
-        if "." in name:
+        if "." in name or is_saved(name):
             return ()
         configs = (timm.get_pretrained_cfg(tagged) for tagged in timm.list_pretrained(f"{name}.*"))
         return differing(
             _preprocessing(vars(config)) for config in configs if config is not None and config.input_size[0] == _RGB
         )
+
+
+def is_saved(name: str) -> bool:
+    """Whether a name is that of a saved model, on the hub or in a folder, and not of an architecture."""
+    return name.startswith(("hf-hub:", LOCAL_DIR))
+
+
+def require_saved(name: str, config: str, weights: tuple[str, ...]) -> None:
+    """
+    Raises
+    ------
+    UserError
+        The folder that a name points to has no such configuration, or none of these files of weights.
+    """
+    if not name.startswith(LOCAL_DIR):
+        return
+    folder = Path(name.removeprefix(LOCAL_DIR))
+    if not (folder / config).is_file():
+        raise UserError(f"{folder} has no {config}; give a folder as the library saves a model")
+    if not any((folder / file).is_file() for file in weights):
+        raise UserError(f"{folder} has no {weights[0]}; only .safetensors are read from a folder")
 
 
 def describe(module: nn.Module) -> Architecture:
