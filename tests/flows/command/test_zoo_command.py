@@ -151,9 +151,26 @@ def test_an_entry_can_be_changed(capsys):
     assert [layer["name"] for layer in found["layers"]] == ["layer2"]
 
 
+def test_the_places_of_a_module(capsys):
+    found = json.loads(
+        _printed(capsys, "torchvision/resnet18", "--layers", "layer1.0.relu", "--layers", "fc", "--json")
+    )
+    assert [(place["name"], place["channels"], place["grid"]) for place in found] == [
+        *((f"layer1.0.relu#{run}{part}", 64, [56, 56]) for run in (1, 2) for part in ("@in", "")),
+        ("fc@in", None, None),
+        ("fc", None, None),
+    ]
+    assert found[-1]["reason"] == "gives a tensor of shape (1, 1000), which is no map"
+    said = _printed(capsys, "torchvision/resnet18", "--layers", "layer1.0.relu#2")
+    assert [line.split()[:4] for line in said.splitlines()[1:]] == [["layer1.0.relu#2", "64", "56", "×"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["timm/test_vit", "--layers", "blok.*"], ["no place matches blok.*"]),
+        (["timm/test_vit", "--layers", "blocks.0", "--time"], ["give one of them"]),
+        (["--layers", "blocks.0"], ["need a model"]),
         (["timm/resnet5o"], ["did you mean"]),
         (["tim/resnet50"], ["did you mean 'timm'"]),
         (["timm/test_resnet", "--set", "condition.classes=[3]"], ["takes no condition.classes", "it takes none"]),

@@ -23,6 +23,7 @@ def test_families_and_names() -> None:
         "timm",
         "dino",
         "open_clip",
+        "transformers",
         "pixels",
         "python",
     ]
