@@ -14,7 +14,7 @@ from rosetta.units import Layer, Units
 from rosetta.zoo.maps.globs import matches, select
 from rosetta.zoo.maps.hidden_steps import hooked
 from rosetta.zoo.maps.layout import Layout, NoMapError
-from rosetta.zoo.maps.places import IN, Place, input_of, parse_place, tensor_at
+from rosetta.zoo.maps.places import IN, PATTERN, Place, input_of, parse_place, tensor_at
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.maps.stages import cover_depth, spread, stage_outputs
 
@@ -78,7 +78,8 @@ class Capture:
             A layer gives another shape than for the probe's image, or did not run this time.
         """
         watch = _Watch(self._places, partial(self._arranged, len(inputs)), take)
-        with self._alone, hooked(self._parts, watch) as runs:
+        attention = any(place.part == PATTERN for place in self._places)
+        with self._alone, hooked(self._parts, watch, attention) as runs:
             output = (through or self._module)(inputs, *more)
         for place, name in self._places.items():
             if runs[place.path] == 0:
@@ -121,8 +122,13 @@ class _Watch:
 
     def after(self, path: str, run: int, output: Any) -> None:
         for place, name in self._of(path, run):
-            if place.part != IN:
+            if place.part not in (IN, PATTERN):
                 self._keep(name, partial(tensor_at, place.part, output))
+
+    def attends(self, path: str, run: int, find: Callable[[], Tensor]) -> None:
+        for place, name in self._of(path, run):
+            if place.part == PATTERN:
+                self._keep(name, find)
 
     def _of(self, path: str, run: int) -> list[tuple[Place, str]]:
         return [

@@ -11,11 +11,13 @@ Nothing is kept on the module, so that threads do not see each other's state.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
+
+from rosetta.zoo.maps.attention import Attentions
 
 _UNSEEN: ContextVar[bool] = ContextVar("unseen", default=False)
 _REHEARSAL: ContextVar[bool] = ContextVar("rehearsal", default=False)
@@ -30,29 +32,50 @@ class Watch(Protocol):
     def after(self, path: str, run: int, output: Any) -> None:
         """It has put this out."""
 
+    def attends(self, path: str, run: int, find: Callable[[], Tensor]) -> None:
+        """It computes attention; see :class:`rosetta.zoo.maps.attention.Attentions`."""
+
 
 @contextmanager
-def hooked(modules: Mapping[str, nn.Module], watch: Watch) -> Iterator[dict[str, int]]:
-    """Watch modules while they run inside, but for what is unseen; yields how often each has run."""
+def hooked(modules: Mapping[str, nn.Module], watch: Watch, attention: bool = False) -> Iterator[dict[str, int]]:
+    """Watch modules while they run inside, but for what is unseen; yields how often each has run.
+
+    Parameters
+    ----------
+    attention
+        Whether to watch attention, too: it is that of the innermost of the modules.
+    """
     runs = dict.fromkeys(modules, 0)
+    inside: list[str] = []
 
     def before(path: str) -> Callable[..., None]:
         def hook(_: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
             if is_seen():
                 runs[path] += 1
+                inside.append(path)
                 watch.before(path, runs[path], arguments, named)
 
         return hook
 
     def after(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda _, __, output: watch.after(path, runs[path], output) if is_seen() else None
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            if is_seen():
+                inside.pop()
+                watch.after(path, runs[path], output)
+
+        return hook
+
+    def attends(find: Callable[[], Tensor]) -> None:
+        if inside and is_seen():
+            watch.attends(inside[-1], runs[inside[-1]], find)
 
     handles = []
     for path, module in modules.items():
         handles.append(module.register_forward_pre_hook(before(path), with_kwargs=True))
         handles.append(module.register_forward_hook(after(path)))
     try:
-        yield runs
+        with Attentions(attends) if attention else nullcontext():
+            yield runs
     finally:
         for handle in handles:
             handle.remove()

@@ -9,6 +9,9 @@ A module's path by itself, `blocks.0.mlp.act`, is what the module puts out. More
 `@0`, `@last_hidden_state`
     one of the tensors that it puts out, by its index in a tuple or its name in a mapping
 
+`@pattern`
+    what the class token attends to, one map for each head of an attention module
+
 as in `layer1.0.relu#2`, `blocks.0.mlp.fc2@in` or `encoder#1@last_hidden_state`.
 """
 
@@ -21,7 +24,7 @@ from torch import Tensor
 
 from rosetta.zoo.maps.layout import NoMapError, tensor_in
 
-IN = "in"
+IN, PATTERN = "in", "pattern"
 _PLACE = re.compile(r"(?P<path>.+?)(?:#(?P<run>[1-9]\d*))?(?:@(?P<part>\w+))?")
 
 
@@ -34,7 +37,7 @@ class Place:
     run: int | None = None
     """Which of its runs for one image, from 1; None of a module that runs once."""
     part: str | None = None
-    """`in`, or which tensor of its output; None for the tensor that the output stands for."""
+    """`in`, `pattern`, or which tensor of its output; None for the tensor that the output stands for."""
 
     def __str__(self) -> str:
         return f"{self.path}{self.suffix}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from rosetta.units import WHOLE, Grid
 from rosetta.zoo.maps.hidden_steps import hooked, rehearsal
 from rosetta.zoo.maps.layout import Layout, NoMapError, Traits, layout_of, tensor_in
-from rosetta.zoo.maps.places import IN, Place, input_of, tensors_of
+from rosetta.zoo.maps.places import IN, PATTERN, Place, input_of, tensors_of
 from rosetta.zoo.maps.tokens import MOST_PREFIX_TOKENS
 
 Shape = tuple[int, ...]
@@ -51,6 +51,10 @@ class _Watch:
         for part, tensor in tensors_of(output).items():
             self.seen[Place(path, run, part)] = _shape(lambda tensor=tensor: tensor)  # type: ignore[misc]
 
+    def attends(self, path: str, run: int, find: Callable[[], Tensor]) -> None:
+        place = Place(path, run, PATTERN)
+        self.seen[place] = "attends more than once" if place in self.seen else _shape(find)
+
 
 def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: Grid | None) -> Probe:
     """Run a model once with a hook on every module.
@@ -73,7 +77,7 @@ def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: 
         first_path.setdefault(id(part), path)
     watch = _Watch()
     watched = {path: paths[path] for path in first_path.values()}
-    with torch.inference_mode(), rehearsal(), hooked(watched, watch) as runs:
+    with torch.inference_mode(), rehearsal(), hooked(watched, watch, attention=True) as runs:
         output = module(*inputs)
     if image is None:
         image = (output.shape[-2], output.shape[-1]) if isinstance(output, Tensor) and output.ndim == 4 else (1, 1)
@@ -127,6 +131,9 @@ def _readings(seen: Mapping[Place, Shape | str], traits: Traits, image: Grid) ->
         except NoMapError as problem:
             words = str(problem)
             readings[place] = words.replace("gives", "is given", 1) if place.part == IN else words
+            continue
+        if place.part == PATTERN and not (layout.kind == "tokens" and layout.prefix):
+            readings[place] = "has no class token, whose attention this would be"
             continue
         readings[place] = layout
         if layout.kind != "tokens" and layout.raw_grid != (1, 1) and place.part is None and place.run is None:

@@ -106,6 +106,19 @@ def test_networks_that_are_no_plain_transformers(
     assert model.units.layers[0].grid > model.units.layers[-1].grid
 
 
+@pytest.mark.parametrize("kind", ["vit", "clip", "dinov2"])
+def test_what_the_class_token_attends_to(spec: Spec, folders: Callable[[str], Path], kind: str) -> None:
+    attention = MODELS[kind][1].replace("mlp.fc2@in", "self_attn" if kind == "clip" else "attention")
+    model = zoo.load(spec(f"transformers/{kind}", str(folders(kind)), layers=[f"{attention}@pattern"], size=32))
+    tower: Any = transformers.AutoModel.from_pretrained(folders(kind), attn_implementation="eager").eval()
+    tower = getattr(tower, "vision_model", tower)
+    assert model.preprocessing is not None
+    with torch.inference_mode():
+        weights = tower(model.preprocessing(_images()), output_attentions=True).attentions[0]
+    expected = weights[:, :, 0, 1:].unflatten(2, (4, 4))
+    torch.testing.assert_close(model.observe(_images())[f"{attention}@pattern"], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_bright_patch_lights_its_own_place(spec: Spec, folders: Callable[[str], Path]) -> None:
     model = zoo.load(spec("transformers/vit", str(folders("vit")), layers=["embeddings"], size=32))
     dark = torch.full((1, 3, 32, 32), 0.5)

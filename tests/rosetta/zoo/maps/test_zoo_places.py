@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
+from rosetta.zoo.maps.attention import class_attention
 from rosetta.zoo.maps.places import Place, parse_place
 
 Spec = Callable[..., ModelSpec]
@@ -220,3 +221,81 @@ def test_the_units_of_an_attention_head_are_what_goes_into_its_projection(spec: 
     maps, seen = model.observe(images), _by_hand(model, images)
     expected = seen["blocks.2.attn.proj<"][0][:, 1:].transpose(1, 2).unflatten(2, (10, 10))
     assert torch.equal(maps["blocks.2.attn.proj@in"], expected)
+
+
+class Attending(nn.Module):
+    """A ViT of one block whose attention is torch's own."""
+
+    image_size = (32, 32)
+    num_prefix_tokens = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 24, 8, 8)
+        self.token = nn.Parameter(torch.randn(1, 1, 24))
+        self.attention = nn.MultiheadAttention(24, 3, batch_first=True)
+        self.out = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(images), -1, -1), tokens], dim=1)
+        return self.out(self.attention(tokens, tokens, tokens, need_weights=False)[0])  # type: ignore[no-any-return]
+
+
+def test_the_pattern_of_torchs_own_attention(spec: Spec, factory: Factory) -> None:
+    model = zoo.load(spec(factory(Attending), layers=["attention@pattern", "out"]))
+    assert [(layer.name, layer.channels, layer.grid) for layer in model.units.layers] == [
+        ("attention@pattern", 3, (4, 4)), ("out", 24, (4, 4))
+    ]  # fmt: skip
+    module: Any = model.module
+    assert model.preprocessing is not None
+    with torch.inference_mode():
+        tokens = module.patches(model.preprocessing(_images(2, 32))).flatten(2).transpose(1, 2)
+        tokens = torch.cat([module.token.expand(2, -1, -1), tokens], dim=1)
+        _, weights = module.attention(tokens, tokens, tokens, average_attn_weights=False)
+        plain = module(model.preprocessing(_images(2, 32)))
+    maps = model.observe(_images(2, 32))
+    torch.testing.assert_close(maps["attention@pattern"], weights[:, :, 0, 1:].unflatten(2, (4, 4)))
+    torch.testing.assert_close(maps["out"], plain[:, 1:].transpose(1, 2).unflatten(2, (4, 4)))
+
+
+def test_the_pattern_of_fused_attention(spec: Spec) -> None:
+    model = zoo.load(spec("timm/test_vit", layers=["blocks.*.attn@pattern"]))
+    maps = model.observe(_images(2, 160))
+    assert [(layer.name, layer.channels) for layer in model.units.layers] == [
+        (f"blocks.{block}.attn@pattern", 2) for block in range(6)
+    ]
+    attention: Any = model.module.get_submodule("blocks.4.attn")
+    inputs = _by_hand(model, _images(2, 160))["blocks.4.attn<"][0]
+    with torch.inference_mode():
+        query, key, _ = attention.qkv(inputs).unflatten(2, (3, 2, 32)).permute(2, 0, 3, 1, 4)
+        expected = (attention.q_norm(query) @ attention.k_norm(key).mT * 32**-0.5).softmax(-1)[:, :, 0, 1:]
+    torch.testing.assert_close(maps["blocks.4.attn@pattern"], expected.unflatten(2, (10, 10)))
+    rest = 1 - maps["blocks.4.attn@pattern"].sum(dim=(2, 3))  # on the class token itself
+    assert ((rest > 0) & (rest < 1)).all()
+
+
+@pytest.mark.parametrize("masked", ["bool", "float"])
+def test_masked_attention(masked: str) -> None:
+    query, key, value = torch.randn(3, 2, 4, 5, 8, generator=torch.Generator().manual_seed(0))
+    hidden = torch.zeros(5, 5, dtype=torch.bool)
+    hidden[0, 3] = True
+    mask = ~hidden if masked == "bool" else torch.zeros(5, 5).masked_fill(hidden, -torch.inf)
+    found = class_attention(query, key, value, attn_mask=mask, scale=0.5)
+    assert (found[:, 3] == 0).all()
+    read = (found.transpose(1, 2)[:, :, None] @ value).squeeze(2)
+    expected = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=0.5)[:, :, 0]
+    torch.testing.assert_close(read, expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "line"),
+    [
+        ("timm/vit_base_patch16_siglip_224", "blocks.0.attn@pattern", "has no class token"),
+        ("timm/test_vit", "blocks.0.mlp@pattern", "is no place of its module; it has blocks.0.mlp@in, blocks.0.mlp"),
+    ],
+)
+def test_patterns_that_are_not_there(spec: Spec, model: str, layer: str, line: str) -> None:
+    with pytest.raises(UserError) as error:
+        zoo.structure(spec(model, layers=[layer]))
+    assert line in str(error.value)
