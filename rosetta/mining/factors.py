@@ -11,7 +11,7 @@ constants, but leaves small numbers to multiply in float32.
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,6 @@ from rosetta.units import Grid, Layer, Units
 _DENSE = 256 * 256
 """Up to this many entries, one dense matrix over both axes beats thousands of small products along one axis each."""
 
-Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
 
@@ -75,12 +74,14 @@ class Factors:
     """What one model brings to the moments of some images; units segment by segment (:func:`segments`)."""
 
     images: int
+    other: tuple[Grid, ...]
+    """The grids that they were made for: of one other model, or of several."""
     maps: tuple[Mapping[Grid, Tensor], ...]
     """For each segment: grid of the products → (unit, image · position), shifted."""
-    sums: Float64
-    """(unit, other grid) Σ U a, `U` leading to the common grid with each grid of the other model."""
-    squares: Float64
-    """(unit, other grid) Σ (U a)²."""
+    sums: Tensor
+    """(unit, other grid) float64 Σ U a, `U` leading to the common grid with each of :attr:`other`."""
+    squares: Tensor
+    """(unit, other grid) float64 Σ (U a)²."""
 
 
 class Room:
@@ -115,6 +116,9 @@ def factors(
 ) -> Factors:
     """Bring one model's maps of some images into the form that is multiplied.
 
+    What comes out for one grid of `other` is bit for bit the same whatever grids stand beside it: so factors made once
+    serve the accumulators of several pairs.
+
     Parameters
     ----------
     units
@@ -124,7 +128,7 @@ def factors(
     shift
         (A,) float32, near each unit's mean, the same for every block of a run.
     other
-        The distinct grids of the other model.
+        The distinct grids of the other model, or of all models that these units meet.
     dtype
         Of the factors; sums and squares are taken before rounding to it.
     room, side
@@ -144,11 +148,16 @@ def factors(
         pulled.append(
             {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
         )
-        nothing = np.zeros((len(segment.units), len(other)))
+        nothing = torch.zeros((len(segment.units), len(other)), dtype=torch.float64, device=sums_device(device))
         of_segment = sums_on(stack, other, room) if summed else (nothing, nothing)
         sums.append(of_segment[0])
         squares.append(of_segment[1])
-    return Factors(images, tuple(pulled), np.concatenate(sums), np.concatenate(squares))
+    return Factors(images, tuple(other), tuple(pulled), torch.cat(sums), torch.cat(squares))
+
+
+def sums_device(device: torch.device) -> torch.device:
+    """Where sums in float64 are kept: on the device itself, but Metal knows no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def factor_values(layer: Layer, other: Sequence[Grid]) -> int:
@@ -208,44 +217,52 @@ def _adjoint(y: int, x: int, height: int, width: int, device: torch.device) -> T
     return torch.tensor(matrix, dtype=torch.float32, device=device)
 
 
-def sums_on(stack: Tensor, other: Sequence[Grid], room: Room, own: Float64 | None = None) -> tuple[Float64, Float64]:
-    """Σ U a and Σ (U a)² of maps (channel, image, y, x) float32, each (channel, other grid).
+def sums_on(stack: Tensor, other: Sequence[Grid], room: Room, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Σ U a and Σ (U a)² of maps (channel, image, y, x) float32, each (channel, other grid) float64.
 
     Both are weighted sums over few positions: of the maps themselves with `Uᵀ1`, and of the products of neighbouring
     positions with the entries of the tridiagonal `UᵀU`. The products are summed over images first and serve every
     common grid; `own` are those of each position with itself, (channel, y, x), where they are known already.
+
+    Nothing waits for the device; the sums stay on it (:func:`sums_device`).
     """
-    grid = (stack.shape[2], stack.shape[3])
+    grid, home = (stack.shape[2], stack.shape[3]), sums_device(stack.device)
     commons = [common_grid(grid, theirs) for theirs in other]
-    of_images = stack.sum(dim=1).double().cpu().numpy()
+    of_images = stack.sum(dim=1).to(home, torch.float64).flatten(1)
     offsets = _OFFSETS if any(common != grid for common in commons) else _OFFSETS[:1]
     products = [] if own is None else [own]
     products += [_neighbour_products(stack, *offset, room) for offset in offsets[len(products) :]]
-    totals: dict[Grid, tuple[Float64, Float64]] = {}
+    products = [product.to(home, torch.float64).flatten(1) for product in products]
+    totals: dict[Grid, tuple[Tensor, Tensor]] = {}
     for common in commons:
         if common not in totals:
-            weights = np.outer(sum_weights(grid[0], common[0]), sum_weights(grid[1], common[1]))
-            squares = [
-                product.reshape(len(product), -1) @ _gram_weights(grid, common, *offset).ravel()
-                for offset, product in zip(offsets, products, strict=True)
-            ]
-            totals[common] = of_images.reshape(len(of_images), -1) @ weights.ravel(), np.sum(squares, axis=0)
+            square = torch.zeros(len(stack), dtype=torch.float64, device=home)
+            for offset, product in zip(offsets, products, strict=True):
+                square += product @ _gram_weights(grid, common, *offset, home)
+            totals[common] = of_images @ _sum_weights(grid, common, home), square
     columns = [totals[common] for common in commons]
-    return np.stack([sums for sums, _ in columns], axis=1), np.stack([squares for _, squares in columns], axis=1)
+    return torch.stack([sums for sums, _ in columns], dim=1), torch.stack([squares for _, squares in columns], dim=1)
 
 
-def _neighbour_products(stack: Tensor, down: int, right: int, room: Room) -> Float64:
+def _neighbour_products(stack: Tensor, down: int, right: int, room: Room) -> Tensor:
     """(channel, y, x) Σ over images of each position times the one so far below and to the right of it."""
     height, width = stack.shape[2:]
     here = stack[:, :, : height - down, max(0, -right) : width - max(0, right)]
     there = stack[:, :, down:, max(0, right) : width + min(0, right)]
-    product = torch.mul(here, there, out=room.take("product", here.shape, stack.device))
-    return np.asarray(product.sum(dim=1).double().cpu().numpy())
+    return torch.mul(here, there, out=room.take("product", here.shape, stack.device)).sum(dim=1)
 
 
-@cache
-def _gram_weights(grid: Grid, common: Grid, down: int, right: int) -> Float64:
+@lru_cache(maxsize=1024)
+def _sum_weights(grid: Grid, common: Grid, device: torch.device) -> Tensor:
+    """(y · x) `Uᵀ1`."""
+    weights = np.outer(sum_weights(grid[0], common[0]), sum_weights(grid[1], common[1]))
+    return torch.tensor(weights.ravel(), device=device)
+
+
+@lru_cache(maxsize=1024)
+def _gram_weights(grid: Grid, common: Grid, down: int, right: int, device: torch.device) -> Tensor:
     """What each product of :func:`_neighbour_products` counts in Σ (U a)²; twice where it stands for its mirror too."""
     along_y = np.diagonal(gram(grid[0], common[0]), down)
     along_x = np.diagonal(gram(grid[1], common[1]), abs(right))
-    return np.outer(along_y, along_x) * (1.0 if (down, right) == (0, 0) else 2.0)
+    weights = np.outer(along_y, along_x) * (1.0 if (down, right) == (0, 0) else 2.0)
+    return torch.tensor(weights.ravel(), device=device)

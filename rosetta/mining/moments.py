@@ -6,7 +6,7 @@ images, summed over steps in float64 (:class:`Accumulator`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Literal
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rosetta.mining.factors import PANEL, Factors, segments
+from rosetta.mining.factors import PANEL, Factors, segments, sums_device
 from rosetta.mining.grid import product_grid
 from rosetta.units import Grid, Units
 
@@ -83,19 +83,23 @@ class Accumulator:
         self._segments = _places(units_a), _places(units_b)
         self._above = above
         self._images = 0
-        # Metal knows no float64; there the sums go on the processor.
-        self._cross = torch.zeros(
-            (len(units_a), len(units_b)), dtype=torch.float64, device="cpu" if device.type == "mps" else device
-        )
-        self._sums_a = np.zeros((2, len(units_a), len(units_b.grids())))
-        self._sums_b = np.zeros((2, len(units_b), len(units_a.grids())))
+        self._grids = units_a.grids(), units_b.grids()
+        zeros = partial(torch.zeros, dtype=torch.float64, device=sums_device(device))
+        self._cross = zeros((len(units_a), len(units_b)))
+        self._sums_a = zeros((2, len(units_a), len(self._grids[1])))
+        self._sums_b = zeros((2, len(units_b), len(self._grids[0])))
         self._room = torch.empty(min(PANEL, len(units_a)) * min(PANEL, len(units_b)), device=device)
 
     def add(self, a: Factors, b: Factors) -> None:
-        """Add the moments of some images, given by both sides' factors on the accumulator's device."""
+        """Add the moments of some images, given by both sides' factors on the accumulator's device.
+
+        Either side's may have been made for more grids than the other side has; what belongs to those is passed over.
+        Nothing here waits for the device.
+        """
         self._images += a.images
-        self._sums_a += a.sums, a.squares
-        self._sums_b += b.sums, b.squares
+        for total, side, grids in ((self._sums_a, a, self._grids[1]), (self._sums_b, b, self._grids[0])):
+            total[0] += _columns(side.sums, side.other, grids)
+            total[1] += _columns(side.squares, side.other, grids)
         for (grid_a, rows), maps_a in zip(self._segments[0], a.maps, strict=True):
             for (grid_b, columns), maps_b in zip(self._segments[1], b.maps, strict=True):
                 if self._is_below(rows.start // PANEL, columns.start // PANEL):
@@ -109,7 +113,8 @@ class Accumulator:
 
     def moments(self) -> Moments:
         """The sums so far; the accumulator is not to be added to afterwards."""
-        return Moments(self._images, self._cross.cpu().numpy(), *self._sums_a, *self._sums_b)
+        sums = (self._cross, *self._sums_a, *self._sums_b)
+        return Moments(self._images, *(each.cpu().numpy() for each in sums))
 
     def _is_below(self, row: int, column: int) -> bool:
         """Whether a panel of the tile lies below the diagonal."""
@@ -121,6 +126,11 @@ class Accumulator:
             return torch.mm(a, b.T, out=self._room[: len(a) * len(b)].view(len(a), len(b)))
         # On a processor torch rounds each product to the factors' type, and only the sums over steps are exact.
         return torch.mm(a, b.T, out_dtype=torch.float32) if a.is_cuda else torch.mm(a, b.T)
+
+
+def _columns(sums: Tensor, of: tuple[Grid, ...], grids: tuple[Grid, ...]) -> Tensor:
+    """(unit, grid) of (unit, `of`): those columns that belong to `grids`."""
+    return sums if of == grids else torch.stack([sums[:, of.index(grid)] for grid in grids], dim=1)
 
 
 def _places(units: Units) -> list[tuple[Grid, slice]]:
