@@ -98,6 +98,7 @@ class Room:
 
     def __init__(self) -> None:
         self._tensors: dict[Hashable, Tensor] = {}
+        self._constants: dict[Hashable, tuple[Float32, Tensor]] = {}
 
     def take(self, key: Hashable, shape: Sequence[int], device: torch.device) -> Tensor:
         """A float32 tensor with arbitrary content, which stands in the place of the last one of that key."""
@@ -106,6 +107,12 @@ class Room:
             self._tensors.pop(key, None)
             self._tensors[key] = torch.empty(size, dtype=torch.float32, device=device)
         return self._tensors[key][:size].view(tuple(shape))
+
+    def constant(self, key: Hashable, values: Float32, device: torch.device) -> Tensor:
+        """Values on a device, copied there once for as long as they stay the same: each copy waits for the device."""
+        if key not in self._constants or not np.array_equal(self._constants[key][0], values):
+            self._constants[key] = values, torch.from_numpy(values).to(device)
+        return self._constants[key][1]
 
 
 def factors(
@@ -150,7 +157,7 @@ def factors(
         # Maps that are multiplied as they are stay; others only pass on their way to coarser grids.
         place = (side, number) if segment.grid in targets else "passing"
         stack = room.take(place, (len(segment.units), images, *segment.grid), device)
-        _fill(stack, segment, maps, torch.from_numpy(shift[segment.units]).to(device))
+        _fill(stack, segment, maps, room.constant((side, number), shift[segment.units], device))
         pulled.append(
             {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
         )
