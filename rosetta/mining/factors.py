@@ -23,8 +23,8 @@ from rosetta.units import Grid, Layer, Units
 
 _DENSE = 96 * 96
 """Up to this many entries, one dense matrix over both axes beats many small products along one axis each."""
-_BANDS = 8, 16
-"""Rows, and columns, of a coarse grid that are pulled back at once: more of them would mostly multiply with zeros."""
+_BRIEFLY = "scratch"
+"""The key of room that a function needs for itself, until it returns."""
 
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
@@ -214,23 +214,28 @@ def pull_back(maps: Tensor, target: Grid, room: Room | None = None, key: Hashabl
     if (y, x) == (height, width):
         return maps
     pulled = room.take(key, (*many, y, x), maps.device)
-    # A GPU would rather multiply with zeros than be given many small products.
-    fewest = maps.device.type == "cpu"
-    if height * width * y * x <= (_DENSE if fewest else 8 * _DENSE):
+    dense, rows, columns = 8 * _DENSE, y, x
+    if maps.device.type == "cpu":
+        # In bands, since most of `U` is zero; a GPU would rather multiply with zeros than begin many small products.
+        dense, rows, columns = _DENSE, 8 if height <= 64 else 4, 16
+    if height * width * y * x <= dense:
         torch.mm(maps.view(-1, height * width), _adjoint(y, x, height, width, maps.device), out=pulled.view(-1, y * x))
         return pulled
     # Rows first: a few of them out of a whole map is a product of a better shape than a few columns out of many rows.
     if height > y:
         fewer = room.take("fewer rows", (*many, y, width), maps.device) if width > x else pulled
         source, result = maps.view(-1, height, width), fewer.view(-1, y, width)
-        for coarse, fine, part in _bands(y, height, _BANDS[0] if fewest else y, maps.device):
-            band = room.take("band", (len(source), len(part), width), maps.device)
-            result[:, coarse] = torch.matmul(part, source[:, fine], out=band)
+        for coarse, fine, part in _bands(y, height, rows, maps.device):
+            whole = len(part) == y
+            band = result if whole else room.take(_BRIEFLY, (len(source), len(part), width), maps.device)
+            torch.matmul(part, source[:, fine], out=band)
+            if not whole:
+                result[:, coarse] = band
         maps = fewer
     if width > x:
-        columns, result = maps.view(-1, width), pulled.view(-1, x)
-        for coarse, fine, part in _bands(x, width, _BANDS[1] if fewest else x, maps.device):
-            torch.mm(columns[:, fine], part.T, out=result[:, coarse])
+        source, result = maps.view(-1, width), pulled.view(-1, x)
+        for coarse, fine, part in _bands(x, width, columns, maps.device):
+            torch.mm(source[:, fine], part.T, out=result[:, coarse])
     return pulled
 
 
@@ -290,7 +295,7 @@ def _neighbour_products(stack: Tensor, room: Room) -> Tensor:
     """
     height, width = stack.shape[2:]
     flat, size = stack.view(-1), stack.numel()
-    product = room.take("product", stack.shape, stack.device)
+    product = room.take(_BRIEFLY, stack.shape, stack.device)
     found = []
     for down, right in _NEIGHBOURS:
         far = down * width + right
