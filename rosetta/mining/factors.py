@@ -161,8 +161,10 @@ def factors(
         pulled.append(
             {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
         )
-        nothing = torch.zeros((len(segment.units), len(other)), dtype=torch.float64, device=sums_device(device))
-        of_segment = sums_on(stack, other, room) if summed else (nothing, nothing)
+        if summed:
+            of_segment = sums_on(stack, other, room)
+        else:
+            of_segment = (torch.zeros((len(stack), len(other)), dtype=torch.float64, device=sums_device(device)),) * 2
         sums.append(of_segment[0])
         squares.append(of_segment[1])
     return Factors(images, tuple(other), tuple(pulled), torch.cat(sums), torch.cat(squares))
@@ -271,9 +273,10 @@ def sums_on(stack: Tensor, other: Sequence[Grid], room: Room) -> tuple[Tensor, T
     commons = [common_grid(grid, theirs) for theirs in other]
     totals: dict[Grid, tuple[Tensor, Tensor]] = {}
     if grid in commons:
-        flat = stack.flatten(2)
-        of_maps = torch.stack([flat.sum(dim=2), torch.linalg.vector_norm(flat, dim=2)]).to(home, torch.float64)
-        totals[grid] = of_maps[0].sum(dim=1), of_maps[1].square().sum(dim=1)
+        # torch adds a sum up in pairs; a norm or a product would add all positions in a row, and err the more.
+        square = torch.mul(stack, stack, out=room.take(_BRIEFLY, stack.shape, stack.device))
+        of_maps = torch.stack([stack.sum(dim=(2, 3)), square.sum(dim=(2, 3))]).to(home, torch.float64)
+        totals[grid] = of_maps[0].sum(dim=1), of_maps[1].sum(dim=1)
     finer = dict.fromkeys(common for common in commons if common != grid)
     if finer:
         of_images = stack.sum(dim=1).flatten(1).to(home, torch.float64)

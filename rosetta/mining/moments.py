@@ -155,8 +155,8 @@ class Accumulator:
         """
         self._images += a.images
         for total, side, grids in ((self._sums_a, a, self._grids[1]), (self._sums_b, b, self._grids[0])):
-            total[0] += _columns(side.sums, side.other, grids)
-            total[1] += _columns(side.squares, side.other, grids)
+            total[0].add_(_columns(side.sums, side.other, grids))
+            total[1].add_(_columns(side.squares, side.other, grids))
         of_a, of_b = (cache(partial(_Block.joined, maps=side.maps)) for side in (a, b))
         for product in self._products:
             target = product_grid(product.a.grid, product.b.grid)

@@ -129,6 +129,17 @@ def test_sums_on_common_grids_are_those_of_upsampled_maps(own, others, seed):
         torch.testing.assert_close(squares[:, column], upsampled.square().sum(dim=(1, 2, 3)), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("value", [0.1, 0.3])
+def test_sums_over_large_maps_hardly_round(value):
+    # In a row of additions that all round the same way, half a million positions would be off by 1e-4.
+    maps = torch.full((1, 2, 512, 512), value)
+    for common in ((512, 512), (512, 513)):
+        sums, squares = sums_on(maps, [common], Room())
+        exact = maps[0, 0, 0, 0].double() * maps.shape[1] * common[0] * common[1]
+        torch.testing.assert_close(sums[0, 0], exact, rtol=1e-6, atol=0)
+        torch.testing.assert_close(squares[0, 0], exact * maps[0, 0, 0, 0].double(), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3e38])
 def test_a_unit_without_finite_squares_harms_no_other(bad):
     maps = torch.ones((3, 2, 4, 5))
@@ -214,6 +225,14 @@ def test_the_stand_in_sees_what_crosses():
     with Crossings() as crossings:
         there.mul_(2.0).add_(there)
     assert not crossings.seen
+
+
+def test_another_shift_in_the_same_room_is_another_shift():
+    units, grid, room = Units((Layer("l", 2, (3, 3)),)), (3, 3), Room()
+    maps = {"l": np.ones((2, 2, 3, 3), dtype=np.float32)}
+    for shift in ([0.0, 0.0], [1.0, 3.0], [1.0, 2.0]):
+        found = made(units, maps, np.float32(shift), (grid,), room=room, side="a").maps[0][grid]
+        np.testing.assert_array_equal(found, np.repeat([1 - np.float32(shift)], 18, axis=0).T)
 
 
 def test_pinned_memory_is_used_again():
