@@ -11,7 +11,7 @@ constants, but leaves small numbers to multiply in float32.
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +21,16 @@ from torch import Tensor
 from rosetta.mining.grid import common_grid, gram, product_grid, sum_weights, upsampling
 from rosetta.units import Grid, Layer, Units
 
-_DENSE = 256 * 256
-"""Up to this many entries, one dense matrix over both axes beats thousands of small products along one axis each."""
+_DENSE = 96 * 96
+"""Up to this many entries, one dense matrix over both axes beats many small products along one axis each."""
+_BRIEFLY = "scratch"
+"""The key of room that a function needs for itself, until it returns."""
 
-Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
 
-_OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1), (1, -1))
-"""The neighbours that `UᵀU` joins a position with, one of each pair of opposites."""
-
+_NEIGHBOURS = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""How far below and to the right of a position `UᵀU` joins others with it. The two diagonals count alike, as one."""
 
 PANEL = 1024
 """Units a side of one product: large enough for full speed, small enough for sixteen threads in 2 GiB.
@@ -59,9 +59,14 @@ def segments(units: Units) -> list[Segment]:
     units
         Part of a model that begins at a multiple of :data:`PANEL`.
     """
+    return _segments(units, PANEL)
+
+
+@lru_cache(maxsize=64)
+def _segments(units: Units, size: int) -> list[Segment]:
     found = []
-    for start in range(0, len(units), PANEL):
-        pieces = units.restrict(slice(start, start + PANEL))
+    for start in range(0, len(units), size):
+        pieces = units.restrict(slice(start, start + size))
         panel = Units(tuple(layer for layer, _ in pieces))
         grid_of_unit = panel.grid_index()
         for number, grid in enumerate(panel.grids()):
@@ -75,12 +80,14 @@ class Factors:
     """What one model brings to the moments of some images; units segment by segment (:func:`segments`)."""
 
     images: int
+    other: tuple[Grid, ...]
+    """The grids that they were made for: of one other model, or of several."""
     maps: tuple[Mapping[Grid, Tensor], ...]
     """For each segment: grid of the products → (unit, image · position), shifted."""
-    sums: Float64
-    """(unit, other grid) Σ U a, `U` leading to the common grid with each grid of the other model."""
-    squares: Float64
-    """(unit, other grid) Σ (U a)²."""
+    sums: Tensor
+    """(unit, other grid) float64 Σ U a, `U` leading to the common grid with each of :attr:`other`."""
+    squares: Tensor
+    """(unit, other grid) float64 Σ (U a)²."""
 
 
 class Room:
@@ -91,6 +98,7 @@ class Room:
 
     def __init__(self) -> None:
         self._tensors: dict[Hashable, Tensor] = {}
+        self._constants: dict[Hashable, tuple[Float32, Tensor]] = {}
 
     def take(self, key: Hashable, shape: Sequence[int], device: torch.device) -> Tensor:
         """A float32 tensor with arbitrary content, which stands in the place of the last one of that key."""
@@ -99,6 +107,12 @@ class Room:
             self._tensors.pop(key, None)
             self._tensors[key] = torch.empty(size, dtype=torch.float32, device=device)
         return self._tensors[key][:size].view(tuple(shape))
+
+    def constant(self, key: Hashable, values: Float32, device: torch.device) -> Tensor:
+        """Values on a device, copied there once for as long as they stay the same: each copy waits for the device."""
+        if key not in self._constants or not np.array_equal(self._constants[key][0], values):
+            self._constants[key] = values, torch.from_numpy(values).to(device)
+        return self._constants[key][1]
 
 
 def factors(
@@ -115,6 +129,9 @@ def factors(
 ) -> Factors:
     """Bring one model's maps of some images into the form that is multiplied.
 
+    What comes out for one grid of `other` is bit for bit the same whatever grids stand beside it: so factors made once
+    serve the accumulators of several pairs.
+
     Parameters
     ----------
     units
@@ -124,7 +141,7 @@ def factors(
     shift
         (A,) float32, near each unit's mean, the same for every block of a run.
     other
-        The distinct grids of the other model.
+        The distinct grids of the other model, or of all models that these units meet.
     dtype
         Of the factors; sums and squares are taken before rounding to it.
     room, side
@@ -140,15 +157,22 @@ def factors(
         # Maps that are multiplied as they are stay; others only pass on their way to coarser grids.
         place = (side, number) if segment.grid in targets else "passing"
         stack = room.take(place, (len(segment.units), images, *segment.grid), device)
-        _fill(stack, segment, maps, torch.from_numpy(shift[segment.units]).to(device))
+        _fill(stack, segment, maps, room.constant((side, number), shift[segment.units], device))
         pulled.append(
             {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
         )
-        nothing = np.zeros((len(segment.units), len(other)))
-        of_segment = sums_on(stack, other, room) if summed else (nothing, nothing)
+        if summed:
+            of_segment = sums_on(stack, other, room)
+        else:
+            of_segment = (torch.zeros((len(stack), len(other)), dtype=torch.float64, device=sums_device(device)),) * 2
         sums.append(of_segment[0])
         squares.append(of_segment[1])
-    return Factors(images, tuple(pulled), np.concatenate(sums), np.concatenate(squares))
+    return Factors(images, tuple(other), tuple(pulled), torch.cat(sums), torch.cat(squares))
+
+
+def sums_device(device: torch.device) -> torch.device:
+    """Where sums in float64 are kept: on the device itself, but Metal knows no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def factor_values(layer: Layer, other: Sequence[Grid]) -> int:
@@ -162,8 +186,11 @@ def _fill(stack: Tensor, segment: Segment, maps: Mapping[str, Tensor], shift: Te
     for layer, channels in segment.pieces:
         part = maps[layer.name][:, channels].to(stack.device, non_blocking=True).transpose(0, 1)
         rows = slice(row, row + len(part))
-        # Two passes: one that widens, puts units first and shifts at once was measured up to four times slower.
-        stack[rows].copy_(part).sub_(shift[rows, None, None, None])
+        below = shift[rows, None, None, None]
+        if part.dtype == stack.dtype:
+            torch.sub(part, below, out=stack[rows])
+        else:  # one pass that widens, puts units first and shifts at once was measured up to four times slower
+            stack[rows].copy_(part).sub_(below)
         row += len(part)
 
 
@@ -189,15 +216,28 @@ def pull_back(maps: Tensor, target: Grid, room: Room | None = None, key: Hashabl
     if (y, x) == (height, width):
         return maps
     pulled = room.take(key, (*many, y, x), maps.device)
-    if height * width * y * x <= _DENSE:
+    dense, rows, columns = 8 * _DENSE, y, x
+    if maps.device.type == "cpu":
+        # In bands, since most of `U` is zero; a GPU would rather multiply with zeros than begin many small products.
+        dense, rows, columns = _DENSE, 8 if height <= 64 else 4, 16
+    if height * width * y * x <= dense:
         torch.mm(maps.view(-1, height * width), _adjoint(y, x, height, width, maps.device), out=pulled.view(-1, y * x))
         return pulled
-    if width > x:
-        across = room.take("across", (*many, height, x), maps.device) if height > y else pulled
-        torch.mm(maps.view(-1, width), _adjoint(1, x, 1, width, maps.device), out=across.view(-1, x))
-        maps = across
+    # Rows first: a few of them out of a whole map is a product of a better shape than a few columns out of many rows.
     if height > y:
-        torch.matmul(_adjoint(y, 1, height, 1, maps.device).T, maps, out=pulled)
+        fewer = room.take("fewer rows", (*many, y, width), maps.device) if width > x else pulled
+        source, result = maps.view(-1, height, width), fewer.view(-1, y, width)
+        for coarse, fine, part in _bands(y, height, rows, maps.device):
+            whole = len(part) == y
+            band = result if whole else room.take(_BRIEFLY, (len(source), len(part), width), maps.device)
+            torch.matmul(part, source[:, fine], out=band)
+            if not whole:
+                result[:, coarse] = band
+        maps = fewer
+    if width > x:
+        source, result = maps.view(-1, width), pulled.view(-1, x)
+        for coarse, fine, part in _bands(x, width, columns, maps.device):
+            torch.mm(source[:, fine], part.T, out=result[:, coarse])
     return pulled
 
 
@@ -208,44 +248,84 @@ def _adjoint(y: int, x: int, height: int, width: int, device: torch.device) -> T
     return torch.tensor(matrix, dtype=torch.float32, device=device)
 
 
-def sums_on(stack: Tensor, other: Sequence[Grid], room: Room, own: Float64 | None = None) -> tuple[Float64, Float64]:
-    """Σ U a and Σ (U a)² of maps (channel, image, y, x) float32, each (channel, other grid).
+@lru_cache(maxsize=256)
+def _bands(coarse: int, fine: int, size: int, device: torch.device) -> list[tuple[slice, slice, Tensor]]:
+    """`Uᵀ` of one axis, `size` coarse positions at a time: these, the fine ones that reach them, and (coarse, fine)."""
+    matrix, bands = upsampling(coarse, fine), []
+    for start in range(0, coarse, size):
+        span = slice(start, min(start + size, coarse))
+        reach = np.flatnonzero(matrix[:, span].any(axis=1))
+        source = slice(int(reach[0]), int(reach[-1]) + 1)
+        bands.append((span, source, torch.tensor(matrix[source, span].T, dtype=torch.float32, device=device)))
+    return bands
 
-    Both are weighted sums over few positions: of the maps themselves with `Uᵀ1`, and of the products of neighbouring
-    positions with the entries of the tridiagonal `UᵀU`. The products are summed over images first and serve every
-    common grid; `own` are those of each position with itself, (channel, y, x), where they are known already.
+
+def sums_on(stack: Tensor, other: Sequence[Grid], room: Room) -> tuple[Tensor, Tensor]:
+    """Σ U a and Σ (U a)² of maps (channel, image, y, x) float32, each (channel, other grid) float64.
+
+    Where the maps' own grid is the common one, both are sums over all positions alike. Elsewhere they are weighted sums
+    over few positions: of the maps with `Uᵀ1`, and of the products of neighbouring positions with the entries of the
+    tridiagonal `UᵀU`. These products are summed over images first and serve every common grid.
+
+    Nothing waits for the device, and the sums stay on it (:func:`sums_device`).
     """
-    grid = (stack.shape[2], stack.shape[3])
+    grid, home = (stack.shape[2], stack.shape[3]), sums_device(stack.device)
     commons = [common_grid(grid, theirs) for theirs in other]
-    of_images = stack.sum(dim=1).double().cpu().numpy()
-    offsets = _OFFSETS if any(common != grid for common in commons) else _OFFSETS[:1]
-    products = [] if own is None else [own]
-    products += [_neighbour_products(stack, *offset, room) for offset in offsets[len(products) :]]
-    totals: dict[Grid, tuple[Float64, Float64]] = {}
-    for common in commons:
-        if common not in totals:
-            weights = np.outer(sum_weights(grid[0], common[0]), sum_weights(grid[1], common[1]))
-            squares = [
-                product.reshape(len(product), -1) @ _gram_weights(grid, common, *offset).ravel()
-                for offset, product in zip(offsets, products, strict=True)
-            ]
-            totals[common] = of_images.reshape(len(of_images), -1) @ weights.ravel(), np.sum(squares, axis=0)
+    totals: dict[Grid, tuple[Tensor, Tensor]] = {}
+    if grid in commons:
+        # torch adds a sum up in pairs; a norm or a product would add all positions in a row, and err the more.
+        square = torch.mul(stack, stack, out=room.take(_BRIEFLY, stack.shape, stack.device))
+        of_maps = torch.stack([stack.sum(dim=(2, 3)), square.sum(dim=(2, 3))]).to(home, torch.float64)
+        totals[grid] = of_maps[0].sum(dim=1), of_maps[1].sum(dim=1)
+    finer = dict.fromkeys(common for common in commons if common != grid)
+    if finer:
+        of_images = stack.sum(dim=1).flatten(1).to(home, torch.float64)
+        products = _neighbour_products(stack, room).to(home, torch.float64)
+        for common in finer:
+            totals[common] = (
+                of_images @ _sum_weights(grid, common, home),
+                products @ _gram_weights(grid, common, home),
+            )
     columns = [totals[common] for common in commons]
-    return np.stack([sums for sums, _ in columns], axis=1), np.stack([squares for _, squares in columns], axis=1)
+    return torch.stack([sums for sums, _ in columns], dim=1), torch.stack([squares for _, squares in columns], dim=1)
 
 
-def _neighbour_products(stack: Tensor, down: int, right: int, room: Room) -> Float64:
-    """(channel, y, x) Σ over images of each position times the one so far below and to the right of it."""
+def _neighbour_products(stack: Tensor, room: Room) -> Tensor:
+    """(channel, product) Σ over images of each position times its :data:`_NEIGHBOURS`, one of these after the other.
+
+    Positions are multiplied in the order of memory, whole vectors at a time: those at the end of a row meet the start
+    of the next one, and are left out of the sums.
+    """
     height, width = stack.shape[2:]
-    here = stack[:, :, : height - down, max(0, -right) : width - max(0, right)]
-    there = stack[:, :, down:, max(0, right) : width + min(0, right)]
-    product = torch.mul(here, there, out=room.take("product", here.shape, stack.device))
-    return np.asarray(product.sum(dim=1).double().cpu().numpy())
+    flat, size = stack.view(-1), stack.numel()
+    product = room.take(_BRIEFLY, stack.shape, stack.device)
+    found = []
+    for down, right in _NEIGHBOURS:
+        far = down * width + right
+        if far < size:
+            here = product.view(-1)[: size - far]
+            torch.mul(flat[: size - far], flat[far:], out=here)
+            if down and right:
+                here.addcmul_(flat[right : size - down * width], flat[down * width : size - right])
+        summed = product.sum(dim=1)[:, : height - down, : width - right]
+        found.append(summed.flatten(1))
+    return torch.cat(found, dim=1)
 
 
-@cache
-def _gram_weights(grid: Grid, common: Grid, down: int, right: int) -> Float64:
-    """What each product of :func:`_neighbour_products` counts in Σ (U a)²; twice where it stands for its mirror too."""
-    along_y = np.diagonal(gram(grid[0], common[0]), down)
-    along_x = np.diagonal(gram(grid[1], common[1]), abs(right))
-    return np.outer(along_y, along_x) * (1.0 if (down, right) == (0, 0) else 2.0)
+@lru_cache(maxsize=1024)
+def _sum_weights(grid: Grid, common: Grid, device: torch.device) -> Tensor:
+    """(y · x) float64 `Uᵀ1`."""
+    weights = np.outer(sum_weights(grid[0], common[0]), sum_weights(grid[1], common[1]))
+    return torch.tensor(weights.ravel(), device=device)
+
+
+@lru_cache(maxsize=1024)
+def _gram_weights(grid: Grid, common: Grid, device: torch.device) -> Tensor:
+    """(product,) float64: what each of :func:`_neighbour_products` counts in Σ (U a)²; twice off the diagonal."""
+    along_y, along_x = (gram(own, theirs) for own, theirs in zip(grid, common, strict=True))
+    weights = [
+        np.outer(np.diagonal(along_y, down), np.diagonal(along_x, right)).ravel()
+        * (1.0 if (down, right) == (0, 0) else 2.0)
+        for down, right in _NEIGHBOURS
+    ]
+    return torch.tensor(np.concatenate(weights), device=device)

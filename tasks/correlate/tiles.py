@@ -223,7 +223,8 @@ def _each_map(maps: tuple[Maps, Maps], move: Move) -> tuple[Maps, Maps]:
 
 def _each_factor(step: Prepared, move: Move) -> Prepared:
     def moved(side: Factors) -> Factors:
-        return replace(side, maps=tuple({grid: move(maps) for grid, maps in part.items()} for part in side.maps))
+        maps = tuple({grid: move(tensor) for grid, tensor in part.items()} for part in side.maps)
+        return replace(side, maps=maps, sums=move(side.sums), squares=move(side.squares))
 
     a = moved(step[0])
     return (a, a) if step[1] is step[0] else (a, moved(step[1]))

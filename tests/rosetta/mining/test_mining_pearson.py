@@ -72,6 +72,28 @@ def test_equals_the_textbook_on_any_grids_and_splits(grids_a, grids_b, images, s
     np.testing.assert_allclose(result, textbook(maps_a, maps_b), atol=1e-5, rtol=0)
 
 
+@given(
+    grids_a=st.lists(grids(9), min_size=1, max_size=3), others=st.lists(grids(9), min_size=1, max_size=4), seed=SEEDS
+)
+def test_factors_made_for_several_partners_give_each_pair_its_own_bytes(grids_a, others, seed):
+    random = np.random.default_rng(seed)
+    shapes = [(3, grid) for grid in grids_a], *([(2, grid)] for grid in others)
+    sides = []
+    for layers in shapes:
+        units = Units(tuple(Layer(f"l{i}", channels, grid) for i, (channels, grid) in enumerate(layers)))
+        maps = {x.name: torch.from_numpy(random.normal(size=(5, x.channels, *x.grid))).float() for x in units.layers}
+        sides.append((units, maps, random.normal(size=len(units)).astype(np.float32)))
+    (units_a, *_), *partners = sides
+    union = dict.fromkeys(grid for units, *_ in partners for grid in units.grids())
+    of_all = factors(*sides[0], tuple(union))
+    for partner in partners:
+        alone = block_moments(*sides[0], *partner)
+        total = Accumulator(units_a, partner[0])
+        total.add(of_all, factors(*partner, tuple(dict.fromkeys([(4, 6), *units_a.grids(), (1, 9)]))))
+        for name, values in vars(total.moments()).items():
+            np.testing.assert_array_equal(values, getattr(alone, name), err_msg=name)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 def test_huge_means_over_tiny_spreads(scale):
     random = np.random.default_rng(0)
