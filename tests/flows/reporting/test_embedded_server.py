@@ -28,7 +28,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever()
+main = http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever
 """
 
 
@@ -50,10 +50,10 @@ def started(monkeypatch, tmp_path):
     servers: list[EmbeddedServer] = []
 
     def start(before: str = "") -> EmbeddedServer:
-        package = tmp_path / "path" / "prefect"
+        package = tmp_path / "path" / "uvicorn"
         package.mkdir(parents=True, exist_ok=True)
         (package / "__init__.py").touch()
-        (package / "__main__.py").write_text(FAKE.format(before=before))
+        (package / "main.py").write_text(FAKE.format(before=before))
         monkeypatch.setenv("PYTHONPATH", str(package.parent))
         servers.append(EmbeddedServer())
         return servers[-1]
