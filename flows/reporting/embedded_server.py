@@ -227,15 +227,12 @@ class EmbeddedServer:
         )
 
     def stop(self) -> None:
-        """Stop the server and remove its folder."""
+        """End the server and remove its folder."""
         self._stopped.set()
         if self._process.poll() is None:
-            # Whatever it has started shares its session.
-            os.killpg(self._process.pid, signal.SIGTERM)
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
+            # Its database goes with the folder: nothing is worth waiting for. What it has started shares its session.
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self._folder.cleanup()
 
 
