@@ -29,7 +29,7 @@ def without_compiler() -> Iterator[None]:
         return
     stand_in, disable = _Helpers(_HELPERS), torch.compiler.disable
     sys.modules[_HELPERS] = stand_in
-    torch.compiler.disable = _disable  # type: ignore[assignment]
+    torch.compiler.disable = _disable
     try:
         yield
     finally:
