@@ -14,7 +14,7 @@ from flows.command import upkeep
 from flows.command.export import export
 from flows.command.json_output import Json, print_json
 from flows.command.report import report
-from flows.command.running import quiet_prefect, start_server, under_way
+from flows.command.running import collect_rarely, quiet_prefect, start_server, under_way
 from flows.command.zoo import zoo
 from rosetta.errors import UserError
 from rosetta.strict import explain
@@ -189,6 +189,7 @@ def bench() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command. Exit codes: 0 for success, 2 with one line for an error the user can fix, 1 for a bug."""
+    collect_rarely()
     try:
         words = _current(sys.argv[1:] if arguments is None else arguments)
         app(words, print_error=False, exit_on_error=False, result_action="return_value")

@@ -3,11 +3,8 @@ and what is of an older format."""
 
 import sys
 
-from dask.utils import format_bytes
-
 from flows.command.json_output import Json, print_json
 from flows.command.running import quiet_prefect
-from flows.locking import holding
 from rosetta.view.numbers import counted
 
 
@@ -19,6 +16,8 @@ def status(root: str, /, *, as_json: Json = False) -> None:
     root
         Root of a run, or of stores that runs share; any fsspec URL.
     """
+    from dask.utils import format_bytes
+
     from storage.filesystem.root import Root
     from storage.upkeep.status import status as status_of
 
@@ -50,6 +49,9 @@ def prune(root: str, /, *, forget: tuple[str, ...] = (), yes: bool = False, as_j
     yes
         Remove it without asking. Otherwise the command asks, on a terminal only.
     """
+    from dask.utils import format_bytes
+
+    from flows.locking import holding
     from storage.filesystem.root import Root
     from storage.upkeep.prune import find_leftovers, remove
 

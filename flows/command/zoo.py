@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
 from cyclopts import Parameter
-from dask.utils import format_bytes
 
 from flows.command.json_output import Json, print_json
 from rosetta.errors import UserError, nearest
@@ -204,6 +203,8 @@ def portrait(model: "Model") -> dict[str, Any]:
 
 def _print(model: "Model") -> None:
     """Print a model's layers, and what they take."""
+    from dask.utils import format_bytes
+
     size, layers = _by(_image_size(model)), model.units.layers
     print(f"{model.spec.model}: {len(model.units):,} units in {len(layers)} layers")
     if model.is_generator:

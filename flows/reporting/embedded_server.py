@@ -29,6 +29,19 @@ _LIVES = 5
 _LOOPBACK = ("127.0.0.1", "localhost")
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens URLs past any proxy."""
+_SERVE = """
+import gc
+gc.set_threshold(100_000, 50, 50)
+from uvicorn.main import main
+main()
+"""
+"""What the server's process runs. Collecting garbage while its imports fill the memory takes a quarter of its start."""
+_APPLICATION = ("--factory", "prefect.server.api.server:create_app", "--lifespan", "on", "--log-level", "error")
+_UNUSED_SERVICES = (
+    "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "REPOSSESSOR", "TRIGGERS",
+)  # fmt: skip
+"""Prefect's services for deployments, workers and automations. A server that lives for one run has none of these, and
+the services would go through its database every few seconds."""
 
 
 def _die_with_parent() -> Callable[[], None] | None:
@@ -120,7 +133,7 @@ class EmbeddedServer:
         return self._spawn()
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        words = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port), "--no-ui")
+        words = ("-c", _SERVE, *_APPLICATION, "--host", "127.0.0.1", "--port", str(self.port))
         with self._log.open("wb") as output:
             return subprocess.Popen(
                 [sys.executable, *words],
@@ -148,6 +161,8 @@ class EmbeddedServer:
             "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
             # No run uses blocks, and registering their types takes seconds.
             "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+            "PREFECT_UI_ENABLED": "false",
+            **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _UNUSED_SERVICES},
             "NO_COLOR": "1",
         }
 
@@ -170,15 +185,22 @@ class EmbeddedServer:
         UserError
             The server does not start, or the user's proxy settings allow no client.
         """
-        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+        from prefect.settings import (
+            PREFECT_API_URL,
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+            PREFECT_HOME,
+            temporary_settings,
+        )
 
         self._wait()
         server_database.keep(self.home)
         threading.Thread(target=self._keep, name="prefect server", daemon=True).start()
         os.environ |= {"PREFECT_API_URL": self.url, **without_proxy(os.environ)}
         _require_client()
-        # Prefect read its settings when it was imported; the environment alone would come too late.
-        with temporary_settings({PREFECT_API_URL: self.url, PREFECT_HOME: self.home}):
+        # Prefect read its settings when it was imported; the environment alone would come too late. Nobody waits for
+        # heartbeats, and the end of a flow would wait for their thread, up to a second.
+        settings = {PREFECT_API_URL: self.url, PREFECT_HOME: self.home, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+        with temporary_settings(settings):
             yield
 
     def _wait(self) -> None:
@@ -205,15 +227,12 @@ class EmbeddedServer:
         )
 
     def stop(self) -> None:
-        """Stop the server and remove its folder."""
+        """End the server and remove its folder."""
         self._stopped.set()
         if self._process.poll() is None:
-            # The command that starts the server has children; they share its session.
-            os.killpg(self._process.pid, signal.SIGTERM)
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
+            # Its database goes with the folder: nothing is worth waiting for. What it has started shares its session.
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self._folder.cleanup()
 
 

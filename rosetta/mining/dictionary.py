@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from rosetta.mining.buddies import Buddies
 
@@ -94,6 +92,10 @@ def cluster(neurons: RosettaNeurons, anchor_buddies: Buddies) -> Clusters:
     place[neurons.anchor_unit] = np.arange(count)
     ends = place[anchor_buddies.unit_a], place[anchor_buddies.unit_b]
     inside = (ends[0] >= 0) & (ends[1] >= 0)
+    # The rest of a run needs nothing of scipy, which is slow to import.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(inside.sum()), (ends[0][inside], ends[1][inside])), shape=(count, count))
     labels = connected_components(graph, directed=False)[1] if count else np.zeros(0, dtype=np.intp)
     # Neurons come by falling mean correlation, so the order of first appearance is that of the best members.

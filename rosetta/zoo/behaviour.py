@@ -60,11 +60,22 @@ class Behaviour:
 def examine(spec: ModelSpec) -> Behaviour:
     """Load a model on the CPU, show it the test image, and discard it.
 
+    Half of the cores do this. The others are busy with whatever else starts, and a thread that waits for a core spins.
+
     Raises
     ------
     UserError
         Anything that keeps the model from running.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        return _examine(spec)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _examine(spec: ModelSpec) -> Behaviour:
     model = load(spec)
     image, maps = _sketches(model)
     if spec.model.startswith("python:"):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
 
 Latents = npt.NDArray[np.float32]
 _CLASSES = 2
@@ -71,6 +70,8 @@ def _truncated(random: np.random.Generator, length: int, bound: float) -> Latent
 
     That takes one uniform number per value, where drawing again would take an unknown number of them.
     """
+    from scipy.special import ndtr, ndtri  # slow to import
+
     below = ndtr(-bound)
     greatest = np.nextafter(np.float32(bound), np.float32(0))  # rounding to float32 must not step over the bound
     uniform = random.random(length)

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from math import prod
 
+import zarr
+
 from storage.artifacts.catalogue import MINE, SEALS, Instance, instance_at
 from storage.artifacts.layout import (
-    arrays_in,
     attributes_of,
     chunk_file,
     file_grid,
@@ -93,10 +94,13 @@ def _small_files(place: Place, instance: Instance) -> Iterator[tuple[str, bytes]
     """Metadata of a store and of all that is in it, and small chunks that cannot be rebuilt by themselves."""
     root, store, group = place.root, place.path, open_to_read(place)
     yield f"{store}/zarr.json", root.read_bytes(f"{store}/zarr.json")
-    for name in dict(group.members(max_depth=None)):
+    members = dict(group.members(max_depth=None))
+    for name in members:
         yield f"{store}/{name}/zarr.json", root.read_bytes(f"{store}/{name}/zarr.json")
     layers = layers_of(attributes_of(group))
-    for name, array in arrays_in(group):
+    for name, array in members.items():
+        if not isinstance(array, zarr.Array):
+            continue
         first = (0,) * array.ndim
         if prod(file_grid(array)) == 1 and instance.artifact.entry(name, first, layers) is None:
             file = chunk_file(f"{store}/{name}", array, first)

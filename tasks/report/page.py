@@ -1,14 +1,9 @@
 """Stage `report`: tables and stores into `report/`, the dictionary that a person looks at."""
 
-from rosetta.view.atlas.page import render
-from rosetta.view.trust.page import render_trust
 from storage.artifacts.catalogue import REPORT, ROSETTA, UNITS, Instance
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.seals import discard
 from tasks.plan import Plan, Stage
-from tasks.report.atlas.run import AtlasRun
-from tasks.report.atlas.write import write_atlas
-from tasks.report.trust_page import TRUST_PAGE, trust_story
 
 PAGE = Instance(REPORT).index
 _VERSION = 4
@@ -28,6 +23,13 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
 
 def write_report(plan: Plan) -> None:
     """Write the atlas, and the page that explains trust; the shell last, so that it never shows what is not there."""
+    # Matplotlib and the templates come with these, and no stage before this one needs them.
+    from rosetta.view.atlas.page import render
+    from rosetta.view.trust.page import render_trust
+    from tasks.report.atlas.run import AtlasRun
+    from tasks.report.atlas.write import write_atlas
+    from tasks.report.trust_page import TRUST_PAGE, trust_story
+
     root, digest = plan.root, plan.digest(REPORT)
     discard(root, REPORT.path())
     run = AtlasRun.of(root, plan.recipe)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+import pandas as pd
 
 from rosetta.mining.buddies import nearest_neighbours
 from rosetta.view.atlas.maps import on_scale
@@ -53,7 +53,7 @@ def percentiles(peaks: Float32) -> Float32:
     among its own strongest, whatever their scales. It asks where the units peak at all, not whether they do so at the
     same place; that is what the correlation says.
     """
-    ranks = rankdata(peaks, method="average", axis=0)
+    ranks = pd.DataFrame(peaks).rank(method="average").to_numpy()
     return np.asarray((ranks - 0.5) / len(peaks), dtype=np.float32)
 
 

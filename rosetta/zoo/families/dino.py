@@ -9,6 +9,7 @@ from torch import nn
 from rosetta.recipe import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES
+from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.preprocessing import Preprocessing
 
 _PUBLISHED = {
@@ -32,7 +33,8 @@ class DINO(Family):
 
     def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
-        from torchvision.models import resnet50
+        with without_compiler():
+            from torchvision.models import resnet50
 
         self.require_known(name)
         module = resnet50(weights=None)

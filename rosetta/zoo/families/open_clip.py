@@ -10,6 +10,7 @@ from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES, describe, is_saved, require_saved
+from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, differing
 
@@ -78,7 +79,8 @@ class OpenCLIP(Family):
 
 def _library() -> Any:
     try:
-        import open_clip
+        with without_compiler():
+            import open_clip
     except ImportError as error:
         raise UserError(f"open_clip cannot be imported ({error}); pip install 'rosetta-mine[clip]'") from None
     return open_clip

@@ -12,6 +12,7 @@ from rosetta.errors import UserError, nearest
 from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
+from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, differing
 
@@ -37,13 +38,13 @@ class Timm(Family):
 
     def names(self) -> list[str]:
         """Architectures of the installed release, without tags."""
-        import timm
+        timm = _library()
 
         return sorted(timm.list_models())
 
     def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
-        import timm
+        timm = _library()
 
         if is_saved(name):
             require_saved(name, "config.json", ("model.safetensors",))
@@ -88,7 +89,7 @@ class Timm(Family):
 
     def unsure(self, name: str) -> tuple[str, ...]:
         """See :meth:`rosetta.zoo.architecture.Family.unsure`; a tag settles it."""
-        import timm
+        timm = _library()
 
         if "." in name or is_saved(name):
             return ()
@@ -119,11 +120,15 @@ def require_saved(name: str, config: str, weights: tuple[str, ...]) -> None:
         raise UserError(f"{folder} has no {weights[0]}; only .safetensors are read from a folder")
 
 
+def _library() -> Any:
+    with without_compiler():
+        import timm
+    return timm
+
+
 def describe(module: nn.Module) -> Architecture:
     """A timm module with its preprocessing and its default layers."""
-    from timm.data import resolve_model_data_config
-
-    config = resolve_model_data_config(module)
+    config = _library().data.resolve_model_data_config(module)
     channels, height, width = config["input_size"]
     if channels != _RGB:
         raise UserError(f"timm model takes images of {channels} channels; only RGB models can be mined")
@@ -174,7 +179,7 @@ def _token_grid(patch_embed: Any, image: Grid | None) -> Grid | None:
 
 def _classes(name: str, state: Mapping[str, Tensor]) -> dict[str, int]:
     """The number of classes of a fine-tuned checkpoint, where it is not the architecture's usual one."""
-    import timm
+    timm = _library()
 
     config = timm.get_pretrained_cfg(name)
     classifier = getattr(config, "classifier", None)

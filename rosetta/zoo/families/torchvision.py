@@ -10,6 +10,7 @@ from rosetta.recipe import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES
+from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.notes import say
 from rosetta.zoo.preprocessing import RGB, Preprocessing, differing
@@ -31,13 +32,13 @@ class Torchvision(Family):
 
     def names(self) -> list[str]:
         """Classification models of the installed release."""
-        from torchvision import models
+        models = _library()
 
         return sorted(models.list_models(module=models))
 
     def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
-        from torchvision import models
+        models = _library()
 
         self.require_known(name)
         options = _options(name, pretrained, state is not None)
@@ -70,9 +71,15 @@ class Torchvision(Family):
 
     def unsure(self, name: str) -> tuple[str, ...]:
         """See :meth:`rosetta.zoo.architecture.Family.unsure`."""
-        from torchvision import models
+        models = _library()
 
         return differing(map(_preprocessing, models.get_model_weights(name)))
+
+
+def _library() -> Any:
+    with without_compiler():
+        from torchvision import models
+    return models
 
 
 def _preprocessing(weights: Any) -> Preprocessing:

@@ -1,11 +1,11 @@
-"""Maps of many units in many images out of one model's store, each chunk read once.
+"""Maps of many units in many images out of one model's store, each chunk read at most once.
 
-Chunks hold all channels of a block of images. Whoever wants maps says beforehand which, as a *look*; then the store is
-walked through layer by layer and block by block, and each chunk that any look needs is shown to all that need it.
+Chunks hold a few channels of a few images. Whoever wants maps says beforehand which, as a *look*; then the store is
+walked through layer by layer and block by block, and the chunks that any look needs are shown to all that need them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ Float64 = npt.NDArray[np.float64]
 
 _PIECE = 16 * 1024 * 1024
 """Bytes of maps, as float32, that are shrunk at once."""
+_SKIPPED = 1024 * 1024
+"""Bytes of maps, as float32, that are read along rather than skipped, as another read would take as long."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,35 @@ def show(store: ActivationStore, looks: Sequence[Look]) -> None:
     for layer, span in store.units.spans():
         inside = [np.nonzero((look.unit >= span.start) & (look.unit < span.stop))[0] for look in looks]
         blocks = [look.image[which] // store.chunk for look, which in zip(looks, inside, strict=True)]
+        width = store.width(layer.name)
+        gap = 1 + _SKIPPED // (4 * store.chunk * width * layer.grid[0] * layer.grid[1])
         for block in sorted(set().union(*(np.unique(of).tolist() for of in blocks))):
             images = block_slice(block, store.chunk, store.images)
-            chunk = store.maps(layer.name, images)
-            for look, which, of in zip(looks, inside, blocks, strict=True):
-                here = which[of == block]
-                if len(here):
-                    look.see(here, chunk, look.image[here] - images.start, look.unit[here] - span.start)
+            here = [which[of == block] for which, of in zip(inside, blocks, strict=True)]
+            channels = [look.unit[which] - span.start for look, which in zip(looks, here, strict=True)]
+            for part in _runs(np.unique(np.concatenate(channels) // width), gap, width):
+                chunk = store.maps(layer.name, images, part)
+                for look, which, channel in zip(looks, here, channels, strict=True):
+                    among = (channel >= part.start) & (channel < part.stop)
+                    if among.any():
+                        seen = which[among]
+                        look.see(seen, chunk, look.image[seen] - images.start, channel[among] - part.start)
+
+
+def _runs(columns: npt.NDArray[np.integer], gap: int, width: int) -> Iterator[slice]:
+    """Ranges of channels that cover columns of chunks; columns so close to each other share one.
+
+    Parameters
+    ----------
+    columns
+        (column,) of chunks, ascending.
+    gap
+        The largest step within a range.
+    width
+        Channels of a column.
+    """
+    for run in np.split(columns, np.nonzero(np.diff(columns) > gap)[0] + 1):
+        yield slice(int(run[0]) * width, (int(run[-1]) + 1) * width)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The atlas of a finished run: everything that its page loads, and what the page itself must know."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import Future
 from typing import Any
 
 from rosetta.mining.trust.survival import in_all
@@ -19,10 +19,11 @@ from tasks.report.atlas.plots import plots_file
 from tasks.report.atlas.rankings import Rankings, rank
 from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.units import near_concepts, nearest, unit_files
+from tasks.stage.metrics import ContextThreads
 from tasks.stage.progress import Advance, track
 
 _AT_ONCE = 64
-"""Files that are written side by side and held at once."""
+"""Files that may wait for their disk at once."""
 
 
 def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dict[str, Any]:
@@ -48,12 +49,16 @@ def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dic
 
 
 def _write_files(out: Root, files: Iterable[tuple[str, bytes]], advance: Advance) -> None:
-    """Write files as they come, some side by side: each waits for its disk or its object store."""
-    waiting = iter(files)
-    with ThreadPoolExecutor() as pool:
-        while batch := list(islice(waiting, _AT_ONCE)):
-            list(pool.map(lambda file: out.write_bytes(*file), batch))
-            advance(len(batch))
+    """Write files beside the work on the next ones: each waits for its disk or its object store."""
+    waiting: deque[Future[None]] = deque()
+    with ContextThreads() as pool:
+        for file in files:
+            if len(waiting) == _AT_ONCE:
+                waiting.popleft().result()
+            waiting.append(pool.submit(out.write_bytes, *file))
+            advance(1)
+        for written in waiting:
+            written.result()
 
 
 def _count(run: AtlasRun, rankings: Rankings) -> int:

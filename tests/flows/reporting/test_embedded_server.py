@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 from command import Command, refused
-from prefect.settings import get_current_settings
+from prefect.settings import Settings, get_current_settings
 from tinyzoo import recipe_text
 
 from flows.reporting.embedded_server import EmbeddedServer, fault_of_server, without_proxy
@@ -28,7 +28,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever()
+main = http.server.HTTPServer(("127.0.0.1", port), Answer).serve_forever
 """
 
 
@@ -50,10 +50,10 @@ def started(monkeypatch, tmp_path):
     servers: list[EmbeddedServer] = []
 
     def start(before: str = "") -> EmbeddedServer:
-        package = tmp_path / "path" / "prefect"
+        package = tmp_path / "path" / "uvicorn"
         package.mkdir(parents=True, exist_ok=True)
         (package / "__init__.py").touch()
-        (package / "__main__.py").write_text(FAKE.format(before=before))
+        (package / "main.py").write_text(FAKE.format(before=before))
         monkeypatch.setenv("PYTHONPATH", str(package.parent))
         servers.append(EmbeddedServer())
         return servers[-1]
@@ -112,6 +112,20 @@ def test_it_has_a_home_of_its_own_and_nothing_of_the_users(started, monkeypatch,
     assert told.endswith(f"}}{server.home.resolve()}")
     server.stop()
     assert not server.home.exists()
+
+
+def test_it_runs_no_service_that_only_deployments_need(started, monkeypatch):
+    server = started()
+    for name, value in server._environment().items():
+        monkeypatch.setenv(name, value)
+    services = Settings().server.services
+    unused = (services.scheduler, services.late_runs, services.foreman, services.pause_expirations)
+    unused += (services.cancellation_cleanup, services.repossessor, services.triggers)
+    assert not any(service.enabled for service in unused)
+    assert services.task_run_recorder.enabled  # makes task runs of events
+    with server.in_use():
+        assert get_current_settings().flows.heartbeat_frequency is None  # the end of a flow would wait for them
+    server.stop()
 
 
 def test_its_tables_are_made_by_the_first_alone(started):

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import j1
 
 from rosetta.units import Frame
 
@@ -178,6 +177,7 @@ def radial_lowpass(taps: int, cutoff: float, half_width: float, rate: float) -> 
         (tap, tap), symmetric, of sum 1.
     """
     from scipy.signal import kaiser_atten, kaiser_beta
+    from scipy.special import j1
 
     offsets = (np.arange(taps, dtype=np.float64) - (taps - 1) / 2) / rate
     phase = 2 * np.pi * cutoff * np.hypot(offsets, offsets[:, None])
