@@ -158,9 +158,9 @@ class ActivationStore(ModelStore):
             self._readers[layer] = ShardReader(array)
         return self._readers[layer].read(images, channels)
 
-    def peaks(self, layer: str) -> Float32:
+    def peaks(self, layer: str, channels: slice = slice(None)) -> Float32:
         """(image, channel) each map's maximum."""
-        return self.of_layer(layer, "peak")
+        return np.asarray(self._array(layer, "peak")[:, channels])
 
     def mean(self) -> Float64:
         """(unit,) over all images and positions of the native grid."""

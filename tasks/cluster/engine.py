@@ -19,7 +19,6 @@ from dask.callbacks import Callback
 from dask.delayed import Delayed, delayed
 
 from rosetta.errors import UserError
-from rosetta.mining.moments import merge_moments
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
 from tasks.cluster.probe import probe, retried
@@ -36,12 +35,12 @@ _TOPIC = "rosetta-part"
 
 @dataclass(frozen=True)
 class TileGraph:
-    """The work of one tile."""
+    """The work of some tiles that read together."""
 
     parts: list[Delayed]
     """What counts as progress."""
-    last: Delayed
-    """Ends the tile."""
+    ends: list[Delayed]
+    """The last task of each tile."""
 
 
 def part(work: Callable[..., object], *arguments: object) -> Delayed:
@@ -49,12 +48,12 @@ def part(work: Callable[..., object], *arguments: object) -> Delayed:
     return delayed(work, pure=False)(*arguments, dask_key_name=f"{PART}-{uuid4().hex}")
 
 
-def summed(parts: list[Delayed]) -> Delayed:
-    """Moments added up, neighbours first, until one is left; the tree depends on nothing but their number."""
+def summed(parts: list[Delayed], merge: Callable[[Sequence[Any]], Any]) -> Delayed:
+    """Parts added up, neighbours first, until one is left; the tree depends on nothing but their number."""
     level = parts
     while len(level) > 1:
         level = [
-            delayed(merge_moments, pure=False)(level[start : start + 2]) if start + 1 < len(level) else level[start]
+            delayed(merge, pure=False)(level[start : start + 2]) if start + 1 < len(level) else level[start]
             for start in range(0, len(level), 2)
         ]
     return level[0]

@@ -1,7 +1,7 @@
 """The sides of a panel that is judged, out of the profiles of the two models."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,18 @@ from storage.filesystem.root import Root
 Float64 = npt.NDArray[np.float64]
 
 
+def model_profile(root: Root, model: str) -> "ModelProfile":
+    """A model's profile, shared by all tasks of a process; of a few models what was read of them stays."""
+    return _profile(root, model, ProfileStore.read(root, model).digest)
+
+
+@lru_cache(maxsize=4)
+def _profile(root: Root, model: str, _digest: str) -> "ModelProfile":
+    return ModelProfile(root, model)
+
+
 class ModelProfile:
-    """A model's profile; what was read of it stays while a tile is judged."""
+    """A model's profile; what was read of it stays."""
 
     def __init__(self, root: Root, model: str) -> None:
         self.store = ProfileStore.read(root, model)

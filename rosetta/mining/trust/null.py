@@ -151,6 +151,11 @@ def null_of(units: Iterable[Shapes], partners: Sequence[Shapes], count: int) -> 
     return null
 
 
+def joined_nulls(nulls: Sequence[Null]) -> Null:
+    """Nulls of neighbouring units, as one."""
+    return replace(nulls[0], **{name: np.concatenate([getattr(null, name) for null in nulls]) for name in _ARRAYS})
+
+
 def standardised_shifts(unit: Shapes, partner: Shapes) -> Float32:
     """(shift,) the null of a single pair, in standard deviations from its mean."""
     images = unit.thumbs.shape[1]
