@@ -21,15 +21,16 @@ from torch import Tensor
 from rosetta.mining.grid import common_grid, gram, product_grid, sum_weights, upsampling
 from rosetta.units import Grid, Layer, Units
 
-_DENSE = 256 * 256
-"""Up to this many entries, one dense matrix over both axes beats thousands of small products along one axis each."""
+_DENSE = 96 * 96
+"""Up to this many entries, one dense matrix over both axes beats many small products along one axis each."""
+_BANDS = 8, 16
+"""Rows, and columns, of a coarse grid that are pulled back at once: more of them would mostly multiply with zeros."""
 
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
 
-_OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1), (1, -1))
-"""The neighbours that `UᵀU` joins a position with, one of each pair of opposites."""
-
+_NEIGHBOURS = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""How far below and to the right of a position `UᵀU` joins others with it. The two diagonals count alike, as one."""
 
 PANEL = 1024
 """Units a side of one product: large enough for full speed, small enough for sixteen threads in 2 GiB.
@@ -58,9 +59,14 @@ def segments(units: Units) -> list[Segment]:
     units
         Part of a model that begins at a multiple of :data:`PANEL`.
     """
+    return _segments(units, PANEL)
+
+
+@lru_cache(maxsize=64)
+def _segments(units: Units, size: int) -> list[Segment]:
     found = []
-    for start in range(0, len(units), PANEL):
-        pieces = units.restrict(slice(start, start + PANEL))
+    for start in range(0, len(units), size):
+        pieces = units.restrict(slice(start, start + size))
         panel = Units(tuple(layer for layer, _ in pieces))
         grid_of_unit = panel.grid_index()
         for number, grid in enumerate(panel.grids()):
@@ -171,8 +177,11 @@ def _fill(stack: Tensor, segment: Segment, maps: Mapping[str, Tensor], shift: Te
     for layer, channels in segment.pieces:
         part = maps[layer.name][:, channels].to(stack.device, non_blocking=True).transpose(0, 1)
         rows = slice(row, row + len(part))
-        # Two passes: one that widens, puts units first and shifts at once was measured up to four times slower.
-        stack[rows].copy_(part).sub_(shift[rows, None, None, None])
+        below = shift[rows, None, None, None]
+        if part.dtype == stack.dtype:
+            torch.sub(part, below, out=stack[rows])
+        else:  # one pass that widens, puts units first and shifts at once was measured up to four times slower
+            stack[rows].copy_(part).sub_(below)
         row += len(part)
 
 
@@ -198,15 +207,23 @@ def pull_back(maps: Tensor, target: Grid, room: Room | None = None, key: Hashabl
     if (y, x) == (height, width):
         return maps
     pulled = room.take(key, (*many, y, x), maps.device)
-    if height * width * y * x <= _DENSE:
+    # A GPU would rather multiply with zeros than be given many small products.
+    fewest = maps.device.type == "cpu"
+    if height * width * y * x <= (_DENSE if fewest else 8 * _DENSE):
         torch.mm(maps.view(-1, height * width), _adjoint(y, x, height, width, maps.device), out=pulled.view(-1, y * x))
         return pulled
-    if width > x:
-        across = room.take("across", (*many, height, x), maps.device) if height > y else pulled
-        torch.mm(maps.view(-1, width), _adjoint(1, x, 1, width, maps.device), out=across.view(-1, x))
-        maps = across
+    # Rows first: a few of them out of a whole map is a product of a better shape than a few columns out of many rows.
     if height > y:
-        torch.matmul(_adjoint(y, 1, height, 1, maps.device).T, maps, out=pulled)
+        fewer = room.take("fewer rows", (*many, y, width), maps.device) if width > x else pulled
+        source, result = maps.view(-1, height, width), fewer.view(-1, y, width)
+        for coarse, fine, part in _bands(y, height, _BANDS[0] if fewest else y, maps.device):
+            band = room.take("band", (len(source), len(part), width), maps.device)
+            result[:, coarse] = torch.matmul(part, source[:, fine], out=band)
+        maps = fewer
+    if width > x:
+        columns, result = maps.view(-1, width), pulled.view(-1, x)
+        for coarse, fine, part in _bands(x, width, _BANDS[1] if fewest else x, maps.device):
+            torch.mm(columns[:, fine], part.T, out=result[:, coarse])
     return pulled
 
 
@@ -217,52 +234,83 @@ def _adjoint(y: int, x: int, height: int, width: int, device: torch.device) -> T
     return torch.tensor(matrix, dtype=torch.float32, device=device)
 
 
-def sums_on(stack: Tensor, other: Sequence[Grid], room: Room, own: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=256)
+def _bands(coarse: int, fine: int, size: int, device: torch.device) -> list[tuple[slice, slice, Tensor]]:
+    """`Uᵀ` of one axis, `size` coarse positions at a time: these, the fine ones that reach them, and (coarse, fine)."""
+    matrix, bands = upsampling(coarse, fine), []
+    for start in range(0, coarse, size):
+        span = slice(start, min(start + size, coarse))
+        reach = np.flatnonzero(matrix[:, span].any(axis=1))
+        source = slice(int(reach[0]), int(reach[-1]) + 1)
+        bands.append((span, source, torch.tensor(matrix[source, span].T, dtype=torch.float32, device=device)))
+    return bands
+
+
+def sums_on(stack: Tensor, other: Sequence[Grid], room: Room) -> tuple[Tensor, Tensor]:
     """Σ U a and Σ (U a)² of maps (channel, image, y, x) float32, each (channel, other grid) float64.
 
-    Both are weighted sums over few positions: of the maps themselves with `Uᵀ1`, and of the products of neighbouring
-    positions with the entries of the tridiagonal `UᵀU`. The products are summed over images first and serve every
-    common grid; `own` are those of each position with itself, (channel, y, x), where they are known already.
+    Where the maps' own grid is the common one, both are sums over all positions alike. Elsewhere they are weighted sums
+    over few positions: of the maps with `Uᵀ1`, and of the products of neighbouring positions with the entries of the
+    tridiagonal `UᵀU`. These products are summed over images first and serve every common grid.
 
-    Nothing waits for the device; the sums stay on it (:func:`sums_device`).
+    Nothing waits for the device, and the sums stay on it (:func:`sums_device`).
     """
     grid, home = (stack.shape[2], stack.shape[3]), sums_device(stack.device)
     commons = [common_grid(grid, theirs) for theirs in other]
-    of_images = stack.sum(dim=1).to(home, torch.float64).flatten(1)
-    offsets = _OFFSETS if any(common != grid for common in commons) else _OFFSETS[:1]
-    products = [] if own is None else [own]
-    products += [_neighbour_products(stack, *offset, room) for offset in offsets[len(products) :]]
-    products = [product.to(home, torch.float64).flatten(1) for product in products]
     totals: dict[Grid, tuple[Tensor, Tensor]] = {}
-    for common in commons:
-        if common not in totals:
-            square = torch.zeros(len(stack), dtype=torch.float64, device=home)
-            for offset, product in zip(offsets, products, strict=True):
-                square += product @ _gram_weights(grid, common, *offset, home)
-            totals[common] = of_images @ _sum_weights(grid, common, home), square
+    if grid in commons:
+        flat = stack.flatten(2)
+        of_maps = torch.stack([flat.sum(dim=2), torch.linalg.vector_norm(flat, dim=2)]).to(home, torch.float64)
+        totals[grid] = of_maps[0].sum(dim=1), of_maps[1].square().sum(dim=1)
+    finer = dict.fromkeys(common for common in commons if common != grid)
+    if finer:
+        of_images = stack.sum(dim=1).flatten(1).to(home, torch.float64)
+        products = _neighbour_products(stack, room).to(home, torch.float64)
+        for common in finer:
+            totals[common] = (
+                of_images @ _sum_weights(grid, common, home),
+                products @ _gram_weights(grid, common, home),
+            )
     columns = [totals[common] for common in commons]
     return torch.stack([sums for sums, _ in columns], dim=1), torch.stack([squares for _, squares in columns], dim=1)
 
 
-def _neighbour_products(stack: Tensor, down: int, right: int, room: Room) -> Tensor:
-    """(channel, y, x) Σ over images of each position times the one so far below and to the right of it."""
+def _neighbour_products(stack: Tensor, room: Room) -> Tensor:
+    """(channel, product) Σ over images of each position times its :data:`_NEIGHBOURS`, one of these after the other.
+
+    Positions are multiplied in the order of memory, whole vectors at a time: those at the end of a row meet the start
+    of the next one, and are left out of the sums.
+    """
     height, width = stack.shape[2:]
-    here = stack[:, :, : height - down, max(0, -right) : width - max(0, right)]
-    there = stack[:, :, down:, max(0, right) : width + min(0, right)]
-    return torch.mul(here, there, out=room.take("product", here.shape, stack.device)).sum(dim=1)
+    flat, size = stack.view(-1), stack.numel()
+    product = room.take("product", stack.shape, stack.device)
+    found = []
+    for down, right in _NEIGHBOURS:
+        far = down * width + right
+        if far < size:
+            here = product.view(-1)[: size - far]
+            torch.mul(flat[: size - far], flat[far:], out=here)
+            if down and right:
+                here.addcmul_(flat[right : size - down * width], flat[down * width : size - right])
+        summed = product.sum(dim=1)[:, : height - down, : width - right]
+        found.append(summed.flatten(1))
+    return torch.cat(found, dim=1)
 
 
 @lru_cache(maxsize=1024)
 def _sum_weights(grid: Grid, common: Grid, device: torch.device) -> Tensor:
-    """(y · x) `Uᵀ1`."""
+    """(y · x) float64 `Uᵀ1`."""
     weights = np.outer(sum_weights(grid[0], common[0]), sum_weights(grid[1], common[1]))
     return torch.tensor(weights.ravel(), device=device)
 
 
 @lru_cache(maxsize=1024)
-def _gram_weights(grid: Grid, common: Grid, down: int, right: int, device: torch.device) -> Tensor:
-    """What each product of :func:`_neighbour_products` counts in Σ (U a)²; twice where it stands for its mirror too."""
-    along_y = np.diagonal(gram(grid[0], common[0]), down)
-    along_x = np.diagonal(gram(grid[1], common[1]), abs(right))
-    weights = np.outer(along_y, along_x) * (1.0 if (down, right) == (0, 0) else 2.0)
-    return torch.tensor(weights.ravel(), device=device)
+def _gram_weights(grid: Grid, common: Grid, device: torch.device) -> Tensor:
+    """(product,) float64: what each of :func:`_neighbour_products` counts in Σ (U a)²; twice off the diagonal."""
+    along_y, along_x = (gram(own, theirs) for own, theirs in zip(grid, common, strict=True))
+    weights = [
+        np.outer(np.diagonal(along_y, down), np.diagonal(along_x, right)).ravel()
+        * (1.0 if (down, right) == (0, 0) else 2.0)
+        for down, right in _NEIGHBOURS
+    ]
+    return torch.tensor(np.concatenate(weights), device=device)

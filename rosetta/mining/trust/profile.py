@@ -135,7 +135,6 @@ class LayerProfiler:
         self._mass[held, span] = torch.clamp_min(stack, 0.0, out=scratch).sum(dim=(2, 3)).cpu().numpy()
         stack.sub_(self._mean[held, None, None, None]).mul_(self._scale[held, None, None, None])
         squares = torch.mul(stack, stack, out=scratch)
-        of_squares = squares.sum(dim=1)
         self._fourth[held] += torch.linalg.vector_norm(squares.flatten(1), dim=1).double().square().cpu().numpy()
         self._sum_map[held] += stack.sum(dim=1).double().cpu().numpy()
         small = thumbs(stack, self._thumb, self._room)
@@ -148,7 +147,7 @@ class LayerProfiler:
         if self.commons:
             self._cross[held] += products.cross(stack, rows).double().cpu().numpy()
             half = 0 if self._first[span.start] else 1
-            self._sums[half, :, held] += torch.stack(sums_on(stack, self.commons, self._room, of_squares)).cpu().numpy()
+            self._sums[half, :, held] += torch.stack(sums_on(stack, self.commons, self._room)).cpu().numpy()
 
     def profile(self, features: "Sequence[tuple[Float64, Float64]]") -> LayerProfile:
         """The profile over all images.
