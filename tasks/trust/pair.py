@@ -11,8 +11,8 @@ from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, CORRELATIONS, FEATURES, TRUST_OF_PAIR
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.features import FeatureStore
-from storage.artifacts.finished import is_finished
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.finished import is_finished
 from storage.artifacts.nearest import buddies_of, pair_store
 from storage.filesystem.root import Root
 from tasks.cluster.engine import Capacity, TileGraph, engine, part
@@ -134,9 +134,7 @@ class _Judging:
         """Writes the table of a pair, given what its tiles say."""
         fingerprint = self._plan.fingerprint(TRUST_OF_PAIR, *pair)
         tiles, verdicts = [tile for tile, _ in found], [verdict for _, verdict in found]
-        return delayed(write_judged, pure=False)(
-            self._root, pair, fingerprint, self._question(pair), tiles, verdicts
-        )
+        return delayed(write_judged, pure=False)(self._root, pair, fingerprint, self._question(pair), tiles, verdicts)
 
     def job(self, step_images: int) -> Job:
         """How moments are taken."""

@@ -33,7 +33,12 @@ def write_unjudged(root: Root, pair: Pair, fingerprint: Fingerprint) -> None:
 
 
 def write_judged(
-    root: Root, pair: Pair, fingerprint: Fingerprint, question: Question, tiles: Sequence[PairTile], verdicts: Sequence[Verdict]
+    root: Root,
+    pair: Pair,
+    fingerprint: Fingerprint,
+    question: Question,
+    tiles: Sequence[PairTile],
+    verdicts: Sequence[Verdict],
 ) -> None:
     """Write the table of a pair, given what each of its tiles says."""
     rows, found = _buddies(root, pair), list(zip(tiles, verdicts, strict=True))
@@ -88,7 +93,9 @@ def _replicates(
         # Tiles run along the columns: for one span of columns the rows come by rising index, too.
         of_b = of_a
         if not same:
-            of_b = _nearest([(tile.spans[1].start, verdict.near_b[half]) for tile, verdict in verdicts], units[1], question)
+            of_b = _nearest(
+                [(tile.spans[1].start, verdict.near_b[half]) for tile, verdict in verdicts], units[1], question
+            )
         both &= (of_a[question.unit_a] == question.unit_b[:, None]).any(axis=1)
         both &= (of_b[question.unit_b] == question.unit_a[:, None]).any(axis=1)
     return both
