@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from rosetta.mining.factors import factor_values
-from rosetta.mining.plan import Cuts, PairPlan, Side, halves_in, plan_pair, scratch_bytes, sums_bytes
+from rosetta.mining.factors import PANEL, factor_values
+from rosetta.mining.plan import Cuts, PairPlan, Side, halves_in, plan_pair, ranges, scratch_values, sums_bytes
 from rosetta.units import Grid, Units
 
 Pair = tuple[str, str]
@@ -64,8 +64,8 @@ def plan_groups(
     for pair, cut in cuts.items():
         alike.setdefault((cut.step, cut.range_images), []).append(pair)
 
-    def together(of: Sequence[Pair]) -> Group:
-        wholes = [cuts[pair].whole(threads) for pair in of]
+    def together(of: Sequence[Pair], at_once: int = threads) -> Group:
+        wholes = [cuts[pair].whole(at_once) for pair in of]
         peak = _peak(sides, of, wholes[0], ahead)
         read = _bytes_added(sides, of)
         return Group(
@@ -84,7 +84,7 @@ def plan_groups(
             pair="~".join(pair),
         )
         # A model with itself is read once, as long as it is not cut.
-        return together([pair]) if len(set(pair)) == len(plan.tiles) == 1 else Group((pair,), (plan,))
+        return together([pair], plan.threads) if len(set(pair)) == len(plan.tiles) == 1 else Group((pair,), (plan,))
 
     groups = []
     for of_kind in alike.values():
@@ -125,12 +125,14 @@ def _bytes_added(sides: Mapping[str, Side], pairs: Sequence[Pair]) -> Iterator[i
 
 def _peak(sides: Mapping[str, Side], pairs: Sequence[Pair], plan: PairPlan, ahead: bool) -> int:
     """Bytes of one worker, as of :class:`rosetta.mining.plan.Cuts`."""
-    stored = factors = values = 0
+    stored = factors = scratch = 0
     for model, grids in met_grids({name: side.units for name, side in sides.items()}, pairs).items():
         side = sides[model]
         stored += side.read_bytes(side.units.layers, max(plan.step_images, side.block), ahead)
         factors += 4 * plan.step_images * sum(factor_values(layer, grids) for layer in side.units.layers)
-        values = max(values, side.panel_values)
+        panels = (side.units.cut(span).layers for span in ranges(len(side.units), PANEL))
+        most = max(sum(scratch_values(layer, grids) for layer in panel) for panel in panels)
+        scratch = max(scratch, 4 * plan.step_images * most + 4 * PANEL * PANEL)
     units = sum(len(sides[a].units) * len(sides[b].units) for a, b in pairs)
     sums = sums_bytes(units, plan.threads, len(plan.image_ranges), halves_in(plan.range_images, plan.images))
-    return plan.threads * (stored + factors + scratch_bytes(plan.step_images, values)) + sums
+    return plan.threads * (stored + factors + scratch) + sums

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL, factor_values
-from rosetta.mining.grid import product_grid
+from rosetta.mining.grid import common_grid, product_grid
 from rosetta.mining.trust.halves import run_length
 from rosetta.units import Grid, Layer, Units
 
@@ -245,8 +245,11 @@ class Cuts:
         units = self.sides[0].units_in(panels_a) * self.sides[1].units_in(panels_b)
         stored = sum(side.stored(panels, self.step, self._ahead) for side, panels in pairs)
         factors = sum(4 * self.step * side.most(side.factors, panels) for side, panels in pairs)
-        scratch = scratch_bytes(self.step, max(side.side.panel_values for side in self.sides))
-        return threads * (stored + factors + scratch) + sums_bytes(units, threads, self.range_count, self._in_range)
+        scratch = 4 * self.step * max(int(side.scratch.max()) for side in self.sides)
+        product = 4 * PANEL * PANEL
+        return threads * (stored + factors + scratch + product) + sums_bytes(
+            units, threads, self.range_count, self._in_range
+        )
 
 
 def halves_in(images: int, of: int) -> int:
@@ -254,10 +257,17 @@ def halves_in(images: int, of: int) -> int:
     return 1 if images <= run_length(of) else 2
 
 
-def scratch_bytes(step: int, values: int) -> int:
-    """Bytes of what only passes in a step, given the numbers an image of the largest panel takes."""
-    # Maps on their way, halfway pulled back, or multiplied with their neighbours; and a product of panels.
-    return 3 * 4 * step * values + 4 * PANEL * PANEL
+def scratch_values(layer: Layer, others: Iterable[Grid]) -> int:
+    """Numbers of an image that only pass while a layer's maps are brought onto the grids of others."""
+    (height, width), values = layer.grid, 0
+    others = tuple(others)
+    targets = {product_grid(layer.grid, other) for other in others}
+    if layer.grid not in targets:  # the maps themselves are no factor
+        values += layer.values
+    if any(common_grid(layer.grid, other) != layer.grid for other in others):  # multiplied with their neighbours
+        values += layer.values
+    rows = max((y for y, _ in targets if y < height), default=0)  # pulled back along one axis, band by band
+    return values + layer.channels * min(2 * rows, height) * width
 
 
 def sums_bytes(units: int, threads: int, range_count: int, in_range: int) -> int:
@@ -284,6 +294,7 @@ class _Panels:
         self.count = -(-len(side.units) // PANEL)
         parts = [side.units.cut(span).layers for span in ranges(len(side.units), PANEL)]
         self.factors = np.array([sum(factor_values(layer, other) for layer in part) for part in parts], dtype=np.int64)
+        self.scratch = np.array([sum(scratch_values(layer, other) for layer in part) for part in parts], dtype=np.int64)
         self._stored: dict[int, int] = {}
 
     @cached_property

@@ -41,7 +41,7 @@ root, a, b, threads, memory, device = Root(sys.argv[3]), *sys.argv[4:6], *map(in
 import time
 begin()
 began = time.perf_counter()
-correlate(root, fingerprint("bench"), a, b, Setting(threads=threads, memory=memory, device=device))
+correlate(root, {(a, b): fingerprint("bench")}, Setting(threads=threads, memory=memory, device=device))
 open(sys.argv[9], "w").write(str(time.perf_counter() - began))
 """
 
@@ -151,7 +151,7 @@ def workers(root: Root) -> float:
 
     def run(address: str) -> float:
         root.remove(CORRELATIONS.path(A, B))
-        return timed(lambda: correlate(root, fingerprint("bench"), A, B, Setting(cluster=address, memory=MEMORY)))
+        return timed(lambda: correlate(root, {(A, B): fingerprint("bench")}, Setting(cluster=address, memory=MEMORY)))
 
     with local_processes(1) as one, local_processes(2) as two:
         of_one, of_two = in_turn(2, lambda: run(one), lambda: run(two))
@@ -163,7 +163,7 @@ def same_tables(root: Root) -> bool:
 
     def buddies(setting: Setting) -> Buddies:
         root.remove(CORRELATIONS.path(A, B))
-        correlate(root, fingerprint("bench"), A, B, setting)
+        correlate(root, {(A, B): fingerprint("bench")}, setting)
         return best_buddies(*neighbours(root, A, B, 5))
 
     with local_processes(2) as address:

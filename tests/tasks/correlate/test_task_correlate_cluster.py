@@ -57,7 +57,7 @@ def whole(big) -> np.ndarray:
 
 def result(root: Root, setting: Setting, pair: str = "ab") -> np.ndarray:
     root.remove(catalogue.CORRELATIONS.path(*pair))
-    correlate(root, fingerprint("c"), *pair, setting)
+    correlate(root, {tuple(pair): fingerprint("c")}, setting)
     return CorrelationStore.read(root, *pair).pearson()
 
 
@@ -94,7 +94,7 @@ def test_neighbours_from_workers(big, address):
     result(big, Setting(threads=2))
     of_matrix = nearest.neighbours(big, "a", "b", 7)
     big.remove(catalogue.CORRELATIONS.path("a", "b"))
-    correlate(big, fingerprint("c"), "a", "b", Setting(cluster=address, keep="neighbours"))
+    correlate(big, {("a", "b"): fingerprint("c")}, Setting(cluster=address, keep="neighbours"))
     for one, other in zip(of_matrix, nearest.neighbours(big, "a", "b", 7), strict=True):
         np.testing.assert_array_equal(one.unit, other.unit)
         np.testing.assert_array_equal(one.pearson, other.pearson)
@@ -136,7 +136,7 @@ from storage.filesystem.root import Root
 from tasks.correlate import tiles
 from tasks.correlate.pair import correlate
 from tasks.correlate.setting import Setting
-import tasks.correlate.pair as stage
+import tasks.correlate.graph as graph
 
 written = 0
 def write_tile(job, tile, moments):
@@ -146,8 +146,8 @@ def write_tile(job, tile, moments):
     tiles.write_tile(job, tile, moments)
     written += 1
 
-stage.write_tile = write_tile
-correlate(Root(sys.argv[1]), fingerprint("c"), "a", "b", Setting(memory=int(sys.argv[2])))
+graph.write_tile = write_tile
+correlate(Root(sys.argv[1]), {("a", "b"): fingerprint("c")}, Setting(memory=int(sys.argv[2])))
 """
 
 
@@ -166,7 +166,7 @@ def test_finished_tiles_outlive_a_killed_run(big, whole):
     }
     assert len(chunks) == missing.size - missing.sum()
     time.sleep(0.02)
-    correlate(big, fingerprint("c"), "a", "b", Setting(memory=little))
+    correlate(big, {("a", "b"): fingerprint("c")}, Setting(memory=little))
     np.testing.assert_array_equal(CorrelationStore.read(big, "a", "b").pearson(), whole)
     assert {path: path.stat().st_mtime_ns for path in chunks} == chunks
 
@@ -209,7 +209,7 @@ def test_a_root_that_workers_do_not_see(tmp_path, address):
     for name in LAYERS:
         fill(root, name)
     with pytest.raises(UserError, match="does not see the run's root"):
-        correlate(root, fingerprint("c"), "a", "b", Setting(cluster=address))
+        correlate(root, {("a", "b"): fingerprint("c")}, Setting(cluster=address))
     assert not root.exists(catalogue.CORRELATIONS.path("a", "b"))
 
 
