@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle, starmap
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from tasks.stage.metrics import ContextThreads
 
 Maps = dict[str, Tensor]
 """By layer name: (image, channel, y, x) as stored."""
+Room = dict[str, npt.NDArray[np.float32]]
+"""By layer name: where the maps of a block go."""
 SideKey = tuple[str, int, int]
 """Of one side of a tile: its model, its first unit and the one after its last."""
 
@@ -109,7 +112,7 @@ class TileSide:
         return self.model.store.units.restrict(self.span)
 
     def steps(self, images: slice, size: int, pool: ThreadPoolExecutor | None = None) -> Iterator[Maps]:
-        """The maps of some images, `size` images at a time; no chunk is decoded twice.
+        """The maps of some images, `size` images at a time, each in place of the last; no chunk is decoded twice.
 
         Parameters
         ----------
@@ -118,31 +121,39 @@ class TileSide:
         """
         block = max(size, self.model.store.chunk)
         spans = [slice(images.start + one.start, images.start + one.stop) for one in _cut(images, block)]
-        for maps in _each(self._read, spans, pool):
+        # Read into the same memory block after block: fresh memory comes from the system page by page.
+        rooms = [self._room(min(block, images.stop - images.start)) for _ in range(1 if pool is None else 2)]
+        for maps in _each(self._read, list(zip(spans, cycle(rooms))), pool):
             for step in ranges(len(next(iter(maps.values()))), size):
                 yield {name: of_layer[step] for name, of_layer in maps.items()}
-            del maps  # before the next ones are read
 
-    def _read(self, images: slice) -> Maps:
-        store = self.model.store
-        return {layer.name: torch.from_numpy(store.maps(layer.name, images, held)) for layer, held in self.parts()}
+    def _room(self, images: int) -> Room:
+        return {layer.name: np.empty((images, layer.channels, *layer.grid), np.float32) for layer, _ in self.parts()}
+
+    def _read(self, images: slice, room: Room) -> Maps:
+        read, count = self.model.store.maps, images.stop - images.start
+        return {
+            layer.name: torch.from_numpy(read(layer.name, images, channels, room[layer.name][:count]))
+            for layer, channels in self.parts()
+        }
 
 
 def _cut(images: slice, size: int) -> list[slice]:
     return ranges(images.stop - images.start, size)
 
 
-def _each(read: Callable[[slice], Maps], spans: Sequence[slice], pool: ThreadPoolExecutor | None) -> Iterator[Maps]:
-    """What is read of each span, in turn; with a pool one ahead."""
+def _each(
+    read: Callable[[slice, Room], Maps], blocks: Sequence[tuple[slice, Room]], pool: ThreadPoolExecutor | None
+) -> Iterator[Maps]:
+    """What is read of each block, in turn; with a pool one ahead."""
     if pool is None:
-        yield from map(read, spans)
+        yield from starmap(read, blocks)
         return
-    coming = pool.submit(read, spans[0])
-    for following in spans[1:]:
+    coming = pool.submit(read, *blocks[0])
+    for following in blocks[1:]:
         maps = coming.result()
-        coming = pool.submit(read, following)
+        coming = pool.submit(read, *following)
         yield maps
-        del maps
     yield coming.result()
 
 
@@ -183,9 +194,8 @@ Step = tuple[int, dict[SideKey, Maps]]
 
 
 def steps_of(job: Job, members: Mapping[SideKey, Member], images: slice) -> Iterator[Step]:
-    """The maps of some images, step by step, of all sides at once."""
+    """The maps of some images, step by step, of all sides at once; each step is gone when the next is asked for."""
     with ContextThreads(1) if job.ahead else nullcontext() as pool:
         coming = {key: member.side.steps(images, job.step_images, pool) for key, member in members.items()}
         for step in _cut(images, job.step_images):
-            # Held nowhere but with who asked, so that a block is gone before the next one is read.
             yield images.start + step.start, {key: next(steps) for key, steps in coming.items()}

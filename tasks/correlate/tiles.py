@@ -92,7 +92,6 @@ def tile_moments(job: Job, tiles: Sequence[PairTile], images: slice, summed: boo
     totals = _Totals(job, tiles, members, mirrored=summed)
     for step in in_turn(steps_of(job, members, images), _each_map, device):
         totals.add(step[0], _prepare(job, members, step, device, room, summed))
-        del step
     part_done()
     return totals.moments()
 
