@@ -5,6 +5,7 @@ engine, and so are the bytes that come out (:mod:`rosetta.mining.plan`).
 """
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import dask
+import dask.threaded
 import torch
 from dask.callbacks import Callback
 from dask.delayed import Delayed, delayed
@@ -82,7 +84,8 @@ class Threads:
         parts = {key for task in tasks for key in task.__dask_graph__() if str(key).startswith(f"{PART}-")}
         done = Callback(posttask=lambda key, *_: advance(1) if key in parts else None)
         with done, _all_torch_threads(), ContextThreads(at_once) as pool:
-            return list(dask.compute(*tasks, scheduler="threads", pool=pool, optimize_graph=False))
+            # Given by name, dask would import all of distributed to look for it there.
+            return list(dask.compute(*tasks, scheduler=dask.threaded.get, pool=pool, optimize_graph=False))
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,11 @@ class Cluster:
 
 def part_done() -> None:
     """Say on a cluster's worker that a part is done; on a thread of this process Dask says it itself."""
-    with suppress(ValueError, ImportError):
-        from distributed import get_worker
+    if "distributed" not in sys.modules:
+        return
+    from distributed import get_worker
 
+    with suppress(ValueError):
         worker = get_worker()
         worker.log_event(_TOPIC, worker.address)
 
