@@ -150,11 +150,12 @@ def forecast(plan: Plan) -> Forecast:
     setting = Setting.of(plan)
 
     groups = plan_for(setting, sides, plan.pairs, where)
-    pairs = tuple(
-        _pair(*pair, cut, number)
+    cuts = {
+        pair: (cut, number)
         for number, group in enumerate(groups, 1)
         for pair, cut in zip(group.pairs, group.plans, strict=True)
-    )
+    }
+    pairs = tuple(_pair(*pair, *cuts[pair]) for pair in plan.pairs)
     in_groups(pieces_of(plan, sides, sides), sides[plan.anchor].images, compute.memory_bytes, where)
     stores = tuple(_store(plan, spec, sides[spec.name]) for spec in plan.models)
     return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rosetta.mining.groups import Group, Pair, plan_groups
 from rosetta.mining.moments import Precision
@@ -28,22 +29,25 @@ class Setting:
     keep: str = "matrix"
     keep_neighbours: int = 32
     ahead: bool = False
-    """Whether each task reads its next block beside the work on this one."""
+    """Whether each task reads its next block beside the work on this one. Where all cores work and the root is a disk
+    of this machine, it only takes memory: measured, 8 % more processor time and no second less."""
 
     @classmethod
     def of(cls, plan: Plan) -> "Setting":
         """What a recipe asks for."""
         compute, matching = plan.recipe.compute, plan.recipe.matching
+        # Elsewhere there may be other devices than here.
+        device = compute.device if "://" in compute.cluster else plan.facts.device
         return cls(
             plan.facts.cluster,
             plan.facts.threads,
             compute.memory_bytes,
-            # Elsewhere there may be other devices than here.
-            compute.device if "://" in compute.cluster else plan.facts.device,
+            device,
             compute.precision,
             matching.correlation,
             matching.keep,
             matching.keep_neighbours,
+            ahead=device != "cpu" or plan.root.local is None,
         )
 
 
@@ -60,7 +64,12 @@ def plan_for(setting: Setting, sides: Mapping[str, Side], pairs: Sequence[Pair],
     UserError
         The memory is too small for one of them.
     """
-    room = {"memory": setting.memory, "threads": where.threads, "workers": where.workers, "fewer": where.fewer}
+    room: dict[str, Any] = {
+        "memory": setting.memory,
+        "threads": where.threads,
+        "workers": where.workers,
+        "fewer": where.fewer,
+    }
     if setting.correlation == "pearson":
         return plan_groups(sides, pairs, ahead=setting.ahead, **room)
     plans = (plan_ranks(sides[a], sides[b], pair=f"{a}~{b}", **room) for a, b in pairs)

@@ -13,6 +13,7 @@ p-values of exactly 0. The fit is tested on shifts that had no part in it.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -153,7 +154,8 @@ def null_of(units: Iterable[Shapes], partners: Sequence[Shapes], count: int) -> 
 
 def joined_nulls(nulls: Sequence[Null]) -> Null:
     """Nulls of neighbouring units, as one."""
-    return replace(nulls[0], **{name: np.concatenate([getattr(null, name) for null in nulls]) for name in _ARRAYS})
+    joined: dict[str, Any] = {name: np.concatenate([getattr(null, name) for null in nulls]) for name in _ARRAYS}
+    return replace(nulls[0], **joined)
 
 
 def standardised_shifts(unit: Shapes, partner: Shapes) -> Float32:

@@ -15,8 +15,8 @@ from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.neighbours import NeighbourStore
 from storage.filesystem.root import Root
-from tasks.correlate import pair as stage
 from tasks.correlate import graph, tiles
+from tasks.correlate import pair as stage
 from tasks.correlate.pair import CORRELATE, correlate
 from tasks.correlate.setting import Setting
 
