@@ -5,12 +5,15 @@ import oracle
 import pytest
 import xarray as xr
 from plans import plan_over
-from stores import LAYERS, fill, least, side
+from stores import BLOCKS, LAYERS, begin, fill, least, side, write_blocks
 
 from rosetta.errors import UserError
 from rosetta.mining import factors, groups, plan
 from rosetta.mining.plan import plan_pair
+from rosetta.mining.trust.halves import first_half
+from rosetta.units import Units
 from storage.artifacts import catalogue, correlations, layout, nearest, neighbours, pairs
+from storage.artifacts.activations import ActivationStore
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.neighbours import NeighbourStore
@@ -174,3 +177,88 @@ def test_stores_of_different_images(root):
     with pytest.raises(UserError, match="activations of a and b come from different images"):
         correlate(root, {("a", "b"): fingerprint("c")}, Setting())
     assert not root.exists(catalogue.CORRELATIONS.path("a", "b"))
+
+
+PAIRS = [("a", "a"), ("a", "b"), ("b", "b"), ("b", "a")]
+
+
+def halves_of(root: Root, a: str, b: str) -> list[np.ndarray]:
+    """All that is kept of a pair."""
+    store = CorrelationStore.read(root, a, b)
+    everything = slice(None), slice(None)
+    return [store.pearson(), store.half_part(*everything)]
+
+
+@pytest.mark.usefixtures("small_panels")
+def test_pairs_read_together_have_the_bytes_of_each_alone(root, monkeypatch):
+    for name in LAYERS:
+        fill(root, name)
+    reads, maps = [], ActivationStore.maps
+
+    def counted(store, layer, images, *rest):
+        reads.append((layer, images.start))
+        return maps(store, layer, images, *rest)
+
+    monkeypatch.setattr(ActivationStore, "maps", counted)
+    correlate(root, {pair: fingerprint("c", of=pair) for pair in PAIRS}, Setting(threads=2, ahead=True))
+    assert len(reads) == len(set(reads)), "each block of each model once"
+    together = {pair: halves_of(root, *pair) for pair in PAIRS}
+    root.remove("correlations")
+    for pair in PAIRS:
+        correlate(root, {pair: fingerprint("c", of=pair)}, Setting(memory=least(*(SIDES[model] for model in pair))))
+        for one, other in zip(together[pair], halves_of(root, *pair), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("small_panels")
+def test_a_pair_that_is_there_is_not_read_again(root, monkeypatch):
+    for name in LAYERS:
+        fill(root, name)
+    prints = {pair: fingerprint("c", of=pair) for pair in PAIRS}
+    correlate(root, {("a", "b"): prints["a", "b"]}, Setting())
+    written, write = [], CorrelationStore.write
+    monkeypatch.setattr(
+        CorrelationStore,
+        "write",
+        lambda self, *rest: (
+            written.append((self.attributes["model_a"], self.attributes["model_b"])),
+            write(self, *rest),
+        ),
+    )
+    correlate(root, prints, Setting())
+    assert set(written) == set(PAIRS) - {("a", "b")}
+
+
+@pytest.mark.usefixtures("small_panels")
+@pytest.mark.parametrize("count", [16, 22, 70])
+def test_the_first_half_is_kept_beside_all(root, count):
+    random = np.random.default_rng(count)
+    first = first_half(count)
+    maps = {}
+    for name, layers in LAYERS.items():
+        units = Units(layers)
+        scene = random.normal(size=(count, 1, 1, 1))
+        maps[name] = {
+            layer.name: (scene + random.normal(size=(count, layer.channels, *layer.grid))).astype(np.float32)
+            for layer in layers
+        }
+        low = maps[name][layers[0].name]
+        low[:, 7] = 2.5
+        low[first, 9], low[~first, 11] = 0.1, -3.0
+        store = begin(root, name, fingerprint("activations", of=name), units, images=count, block=BLOCKS[name])
+        write_blocks(store, maps[name])
+    for pair in (("a", "b"), ("a", "a")):
+        correlate(root, {pair: fingerprint("c")}, Setting(memory=least(*(side(model, count=count) for model in pair))))
+        halves = [{layer: values[first] for layer, values in maps[model].items()} for model in pair]
+        found = halves_of(root, *pair)[1]
+        np.testing.assert_allclose(found, expected(*halves), atol=1e-5, rtol=0)
+        assert np.isnan(found[[7, 9]]).all()
+        assert not np.isnan(np.delete(found[11], [7, 9])).any()
+
+
+@pytest.mark.parametrize(("count", "setting"), [(15, Setting()), (22, Setting(correlation="spearman"))])
+def test_where_nothing_is_judged_no_half_is_kept(root, count, setting):
+    for name in LAYERS:
+        fill(root, name, count=count)
+    correlate(root, {("a", "b"): fingerprint("c")}, setting)
+    assert set(xr.open_zarr(root.local / catalogue.CORRELATIONS.path("a", "b")).data_vars) == {"pearson"}
