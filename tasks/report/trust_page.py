@@ -66,7 +66,7 @@ def _example(run: RunData, rows: pd.DataFrame) -> NullExample | None:
         *(next(shapes(profile.store, np.array([unit]))) for profile, unit in zip(profiles, units, strict=True))
     )
     strip = next(strip for strip in strips(len(profiles[0].store.units)) if strip.start <= units[0] < strip.stop)
-    null = null_of_strip(run.root, match["model_a"], strip, partners(run.root, match["model_b"]))
+    null = null_of_strip(profiles[0].store, strip, partners(profiles[1].store))
     return NullExample(
         label=f"{match['layer_a']}:{match['channel_a']} and {match['model_b']} {match['layer_b']}:{match['channel_b']}",
         null=mean + spread * shifts.astype(np.float64),

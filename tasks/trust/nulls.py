@@ -1,6 +1,6 @@
 """The nulls of a model's units against another's, strip by strip of units."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from rosetta.mining.trust.profile import SHAPE_SIDE
 from rosetta.mining.trust.thumbs import thumb_grid
 from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
+from tasks.trust.panel_sides import model_profile
 
 _FEW = 8 * PANEL
 """Units of a model whose strips are a quarter of a panel, so that small models keep many cores busy."""
@@ -38,27 +39,35 @@ def shapes(profile: ProfileStore, chosen: npt.NDArray[np.intp]) -> Iterator[Shap
             yield Shapes(thumb_grid(layer.grid, SHAPE_SIDE), index[own], thumbs)
 
 
-def partners(root: Root, model: str) -> list[Shapes]:
+def partners(profile: ProfileStore) -> list[Shapes]:
     """The units of a model that others' nulls are taken against, the same ones whenever it is asked."""
-    profile = ProfileStore.read(root, model)
     alive = np.flatnonzero(~np.isnan(profile.of_units("kurtosis")))
     return list(shapes(profile, np.sort(np.random.default_rng(0).permutation(alive)[:PARTNERS])))
 
 
-def null_of_strip(root: Root, model: str, strip: slice, against: Sequence[Shapes]) -> Null:
+def null_of_strip(profile: ProfileStore, strip: slice, against: Sequence[Shapes]) -> Null:
     """The nulls of one strip of a model's units against some units of another."""
-    torch.set_num_threads(1)
-    profile = ProfileStore.read(root, model)
     own = shapes(profile, np.arange(strip.start, strip.stop))
     placed = (replace(part, units=part.units - strip.start) for part in own)
     return null_of(placed, against, strip.stop - strip.start)
 
 
+def _partners(root: Root, model: str, digest: str) -> list[Shapes]:
+    return partners(model_profile(root, model, digest).store)
+
+
+def _null_of_strip(root: Root, model: str, digest: str, strip: slice, against: Sequence[Shapes]) -> Null:
+    torch.set_num_threads(1)
+    return null_of_strip(model_profile(root, model, digest).store, strip, against)
+
+
 class NullsOfRun:
     """Tasks for the nulls of a run's pairs; each model's partners are read once."""
 
-    def __init__(self, root: Root, units: dict[str, int]) -> None:
-        self._root, self._units = root, units
+    def __init__(self, root: Root, profiles: Mapping[str, ProfileStore]) -> None:
+        self._root = root
+        self._digests = {name: profile.digest for name, profile in profiles.items()}
+        self._units = {name: len(profile.units) for name, profile in profiles.items()}
         self._partners: dict[str, Delayed] = {}
         self._strips: dict[tuple[str, str], list[tuple[slice, Delayed]]] = {}
 
@@ -70,10 +79,10 @@ class NullsOfRun:
     def _of(self, model: str, other: str) -> list[tuple[slice, Delayed]]:
         if (model, other) not in self._strips:
             if other not in self._partners:
-                self._partners[other] = delayed(partners, pure=False)(self._root, other)
-            of_strip = delayed(null_of_strip, pure=False)
+                self._partners[other] = delayed(_partners, pure=False)(self._root, other, self._digests[other])
+            of_strip = delayed(_null_of_strip, pure=False)
             self._strips[model, other] = [
-                (strip, of_strip(self._root, model, strip, self._partners[other]))
+                (strip, of_strip(self._root, model, self._digests[model], strip, self._partners[other]))
                 for strip in strips(self._units[model])
             ]
         return self._strips[model, other]

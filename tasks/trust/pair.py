@@ -14,6 +14,7 @@ from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.finished import is_finished
 from storage.artifacts.nearest import buddies_of, pair_store
+from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
 from tasks.cluster.engine import Capacity, TileGraph, engine, part
 from tasks.correlate.graph import Ending, ended, range_parts, tiles_of
@@ -110,7 +111,8 @@ class _Judging:
 
     def __init__(self, root: Root, plan: Plan, setting: Setting, models: Mapping[str, ActivationStore]) -> None:
         self._root, self._plan, self._setting, self._models = root, plan, setting, models
-        self._nulls = NullsOfRun(root, {name: len(model.units) for name, model in models.items()})
+        self._profiles = {name: ProfileStore.read(root, name) for name in models}
+        self._nulls = NullsOfRun(root, self._profiles)
         self._buddies = tables.read(root, BUDDIES.path())
 
     def strips_of(self, pair: Pair) -> TileGraph:
@@ -144,7 +146,8 @@ class _Judging:
     def _question(self, pair: Pair) -> Question:
         buddies = buddies_of(self._buddies, *pair)
         neighbours = self._plan.recipe.matching.neighbours
-        return Question(buddies.unit_a, buddies.unit_b, neighbours, self._models[pair[0]].images)
+        a, b = (self._profiles[model].digest for model in pair)
+        return Question(buddies.unit_a, buddies.unit_b, neighbours, self._models[pair[0]].images, (a, b))
 
     def _nulls_of(self, tile: PairTile) -> tuple[Delayed, Delayed]:
         rows, columns = tile.spans

@@ -15,10 +15,10 @@ from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, TRUST_OF_PAIR
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.profiles import ProfileStore
 from storage.filesystem.root import Root
 from tasks.correlate.reading import PairTile
-from tasks.trust.pair_worker import JUDGED, Nearest, Question, Verdict
+from tasks.trust.pair_worker import JUDGED, Nearest, Question, Verdict, profiles_of
+from tasks.trust.panel_sides import ModelProfile
 
 KEY = ("model_a", "unit_a", "layer_a", "channel_a", "model_b", "unit_b", "layer_b", "channel_b", "pearson")
 COLUMNS = ("p_value", "q_value", "pearson_half_1", "pearson_half_2", "replicates", "pearson_centred", "positional",
@@ -42,14 +42,14 @@ def write_judged(
 ) -> None:
     """Write the table of a pair, given what each of its tiles says."""
     rows, found = _buddies(root, pair), list(zip(tiles, verdicts, strict=True))
-    profiles = ProfileStore.read(root, pair[0]), ProfileStore.read(root, pair[1])
+    profiles = profiles_of(root, pair, question)
     values = np.full((len(JUDGED), len(rows)), np.nan)
     for verdict in verdicts:
         values[:, verdict.buddies] = verdict.values
     judged = dict(zip(JUDGED, values, strict=True))
     pearson = rows["pearson"].to_numpy(np.float64)
     partial = _partial(profiles, rows)
-    units = [len(profile.units) for profile in profiles]
+    units = [len(profile.store.units) for profile in profiles]
     frame = _unjudged(len(rows)).assign(
         **judged,
         q_value=q_values(judged["p_value"], np.sum([verdict.p_counts for verdict in verdicts], axis=0)),
@@ -116,15 +116,15 @@ def _nearest(parts: Sequence[tuple[int, Nearest]], units: int, question: Questio
     return result
 
 
-def _partial(profiles: tuple[ProfileStore, ProfileStore], rows: pd.DataFrame) -> Float64:
+def _partial(profiles: tuple[ModelProfile, ModelProfile], rows: pd.DataFrame) -> Float64:
     """(buddy,) partial correlations given the pixel features, pair of layers by pair of layers."""
     result = np.full(len(rows), np.nan)
-    grid_a, grid_b = ({layer.name: layer.grid for layer in profile.units.layers} for profile in profiles)
+    grid_a, grid_b = ({layer.name: layer.grid for layer in profile.store.units.layers} for profile in profiles)
     for layers, here in rows.groupby(["layer_a", "layer_b"]).indices.items():
         pairs = rows.iloc[here]
         common = common_grid(grid_a[layers[0]], grid_b[layers[1]])
         of_a, of_b = (
-            profile.of_layer(layer, "pixels")[:, profile.commons(layer).index(common)][pairs[channel].to_numpy()]
+            profile.array(layer, "pixels")[:, profile.store.commons(layer).index(common)][pairs[channel].to_numpy()]
             for profile, layer, channel in zip(profiles, layers, ("channel_a", "channel_b"), strict=True)
         )
         features = profiles[0].features_on(common).covariance

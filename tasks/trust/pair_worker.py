@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from rosetta.mining.buddies import Neighbours, merge_neighbours, nearest_neighbours
 from rosetta.mining.factors import PANEL
+from rosetta.mining.groups import Pair
 from rosetta.mining.moments import Moments
 from rosetta.mining.plan import ranges
 from rosetta.mining.trust.discoveries import Counts, p_counts
@@ -21,6 +22,7 @@ from rosetta.mining.trust.null import Null
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.nearest import pair_store
 from storage.artifacts.neighbours import NeighbourStore
+from storage.filesystem.root import Root
 from tasks.cluster.engine import part_done
 from tasks.correlate.reading import Job, PairTile, TileSide, sides_of
 from tasks.correlate.tiles import Halved, set_up
@@ -46,6 +48,14 @@ class Question:
     neighbours: int
     """K."""
     images: int
+    profiles: tuple[str, str]
+    """Fingerprints of both models' profiles."""
+
+
+def profiles_of(root: Root, pair: Pair, question: Question) -> tuple[ModelProfile, ModelProfile]:
+    """Both models' profiles."""
+    a, b = (model_profile(root, model, digest) for model, digest in zip(pair, question.profiles, strict=True))
+    return a, b
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ def judge(job: Job, tile: PairTile, question: Question, nulls: tuple[Null, Null]
     """
     set_up(job)
     a, b = sides_of(job, tile)
-    profiles = model_profile(job.root, tile.a), model_profile(job.root, tile.b)
+    profiles = profiles_of(job.root, (tile.a, tile.b), question)
     store = pair_store(job.root, tile.a, tile.b)
     inside = np.flatnonzero(_within(question.unit_a, tile.spans[0]) & _within(question.unit_b, tile.spans[1]))
     row, column = question.unit_a[inside] - tile.spans[0].start, question.unit_b[inside] - tile.spans[1].start
