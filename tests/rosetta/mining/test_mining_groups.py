@@ -23,7 +23,9 @@ MIB = 2**20
 )
 def test_groups_keep_their_memory_and_leave_no_pair_out(data, images, memory, threads, workers):
     models = {name: data.draw(sides(images)) for name in "abcd"}
-    pairs = data.draw(st.lists(st.sampled_from(list(combinations_with_replacement(models, 2))), min_size=1, unique=True))
+    pairs = data.draw(
+        st.lists(st.sampled_from(list(combinations_with_replacement(models, 2))), min_size=1, unique=True)
+    )
     room = {"memory": memory * MIB, "threads": threads, "workers": workers, "fewer": True}
     try:
         groups = plan_groups(models, pairs, **room)
@@ -62,9 +64,7 @@ def test_pairs_that_fit_are_read_together():
 
 
 def test_less_memory_makes_more_groups():
-    counts = [
-        len(plan_groups(MODELS, STAR, memory=memory * MIB, threads=2, fewer=True)) for memory in (250, 400, 4096)
-    ]
+    counts = [len(plan_groups(MODELS, STAR, memory=memory * MIB, threads=2, fewer=True)) for memory in (250, 400, 4096)]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1] == 1
 

@@ -263,3 +263,48 @@ def test_a_worker_without_torch(tmp_path):
             client.wait_for_workers(1, timeout=30)
         with pytest.raises(UserError, match="has no torch; install rosetta-mine with the same versions there"):
             check_cluster(address, "auto")
+
+
+PAIRS = {pair: fingerprint("c", of=pair) for pair in (("a", "a"), ("a", "b"))}
+
+
+def both(root: Root) -> list[np.ndarray]:
+    """All that is kept of two pairs that are read together."""
+    stores = [CorrelationStore.read(root, *pair) for pair in PAIRS]
+    return [part for store in stores for part in (store.pearson(), store.half_part(slice(None), slice(None)))]
+
+
+def test_pairs_read_together_survive_a_killed_worker(big):
+    big.remove("correlations")
+    correlate(big, PAIRS, Setting(threads=2))
+    undisturbed = both(big)
+    big.remove("correlations")
+    with local_processes(2) as address, Client(address, set_as_default=False) as client:
+        victim, _ = client.run(os.getpid).values()
+
+        def kill(done: int) -> None:
+            if done == 2:
+                os.kill(victim, signal.SIGKILL)
+
+        with on_part(kill):
+            correlate(big, PAIRS, Setting(cluster=address))
+    for one, other in zip(undisturbed, both(big), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_that_is_killed_between_two_pairs_goes_on_with_the_other(big):
+    big.remove("correlations")
+    correlate(big, PAIRS, Setting(threads=2))
+    undisturbed = both(big)
+    big.remove("correlations")
+    lines = KILLED.replace('{("a", "b"): fingerprint("c")}', "PAIRS").replace(
+        "\nwritten = 0", '\nPAIRS = {p: fingerprint("c", of=p) for p in (("a", "a"), ("a", "b"))}\nwritten = 0'
+    )
+    arguments = [sys.executable, "-c", lines, big.url, str(4 << 30)]
+    done = subprocess.run(arguments, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    written = [CorrelationStore.open(big, made, *pair).written().all() for pair, made in PAIRS.items()]
+    assert sorted(written) == [False, True]
+    correlate(big, PAIRS, Setting(threads=2))
+    for one, other in zip(undisturbed, both(big), strict=True):
+        np.testing.assert_array_equal(one, other)
