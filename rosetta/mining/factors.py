@@ -23,8 +23,8 @@ from rosetta.units import Grid, Layer, Units
 
 _DENSE = 96 * 96
 """Up to this many entries, one dense matrix over both axes beats many small products along one axis each."""
-_BANDS = 8, 16
-"""Rows, and columns, of a coarse grid that are pulled back at once: more of them would mostly multiply with zeros."""
+_BRIEFLY = "scratch"
+"""The key of room that a function needs for itself, until it returns."""
 
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
@@ -98,6 +98,7 @@ class Room:
 
     def __init__(self) -> None:
         self._tensors: dict[Hashable, Tensor] = {}
+        self._constants: dict[Hashable, tuple[Float32, Tensor]] = {}
 
     def take(self, key: Hashable, shape: Sequence[int], device: torch.device) -> Tensor:
         """A float32 tensor with arbitrary content, which stands in the place of the last one of that key."""
@@ -106,6 +107,12 @@ class Room:
             self._tensors.pop(key, None)
             self._tensors[key] = torch.empty(size, dtype=torch.float32, device=device)
         return self._tensors[key][:size].view(tuple(shape))
+
+    def constant(self, key: Hashable, values: Float32, device: torch.device) -> Tensor:
+        """Values on a device, copied there once for as long as they stay the same: each copy waits for the device."""
+        if key not in self._constants or not np.array_equal(self._constants[key][0], values):
+            self._constants[key] = values, torch.from_numpy(values).to(device)
+        return self._constants[key][1]
 
 
 def factors(
@@ -150,12 +157,14 @@ def factors(
         # Maps that are multiplied as they are stay; others only pass on their way to coarser grids.
         place = (side, number) if segment.grid in targets else "passing"
         stack = room.take(place, (len(segment.units), images, *segment.grid), device)
-        _fill(stack, segment, maps, torch.from_numpy(shift[segment.units]).to(device))
+        _fill(stack, segment, maps, room.constant((side, number), shift[segment.units], device))
         pulled.append(
             {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
         )
-        nothing = torch.zeros((len(segment.units), len(other)), dtype=torch.float64, device=sums_device(device))
-        of_segment = sums_on(stack, other, room) if summed else (nothing, nothing)
+        if summed:
+            of_segment = sums_on(stack, other, room)
+        else:
+            of_segment = (torch.zeros((len(stack), len(other)), dtype=torch.float64, device=sums_device(device)),) * 2
         sums.append(of_segment[0])
         squares.append(of_segment[1])
     return Factors(images, tuple(other), tuple(pulled), torch.cat(sums), torch.cat(squares))
@@ -207,23 +216,28 @@ def pull_back(maps: Tensor, target: Grid, room: Room | None = None, key: Hashabl
     if (y, x) == (height, width):
         return maps
     pulled = room.take(key, (*many, y, x), maps.device)
-    # A GPU would rather multiply with zeros than be given many small products.
-    fewest = maps.device.type == "cpu"
-    if height * width * y * x <= (_DENSE if fewest else 8 * _DENSE):
+    dense, rows, columns = 8 * _DENSE, y, x
+    if maps.device.type == "cpu":
+        # In bands, since most of `U` is zero; a GPU would rather multiply with zeros than begin many small products.
+        dense, rows, columns = _DENSE, 8 if height <= 64 else 4, 16
+    if height * width * y * x <= dense:
         torch.mm(maps.view(-1, height * width), _adjoint(y, x, height, width, maps.device), out=pulled.view(-1, y * x))
         return pulled
     # Rows first: a few of them out of a whole map is a product of a better shape than a few columns out of many rows.
     if height > y:
         fewer = room.take("fewer rows", (*many, y, width), maps.device) if width > x else pulled
         source, result = maps.view(-1, height, width), fewer.view(-1, y, width)
-        for coarse, fine, part in _bands(y, height, _BANDS[0] if fewest else y, maps.device):
-            band = room.take("band", (len(source), len(part), width), maps.device)
-            result[:, coarse] = torch.matmul(part, source[:, fine], out=band)
+        for coarse, fine, part in _bands(y, height, rows, maps.device):
+            whole = len(part) == y
+            band = result if whole else room.take(_BRIEFLY, (len(source), len(part), width), maps.device)
+            torch.matmul(part, source[:, fine], out=band)
+            if not whole:
+                result[:, coarse] = band
         maps = fewer
     if width > x:
-        columns, result = maps.view(-1, width), pulled.view(-1, x)
-        for coarse, fine, part in _bands(x, width, _BANDS[1] if fewest else x, maps.device):
-            torch.mm(columns[:, fine], part.T, out=result[:, coarse])
+        source, result = maps.view(-1, width), pulled.view(-1, x)
+        for coarse, fine, part in _bands(x, width, columns, maps.device):
+            torch.mm(source[:, fine], part.T, out=result[:, coarse])
     return pulled
 
 
@@ -259,9 +273,10 @@ def sums_on(stack: Tensor, other: Sequence[Grid], room: Room) -> tuple[Tensor, T
     commons = [common_grid(grid, theirs) for theirs in other]
     totals: dict[Grid, tuple[Tensor, Tensor]] = {}
     if grid in commons:
-        flat = stack.flatten(2)
-        of_maps = torch.stack([flat.sum(dim=2), torch.linalg.vector_norm(flat, dim=2)]).to(home, torch.float64)
-        totals[grid] = of_maps[0].sum(dim=1), of_maps[1].square().sum(dim=1)
+        # torch adds a sum up in pairs; a norm or a product would add all positions in a row, and err the more.
+        square = torch.mul(stack, stack, out=room.take(_BRIEFLY, stack.shape, stack.device))
+        of_maps = torch.stack([stack.sum(dim=(2, 3)), square.sum(dim=(2, 3))]).to(home, torch.float64)
+        totals[grid] = of_maps[0].sum(dim=1), of_maps[1].sum(dim=1)
     finer = dict.fromkeys(common for common in commons if common != grid)
     if finer:
         of_images = stack.sum(dim=1).flatten(1).to(home, torch.float64)
@@ -283,7 +298,7 @@ def _neighbour_products(stack: Tensor, room: Room) -> Tensor:
     """
     height, width = stack.shape[2:]
     flat, size = stack.view(-1), stack.numel()
-    product = room.take("product", stack.shape, stack.device)
+    product = room.take(_BRIEFLY, stack.shape, stack.device)
     found = []
     for down, right in _NEIGHBOURS:
         far = down * width + right

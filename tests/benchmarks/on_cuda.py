@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
 import torch
 from correlation import FEW, MANY, growth, kernel_rate, matmul_rate, stage_over_matmul
 from figures import BENCH, clear, figure, in_turn, report, timed
 from precision import error
 from torch import Tensor
 
+from rosetta.mining.factors import PANEL, Room, factors
 from rosetta.mining.gpu_copy import Move
 from rosetta.mining.gpu_copy import in_turn as one_ahead
+from rosetta.mining.moments import Accumulator
+from rosetta.units import Layer, Units
 
 _ITEMS, _SIZE = 24, 4096
 
@@ -46,6 +50,25 @@ def overlap() -> float:
     return (copying + working - both) / min(copying, working)
 
 
+def launching() -> float:
+    """The share of a step's time in which the host gives the device its work; towards 1 the device waits for it."""
+    units = Units((Layer("l", 4 * PANEL, (14, 14)),))
+    maps = {"l": torch.randn((16, len(units), 14, 14), device="cuda", dtype=torch.float16)}
+    shift, room, total = np.zeros(len(units), np.float32), Room(), Accumulator(units, units, device="cuda")
+    make = partial(factors, units, maps, shift, units.grids(), device="cuda", dtype=torch.bfloat16, room=room)
+
+    def steps() -> None:
+        # So few that all of their kernels fit in the queue, where the host would have to wait.
+        for _ in range(4):
+            total.add(make(side="a"), make(side="b"))
+
+    def share() -> float:
+        given = timed(steps)
+        return given / (given + timed(torch.cuda.synchronize))
+
+    return in_turn(5, share)[0]
+
+
 def main() -> None:
     """Measure and add to bench.json."""
     if not torch.cuda.is_available():
@@ -64,6 +87,7 @@ def main() -> None:
     clear(*(f"growth-{images}" for images in (FEW, MANY)))
     figures |= {
         "cuda_overlap_of_transfer_and_work": figure(overlap(), "share"),
+        "cuda_launching_of_a_step": figure(launching(), "share"),
         "cuda_stage_over_matmul": figure(whole, "ratio", "≥ 0.65", whole >= 0.65),
         "cuda_peak_over_plan": figure(over, "ratio", "≤ 1.1", over <= 1.1),
         "cuda_peak_memory_4x_images": figure(more_memory, "ratio", "≤ 1.05", more_memory <= 1.05),
