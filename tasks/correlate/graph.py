@@ -11,10 +11,10 @@ from rosetta.mining.plan import Method, PairPlan, ranges
 from tasks.cluster.engine import TileGraph, part, summed
 from tasks.correlate.rank_tiles import rank_tile
 from tasks.correlate.reading import Job, PairTile
-from tasks.correlate.tiles import merged, multiplied, prepared_step, tile_moments, write_tile
+from tasks.correlate.tiles import merged, multiplied, prepared_steps, tile_moments, write_tile
 
 _STEPS_SENT = 8
-"""Steps that travel to a worker with a GPU together."""
+"""Steps that are read by one task and travel to a worker with a GPU together."""
 
 Tiles = tuple[PairTile, ...]
 Ending = Callable[[PairTile, Delayed], Delayed]
@@ -61,10 +61,7 @@ def _spread(job: Job, tiles: Tiles, plan: PairPlan) -> list[Delayed]:
     """The same, with reading and pulling back on any worker and multiplying on those that have a GPU."""
     parts = []
     for images in ranges(plan.images, _STEPS_SENT * plan.step_images):
-        steps = [
-            delayed(prepared_step, pure=False)(job, tiles, slice(images.start + step.start, images.start + step.stop))
-            for step in ranges(images.stop - images.start, plan.step_images)
-        ]
+        steps = delayed(prepared_steps, pure=False)(job, tiles, images)
         with dask.annotate(resources={"GPU": 1}):
             parts.append(part(multiplied, job, tiles, images, steps))
     return parts

@@ -96,12 +96,12 @@ def tile_moments(job: Job, tiles: Sequence[PairTile], images: slice, summed: boo
     return totals.moments()
 
 
-def prepared_step(job: Job, tiles: Sequence[PairTile], images: slice) -> Prepared:
-    """One step, read, decompressed and pulled back, for a worker with a GPU to multiply."""
+def prepared_steps(job: Job, tiles: Sequence[PairTile], images: slice) -> list[Prepared]:
+    """Some steps, read, decompressed and pulled back, for a worker with a GPU to multiply."""
     set_up(job)
     members = members_of(job, tiles)
-    (step,) = steps_of(job, members, images)
-    return _prepare(job, members, step, torch.device("cpu"), Room())
+    # Each in room of its own: all of them travel together.
+    return [_prepare(job, members, step, torch.device("cpu"), Room()) for step in steps_of(job, members, images)]
 
 
 def multiplied(job: Job, tiles: Sequence[PairTile], images: slice, steps: Sequence[Prepared]) -> list[Halved]:
