@@ -51,10 +51,13 @@ class PairForecast:
     tiles: int
     passes: tuple[int, int]
     """How many times each of the two stores is read."""
+    group: int
+    """Pairs of one group read together, each model's store once; from 1."""
     bytes_read: int
+    """What it adds to what the pairs of its group above it read."""
     operations: int
     peak_bytes: int
-    """Of one worker, beyond what it holds when idle."""
+    """Of one worker on the whole group, beyond what it holds when idle."""
     way: str
     """How correlations are computed: `pearson`, `spearman, exact` or `spearman, sketched`."""
 
@@ -98,7 +101,7 @@ class Forecast:
         )
         print()
         print_table(
-            ("pair", "units", "images", "tiles", "passes", "read", "operations", "peak", "correlation"),
+            ("pair", "units", "images", "tiles", "passes", "group", "read", "operations", "peak", "correlation"),
             (
                 (
                     one.pair,
@@ -106,6 +109,7 @@ class Forecast:
                     one.images,
                     one.tiles,
                     f"{one.passes[0]:,} / {one.passes[1]:,}",
+                    one.group,
                     format_bytes(one.bytes_read),
                     _operations(one.operations),
                     format_bytes(one.peak_bytes),
@@ -145,13 +149,19 @@ def forecast(plan: Plan) -> Forecast:
     sides = {spec.name: _side(plan, spec) for spec in plan.models}
     setting = Setting.of(plan)
 
-    pairs = tuple(_pair(a, b, plan_for(setting, f"{a}~{b}", sides[a], sides[b], where)) for a, b in plan.pairs)
+    groups = plan_for(setting, sides, plan.pairs, where)
+    cuts = {
+        pair: (cut, number)
+        for number, group in enumerate(groups, 1)
+        for pair, cut in zip(group.pairs, group.plans, strict=True)
+    }
+    pairs = tuple(_pair(*pair, *cuts[pair]) for pair in plan.pairs)
     in_groups(pieces_of(plan, sides, sides), sides[plan.anchor].images, compute.memory_bytes, where)
     stores = tuple(_store(plan, spec, sides[spec.name]) for spec in plan.models)
     return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
 
 
-def _pair(a: str, b: str, cut: PairPlan) -> PairForecast:
+def _pair(a: str, b: str, cut: PairPlan, group: int) -> PairForecast:
     # Of a model with itself, panels below the diagonal are mirrors of those above.
     panels = -(-cut.units[0] // PANEL)
     operations = cut.operations * (panels + 1) // (2 * panels) if a == b else cut.operations
@@ -161,6 +171,7 @@ def _pair(a: str, b: str, cut: PairPlan) -> PairForecast:
         cut.images,
         len(cut.tiles),
         cut.passes,
+        group,
         cut.bytes_read,
         operations,
         cut.peak_bytes,

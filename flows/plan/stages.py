@@ -10,7 +10,7 @@ from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
 from tasks.plan import Plan, Stage
 from tasks.report.page import WRITE_REPORT
-from tasks.trust.pair import JUDGE_PAIR
+from tasks.trust.pair import JUDGE_PAIRS
 from tasks.trust.profile import PROFILE
 from tasks.trust.table import JOIN_TRUST
 
@@ -21,7 +21,7 @@ STAGES = [
     CORRELATE,
     MATCH,
     PROFILE,
-    JUDGE_PAIR,
+    JUDGE_PAIRS,
     JOIN_TRUST,
     WRITE_UNITS,
     WRITE_DICTIONARY,

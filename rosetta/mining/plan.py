@@ -4,12 +4,14 @@ The matrix of units × units is cut into *tiles*, each a whole number of panels 
 one task each, and ranges into *steps* that are multiplied at once. A tile's sums stay in memory while all images pass
 by, so every tile reads its rows of A and its columns of B once: few large tiles read least.
 
+Sums of the two halves of the images are kept apart until the end: judging asks for them.
+
 Steps and ranges follow from the shapes of the stores alone, and so does the tree in which partial sums are added.
 Memory and workers only decide how many panels make a tile: they change how long it takes, and not one bit of what comes
 out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -21,11 +23,20 @@ import numpy.typing as npt
 
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL, factor_values
-from rosetta.mining.grid import product_grid
+from rosetta.mining.grid import common_grid, product_grid
+from rosetta.mining.trust.halves import run_length
 from rosetta.units import Grid, Layer, Units
 
-_STEP_BYTES = 32 * 2**20
-"""Float32 maps of two panels in one step: long enough products, and short enough to stay near the caches."""
+_STEP_BYTES = 64 * 2**20
+"""Float32 maps of two panels in one step, at most."""
+_STEP_IMAGES = 16
+"""Images in a step, at most: few enough that most pairs of a run take steps of the same size, and are read together."""
+SUM_BYTES = 12
+"""Of a pair of units while products are added up: in float64, and the last few thousand terms in float32."""
+MOMENT_BYTES = 8
+"""Of a pair of units in moments."""
+_SUMMED_UP = 2
+"""Moments of a tile that are held beside those of one half when it is written: of the other half, and of all images."""
 _MOST_RANGES = 16
 """Each range ends in an addition as large as its tile; more ranges spread further but add more."""
 
@@ -46,9 +57,30 @@ class Side:
         """Bytes of a layer's maps of one image, decoded."""
         return 4 * layer.values
 
-    def read_bytes(self, per_image: int, images: int) -> int:
-        """Bytes held while maps are read, so many of each image: those, and what a block is decoded from."""
-        return (images + self.block) * per_image
+    @property
+    def image_bytes(self) -> int:
+        """Of all its maps of one image, decoded."""
+        return sum(map(self.stored, self.units.layers))
+
+    @cached_property
+    def panel_values(self) -> int:
+        """Numbers that an image takes in its largest panel."""
+        spans = ranges(len(self.units), PANEL)
+        return max(sum(layer.values for layer in self.units.cut(span).layers) for span in spans)
+
+    def read_bytes(self, layers: Iterable[Layer], images: int, ahead: bool = False) -> int:
+        """Bytes held while maps of some layers are read.
+
+        Parameters
+        ----------
+        images
+            That are read at once.
+        ahead
+            Whether the next ones are read beside the work on these.
+        """
+        stored = [self.stored(layer) for layer in layers]
+        # Layers are decoded one after the other: a chunk is there as it was read, and as it will be.
+        return images * (1 + ahead) * sum(stored) + self.block * min(sum(stored), 2 * max(stored, default=0))
 
 
 class Method(StrEnum):
@@ -119,7 +151,15 @@ def ranges(count: int, size: int) -> list[slice]:
 
 
 def plan_pair(
-    a: Side, b: Side, *, memory: int, threads: int, workers: int = 1, fewer: bool = False, pair: str = "the pair"
+    a: Side,
+    b: Side,
+    *,
+    memory: int,
+    threads: int,
+    workers: int = 1,
+    fewer: bool = False,
+    ahead: bool = False,
+    pair: str = "the pair",
 ) -> PairPlan:
     """Cut a pair up so that as few bytes are read as the memory allows.
 
@@ -133,6 +173,8 @@ def plan_pair(
         How many there are; tiles are kept small enough to give all of them work.
     fewer
         Fewer tasks at once are fine where the memory does not hold so many.
+    ahead
+        Whether a task reads its next block beside the work on this one.
     pair
         What an error calls it.
 
@@ -141,7 +183,7 @@ def plan_pair(
     UserError
         The memory does not hold the smallest tile; names what would.
     """
-    cuts = _Cuts(a, b)
+    cuts = Cuts(a, b, ahead)
     for at_once in range(threads, 0 if fewer else threads - 1, -1):
         fitting = [plan for plan in cuts.candidates(at_once) if plan.peak_bytes <= memory]
         if fitting:
@@ -158,18 +200,25 @@ def too_little(memory: int, need: int, what: str, per: str = "") -> UserError:
     )
 
 
-class _Cuts:
+class Cuts:
     """All sensible ways to cut a pair, with what each costs."""
 
-    def __init__(self, a: Side, b: Side) -> None:
+    def __init__(self, a: Side, b: Side, ahead: bool = False) -> None:
+        self._ahead = ahead
         self.sides = _Panels(a, b.units.grids()), _Panels(b, a.units.grids())
-        values = sum(int(side.values.max()) for side in self.sides)
-        limit = min(_STEP_BYTES // (4 * values), 64, a.images)
+        values = a.panel_values + b.panel_values
+        # Powers of two, as blocks and runs of the halves are: a step lies in one block and in one half.
+        limit = min(_STEP_BYTES // (4 * values), _STEP_IMAGES, run_length(a.images))
         self.step = 1 << (max(1, limit).bit_length() - 1)
         self.range_images = max(a.block, b.block, 2 * self.step)
         while self.range_images * _MOST_RANGES < a.images:
             self.range_images *= 2
         self.range_count = -(-a.images // self.range_images)
+        self._in_range = halves_in(self.range_images, a.images)
+
+    def whole(self, threads: int) -> PairPlan:
+        """The pair in one tile."""
+        return max(self.candidates(threads), key=lambda plan: plan.rows * plan.columns)
 
     def candidates(self, threads: int) -> Iterator[PairPlan]:
         """Every number of tiles a side."""
@@ -193,14 +242,48 @@ class _Cuts:
     def _peak(self, panels_a: int, panels_b: int, threads: int) -> int:
         """Bytes of one worker: what each task holds, and the partial sums that wait in the tree to be added."""
         pairs = list(zip(self.sides, (panels_a, panels_b), strict=True))
-        sums = 8 * self.sides[0].units_in(panels_a) * self.sides[1].units_in(panels_b)
-        stored = sum(side.stored(panels, self.step) for side, panels in pairs)
+        units = self.sides[0].units_in(panels_a) * self.sides[1].units_in(panels_b)
+        stored = sum(side.stored(panels, self.step, self._ahead) for side, panels in pairs)
         factors = sum(4 * self.step * side.most(side.factors, panels) for side, panels in pairs)
-        # Maps that only pass, halfway pulled back, or multiplied with their neighbours.
-        scratch = 3 * 4 * self.step * max(int(side.values.max()) for side in self.sides)
+        scratch = 4 * self.step * max(int(side.scratch.max()) for side in self.sides)
         product = 4 * PANEL * PANEL
-        waiting = self.range_count.bit_length() if self.range_count > 1 else 0
-        return threads * (sums + stored + factors + scratch + product) + waiting * sums
+        return threads * (stored + factors + scratch + product) + sums_bytes(
+            units, threads, self.range_count, self._in_range
+        )
+
+
+def halves_in(images: int, of: int) -> int:
+    """How many halves of the images a range of so many reaches into at most."""
+    return 1 if images <= run_length(of) else 2
+
+
+def scratch_values(layer: Layer, others: Iterable[Grid]) -> int:
+    """Numbers of an image that only pass while a layer's maps are brought onto the grids of others."""
+    (height, width), values = layer.grid, 0
+    others = tuple(others)
+    targets = {product_grid(layer.grid, other) for other in others}
+    if layer.grid not in targets:  # the maps themselves are no factor
+        values += layer.values
+    if any(common_grid(layer.grid, other) != layer.grid for other in others):  # multiplied with their neighbours
+        values += layer.values
+    rows = max((y for y, _ in targets if y < height), default=0)  # pulled back along one axis, band by band
+    return values + layer.channels * min(2 * rows, height) * width
+
+
+def sums_bytes(units: int, threads: int, range_count: int, in_range: int) -> int:
+    """Bytes of the sums of some pairs of units: in each task, and waiting in the tree to be added.
+
+    Parameters
+    ----------
+    units
+        How many pairs of units.
+    range_count
+        How many ranges of images there are.
+    in_range
+        Halves that each reaches into; their sums are kept apart.
+    """
+    waiting = range_count.bit_length() if range_count > 1 else 0
+    return units * (threads * in_range * SUM_BYTES + (waiting + _SUMMED_UP) * MOMENT_BYTES)
 
 
 class _Panels:
@@ -210,13 +293,9 @@ class _Panels:
         self.side = side
         self.count = -(-len(side.units) // PANEL)
         parts = [side.units.cut(span).layers for span in ranges(len(side.units), PANEL)]
-
-        def per_panel(values: Callable[[Layer], int]) -> Integers:
-            return np.array([sum(map(values, part)) for part in parts], dtype=np.int64)
-
-        self.values = per_panel(lambda layer: layer.values)
-        self.factors = per_panel(lambda layer: factor_values(layer, other))
-        self.bytes = per_panel(side.stored)
+        self.factors = np.array([sum(factor_values(layer, other) for layer in part) for part in parts], dtype=np.int64)
+        self.scratch = np.array([sum(scratch_values(layer, other) for layer in part) for part in parts], dtype=np.int64)
+        self._stored: dict[int, int] = {}
 
     @cached_property
     def tilings(self) -> list[int]:
@@ -231,9 +310,13 @@ class _Panels:
         """The largest sum over the panels of one tile."""
         return max(int(of_panels[start : start + panels].sum()) for start in range(0, self.count, panels))
 
-    def stored(self, panels: int, step: int) -> int:
-        """Bytes of a tile's maps as stored, while they are read: the maps, and the chunks that are being decoded."""
-        return self.side.read_bytes(self.most(self.bytes, panels), max(step, self.side.block))
+    def stored(self, panels: int, step: int, ahead: bool) -> int:
+        """Bytes of a tile's maps while they are read."""
+        if panels not in self._stored:
+            tiles = (self.side.units.cut(span).layers for span in ranges(len(self.side.units), panels * PANEL))
+            images = max(step, self.side.block)
+            self._stored[panels] = max(self.side.read_bytes(layers, images, ahead) for layers in tiles)
+        return self._stored[panels]
 
     def bytes_read(self, panels: int) -> int:
         """Bytes of all chunks that the tiles of one pass read; a layer that two tiles share is read for each."""

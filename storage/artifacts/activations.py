@@ -143,8 +143,13 @@ class ActivationStore(ModelStore):
     def _readers(self) -> dict[str, ShardReader]:
         return {}
 
-    def maps(self, layer: str, images: slice, channels: slice = slice(None)) -> Float32:
+    def maps(self, layer: str, images: slice, channels: slice = slice(None), out: Float32 | None = None) -> Float32:
         """(image, channel, y, x) of one layer.
+
+        Parameters
+        ----------
+        out
+            Where they may go; new memory, if left out.
 
         Raises
         ------
@@ -156,11 +161,11 @@ class ActivationStore(ModelStore):
             if array.shards is None:  # of format 2
                 return np.asarray(array[images, channels]).astype(np.float32, copy=False)
             self._readers[layer] = ShardReader(array)
-        return self._readers[layer].read(images, channels)
+        return self._readers[layer].read(images, channels, out)
 
-    def peaks(self, layer: str) -> Float32:
+    def peaks(self, layer: str, channels: slice = slice(None)) -> Float32:
         """(image, channel) each map's maximum."""
-        return self.of_layer(layer, "peak")
+        return np.asarray(self._array(layer, "peak")[:, channels])
 
     def mean(self) -> Float64:
         """(unit,) over all images and positions of the native grid."""

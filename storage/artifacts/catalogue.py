@@ -268,8 +268,9 @@ FEATURES = declare(Artifact(
 ))
 CORRELATIONS = declare(Artifact(
     "correlations/{a}~{b}.zarr", "store", "pair",
-    '`pearson` float32 (unit_a, unit_b), or with `keep = "neighbours"` the nearest of each unit',
-    (ACTIVATIONS,), marker=of_pairs("pearson"),
+    "`pearson` float32 (unit_a, unit_b), and `pearson_half_1`, the same over the first half of the images; or with"
+    ' `keep = "neighbours"` the nearest of each unit',
+    (ACTIVATIONS,), marker=of_pairs("pearson", "pearson_half_1"),
 ))
 BUDDIES = declare(Artifact(
     "tables/buddies.parquet", "table", "run", "every pair of mutual nearest neighbours", (CORRELATIONS,),

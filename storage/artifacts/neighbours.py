@@ -30,7 +30,7 @@ class NeighbourStore(PairStore):
     keep = "neighbours"
 
     @staticmethod
-    def _lay_out(group: zarr.Group, models: tuple[str, str], units: tuple[int, int], k: int) -> None:
+    def _lay_out(group: zarr.Group, models: tuple[str, str], units: tuple[int, int], k: int, halves: bool) -> None:
         layout.create_index(group, "neighbour", k, "rank of the neighbour", first=1, description="1 is the nearest")
         candidates = layout.bookkeeping(group).create_group(_CANDIDATES)
         for (side, own, other), count, others, model in zip(_SIDES, units, units[::-1], models[::-1], strict=True):

@@ -28,7 +28,15 @@ class PairStore(ArtifactStore):
 
     @classmethod
     def create(
-        cls, root: Root, a: str, b: str, fingerprint: Fingerprint, units_a: Units, units_b: Units, k: int
+        cls,
+        root: Root,
+        a: str,
+        b: str,
+        fingerprint: Fingerprint,
+        units_a: Units,
+        units_b: Units,
+        k: int,
+        halves: bool = False,
     ) -> Self:
         """Lay the store out.
 
@@ -36,6 +44,8 @@ class PairStore(ArtifactStore):
         ----------
         k
             Neighbours of each unit, where only these are kept.
+        halves
+            Whether the first half of the images is kept beside all of them, where the matrix is.
         """
         group = layout.create_store(root, CORRELATIONS.path(a, b))
         for side, model, units in (("a", a, units_a), ("b", b, units_b)):
@@ -53,13 +63,13 @@ class PairStore(ArtifactStore):
                 description="index in its layer",
             )
         layout.create_written(group, panel_a=block_count(len(units_a), PANEL), panel_b=block_count(len(units_b), PANEL))
-        cls._lay_out(group, (a, b), (len(units_a), len(units_b)), k)
+        cls._lay_out(group, (a, b), (len(units_a), len(units_b)), k, halves)
         attributes = {"model_a": a, "model_b": b, "keep": cls.keep, "units_a": len(units_a), "units_b": len(units_b)}
         layout.seal_layout(group, fingerprint, attributes)
         return cls(group)
 
     @staticmethod
-    def _lay_out(group: zarr.Group, models: tuple[str, str], units: tuple[int, int], k: int) -> None:
+    def _lay_out(group: zarr.Group, models: tuple[str, str], units: tuple[int, int], k: int, halves: bool) -> None:
         """Lay out the arrays of one kind of store, given the names of both sides and their units."""
         raise TypeError("a pair's store is a matrix or neighbours")
 

@@ -135,9 +135,14 @@ class ShardReader:
         self._codec: Codec = _CODECS[codec][0]
         self._last: tuple[int, npt.NDArray[np.int64]] = (-1, np.zeros((0, 2), np.int64))
 
-    def read(self, images: slice, channels: slice) -> Float32:
+    def read(self, images: slice, channels: slice, out: Float32 | None = None) -> Float32:
         """(image, channel, y, x) of some images and channels; of each image range the bytes between its first and its
         last chunk are read at once.
+
+        Parameters
+        ----------
+        out
+            Where they go; new memory, if left out.
 
         Raises
         ------
@@ -149,7 +154,9 @@ class ShardReader:
         count, height, width = self._array.shape[0], *self._shards.grid
         first, stop, _ = images.indices(count)
         low, high, _ = channels.indices(self._array.shape[1])
-        maps = np.empty((max(0, stop - first), max(0, high - low), height, width), np.float32)
+        shape = (max(0, stop - first), max(0, high - low), height, width)
+        maps = np.empty(shape, np.float32) if out is None else out
+        assert maps.shape == shape, "room for just these maps"
         if not maps.size:
             return maps
         columns = range(low // self.width, ceil(high / self.width))
@@ -165,14 +172,16 @@ class ShardReader:
         return maps
 
     def _chunks(self, row: int, columns: range) -> Iterator[Float32]:
-        """Neighbouring chunks of one row, out of one read."""
+        """Neighbouring chunks of one row, out of one read; each is gone when the next one is asked for."""
         number, inner = divmod(row, self._shards.blocks)
         index = self._index(number)[inner * self._shards.columns :][columns.start : columns.stop]
         begin, end = int(index[0, 0]), int(index[-1].sum())
         content = self._get(number, RangeByteRequest(begin, end))
+        # One chunk is decoded where the last one was: fresh memory comes from the system page by page.
+        room = np.empty(self._shards.chunk, np.float32)
         for offset, length in index:
-            encoded = content[offset - begin :][:length]
-            yield np.frombuffer(self._codec.decode(_checked(encoded)), np.float32).reshape(self._shards.chunk)
+            self._codec.decode(_checked(content[offset - begin :][:length]), out=room)
+            yield room
 
     def _index(self, number: int) -> npt.NDArray[np.int64]:
         """(chunk, 2) offset and length of each chunk of a shard."""

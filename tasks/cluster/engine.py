@@ -5,6 +5,7 @@ engine, and so are the bytes that come out (:mod:`rosetta.mining.plan`).
 """
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,12 +15,12 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 import dask
+import dask.threaded
 import torch
 from dask.callbacks import Callback
 from dask.delayed import Delayed, delayed
 
 from rosetta.errors import UserError
-from rosetta.mining.moments import merge_moments
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
 from tasks.cluster.probe import probe, retried
@@ -36,12 +37,12 @@ _TOPIC = "rosetta-part"
 
 @dataclass(frozen=True)
 class TileGraph:
-    """The work of one tile."""
+    """The work of some tiles that read together."""
 
     parts: list[Delayed]
     """What counts as progress."""
-    last: Delayed
-    """Ends the tile."""
+    ends: list[Delayed]
+    """The last task of each tile."""
 
 
 def part(work: Callable[..., object], *arguments: object) -> Delayed:
@@ -49,12 +50,12 @@ def part(work: Callable[..., object], *arguments: object) -> Delayed:
     return delayed(work, pure=False)(*arguments, dask_key_name=f"{PART}-{uuid4().hex}")
 
 
-def summed(parts: list[Delayed]) -> Delayed:
-    """Moments added up, neighbours first, until one is left; the tree depends on nothing but their number."""
+def summed(parts: list[Delayed], merge: Callable[[Sequence[Any]], Any]) -> Delayed:
+    """Parts added up, neighbours first, until one is left; the tree depends on nothing but their number."""
     level = parts
     while len(level) > 1:
         level = [
-            delayed(merge_moments, pure=False)(level[start : start + 2]) if start + 1 < len(level) else level[start]
+            delayed(merge, pure=False)(level[start : start + 2]) if start + 1 < len(level) else level[start]
             for start in range(0, len(level), 2)
         ]
     return level[0]
@@ -83,7 +84,8 @@ class Threads:
         parts = {key for task in tasks for key in task.__dask_graph__() if str(key).startswith(f"{PART}-")}
         done = Callback(posttask=lambda key, *_: advance(1) if key in parts else None)
         with done, _all_torch_threads(), ContextThreads(at_once) as pool:
-            return list(dask.compute(*tasks, scheduler="threads", pool=pool, optimize_graph=False))
+            # Given by name, dask would import all of distributed to look for it there.
+            return list(dask.compute(*tasks, scheduler=dask.threaded.get, pool=pool, optimize_graph=False))
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,11 @@ class Cluster:
 
 def part_done() -> None:
     """Say on a cluster's worker that a part is done; on a thread of this process Dask says it itself."""
-    with suppress(ValueError, ImportError):
-        from distributed import get_worker
+    if "distributed" not in sys.modules:
+        return
+    from distributed import get_worker
 
+    with suppress(ValueError):
         worker = get_worker()
         worker.log_event(_TOPIC, worker.address)
 

@@ -1,32 +1,33 @@
-"""Stage `correlate`: two activation stores into the correlation of every unit with every unit.
+"""Stage `correlate`: activation stores into the correlation of every unit with every unit, for all pairs of a run.
 
-Out of core and spread out: a plan cuts the pair into tiles and ranges of images; one Dask task reduces one range of one
-tile to moments, a tree of additions joins them, and the tile is written as soon as its last range is in.
+Out of core and spread out: a plan puts pairs into groups that read together, and cuts what does not fit into tiles; one
+Dask task reduces one range of images to moments of all tiles of a group, a tree of additions joins them, and each tile
+is written as soon as its last range is in.
 """
 
-import dask
+from collections.abc import Mapping
+from itertools import groupby
+
 import numpy as np
-from dask.delayed import Delayed, delayed
+import numpy.typing as npt
 
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
-from rosetta.mining.plan import Method, PairPlan, Tile, ranges
+from rosetta.mining.groups import Group, Pair
+from rosetta.mining.trust.halves import LEAST_IMAGES
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, CORRELATIONS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import STORES
 from storage.artifacts.pairs import PairStore
 from storage.filesystem.root import Root
-from tasks.cluster.engine import Engine, TileGraph, engine, part, summed
-from tasks.correlate.rank_tiles import rank_tile
+from tasks.cluster.engine import Engine, TileGraph, engine
+from tasks.correlate.graph import tiles_of, written
+from tasks.correlate.reading import Job, PairTile
 from tasks.correlate.setting import Setting, plan_for, plan_side
-from tasks.correlate.tiles import Job, multiplied, prepared_step, tile_moments, write_tile
 from tasks.plan import Plan, Stage
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
-
-_STEPS_SENT = 2
-"""Steps that travel to a worker with a GPU together."""
 
 
 def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
@@ -42,33 +43,45 @@ def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
     )
 
 
-def correlate(root: Root, fingerprint: Fingerprint, a: str, b: str, setting: Setting) -> None:
-    """Write what is missing of a pair's correlations.
+def correlate(root: Root, fingerprints: Mapping[Pair, Fingerprint], setting: Setting) -> None:
+    """Write what is missing of the correlations of some pairs.
 
     Raises
     ------
     UserError
-        The memory is too small for this pair, the two stores are of different images, or the cluster cannot do it.
+        The memory is too small for a pair, two stores are of different images, or the cluster cannot do it.
     """
     root, kind = root.absolute, STORES[setting.keep]
-    store = kind.open(root, fingerprint, a, b)
-    sides = [ActivationStore.read(root, model) for model in (a, b)]
-    require_same_images((a, b), *sides)
+    stores = {pair: kind.open(root, one, *pair) for pair, one in fingerprints.items()}
+    left = [pair for pair, store in stores.items() if store is None or not store.complete]
+    if not left:
+        return
+    models = {name: ActivationStore.read(root, name) for name in dict.fromkeys(name for pair in left for name in pair)}
+    for pair in left:
+        require_same_images(pair, *(models[name] for name in pair))
+    sides = {name: plan_side(model) for name, model in models.items()}
     with engine(setting.cluster, setting.threads, root) as where:
-        plan = plan_for(setting, f"{a}~{b}", plan_side(sides[0]), plan_side(sides[1]), where.capacity)
-        if store is None:
-            store = kind.create(root, a, b, fingerprint, sides[0].units, sides[1].units, setting.keep_neighbours)
-        job = Job(root, a, b, (sides[0].digest, sides[1].digest), plan.step_images, setting.device, setting.precision)
-        _fill(store, job, plan, where)
-        saw_images(plan.images)
-    store.finish()
+        groups = plan_for(setting, sides, left, where.capacity)
+        begun = {pair: stores[pair] or _lay_out(root, pair, fingerprints[pair], models, setting) for pair in left}
+        digests = {name: model.digest for name, model in models.items()}
+        graphs = [(group, graph) for group in groups for graph in _graphs(root, group, begun, digests, setting, where)]
+        names = f"{len(left)} pairs" if len(left) > 1 else "~".join(*left)
+        with track(f"correlate {names}", sum(len(graph.parts) for _, graph in graphs)) as advance:
+            for at_once, some in groupby(graphs, lambda one: one[0].first.threads):
+                where.run([end for _, graph in some for end in graph.ends], advance, at_once)
+        saw_images(max(model.images for model in models.values()))
+    for store in begun.values():
+        store.finish()
 
 
 CORRELATE = Stage(
     "correlate",
     (CORRELATIONS,),
     fingerprint_of,
-    lambda plan, a, b: correlate(plan.root, plan.fingerprint(CORRELATIONS, a, b), a, b, Setting.of(plan)),
+    lambda plan: correlate(
+        plan.root, {pair: plan.fingerprint(CORRELATIONS, *pair) for pair in plan.pairs}, Setting.of(plan)
+    ),
+    per="run",
     protected=True,
     on_cluster=True,
 )
@@ -88,48 +101,39 @@ def require_same_images(names: tuple[str, str], a: ActivationStore, b: Activatio
         )
 
 
-def _fill(store: PairStore, job: Job, plan: PairPlan, where: Engine) -> None:
+def _lay_out(
+    root: Root, pair: Pair, fingerprint: Fingerprint, models: Mapping[str, ActivationStore], setting: Setting
+) -> PairStore:
+    a, b = (models[name] for name in pair)
+    halves = setting.correlation == "pearson" and a.images >= LEAST_IMAGES
+    return STORES[setting.keep].create(root, *pair, fingerprint, a.units, b.units, setting.keep_neighbours, halves)
+
+
+def _graphs(
+    root: Root,
+    group: Group,
+    stores: Mapping[Pair, PairStore],
+    digests: Mapping[str, str],
+    setting: Setting,
+    where: Engine,
+) -> list[TileGraph]:
+    plan = group.first
+    job = Job(root, digests, plan.step_images, setting.device, setting.precision, setting.ahead)
+    missing = {pair: _missing(stores[pair]) for pair in group.pairs}
+    spread = where.gpu_workers and job.device != "cpu"
+    return [
+        written(job, some, plan, spread)
+        for tiles in tiles_of(group)
+        if (some := tuple(tile for tile in tiles if missing[tile.a, tile.b][_panels(tile)].any()))
+    ]
+
+
+def _missing(store: PairStore) -> npt.NDArray[np.bool_]:
+    """(panel_a, panel_b); of a model with itself what is below the diagonal is written with its mirror above it."""
     missing = ~store.written()
-    if store.same:  # what is below the diagonal is written with its mirror above it
-        missing = np.triu(missing | missing.T)
-    tiles = [tile for tile in plan.tiles if missing[tuple(_panels(span) for span in tile)].any()]
-    build = _moments
-    if plan.method is not Method.PEARSON:
-        build = _ranks
-    elif where.gpu_workers and job.device != "cpu":
-        build = _spread_moments
-    graphs = [build(job, tile, plan) for tile in tiles]
-    with track(f"correlate {job.a}~{job.b}", sum(len(graph.parts) for graph in graphs)) as advance:
-        where.run([graph.last for graph in graphs], advance, plan.threads)
+    return np.triu(missing | missing.T) if store.same else missing
 
 
-def _panels(units: slice) -> slice:
-    return slice(units.start // PANEL, -(-units.stop // PANEL))
-
-
-def _moments(job: Job, tile: Tile, plan: PairPlan) -> TileGraph:
-    """A task for each range of images that reads, pulls back and multiplies."""
-    return _written(job, tile, [part(tile_moments, job, tile, images) for images in plan.image_ranges])
-
-
-def _spread_moments(job: Job, tile: Tile, plan: PairPlan) -> TileGraph:
-    """The same, with reading and pulling back on any worker and multiplying on those that have a GPU."""
-    parts = []
-    for images in ranges(plan.images, _STEPS_SENT * plan.step_images):
-        steps = [
-            delayed(prepared_step, pure=False)(job, tile, slice(images.start + step.start, images.start + step.stop))
-            for step in ranges(images.stop - images.start, plan.step_images)
-        ]
-        with dask.annotate(resources={"GPU": 1}):
-            parts.append(part(multiplied, job, tile, steps))
-    return _written(job, tile, parts)
-
-
-def _ranks(job: Job, tile: Tile, plan: PairPlan) -> TileGraph:
-    """One task: ranks are over all images."""
-    task = part(rank_tile, job, tile, plan)
-    return TileGraph([task], task)
-
-
-def _written(job: Job, tile: Tile, parts: list[Delayed]) -> TileGraph:
-    return TileGraph(parts, delayed(write_tile, pure=False)(job, tile, summed(parts)))
+def _panels(tile: PairTile) -> tuple[slice, slice]:
+    rows, columns = (slice(span.start // PANEL, -(-span.stop // PANEL)) for span in tile.spans)
+    return rows, columns

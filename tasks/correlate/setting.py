@@ -1,9 +1,12 @@
 """How pairs of models are correlated: on what, within which memory, and in which tiles."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from rosetta.mining.groups import Group, Pair, plan_groups
 from rosetta.mining.moments import Precision
-from rosetta.mining.plan import PairPlan, Side, plan_pair
+from rosetta.mining.plan import Side
 from rosetta.mining.rank.plan import plan_ranks
 from storage.artifacts.activations import ActivationStore
 from tasks.cluster.engine import Capacity
@@ -25,42 +28,52 @@ class Setting:
     correlation: str = "pearson"
     keep: str = "matrix"
     keep_neighbours: int = 32
+    ahead: bool = False
+    """Whether each task reads its next block beside the work on this one. Where all cores work and the root is a disk
+    of this machine, it only takes memory: measured, 8 % more processor time and no second less."""
 
     @classmethod
     def of(cls, plan: Plan) -> "Setting":
         """What a recipe asks for."""
         compute, matching = plan.recipe.compute, plan.recipe.matching
+        # Elsewhere there may be other devices than here.
+        device = compute.device if "://" in compute.cluster else plan.facts.device
         return cls(
             plan.facts.cluster,
             plan.facts.threads,
             compute.memory_bytes,
-            # Elsewhere there may be other devices than here.
-            compute.device if "://" in compute.cluster else plan.facts.device,
+            device,
             compute.precision,
             matching.correlation,
             matching.keep,
             matching.keep_neighbours,
+            ahead=device != "cpu" or plan.root.local is None,
         )
 
 
-def plan_for(setting: Setting, pair: str, a: Side, b: Side, where: Capacity) -> PairPlan:
-    """The plan of a pair.
+def plan_for(setting: Setting, sides: Mapping[str, Side], pairs: Sequence[Pair], where: Capacity) -> list[Group]:
+    """How some pairs are cut up and read together.
+
+    Parameters
+    ----------
+    sides
+        By model.
 
     Raises
     ------
     UserError
-        The memory is too small for it.
+        The memory is too small for one of them.
     """
-    planner = {"pearson": plan_pair, "spearman": plan_ranks}[setting.correlation]
-    return planner(
-        a,
-        b,
-        memory=setting.memory,
-        threads=where.threads,
-        workers=where.workers,
-        fewer=where.fewer,
-        pair=pair,
-    )
+    room: dict[str, Any] = {
+        "memory": setting.memory,
+        "threads": where.threads,
+        "workers": where.workers,
+        "fewer": where.fewer,
+    }
+    if setting.correlation == "pearson":
+        return plan_groups(sides, pairs, ahead=setting.ahead, **room)
+    plans = (plan_ranks(sides[a], sides[b], pair=f"{a}~{b}", **room) for a, b in pairs)
+    return [Group((pair,), (plan,)) for pair, plan in zip(pairs, plans, strict=True)]
 
 
 def plan_side(store: ActivationStore) -> Side:

@@ -1,25 +1,23 @@
-"""What a worker does: moments of a tile over a range of images, their sum, and the tile's panels into the store.
+"""What a worker does: moments of some tiles over a range of images, their sum, and the panels into the stores.
 
 Everything here runs wherever the graph runs (:mod:`tasks.cluster.engine`), opens its stores by name, and may run twice.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from rosetta.mining.buddies import nearest_neighbours
 from rosetta.mining.factors import PANEL, Factors, Room, factors
 from rosetta.mining.gpu_copy import Move, in_turn
-from rosetta.mining.moments import Accumulator, Moments, Precision, factor_dtype
+from rosetta.mining.moments import Accumulator, Moments, factor_dtype, merge_moments
 from rosetta.mining.pearson import pearson
-from rosetta.mining.plan import Tile, ranges
-from rosetta.units import Layer, Units
-from storage.artifacts.activations import ActivationStore
+from rosetta.mining.plan import ranges
+from rosetta.mining.trust.halves import first_half
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.layout import open_existing
@@ -28,197 +26,160 @@ from storage.artifacts.neighbours import NeighbourStore
 from storage.artifacts.pairs import PairStore
 from storage.filesystem.root import Root
 from tasks.cluster.engine import part_done
+from tasks.correlate.dead import dead_in
+from tasks.correlate.reading import Job, Member, PairTile, SideKey, Step, members_of, sides_of, steps_of
 from tasks.stage.memory import return_freed_memory
 
-Maps = dict[str, Tensor]
-"""By layer name: (image, channel, y, x) as stored."""
-Prepared = tuple[Factors, Factors]
-"""Both sides of one step, ready to be multiplied."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A pair of models to correlate, in few words: it travels with every task."""
-
-    root: Root
-    a: str
-    b: str
-    digests: tuple[str, str]
-    """Fingerprints of the two activation stores."""
-    step_images: int
-    device: str
-    """`auto` is what the worker has."""
-    precision: Precision
-
-    @property
-    def torch_device(self) -> torch.device:
-        """The device of the worker that asks."""
-        found = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(found if self.device == "auto" else self.device)
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One model's store with what every task needs of its statistics."""
-
-    store: ActivationStore
-    mean: npt.NDArray[np.float32]
-    """(unit,)"""
-    std: npt.NDArray[np.float64]
-    """(unit,) 0 where a unit holds one single value."""
-
-
-@lru_cache(maxsize=8)
-def _side(root: Root, model: str, digest: str) -> _Side:
-    store = ActivationStore.read(root, model)
-    if store.digest != digest:
-        raise FileNotFoundError(f"activations of {model} under {root.shown} are not those that this work began with")
-    return _Side(store, store.mean().astype(np.float32), store.std())
-
-
-@dataclass(frozen=True)
-class Half:
-    """One side of a tile: some units of a model."""
-
-    side: _Side
-    span: slice
-    units: Units
-    """The units, layers cut down to them."""
-
-    @property
-    def shift(self) -> npt.NDArray[np.float32]:
-        return self.side.mean[self.span]
-
-    @property
-    def constant(self) -> npt.NDArray[np.bool_]:
-        return self.std == 0
-
-    @property
-    def std(self) -> npt.NDArray[np.float64]:
-        """(unit,) standard deviation on the native grid."""
-        return self.side.std[self.span]
-
-    def steps(self, images: slice, size: int) -> Iterator[Maps]:
-        """The maps of some images, `size` images at a time; no chunk is decoded twice."""
-        store, parts = self.side.store, self.parts()
-        for start in range(images.start, images.stop, max(size, store.chunk)):
-            span = slice(start, min(start + max(size, store.chunk), images.stop))
-            block = {layer.name: torch.from_numpy(store.maps(layer.name, span, held)) for layer, held in parts}
-            for step in ranges(span.stop - span.start, size):
-                yield {name: maps[step] for name, maps in block.items()}
-            del block  # before the next one is read
-
-    def parts(self) -> list[tuple[Layer, slice]]:
-        """Layers, cut down to the units, with the channels that these are."""
-        return self.side.store.units.restrict(self.span)
-
-
-def halves(job: Job, tile: Tile) -> tuple[Half, Half]:
-    """Both sides of a tile; the same object twice where a model meets the same units of itself."""
-    sides = [_side(job.root, model, digest) for model, digest in zip((job.a, job.b), job.digests, strict=True)]
-    a, b = (Half(side, span, side.store.units.cut(span)) for side, span in zip(sides, tile, strict=True))
-    return (a, a) if job.a == job.b and tile[0] == tile[1] else (a, b)
-
-
-def _steps(a: Half, b: Half, images: slice, size: int) -> Iterator[tuple[Maps, Maps]]:
-    of_b = None if a is b else b.steps(images, size)
-    for maps in a.steps(images, size):
-        # Held nowhere but with who asked: zip would keep them until the next are read.
-        yield (maps, next(of_b)) if of_b else (maps, maps)
-        del maps
+Halved = tuple[Moments | None, Moments | None]
+"""Moments of a tile over the images of the first half, and over those of the second; None where there are none."""
+Prepared = dict[SideKey, Factors]
+"""Every side of one step, ready to be multiplied."""
+Values = Callable[[slice, slice], npt.NDArray[np.float32]]
+"""Takes rows and columns, counted from a tile's first, and gives their (row, column) correlations."""
 
 
 def _prepare(
-    job: Job, a: Half, b: Half, maps: tuple[Maps, Maps], device: torch.device, room: Room, summed: bool = True
+    job: Job, members: Mapping[SideKey, Member], step: Step, device: torch.device, room: Room, summed: bool = True
 ) -> Prepared:
     make = partial(factors, device=device, dtype=factor_dtype(job.precision), room=room, summed=summed)
-    of_a = make(a.units, maps[0], a.shift, b.units.grids(), side="a")
-    return of_a, of_a if a is b else make(b.units, maps[1], b.shift, a.units.grids(), side="b")
+    _, maps = step
+    return {
+        key: make(member.side.units, maps[key], member.side.shift, member.grids, side=key)
+        for key, member in members.items()
+    }
 
 
-def tile_moments(job: Job, tile: Tile, images: slice, summed: bool = True) -> Moments:
-    """The moments of a tile over a range of images, from the stores; the cross moments alone if not `summed`."""
+class _Totals:
+    """Sums of some tiles, the halves of the images apart."""
+
+    def __init__(self, job: Job, tiles: Sequence[PairTile], members: Mapping[SideKey, Member], mirrored: bool) -> None:
+        self._device, self._tiles, self._members, self._mirrored = job.torch_device, tiles, members, mirrored
+        self._first = first_half(next(iter(members.values())).side.model.store.images)
+        self._sums: list[dict[int, Accumulator]] = [{} for _ in tiles]
+
+    def add(self, image: int, prepared: Prepared) -> None:
+        """Add one step, given its first image."""
+        half = 0 if self._first[image] else 1
+        for tile, sums in zip(self._tiles, self._sums, strict=True):
+            if half not in sums:
+                sums[half] = self._begin(tile)
+            a, b = tile.keys
+            sums[half].add(prepared[a], prepared[b])
+
+    def _begin(self, tile: PairTile) -> Accumulator:
+        a, b = (self._members[key].side.units for key in tile.keys)
+        # Of a model with itself, below the diagonal is the mirror of what lies above.
+        above = (tile.spans[0].start // PANEL, tile.spans[1].start // PANEL)
+        mirror = self._mirrored and tile.a == tile.b
+        return Accumulator(a, b, device=self._device, above=above if mirror else None)
+
+    def moments(self) -> list[Halved]:
+        """Of each tile; nothing is to be added afterwards."""
+        first, second = ([sums.pop(half).moments() if half in sums else None for sums in self._sums] for half in (0, 1))
+        return list(zip(first, second, strict=True))
+
+
+def tile_moments(job: Job, tiles: Sequence[PairTile], images: slice, summed: bool = True) -> list[Halved]:
+    """The moments of some tiles over a range of images, from the stores.
+
+    Parameters
+    ----------
+    summed
+        Whether moments of each side are needed; if not, cross moments alone, on both sides of the diagonal.
+    """
     set_up(job)
-    device = job.torch_device
-    a, b = halves(job, tile)
-    total, room = Accumulator(a.units, b.units, device=device, above=_above(job, tile) if summed else None), Room()
-    for maps in in_turn(_steps(a, b, images, job.step_images), _each_map, device):
-        total.add(*_prepare(job, a, b, maps, device, room, summed))
-        del maps
+    members, device, room = members_of(job, tiles), job.torch_device, Room()
+    totals = _Totals(job, tiles, members, mirrored=summed)
+    for step in in_turn(steps_of(job, members, images), _each_map, device):
+        totals.add(step[0], _prepare(job, members, step, device, room, summed))
     part_done()
-    return total.moments()
+    return totals.moments()
 
 
-def _above(job: Job, tile: Tile) -> tuple[int, int] | None:
-    """Of a model with itself, the panels with which the sides of a tile begin: below the diagonal is its mirror."""
-    return (tile[0].start // PANEL, tile[1].start // PANEL) if job.a == job.b else None
-
-
-def prepared_step(job: Job, tile: Tile, images: slice) -> Prepared:
-    """One step, read, decompressed and pulled back, for a worker with a GPU to multiply."""
+def prepared_steps(job: Job, tiles: Sequence[PairTile], images: slice) -> list[Prepared]:
+    """Some steps, read, decompressed and pulled back, for a worker with a GPU to multiply."""
     set_up(job)
-    a, b = halves(job, tile)
-    (maps,) = _steps(a, b, images, job.step_images)
-    return _prepare(job, a, b, maps, torch.device("cpu"), Room())
+    members = members_of(job, tiles)
+    # Each in room of its own: all of them travel together.
+    return [_prepare(job, members, step, torch.device("cpu"), Room()) for step in steps_of(job, members, images)]
 
 
-def multiplied(job: Job, tile: Tile, steps: Sequence[Prepared]) -> Moments:
-    """The moments of a tile over steps that others have prepared."""
+def multiplied(job: Job, tiles: Sequence[PairTile], images: slice, steps: Sequence[Prepared]) -> list[Halved]:
+    """The moments of some tiles over steps that others have prepared."""
     set_up(job)
-    device = job.torch_device
-    a, b = halves(job, tile)
-    total = Accumulator(a.units, b.units, device=device, above=_above(job, tile))
-    for step in in_turn(steps, _each_factor, device):
-        total.add(*step)
+    totals = _Totals(job, tiles, members_of(job, tiles), mirrored=True)
+    starts = range(images.start, images.stop, job.step_images)
+    for start, step in zip(starts, in_turn(steps, _each_factor, job.torch_device), strict=True):
+        totals.add(start, step)
     part_done()
-    return total.moments()
+    return totals.moments()
 
 
-def write_tile(job: Job, tile: Tile, moments: Moments) -> None:
+def merged(parts: Sequence[list[Halved]]) -> list[Halved]:
+    """The sums of each tile's moments, the halves apart."""
+    return [
+        (_sum(*(first for first, _ in of_tile)), _sum(*(second for _, second in of_tile)))
+        for of_tile in zip(*parts, strict=True)
+    ]
+
+
+def _sum(*moments: Moments | None) -> Moments | None:
+    given = [one for one in moments if one is not None]
+    return merge_moments(given) if given else None
+
+
+def write_tile(job: Job, tile: PairTile, halved: Halved) -> None:
     """Turn the moments of all images into correlations, and write every panel of the tile."""
-    a, b = halves(job, tile)
-    write_panels(job, tile, partial(pearson, moments, a.units, b.units, a.constant, b.constant))
+    a, b = sides_of(job, tile)
+    first, whole = halved[0], _sum(*halved)
+    assert first is not None, "the first image belongs to the first half"
+    assert whole is not None
+    of_all = partial(pearson, whole, a.units, b.units, a.constant, b.constant)
+    write_panels(job.root, tile, of_all, partial(pearson, first, a.units, b.units, *dead_in(first, a, b)))
 
 
-def write_panels(job: Job, tile: Tile, values: Callable[[slice, slice], npt.NDArray[np.float32]]) -> None:
+def write_panels(root: Root, tile: PairTile, values: Values, first_half: Values | None = None) -> None:
     """Write a tile's panels, each with its marker; of a model with itself those above the diagonal and their mirrors.
 
     Parameters
     ----------
-    values
-        Takes `rows` and `columns`, counted from the tile's first, and gives their (row, column) correlations.
+    values, first_half
+        Correlations over all images, and over the first half of them: for stores that keep these.
     """
-    group = open_existing(job.root, CORRELATIONS.path(job.a, job.b))
+    group = open_existing(root, CORRELATIONS.path(tile.a, tile.b))
     assert group is not None, "the store is laid out before any task starts"
     store = STORES[str(group.attrs["keep"])](group)
-    for rows in ranges(tile[0].stop - tile[0].start, PANEL):
-        for columns in ranges(tile[1].stop - tile[1].start, PANEL):
-            first = tile[0].start + rows.start, tile[1].start + columns.start
-            if job.a == job.b and first[0] > first[1]:
+    wanted = [
+        values,
+        *([first_half] if first_half and isinstance(store, CorrelationStore) and store.has_halves else []),
+    ]
+    for rows in ranges(tile.spans[0].stop - tile.spans[0].start, PANEL):
+        for columns in ranges(tile.spans[1].stop - tile.spans[1].start, PANEL):
+            first = tile.spans[0].start + rows.start, tile.spans[1].start + columns.start
+            if tile.a == tile.b and first[0] > first[1]:
                 continue
-            part = values(rows, columns)
+            part = [of(rows, columns) for of in wanted]
             _write_panel(store, first, part)
-            if job.a == job.b and first[0] < first[1]:
-                _write_panel(store, (first[1], first[0]), np.ascontiguousarray(part.T))
+            if tile.a == tile.b and first[0] < first[1]:
+                _write_panel(store, (first[1], first[0]), [np.ascontiguousarray(one.T) for one in part])
 
 
-def _write_panel(store: PairStore, first: tuple[int, int], values: npt.NDArray[np.float32]) -> None:
+def _write_panel(store: PairStore, first: tuple[int, int], values: Sequence[npt.NDArray[np.float32]]) -> None:
     """Write one panel, given its first unit of either side."""
     panel = first[0] // PANEL, first[1] // PANEL
     if isinstance(store, CorrelationStore):
-        store.write(panel, values)
+        store.write(panel, *values)
     elif isinstance(store, NeighbourStore):
         near = partial(nearest_neighbours, k=store.k, same=store.same)
         store.write(
             panel,
-            near(values, first_row=first[0], first_column=first[1]),
-            near(np.ascontiguousarray(values.T), first_row=first[1], first_column=first[0]),
+            near(values[0], first_row=first[0], first_column=first[1]),
+            near(np.ascontiguousarray(values[0].T), first_row=first[1], first_column=first[0]),
         )
 
 
-def _each_map(maps: tuple[Maps, Maps], move: Move) -> tuple[Maps, Maps]:
-    a = {name: move(tensor) for name, tensor in maps[0].items()}
-    return (a, a) if maps[1] is maps[0] else (a, {name: move(tensor) for name, tensor in maps[1].items()})
+def _each_map(step: Step, move: Move) -> Step:
+    return step[0], {key: {name: move(one) for name, one in maps.items()} for key, maps in step[1].items()}
 
 
 def _each_factor(step: Prepared, move: Move) -> Prepared:
@@ -226,8 +187,7 @@ def _each_factor(step: Prepared, move: Move) -> Prepared:
         maps = tuple({grid: move(tensor) for grid, tensor in part.items()} for part in side.maps)
         return replace(side, maps=maps, sums=move(side.sums), squares=move(side.squares))
 
-    a = moved(step[0])
-    return (a, a) if step[1] is step[0] else (a, moved(step[1]))
+    return {key: moved(side) for key, side in step.items()}
 
 
 def set_up(job: Job) -> None:

@@ -9,7 +9,7 @@ from rosetta.mining.trust.judge import Panel, chance
 from rosetta.mining.trust.null import standardised_shifts
 from rosetta.view.trust.contents import NullExample, TrustStory
 from storage.run.data import RunData
-from tasks.trust.pair import null_between, shapes
+from tasks.trust.nulls import null_of_strip, partners, shapes, strips
 from tasks.trust.panel_sides import ModelProfile
 
 TRUST_PAGE = "trust.html"
@@ -65,11 +65,12 @@ def _example(run: RunData, rows: pd.DataFrame) -> NullExample | None:
     shifts = standardised_shifts(
         *(next(shapes(profile.store, np.array([unit]))) for profile, unit in zip(profiles, units, strict=True))
     )
-    null = null_between(profiles[0].store, profiles[1].store)
+    strip = next(strip for strip in strips(len(profiles[0].store.units)) if strip.start <= units[0] < strip.stop)
+    null = null_of_strip(profiles[0].store, strip, partners(profiles[1].store))
     return NullExample(
         label=f"{match['layer_a']}:{match['channel_a']} and {match['model_b']} {match['layer_b']}:{match['channel_b']}",
         null=mean + spread * shifts.astype(np.float64),
         observed=float(match["pearson"]),
         p_value=float(match["p_value"]),
-        tail_from=mean + spread * float(null.threshold[units[0]]),
+        tail_from=mean + spread * float(null.threshold[units[0] - strip.start]),
     )

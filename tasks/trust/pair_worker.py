@@ -12,15 +12,21 @@ import numpy.typing as npt
 
 from rosetta.mining.buddies import Neighbours, merge_neighbours, nearest_neighbours
 from rosetta.mining.factors import PANEL
+from rosetta.mining.groups import Pair
 from rosetta.mining.moments import Moments
-from rosetta.mining.plan import Tile, ranges
+from rosetta.mining.plan import ranges
 from rosetta.mining.trust.discoveries import Counts, p_counts
 from rosetta.mining.trust.halves import first_half
 from rosetta.mining.trust.judge import Panel, chance, mean_products
 from rosetta.mining.trust.null import Null
 from storage.artifacts.correlations import CorrelationStore
-from tasks.correlate.tiles import Half, Job, halves, set_up
-from tasks.trust.panel_sides import ModelProfile
+from storage.artifacts.nearest import pair_store
+from storage.artifacts.neighbours import NeighbourStore
+from storage.filesystem.root import Root
+from tasks.cluster.engine import part_done
+from tasks.correlate.reading import Job, PairTile, TileSide, sides_of
+from tasks.correlate.tiles import Halved, set_up
+from tasks.trust.panel_sides import ModelProfile, model_profile
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -42,8 +48,14 @@ class Question:
     neighbours: int
     """K."""
     images: int
-    nulls: tuple[Null, Null]
-    """Of the units of A against B, and of those of B against A."""
+    profiles: tuple[str, str]
+    """Fingerprints of both models' profiles."""
+
+
+def profiles_of(root: Root, pair: Pair, question: Question) -> tuple[ModelProfile, ModelProfile]:
+    """Both models' profiles."""
+    a, b = (model_profile(root, model, digest) for model, digest in zip(pair, question.profiles, strict=True))
+    return a, b
 
 
 @dataclass(frozen=True)
@@ -70,41 +82,49 @@ class Verdict:
     """The nearest in the tile's rows of every column that has a buddy."""
 
 
-def judge_tile(job: Job, tile: Tile, question: Question, first: Moments, second: Moments | None = None) -> Verdict:
-    """Judge a tile, panel by panel.
+def judge_strip(job: Job, tile: PairTile, question: Question, nulls: tuple[Null, Null]) -> Verdict:
+    """Judge a tile whose correlations are kept, of all images and of the first half; a task that counts as progress."""
+    verdict = judge(job, tile, question, nulls, None)
+    part_done()
+    return verdict
+
+
+def judge(job: Job, tile: PairTile, question: Question, nulls: tuple[Null, Null], halved: Halved | None) -> Verdict:
+    """Judge a tile, part of a panel by part of a panel.
 
     Parameters
     ----------
-    first, second
-        Moments of either half of the images; the second follows from the first and the stored correlations, where
-        all of these are kept.
+    nulls
+        Of the tile's units of A against B, and of those of B against A.
+    halved
+        Moments of either half of the images. The second half follows from the first where all correlations are kept,
+        and nothing is needed where these are kept of the first half, too.
     """
     set_up(job)
-    a, b = halves(job, tile)
-    profiles = ModelProfile(job.root, job.a), ModelProfile(job.root, job.b)
-    matrix = CorrelationStore.read(job.root, job.a, job.b) if second is None else None
-    inside = np.flatnonzero(_within(question.unit_a, tile[0]) & _within(question.unit_b, tile[1]))
-    row, column = question.unit_a[inside] - tile[0].start, question.unit_b[inside] - tile[1].start
+    a, b = sides_of(job, tile)
+    profiles = profiles_of(job.root, (tile.a, tile.b), question)
+    store = pair_store(job.root, tile.a, tile.b)
+    inside = np.flatnonzero(_within(question.unit_a, tile.spans[0]) & _within(question.unit_b, tile.spans[1]))
+    row, column = question.unit_a[inside] - tile.spans[0].start, question.unit_b[inside] - tile.spans[1].start
     values = np.full((len(JUDGED), len(inside)), np.nan)
     counts = p_counts(np.zeros(0, dtype=np.float32))
     near_a, near_b = (
         _Gathered(np.unique(units[_within(units, span)]), question.neighbours)
-        for units, span in zip((question.unit_a, question.unit_b), tile, strict=True)
+        for units, span in zip((question.unit_a, question.unit_b), tile.spans, strict=True)
     )
-    for rows in ranges(len(a.units), PANEL):
+    for rows in ranges(len(a.units), PANEL // 4):
         for columns in ranges(len(b.units), PANEL):
-            panel = _TilePanel(job, question, (a, b), profiles, (rows, columns))
-            of_second = panel.products(second) if second is not None else None
-            judged = panel.judge(panel.products(first), of_second, matrix)
+            panel = _TilePanel(tile, question, (a, b), profiles, nulls, (rows, columns))
+            judged = panel.judge(store, halved)
             counts += p_counts(judged[-1])
             here = np.flatnonzero(_within(row, rows) & _within(column, columns))
             place = row[here] - rows.start, column[here] - columns.start
             for target, source in zip(values, judged, strict=True):
                 target[here] = source[place]
-            origin = tile[0].start + rows.start, tile[1].start + columns.start
+            origin = tile.spans[0].start + rows.start, tile.spans[1].start + columns.start
             for half, pearson in enumerate(judged[:2]):
                 near_a.add(half, pearson, origin[0], origin[1])
-                near_b.add(half, np.ascontiguousarray(pearson.T), origin[1], origin[0])
+                near_b.add(half, pearson.T, origin[1], origin[0])
     return Verdict(inside, values, counts, near_a.nearest(), near_b.nearest())
 
 
@@ -123,7 +143,7 @@ class _Gathered:
 
     def add(self, half: int, pearson: Float32, first_row: int, first_column: int) -> None:
         rows = self.units[_within(self.units, slice(first_row, first_row + len(pearson)))] - first_row
-        found = nearest_neighbours(pearson[rows], self.k, first_column=first_column)
+        found = nearest_neighbours(np.ascontiguousarray(pearson[rows]), self.k, first_column=first_column)
         self.parts[half].setdefault(first_row, []).append(found)
 
     def nearest(self) -> tuple[Nearest, Nearest]:
@@ -142,64 +162,75 @@ def _stacked(parts: Sequence[Neighbours], k: int) -> Neighbours:
 
 @dataclass(frozen=True)
 class _TilePanel:
-    """One panel of a tile."""
+    """One panel of a tile, or a part of one."""
 
-    job: Job
+    tile: PairTile
     question: Question
-    halves: tuple[Half, Half]
-    """The tile's sides."""
+    sides: tuple[TileSide, TileSide]
+    """The tile's."""
     profiles: tuple[ModelProfile, ModelProfile]
+    nulls: tuple[Null, Null]
+    """Of the tile's units."""
     spans: tuple[slice, slice]
     """Rows and columns, counted from the tile's first."""
 
-    def products(self, moments: Moments) -> Float64:
-        """(row, column) mean products over a half of the images."""
-        a, b = self.halves
-        return mean_products(moments, a.units, b.units, a.std, b.std, *self.spans)
-
-    def sides(self) -> Panel:
-        units = [half.side.store.units.cut(place) for half, place in zip(self.halves, self.places, strict=True)]
-        a, b = (
-            profile.side(place, half.std[span], other.grids())
-            for profile, half, place, span, other in zip(
-                self.profiles, self.halves, self.places, self.spans, units[::-1], strict=True
-            )
-        )
-        return Panel(a, b)
-
-    def judge(self, first: Float64, second: Float64 | None, matrix: CorrelationStore | None) -> tuple[Float32, ...]:
+    def judge(self, store: CorrelationStore | NeighbourStore, halved: Halved | None) -> tuple[Float32, ...]:
         """(row, column) each of :data:`JUDGED`."""
-        panel = self.sides()
+        panel = self._panel()
         share = float(first_half(self.question.images).mean())
-        if second is None:
-            assert matrix is not None, "one of the two gives the second half"
-            pearson = matrix.part(*self.places)
+        if halved is None:
+            assert isinstance(store, CorrelationStore), "moments are left out where correlations say it all"
+            half_1 = store.half_part(*self.places)
+            first = panel.products_of_half(half_1, 0)
+        else:
+            first = self._products(halved[0])
+            half_1 = panel.pearson(first, 0)
+        if isinstance(store, CorrelationStore):
+            pearson = store.part(*self.places)
             second = (panel.products(pearson) - share * first) / (1.0 - share)
         else:
+            assert halved is not None, "neighbours alone do not say what a half of the images does"
+            second = self._products(halved[1])
             pearson = panel.pearson(share * first + (1.0 - share) * second)
-        half_1, half_2 = (panel.pearson(products, half) for half, products in enumerate((first, second)))
+        half_2 = panel.pearson(second, 1)
         judged = chance(pearson, panel, self.question.images)
         p_value = self._p_values(judged.deviation)
-        if self.job.a == self.job.b:
+        if self.tile.a == self.tile.b:
             for array in (half_1, half_2, p_value):
                 self._forget_own(array)
         return half_1, half_2, judged.centred, p_value
+
+    def _products(self, moments: Moments | None) -> Float64:
+        """(row, column) mean products over a half of the images."""
+        assert moments is not None, "with so many images neither half is empty"
+        a, b = self.sides
+        return mean_products(moments, a.units, b.units, a.std, b.std, *self.spans)
+
+    def _panel(self) -> Panel:
+        units = [side.model.store.units.cut(place) for side, place in zip(self.sides, self.places, strict=True)]
+        a, b = (
+            profile.side(place, side.std[span], other.grids())
+            for profile, side, place, span, other in zip(
+                self.profiles, self.sides, self.places, self.spans, units[::-1], strict=True
+            )
+        )
+        return Panel(a, b)
 
     @property
     def places(self) -> tuple[slice, slice]:
         """Units of either model."""
         rows, columns = (
-            slice(half.span.start + span.start, half.span.start + span.stop)
-            for half, span in zip(self.halves, self.spans, strict=True)
+            slice(side.span.start + span.start, side.span.start + span.stop)
+            for side, span in zip(self.sides, self.spans, strict=True)
         )
         return rows, columns
 
     def _p_values(self, deviation: Float32) -> Float32:
         """(row, column) by the more cautious of both units' nulls."""
-        rows, columns = self.places
-        of_a = self.question.nulls[0].of(rows).p_values(deviation)
-        of_b = self.question.nulls[1].of(columns).p_values(np.ascontiguousarray(deviation.T))
-        return np.maximum(of_a, of_b.T)
+        of_a, of_b = (null.of(span) for null, span in zip(self.nulls, self.spans, strict=True))
+        of_rows = of_a.p_values(deviation)
+        of_columns = of_b.p_values(np.ascontiguousarray(deviation.T))
+        return np.maximum(of_rows, of_columns.T)
 
     def _forget_own(self, array: Float32) -> None:
         """A unit is not its own neighbour, and could not have been chosen."""

@@ -1,7 +1,7 @@
 """The sides of a panel that is judged, out of the profiles of the two models."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,28 @@ from storage.filesystem.root import Root
 Float64 = npt.NDArray[np.float64]
 
 
+@lru_cache(maxsize=4)
+def model_profile(root: Root, model: str, digest: str) -> "ModelProfile":
+    """A model's profile, shared by all tasks of a process; of a few models what was read of them stays.
+
+    Parameters
+    ----------
+    digest
+        The fingerprint that it has.
+    """
+    profile = ModelProfile(root, model)
+    if profile.store.digest != digest:
+        raise FileNotFoundError(f"the profile of {model} under {root.shown} is not the one that this work began with")
+    return profile
+
+
 class ModelProfile:
-    """A model's profile; what was read of it stays while a tile is judged."""
+    """A model's profile; what was read of it stays."""
 
     def __init__(self, root: Root, model: str) -> None:
         self.store = ProfileStore.read(root, model)
-        self._array = cache(self.store.of_layer)
+        self.array = cache(self.store.of_layer)
+        self.features_on = cache(self.store.features_on)
 
     def side(self, span: slice, std_of: Float64, others: Sequence[Grid]) -> PanelSide:
         """One side of a panel.
@@ -44,14 +60,14 @@ class ModelProfile:
             commons = self.store.commons(layer.name)
             on = [commons.index(common_grid(layer.grid, other)) for other in others]
             mean, std, halves = (
-                self._array(layer.name, name)[channels][:, on] for name in ("mean_on", "std_on", "halves_on")
+                self.array(layer.name, name)[channels][:, on] for name in ("mean_on", "std_on", "halves_on")
             )
             moments.append([mean, std**2 + mean**2, *np.moveaxis(halves, 2, 0)])
-            mean_maps[layer.name] = torch.from_numpy(self._array(layer.name, "mean_map")[channels][None])
+            mean_maps[layer.name] = torch.from_numpy(self.array(layer.name, "mean_map")[channels][None])
             index = np.arange(offset, offset + layer.channels)
-            packed = self._array(layer.name, "covariance")[channels]
+            packed = self.array(layer.name, "covariance")[channels]
             covariances.append(Covariances(thumb_grid(layer.grid), index, packed))
-            dead.append(self._array(layer.name, "dead")[channels])
+            dead.append(self.array(layer.name, "dead")[channels])
             offset += layer.channels
         means = [np.concatenate(parts) for parts in zip(*moments, strict=True)]
         whole, first, second = (OnCommon(mean, square) for mean, square in zip(means[::2], means[1::2], strict=True))

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from rosetta.mining.trust.halves import LEAST_IMAGES
 from rosetta.mining.trust.tests import passing
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
@@ -15,9 +16,6 @@ from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
 from storage.filesystem.root import Root
 from tasks.plan import Plan, Stage
-
-LEAST_IMAGES = 16
-"""With fewer there are too few ways to exchange them, and halves of a handful."""
 
 Float64 = npt.NDArray[np.float64]
 

@@ -1,5 +1,6 @@
 """The correlation stage against the hardware: rates, memory, growth and workers, on synthetic stores."""
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -11,7 +12,8 @@ from figures import BENCH, apart, clear, figure, in_turn, report, timed
 from synthetic import WIDE, write
 
 from rosetta.mining.buddies import Buddies, best_buddies
-from rosetta.mining.factors import PANEL, Room, factors
+from rosetta.mining.factors import PANEL, Room, factors, segments
+from rosetta.mining.grid import product_grid
 from rosetta.mining.moments import Accumulator, Precision, factor_dtype
 from rosetta.mining.plan import PairPlan, plan_pair
 from rosetta.units import Layer, Units
@@ -31,6 +33,9 @@ STAGE_IMAGES = 192
 SMALL = {name: layers[: max(1, len(layers) // 8)] for name, layers in WIDE.items()}
 """3 layers and 1: 4,608 and 1,024 units, for what grows with images and workers."""
 FEW, MANY = 512, 2048
+HALF = {name: [Layer(f"block.{i}", 1536, (14, 14)) for i in range(8)] for name in (A, B)}
+"""12,288 units each, for a model with itself."""
+HALF_IMAGES = 64
 
 STAGE = """
 from storage.filesystem.root import Root
@@ -41,7 +46,7 @@ root, a, b, threads, memory, device = Root(sys.argv[3]), *sys.argv[4:6], *map(in
 import time
 begin()
 began = time.perf_counter()
-correlate(root, fingerprint("bench"), a, b, Setting(threads=threads, memory=memory, device=device))
+correlate(root, {(a, b): fingerprint("bench")}, Setting(threads=threads, memory=memory, device=device))
 open(sys.argv[9], "w").write(str(time.perf_counter() - began))
 """
 
@@ -146,12 +151,49 @@ def growth(device: str = "cpu") -> tuple[float, float]:
     return seconds[MANY] / seconds[FEW], peaks[MANY] / peaks[FEW]
 
 
+def self_over_other() -> float:
+    """Seconds of a model with itself over those of the same with another as large; half of a symmetric matrix."""
+    root = stores("half", HALF, HALF_IMAGES)
+
+    def run(pair: tuple[str, str]) -> float:
+        root.remove(CORRELATIONS.path(*pair))
+        return timed(lambda: correlate(root, {pair: fingerprint("bench")}, Setting(threads=THREADS, memory=MEMORY)))
+
+    of_itself, of_other = in_turn(2, lambda: run((A, A)), lambda: run((A, B)))
+    clear("half")
+    return of_itself / of_other
+
+
+def bare_products(models: Mapping[str, Units], pairs: Sequence[tuple[str, str]], images: int, step: int = 16) -> float:
+    """Seconds of the matrix products of some pairs and of nothing else, as many images at once as a step has."""
+    torch.set_num_threads(1)
+    products = []
+    for a, b in pairs:
+        for left in segments(models[a]):
+            for right in segments(models[b]):
+                if a != b or left.units[0] // PANEL <= right.units[0] // PANEL:
+                    positions = step * int(np.prod(product_grid(left.grid, right.grid)))
+                    products.append((len(left.units), len(right.units), positions))
+    longest = max(rows * positions for rows, _, positions in products), max(c * p for _, c, p in products)
+
+    def multiply(steps: int) -> None:
+        left, right = (torch.randn(size) for size in longest)
+        out = torch.empty(PANEL * PANEL)
+        for _ in range(steps):
+            for rows, columns, positions in products:
+                a, b = left[: rows * positions].view(rows, -1), right[: columns * positions].view(columns, -1)
+                torch.mm(a, b.T, out=out[: rows * columns].view(rows, columns))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return timed(lambda: list(pool.map(multiply, [images // step // THREADS] * THREADS)))
+
+
 def workers(root: Root) -> float:
     """One local worker's time over two's, one thread each."""
 
     def run(address: str) -> float:
         root.remove(CORRELATIONS.path(A, B))
-        return timed(lambda: correlate(root, fingerprint("bench"), A, B, Setting(cluster=address, memory=MEMORY)))
+        return timed(lambda: correlate(root, {(A, B): fingerprint("bench")}, Setting(cluster=address, memory=MEMORY)))
 
     with local_processes(1) as one, local_processes(2) as two:
         of_one, of_two = in_turn(2, lambda: run(one), lambda: run(two))
@@ -163,7 +205,7 @@ def same_tables(root: Root) -> bool:
 
     def buddies(setting: Setting) -> Buddies:
         root.remove(CORRELATIONS.path(A, B))
-        correlate(root, fingerprint("bench"), A, B, setting)
+        correlate(root, {(A, B): fingerprint("bench")}, setting)
         return best_buddies(*neighbours(root, A, B, 5))
 
     with local_processes(2) as address:
@@ -185,6 +227,7 @@ def main() -> None:
     whole, over = stage_over_matmul()
     more_time, more_memory = growth()
     small = Root(str(BENCH / f"growth-{FEW}"))
+    itself = self_over_other()
     two = workers(Root(str(BENCH / f"growth-{MANY}")))
     same = same_tables(small)
     clear(f"growth-{FEW}", f"growth-{MANY}")
@@ -197,6 +240,7 @@ def main() -> None:
             "peak_over_plan": figure(over, "ratio", "≤ 1.1", over <= 1.1),
             "peak_memory_4x_images": figure(more_memory, "ratio", "≤ 1.05", more_memory <= 1.05),
             "time_4x_images": figure(more_time, "ratio", "3.6…4.2", 3.6 <= more_time <= 4.2),
+            "self_pair_over_pair": figure(itself, "ratio", "≤ 0.6", itself <= 0.6),
             "two_workers_over_one": figure(two, "times", "≥ 1.7", two >= 1.7),
             "same_tables_everywhere": figure(float(same), "1 = yes", "1", same),
         },

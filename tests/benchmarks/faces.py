@@ -109,7 +109,7 @@ def correlation_speedup(root: Path, a: str, b: str) -> tuple[float, float]:
         link.mkdir()
         (link / "activations").symlink_to(root / "activations")
         # .fn: the stage alone, without Prefect around it.
-        work = partial(correlate, Root(str(link)), fingerprint("bench"), a, b, Setting(threads=threads))
+        work = partial(correlate, Root(str(link)), {(a, b): fingerprint("bench")}, Setting(threads=threads))
         return timed(work) / stores[0].images
 
     of_paper, of_stage = in_turn(REPEATS, paper, stage)

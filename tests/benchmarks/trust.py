@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from correlation import bare_products
 from dask.system import cpu_count
 from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
@@ -27,24 +29,24 @@ from tasks.dump.features import WRITE_FEATURES
 from tasks.match.buddies import buddy_frame
 from tasks.plan import Plan
 from tasks.plan.facts import Facts
-from tasks.trust.pair import JUDGE_PAIR
+from tasks.trust.pair import JUDGE_PAIRS
 from tasks.trust.profile import PROFILE
 
 IMAGES = 512
 REPEATS = 3
-WIDE_IMAGES = 256
+WIDE_IMAGES = 128
 WIDE = {
     "wide": [Layer(f"block.{index}", 1536, (14, 14)) for index in range(8)],
     "narrow": [Layer(f"block.{index}", 1024, (14, 14)) for index in range(4)],
 }
-"""12,288 and 4,096 units: a third of a large vision transformer against a small one."""
+"""12,288 and 4,096 units: a third of a large vision transformer with itself, and against a small one."""
 JUDGED = ("features.zarr", "profiles", "tables/trust")
 
 
 def correlated(plan: Plan) -> float:
     """Seconds to correlate all pairs of a run anew."""
     plan.root.remove("correlations")
-    return timed(lambda: [CORRELATE.make(plan, pair) for pair in plan.pairs])
+    return timed(lambda: CORRELATE.make(plan))
 
 
 def judged(plan: Plan) -> float:
@@ -53,15 +55,14 @@ def judged(plan: Plan) -> float:
         plan.root.remove(path)
 
     def judge() -> None:
-        for stage in (WRITE_FEATURES, PROFILE, JUDGE_PAIR):
-            for names in stage.instances(plan):
-                stage.make(plan, names)
+        for stage in (WRITE_FEATURES, PROFILE, JUDGE_PAIRS):
+            stage.make(plan)
 
     return timed(judge)
 
 
-def faces() -> tuple[float, float]:
-    """Correlate and judge the faces run, in turn."""
+def faces() -> tuple[float, float, float]:
+    """Correlate and judge the faces run, and multiply as many numbers as that takes, in turn."""
     if not (BENCH / "mine" / "tables" / "trust.parquet").exists():
         mine("mine", IMAGES)
     clear("trust")
@@ -70,9 +71,12 @@ def faces() -> tuple[float, float]:
     recipe = stored_recipe(place)
     assert recipe is not None
     plan = plan_of_root(place, recipe)
-    correlating, judging = in_turn(REPEATS, lambda: correlated(plan), lambda: judged(plan))
+    units = {name: ActivationStore.read(place, name).units for name in plan.names}
+    correlating, judging, products = in_turn(
+        REPEATS, lambda: correlated(plan), lambda: judged(plan), lambda: bare_products(units, plan.pairs, IMAGES)
+    )
     clear("trust")
-    return correlating, judging
+    return correlating, judging, products
 
 
 def wide() -> tuple[float, float]:
@@ -89,26 +93,25 @@ def wide() -> tuple[float, float]:
     )
     store.write(0, pixels)
     store.finish()
-    pair = ("wide", "narrow")
-    models = [{"name": name, "model": "timm/resnet18", "weights": "random:0"} for name in pair]
+    models = [{"name": name, "model": "timm/resnet18", "weights": "random:0"} for name in WIDE]
     recipe = Recipe.model_validate({"name": "wide", "root": root.url, "models": models})
     plan = Plan(recipe, Facts("cpu"), {one.pattern: partial(_named, one.pattern) for one in CATALOGUE})
 
     def correlating() -> float:
         root.remove("correlations")
-        return timed(lambda: CORRELATE.make(plan, pair))
+        return timed(lambda: CORRELATE.make(plan))
 
     def judging() -> float:
         for path in (*JUDGED, "tables"):
             root.remove(path)
         units = {name: ActivationStore.read(root, name).units for name in WIDE}
-        frame = buddy_frame(*pair, units, best_buddies(*neighbours(root, *pair, 5)))
-        tables.write(root, BUDDIES.path(), frame, fingerprint("buddies"))
+        frames = [buddy_frame(*pair, units, best_buddies(*neighbours(root, *pair, 5))) for pair in plan.pairs]
+        tables.write(root, BUDDIES.path(), pd.concat(frames, ignore_index=True), fingerprint("buddies"))
 
         def judge() -> None:
             WRITE_FEATURES.make(plan)
             PROFILE.make(plan)
-            JUDGE_PAIR.make(plan, pair)
+            JUDGE_PAIRS.make(plan)
 
         return timed(judge)
 
@@ -123,8 +126,10 @@ def _named(pattern: str, _: Plan, *names: str) -> Fingerprint:
 
 def main() -> None:
     """Few units in many layers, and many units."""
-    correlating, judging = faces()
+    correlating, judging, products = faces()
+    over = correlating / products
     figures = {
+        "correlate_over_products": figure(over, "ratio", "<= 3", over <= 3),
         "correlate_seconds": figure(correlating, "s"),
         "trust_seconds": figure(judging, "s"),
         "trust_over_correlate": figure(judging / correlating, "ratio", "<= 1.5", judging <= 1.5 * correlating),

@@ -151,10 +151,14 @@ def test_a_new_model_costs_its_own_dump_and_pairs(run, rosetta, tmp_path):
     small.write_text(recipe_text(tmp_path / "root", models=("dcgan", "lite0", "untrained")))
     assert rosetta("mine", small).returncode == 0
     small.write_text(recipe_text(tmp_path / "root"))
+    compared = [path for name in ("correlations", "tables/trust") for path in (tmp_path / "root" / name).rglob("*")]
+    before = {path: path.stat().st_mtime_ns for path in compared}
     grown = rosetta.json("mine", small)
-    expected = {"dump mobilenet", "correlate dcgan~mobilenet", "units", "match", "dictionary", "report"}
-    expected |= {"profile", "trust dcgan~mobilenet", "trust"}
+    expected = {"dump mobilenet", "correlate", "units", "match", "dictionary", "report", "profile", "judge", "trust"}
     assert done(grown) == expected
+    assert {path: path.stat().st_mtime_ns for path in before if path.is_file()} == {
+        path: time for path, time in before.items() if path.is_file()
+    }
     for table in ("units", "buddies", "trust", "rosetta", "clusters"):
         path = f"tables/{table}.parquet"
         assert (tmp_path / "root" / path).read_bytes() == (root / path).read_bytes()
@@ -231,7 +235,7 @@ with get_client(sync_client=True) as client:
 
 
 def test_prefect_knows_the_run_by_readable_names(run, environment):
-    tasks = ["dump lite0", "correlate dcgan~lite0", "match", "report"]
+    tasks = ["dump lite0", "correlate", "match", "report"]
     read = subprocess.run(
         [sys.executable, "-c", PREFECT_READER, *tasks], env=environment, capture_output=True, text=True
     )

@@ -16,8 +16,6 @@ from tasks.match.units import WRITE_UNITS
 from tasks.plan import Stage
 from tasks.trust.table import JOIN_TRUST
 
-PAIRS = ["a~a", "a~b"]
-
 
 @pytest.fixture
 def plan(tmp_path):
@@ -46,12 +44,12 @@ def test_workers_are_there_for_those_that_need_them(plan, seen):
     running.run(plan, STAGES)
     titles = [title for title, _ in seen]
     assert titles == [
-        "images", "dump a", "dump b", "features", "start", *(f"correlate {pair}" for pair in PAIRS), "match", "profile",
-        *(f"trust {pair}" for pair in PAIRS), "stop", "trust", "units", "dictionary", "report",
+        "images", "dump a", "dump b", "features", "start", "correlate", "match", "profile", "judge", "stop",
+        "trust", "units", "dictionary", "report",
     ]  # fmt: skip
     clusters = dict(seen)
     assert clusters["start"] == "3"
-    assert {clusters[f"{stage} {pair}"] for stage in ("correlate", "trust") for pair in PAIRS} == {"tcp://workers"}
+    assert {clusters[stage] for stage in ("correlate", "profile", "judge")} == {"tcp://workers"}
     assert clusters["dump a"] == clusters["features"] == "threads"
 
 
@@ -59,7 +57,7 @@ def test_no_workers_are_started_where_pairs_are_compared_already(plan, seen, mon
     monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): stage.on_cluster)
     running.run(plan, STAGES)
     assert "start" not in dict(seen)
-    assert len(seen) == 4 + 2 + 2 + 2 + 4
+    assert len(seen) == 4 + 4 + 4
 
 
 def test_a_part_of_the_stages(plan, seen):
@@ -80,4 +78,4 @@ def test_nothing_to_do_names_every_stage(plan, monkeypatch):
     monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): True)
     results = running.nothing_to_do(plan, STAGES)
     assert {result.outcome for result in results} == {"skipped"}
-    assert len(results) == 14
+    assert len(results) == 12

@@ -24,7 +24,7 @@ from tasks.correlate.pair import CORRELATE
 from tasks.correlate.setting import Setting
 from tasks.dump.features import WRITE_FEATURES
 from tasks.match.buddies import MATCH
-from tasks.trust.pair import JUDGE_PAIR
+from tasks.trust.pair import JUDGE_PAIRS
 from tasks.trust.profile import PROFILE
 from tasks.trust.table import JOIN_TRUST
 
@@ -171,7 +171,7 @@ def judge(
 ):
     """Correlate the first model with all, and judge: `tables/trust.parquet`, and what there is to note."""
     plan = plan_over(root, models, setting, controls, neighbours=neighbours, trust=knobs)
-    make(plan, CORRELATE, MATCH, WRITE_FEATURES, PROFILE, JUDGE_PAIR, JOIN_TRUST)
+    make(plan, CORRELATE, MATCH, WRITE_FEATURES, PROFILE, JUDGE_PAIRS, JOIN_TRUST)
     return tables.read(root, catalogue.TRUST.path()), tables.attributes(root, catalogue.TRUST.path())["notes"]
 
 

@@ -28,8 +28,7 @@ def plan_ranks(
     # Whole chunks of both, so that none is decoded twice in one go.
     step = max(a.block, b.block)
     stored = sum(
-        side.read_bytes(max(sum(map(side.stored, panel.layers)) for panel in panels), step)
-        for side, panels in ((a, panels_a), (b, panels_b))
+        max(side.read_bytes(panel.layers, step) for panel in panels) for side, panels in ((a, panels_a), (b, panels_b))
     )
     needs = {
         Method.EXACT: stored + max(exact_bytes(*pair, a.images) for pair in pairs),

@@ -3,6 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+LEAST_IMAGES = 16
+"""With fewer there are too few ways to exchange them, and halves of a handful."""
 _RUNS = 4
 """At least so many runs of neighbouring images, dealt out in turn."""
 

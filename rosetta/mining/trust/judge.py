@@ -6,6 +6,7 @@ units of the panel's sides, `Ga` and `Gb` their distinct grids.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -67,19 +68,52 @@ class Panel:
         """(A, B) products of (A, Gb) and (B, Ga), each taken on the pair's common grid."""
         return of_a[:, self.b.units.grid_index()] * of_b[:, self.a.units.grid_index()].T
 
+    @cached_property
+    def _on_all(self) -> tuple[Float64, Float64]:
+        """(A, B) products of both units' means, and of their deviations, over all images; NaN where one is constant."""
+        a, b = self.a, self.b
+        deviations = a.whole.deviation(a.std == 0), b.whole.deviation(b.std == 0)
+        return self.spread(a.whole.mean, b.whole.mean), self.spread(*deviations)
+
+    @cached_property
+    def _on_halves(self) -> list[tuple[Float64, Float64]]:
+        """The same over either half; NaN where a unit is dead in it."""
+        found = []
+        for half in range(2):
+            a, b = (side.halves[half] for side in (self.a, self.b))
+            deviations = a.deviation(self.a.dead[:, half]), b.deviation(self.b.dead[:, half])
+            found.append((self.spread(a.mean, b.mean), self.spread(*deviations)))
+        return found
+
+    def scale(self) -> Float64:
+        """(A, B) products of both units' deviations over all images; NaN where one is constant."""
+        return self._on_all[1]
+
+    def covariances(self, products: Float64) -> Float64:
+        """(A, B) covariances out of mean products over all images."""
+        return products - self._on_all[0]
+
     def pearson(self, products: Float64, half: int | None = None) -> Float32:
         """(A, B) correlations out of mean products over all images, or over a half; NaN where a unit is dead."""
-        sides = [(side.whole if half is None else side.halves[half]) for side in (self.a, self.b)]
-        dead = [(side.std == 0 if half is None else side.dead[:, half]) for side in (self.a, self.b)]
-        value = products - self.spread(sides[0].mean, sides[1].mean)
-        value /= self.spread(*(side.deviation(flags) for side, flags in zip(sides, dead, strict=True)))
+        means, scale = self._on_all if half is None else self._on_halves[half]
+        value = products - means
+        value /= scale
         return np.clip(value, -1.0, 1.0, out=value).astype(np.float32)
 
     def products(self, pearson: Float32) -> Float64:
         """(A, B) mean products over all images, out of the correlations that they came to."""
-        a, b = self.a, self.b
-        scale = self.spread(a.whole.deviation(a.std == 0), b.whole.deviation(b.std == 0))
-        return pearson * scale + self.spread(a.whole.mean, b.whole.mean)
+        means, scale = self._on_all
+        value = pearson * scale
+        value += means
+        return value
+
+    def products_of_half(self, pearson: Float32, half: int) -> Float64:
+        """The same over a half; a unit that is dead in it does not vary, and only its mean counts."""
+        means, scale = self._on_halves[half]
+        value = pearson * scale
+        value[np.isnan(scale)] = 0.0
+        value += means
+        return value
 
 
 def mean_products(
@@ -142,14 +176,15 @@ def chance(pearson: Float32, panel: Panel, images: int) -> Chance:
         Of the run, 2 or more.
     """
     a, b = panel.a, panel.b
-    deviations = a.whole.deviation(a.std == 0), b.whole.deviation(b.std == 0)
-    scale = panel.spread(*deviations)
+    scale = panel.scale()
     maps, squares = _mean_maps(panel)
     # A mean map has the mean of all maps.
-    left = pearson - (maps - panel.spread(a.whole.mean, b.whole.mean)) / scale
+    left = panel.covariances(maps)
+    left /= scale
+    np.subtract(pearson, left, out=left)
     shares = [
-        np.maximum(1.0 - (square - side.whole.mean**2) / deviation**2, 0.0)
-        for square, side, deviation in zip(squares, (a, b), deviations, strict=True)
+        np.maximum(1.0 - (square - side.whole.mean**2) / side.whole.deviation(side.std == 0) ** 2, 0.0)
+        for square, side in zip(squares, (a, b), strict=True)
     ]
     rest = panel.spread(*shares)
     # Where all images are alike, rounding is all that is left.
@@ -157,9 +192,10 @@ def chance(pearson: Float32, panel: Panel, images: int) -> Chance:
     variance = permutation_variance(a.covariances, b.covariances, images, pearson.shape)
     null_std = np.sqrt(np.maximum(variance, 0.0)) / scale
     null_std[np.isnan(rest) | (null_std == 0)] = np.nan
-    centred = left / np.sqrt(rest)
+    centred = left / np.sqrt(rest, out=rest)
+    left /= null_std
     return Chance(
-        (left / null_std).astype(np.float32),
+        left.astype(np.float32),
         null_std.astype(np.float32),
         np.clip(centred, -1.0, 1.0, out=centred).astype(np.float32),
     )

@@ -13,6 +13,7 @@ p-values of exactly 0. The fit is tested on shifts that had no part in it.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,13 +72,15 @@ class Null:
         deviation
             (unit, other) NaN stays NaN.
         """
-        known = np.nan_to_num(deviation, nan=0.0)
+        unknown = np.isnan(deviation)
+        known = np.where(unknown, np.float32(0.0), deviation)
         place = torch.searchsorted(torch.from_numpy(self.body), torch.from_numpy(known)).numpy()
         last = self.body.shape[1] - 1
         above = np.clip(place, 1, last)
         high, low = (np.take_along_axis(self.body, index, axis=1) for index in (above, above - 1))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.clip(np.nan_to_num((known - low) / (high - low), nan=1.0), 0.0, 1.0)
+        gap = high - low
+        share = np.divide(known - low, gap, out=np.ones_like(gap), where=gap > 0)
+        np.clip(share, 0.0, 1.0, out=share)
         p = (1.0 - (above - 1 + share) / last).astype(np.float32)
         row, column = np.nonzero(known > self.threshold[:, None])
         excess = known[row, column] - self.threshold[row]
@@ -85,7 +88,7 @@ class Null:
         p[row, column] = np.where(self.believed[row], tail, np.maximum(tail, 1.0 / (self.samples + 1)))
         # The smallest that float32 holds: a logarithm will be taken.
         p = np.maximum(p, np.finfo(np.float32).tiny)
-        p[np.isnan(deviation) | np.isnan(self.body[:, :1])] = np.nan
+        p[unknown | np.isnan(self.body[:, :1])] = np.nan
         return p
 
 
@@ -151,6 +154,12 @@ def null_of(units: Iterable[Shapes], partners: Sequence[Shapes], count: int) -> 
     return null
 
 
+def joined_nulls(nulls: Sequence[Null]) -> Null:
+    """Nulls of neighbouring units, as one."""
+    joined: dict[str, Any] = {name: np.concatenate([getattr(null, name) for null in nulls]) for name in _ARRAYS}
+    return replace(nulls[0], **joined)
+
+
 def standardised_shifts(unit: Shapes, partner: Shapes) -> Float32:
     """(shift,) the null of a single pair, in standard deviations from its mean."""
     images = unit.thumbs.shape[1]
@@ -182,7 +191,9 @@ def _fit(values: Tensor) -> tuple[npt.NDArray[np.generic], ...]:
     """Body, threshold, scale, shape and belief of each unit, from (unit, partner, shift) standardised correlations."""
     units, partners, _ = values.shape
     # The body needs no more than some of the shifts; only the tail is short of samples.
-    ordered = values[:, :, :: max(1, partners * values.shape[2] // _SORTED)].flatten(1).sort(dim=1).values
+    some = values[:, :, :: max(1, partners * values.shape[2] // _SORTED)].flatten(1)
+    # Numpy sorts ten times as fast as torch, which notes where each came from.
+    ordered = torch.from_numpy(np.sort(some.numpy(), axis=1))
     body = ordered[:, torch.linspace(0, ordered.shape[1] - 1, _KEPT).round().long()]
     threshold, scale, shape = _tail(values)
     # Fitted to every other shift, and counted on the rest: shift by shift, since partners are not independent.
@@ -204,7 +215,8 @@ def _tail(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     pooled = values.flatten(1)
     count = max(2, round(TAIL * pooled.shape[1]))
-    ordered = pooled.topk(min(count + 1, pooled.shape[1]), dim=1).values.flip(1).double()
+    least = pooled.shape[1] - min(count + 1, pooled.shape[1])
+    ordered = torch.from_numpy(np.sort(np.partition(pooled.numpy(), least, axis=1)[:, least:], axis=1)).double()
     threshold, highest = ordered[:, 0], ordered[:, -count:]
     excess = highest - threshold[:, None]
     mean = excess.mean(dim=1)

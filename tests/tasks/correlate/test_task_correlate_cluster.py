@@ -57,7 +57,7 @@ def whole(big) -> np.ndarray:
 
 def result(root: Root, setting: Setting, pair: str = "ab") -> np.ndarray:
     root.remove(catalogue.CORRELATIONS.path(*pair))
-    correlate(root, fingerprint("c"), *pair, setting)
+    correlate(root, {tuple(pair): fingerprint("c")}, setting)
     return CorrelationStore.read(root, *pair).pearson()
 
 
@@ -94,7 +94,7 @@ def test_neighbours_from_workers(big, address):
     result(big, Setting(threads=2))
     of_matrix = nearest.neighbours(big, "a", "b", 7)
     big.remove(catalogue.CORRELATIONS.path("a", "b"))
-    correlate(big, fingerprint("c"), "a", "b", Setting(cluster=address, keep="neighbours"))
+    correlate(big, {("a", "b"): fingerprint("c")}, Setting(cluster=address, keep="neighbours"))
     for one, other in zip(of_matrix, nearest.neighbours(big, "a", "b", 7), strict=True):
         np.testing.assert_array_equal(one.unit, other.unit)
         np.testing.assert_array_equal(one.pearson, other.pearson)
@@ -136,7 +136,7 @@ from storage.filesystem.root import Root
 from tasks.correlate import tiles
 from tasks.correlate.pair import correlate
 from tasks.correlate.setting import Setting
-import tasks.correlate.pair as stage
+import tasks.correlate.graph as graph
 
 written = 0
 def write_tile(job, tile, moments):
@@ -146,8 +146,8 @@ def write_tile(job, tile, moments):
     tiles.write_tile(job, tile, moments)
     written += 1
 
-stage.write_tile = write_tile
-correlate(Root(sys.argv[1]), fingerprint("c"), "a", "b", Setting(memory=int(sys.argv[2])))
+graph.write_tile = write_tile
+correlate(Root(sys.argv[1]), {("a", "b"): fingerprint("c")}, Setting(memory=int(sys.argv[2])))
 """
 
 
@@ -166,7 +166,7 @@ def test_finished_tiles_outlive_a_killed_run(big, whole):
     }
     assert len(chunks) == missing.size - missing.sum()
     time.sleep(0.02)
-    correlate(big, fingerprint("c"), "a", "b", Setting(memory=little))
+    correlate(big, {("a", "b"): fingerprint("c")}, Setting(memory=little))
     np.testing.assert_array_equal(CorrelationStore.read(big, "a", "b").pearson(), whole)
     assert {path: path.stat().st_mtime_ns for path in chunks} == chunks
 
@@ -209,7 +209,7 @@ def test_a_root_that_workers_do_not_see(tmp_path, address):
     for name in LAYERS:
         fill(root, name)
     with pytest.raises(UserError, match="does not see the run's root"):
-        correlate(root, fingerprint("c"), "a", "b", Setting(cluster=address))
+        correlate(root, {("a", "b"): fingerprint("c")}, Setting(cluster=address))
     assert not root.exists(catalogue.CORRELATIONS.path("a", "b"))
 
 
@@ -263,3 +263,48 @@ def test_a_worker_without_torch(tmp_path):
             client.wait_for_workers(1, timeout=30)
         with pytest.raises(UserError, match="has no torch; install rosetta-mine with the same versions there"):
             check_cluster(address, "auto")
+
+
+PAIRS = {pair: fingerprint("c", of=pair) for pair in (("a", "a"), ("a", "b"))}
+
+
+def both(root: Root) -> list[np.ndarray]:
+    """All that is kept of two pairs that are read together."""
+    stores = [CorrelationStore.read(root, *pair) for pair in PAIRS]
+    return [part for store in stores for part in (store.pearson(), store.half_part(slice(None), slice(None)))]
+
+
+def test_pairs_read_together_survive_a_killed_worker(big):
+    big.remove("correlations")
+    correlate(big, PAIRS, Setting(threads=2))
+    undisturbed = both(big)
+    big.remove("correlations")
+    with local_processes(2) as address, Client(address, set_as_default=False) as client:
+        victim, _ = client.run(os.getpid).values()
+
+        def kill(done: int) -> None:
+            if done == 2:
+                os.kill(victim, signal.SIGKILL)
+
+        with on_part(kill):
+            correlate(big, PAIRS, Setting(cluster=address))
+    for one, other in zip(undisturbed, both(big), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_that_is_killed_between_two_pairs_goes_on_with_the_other(big):
+    big.remove("correlations")
+    correlate(big, PAIRS, Setting(threads=2))
+    undisturbed = both(big)
+    big.remove("correlations")
+    lines = KILLED.replace('{("a", "b"): fingerprint("c")}', "PAIRS").replace(
+        "\nwritten = 0", '\nPAIRS = {p: fingerprint("c", of=p) for p in (("a", "a"), ("a", "b"))}\nwritten = 0'
+    )
+    arguments = [sys.executable, "-c", lines, big.url, str(4 << 30)]
+    done = subprocess.run(arguments, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    written = [CorrelationStore.open(big, made, *pair).written().all() for pair, made in PAIRS.items()]
+    assert sorted(written) == [False, True]
+    correlate(big, PAIRS, Setting(threads=2))
+    for one, other in zip(undisturbed, both(big), strict=True):
+        np.testing.assert_array_equal(one, other)

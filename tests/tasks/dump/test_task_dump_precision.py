@@ -93,7 +93,7 @@ def stored(folder, layers) -> Stored:
     images.write(0, np.random.default_rng(0).integers(0, 256, (IMAGES, 16, 16, 3), dtype=np.uint8))
     images.finish()
     dump(root, fingerprint("activations"), PICTURES, SPEC, Compute(), "cpu")
-    correlate(root, fingerprint("c"), "own", "own", Setting())
+    correlate(root, {("own", "own"): fingerprint("c")}, Setting())
     model, pixels = zoo.load(SPEC), images.pixels(slice(None))
     maps = {name: values.double().numpy() for name, values in model.observe(from_pixels(pixels, model.device)).items()}
     every = np.concatenate(list(maps.values()), axis=1)

@@ -18,7 +18,7 @@ IMAGES = 70
 K = 4
 
 
-@pytest.fixture(scope="module", params=["matrix", "neighbours"])
+@pytest.fixture(scope="module", params=["matrix", "matrix without halves", "neighbours"])
 def judged(request, tmp_path_factory):
     """Three models with grids that cross (one finer down, the other across), some units dead or dead in a half."""
     root = Root(str(tmp_path_factory.mktemp("trust"))).absolute
@@ -42,12 +42,12 @@ def judged(request, tmp_path_factory):
     planted.write_maps(root, "a", a, block=16)
     planted.write_maps(root, "b", b, block=8)
     planted.write_controls(root, random, pixels)
-    table, notes = planted.judge(
-        root,
-        ("a", "b", "pixels", "untrained"),
-        neighbours=K,
-        setting=Setting(threads=2, keep=request.param),
-    )
+    keep, _, without = request.param.partition(" ")
+    with pytest.MonkeyPatch.context() as patch:
+        if without:  # as correlations of earlier versions are
+            patch.setattr("tasks.correlate.pair.LEAST_IMAGES", IMAGES + 1)
+        setting = Setting(threads=2, keep=keep)
+        table, notes = planted.judge(root, ("a", "b", "pixels", "untrained"), neighbours=K, setting=setting)
     return root, table, notes
 
 

@@ -1,0 +1,201 @@
+"""The maps that a worker reads: of every model of a group, step by step, each block once."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import cycle, starmap
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rosetta.mining.moments import Precision
+from rosetta.mining.plan import Tile, ranges
+from rosetta.units import Grid, Layer, Units
+from storage.artifacts.activations import ActivationStore
+from storage.filesystem.root import Root
+from tasks.stage.metrics import ContextThreads
+
+Maps = dict[str, Tensor]
+"""By layer name: (image, channel, y, x) as stored."""
+Room = dict[str, npt.NDArray[np.float32]]
+"""By layer name: where the maps of a block go."""
+SideKey = tuple[str, int, int]
+"""Of one side of a tile: its model, its first unit and the one after its last."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """How some pairs are correlated, in few words: it travels with every task."""
+
+    root: Root
+    digests: Mapping[str, str]
+    """By model: the fingerprint of its activation store."""
+    step_images: int
+    device: str
+    """`auto` is what the worker has."""
+    precision: Precision
+    ahead: bool = False
+    """Whether the next block is read beside the work on this one."""
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device of the worker that asks."""
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(found if self.device == "auto" else self.device)
+
+
+@dataclass(frozen=True)
+class PairTile:
+    """Some units of one model against some of another: a tile of a pair, or the whole of it."""
+
+    a: str
+    b: str
+    spans: Tile
+    """Units of A and of B."""
+
+    @property
+    def keys(self) -> tuple[SideKey, SideKey]:
+        """Both sides; the same key twice where a model meets the same units of itself."""
+        a, b = ((model, span.start, span.stop) for model, span in zip((self.a, self.b), self.spans, strict=True))
+        return a, b
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's store with what every task needs of its statistics."""
+
+    store: ActivationStore
+    mean: npt.NDArray[np.float32]
+    """(unit,)"""
+    std: npt.NDArray[np.float64]
+    """(unit,) 0 where a unit holds one single value."""
+
+
+@lru_cache(maxsize=64)
+def _model(root: Root, model: str, digest: str) -> Model:
+    store = ActivationStore.read(root, model)
+    if store.digest != digest:
+        raise FileNotFoundError(f"activations of {model} under {root.shown} are not those that this work began with")
+    return Model(store, store.mean().astype(np.float32), store.std())
+
+
+@dataclass(frozen=True)
+class TileSide:
+    """One side of a tile: some units of a model."""
+
+    model: Model
+    span: slice
+    units: Units
+    """The units, layers cut down to them."""
+
+    @property
+    def shift(self) -> npt.NDArray[np.float32]:
+        """(unit,) what is taken off every map."""
+        return self.model.mean[self.span]
+
+    @property
+    def constant(self) -> npt.NDArray[np.bool_]:
+        """(unit,) whether it holds one single value."""
+        return self.std == 0
+
+    @property
+    def std(self) -> npt.NDArray[np.float64]:
+        """(unit,) standard deviation on the native grid."""
+        return self.model.std[self.span]
+
+    def parts(self) -> list[tuple[Layer, slice]]:
+        """Layers, cut down to the units, with the channels that these are."""
+        return self.model.store.units.restrict(self.span)
+
+    def steps(self, images: slice, size: int, pool: ThreadPoolExecutor | None = None) -> Iterator[Maps]:
+        """The maps of some images, `size` images at a time, each in place of the last; no chunk is decoded twice.
+
+        Parameters
+        ----------
+        pool
+            What reads the next block beside the work on this one; left out, nothing is read before it is asked for.
+        """
+        block = max(size, self.model.store.chunk)
+        spans = [slice(images.start + one.start, images.start + one.stop) for one in _cut(images, block)]
+        # Read into the same memory block after block: fresh memory comes from the system page by page.
+        rooms = [self._room(min(block, images.stop - images.start)) for _ in range(1 if pool is None else 2)]
+        for maps in _each(self._read, list(zip(spans, cycle(rooms))), pool):
+            for step in ranges(len(next(iter(maps.values()))), size):
+                yield {name: of_layer[step] for name, of_layer in maps.items()}
+
+    def _room(self, images: int) -> Room:
+        return {layer.name: np.empty((images, layer.channels, *layer.grid), np.float32) for layer, _ in self.parts()}
+
+    def _read(self, images: slice, room: Room) -> Maps:
+        read, count = self.model.store.maps, images.stop - images.start
+        return {
+            layer.name: torch.from_numpy(read(layer.name, images, channels, room[layer.name][:count]))
+            for layer, channels in self.parts()
+        }
+
+
+def _cut(images: slice, size: int) -> list[slice]:
+    return ranges(images.stop - images.start, size)
+
+
+def _each(
+    read: Callable[[slice, Room], Maps], blocks: Sequence[tuple[slice, Room]], pool: ThreadPoolExecutor | None
+) -> Iterator[Maps]:
+    """What is read of each block, in turn; with a pool one ahead."""
+    if pool is None:
+        yield from starmap(read, blocks)
+        return
+    coming = pool.submit(read, *blocks[0])
+    for following in blocks[1:]:
+        maps = coming.result()
+        coming = pool.submit(read, *following)
+        yield maps
+    yield coming.result()
+
+
+def sides_of(job: Job, tile: PairTile) -> tuple[TileSide, TileSide]:
+    """Both sides of a tile."""
+    a, b = (side_of(job, key) for key in tile.keys)
+    return a, b
+
+
+def side_of(job: Job, key: SideKey) -> TileSide:
+    """One side of a tile."""
+    name, start, stop = key
+    model = _model(job.root, name, job.digests[name])
+    return TileSide(model, slice(start, stop), model.store.units.cut(slice(start, stop)))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One side of the tiles of a group, with all that it meets."""
+
+    side: TileSide
+    grids: tuple[Grid, ...]
+    """The distinct grids of its partners."""
+
+
+def members_of(job: Job, tiles: Sequence[PairTile]) -> dict[SideKey, Member]:
+    """Every side of some tiles, once."""
+    sides = {key: side_of(job, key) for tile in tiles for key in tile.keys}
+    met: dict[SideKey, dict[Grid, None]] = {key: {} for key in sides}
+    for tile in tiles:
+        for own, other in (tile.keys, tile.keys[::-1]):
+            met[own].update(dict.fromkeys(sides[other].units.grids()))
+    return {key: Member(side, tuple(met[key])) for key, side in sides.items()}
+
+
+Step = tuple[int, dict[SideKey, Maps]]
+"""The first image of a step, and the maps of every side."""
+
+
+def steps_of(job: Job, members: Mapping[SideKey, Member], images: slice) -> Iterator[Step]:
+    """The maps of some images, step by step, of all sides at once; each step is gone when the next is asked for."""
+    with ContextThreads(1) if job.ahead else nullcontext() as pool:
+        coming = {key: member.side.steps(images, job.step_images, pool) for key, member in members.items()}
+        for step in _cut(images, job.step_images):
+            yield images.start + step.start, {key: next(steps) for key, steps in coming.items()}
