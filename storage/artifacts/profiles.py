@@ -7,6 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.common import concurrent_map
+from zarr.core.sync import sync
 
 from rosetta.mining.trust.pixels import FeatureMoments
 from rosetta.mining.trust.profile import SHAPE_SIDE, LayerProfile, shape_images
@@ -118,17 +122,9 @@ class ProfileStore(ModelStore):
             (channel, half) whether a unit holds one single value in a half of the images.
         """
         about, span = self.units.layers[layer], list(self.units.spans())[layer][1]
-        group = self.group.create_group(
-            about.name,
-            overwrite=True,  # a run that was cut off may have left some of it
-            attributes=encode(
-                {
-                    "layer": about.name,
-                    "order": f"{layer:04d}",
-                    "commons": [list(common) for common in commons],
-                }
-            ),
-        )
+        attributes = {"layer": about.name, "order": f"{layer:04d}", "commons": [list(common) for common in commons]}
+        # Put together in memory: its many small files are written at once then.
+        group = zarr.create_group(zarr.storage.MemoryStore(), attributes=encode(attributes))
         names = np.asarray(self._array(_FEATURES, "feature")[:])
         create_unit_labels(group, about, span)
         _create_commons(group, commons)
@@ -145,6 +141,9 @@ class ProfileStore(ModelStore):
             if name in _ROUNDED:
                 values, options = values.astype(np.float32), {**options, **layout.ROUNDED}
             layout.create_values(group, name, values, dimensions, long_name, **options)
+        if about.name in self.group:  # a run that was cut off may have left some of it
+            del self.group[about.name]
+        sync(_copy(group.store, self.group.store, about.name))
         self.mark(layer)
 
     def of_layer(self, layer: str, name: str) -> npt.NDArray[Any]:
@@ -168,6 +167,19 @@ class ProfileStore(ModelStore):
             for name in ("mean", "covariance")
         )
         return FeatureMoments(np.asarray(mean[index]), np.asarray(covariance[index]))
+
+
+async def _copy(source: Store, target: Store, path: str) -> None:
+    """Copy all files of one store into a folder of another, as many at once as Zarr may have under way."""
+    prototype = default_buffer_prototype()
+
+    async def copy(key: str) -> None:
+        content = await source.get(key, prototype)
+        assert content is not None
+        await target.set(f"{path}/{key}", content)
+
+    keys = sorted([(key,) async for key in source.list()])
+    await concurrent_map(keys, copy, zarr.config.get("async.concurrency"))
 
 
 _GRID = "common_y common_x"

@@ -8,10 +8,8 @@ import torch
 from rosetta.errors import UserError
 from rosetta.mining.grid import common_grid
 from rosetta.mining.plan import Side, ranges
-from rosetta.mining.trust.halves import run_length
-from rosetta.mining.trust.pixels import FeatureMoments, FeatureSums
-from rosetta.mining.trust.profile import CHANNELS, SHAPE_IMAGES, SHAPE_SIDE
-from rosetta.mining.trust.thumbs import SIDE
+from rosetta.mining.trust.layer_sums import step_bytes, sum_bytes
+from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureBlock, FeatureMoments, FeatureSums
 from rosetta.units import Grid
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
@@ -92,7 +90,7 @@ def pieces_of(plan: Plan, models: Iterable[str], sides: Mapping[str, Side]) -> l
         grids = sorted({grid for partner in plan.partners(model) for grid in sides[partner].units.grids()})
         for index, layer in enumerate(side.units.layers):
             commons = tuple(dict.fromkeys(common_grid(layer.grid, other) for other in grids))
-            pieces.append(Piece(model, index, layer, side.block, run_length(side.images), commons))
+            pieces.append(Piece(model, index, layer, side.block, commons))
     return pieces
 
 
@@ -116,8 +114,8 @@ def _feature_moments(root: Root, commons: tuple[Grid, ...]) -> dict[Grid, Featur
     store = FeatureStore.read(root)
     images, features, side = store.shape
     sums = FeatureSums(side, features, commons)
-    for span in ranges(images, store.block):
-        sums.add(torch.from_numpy(store.features(span)).float())
+    for span in ranges(images, FEATURE_BLOCK):
+        sums.add(FeatureBlock(torch.from_numpy(store.features(span))))
     return sums.moments()
 
 
@@ -165,20 +163,9 @@ def _cut(ordered: Sequence[Piece], count: int) -> list[list[Piece]]:
 
 def _peak(pieces: Sequence[Piece], images: int) -> int:
     """Bytes that profiling some layers takes at most."""
-    read = max(piece.read for piece in pieces)
-    sums = step = 0
-    for piece in pieces:
-        layer, (height, width) = piece.layer, piece.layer.grid
-        positions = min(height, SIDE) * min(width, SIDE)
-        small = min(height, SHAPE_SIDE) * min(width, SHAPE_SIDE)
-        sums += layer.channels * (8 * positions**2 + 4 * images + 4 * small * min(images, SHAPE_IMAGES))
-        sums += 8 * layer.values
-        held = 4 * layer.values * (piece.read + piece.block)
-        maps = int(16 * piece.step * layer.values * min(1.0, CHANNELS / layer.channels))
-        # At its end a layer's sums are centred and packed, in copies.
-        finish = 2 * 8 * layer.channels * positions**2
-        step = max(step, held + maps, finish)
-    ways = {(piece.layer.grid, piece.commons) for piece in pieces}
-    rows = sum(min(grid[0], _SIDE) * min(grid[1], _SIDE) * len(commons) for grid, commons in ways)
-    # Features as decoded and as read, what is made of them, and the pieces that this is put together from.
-    return sums + step + 4 * read * _FEATURES * (2 * rows + 2 * _SIDE**2)
+    longest = max(FEATURE_BLOCK, *(piece.chunk for piece in pieces))
+    sums = sum(sum_bytes(piece.layer, images, piece.commons, _FEATURES) for piece in pieces)
+    # The maps of one chunk, those of the next, and what these are decoded from.
+    maps = 3 * max(4 * piece.layer.values * piece.chunk for piece in pieces)
+    step = max(step_bytes(piece.layer, images, piece.commons, _FEATURES) for piece in pieces)
+    return sums + maps + step + 3 * 4 * longest * _FEATURES * _SIDE**2
