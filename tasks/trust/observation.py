@@ -22,7 +22,8 @@ from storage.artifacts.blocks import block_slice
 from storage.artifacts.catalogue import FEATURES, PROFILES
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.finished import is_finished
-from storage.artifacts.layout import stored_attributes
+from storage.artifacts.layout import attributes_at
+from storage.artifacts.shared import turn
 from tasks.plan import Plan
 from tasks.stage.progress import log
 from tasks.trust.profile import lay_out, pieces_of_model
@@ -65,11 +66,8 @@ class Observation:
         chunk
             Images in a chunk of the model's store.
         """
-        path = PROFILES.path(model)
-        if path in plan.facts.places or not is_finished(plan.place(FEATURES.path()), FEATURES, plan.digest(FEATURES)):
-            return None  # another run may be at it; or the images are only being made
-        stored = stored_attributes(plan.root, path)
-        if stored is not None and stored["fingerprint"] == plan.digest(PROFILES, model):
+        # Of a generator that makes the images there are no features yet.
+        if not is_finished(plan.place(FEATURES.path()), FEATURES, plan.digest(FEATURES)) or _is_begun(plan, model):
             return None
         grids = set().union(*(plan.facts.models[partner].grids for partner in plan.partners(model)))
         return cls(plan, model, pieces_of_model(model, units, chunk, grids), images)
@@ -104,6 +102,11 @@ class Observation:
         """Write the profiles of all layers that were observed, once the model's store is finished."""
         if not self._parts:
             return
+        with turn(self._plan.root, PROFILES.path(self._model)):
+            if not _is_begun(self._plan, self._model):  # by another run, under a shared root
+                self._write()
+
+    def _write(self) -> None:
         activations = ActivationStore.read(self._root, self._model)
         commons = tuple(dict.fromkeys(common for piece in self._pieces for common in piece.commons))
         profiles = lay_out(self._root, self._model, self._plan.fingerprint(PROFILES, self._model), commons)
@@ -117,6 +120,13 @@ class Observation:
             self._of_thread.room = Room()
         room: Room = self._of_thread.room
         return room
+
+
+def _is_begun(plan: Plan, model: str) -> bool:
+    """Whether there is a profile to resume, or under a shared root any that has the name."""
+    path = PROFILES.path(model)
+    stored = attributes_at(plan.place(path))
+    return stored is not None and (path in plan.facts.places or stored["fingerprint"] == plan.digest(PROFILES, model))
 
 
 class _Features:

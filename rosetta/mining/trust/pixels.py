@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from rosetta.mining.grid import Matrix, upsampling
+from rosetta.mining.trust.banded import Banded, moved
 from rosetta.units import Grid
 
 Float64 = npt.NDArray[np.float64]
@@ -70,14 +71,12 @@ class FeatureBlock:
             if all(2 * size <= self._side and self._side % (2 * size) == 0 for size in grid):
                 found = avg_pool2d(self._mean((2 * grid[0], 2 * grid[1])), 2)
             else:
-                down, across = (_tensor(resampling(self._side, size), self._own.device) for size in grid)
-                found = _moved(
-                    self._own,
-                    None if grid[0] == self._side else down,
-                    None if grid[1] == self._side else across,
-                )
+                found = moved(self._own, *(self._mean_of(size) for size in grid))
             self._on[grid] = found
         return self._on[grid]
+
+    def _mean_of(self, size: int) -> Banded | None:
+        return None if size == self._side else Banded.of(resampling(self._side, size), self._own.device)
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ class FeatureProducts:
         for common, (down, across), dense in zip(self.commons, self._ways, self._dense, strict=True):
             seen = features.on(common)[:, images]
             if dense is None:
-                found.append(_moved(seen, down.features, across.features).flatten(2))
+                found.append(moved(seen, down.features, across.features).flatten(2))
             else:
                 found.append(torch.mm(seen.flatten(2).flatten(0, 1), dense).view(*seen.shape[:2], -1))
         return found
@@ -155,7 +154,7 @@ class FeatureProducts:
             return product.view(len(maps), len(self.commons), -1)
         found = []
         for (down, across), row in zip(self._ways, rows, strict=True):
-            found.append(torch.mm(_moved(maps, down.maps, across.maps).flatten(1), row.flatten(1).T))
+            found.append(torch.mm(moved(maps, down.maps, across.maps).flatten(1), row.flatten(1).T))
         return torch.stack(found, dim=1)
 
 
@@ -163,30 +162,26 @@ class FeatureProducts:
 class _Way:
     """What features and maps are multiplied with on one axis, to meet on the coarser grid; None where they stay."""
 
-    features: Tensor | None
+    features: Banded | None
     """(product, features on the common grid, or on their own where that is coarser)"""
-    maps: Tensor | None
+    maps: Banded | None
     """(product, native)"""
 
 
 def _to_product_grid(native: int, side: int, common: int, device: torch.device) -> _Way:
     up = upsampling(native, common)
     if native > side:
-        return _Way(None, _tensor(resampling(side, common).T @ up, device))
+        return _Way(None, Banded.of(resampling(side, common).T @ up, device))
     if common <= side:
-        return _Way(None if native == common else _tensor(up.T, device), None)
-    return _Way(_tensor(up.T @ resampling(side, common), device), None)
+        return _Way(None if native == common else Banded.of(up.T, device), None)
+    return _Way(Banded.of(up.T @ resampling(side, common), device), None)
 
 
-def _dense(down: Tensor | None, across: Tensor | None) -> Tensor | None:
+def _dense(down: Banded | None, across: Banded | None) -> Tensor | None:
     """(features' position, position) both axes in one matrix where it is small: one product beats hundreds."""
-    if down is None or across is None or down.numel() * across.numel() > _DENSE:
+    if down is None or across is None or down.whole.numel() * across.whole.numel() > _DENSE:
         return None
-    return torch.kron(down.contiguous(), across.contiguous()).T.contiguous()
-
-
-def _tensor(matrix: Matrix, device: torch.device) -> Tensor:
-    return torch.tensor(np.ascontiguousarray(matrix), dtype=torch.float32, device=device)
+    return torch.kron(down.whole, across.whole).T.contiguous()
 
 
 @dataclass(frozen=True)
@@ -258,8 +253,8 @@ class FeatureSums:
         for index, (common, (down, across)) in enumerate(zip(self.commons, self._ways, strict=True)):
             left = features.on(common)
             # The matrices are symmetric: one for each side of the product.
-            right = _moved(left, None, across.gram)
-            left = _moved(left, down.gram, None)
+            right = moved(left, None, across.gram)
+            left = moved(left, down.gram, None)
             # Σ R f on the finer axis: the weights of the one that was not multiplied yet.
             self._sums[index] += (right * down.weights[:, None]).sum(dim=(2, 3)).double().sum(dim=1).numpy()
             self._products[index] += torch.mm(left.flatten(1), right.flatten(1).T).double().numpy()
@@ -283,7 +278,7 @@ class FeatureSums:
 class _MomentWay:
     """What stands between features on one axis of the coarser of their own and the common grid."""
 
-    gram: Tensor | None
+    gram: Banded | None
     """`RᵀR` where the common grid is the finer."""
     weights: Tensor
     """(position,) `Rᵀ1`."""
@@ -293,12 +288,5 @@ def _moment_way(side: int, common: int) -> _MomentWay:
     if common <= side:
         return _MomentWay(None, torch.ones(common))
     matrix = resampling(side, common)
-    return _MomentWay(
-        torch.tensor(matrix.T @ matrix, dtype=torch.float32), torch.tensor(matrix.sum(axis=0), dtype=torch.float32)
-    )
-
-
-def _moved(fields: Tensor, down: Tensor | None, across: Tensor | None) -> Tensor:
-    """(…, y, x) features or maps, each axis multiplied with its matrix."""
-    moved = fields if across is None else torch.matmul(fields, across.T)
-    return moved if down is None else torch.matmul(down, moved)
+    weights = torch.tensor(matrix.sum(axis=0), dtype=torch.float32)
+    return _MomentWay(Banded.of(matrix.T @ matrix, torch.device("cpu")), weights)
