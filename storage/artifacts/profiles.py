@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,10 +126,9 @@ class ProfileStore(ModelStore):
         attributes = {"layer": about.name, "order": f"{layer:04d}", "commons": [list(common) for common in commons]}
         # Put together in memory: its many small files are written at once then.
         group = zarr.create_group(zarr.storage.MemoryStore(), attributes=encode(attributes))
-        names = np.asarray(self._array(_FEATURES, "feature")[:])
         create_unit_labels(group, about, span)
         _create_commons(group, commons)
-        layout.create_labels(group, "feature", names, "feature", "name of the pixel feature")
+        layout.create_labels(group, "feature", self._feature_names, "feature", "name of the pixel feature")
         layout.create_labels(group, "half_moment", _HALF_MOMENTS, "half_moment", "moment of a half of the images")
         layout.create_index(group, "half", 2, "half of the images", first=1)
         chosen = shape_images(self.images).astype(np.int32)
@@ -160,13 +160,21 @@ class ProfileStore(ModelStore):
 
     def features_on(self, common: Grid) -> FeatureMoments:
         """Mean and covariance of the pixel features on a common grid."""
-        index = [tuple(row) for row in self.attributes["commons"]].index(common)
+        return self._moments[common]
+
+    @cached_property
+    def _moments(self) -> dict[Grid, FeatureMoments]:
         # Stores of format 2 keep them in their root.
         mean, covariance = (
-            self._array(_FEATURES, name) if _FEATURES in self.group else self._array(f"feature_{name}")
+            np.asarray((self._array(_FEATURES, name) if _FEATURES in self.group else self._array(f"feature_{name}"))[:])
             for name in ("mean", "covariance")
         )
-        return FeatureMoments(np.asarray(mean[index]), np.asarray(covariance[index]))
+        commons = [(int(height), int(width)) for height, width in self.attributes["commons"]]
+        return {common: FeatureMoments(*both) for common, *both in zip(commons, mean, covariance, strict=True)}
+
+    @cached_property
+    def _feature_names(self) -> npt.NDArray[Any]:
+        return np.asarray(self._array(_FEATURES, "feature")[:])
 
 
 async def _copy(source: Store, target: Store, path: str) -> None:

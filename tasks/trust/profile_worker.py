@@ -86,8 +86,9 @@ def profile_layers(root: Root, pieces: Sequence[Piece]) -> None:
         for piece, of_piece, way in zip(pieces, sums, products, strict=True):
             for chunk in chunks_of(span, piece.chunk):
                 of_piece.add(torch.from_numpy(next(arrays)), way, seen.at(chunk.start - span.start), room)
+    profiles = {model: ProfileStore.read_begun(root, model) for model in stores}
     for piece, of_piece in zip(pieces, sums, strict=True):
-        write_profile(ProfileStore.read_begun(root, piece.model), stores[piece.model], piece, of_piece)
+        write_profile(profiles[piece.model], stores[piece.model], piece, of_piece)
     part_done()
 
 
@@ -110,11 +111,10 @@ def ahead(reads: Iterable[Callable[[], Read]]) -> Iterator[Read]:
 
 def write_profile(profiles: ProfileStore, activations: ActivationStore, piece: Piece, sums: LayerSums) -> None:
     """Write the profile of a layer whose sums hold all images."""
-    span = activations.units.span(piece.layer.name)
-    std = activations.std()[span]
+    mean, std = (activations.of_layer(piece.layer.name, name) for name in ("mean", "std"))
     moments = [profiles.features_on(common) for common in piece.commons]
     of_features = [(one.mean, np.sqrt(np.diagonal(one.covariance))) for one in moments]
-    found = layer_profile(sums, activations.mean()[span], std, of_features)
+    found = layer_profile(sums, mean, std, of_features)
     profiles.write(piece.index, found, piece.commons, _dead(activations, piece.layer, *dead_in_halves(sums, std)))
 
 
