@@ -116,7 +116,7 @@ def lay_out(root: Root, model: str, fingerprint: Fingerprint, commons: tuple[Gri
 def _feature_moments(root: Root, commons: tuple[Grid, ...]) -> dict[Grid, FeatureMoments]:
     """Moments of the pixel features on some grids, over all images."""
     store = FeatureStore.read(root)
-    known = _moments_of(store.digest)
+    known = _moments_of(root.url, store.digest)
     if missing := tuple(common for common in commons if common not in known):
         images, features, side = store.shape
         sums = FeatureSums(side, features, missing)
@@ -127,8 +127,8 @@ def _feature_moments(root: Root, commons: tuple[Grid, ...]) -> dict[Grid, Featur
 
 
 @lru_cache(maxsize=4)
-def _moments_of(features: str) -> dict[Grid, FeatureMoments]:
-    """What this process knows already of the features of a fingerprint; the models of a run share grids."""
+def _moments_of(url: str, features: str) -> dict[Grid, FeatureMoments]:
+    """What this process knows already of the features of a root, by their fingerprint; a run's models share grids."""
     return {}
 
 
