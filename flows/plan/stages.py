@@ -2,7 +2,7 @@
 
 from storage.artifacts.finished import index_of
 from tasks.correlate.pair import CORRELATE
-from tasks.dump.activations import DUMP
+from tasks.dump.activations import DUMP, GENERATE
 from tasks.dump.features import WRITE_FEATURES
 from tasks.dump.images import DRAW_IMAGES
 from tasks.match.buddies import MATCH
@@ -16,8 +16,9 @@ from tasks.trust.table import JOIN_TRUST
 
 STAGES = [
     DRAW_IMAGES,
-    DUMP,
+    GENERATE,
     WRITE_FEATURES,
+    DUMP,
     CORRELATE,
     MATCH,
     PROFILE,

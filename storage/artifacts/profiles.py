@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.common import concurrent_map
+from zarr.core.sync import sync
 
 from rosetta.mining.trust.pixels import FeatureMoments
 from rosetta.mining.trust.profile import SHAPE_SIDE, LayerProfile, shape_images
@@ -118,21 +123,12 @@ class ProfileStore(ModelStore):
             (channel, half) whether a unit holds one single value in a half of the images.
         """
         about, span = self.units.layers[layer], list(self.units.spans())[layer][1]
-        group = self.group.create_group(
-            about.name,
-            overwrite=True,  # a run that was cut off may have left some of it
-            attributes=encode(
-                {
-                    "layer": about.name,
-                    "order": f"{layer:04d}",
-                    "commons": [list(common) for common in commons],
-                }
-            ),
-        )
-        names = np.asarray(self._array(_FEATURES, "feature")[:])
+        attributes = {"layer": about.name, "order": f"{layer:04d}", "commons": [list(common) for common in commons]}
+        # Put together in memory: its many small files are written at once then.
+        group = zarr.create_group(zarr.storage.MemoryStore(), attributes=encode(attributes))
         create_unit_labels(group, about, span)
         _create_commons(group, commons)
-        layout.create_labels(group, "feature", names, "feature", "name of the pixel feature")
+        layout.create_labels(group, "feature", self._feature_names, "feature", "name of the pixel feature")
         layout.create_labels(group, "half_moment", _HALF_MOMENTS, "half_moment", "moment of a half of the images")
         layout.create_index(group, "half", 2, "half of the images", first=1)
         chosen = shape_images(self.images).astype(np.int32)
@@ -145,6 +141,9 @@ class ProfileStore(ModelStore):
             if name in _ROUNDED:
                 values, options = values.astype(np.float32), {**options, **layout.ROUNDED}
             layout.create_values(group, name, values, dimensions, long_name, **options)
+        if about.name in self.group:  # a run that was cut off may have left some of it
+            del self.group[about.name]
+        sync(_copy(group.store, self.group.store, about.name))
         self.mark(layer)
 
     def of_layer(self, layer: str, name: str) -> npt.NDArray[Any]:
@@ -161,13 +160,34 @@ class ProfileStore(ModelStore):
 
     def features_on(self, common: Grid) -> FeatureMoments:
         """Mean and covariance of the pixel features on a common grid."""
-        index = [tuple(row) for row in self.attributes["commons"]].index(common)
+        return self._moments[common]
+
+    @cached_property
+    def _moments(self) -> dict[Grid, FeatureMoments]:
         # Stores of format 2 keep them in their root.
         mean, covariance = (
-            self._array(_FEATURES, name) if _FEATURES in self.group else self._array(f"feature_{name}")
+            np.asarray((self._array(_FEATURES, name) if _FEATURES in self.group else self._array(f"feature_{name}"))[:])
             for name in ("mean", "covariance")
         )
-        return FeatureMoments(np.asarray(mean[index]), np.asarray(covariance[index]))
+        commons = [(int(height), int(width)) for height, width in self.attributes["commons"]]
+        return {common: FeatureMoments(*both) for common, *both in zip(commons, mean, covariance, strict=True)}
+
+    @cached_property
+    def _feature_names(self) -> npt.NDArray[Any]:
+        return np.asarray(self._array(_FEATURES, "feature")[:])
+
+
+async def _copy(source: Store, target: Store, path: str) -> None:
+    """Copy all files of one store into a folder of another, as many at once as Zarr may have under way."""
+    prototype = default_buffer_prototype()
+
+    async def copy(key: str) -> None:
+        content = await source.get(key, prototype)
+        assert content is not None
+        await target.set(f"{path}/{key}", content)
+
+    keys = sorted([(key,) async for key in source.list()])
+    await concurrent_map(keys, copy, zarr.config.get("async.concurrency"))
 
 
 _GRID = "common_y common_x"

@@ -1,6 +1,7 @@
 """Stage `dump`: every image once through one model, its activation maps into the model's store."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from rosetta.errors import UserError
 from rosetta.recipe import Compute, ModelSpec
+from rosetta.units import Units
 from rosetta.zoo import Model, load
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks, block_slice, model_blocks
@@ -21,7 +23,9 @@ from tasks.dump.forward import forward_passes, say_enlarged
 from tasks.dump.images import layout
 from tasks.dump.pipeline import Pipeline
 from tasks.plan import Plan, Stage
+from tasks.plan.stage import Names
 from tasks.stage.memory import keep_freed_memory
+from tasks.trust.observation import Observation
 
 _SAME = 0.03
 """How far maps may be from those of another device, over the spread of their layer; TF32 comes to a third of it."""
@@ -43,14 +47,34 @@ def _dump(plan: Plan, model: str) -> None:
         plan.spec(model),
         plan.recipe.compute,
         plan.facts.device,
+        partial(Observation.begin, plan, model),
     )
 
 
-DUMP = Stage("dump", (ACTIVATIONS,), fingerprint_of, _dump, protected=True)
+def _makers(plan: Plan) -> list[Names]:
+    return [] if plan.facts.generator is None else [(plan.facts.generator.name,)]
+
+
+def _viewers(plan: Plan) -> list[Names]:
+    return [names for names in plan.instances("model") if names not in _makers(plan)]
+
+
+GENERATE = Stage("dump", (ACTIVATIONS,), fingerprint_of, _dump, protected=True, of=_makers)
+"""The maps of a generator, and with them the images."""
+DUMP = Stage("dump", (ACTIVATIONS,), fingerprint_of, _dump, protected=True, of=_viewers)
+"""The maps of all other models, once the images are complete."""
+Begin = Callable[[Units, int, int], Observation | None]
+"""Takes units, images of the run and images in a chunk, and gives what is to observe the maps, if anything."""
 
 
 def dump(
-    root: Root, fingerprint: Fingerprint, images: Fingerprint, spec: ModelSpec, compute: Compute, device: str
+    root: Root,
+    fingerprint: Fingerprint,
+    images: Fingerprint,
+    spec: ModelSpec,
+    compute: Compute,
+    device: str,
+    begin: Begin | None = None,
 ) -> None:
     """Write what is missing of a model's store.
 
@@ -76,10 +100,16 @@ def dump(
             blocks = blocks.of(pixels.block)  # their pixels are written together
     lay_out = partial(_lay_out, root, fingerprint, model, pixels, compute, blocks)
     threads = compute.writers or cpu_count()
-    store = Pipeline(model, pixels, blocks, lay_out, compute.dtype == "float16", threads).fill(store)
+    pipeline = Pipeline(model, pixels, blocks, lay_out, compute.dtype == "float16", threads)
+    observation = begin(model.units, pixels.count, blocks.chunk) if begin is not None else None
+    if observation is not None and store is not None and not observation.catch_up(store, pipeline.missing(store)):
+        observation = None
+    store = replace(pipeline, observe=observation).fill(store)
     if model.is_generator and not pixels.complete:
         pixels.finish()
     store.finish()
+    if observation is not None:
+        observation.finish()
 
 
 def _lay_out(

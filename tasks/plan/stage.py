@@ -29,6 +29,8 @@ class Stage:
     of them is unfinished, and says `skipped` where it finds nothing to do all the same."""
     per: Per | None = None
     """What it runs for; left out: what there is one artifact of."""
+    of: Callable[[Plan], Sequence[Names]] | None = None
+    """Takes the plan and gives the names of those that it runs for, where that is not all of them."""
     protected: bool = False
     """Whether an artifact that was made from something else stays until `--replace` is given, as it took long to make.
     Others are rebuilt."""
@@ -37,7 +39,7 @@ class Stage:
 
     def instances(self, plan: Plan) -> Sequence[Names]:
         """The names of each run of the stage."""
-        return plan.instances(self.per or self.writes[0].per)
+        return plan.instances(self.per or self.writes[0].per) if self.of is None else self.of(plan)
 
     def title(self, names: Names) -> str:
         """What people read of one run of the stage: `correlate a~b`."""
@@ -45,7 +47,11 @@ class Stage:
 
     def artifacts(self, plan: Plan, names: Names = ()) -> list[tuple[Artifact, Names]]:
         """What one run of the stage writes, with the names of each; without names what all of them write."""
-        written = [(artifact, of) for artifact in self.writes for of in plan.instances(artifact.per)]
+        written = [
+            (artifact, of)
+            for artifact in self.writes
+            for of in (plan.instances(artifact.per) if self.of is None else self.of(plan))
+        ]
         return [(artifact, of) for artifact, of in written if not names or of == names]
 
     def is_finished(self, plan: Plan, names: Names = ()) -> bool:

@@ -1,6 +1,7 @@
 """Stage `profile`: one pass over all maps for what trust and selectivity need, layer by layer."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -8,11 +9,9 @@ import torch
 from rosetta.errors import UserError
 from rosetta.mining.grid import common_grid
 from rosetta.mining.plan import Side, ranges
-from rosetta.mining.trust.halves import run_length
-from rosetta.mining.trust.pixels import FeatureMoments, FeatureSums
-from rosetta.mining.trust.profile import CHANNELS, SHAPE_IMAGES, SHAPE_SIDE
-from rosetta.mining.trust.thumbs import SIDE
-from rosetta.units import Grid
+from rosetta.mining.trust.layer_sums import step_bytes, sum_bytes
+from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureBlock, FeatureMoments, FeatureSums
+from rosetta.units import Grid, Units
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, PROFILES
@@ -62,7 +61,10 @@ def profile(plan: Plan) -> None:
     needed = dict.fromkeys(name for model in left for name in (model, *plan.partners(model)))
     sides = {name: plan_side(ActivationStore.read(root, name)) for name in needed}
     pieces = pieces_of(plan, left, sides)
-    _lay_out(root, {model: fingerprints[model] for model in left if stores[model] is None}, pieces)
+    for model in left:
+        if stores[model] is None:
+            commons = dict.fromkeys(common for piece in pieces if piece.model == model for common in piece.commons)
+            lay_out(root, model, fingerprints[model], tuple(commons))
     written = {model: ProfileStore.read_begun(root, model).written() for model in left}
     images = sides[left[0]].images
     with engine(setting.cluster, setting.threads, root) as where:
@@ -89,36 +91,45 @@ def pieces_of(plan: Plan, models: Iterable[str], sides: Mapping[str, Side]) -> l
     pieces = []
     for model in models:
         side = sides[model]
-        grids = sorted({grid for partner in plan.partners(model) for grid in sides[partner].units.grids()})
-        for index, layer in enumerate(side.units.layers):
-            commons = tuple(dict.fromkeys(common_grid(layer.grid, other) for other in grids))
-            pieces.append(Piece(model, index, layer, side.block, run_length(side.images), commons))
+        grids = {grid for partner in plan.partners(model) for grid in sides[partner].units.grids()}
+        pieces += pieces_of_model(model, side.units, side.block, grids)
     return pieces
 
 
-def _lay_out(root: Root, fingerprints: Mapping[str, Fingerprint], pieces: Sequence[Piece]) -> None:
-    """Lay the stores of some models out, with the features' moments on all their common grids."""
-    commons = {
-        model: dict.fromkeys(common for piece in pieces if piece.model == model for common in piece.commons)
-        for model in fingerprints
-    }
-    moments = _feature_moments(root, tuple(dict.fromkeys(common for held in commons.values() for common in held)))
-    for model, one in fingerprints.items():
-        store = ActivationStore.read(root, model)
-        held = {common: moments[common] for common in commons[model]}
-        ProfileStore.create(root, model, one, store.units, store.images, INDEPENDENT, held)
+def pieces_of_model(model: str, units: Units, chunk: int, grids: Set[Grid]) -> list[Piece]:
+    """All layers of a model, given the grids of its partners."""
+    return [
+        Piece(
+            model, index, layer, chunk, tuple(dict.fromkeys(common_grid(layer.grid, other) for other in sorted(grids)))
+        )
+        for index, layer in enumerate(units.layers)
+    ]
+
+
+def lay_out(root: Root, model: str, fingerprint: Fingerprint, commons: tuple[Grid, ...]) -> ProfileStore:
+    """Lay the store of a model out, with the features' moments on all its common grids."""
+    store = ActivationStore.read(root, model)
+    moments = _feature_moments(root, commons)
+    return ProfileStore.create(root, model, fingerprint, store.units, store.images, INDEPENDENT, moments)
 
 
 def _feature_moments(root: Root, commons: tuple[Grid, ...]) -> dict[Grid, FeatureMoments]:
     """Moments of the pixel features on some grids, over all images."""
-    if not commons:
-        return {}
     store = FeatureStore.read(root)
-    images, features, side = store.shape
-    sums = FeatureSums(side, features, commons)
-    for span in ranges(images, store.block):
-        sums.add(torch.from_numpy(store.features(span)).float())
-    return sums.moments()
+    known = _moments_of(root.url, store.digest)
+    if missing := tuple(common for common in commons if common not in known):
+        images, features, side = store.shape
+        sums = FeatureSums(side, features, missing)
+        for span in ranges(images, FEATURE_BLOCK):
+            sums.add(FeatureBlock(torch.from_numpy(store.features(span))))
+        known.update(sums.moments())
+    return {common: known[common] for common in commons}
+
+
+@lru_cache(maxsize=4)
+def _moments_of(url: str, features: str) -> dict[Grid, FeatureMoments]:
+    """What this process knows already of the features of a root, by their fingerprint; a run's models share grids."""
+    return {}
 
 
 def in_groups(pieces: Sequence[Piece], images: int, memory: int, where: Capacity) -> tuple[list[list[Piece]], int]:
@@ -165,20 +176,9 @@ def _cut(ordered: Sequence[Piece], count: int) -> list[list[Piece]]:
 
 def _peak(pieces: Sequence[Piece], images: int) -> int:
     """Bytes that profiling some layers takes at most."""
-    read = max(piece.read for piece in pieces)
-    sums = step = 0
-    for piece in pieces:
-        layer, (height, width) = piece.layer, piece.layer.grid
-        positions = min(height, SIDE) * min(width, SIDE)
-        small = min(height, SHAPE_SIDE) * min(width, SHAPE_SIDE)
-        sums += layer.channels * (8 * positions**2 + 4 * images + 4 * small * min(images, SHAPE_IMAGES))
-        sums += 8 * layer.values
-        held = 4 * layer.values * (piece.read + piece.block)
-        maps = int(16 * piece.step * layer.values * min(1.0, CHANNELS / layer.channels))
-        # At its end a layer's sums are centred and packed, in copies.
-        finish = 2 * 8 * layer.channels * positions**2
-        step = max(step, held + maps, finish)
-    ways = {(piece.layer.grid, piece.commons) for piece in pieces}
-    rows = sum(min(grid[0], _SIDE) * min(grid[1], _SIDE) * len(commons) for grid, commons in ways)
-    # Features as decoded and as read, what is made of them, and the pieces that this is put together from.
-    return sums + step + 4 * read * _FEATURES * (2 * rows + 2 * _SIDE**2)
+    longest = max(FEATURE_BLOCK, *(piece.chunk for piece in pieces))
+    sums = sum(sum_bytes(piece.layer, images, piece.commons, _FEATURES) for piece in pieces)
+    # The maps of one chunk, those of the next, and what these are decoded from.
+    maps = 3 * max(4 * piece.layer.values * piece.chunk for piece in pieces)
+    step = max(step_bytes(piece.layer, images, piece.commons, _FEATURES) for piece in pieces)
+    return sums + maps + step + 3 * 4 * longest * _FEATURES * _SIDE**2

@@ -3,30 +3,35 @@
 Everything here runs wherever the graph runs (:mod:`tasks.cluster.engine`), opens its stores by name, and may run twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from rosetta.mining.factors import Room
 from rosetta.mining.plan import ranges
 from rosetta.mining.trust.halves import first_half
-from rosetta.mining.trust.pixels import FeatureProducts
-from rosetta.mining.trust.profile import LayerProfiler
+from rosetta.mining.trust.layer_sums import LayerSums
+from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureProducts, FeatureSpan
+from rosetta.mining.trust.standardised import dead_in_halves, layer_profile
 from rosetta.units import Grid, Layer
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.features import FeatureStore
+from storage.artifacts.features import SIDE, FeatureStore
 from storage.artifacts.profiles import ProfileStore
+from storage.artifacts.shards import Shards
 from storage.filesystem.root import Root
 from tasks.cluster.engine import part_done
 from tasks.stage.memory import keep_freed_memory
+from tasks.stage.metrics import ContextThreads
 
-LEAST_READ = 16
-"""Images that are read together at least: as many as a chunk of features holds."""
-_STEP_BYTES = 16 * 2**20
-"""Float32 maps of one step: long enough products, and short enough to stay near the caches."""
+Float32 = npt.NDArray[np.float32]
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -37,83 +42,94 @@ class Piece:
     index: int
     """Of the layer in its model."""
     layer: Layer
-    block: int
+    chunk: int
     """Images in a chunk of its store."""
-    run: int
-    """Neighbouring images that belong to one half."""
     commons: tuple[Grid, ...]
     """Its common grids with its partners."""
 
-    @property
-    def read(self) -> int:
-        """Images that are read together; a power of two, and no chunk is decoded twice."""
-        return max(self.block, LEAST_READ)
+    def sums(self, images: int) -> LayerSums:
+        """Sums of the layer, at zero."""
+        width = Shards(self.layer.channels, self.layer.grid, self.chunk, 1).width
+        return LayerSums(self.layer, images, self.commons, len(INDEPENDENT), width=width, device=device())
 
-    @property
-    def step(self) -> int:
-        """Images that are multiplied at once; a power of two, so that steps, blocks and halves nest."""
-        most = max(1, _STEP_BYTES // (4 * self.layer.values))
-        return 1 << (min(64, self.read, self.run, most).bit_length() - 1)
+    def products(self) -> FeatureProducts:
+        """Of its maps with the features."""
+        return FeatureProducts(self.layer.grid, SIDE, self.commons, device())
+
+
+def device() -> torch.device:
+    """Where sums are."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def profile_layers(root: Root, pieces: Sequence[Piece]) -> None:
-    """Profile some layers, of whichever models, and write each; those of one grid share what is made of features."""
+    """Profile some layers, of whichever models, and write each."""
     keep_freed_memory()
     torch.set_num_threads(1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     features = FeatureStore.read(root)
     stores = {piece.model: ActivationStore.read(root, piece.model) for piece in pieces}
-    profilers = [_profiler(stores[piece.model], piece, device) for piece in pieces]
-    ways = {
-        (piece.layer.grid, piece.commons): FeatureProducts(piece.layer.grid, features.shape[2], piece.commons, device)
-        for piece in pieces
-    }
-    for images in ranges(features.shape[0], max(piece.read for piece in pieces)):
-        seen = torch.from_numpy(features.features(images)).to(device).float()
-        # As many at once whoever else is in the group: the shape of a product decides how it is rounded.
-        parts = seen.split(LEAST_READ)
-        rows = {
-            key: [torch.cat(held, dim=1) for held in zip(*map(way.rows, parts), strict=True)]
-            for key, way in ways.items()
-        }
-        for piece, profiler in zip(pieces, profilers, strict=True):
-            held, way = rows[piece.layer.grid, piece.commons], ways[piece.layer.grid, piece.commons]
-            for part in ranges(images.stop - images.start, piece.read):
-                span = slice(images.start + part.start, images.start + part.stop)
-                maps = torch.from_numpy(stores[piece.model].maps(piece.layer.name, span))
-                for step in ranges(len(maps), piece.step):
-                    here = slice(part.start + step.start, part.start + step.stop)
-                    profiler.add(maps[step], way, [row[:, here] for row in held])
-                del maps  # before the next ones are read
-    for piece, profiler in zip(pieces, profilers, strict=True):
-        store = ProfileStore.read_begun(root, piece.model)
-        moments = [store.features_on(common) for common in piece.commons]
-        found = profiler.profile([(one.mean, np.sqrt(np.diagonal(one.covariance))) for one in moments])
-        store.write(piece.index, found, piece.commons, _dead(stores[piece.model], piece.layer))
+    images, room = features.shape[0], Room()
+    sums = [piece.sums(images) for piece in pieces]
+    products = [piece.products() for piece in pieces]
+    longest = max(FEATURE_BLOCK, *(piece.chunk for piece in pieces))
+
+    def reads() -> Iterator[Callable[[], Float32]]:
+        for span in ranges(images, longest):
+            yield partial(features.features, span)
+            for piece in pieces:
+                for chunk in chunks_of(span, piece.chunk):
+                    yield partial(stores[piece.model].maps, piece.layer.name, chunk)
+
+    arrays = ahead(reads())
+    for span in ranges(images, longest):
+        seen = FeatureSpan.of(torch.from_numpy(next(arrays)).to(device()))
+        for piece, of_piece, way in zip(pieces, sums, products, strict=True):
+            for chunk in chunks_of(span, piece.chunk):
+                of_piece.add(torch.from_numpy(next(arrays)), way, seen.at(chunk.start - span.start), room)
+    profiles = {model: ProfileStore.read_begun(root, model) for model in stores}
+    for piece, of_piece in zip(pieces, sums, strict=True):
+        write_profile(profiles[piece.model], stores[piece.model], piece, of_piece)
     part_done()
 
 
-def _profiler(store: ActivationStore, piece: Piece, device: torch.device) -> LayerProfiler:
-    span = store.units.span(piece.layer.name)
-    return LayerProfiler(
-        piece.layer, store.mean()[span], store.std()[span], store.images, piece.commons, len(INDEPENDENT), device
-    )
+def chunks_of(span: slice, size: int) -> list[slice]:
+    """Some images, which begin with a chunk, chunk by chunk."""
+    return [slice(span.start + part.start, span.start + part.stop) for part in ranges(span.stop - span.start, size)]
 
 
-def _dead(activations: ActivationStore, layer: Layer) -> npt.NDArray[np.bool_]:
-    """(channel, half) whether a unit holds one single value in a half of the images.
+def ahead(reads: Iterable[Callable[[], Read]]) -> Iterator[Read]:
+    """What each read gives; the next one runs beside the work on this one."""
+    with ContextThreads(1) as thread:
+        waiting: Future[Read] | None = None
+        for read in reads:
+            before, waiting = waiting, thread.submit(read)
+            if before is not None:
+                yield before.result()
+        if waiting is not None:
+            yield waiting.result()
 
-    Such a unit has the same peak in all of them: only those that have are looked at closer.
-    """
+
+def write_profile(profiles: ProfileStore, activations: ActivationStore, piece: Piece, sums: LayerSums) -> None:
+    """Write the profile of a layer whose sums hold all images."""
+    mean, std = (activations.of_layer(piece.layer.name, name) for name in ("mean", "std"))
+    moments = [profiles.features_on(common) for common in piece.commons]
+    of_features = [(one.mean, np.sqrt(np.diagonal(one.covariance))) for one in moments]
+    found = layer_profile(sums, mean, std, of_features)
+    profiles.write(piece.index, found, piece.commons, _dead(activations, piece.layer, *dead_in_halves(sums, std)))
+
+
+def _dead(
+    activations: ActivationStore, layer: Layer, dead: npt.NDArray[np.bool_], doubtful: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """(channel, half) whether a unit holds one single value in a half of the images; looks at those in doubt."""
     peaks, first = activations.peaks(layer.name), first_half(activations.images)
-    dead = np.zeros((layer.channels, 2), dtype=bool)
     for half, images in enumerate((first, ~first)):
-        dead[:, half] = np.ptp(peaks[images], axis=0) == 0 if images.any() else True
-        for start in range(0, activations.images, activations.chunk):
-            held = images[start : start + activations.chunk]
-            suspects = np.flatnonzero(dead[:, half])
-            if not held.any() or not len(suspects):
-                continue
-            maps = activations.maps(layer.name, slice(start, start + len(held)))[held][:, suspects]
-            dead[suspects, half] &= (maps == peaks[images][0, suspects][:, None, None]).all(axis=(0, 2, 3))
+        for channel in np.flatnonzero(doubtful[:, half]):
+            # Such a unit has the same peak in all of them.
+            single = np.ptp(peaks[images, channel]) == 0
+            for start in range(0, activations.images, activations.chunk) if single else ():
+                held = images[start : start + activations.chunk]
+                maps = activations.maps(layer.name, slice(start, start + len(held)), slice(channel, channel + 1))
+                single &= bool((maps[held] == peaks[images, channel][0]).all())
+            dead[channel, half] = single
     return dead

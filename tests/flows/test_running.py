@@ -44,13 +44,18 @@ def test_workers_are_there_for_those_that_need_them(plan, seen):
     running.run(plan, STAGES)
     titles = [title for title, _ in seen]
     assert titles == [
-        "images", "dump a", "dump b", "features", "start", "correlate", "match", "profile", "judge", "stop",
+        "images", "features", "dump a", "dump b", "start", "correlate", "match", "profile", "judge", "stop",
         "trust", "units", "dictionary", "report",
     ]  # fmt: skip
     clusters = dict(seen)
     assert clusters["start"] == "3"
     assert {clusters[stage] for stage in ("correlate", "profile", "judge")} == {"tcp://workers"}
     assert clusters["dump a"] == clusters["features"] == "threads"
+
+
+def test_images_come_before_their_features_and_these_before_maps_of_them(plan, seen):
+    running.run(plan.given(generator=plan.spec("a")), STAGES)
+    assert [title for title, _ in seen][:4] == ["images", "dump a", "features", "dump b"]
 
 
 def test_no_workers_are_started_where_pairs_are_compared_already(plan, seen, monkeypatch):

@@ -12,13 +12,16 @@ As with units, nothing is resampled: `⟨U a, R f⟩ = ⟨a, UᵀR f⟩`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from rosetta.mining.grid import Matrix, upsampling
+from rosetta.mining.trust.banded import Banded, moved
 from rosetta.units import Grid
 
 Float64 = npt.NDArray[np.float64]
@@ -37,6 +40,73 @@ def resampling(features: int, common: int) -> Matrix:
     positions = np.arange(features)
     overlap = np.minimum(edges[1:, None], positions + 1) - np.maximum(edges[:-1, None], positions)
     return np.maximum(overlap, 0.0) * (common / features)
+
+
+_DENSE = 256 * 256
+"""Entries of a matrix over both axes, at most."""
+FEATURE_BLOCK = 16
+"""Images whose features are worked on at once, counted from the run's first. Whoever asks for which of them, products
+have the same shapes, and so the same bytes."""
+
+
+class FeatureBlock:
+    """The features of up to :data:`FEATURE_BLOCK` images, on whatever grids they are asked for."""
+
+    def __init__(self, features: Tensor) -> None:
+        """Take features (image, feature, y, x) float32."""
+        self._own = features.transpose(0, 1).contiguous()
+        self.images, self._side = len(features), features.shape[-1]
+        self._on: dict[Grid, Tensor] = {}
+        self._lock = Lock()
+
+    def on(self, grid: Grid) -> Tensor:
+        """(feature, image, y, x) means over the cells of a grid, per axis where it is coarser than their own."""
+        with self._lock:
+            return self._mean((min(grid[0], self._side), min(grid[1], self._side)))
+
+    def _mean(self, grid: Grid) -> Tensor:
+        if grid == (self._side, self._side):
+            return self._own
+        if grid not in self._on:
+            if all(2 * size <= self._side and self._side % (2 * size) == 0 for size in grid):
+                found = avg_pool2d(self._mean((2 * grid[0], 2 * grid[1])), 2)
+            else:
+                found = moved(self._own, *(self._mean_of(size) for size in grid))
+            self._on[grid] = found
+        return self._on[grid]
+
+    def _mean_of(self, size: int) -> Banded | None:
+        return None if size == self._side else Banded.of(resampling(self._side, size), self._own.device)
+
+
+@dataclass(frozen=True)
+class FeatureSpan:
+    """The features of neighbouring images."""
+
+    blocks: Sequence[FeatureBlock]
+    """Those in which they lie."""
+    first: int
+    """Where in the first block they begin."""
+
+    @classmethod
+    def of(cls, features: Tensor) -> "FeatureSpan":
+        """All of some features (image, feature, y, x), which begin with a block."""
+        return cls([FeatureBlock(part) for part in features.split(FEATURE_BLOCK)], 0)
+
+    def at(self, image: int) -> "FeatureSpan":
+        """Those from an image of the span on."""
+        block, first = divmod(self.first + image, FEATURE_BLOCK)
+        return FeatureSpan(self.blocks[block:], first)
+
+    def rows(self, products: "FeatureProducts", images: slice) -> list[Tensor]:
+        """By common grid: (feature, image, position) on the products' grid, of some of the images."""
+        start, stop = self.first + images.start, self.first + images.stop
+        parts = []
+        for index in range(start // FEATURE_BLOCK, -(-stop // FEATURE_BLOCK)):
+            offset = index * FEATURE_BLOCK
+            here = slice(max(start - offset, 0), min(stop - offset, FEATURE_BLOCK))
+            parts.append(products.rows(self.blocks[index], here))
+        return parts[0] if len(parts) == 1 else [torch.cat(rows, dim=1) for rows in zip(*parts, strict=True)]
 
 
 class FeatureProducts:
@@ -62,35 +132,29 @@ class FeatureProducts:
             tuple(_to_product_grid(native[axis], side, common[axis], device) for axis in (0, 1))
             for common in self.commons
         ]
+        self._dense = [_dense(down.features, across.features) for down, across in self._ways]
         self._maps_move = native[0] > side or native[1] > side
 
-    def rows(self, features: Tensor) -> list[Tensor]:
-        """By common grid: (feature, image, position) of features (image, feature, y, x), on the products' grid."""
-        if not self.commons:
-            return []
-        count, number, side, _ = features.shape
-        across = [way.features for _, way in self._ways]
-        if across[0] is None:  # on this axis they stay as they are, whatever the common grid
-            wide = [features] * len(across)
-        else:
-            # One product for all grids: many small ones cost more than what they compute.
-            joined = torch.mm(features.reshape(-1, side), torch.cat([way for way in across if way is not None], dim=1))
-            widths = [way.shape[1] for way in across if way is not None]
-            wide = list(joined.view(count, number, side, -1).split(widths, dim=3))
-        moved = [
-            part if way.features is None else torch.matmul(way.features.T, part)
-            for (way, _), part in zip(self._ways, wide, strict=True)
-        ]
-        return [part.transpose(0, 1).flatten(2) for part in moved]
+    def rows(self, features: FeatureBlock, images: slice) -> list[Tensor]:
+        """By common grid: (feature, image, position) of some images' features, on the products' grid."""
+        found = []
+        for common, (down, across), dense in zip(self.commons, self._ways, self._dense, strict=True):
+            seen = features.on(common)[:, images]
+            if dense is None:
+                found.append(moved(seen, down.features, across.features).flatten(2))
+            else:
+                found.append(torch.mm(seen.flatten(2).flatten(0, 1), dense).view(*seen.shape[:2], -1))
+        return found
 
     def cross(self, maps: Tensor, rows: Sequence[Tensor]) -> Tensor:
         """(channel, common, feature) Σ ⟨U a, R f⟩ of maps (channel, image, y, x), over the images of both."""
         if not self._maps_move:
-            product = torch.mm(maps.flatten(1), torch.cat([row.flatten(1) for row in rows]).T)
+            flat = [row.flatten(1) for row in rows]
+            product = torch.mm(maps.flatten(1), (flat[0] if len(flat) == 1 else torch.cat(flat)).T)
             return product.view(len(maps), len(self.commons), -1)
         found = []
         for (down, across), row in zip(self._ways, rows, strict=True):
-            found.append(torch.mm(_moved(maps, down.maps, across.maps).flatten(1), row.flatten(1).T))
+            found.append(torch.mm(moved(maps, down.maps, across.maps).flatten(1), row.flatten(1).T))
         return torch.stack(found, dim=1)
 
 
@@ -98,17 +162,26 @@ class FeatureProducts:
 class _Way:
     """What features and maps are multiplied with on one axis, to meet on the coarser grid; None where they stay."""
 
-    features: Tensor | None
-    """(features, product)"""
-    maps: Tensor | None
+    features: Banded | None
+    """(product, features on the common grid, or on their own where that is coarser)"""
+    maps: Banded | None
     """(product, native)"""
 
 
 def _to_product_grid(native: int, side: int, common: int, device: torch.device) -> _Way:
-    up, resampled = upsampling(native, common), resampling(side, common)
-    if native <= side:
-        return _Way(torch.tensor(resampled.T @ up, dtype=torch.float32, device=device), None)
-    return _Way(None, torch.tensor(up.T @ resampled, dtype=torch.float32, device=device).T)
+    up = upsampling(native, common)
+    if native > side:
+        return _Way(None, Banded.of(resampling(side, common).T @ up, device))
+    if common <= side:
+        return _Way(None if native == common else Banded.of(up.T, device), None)
+    return _Way(Banded.of(up.T @ resampling(side, common), device), None)
+
+
+def _dense(down: Banded | None, across: Banded | None) -> Tensor | None:
+    """(features' position, position) both axes in one matrix where it is small: one product beats hundreds."""
+    if down is None or across is None or down.whole.numel() * across.whole.numel() > _DENSE:
+        return None
+    return torch.kron(down.whole, across.whole).T.contiguous()
 
 
 @dataclass(frozen=True)
@@ -161,7 +234,7 @@ def partial_correlation(pearson: Float64, of_a: Float64, of_b: Float64, features
 
 
 class FeatureSums:
-    """Sums the features' moments on some common grids over step after step of images.
+    """Sums the features' moments on some common grids over block after block of images.
 
     On a grid finer than their own, `⟨R f, R g⟩ = ⟨f, RᵀR g⟩`: nothing is upsampled here either.
     """
@@ -174,17 +247,17 @@ class FeatureSums:
         self._sums = np.zeros((len(self.commons), features))
         self._products = np.zeros((len(self.commons), features, features))
 
-    def add(self, features: Tensor) -> None:
-        """Add some images, (image, feature, y, x) float32."""
-        self._images += len(features)
-        for index, (down, across) in enumerate(self._ways):
-            left = _moved(features, down.left, across.left)
-            right = left if down.right is None and across.right is None else _moved(left, down.right, across.right)
-            weights = torch.outer(down.weights, across.weights)
-            self._sums[index] += (left * weights).sum(dim=(2, 3)).double().sum(dim=0).numpy()
-            # (feature, image · position), feature by feature.
-            flat, other = (part.transpose(0, 1).flatten(1) for part in (left, right))
-            self._products[index] += torch.mm(flat, other.T).double().numpy()
+    def add(self, features: FeatureBlock) -> None:
+        """Add some images."""
+        self._images += features.images
+        for index, (common, (down, across)) in enumerate(zip(self.commons, self._ways, strict=True)):
+            left = features.on(common)
+            # The matrices are symmetric: one for each side of the product.
+            right = moved(left, None, across.gram)
+            left = moved(left, down.gram, None)
+            # Σ R f on the finer axis: the weights of the one that was not multiplied yet.
+            self._sums[index] += (right * down.weights[:, None]).sum(dim=(2, 3)).double().sum(dim=1).numpy()
+            self._products[index] += torch.mm(left.flatten(1), right.flatten(1).T).double().numpy()
 
     def moments(self) -> dict[Grid, FeatureMoments]:
         """By common grid, over all images so far."""
@@ -203,27 +276,17 @@ class FeatureSums:
 
 @dataclass(frozen=True)
 class _MomentWay:
-    """What features are multiplied with on one axis; None where they stay."""
+    """What stands between features on one axis of the coarser of their own and the common grid."""
 
-    left: Tensor | None
-    """(product, features): `R` where the common grid is the coarser."""
-    right: Tensor | None
-    """(features, features): `RᵀR` where it is the finer."""
+    gram: Banded | None
+    """`RᵀR` where the common grid is the finer."""
     weights: Tensor
-    """(product,) of the left's sum."""
+    """(position,) `Rᵀ1`."""
 
 
 def _moment_way(side: int, common: int) -> _MomentWay:
+    if common <= side:
+        return _MomentWay(None, torch.ones(common))
     matrix = resampling(side, common)
-    if common == side:
-        return _MomentWay(None, None, torch.ones(side))
-    if common < side:
-        return _MomentWay(torch.tensor(matrix, dtype=torch.float32), None, torch.ones(common))
-    finer = torch.tensor(matrix.T @ matrix, dtype=torch.float32)
-    return _MomentWay(None, finer, torch.tensor(matrix.sum(axis=0), dtype=torch.float32))
-
-
-def _moved(fields: Tensor, down: Tensor | None, across: Tensor | None) -> Tensor:
-    """(…, y, x) features or maps, each axis multiplied with its matrix."""
-    moved = fields if across is None else torch.matmul(fields, across.T)
-    return moved if down is None else torch.matmul(down, moved)
+    weights = torch.tensor(matrix.sum(axis=0), dtype=torch.float32)
+    return _MomentWay(Banded.of(matrix.T @ matrix, torch.device("cpu")), weights)

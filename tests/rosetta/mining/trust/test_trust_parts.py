@@ -5,17 +5,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import false_discovery_control, genpareto, kurtosis
+from scipy.stats import false_discovery_control, genpareto
 
 from rosetta.mining.trust.chance import Covariances, permutation_variance
 from rosetta.mining.trust.discoveries import p_counts, q_values
 from rosetta.mining.trust.halves import first_half, run_length
 from rosetta.mining.trust.null import Null, Shapes, null_of, standardised_shifts
-from rosetta.mining.trust.pixels import FeatureProducts, FeatureSums, partial_correlation, resampling
-from rosetta.mining.trust.profile import LayerProfiler
+from rosetta.mining.trust.pixels import (
+    FeatureBlock,
+    FeatureProducts,
+    FeatureSpan,
+    FeatureSums,
+    partial_correlation,
+    resampling,
+)
 from rosetta.mining.trust.selectivity import half_share
 from rosetta.mining.trust.thumbs import thumb_grid, thumbs
-from rosetta.units import Layer
 
 
 @given(st.integers(2, 400))
@@ -174,7 +179,7 @@ def test_products_with_features_are_those_on_the_common_grid(native, partner, si
     common = tuple(map(max, native, partner))
     maps, features = torch.randn(3, 5, *native), torch.randn(5, 4, side, side)
     products = FeatureProducts(native, side, (common, native), torch.device("cpu"))
-    found = products.cross(maps, products.rows(features))
+    found = products.cross(maps, FeatureSpan.of(features).rows(products, slice(0, 5)))
     for index, grid in enumerate((common, native)):
         down, across = (torch.from_numpy(np.array(resampling(side, size))) for size in grid)
         seen = down @ features.double() @ across.T
@@ -188,8 +193,8 @@ def test_moments_of_features_are_those_on_the_common_grid(common, side):
     features = torch.randn(9, 3, side, side)
     features[:, 2] = 0.5
     sums = FeatureSums(side, 3, (common,))
-    sums.add(features[:4])
-    sums.add(features[4:])
+    sums.add(FeatureBlock(features[:4]))
+    sums.add(FeatureBlock(features[4:]))
     found = sums.moments()[common]
     down, across = (torch.from_numpy(np.array(resampling(side, size))) for size in common)
     flat = (down @ features.double() @ across.T).transpose(0, 1).flatten(1).numpy()
@@ -219,37 +224,3 @@ def test_partial_correlation_is_that_of_the_residuals():
 def test_half_share_is_the_fewest_images_with_half_of_the_activation():
     mass = np.array([[1, 1, 1, 1], [8, 1, 1, 1], [0, 0, 0, 0], [3, 2, 2, 1]], dtype=np.float32)
     np.testing.assert_array_equal(half_share(mass), [0.5, 0.25, np.nan, 0.5])
-
-
-def test_a_profile_does_not_depend_on_how_images_come_and_has_scipys_kurtosis():
-    random = np.random.default_rng(7)
-    images, layer = 48, Layer("l", 5, (9, 3))
-    maps = random.gamma(0.5, size=(images, 5, 9, 3)).astype(np.float32) - 0.2
-    maps[:, 3] = 0.75
-    features = torch.from_numpy(random.normal(size=(images, 4, 8, 8)).astype(np.float32))
-    flat = maps.astype(np.float64).transpose(1, 0, 2, 3).reshape(5, -1)
-    commons = ((9, 3), (9, 8))
-    products = FeatureProducts(layer.grid, 8, commons, torch.device("cpu"))
-    moments = FeatureSums(8, 4, commons)
-    moments.add(features)
-    stats = [(one.mean, np.sqrt(np.diagonal(one.covariance))) for one in moments.moments().values()]
-    found = []
-    for step in (4, 2):
-        profiler = LayerProfiler(layer, flat.mean(axis=1), flat.std(axis=1), images, commons, 4)
-        for start in range(0, images, step):
-            part = features[start : start + step]
-            profiler.add(torch.from_numpy(maps[start : start + step]), products, products.rows(part))
-        found.append(profiler.profile(stats))
-    for name, values in vars(found[0]).items():
-        np.testing.assert_allclose(values, getattr(found[1], name), atol=2e-3, rtol=2e-3, err_msg=name)
-    alive = [0, 1, 2, 4]
-    np.testing.assert_allclose(found[0].kurtosis[alive], kurtosis(flat[alive], axis=1, fisher=False), rtol=1e-5)
-    assert np.isnan(found[0].kurtosis[3])
-    assert np.isnan(found[0].pixels[3]).all()
-    standardised = (maps[:, alive] - flat.mean(axis=1)[alive, None, None]) / flat.std(axis=1)[alive, None, None]
-    np.testing.assert_allclose(found[0].mean_map[alive], standardised.mean(axis=0), atol=1e-5)
-    on = up(torch.from_numpy(standardised), (9, 8)).numpy()
-    np.testing.assert_allclose(found[0].std_on[alive, 1], on.std(axis=(0, 2, 3)), atol=1e-5)
-    half = first_half(images)
-    np.testing.assert_allclose(found[0].halves_on[alive, 1, 0], on[half].mean(axis=(0, 2, 3)), atol=1e-5)
-    np.testing.assert_allclose(found[0].halves_on[alive, 1, 3], (on[~half] ** 2).mean(axis=(0, 2, 3)), rtol=1e-4)
