@@ -104,7 +104,9 @@ def dump(
     observation = begin(model.units, pixels.count, blocks.chunk) if begin is not None else None
     if observation is not None and store is not None and not observation.catch_up(store, pipeline.missing(store)):
         observation = None
-    store = replace(pipeline, observe=observation).fill(store)
+    if observation is not None:
+        pipeline = replace(pipeline, observe=observation)
+    store = pipeline.fill(store)
     if model.is_generator and not pixels.complete:
         pixels.finish()
     store.finish()
