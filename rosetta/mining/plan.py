@@ -24,7 +24,7 @@ import numpy.typing as npt
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL, factor_values
 from rosetta.mining.grid import common_grid, product_grid
-from rosetta.mining.trust.halves import run_length
+from rosetta.mining.halves import run_length
 from rosetta.units import Grid, Layer, Units
 
 _STEP_BYTES = 64 * 2**20

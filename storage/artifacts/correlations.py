@@ -20,7 +20,7 @@ _HALF = "pearson_half_1"
 class CorrelationStore(PairStore):
     """`pearson` (unit_a, unit_b), one panel a chunk; `pearson_half_1` the same over the first half of the images.
 
-    Judging asks whether what holds in one half of the images holds in the other (:mod:`rosetta.mining.trust.halves`).
+    Judging asks whether what holds in one half of the images holds in the other (:mod:`rosetta.mining.halves`).
     Correlations of few images, of ranks, and those of earlier versions have no halves.
     """
 

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rosetta.mining.grid import common_grid
+from rosetta.mining.halves import first_half
 from rosetta.mining.moments import Moments, segment_order
-from rosetta.mining.trust.halves import first_half
 from rosetta.units import Units
 from tasks.correlate.reading import TileSide
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
 from rosetta.mining.groups import Group, Pair
-from rosetta.mining.trust.halves import LEAST_IMAGES
+from rosetta.mining.halves import LEAST_IMAGES
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, CORRELATIONS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint

@@ -14,10 +14,10 @@ import torch
 from rosetta.mining.buddies import nearest_neighbours
 from rosetta.mining.factors import PANEL, Factors, Room, factors
 from rosetta.mining.gpu_copy import Move, in_turn
+from rosetta.mining.halves import first_half
 from rosetta.mining.moments import Accumulator, Moments, factor_dtype, merge_moments
 from rosetta.mining.pearson import pearson
 from rosetta.mining.plan import ranges
-from rosetta.mining.trust.halves import first_half
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.layout import open_existing

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dask.delayed import Delayed, delayed
 
 from rosetta.mining.groups import Pair
-from rosetta.mining.trust.halves import first_half
+from rosetta.mining.halves import first_half
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, CORRELATIONS, FEATURES, TRUST_OF_PAIR

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from rosetta.mining.buddies import Neighbours, merge_neighbours, nearest_neighbours
 from rosetta.mining.factors import PANEL
 from rosetta.mining.groups import Pair
+from rosetta.mining.halves import first_half
 from rosetta.mining.moments import Moments
 from rosetta.mining.plan import ranges
 from rosetta.mining.trust.discoveries import Counts, p_counts
-from rosetta.mining.trust.halves import first_half
 from rosetta.mining.trust.judge import Panel, chance, mean_products
 from rosetta.mining.trust.null import Null
 from storage.artifacts.correlations import CorrelationStore

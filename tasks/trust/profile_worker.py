@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from rosetta.mining.factors import Room
+from rosetta.mining.halves import first_half
 from rosetta.mining.plan import ranges
-from rosetta.mining.trust.halves import first_half
 from rosetta.mining.trust.layer_sums import LayerSums
 from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureProducts, FeatureSpan
 from rosetta.mining.trust.standardised import dead_in_halves, layer_profile

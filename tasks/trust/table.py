@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rosetta.mining.trust.halves import LEAST_IMAGES
+from rosetta.mining.halves import LEAST_IMAGES
 from rosetta.mining.trust.tests import passing
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore

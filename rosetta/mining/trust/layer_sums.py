@@ -17,8 +17,8 @@ from torch import Tensor
 
 from rosetta.mining.factors import Room
 from rosetta.mining.grid import gram, sum_weights
+from rosetta.mining.halves import run_length
 from rosetta.mining.plan import ranges
-from rosetta.mining.trust.halves import run_length
 from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan
 from rosetta.mining.trust.profile import SHAPE_IMAGES, SHAPE_SIDE, shape_images
 from rosetta.mining.trust.thumbs import coarsening, thumb_grid, thumbs

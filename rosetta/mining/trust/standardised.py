@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rosetta.mining.halves import first_half
 from rosetta.mining.plan import ranges
-from rosetta.mining.trust.halves import first_half
 from rosetta.mining.trust.layer_sums import LayerSums
 from rosetta.mining.trust.profile import SHAPE_SIDE, LayerProfile
 from rosetta.mining.trust.selectivity import half_share

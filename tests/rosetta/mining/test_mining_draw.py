@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import DRAW_SEEDS, POOLS
 
 from rosetta.mining.draw import drawn_order, folder_of
-from rosetta.mining.trust.halves import first_half, run_length
+from rosetta.mining.halves import first_half, run_length
 
 
 def names(counts: list[int], prefix: str = "class ") -> list[str]:

@@ -32,7 +32,7 @@ def test_groups_keep_their_memory_and_leave_no_pair_out(data, images, memory, th
         groups = plan_groups(models, pairs, **room)
     except UserError:
         with pytest.raises(UserError, match=r"compute.memory"):
-            _plan_each(models, pairs, memory * MIB)
+            plan_groups(models, pairs, memory=memory * MIB, threads=1)
         return
     assert sorted(pair for group in groups for pair in group.pairs) == sorted(pairs)
     for group in groups:
@@ -76,8 +76,3 @@ def test_many_workers_get_something_to_do():
     tasks = -(-4096 // kind)
     groups = plan_groups(MODELS, STAR, memory=4 << 30, threads=1, workers=3 * tasks)
     assert len(groups) == len(STAR)
-
-
-def _plan_each(models, pairs, memory):
-    for a, b in pairs:
-        plan_pair(models[a], models[b], memory=memory, threads=1)

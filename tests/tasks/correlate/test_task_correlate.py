@@ -9,8 +9,8 @@ from stores import BLOCKS, LAYERS, begin, fill, least, side, write_blocks
 
 from rosetta.errors import UserError
 from rosetta.mining import factors, groups, plan
+from rosetta.mining.halves import first_half
 from rosetta.mining.plan import plan_pair
-from rosetta.mining.trust.halves import first_half
 from rosetta.units import Units
 from storage.artifacts import catalogue, correlations, layout, nearest, neighbours, pairs
 from storage.artifacts.activations import ActivationStore

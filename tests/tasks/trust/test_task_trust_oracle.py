@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rosetta.mining.grid import common_grid
-from rosetta.mining.trust.halves import first_half
+from rosetta.mining.halves import first_half
 from rosetta.mining.trust.pixels import resampling
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.features import FeatureStore

@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rosetta.mining.factors import Room
 from rosetta.mining.grid import upsampling
+from rosetta.mining.halves import first_half
 from rosetta.mining.trust import layer_sums
-from rosetta.mining.trust.halves import first_half
 from rosetta.mining.trust.layer_sums import LayerSums
 from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan, FeatureSums, resampling
 from rosetta.mining.trust.profile import LayerProfile, shape_images

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, genpareto
 
+from rosetta.mining.halves import first_half, run_length
 from rosetta.mining.trust.chance import Covariances, permutation_variance
 from rosetta.mining.trust.discoveries import p_counts, q_values
-from rosetta.mining.trust.halves import first_half, run_length
 from rosetta.mining.trust.null import Null, Shapes, null_of, standardised_shifts
 from rosetta.mining.trust.pixels import (
     FeatureBlock,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rosetta.mining.draw import drawn_order
-from rosetta.mining.trust.halves import first_half
+from rosetta.mining.halves import first_half
 
 CLASSES, EACH, POSITIONS = 20, 20, 9
 
