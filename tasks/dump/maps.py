@@ -1,6 +1,6 @@
 """The maps of a few images on their way from a model to its store: gathered, rounded, summed up and encoded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,15 @@ class MapBuffers:
         if rest := maps.shape[1] - whole * width:
             room[whole, batch, :rest].copy_(maps[:, whole * width :])
 
-    def encode(self, layer: str, images: int, rounded: bool, codec: str | None, about: tuple[str, int]) -> Encoded:
+    def encode(
+        self,
+        layer: str,
+        images: int,
+        rounded: bool,
+        codec: str | None,
+        about: tuple[str, int],
+        show: Callable[[Tensor], None] | None = None,
+    ) -> Encoded:
         """Round and encode the maps of the first images of a layer.
 
         Parameters
@@ -51,6 +59,8 @@ class MapBuffers:
             How to compress them; None takes what suits them.
         about
             For errors: the model's name, and the index of the first image.
+        show
+            Is given the rounded maps (column, image, channel, y, x).
 
         Raises
         ------
@@ -62,6 +72,8 @@ class MapBuffers:
         statistics = round_maps(room[:, :images], self._channels[layer], rounded)
         if not statistics.finite:
             raise _not_finite(self._bad(layer, images), layer, *about)
+        if show is not None:
+            show(room[:, :images])
         chosen = codec or best_codec(room[len(room) // 2].numpy())
         return Encoded(statistics, [encode(chunk.numpy(), chosen) for chunk in room], chosen)
 

@@ -24,6 +24,7 @@ from storage.artifacts.blocks import Blocks, block_count, block_slice
 from storage.artifacts.images import ImageStore
 from tasks.dump.forward import forward_passes
 from tasks.dump.maps import Encoded, MapBuffers, layer_block
+from tasks.dump.observer import Observer, Turn, Turns
 from tasks.stage.logs import about
 from tasks.stage.metrics import ContextThreads, saw_images
 from tasks.stage.progress import track
@@ -48,6 +49,8 @@ class Pipeline:
         Whether maps are rounded.
     writers
         Threads that round and encode.
+    observe
+        Is shown the maps of the blocks that are missing, by rising index.
     """
 
     model: Model
@@ -56,12 +59,14 @@ class Pipeline:
     lay_out: Callable[[Mapping[str, str]], ActivationStore]
     rounded: bool
     writers: int
+    observe: Observer | None = None
     _free: SimpleQueue[MapBuffers] = field(default_factory=SimpleQueue)
 
     def fill(self, store: ActivationStore | None) -> ActivationStore:
         """Write the blocks that are missing; a store that was not begun is laid out once its first maps are known."""
         count, shard = self.images.count, self.blocks.shard
-        missing = [*range(block_count(count, shard))] if store is None else self._missing(store)
+        missing = [*range(block_count(count, shard))] if store is None else self.missing(store)
+        turns = None if self.observe is None else Turns(self.observe)
         for _ in range(_SETS):
             self._free.put(MapBuffers(self.model.units, self.blocks.chunk))
         waiting: deque[Future[int]] = deque()
@@ -89,7 +94,7 @@ class Pipeline:
                         _raise_failures(chunks)
                         chunk = slice(start, min(start + self.blocks.chunk, span.stop))
                         codecs = None if store is None else store.codecs
-                        chunks.append(self._process(chunk, codecs, pixels, pool))
+                        chunks.append(self._process(chunk, codecs, pixels, pool, turns))
                         if store is None:
                             store = self.lay_out({layer: part.result().codec for layer, part in chunks[0].items()})
                     last = waiting[-1] if waiting else None
@@ -99,7 +104,8 @@ class Pipeline:
         assert store is not None
         return store
 
-    def _missing(self, store: ActivationStore) -> list[int]:
+    def missing(self, store: ActivationStore) -> list[int]:
+        """Blocks that are not in a store yet, by rising index; written ones may lie between them."""
         written = store.written()
         if self.model.is_generator and not self.images.complete:
             written = written & self.images.written()
@@ -115,6 +121,7 @@ class Pipeline:
         codecs: Mapping[str, str] | None,
         pixels: list[npt.NDArray[np.uint8]],
         pool: ContextThreads,
+        turns: Turns | None,
     ) -> Chunk:
         """Push the images of a chunk through the model, and leave their maps to the pool.
 
@@ -129,11 +136,19 @@ class Pipeline:
                 pixels.append(to_pixels(generated))
         count = chunk.stop - chunk.start
 
-        def encode(layer: str) -> Encoded:
+        def encode(layer: str, turn: Turn | None) -> Encoded:
             codec = None if codecs is None else codecs[layer]
-            return buffers.encode(layer, count, self.rounded, codec, (self.model.spec.name, chunk.start))
+            try:
+                return buffers.encode(layer, count, self.rounded, codec, (self.model.spec.name, chunk.start), turn)
+            except BaseException as error:
+                if turn is not None:
+                    turn.give_up(error)
+                raise
 
-        parts = {layer.name: pool.submit(encode, layer.name) for layer in self.model.units.layers}
+        parts = {
+            layer.name: pool.submit(encode, layer.name, turns and turns.take(layer.name, chunk.start))
+            for layer in self.model.units.layers
+        }
         left = _Countdown(len(parts), lambda: self._free.put(buffers))
         for part in parts.values():
             part.add_done_callback(left)
