@@ -140,6 +140,15 @@ class ActivationStore(ModelStore):
         return str(self.attributes["depends"].get("images", ""))
 
     @cached_property
+    def _arrays(self) -> dict[str, zarr.Array]:
+        return {}
+
+    def _opened(self, *names: str) -> zarr.Array:
+        """An array to write again and again; to open it takes as long as to write a block of bookkeeping."""
+        path = "/".join(names)
+        return self._arrays.setdefault(path, self._arrays.get(path) or self._array(*names))
+
+    @cached_property
     def _readers(self) -> dict[str, ShardReader]:
         return {}
 
@@ -179,12 +188,11 @@ class ActivationStore(ModelStore):
         parts = [layers[layer.name] for layer in self.units.layers]
         for layer, part in zip(self.units.layers, parts, strict=True):
             shards = Shards(layer.channels, layer.grid, self.chunk, self.block // self.chunk)
-            write_shard(self._array(layer.name, "activation"), block, shards.join(part.rows))
-        kept = layout.bookkeeping(self.group)
+            write_shard(self._opened(layer.name, "activation"), block, shards.join(part.rows))
         images = block_slice(block, self.block, self.images)
-        layout.array_of(kept, "peak")[images] = np.concatenate([part.peak for part in parts], axis=1)
+        self._opened(BOOKKEEPING, "peak")[images] = np.concatenate([part.peak for part in parts], axis=1)
         moments = [np.concatenate([getattr(part, name) for part in parts]) for name in ("mean", "square", "noise")]
-        layout.array_of(kept, "moments")[block] = np.stack(moments)
+        self._opened(BOOKKEEPING, "moments")[block] = np.stack(moments)
         self.mark(block)
 
     def finish(self) -> None:

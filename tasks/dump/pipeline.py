@@ -7,11 +7,12 @@ its marker. What waits is bounded: two sets of buffers, and the encoded chunks o
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,8 @@ _BLOCKS = 2
 """That wait to be written, or are being written."""
 Chunk = dict[str, Future[Encoded]]
 """By layer."""
+Codecs = dict[str, Future[str]]
+"""By layer; known of a store that is there, and else once the layer's first chunk is encoded."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class Pipeline:
         count, shard = self.images.count, self.blocks.shard
         missing = [*range(block_count(count, shard))] if store is None else self.missing(store)
         turns = None if self.observe is None else Turns(self.observe)
+        codecs: Codecs = {layer.name: Future() for layer in self.model.units.layers}
+        if store is not None:
+            for layer, codec in store.codecs.items():
+                codecs[layer].set_result(codec)
         for _ in range(_SETS):
             self._free.put(MapBuffers(self.model.units, self.blocks.chunk))
         waiting: deque[Future[int]] = deque()
@@ -76,6 +83,8 @@ class Pipeline:
             track(f"dump {self.model.spec.name}", count) as advance,
         ):
             advance(count - sum(self._images(block) for block in missing))
+            # While a store is laid out the model goes on.
+            ready = finisher.submit(self._opened, store, codecs)
 
             def settle(most: int) -> None:
                 """Wait until at most so many blocks are under way; raises what went wrong in one of them."""
@@ -91,17 +100,19 @@ class Pipeline:
                     pixels: list[npt.NDArray[np.uint8]] = []
                     for start in range(span.start, span.stop, self.blocks.chunk):
                         settle(_BLOCKS)
-                        _raise_failures(chunks)
+                        _raise_failures([ready, *(part for chunk in chunks for part in chunk.values())])
                         chunk = slice(start, min(start + self.blocks.chunk, span.stop))
-                        codecs = None if store is None else store.codecs
                         chunks.append(self._process(chunk, codecs, pixels, pool, turns))
-                        if store is None:
-                            store = self.lay_out({layer: part.result().codec for layer, part in chunks[0].items()})
                     last = waiting[-1] if waiting else None
-                    waiting.append(finisher.submit(self._write, store, block, span, chunks, pixels, last))
+                    waiting.append(finisher.submit(self._write, ready, block, span, chunks, pixels, last))
                     settle(_BLOCKS - 1)
             settle(0)
-        assert store is not None
+            return ready.result()
+
+    def _opened(self, store: ActivationStore | None, codecs: Codecs) -> ActivationStore:
+        """The store; laid out with the codecs that suit the first chunk."""
+        if store is None:
+            return self.lay_out({layer: codec.result() for layer, codec in codecs.items()})
         return store
 
     def missing(self, store: ActivationStore) -> list[int]:
@@ -118,7 +129,7 @@ class Pipeline:
     def _process(
         self,
         chunk: slice,
-        codecs: Mapping[str, str] | None,
+        codecs: Codecs,
         pixels: list[npt.NDArray[np.uint8]],
         pool: ContextThreads,
         turns: Turns | None,
@@ -135,19 +146,28 @@ class Pipeline:
             if generated is not None and not self.images.complete:
                 pixels.append(to_pixels(generated))
         count = chunk.stop - chunk.start
+        images = f"images {chunk.start}-{chunk.stop - 1}"
 
-        def encode(layer: str, turn: Turn | None) -> Encoded:
-            codec = None if codecs is None else codecs[layer]
+        def encode(layer: str, codec: Future[str], first: bool, turn: Turn | None) -> Encoded:
             try:
-                return buffers.encode(layer, count, self.rounded, codec, (self.model.spec.name, chunk.start), turn)
+                known = None if first else codec.result()
+                done = buffers.encode(layer, count, self.rounded, known, (self.model.spec.name, chunk.start), turn)
             except BaseException as error:
+                _note(error, f"model {self.model.spec.name}, layer {layer}, {images}")
+                if first:
+                    codec.set_exception(error)
                 if turn is not None:
                     turn.give_up(error)
                 raise
+            if first:
+                codec.set_result(done.codec)
+            return done
 
         parts = {
-            layer.name: pool.submit(encode, layer.name, turns and turns.take(layer.name, chunk.start))
-            for layer in self.model.units.layers
+            layer: pool.submit(
+                encode, layer, codec, not codec.done() and chunk.start == 0, turns and turns.take(layer, chunk.start)
+            )
+            for layer, codec in codecs.items()
         }
         left = _Countdown(len(parts), lambda: self._free.put(buffers))
         for part in parts.values():
@@ -156,7 +176,7 @@ class Pipeline:
 
     def _write(
         self,
-        store: ActivationStore,
+        ready: Future[ActivationStore],
         block: int,
         span: slice,
         chunks: list[Chunk],
@@ -180,8 +200,18 @@ class Pipeline:
         }
         if pixels:
             self.images.write(block, np.concatenate(pixels))
-        store.write(block, layers)
+        try:
+            ready.result().write(block, layers)
+        except BaseException as error:
+            _note(error, f"model {self.model.spec.name}, images {span.start}-{span.stop - 1}")
+            raise
         return span.stop - span.start
+
+
+def _note(error: BaseException, what: str) -> None:
+    """Say what an error came up in; once, as others fail with it."""
+    if not getattr(error, "__notes__", None):
+        error.add_note(what)
 
 
 class _Countdown:
@@ -198,12 +228,11 @@ class _Countdown:
             self._then()
 
 
-def _raise_failures(chunks: list[Chunk]) -> None:
+def _raise_failures(parts: Sequence[Future[Any]]) -> None:
     """Do not go on with a block of which a part has failed already."""
-    for chunk in chunks:
-        for part in chunk.values():
-            if part.done():
-                part.result()
+    for part in parts:
+        if part.done():
+            part.result()
 
 
 @contextmanager
@@ -213,6 +242,8 @@ def _threads(count: int) -> Iterator[ContextThreads]:
 
     def start() -> None:
         torch.set_num_threads(1)
+        # A thread takes its number where it first needs it: now, and not what is set for the others in the end.
+        torch.get_num_threads()
         started.wait()
 
     pool = ContextThreads(count, initializer=start)
