@@ -2,7 +2,8 @@
 
 Two sets of buffers hold the maps of the images of one chunk each: one is filled while the other is rounded, summed up
 and encoded, layer by layer, by a pool of writers. A single thread then writes the blocks in their order, each before
-its marker. What waits is bounded: two sets of buffers, and the encoded chunks of two blocks.
+its marker. What waits is bounded: two sets of buffers, and the encoded chunks of two blocks; see
+:mod:`tasks.dump.memory`.
 """
 
 import threading
@@ -23,6 +24,7 @@ from rosetta.zoo.image_arrays import to_pixels
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks, block_count, block_slice
 from storage.artifacts.images import ImageStore
+from tasks.dump.beside import Streams
 from tasks.dump.forward import forward_passes
 from tasks.dump.maps import Encoded, MapBuffers, layer_block
 from tasks.dump.observer import Observer, Turn, Turns
@@ -30,10 +32,6 @@ from tasks.stage.logs import about
 from tasks.stage.metrics import ContextThreads, saw_images
 from tasks.stage.progress import track
 
-_SETS = 2
-"""Of buffers."""
-_BLOCKS = 2
-"""That wait to be written, or are being written."""
 Chunk = dict[str, Future[Encoded]]
 """By layer."""
 Codecs = dict[str, Future[str]]
@@ -52,6 +50,8 @@ class Pipeline:
         Whether maps are rounded.
     writers
         Threads that round and encode.
+    sets
+        Of buffers, and most blocks that are under way.
     observe
         Is shown the maps of the blocks that are missing, by rising index.
     """
@@ -62,6 +62,7 @@ class Pipeline:
     lay_out: Callable[[Mapping[str, str]], ActivationStore]
     rounded: bool
     writers: int
+    sets: int = 2
     observe: Observer | None = None
     _free: SimpleQueue[MapBuffers] = field(default_factory=SimpleQueue)
 
@@ -74,8 +75,9 @@ class Pipeline:
         if store is not None:
             for layer, codec in store.codecs.items():
                 codecs[layer].set_result(codec)
-        for _ in range(_SETS):
-            self._free.put(MapBuffers(self.model.units, self.blocks.chunk))
+        beside = Streams.of(self.model.device)
+        for _ in range(self.sets):
+            self._free.put(MapBuffers(self.model.units, self.blocks.chunk, beside))
         waiting: deque[Future[int]] = deque()
         with (
             _threads(self.writers) as pool,
@@ -99,13 +101,13 @@ class Pipeline:
                     chunks: list[Chunk] = []
                     pixels: list[npt.NDArray[np.uint8]] = []
                     for start in range(span.start, span.stop, self.blocks.chunk):
-                        settle(_BLOCKS)
+                        settle(self.sets)
                         _raise_failures([ready, *(part for chunk in chunks for part in chunk.values())])
                         chunk = slice(start, min(start + self.blocks.chunk, span.stop))
                         chunks.append(self._process(chunk, codecs, pixels, pool, turns))
                     last = waiting[-1] if waiting else None
                     waiting.append(finisher.submit(self._write, ready, block, span, chunks, pixels, last))
-                    settle(_BLOCKS - 1)
+                    settle(self.sets - 1)
             settle(0)
             return ready.result()
 
@@ -142,9 +144,10 @@ class Pipeline:
             Where those of a generator go that are not in their store yet.
         """
         buffers = self._free.get()
-        for generated in forward_passes(chunk, self.model, self.images, buffers.put):
-            if generated is not None and not self.images.complete:
-                pixels.append(to_pixels(generated))
+        with buffers.filling():
+            for generated in forward_passes(chunk, self.model, self.images, buffers.put):
+                if generated is not None and not self.images.complete:
+                    pixels.append(to_pixels(generated))
         count = chunk.stop - chunk.start
         images = f"images {chunk.start}-{chunk.stop - 1}"
 

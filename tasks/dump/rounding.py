@@ -24,12 +24,14 @@ FEWEST_BITS = 10
 _FEWEST_DO = 3 * LARGEST_NOISE**2 * 4.0 ** (FEWEST_BITS + 1)
 """How many times its variance a unit's mean square may be for them to do, see :func:`significant_bits`: three."""
 _ALL_BITS = 23
-_GROUP_BYTES = 2 * 2**20
+GROUP_BYTES = 2 * 2**20
 """Maps that are looked at together: they pass several times, and are to stay in the caches."""
 _LONG = 64
 """Positions from which on torch takes maxima of rows fast."""
 _VARIES = 2.0**-16
 """A variance that is less, over the mean square, may be that of one single value."""
+_PIECE = 512
+"""Values whose squares are added up in their own type: torch adds them one after the other."""
 _SMALLEST, _LARGEST = 1e-30, 3.3e38
 """Beyond these, what bits are worth is another (subnormal numbers), or rounding up leads to infinity."""
 _SMALL, _LARGE = 1e-12, 1e15
@@ -48,6 +50,13 @@ class Statistics:
     """(channel,) sum of squared deviations from the mean."""
     noise: Float64
     """(channel,) sum of squared errors of the rounding."""
+
+    @classmethod
+    def of(cls, sums: "Sums", channels: int) -> "Statistics":
+        """From sums by column, in host memory."""
+        peak, mean, square, noise = sums
+        by_image = peak.transpose(0, 1).flatten(1)[:, :channels].contiguous()
+        return cls(by_image.numpy(), *(values.flatten()[:channels].numpy() for values in (mean, square, noise)))
 
     @property
     def finite(self) -> bool:
@@ -77,7 +86,7 @@ def round_maps(maps: Tensor, channels: int, rounded: bool = True) -> Statistics:
         Of the rounded maps. Means are not finite where maps are not, and these stay as they are.
     """
     flat = maps.flatten(3)
-    step = max(1, _GROUP_BYTES // (4 * max(1, flat[0].numel())))
+    step = max(1, GROUP_BYTES // (4 * max(1, flat[0].numel())))
     # Room for all groups: fresh memory comes from the system page by page.
     room = torch.empty_like(flat[:step]), torch.empty_like(flat[:step])
     parts: list[Sums] = []
@@ -88,10 +97,7 @@ def round_maps(maps: Tensor, channels: int, rounded: bool = True) -> Statistics:
         usual = sums is not None
         parts.append(sums or round_units(group, rounded, room))
     peak, mean, square, noise = (torch.cat(values) for values in zip(*parts, strict=True))
-    by_image = peak.transpose(0, 1).flatten(1)[:, :channels]
-    return Statistics(
-        by_image.contiguous().numpy(), *(values.flatten()[:channels].numpy() for values in (mean, square, noise))
-    )
+    return Statistics.of((peak, mean, square, noise), channels)
 
 
 def _round_usual(maps: Tensor, rounded: bool, room: tuple[Tensor, Tensor]) -> Sums | None:
@@ -193,6 +199,8 @@ def _lowest(maps: Tensor) -> Tensor:
 
 def _folded(maps: Tensor, extreme: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """The same of short maps, which torch takes value by value, by folding them in half again and again."""
+    if maps.shape[3] == 1:
+        return maps.squeeze(3).clone()
     while (length := maps.shape[3]) > 1:
         maps = extreme(maps[..., : (length + 1) // 2], maps[..., length // 2 :])
     return maps.squeeze(3)
@@ -207,8 +215,13 @@ def _moments(maps: Tensor, shift: Tensor, scratch: Tensor) -> tuple[Tensor, Tens
 
 
 def _squares(values: Tensor) -> Tensor:
-    """(column, channel) float64 sums of squares, of each map in the type of the values."""
-    return torch.linalg.vector_norm(values, dim=3).double().square().sum(dim=1)
+    """(column, channel) float64 sums of squares, of pieces of each map in the type of the values."""
+    whole = values.shape[3] // _PIECE * _PIECE
+    if whole and values.shape[3] > _PIECE:
+        pieces = torch.linalg.vector_norm(values[..., :whole].unflatten(3, (-1, _PIECE)), dim=4)
+        total = pieces.double().square_().sum(dim=(1, 3))
+        return total + _squares(values[..., whole:]) if whole < values.shape[3] else total
+    return torch.linalg.vector_norm(values, dim=3).double().square_().sum(dim=1)
 
 
 def significant_bits(mean: Tensor, variance: Tensor, largest: Tensor) -> Tensor:
