@@ -8,7 +8,13 @@ Trees of activations have the accessor `tree.rosetta` in every program that impo
 order. This package needs no xarray and does not wait for it.
 """
 
+import os
+
 from wrapt import register_post_import_hook
+
+# Read when torch is loaded. By default its threads spin while they wait for each other; beside threads that encode, or
+# any other program, they then spin for one that has no core: a forward pass was measured to take ten times its work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # By name, as nothing here may import what stands above.
 register_post_import_hook("storage.run.accessor:register", "xarray")

@@ -67,7 +67,7 @@ def mine(
         from flows.plan.forecast import forecast
         from flows.plan.gather import plan_of_recipe
 
-        planned = forecast(plan_of_recipe(settings, any_weights=True))
+        planned = forecast(plan_of_recipe(settings, any_weights=True), footprints=True)
         if as_json:
             print_json(planned.as_dict())
         else:

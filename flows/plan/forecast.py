@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+import torch
 from dask.utils import format_bytes
 
 from flows.plan.identity import examined
@@ -17,6 +18,8 @@ from storage.artifacts.finished import is_finished
 from storage.artifacts.layout import open_at
 from tasks.cluster.engine import capacity
 from tasks.correlate.setting import Setting, plan_for, plan_side
+from tasks.dump.forward import batch_size
+from tasks.dump.memory import PROCESS_BYTES, fitted, holding
 from tasks.plan import Plan
 from tasks.stage.text_table import print_table
 from tasks.trust.profile import in_groups, pieces_of
@@ -39,6 +42,10 @@ class ModelForecast:
     """Of its store."""
     bytes_stored: int
     """Of its maps, about: rounded ones take half their size."""
+    dump_bytes: int
+    """What dumping holds at most beside the model: buffers, encoded chunks, and what writers work on."""
+    peak_bytes: int | None
+    """All that the process holds at most for it, its model on a CPU included; None where the model has no outline."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Forecast:
     def print(self) -> None:
         """Print two tables on standard output."""
         print_table(
-            ("model", "", "layers", "units", "images", "to a file", "files", "stored"),
+            ("model", "", "layers", "units", "images", "to a file", "files", "stored", "dump holds"),
             (
                 (
                     one.name,
@@ -94,6 +101,9 @@ class Forecast:
                     one.block,
                     one.files,
                     format_bytes(one.bytes_stored),
+                    f"{format_bytes(one.dump_bytes)} + model"
+                    if one.peak_bytes is None
+                    else format_bytes(one.peak_bytes),
                 )
                 for one in self.models
             ),
@@ -136,13 +146,18 @@ class Forecast:
                 print(f"Before it can run: model {name!r}: {reason}")
 
 
-def forecast(plan: Plan) -> Forecast:
+def forecast(plan: Plan, footprints: bool = False) -> Forecast:
     """Forecast every pair of a run; nothing is written.
+
+    Parameters
+    ----------
+    footprints
+        Whether to find out what models themselves hold, which takes a second each.
 
     Raises
     ------
     UserError
-        The memory is too small for a pair, or for judging it.
+        The memory is too small for a dump, for a pair, or for judging it.
     """
     compute = plan.recipe.compute
     where = capacity(compute.cluster, plan.facts.threads, compute.workers)
@@ -157,7 +172,7 @@ def forecast(plan: Plan) -> Forecast:
     }
     pairs = tuple(_pair(*pair, *cuts[pair]) for pair in plan.pairs)
     in_groups(pieces_of(plan, sides, sides), sides[plan.anchor].images, compute.memory_bytes, where)
-    stores = tuple(_store(plan, spec, sides[spec.name]) for spec in plan.models)
+    stores = tuple(_store(plan, spec, sides[spec.name], footprints) for spec in plan.models)
     return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
 
 
@@ -179,24 +194,35 @@ def _pair(a: str, b: str, cut: PairPlan, group: int) -> PairForecast:
     )
 
 
-def _store(plan: Plan, spec: ModelSpec, side: Side) -> ModelForecast:
+def _store(plan: Plan, spec: ModelSpec, side: Side, footprints: bool) -> ModelForecast:
     compute, units, images = plan.recipe.compute, side.units, side.images
-    shard = model_blocks(units, images, compute.chunk_mib).shard
+    if _is_dumped(plan, spec):
+        held = holding(units, model_blocks(units, images, compute.chunk_mib), compute)
+    else:
+        held = fitted(spec.name, units, images, compute)
+    shard = held.blocks.shard
     itemsize = 2 if compute.dtype == "float16" else 4
     size = itemsize * images * sum(layer.values for layer in units.layers)
     labels = 2 if plan.facts.generator is None else 1  # source, and the label of a file
     files = file_count(units, images, shard, labels)
-    return ModelForecast(spec.name, spec.model, len(units.layers), len(units), images, shard, files, size)
+    model = zoo.footprint(spec, batch_size(torch.device("cpu"))) if footprints else None
+    peak = None if model is None else model + held.peak + PROCESS_BYTES
+    layers = len(units.layers)
+    return ModelForecast(spec.name, spec.model, layers, len(units), images, shard, files, size, held.peak, peak)
 
 
 def _side(plan: Plan, spec: ModelSpec) -> Side:
     """A model's store, or what it will be."""
-    place = plan.place(ACTIVATIONS.path(spec.name))
-    if is_finished(place, ACTIVATIONS, plan.digest(ACTIVATIONS, spec.name)):
-        return plan_side(ActivationStore(open_at(place)))
+    if _is_dumped(plan, spec):
+        return plan_side(ActivationStore(open_at(plan.place(ACTIVATIONS.path(spec.name)))))
     compute, count, facts = plan.recipe.compute, plan.image_count, plan.facts
     units = zoo.structure(spec) if spec.name in facts.unseen else examined(spec, facts.weights[spec.name]).units
-    return Side(units, count, model_blocks(units, count, compute.chunk_mib).chunk)
+    return Side(units, count, fitted(spec.name, units, count, compute).blocks.chunk)
+
+
+def _is_dumped(plan: Plan, spec: ModelSpec) -> bool:
+    place = plan.place(ACTIVATIONS.path(spec.name))
+    return is_finished(place, ACTIVATIONS, plan.digest(ACTIVATIONS, spec.name))
 
 
 def _operations(count: int) -> str:

@@ -1,5 +1,6 @@
 """The zoo: models by name, their weights, and the activation maps of their layers."""
 
+from rosetta.zoo.footprint import footprint
 from rosetta.zoo.loading import is_fetched, is_generator, load, weights_sha256
 from rosetta.zoo.model import Model
 from rosetta.zoo.preprocessing import Preprocessing
@@ -10,6 +11,7 @@ __all__ = [
     "Model",
     "Preprocessing",
     "families",
+    "footprint",
     "is_fetched",
     "is_generator",
     "load",

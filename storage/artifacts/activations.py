@@ -25,6 +25,8 @@ Float64 = npt.NDArray[np.float64]
 
 _PEAK_BYTES = 2**22
 """Of a chunk of `peak`, which holds all images of some channels."""
+_SLAB_BYTES = 2**28
+"""Of the bookkeeping's `peak` that :meth:`ActivationStore.finish` holds at once: all images of some units."""
 _MOMENTS = 3
 """Mean, sum of squared deviations, and sum of squared errors of rounding."""
 
@@ -106,8 +108,11 @@ class ActivationStore(ModelStore):
         kept = layout.bookkeeping(group)
         moments: layout.Axes = {"block": (blocks, 1), "moment": _MOMENTS, "unit": len(units)}
         layout.create_array(kept, "moments", "float64", moments, "mean, squared deviations and squared rounding errors")
-        peaks: layout.Axes = {"image": (images, block), "unit": len(units)}
-        layout.create_array(kept, "peak", "float32", peaks, "maximum of each map")
+        slab = min(len(units), max(1, _SLAB_BYTES // (4 * images)))
+        peaks: layout.Axes = {"image": (images, block), "unit": (len(units), slab)}
+        # One file to a block, of which finishing reads one slab of units after the other.
+        files: dict[str, Any] = {} if slab == len(units) else {"shards": (block, slab * ceil(len(units) / slab))}
+        layout.create_array(kept, "peak", "float32", peaks, "maximum of each map", **files)
         _create_image_labels(group, images, labels)
         for order, (layer, span) in enumerate(units.spans()):
             shards = Shards(layer.channels, layer.grid, chunk, block // chunk)
@@ -138,6 +143,15 @@ class ActivationStore(ModelStore):
     def image_digest(self) -> str:
         """The fingerprint of the images that the maps come from."""
         return str(self.attributes["depends"].get("images", ""))
+
+    @cached_property
+    def _arrays(self) -> dict[str, zarr.Array]:
+        return {}
+
+    def _opened(self, *names: str) -> zarr.Array:
+        """An array to write again and again; to open it takes as long as to write a block of bookkeeping."""
+        path = "/".join(names)
+        return self._arrays.setdefault(path, self._arrays.get(path) or self._array(*names))
 
     @cached_property
     def _readers(self) -> dict[str, ShardReader]:
@@ -184,32 +198,79 @@ class ActivationStore(ModelStore):
         parts = [layers[layer.name] for layer in self.units.layers]
         for layer, part in zip(self.units.layers, parts, strict=True):
             shards = Shards(layer.channels, layer.grid, self.chunk, self.block // self.chunk)
-            write_shard(self._array(layer.name, "activation"), block, shards.join(part.rows))
-        kept = layout.bookkeeping(self.group)
+            write_shard(self._opened(layer.name, "activation"), block, shards.join(part.rows))
         images = block_slice(block, self.block, self.images)
-        layout.array_of(kept, "peak")[images] = np.concatenate([part.peak for part in parts], axis=1)
+        self._opened(BOOKKEEPING, "peak")[images] = np.concatenate([part.peak for part in parts], axis=1)
         moments = [np.concatenate([getattr(part, name) for part in parts]) for name in ("mean", "square", "noise")]
-        layout.array_of(kept, "moments")[block] = np.stack(moments)
+        self._opened(BOOKKEEPING, "moments")[block] = np.stack(moments)
         self.mark(block)
 
     def finish(self) -> None:
-        """Combine the statistics of the blocks, in their order, and mark the store as finished."""
-        sizes = [block_slice(block, self.block, self.images) for block in range(len(self.written()))]
-        counts = np.array([images.stop - images.start for images in sizes])
-        kept = layout.bookkeeping(self.group)
-        moments = np.asarray(layout.array_of(kept, "moments")[:])
-        for layer, span in self.units.spans():
-            positions = layer.grid[0] * layer.grid[1]
-            mean, variance = combine_moments(counts, moments[:, 0, span], moments[:, 1, span], positions)
-            self._array(layer.name, "mean")[:] = mean
-            self._array(layer.name, "std")[:] = np.sqrt(variance)
-            if "peak" in kept:  # not of format 2
-                noise = moments[:, 2, span].sum(axis=0) / (self.images * positions)
-                self._array(layer.name, "rounding")[:] = np.sqrt(
-                    np.divide(noise, variance, out=np.zeros_like(noise), where=variance > 0)
-                )
-                self._array(layer.name, "peak")[:] = layout.array_of(kept, "peak")[:, span]
+        """Combine the statistics of the blocks, in their order, and mark the store as finished.
+
+        Bookkeeping is read once and in parts, so that memory does not grow with the images.
+        """
+        kept, spans = layout.bookkeeping(self.group), [*self.units.spans()]
+        positions = np.concatenate([np.full(layer.channels, layer.grid[0] * layer.grid[1]) for layer, _ in spans])
+        mean, variance, noise = self._combined(layout.array_of(kept, "moments"), positions)
+        for layer, span in spans:
+            self._array(layer.name, "mean")[:] = mean[span]
+            self._array(layer.name, "std")[:] = np.sqrt(variance[span])
+            if noise is not None:
+                self._array(layer.name, "rounding")[:] = np.sqrt(noise[span])
+        if "peak" in kept:  # not of format 2
+            self._write_peaks(layout.array_of(kept, "peak"))
         super().finish()
+
+    def _combined(
+        self, moments: zarr.Array, positions: npt.NDArray[np.int64]
+    ) -> tuple[Float64, Float64, Float64 | None]:
+        """(unit,) mean, variance, and mean square of the rounding errors over it; None in format 2, which has none."""
+        blocks, kinds, units = moments.shape
+        step = max(1, _SLAB_BYTES // (8 * kinds * units))
+        total, noise = Moments(units), np.zeros(units)
+        for first in range(0, blocks, step):
+            part = np.asarray(moments[first : first + step])
+            for block, values in enumerate(part, first):
+                images = block_slice(block, self.block, self.images)
+                total.add(images.stop - images.start, values[0], values[1], positions)
+                noise += values[2] if kinds == _MOMENTS else 0
+        variance = total.square / (total.images * positions)
+        if kinds < _MOMENTS:
+            return total.mean, variance, None
+        noise /= self.images * positions
+        return total.mean, variance, np.divide(noise, variance, out=np.zeros_like(noise), where=variance > 0)
+
+    def _write_peaks(self, peak: zarr.Array) -> None:
+        """Write (image, unit) maxima by layer."""
+        slab = peak.chunks[1]
+        for first in range(0, peak.shape[1], slab):
+            values = np.asarray(peak[:, first : first + slab])
+            for layer, span in self.units.spans():
+                low, high = max(span.start, first), min(span.stop, first + values.shape[1])
+                if low < high:
+                    channels = slice(low - span.start, high - span.start)
+                    self._array(layer.name, "peak")[:, channels] = values[:, low - first : high - first]
+
+
+class Moments:
+    """Mean and sum of squared deviations of a whole, from those of its blocks (Chan, Golub, LeVeque 1979)."""
+
+    def __init__(self, units: int) -> None:
+        self.images = 0
+        """So far."""
+        self.mean: Float64 = np.zeros(units)
+        """(unit,)"""
+        self.square: Float64 = np.zeros(units)
+        """(unit,) sum of squared deviations; 0 exactly of one that holds one single value."""
+
+    def add(self, images: int, mean: Float64, square: Float64, positions: int | npt.NDArray[np.int64]) -> None:
+        """Take a block, whose maps have so many positions."""
+        delta = mean - self.mean
+        total = self.images + images
+        self.mean = self.mean + delta * (images / total)
+        self.square = self.square + square + delta**2 * (images * self.images / total * positions)
+        self.images = total
 
 
 def combine_moments(
@@ -231,13 +292,10 @@ def combine_moments(
     mean, variance
         (channel,) each. A channel that holds one single value has variance 0 exactly.
     """
-    total, mean, square = 0, np.zeros(means.shape[1]), np.zeros(means.shape[1])
-    for images, block_mean, block_square in zip(counts * positions, means, squares, strict=True):
-        delta = block_mean - mean
-        total += int(images)
-        mean = mean + delta * (images / total)
-        square = square + block_square + delta**2 * (images * (total - images) / total)
-    return mean, square / total
+    whole = Moments(means.shape[1])
+    for images, mean, square in zip(counts, means, squares, strict=True):
+        whole.add(int(images), mean, square, positions)
+    return whole.mean, whole.square / (whole.images * positions)
 
 
 _LABELS = {

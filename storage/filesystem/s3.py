@@ -2,6 +2,8 @@
 
 import threading
 from functools import cache
+from math import inf
+from time import monotonic
 from typing import Any
 
 import fsspec
@@ -10,6 +12,8 @@ _ATTEMPTS, _ATTEMPTS_AT_FIRST = 10, 3
 """Of a request; and of one to a server that has never answered, which is more likely absent than busy."""
 _CONNECT, _READ = 10, 60
 """Seconds."""
+_SILENCE = 300
+"""Seconds without any answer after which a server is no longer believed to be busy: attempts are as few as at first."""
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
@@ -20,7 +24,7 @@ class Retries:
         self._lock = threading.Lock()
         self.count = 0
         self._taken = 0
-        self._answered = False
+        self._answered = -inf
 
     def so_far(self) -> int:
         """Of the current run: since the process began, or since the run before."""
@@ -43,10 +47,12 @@ class Retries:
         Raises
         ------
         Exception
-            The one that was caught, if the server has never answered.
+            The one that was caught, if the server has never answered, or not for long.
         """
-        self._answered = self._answered or response is not None
-        if caught_exception is not None and not self._answered and attempts >= _ATTEMPTS_AT_FIRST:
+        if response is not None:
+            self._answered = monotonic()
+        silent = monotonic() - self._answered > _SILENCE
+        if caught_exception is not None and silent and attempts >= _ATTEMPTS_AT_FIRST:
             raise caught_exception
         status = 0 if response is None else response[0].status_code
         if caught_exception is not None or status >= 500 or status == 429:

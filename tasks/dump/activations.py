@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from dask.system import cpu_count
 from torch import Tensor
 
 from rosetta.errors import UserError
@@ -14,13 +13,14 @@ from rosetta.recipe import Compute, ModelSpec
 from rosetta.units import Units
 from rosetta.zoo import Model, load
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.blocks import Blocks, block_slice, model_blocks
+from storage.artifacts.blocks import Blocks, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS, IMAGES
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
 from tasks.dump.forward import forward_passes, say_enlarged
 from tasks.dump.images import layout
+from tasks.dump.memory import fitted, holding, writers
 from tasks.dump.pipeline import Pipeline
 from tasks.plan import Plan, Stage
 from tasks.plan.stage import Names
@@ -81,8 +81,8 @@ def dump(
     Raises
     ------
     UserError
-        The model gives a value that is not finite; names layer, channels and images. Or it is not the model that an
-        earlier run began the store with.
+        The model gives a value that is not finite; names layer, channels and images. It is not the model that an
+        earlier run began the store with. Or the recipe's memory does not hold what a dump holds.
     """
     store = ActivationStore.open(root, fingerprint, spec.name)
     pixels = ImageStore.open(root, images)
@@ -93,14 +93,15 @@ def dump(
     say_enlarged(model, pixels)
     if store is not None:
         _require_same(store, model, pixels)
-        blocks = Blocks(store.chunk, store.block)
+        held = holding(model.units, Blocks(store.chunk, store.block), compute)
     else:
-        blocks = model_blocks(model.units, pixels.count, compute.chunk_mib)
+        held = fitted(spec.name, model.units, pixels.count, compute)
         if model.is_generator and not pixels.complete:
-            blocks = blocks.of(pixels.block)  # their pixels are written together
+            held = holding(model.units, held.blocks.of(pixels.block), compute)  # their pixels are written together
+    blocks = held.blocks
     lay_out = partial(_lay_out, root, fingerprint, model, pixels, compute, blocks)
-    threads = compute.writers or cpu_count()
-    pipeline = Pipeline(model, pixels, blocks, lay_out, compute.dtype == "float16", threads)
+    rounded = compute.dtype == "float16"
+    pipeline = Pipeline(model, pixels, blocks, lay_out, rounded, writers(compute), held.sets)
     observation = begin(model.units, pixels.count, blocks.chunk) if begin is not None else None
     if observation is not None and store is not None and not observation.catch_up(store, pipeline.missing(store)):
         observation = None

@@ -13,7 +13,7 @@ from rosetta.recipe import Compute, Images, ModelSpec
 from rosetta.view.numbers import counted
 from rosetta.zoo import load
 from storage.artifacts import agreed
-from storage.artifacts.blocks import MIB, block_count, block_size, model_blocks
+from storage.artifacts.blocks import MIB, block_count, block_size
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
@@ -21,6 +21,7 @@ from storage.artifacts.layout import stored_attributes
 from storage.artifacts.shared import place_of
 from storage.artifacts.source_images import FileRecord, LeftOut, SourceStore
 from storage.filesystem.root import Root
+from tasks.dump.memory import fitted
 from tasks.plan import Plan, Stage
 from tasks.source.image_file import ImageFile
 from tasks.source.labels import are_given, labels_of
@@ -87,7 +88,7 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
         images,
         images=count,
         size=model.image_size,
-        block=model_blocks(model.units, count, compute.chunk_mib).shard,
+        block=fitted(model.spec.name, model.units, count, compute).blocks.shard,
         latents=model.draw_latents(count, seed),
         classes=model.draw_classes(count, seed),
         seed=seed,

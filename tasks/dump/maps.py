@@ -1,6 +1,7 @@
 """The maps of a few images on their way from a model to its store: gathered, rounded, summed up and encoded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from rosetta.errors import UserError
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import LayerBlock, combine_moments
 from storage.artifacts.shards import Shards, best_codec, encode
-from tasks.dump.rounding import Statistics, round_maps
+from tasks.dump.beside import Streams
+from tasks.dump.rounding import Statistics, round_maps, round_units
 
 
 @dataclass(frozen=True)
@@ -26,21 +28,39 @@ class Encoded:
 
 
 class MapBuffers:
-    """Room for the maps of all layers of a model over the images of one chunk; used again for others."""
+    """Room for the maps of all layers of a model over the images of one chunk; used again for others.
 
-    def __init__(self, units: Units, images: int) -> None:
+    Parameters
+    ----------
+    beside
+        Of a model on a GPU: maps stay in rooms there and are rounded and summed up there, beside the model.
+    """
+
+    def __init__(self, units: Units, images: int, beside: Streams | None = None) -> None:
         self._channels = {layer.name: layer.channels for layer in units.layers}
         self._shards = {layer.name: Shards(layer.channels, layer.grid, images, 1) for layer in units.layers}
-        self._rooms = {name: torch.from_numpy(shards.room()) for name, shards in self._shards.items()}
+        self._hosted = {name: torch.from_numpy(shards.room()) for name, shards in self._shards.items()}
+        self._rooms, self._beside = self._hosted, beside
+        if beside is not None:
+            self._hosted = {name: beside.pinned(room.shape, room.dtype) for name, room in self._hosted.items()}
+            self._rooms = {name: torch.zeros_like(room, device=beside.device) for name, room in self._hosted.items()}
 
     def put(self, batch: slice, layer: str, maps: Tensor) -> None:
         """Take maps of some images (image, channel, y, x), on whatever device."""
         room, width = self._rooms[layer], self._shards[layer].width
         whole = maps.shape[1] // width
-        # Widens, goes to host memory and sorts by chunks, in one pass.
-        room[:whole, batch].copy_(maps[:, : whole * width].unflatten(1, (whole, width)).transpose(0, 1))
+        _copy(maps[:, : whole * width].unflatten(1, (whole, width)).transpose(0, 1), room[:whole, batch])
         if rest := maps.shape[1] - whole * width:
-            room[whole, batch, :rest].copy_(maps[:, whole * width :])
+            _copy(maps[:, whole * width :], room[whole, batch, :rest])
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Maps are taken in this context; they are encoded after it."""
+        if self._beside is not None:
+            self._beside.emptied()
+        yield
+        if self._beside is not None:
+            self._filled = self._beside.filled()
 
     def encode(
         self,
@@ -60,27 +80,51 @@ class MapBuffers:
         about
             For errors: the model's name, and the index of the first image.
         show
-            Is given the rounded maps (column, image, channel, y, x).
+            Is given the rounded maps (column, image, channel, y, x), where they are.
 
         Raises
         ------
         UserError
             They are not finite; names model, layer, channels and images.
         """
-        room = self._rooms[layer]
-        room[:, images:] = 0  # of other images
-        statistics = round_maps(room[:, :images], self._channels[layer], rounded)
+        room, hosted = self._rooms[layer], self._hosted[layer]
+        maps = room[:, :images]
+        statistics = self._rounded(layer, images, rounded)
         if not statistics.finite:
             raise _not_finite(self._bad(layer, images), layer, *about)
         if show is not None:
-            show(room[:, :images])
-        chosen = codec or best_codec(room[len(room) // 2].numpy())
-        return Encoded(statistics, [encode(chunk.numpy(), chosen) for chunk in room], chosen)
+            with nullcontext() if self._beside is None else self._beside.working():
+                show(maps)
+        chosen = codec or best_codec(hosted[len(hosted) // 2].numpy())
+        return Encoded(statistics, [encode(chunk, chosen) for chunk in hosted.numpy()], chosen)
+
+    def _rounded(self, layer: str, images: int, rounded: bool) -> Statistics:
+        """Round the maps of a layer where they are, and have them in host memory."""
+        room, channels = self._rooms[layer], self._channels[layer]
+        if self._beside is None:
+            room[:, images:] = 0  # of other images
+            return round_maps(room[:, :images], channels, rounded)
+        with self._beside.working(self._filled):
+            room[:, images:] = 0
+            sums = round_units(room[:, :images].flatten(3), rounded)
+            copied = self._beside.to_host(room, self._hosted[layer], sums)
+        copied.wait()
+        peak, mean, square, noise = copied.parts
+        return Statistics.of((peak, mean, square, noise), channels)
 
     def _bad(self, layer: str, images: int) -> Tensor:
         """(image, channel) which maps are not finite."""
-        finite = torch.isfinite(self._rooms[layer][:, :images]).flatten(3).all(dim=3)
+        finite = torch.isfinite(self._hosted[layer][:, :images]).flatten(3).all(dim=3)
         return ~finite.transpose(0, 1).flatten(1)
+
+
+def _copy(maps: Tensor, room: Tensor) -> None:
+    """Widen maps, bring them to the room's memory and sort them by chunks, in one pass."""
+    if maps.device.type == "cpu" and maps.dtype == torch.float32 and maps.stride(-1) == 1:
+        # One thread is as fast as memory here. Those of torch would wait for each other, on cores that writers need.
+        np.copyto(room.numpy(), maps.numpy())
+    else:
+        room.copy_(maps)
 
 
 def _not_finite(bad: Tensor, layer: str, model: str, first_image: int) -> UserError:

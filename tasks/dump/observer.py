@@ -22,6 +22,8 @@ class Observer(Protocol):
         maps : (column, image, channel, y, x) float32
             The layer's channels one after the other in columns of equally many; the last may have room for more, which
             is zero. :func:`by_channel` sorts them. They are valid during the call only, and are not to be changed.
+            Those of a model on a GPU are there, and the current stream is one beside the model's: what is begun on it
+            in one call is done before what the next call begins.
         """
         ...
 

@@ -2,16 +2,18 @@
 
 Two sets of buffers hold the maps of the images of one chunk each: one is filled while the other is rounded, summed up
 and encoded, layer by layer, by a pool of writers. A single thread then writes the blocks in their order, each before
-its marker. What waits is bounded: two sets of buffers, and the encoded chunks of two blocks.
+its marker. What waits is bounded: two sets of buffers, and the encoded chunks of two blocks; see
+:mod:`tasks.dump.memory`.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from rosetta.zoo.image_arrays import to_pixels
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks, block_count, block_slice
 from storage.artifacts.images import ImageStore
+from tasks.dump.beside import Streams
 from tasks.dump.forward import forward_passes
 from tasks.dump.maps import Encoded, MapBuffers, layer_block
 from tasks.dump.observer import Observer, Turn, Turns
@@ -29,12 +32,10 @@ from tasks.stage.logs import about
 from tasks.stage.metrics import ContextThreads, saw_images
 from tasks.stage.progress import track
 
-_SETS = 2
-"""Of buffers."""
-_BLOCKS = 2
-"""That wait to be written, or are being written."""
 Chunk = dict[str, Future[Encoded]]
 """By layer."""
+Codecs = dict[str, Future[str]]
+"""By layer; known of a store that is there, and else once the layer's first chunk is encoded."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Pipeline:
         Whether maps are rounded.
     writers
         Threads that round and encode.
+    sets
+        Of buffers, and most blocks that are under way.
     observe
         Is shown the maps of the blocks that are missing, by rising index.
     """
@@ -59,6 +62,7 @@ class Pipeline:
     lay_out: Callable[[Mapping[str, str]], ActivationStore]
     rounded: bool
     writers: int
+    sets: int = 2
     observe: Observer | None = None
     _free: SimpleQueue[MapBuffers] = field(default_factory=SimpleQueue)
 
@@ -67,8 +71,13 @@ class Pipeline:
         count, shard = self.images.count, self.blocks.shard
         missing = [*range(block_count(count, shard))] if store is None else self.missing(store)
         turns = None if self.observe is None else Turns(self.observe)
-        for _ in range(_SETS):
-            self._free.put(MapBuffers(self.model.units, self.blocks.chunk))
+        codecs: Codecs = {layer.name: Future() for layer in self.model.units.layers}
+        if store is not None:
+            for layer, codec in store.codecs.items():
+                codecs[layer].set_result(codec)
+        beside = Streams.of(self.model.device)
+        for _ in range(self.sets):
+            self._free.put(MapBuffers(self.model.units, self.blocks.chunk, beside))
         waiting: deque[Future[int]] = deque()
         with (
             _threads(self.writers) as pool,
@@ -76,6 +85,8 @@ class Pipeline:
             track(f"dump {self.model.spec.name}", count) as advance,
         ):
             advance(count - sum(self._images(block) for block in missing))
+            # While a store is laid out the model goes on.
+            ready = finisher.submit(self._opened, store, codecs)
 
             def settle(most: int) -> None:
                 """Wait until at most so many blocks are under way; raises what went wrong in one of them."""
@@ -90,18 +101,20 @@ class Pipeline:
                     chunks: list[Chunk] = []
                     pixels: list[npt.NDArray[np.uint8]] = []
                     for start in range(span.start, span.stop, self.blocks.chunk):
-                        settle(_BLOCKS)
-                        _raise_failures(chunks)
+                        settle(self.sets)
+                        _raise_failures([ready, *(part for chunk in chunks for part in chunk.values())])
                         chunk = slice(start, min(start + self.blocks.chunk, span.stop))
-                        codecs = None if store is None else store.codecs
                         chunks.append(self._process(chunk, codecs, pixels, pool, turns))
-                        if store is None:
-                            store = self.lay_out({layer: part.result().codec for layer, part in chunks[0].items()})
                     last = waiting[-1] if waiting else None
-                    waiting.append(finisher.submit(self._write, store, block, span, chunks, pixels, last))
-                    settle(_BLOCKS - 1)
+                    waiting.append(finisher.submit(self._write, ready, block, span, chunks, pixels, last))
+                    settle(self.sets - 1)
             settle(0)
-        assert store is not None
+            return ready.result()
+
+    def _opened(self, store: ActivationStore | None, codecs: Codecs) -> ActivationStore:
+        """The store; laid out with the codecs that suit the first chunk."""
+        if store is None:
+            return self.lay_out({layer: codec.result() for layer, codec in codecs.items()})
         return store
 
     def missing(self, store: ActivationStore) -> list[int]:
@@ -118,7 +131,7 @@ class Pipeline:
     def _process(
         self,
         chunk: slice,
-        codecs: Mapping[str, str] | None,
+        codecs: Codecs,
         pixels: list[npt.NDArray[np.uint8]],
         pool: ContextThreads,
         turns: Turns | None,
@@ -131,23 +144,33 @@ class Pipeline:
             Where those of a generator go that are not in their store yet.
         """
         buffers = self._free.get()
-        for generated in forward_passes(chunk, self.model, self.images, buffers.put):
-            if generated is not None and not self.images.complete:
-                pixels.append(to_pixels(generated))
+        with buffers.filling():
+            for generated in forward_passes(chunk, self.model, self.images, buffers.put):
+                if generated is not None and not self.images.complete:
+                    pixels.append(to_pixels(generated))
         count = chunk.stop - chunk.start
+        images = f"images {chunk.start}-{chunk.stop - 1}"
 
-        def encode(layer: str, turn: Turn | None) -> Encoded:
-            codec = None if codecs is None else codecs[layer]
+        def encode(layer: str, codec: Future[str], first: bool, turn: Turn | None) -> Encoded:
             try:
-                return buffers.encode(layer, count, self.rounded, codec, (self.model.spec.name, chunk.start), turn)
+                known = None if first else codec.result()
+                done = buffers.encode(layer, count, self.rounded, known, (self.model.spec.name, chunk.start), turn)
             except BaseException as error:
+                _note(error, f"model {self.model.spec.name}, layer {layer}, {images}")
+                if first:
+                    codec.set_exception(error)
                 if turn is not None:
                     turn.give_up(error)
                 raise
+            if first:
+                codec.set_result(done.codec)
+            return done
 
         parts = {
-            layer.name: pool.submit(encode, layer.name, turns and turns.take(layer.name, chunk.start))
-            for layer in self.model.units.layers
+            layer: pool.submit(
+                encode, layer, codec, not codec.done() and chunk.start == 0, turns and turns.take(layer, chunk.start)
+            )
+            for layer, codec in codecs.items()
         }
         left = _Countdown(len(parts), lambda: self._free.put(buffers))
         for part in parts.values():
@@ -156,7 +179,7 @@ class Pipeline:
 
     def _write(
         self,
-        store: ActivationStore,
+        ready: Future[ActivationStore],
         block: int,
         span: slice,
         chunks: list[Chunk],
@@ -180,8 +203,18 @@ class Pipeline:
         }
         if pixels:
             self.images.write(block, np.concatenate(pixels))
-        store.write(block, layers)
+        try:
+            ready.result().write(block, layers)
+        except BaseException as error:
+            _note(error, f"model {self.model.spec.name}, images {span.start}-{span.stop - 1}")
+            raise
         return span.stop - span.start
+
+
+def _note(error: BaseException, what: str) -> None:
+    """Say what an error came up in; once, as others fail with it."""
+    if not getattr(error, "__notes__", None):
+        error.add_note(what)
 
 
 class _Countdown:
@@ -198,12 +231,11 @@ class _Countdown:
             self._then()
 
 
-def _raise_failures(chunks: list[Chunk]) -> None:
+def _raise_failures(parts: Sequence[Future[Any]]) -> None:
     """Do not go on with a block of which a part has failed already."""
-    for chunk in chunks:
-        for part in chunk.values():
-            if part.done():
-                part.result()
+    for part in parts:
+        if part.done():
+            part.result()
 
 
 @contextmanager
@@ -213,6 +245,8 @@ def _threads(count: int) -> Iterator[ContextThreads]:
 
     def start() -> None:
         torch.set_num_threads(1)
+        # A thread takes its number where it first needs it: now, and not what is set for the others in the end.
+        torch.get_num_threads()
         started.wait()
 
     pool = ContextThreads(count, initializer=start)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from figures import BENCH, MISSING, read_bench, write_bench
 
+import rosetta  # noqa: F401 - parts, which load torch first, inherit how its threads wait
+
 PARTS = {
     "faces": "faces",
     "stores": "activation_stores",

@@ -89,6 +89,44 @@ def test_peaks_of_a_layer_follow_from_the_bookkeeping(root, maps):
     np.testing.assert_allclose(again.mean()[:30], maps["first"].mean(axis=(0, 2, 3), dtype=float), atol=1e-6)
 
 
+def test_finishing_reads_bookkeeping_once_and_in_parts(root, maps, monkeypatch):
+    write_blocks(create(root), maps)
+    whole = {
+        path.name: path.read_bytes()
+        for path in (root.local / "activations/m.zarr/first/peak/c").rglob("*")
+        if path.is_file()
+    }
+    expected = ActivationStore.read(root, "m")
+    peaks, mean, std = expected.peaks("second.deep"), expected.mean(), expected.std()
+    root.remove("activations")
+    monkeypatch.setattr("storage.artifacts.activations._SLAB_BYTES", 4 * IMAGES * 8)  # of eight units
+    store = create(root)
+    largest, reads = 0, 0
+    get = zarr.Array.__getitem__
+
+    def counted(array, selection):
+        nonlocal largest, reads
+        part = get(array, selection)
+        if array.path.startswith("bookkeeping/") and array.ndim > 1:
+            largest, reads = max(largest, part.nbytes), reads + part.size
+        return part
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", counted)
+    write_blocks(store, maps)
+    assert reads == IMAGES * len(UNITS) + 3 * 3 * len(UNITS)
+    assert largest <= max(4 * IMAGES * 8, 8 * 3 * len(UNITS))
+    again = ActivationStore.read(root, "m")
+    np.testing.assert_array_equal(again.peaks("second.deep"), peaks)
+    np.testing.assert_array_equal([again.mean(), again.std()], [mean, std])
+    assert {
+        path.name: path.read_bytes()
+        for path in (root.local / "activations/m.zarr/first/peak/c").rglob("*")
+        if path.is_file()
+    } == whole
+    files = sum(path.is_file() for path in (root.local / "activations/m.zarr").rglob("*"))
+    assert files == file_count(UNITS, IMAGES, SHARD, labels=len(LABELS))
+
+
 @pytest.mark.parametrize("name", ["image", "source", "label", "class", "bookkeeping"])
 def test_a_layer_called_like_a_part_of_the_store_is_refused(name, root):
     with pytest.raises(UserError, match=f"model m: layer '{name}' is called like a part of its store; leave it out"):

@@ -55,7 +55,7 @@ class Seen:
 def root(tmp_path, monkeypatch) -> Root:
     (tmp_path / "observed_zoo.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("tasks.dump.activations.model_blocks", lambda *_: Blocks(2, 4))
+    monkeypatch.setattr("tasks.dump.memory.model_blocks", lambda *_: Blocks(2, 4))
     root = Root(str(tmp_path / "root"))
     store = ImageStore.create(root, PICTURES, images=IMAGES, size=(12, 12), block=32, latents=None)
     store.write(0, np.random.default_rng(0).integers(0, 256, (IMAGES, 12, 12, 3), dtype=np.uint8))

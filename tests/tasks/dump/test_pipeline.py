@@ -44,7 +44,7 @@ SPEC = ModelSpec(name="own", model="python:piped_zoo:build", weights="random:0")
 def root(tmp_path, monkeypatch) -> Root:
     (tmp_path / "piped_zoo.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("tasks.dump.activations.model_blocks", lambda *_: Blocks(2, 8))
+    monkeypatch.setattr("tasks.dump.memory.model_blocks", lambda *_: Blocks(2, 8))
     monkeypatch.setattr("tasks.dump.forward.batch_size", lambda device: 1)
     root = Root(str(tmp_path / "root"))
     store = ImageStore.create(root, PICTURES, images=IMAGES, size=(12, 12), block=32, latents=None)

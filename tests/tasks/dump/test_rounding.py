@@ -54,6 +54,26 @@ def test_no_unit_suffers_and_statistics_are_of_what_is_stored(units, seed):
     np.testing.assert_array_equal(statistics.peak, rounded.numpy().max(axis=(3, 4)).transpose(1, 0, 2).reshape(3, 8))
 
 
+@pytest.mark.parametrize("offset", [0.0, 50.0])
+@pytest.mark.parametrize("side", [1, 2, 7, 30])
+def test_grids_of_any_size_and_units_far_from_zero_among_others(side, offset):
+    """A single position, whose maximum is the map itself, and maps of more values than are squared at once."""
+    maps = np.random.default_rng(0).normal(size=(3, 8, 5, side, side)).astype(np.float32)
+    maps[1] += np.float32(offset)
+    maps[2, :, 3] = np.float32(0.1)
+    rounded = torch.from_numpy(maps.copy())
+    statistics = round_maps(rounded, 15)
+    flat, stored = (one.astype(np.float64).transpose(0, 2, 1, 3, 4).reshape(15, -1) for one in (maps, rounded.numpy()))
+    noise = np.sqrt(((stored - flat) ** 2).mean(axis=1))
+    assert (noise <= LARGEST_NOISE * flat.std(axis=1)).all()
+    assert (noise[:5] > 0).all()
+    np.testing.assert_array_equal(stored[13], np.float32(0.1))
+    np.testing.assert_allclose(statistics.mean, stored.mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(statistics.square, stored.shape[1] * stored.var(axis=1), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(np.sqrt(statistics.noise / stored.shape[1]), noise, rtol=1e-3, atol=1e-9)
+    np.testing.assert_array_equal(statistics.peak, rounded.numpy().max(axis=(3, 4)).transpose(1, 0, 2).reshape(8, 15))
+
+
 @given(SCALES, OFFSETS)
 @settings(deadline=None)
 def test_scaling_a_unit_by_a_power_of_two_scales_what_is_stored(scale, offset):

@@ -42,7 +42,7 @@ def arguments(tmp_path, monkeypatch):
     store.write(0, np.random.default_rng(0).integers(0, 256, (IMAGES, 16, 16, 3), dtype=np.uint8))
     store.finish()
     spec = ModelSpec(name="own", model="python:dumped_zoo:build", weights="random:0")
-    monkeypatch.setattr("tasks.dump.activations.model_blocks", lambda *_: Blocks(CHUNK, BLOCK))
+    monkeypatch.setattr("tasks.dump.memory.model_blocks", lambda *_: Blocks(CHUNK, BLOCK))
     yield yield_root, WANTED, PICTURES, spec, Compute(), "cpu"
     sys.modules.pop("dumped_zoo", None)
 

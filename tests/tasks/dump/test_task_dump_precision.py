@@ -113,7 +113,7 @@ def stored(folder, layers) -> Stored:
 @settings(max_examples=40)
 def test_storage_moves_no_correlation_and_keeps_no_bits_needlessly(folder, layers):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.dump.activations.model_blocks", lambda *_: Blocks(BLOCK, BLOCK))
+        patch.setattr("tasks.dump.memory.model_blocks", lambda *_: Blocks(BLOCK, BLOCK))
         done = stored(folder, layers)
     asked = np.outer(done.resolved, done.resolved)
     np.testing.assert_allclose(done.found[asked], done.true[asked], atol=1e-3, rtol=0)
