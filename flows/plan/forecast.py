@@ -22,6 +22,7 @@ from tasks.dump.forward import batch_size
 from tasks.dump.memory import PROCESS_BYTES, fitted, holding
 from tasks.plan import Plan
 from tasks.stage.text_table import print_table
+from tasks.trust.observation import observed_bytes
 from tasks.trust.profile import in_groups, pieces_of
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
@@ -43,7 +44,7 @@ class ModelForecast:
     bytes_stored: int
     """Of its maps, about: rounded ones take half their size."""
     dump_bytes: int
-    """What dumping holds at most beside the model: buffers, encoded chunks, and what writers work on."""
+    """What dumping holds at most beside the model: buffers, encoded chunks, what writers work on, sums of a profile."""
     peak_bytes: int | None
     """All that the process holds at most for it, its model on a CPU included; None where the model has no outline."""
 
@@ -206,9 +207,13 @@ def _store(plan: Plan, spec: ModelSpec, side: Side, footprints: bool) -> ModelFo
     labels = 2 if plan.facts.generator is None else 1  # source, and the label of a file
     files = file_count(units, images, shard, labels)
     model = zoo.footprint(spec, batch_size(torch.device("cpu"))) if footprints else None
-    peak = None if model is None else model + held.peak + PROCESS_BYTES
+    dump_bytes = held.peak
+    if plan.facts.generator is None or plan.facts.generator.name != spec.name:
+        left = compute.memory_bytes - held.peak
+        dump_bytes += observed_bytes(plan, spec.name, units, images, held.blocks.chunk, left)
+    peak = None if model is None else model + dump_bytes + PROCESS_BYTES
     layers = len(units.layers)
-    return ModelForecast(spec.name, spec.model, layers, len(units), images, shard, files, size, held.peak, peak)
+    return ModelForecast(spec.name, spec.model, layers, len(units), images, shard, files, size, dump_bytes, peak)
 
 
 def _side(plan: Plan, spec: ModelSpec) -> Side:

@@ -63,8 +63,9 @@ GENERATE = Stage("dump", (ACTIVATIONS,), fingerprint_of, _dump, protected=True, 
 """The maps of a generator, and with them the images."""
 DUMP = Stage("dump", (ACTIVATIONS,), fingerprint_of, _dump, protected=True, of=_viewers)
 """The maps of all other models, once the images are complete."""
-Begin = Callable[[Units, int, int], Observation | None]
-"""Takes units, images of the run and images in a chunk, and gives what is to observe the maps, if anything."""
+Begin = Callable[[Units, int, int, int], Observation | None]
+"""Takes units, images of the run, images in a chunk and the bytes that are left, and gives what is to observe the maps,
+if anything."""
 
 
 def dump(
@@ -102,7 +103,8 @@ def dump(
     lay_out = partial(_lay_out, root, fingerprint, model, pixels, compute, blocks)
     rounded = compute.dtype == "float16"
     pipeline = Pipeline(model, pixels, blocks, lay_out, rounded, writers(compute), held.sets)
-    observation = begin(model.units, pixels.count, blocks.chunk) if begin is not None else None
+    left = compute.memory_bytes - held.peak
+    observation = begin(model.units, pixels.count, blocks.chunk, left) if begin is not None else None
     if observation is not None and store is not None and not observation.catch_up(store, pipeline.missing(store)):
         observation = None
     if observation is not None:

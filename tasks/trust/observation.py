@@ -29,8 +29,8 @@ from tasks.stage.progress import log
 from tasks.trust.profile import lay_out, pieces_of_model
 from tasks.trust.profile_worker import Piece, ahead, chunks_of, device, write_profile
 
-SHARE = 4
-"""The sums take at most this part of `compute.memory` beside what dumping takes."""
+_SHARE = 2
+"""The sums take one part in so many of what dumping leaves; rooms of threads and features take from the rest."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class _Part:
 class Observation:
     """Sums of a model's layers that grow while its maps are dumped; a :class:`tasks.dump.observer.Observer`."""
 
-    def __init__(self, plan: Plan, model: str, pieces: Sequence[Piece], images: int) -> None:
+    def __init__(self, plan: Plan, model: str, pieces: Sequence[Piece], images: int, memory: int) -> None:
         self._plan, self._model, self._pieces = plan, model, pieces
         self._root = plan.root.absolute
-        chosen = _fitting(pieces, images, plan.recipe.compute.memory_bytes // SHARE)
+        chosen = _fitting(pieces, images, memory)
         self._parts = {one.layer.name: _Part(one, one.sums(images), one.products()) for one in chosen}
         chunk = max(piece.chunk for piece in pieces)
         self._features = _Features(FeatureStore.read(self._root), 2 * ceil(chunk / FEATURE_BLOCK) + 1)
@@ -56,7 +56,7 @@ class Observation:
         self._failed = False
 
     @classmethod
-    def begin(cls, plan: Plan, model: str, units: Units, images: int, chunk: int) -> "Observation | None":
+    def begin(cls, plan: Plan, model: str, units: Units, images: int, chunk: int, memory: int) -> "Observation | None":
         """Begin to observe a model; None where its profile is begun already or has to wait.
 
         Parameters
@@ -65,12 +65,13 @@ class Observation:
             Of the run.
         chunk
             Images in a chunk of the model's store.
+        memory
+            Bytes that dumping leaves of `compute.memory`.
         """
         # Of a generator that makes the images there are no features yet.
         if not is_finished(plan.place(FEATURES.path()), FEATURES, plan.digest(FEATURES)) or _is_begun(plan, model):
             return None
-        grids = set().union(*(plan.facts.models[partner].grids for partner in plan.partners(model)))
-        return cls(plan, model, pieces_of_model(model, units, chunk, grids), images)
+        return cls(plan, model, _pieces(plan, model, units, chunk), images, memory)
 
     def __call__(self, layer: str, first_image: int, maps: Tensor) -> None:
         """See :meth:`tasks.dump.observer.Observer.__call__`. What goes wrong here is no reason to stop a dump."""
@@ -122,6 +123,21 @@ class Observation:
         return room
 
 
+def observed_bytes(plan: Plan, model: str, units: Units, images: int, chunk: int, memory: int) -> int:
+    """What the sums of a model take; parameters as :meth:`Observation.begin` has them."""
+    chosen = _fitting(_pieces(plan, model, units, chunk), images, memory)
+    return sum(_cost(piece, images) for piece in chosen)
+
+
+def _pieces(plan: Plan, model: str, units: Units, chunk: int) -> list[Piece]:
+    grids = set().union(*(plan.facts.models[partner].grids for partner in plan.partners(model)))
+    return pieces_of_model(model, units, chunk, grids)
+
+
+def _cost(piece: Piece, images: int) -> int:
+    return sum_bytes(piece.layer, images, piece.commons, len(INDEPENDENT))
+
+
 def _is_begun(plan: Plan, model: str) -> bool:
     """Whether there is a profile to resume, or under a shared root any that has the name."""
     path = PROFILES.path(model)
@@ -153,8 +169,9 @@ class _Features:
 
 
 def _fitting(pieces: Sequence[Piece], images: int, memory: int) -> list[Piece]:
-    """As many layers as the memory holds the sums of, those with the largest maps for their sums first."""
-    costs = {piece: sum_bytes(piece.layer, images, piece.commons, len(INDEPENDENT)) for piece in pieces}
+    """As many layers as fit, those with the largest maps for their sums first."""
+    costs = {piece: _cost(piece, images) for piece in pieces}
+    memory //= _SHARE
     chosen = []
     for piece in sorted(pieces, key=lambda one: costs[one] / one.layer.values):
         if costs[piece] <= memory:

@@ -71,7 +71,7 @@ def files(root: Root, folder: str) -> dict[str, bytes]:
 def zoo(tmp_path, monkeypatch):
     (tmp_path / "observed_zoo.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("tasks.dump.activations.model_blocks", lambda *_: Blocks(CHUNK, BLOCK))
+    monkeypatch.setattr("tasks.dump.memory.model_blocks", lambda *_: Blocks(CHUNK, BLOCK))
     root = Root(str(tmp_path / "root"))
     identity = Identity({}, layers=LAYERS)
     plan = plan_over(root, ["own", "other"]).given(models={"own": identity, "other": identity})
