@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from dask.system import cpu_count
-from dask.utils import format_bytes
 
-from rosetta.errors import UserError
+from rosetta.mining.plan import too_little
 from rosetta.recipe import Compute
 from rosetta.units import Units
 from storage.artifacts.blocks import Blocks, model_blocks
@@ -19,7 +18,7 @@ _ROOMS = 6
 """Groups of maps that a thread works on: two rooms in float32, or in float64 where scales are extreme."""
 
 PROCESS_BYTES = 128 * 2**20
-"""Of what comes with the first use of anything: threads, arenas, libraries, progress; measured, half of it."""
+"""Of what comes with the first use of anything: threads, arenas, libraries, progress."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,4 @@ def fitted(model: str, units: Units, images: int, compute: Compute) -> Holding:
         if target <= 1 or blocks.chunk == 1:
             break
         target //= 2
-    raise UserError(
-        f"model {model}: dumping holds {format_bytes(held.peak)}, more than compute.memory ="
-        f" {format_bytes(compute.memory_bytes)}; raise compute.memory, or leave layers out"
-    )
+    raise too_little(compute.memory_bytes, held.peak, f"dumping {model}")

@@ -73,7 +73,11 @@ def test_of_two_at_once_the_second_says_who_holds_the_root(run, rosetta, write, 
 def test_a_killed_server_is_started_again(run, alone, write, tmp_path):
     process = alone.start("mine", write())
     wait_for((tmp_path / "root/activations/lite0.zarr").exists, process)
-    servers = [child for child in psutil.Process(process.pid).children() if "server" in child.cmdline()]
+    servers = [
+        child
+        for child in psutil.Process(process.pid).children()
+        if any(word.startswith("prefect.server") for word in words_of(child))
+    ]
     assert len(servers) == 1
     servers[0].kill()
     _, said = process.communicate(timeout=240)

@@ -203,7 +203,9 @@ def test_an_upgraded_run_is_laid_out_as_one_of_today(tmp_path, tiny):
     stores = [path.relative_to(root) for path in root.rglob("*.zarr")]
     assert len(stores) == 11
     for store in stores:
-        assert laid_out(root / store) == laid_out(tmp_path / "today" / store)
+        today = laid_out(tmp_path / "today" / store)
+        today.pop("pearson_half_1", None)  # was not computed then
+        assert laid_out(root / store) == today
     for table in (root / "tables").rglob("*.parquet"):
         old, new = pq.read_schema(table), pq.read_schema(tmp_path / "today" / table.relative_to(root))
         assert [field.metadata for field in old] == [field.metadata for field in new]

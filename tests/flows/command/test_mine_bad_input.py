@@ -80,7 +80,7 @@ def test_not_toml(refused, write):
         ("gan_face_generate/weights.tar", "gan_face_generate/../six.py", "six.py"),
         ("random:0", "random:often", "random:often"),
         ("chunk_mib = 1", 'memory = "lots"', "'lots' is no size"),
-        ("chunk_mib = 1", 'memory = "20 MiB"', "20 MiB is too little; dcgan~dcgan needs at least"),
+        ("chunk_mib = 1", 'memory = "20 MiB"', "20 MiB is too little; dumping dcgan needs at least 34 MiB"),
         ("chunk_mib = 1", 'device = "cuda:99"', "there is no cuda:99 here"),
         ("chunk_mib = 1", 'cluster = "somewhere"', "'somewhere' is neither 'threads' nor 'local' nor a scheduler's"),
         ("chunk_mib = 1", 'precision = "float8"', "'float32', 'tf32' or 'bfloat16'"),

@@ -1,6 +1,5 @@
 """A dump stays below what was said beforehand, at any number of images, and fits into the recipe's memory."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +90,6 @@ def test_what_is_held_fits_into_the_memory(units, images, memory):
 
 
 def test_what_does_not_fit_is_one_line():
-    with pytest.raises(UserError, match=re.escape("model m: dumping holds")) as refused:
+    with pytest.raises(UserError, match="is too little; dumping m needs at least") as refused:
         fitted("m", WIDE, 50_000, Compute(memory="64 MiB"))
-    assert "raise compute.memory" in str(refused.value)
     assert "\n" not in str(refused.value)
