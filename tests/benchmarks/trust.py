@@ -129,14 +129,14 @@ def main() -> None:
     correlating, judging, products = faces()
     over = correlating / products
     figures = {
-        "correlate_over_products": figure(over, "ratio", "<= 3", over <= 3),
+        "correlate_over_products": figure(over, "ratio", "≤ 3", over <= 3),
         "correlate_seconds": figure(correlating, "s"),
         "trust_seconds": figure(judging, "s"),
-        "trust_over_correlate": figure(judging / correlating, "ratio", "<= 1.5", judging <= 1.5 * correlating),
+        "trust_over_correlate": figure(judging / correlating, "ratio", "≤ 1.5", judging <= 1.5 * correlating),
     }
     correlating, judging = wide()
     figures["trust_over_correlate_wide"] = figure(
-        judging / correlating, "ratio", "<= 1.5", judging <= 1.5 * correlating
+        judging / correlating, "ratio", "≤ 1.5", judging <= 1.5 * correlating
     )
     report(f"trust, {cpu_count()} cores", figures)
 
