@@ -135,9 +135,7 @@ def main() -> None:
         "trust_over_correlate": figure(judging / correlating, "ratio", "≤ 1.5", judging <= 1.5 * correlating),
     }
     correlating, judging = wide()
-    figures["trust_over_correlate_wide"] = figure(
-        judging / correlating, "ratio", "≤ 1.5", judging <= 1.5 * correlating
-    )
+    figures["trust_over_correlate_wide"] = figure(judging / correlating, "ratio", "≤ 1.5", judging <= 1.5 * correlating)
     report(f"trust, {cpu_count()} cores", figures)
 
 
