@@ -21,16 +21,11 @@ class Observer(Protocol):
         ----------
         maps : (column, image, channel, y, x) float32
             The layer's channels one after the other in columns of equally many; the last may have room for more, which
-            is zero. :func:`by_channel` sorts them. They are valid during the call only, and are not to be changed.
+            is zero. They are valid during the call only, and are not to be changed.
             Those of a model on a GPU are there, and the current stream is one beside the model's: what is begun on it
             in one call is done before what the next call begins.
         """
         ...
-
-
-def by_channel(maps: Tensor, channels: int) -> Tensor:
-    """A copy (image, channel, y, x) of maps (column, image, channel, y, x), without the room that is left over."""
-    return maps.transpose(0, 1).flatten(1, 2)[:, :channels]
 
 
 class Turns:

@@ -72,7 +72,7 @@ class Transformers(FolderFamily):
             _require_name(name)
             with self.building(name, True, "a folder as save_pretrained writes it"):
                 module, gaps = _from_pretrained(name)
-                _, processor = AutoConfig.from_pretrained(name, trust_remote_code=False), _processor_of(name)
+                processor = _processor_of(name)
             _require_whole(gaps, f"transformers/{name}")
             return _describe(module, processor, f"transformers/{name}")
         if name in self.names():

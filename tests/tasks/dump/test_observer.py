@@ -16,7 +16,6 @@ from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
 from tasks.dump import activations
-from tasks.dump.observer import by_channel
 from tasks.dump.pipeline import Pipeline
 
 OWN = """
@@ -79,7 +78,7 @@ def test_every_chunk_is_shown_once_in_order_as_it_is_stored(root, writers, monke
     store = run(root, seen, writers, monkeypatch)
     for layer in store.units.layers:
         assert [first for first, _ in seen.maps[layer.name]] == list(range(0, IMAGES, 2))
-        shown = np.concatenate([by_channel(maps, layer.channels).numpy() for _, maps in seen.maps[layer.name]])
+        shown = np.concatenate([_by_channel(maps, layer.channels).numpy() for _, maps in seen.maps[layer.name]])
         np.testing.assert_array_equal(shown, store.maps(layer.name, slice(None)))
 
 
@@ -94,3 +93,8 @@ def test_an_observer_that_fails_stops_the_stage_and_the_next_sees_what_is_missin
     again = Seen()
     run(root, again, writers, monkeypatch)
     assert all([first for first, _ in maps] == list(range(first, IMAGES, 2)) for maps in again.maps.values())
+
+
+def _by_channel(maps: torch.Tensor, channels: int) -> torch.Tensor:
+    """(image, channel, y, x) of columns, without the room that is left over."""
+    return maps.transpose(0, 1).flatten(1, 2)[:, :channels]
