@@ -174,12 +174,14 @@ def _require_whole(gaps: Mapping[str, Any], origin: str) -> None:
 
 
 def _local(folder: Folder, files: tuple[str, ...], copy: Path) -> str:
-    """The folder itself where it lies on this machine, else a copy of some of its files."""
-    if "://" not in folder.url and Path(folder.url).is_dir():
-        return folder.url
+    """Some files of a folder, and no others for the library to find, in a folder of this machine."""
     for name in files:
-        with folder.file(name).open() as source:
-            (copy / name).write_bytes(source.read())
+        there = Path(folder.url, name)
+        if "://" not in folder.url and there.is_file():
+            (copy / name).symlink_to(there.resolve())
+        else:
+            with folder.file(name).open() as source:
+                (copy / name).write_bytes(source.read())
     return str(copy)
 
 

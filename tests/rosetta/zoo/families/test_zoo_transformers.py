@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.recipe import ModelSpec
+from rosetta.zoo.families import transformers as family
 
 transformers = pytest.importorskip("transformers")
 
@@ -141,6 +142,23 @@ def test_shards_a_path_as_the_name_and_the_same_digest(
         assert torch.equal(sharded.observe(_images())[name], values)
         assert torch.equal(named.observe(_images())[name], values)
     assert zoo.weights_sha256(spec("transformers/vit", str(tmp_path))) == sharded.weights_sha256
+
+
+def test_the_library_sees_no_other_files(
+    spec: Spec, folders: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folders("vit"), tmp_path / "vit")
+    (tmp_path / "vit" / "adapter_config.json").write_text("{}")
+    (tmp_path / "vit" / "pytorch_model.bin").write_bytes(b"a pickle")
+    load, seen = family._from_pretrained, set[str]()
+
+    def watched(place: str) -> Any:
+        seen.update(path.name for path in Path(place).iterdir())
+        return load(place)
+
+    monkeypatch.setattr(family, "_from_pretrained", watched)
+    zoo.load(spec("transformers/vit", str(tmp_path / "vit"), size=32))
+    assert seen == {"config.json", "model.safetensors"}
 
 
 def test_images_are_prepared_as_published(spec: Spec, folders: Callable[[str], Path], tmp_path: Path) -> None:
