@@ -13,7 +13,8 @@ from prefect.artifacts import create_markdown_artifact
 from flows.mine import Mined, mine
 from flows.reporting.links import key_of
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec, Recipe, parse_recipe, read_recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Recipe, parse_recipe, read_recipe
 from storage.filesystem.root import Root
 from tasks.stage.progress import log
 

@@ -15,7 +15,6 @@ import tomli_w
 from PIL import ImageColor
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -25,10 +24,10 @@ from pydantic import (
 )
 
 from rosetta.errors import UserError
+from rosetta.fields import Name, Place, text, valid_url
+from rosetta.model_spec import ModelSpec
 from rosetta.strict import Strict, validated
 
-_NAME = "use lower-case letters, digits, '.', '_' and '-', with a letter or digit first"
-_SHA256 = "give the 64 lower-case hexadecimal digits that sha256sum prints"
 _ADDRESS = "a scheduler's address like 'tcp://host:8786'"
 MAX_PIXELS = 178_956_970
 """Where Pillow, too, takes an image for an attack on memory."""
@@ -48,17 +47,6 @@ def parse_size(text: str) -> int:
     if size <= 0:
         raise ValueError(f"{text!r} is no size; write it like '2 GiB' or '500 MB'")
     return size
-
-
-def _text(pattern: str, problem: str) -> AfterValidator:
-    """Text that a pattern matches as a whole; the problem is what an error says of any other."""
-
-    def valid(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(f"{text!r} is {problem}")
-        return text
-
-    return AfterValidator(valid)
 
 
 def _valid_size(text: str) -> str:
@@ -81,37 +69,7 @@ def _valid_range(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
-def _valid_url(text: str) -> str:
-    if "://" in text and "@" in text.partition("://")[2].partition("/")[0]:
-        scheme, _, rest = text.partition("://")
-        raise ValueError(
-            f"{scheme}://…@{rest.partition('/')[0].rpartition('@')[2]} holds credentials, which recipes must not; give "
-            "them in the environment or a profile"
-        )
-    return text
-
-
-def _on_scale_of_one(value: float) -> float:
-    if not -10 <= value <= 10:
-        raise ValueError(f"{value:g} is not on the scale 0 to 1; divide values from 0 to 255 by 255")
-    return value
-
-
-def _both_sides(size: Any) -> Any:
-    return (size, size) if isinstance(size, int) and not isinstance(size, bool) else size
-
-
-Colour = Annotated[float, AfterValidator(_on_scale_of_one)]
-Colours = tuple[Colour, Colour, Colour]
-Deviation = Annotated[float, Field(gt=0), AfterValidator(_on_scale_of_one)]
-Deviations = tuple[Deviation, Deviation, Deviation]
-Side = Annotated[int, Field(ge=1, le=4096)]
-Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
-Name = Annotated[str, _text(r"[a-z0-9][a-z0-9._-]*", f"no valid name; {_NAME}")]
-Sha256 = Annotated[str, _text(r"[0-9a-f]{64}", f"not a SHA-256; {_SHA256}")]
-Cluster = Annotated[str, _text(r"threads|local|[a-z]+://\S+", f"neither 'threads' nor 'local' nor {_ADDRESS}")]
-Place = Annotated[str, AfterValidator(_valid_url)]
-"""A path or a URL; without credentials, as recipes are kept and shown."""
+Cluster = Annotated[str, text(r"threads|local|[a-z]+://\S+", f"neither 'threads' nor 'local' nor {_ADDRESS}")]
 
 
 class Images(Strict):
@@ -121,13 +79,18 @@ class Images(Strict):
     model_config = ConfigDict(populate_by_name=True)
 
     count: int | None = Field(None, ge=1, description="Images to take. Default: 512 of a generator, all of a source.")
+    keep: Annotated[int, Field(ge=16)] | Literal["all"] = Field(
+        "all",
+        description="Images whose maps are stored, evenly spread: 'all', or a number. Maps of the others are correlated"
+        " in memory and forgotten.",
+    )
     seed: int = Field(0, ge=0, description="Seed of a generator's latents, or of the order of a source.")
     source: Place | None = Field(
         None,
         description="Folder or glob of image files, WebDataset tars or Parquet files, or a saved Hugging Face dataset; "
         "any fsspec URL. Replaces a generator.",
     )
-    labels: Annotated[str, Field(min_length=1), AfterValidator(_valid_url)] | None = Field(
+    labels: Annotated[str, Field(min_length=1), AfterValidator(valid_url)] | None = Field(
         None,
         description="Labels of source images: 'folder', 'none', or a CSV file with the columns source and label. "
         "Default: those of the dataset, else folders where there are any.",
@@ -159,73 +122,6 @@ class Images(Strict):
         if self.labels is not None and self.source is None:
             raise ValueError("labels are those of source images; give a source, or leave labels out")
         return self
-
-
-class Condition(Strict):
-    """Conditioning of a model. Each family takes some of these fields and refuses the others."""
-
-    classes: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, min_length=1, description="Classes of a generator's images, in turn. Default: drawn at random."
-    )
-    truncation: float | None = Field(
-        None, gt=0, le=1, description="Truncation ψ, less variety for more fidelity. Default: 1, full variety."
-    )
-    bound: float | None = Field(
-        None, gt=0, le=10, description="Number of standard deviations at which the normal latents are truncated."
-    )
-    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps of a diffusion model. Default: 50.")
-    guidance: float | None = Field(
-        None, ge=1, le=100, description="Classifier-free guidance of a diffusion model. Default: 1, none."
-    )
-    timestep: int | None = Field(
-        None,
-        ge=0,
-        description="Makes a diffusion model discriminative: it sees each image once, noised to this training step.",
-    )
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """Names of what is not left out."""
-        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
-
-
-class ModelSpec(Strict):
-    """One model of the zoo, as a recipe names it."""
-
-    name: Name = Field(description="Short name, unique in the run.")
-    model: str = Field(description="`<family>/<name>`, or `python:<module>:<factory>`.")
-    weights: Place = Field(
-        "pretrained",
-        description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`.",
-    )
-    sha256: Sha256 | None = Field(
-        None,
-        description="Required SHA-256 of the weights: of the file, of the output of sha256sum for the files "
-        "of a folder, or of the tensors that a library loads.",
-    )
-    layers: tuple[str, ...] | None = Field(None, description="Globs over places inside. Default: those of the family.")
-    match: Literal["name", "order"] = Field(
-        "name",
-        description="How the tensors of a state dict are assigned: by name, or by order if every shape agrees.",
-    )
-    mean: Colours | None = Field(
-        None, description="Mean of red, green and blue, from 0 to 1, to subtract. Default: that of the family."
-    )
-    std: Deviations | None = Field(None, description="Standard deviation to divide by. Default: that of the family.")
-    interpolation: Literal["bicubic", "bilinear", "nearest"] | None = Field(
-        None, description="Interpolation of images to the size of the model. Default: that of the family."
-    )
-    size: Size | None = Field(
-        None, description="Size of the model's images: side in pixels, or [height, width]. Default: that of the family."
-    )
-    condition: Condition = Field(Condition(), description="Conditioning: classes, truncation and the like.")
-    control: bool = Field(False, description="A reference model. It is matched, but no Rosetta neuron needs it.")
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """What is stated of the preprocessing, by the names of its fields."""
-        stated = {name: getattr(self, name) for name in ("size", "interpolation", "mean", "std")}
-        return {name: value for name, value in stated.items() if value is not None}
 
 
 class Matching(Strict):
@@ -264,6 +160,9 @@ class Compute(Strict):
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."
     )
+    devices: Annotated[int, Field(ge=1, le=1024)] | Literal["all"] = Field(
+        1, description="Number of GPUs of this machine to run models on, one process each, or `all` that are visible."
+    )
     memory: Annotated[str, AfterValidator(_valid_size)] = Field("2 GiB", description="Working memory of one worker.")
     cluster: Cluster = Field(
         "threads",
@@ -274,6 +173,9 @@ class Compute(Strict):
     )
     writers: int | None = Field(
         None, ge=1, le=256, description="Threads that encode and write maps beside the model. Default: one per core."
+    )
+    checkpoint_minutes: float = Field(
+        10, gt=0, le=1440, description="Minutes between two saves of the sums over images that are not kept."
     )
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32", description="Precision of the products in correlations. Sums are always float64."

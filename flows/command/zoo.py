@@ -11,7 +11,8 @@ from cyclopts import Parameter
 
 from flows.command.json_output import Json, print_json
 from rosetta.errors import UserError, nearest
-from rosetta.recipe import ModelSpec, parse_recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import parse_recipe
 from rosetta.units import Grid
 from tasks.stage.text_table import print_table
 

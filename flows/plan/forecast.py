@@ -10,7 +10,7 @@ from flows.plan.identity import examined
 from rosetta import zoo
 from rosetta.mining.factors import PANEL
 from rosetta.mining.plan import PairPlan, Side
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from storage.artifacts.activations import ActivationStore, file_count
 from storage.artifacts.blocks import model_blocks
 from storage.artifacts.catalogue import ACTIVATIONS

@@ -10,7 +10,8 @@ from flows.plan.identity import Finder
 from flows.plan.stages import STAGES
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec, Recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Recipe
 from rosetta.zoo.device import resolve_device
 from storage.artifacts import agreed
 from storage.artifacts.activations import ActivationStore

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.behaviour import Behaviour, agree, examine, made_with
 from storage.artifacts.fingerprint import IMAGE, MAPS, depends_of
 from tasks.plan.facts import Identity

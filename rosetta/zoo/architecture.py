@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.units import Units
 from rosetta.zoo.loading import load
 from rosetta.zoo.maps.hidden_steps import rehearsal

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.architecture import Architecture, Family
 from rosetta.zoo.maps.capture import Capture
 from rosetta.zoo.maps.places import parse_place

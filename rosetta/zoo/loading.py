@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, FolderFamily
 from rosetta.zoo.files import load_file, prepared, require_fit, tell, warn_unsure

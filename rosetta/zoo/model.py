@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid, Units
 from rosetta.zoo.latents import Prior, draw_classes
 from rosetta.zoo.maps.capture import Capture, Take

@@ -3,7 +3,7 @@
 import torch
 
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.units import Units
 from rosetta.zoo import loading
 from rosetta.zoo.loading import load

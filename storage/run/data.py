@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from rosetta.errors import UserError, nearest
-from rosetta.recipe import ModelSpec, Recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Recipe
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import by_block

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.recipe import Compute, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute
 from rosetta.units import Units
 from rosetta.zoo import Model, load
 from storage.artifacts.activations import ActivationStore

@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from rosetta.errors import UserError
-from rosetta.recipe import Compute, Images, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute, Images
 from rosetta.view.numbers import counted
 from rosetta.zoo import load
 from storage.artifacts import agreed

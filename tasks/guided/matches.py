@@ -7,7 +7,7 @@ import numpy as np
 
 from rosetta.errors import UserError
 from rosetta.guidance.matches import Index, Matches, Statistics
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo import load
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model

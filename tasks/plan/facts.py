@@ -6,7 +6,7 @@ from typing import Any
 
 from dask.system import cpu_count
 
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid
 from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.shared import Place

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from rosetta.recipe import ModelSpec, Recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Recipe
 from storage.artifacts.catalogue import Artifact, Per
 from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.shared import Place

@@ -12,7 +12,8 @@ from dask.system import cpu_count
 from figures import BENCH, clear, figure, in_turn, report, timed
 from torch import Tensor, nn
 
-from rosetta.recipe import Compute, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute
 from rosetta.units import Layer
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.fingerprint import fingerprint

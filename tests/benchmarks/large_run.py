@@ -6,7 +6,8 @@ import pandas as pd
 from synthetic import write
 
 from rosetta.mining.buddies import Neighbours
-from rosetta.recipe import Matching, ModelSpec, Recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Matching, Recipe
 from rosetta.units import Layer, Units
 from storage.artifacts import tables
 from storage.artifacts.blocks import block_count, block_size, block_slice

@@ -11,7 +11,7 @@ from command import refused
 from PIL import Image
 
 from rosetta import zoo
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from tasks.guided.inputs import NEW

@@ -6,7 +6,8 @@ from tinyzoo import recipe_text
 
 from flows.sweep import SHARED, SweepError, plan_sweep, sweep
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec, Recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Recipe
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from storage.upkeep.status import artifacts

@@ -10,7 +10,8 @@ import numpy as np
 from plans import make, plan_over
 from planted import judge, pictures, write_images, write_maps
 
-from rosetta.recipe import Matching, ModelSpec, Recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Matching, Recipe
 from storage.artifacts import catalogue, tables
 from storage.filesystem.root import Root
 from tasks.correlate.setting import Setting

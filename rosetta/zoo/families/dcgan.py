@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
 
 LATENT = 100

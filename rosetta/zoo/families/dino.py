@@ -6,7 +6,7 @@ Its vision transformers are in timm, as `timm/vit_base_patch16_224.dino` say.
 import torch
 from torch import nn
 
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES
 from rosetta.zoo.lean_import import without_compiler

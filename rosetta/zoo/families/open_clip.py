@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES, describe, is_saved, require_saved
 from rosetta.zoo.lean_import import without_compiler

@@ -46,7 +46,7 @@ from typing import Any
 from torch import nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.units import Frame, Grid
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import traits_of

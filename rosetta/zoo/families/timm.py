@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.lean_import import without_compiler

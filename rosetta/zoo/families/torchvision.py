@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES

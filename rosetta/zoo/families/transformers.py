@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, FolderFamily, State
 from rosetta.zoo.maps.layout import Traits

@@ -12,7 +12,7 @@ from rosetta.guidance.invert import Guide, Starts, invert
 from rosetta.guidance.latent import Rendering, space_of
 from rosetta.guidance.objective import edit_objective, pixel_error, prior
 from rosetta.guidance.optimise import Descent, optimise
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 
 SPACES = [("Labelled", "z"), ("LabelledStyled", "z"), ("LabelledStyled", "w"), ("LabelledStyled", "w+")]
 MODELS = {name: load(name) for name in ("Labelled", "LabelledStyled", "Painter", "Styled")}

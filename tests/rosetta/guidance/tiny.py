@@ -5,7 +5,7 @@ from torch import nn
 
 from rosetta import zoo
 from rosetta.guidance.matches import Statistics
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.units import Layer, Units
 
 

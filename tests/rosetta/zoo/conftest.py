@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 
 
 @pytest.fixture

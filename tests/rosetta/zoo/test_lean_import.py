@@ -20,7 +20,7 @@ def python(code: str) -> str:
 def test_a_model_is_built_and_run_without_the_compiler():
     told = python(f"""{LEAN}
 import torch
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.behaviour import examine
 for model in ("timm/test_resnet.r160_in1k", "timm/test_vit.r160_in1k", "torchvision/mobilenet_v3_small"):
     examine(ModelSpec(name="a", model=model, weights="random:0"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS
 from torch.nn.modules.module import register_module_forward_hook
 
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from rosetta.zoo import behaviour
 from rosetta.zoo.behaviour import TOLERANCE, agree, examine, made_with
 

@@ -6,7 +6,7 @@ import pytest
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 
 Spec = Callable[..., ModelSpec]
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec, parse_recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import parse_recipe
 from rosetta.zoo import notes
 
 Spec = Callable[..., ModelSpec]

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rosetta.recipe import Compute, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute
 from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks

@@ -9,7 +9,8 @@ import pytest
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import Compute, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.fingerprint import fingerprint
@@ -31,7 +32,8 @@ def build():
 CHILD = """
 import sys
 sys.path.insert(0, sys.argv[3])
-from rosetta.recipe import Compute, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
 from tasks.dump.activations import dump

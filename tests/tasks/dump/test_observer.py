@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from rosetta.recipe import Compute, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks
 from storage.artifacts.fingerprint import fingerprint

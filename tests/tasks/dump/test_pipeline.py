@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rosetta.errors import UserError
-from rosetta.recipe import Compute, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute
 from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks

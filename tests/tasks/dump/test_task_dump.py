@@ -11,7 +11,8 @@ from plans import plan_over
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import Compute, Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
+from rosetta.recipe import Compute
 from rosetta.zoo.image_arrays import from_pixels
 from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore

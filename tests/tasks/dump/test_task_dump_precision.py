@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from strategies import SPREAD_LAYERS
 
 from rosetta import zoo
-from rosetta.recipe import Compute, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute
 from rosetta.zoo.image_arrays import from_pixels
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks

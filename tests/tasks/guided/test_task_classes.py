@@ -12,7 +12,7 @@ from torch import nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from storage.run.data import RunData
 from tasks.guided.inputs import (
     NEW,

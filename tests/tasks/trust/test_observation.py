@@ -10,7 +10,8 @@ import pytest
 from plans import plan_over
 
 from rosetta.mining.trust.layer_sums import LayerSums
-from rosetta.recipe import Compute, ModelSpec
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import Compute
 from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks

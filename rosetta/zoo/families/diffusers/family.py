@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rosetta.errors import UserError
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, FolderFamily, State
 from rosetta.zoo.families.diffusers import saved
 from rosetta.zoo.families.diffusers.pipeline import Pipeline, make_pipeline, settings

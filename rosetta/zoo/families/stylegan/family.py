@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.stylegan import stylegan2, stylegan3, styleganxl
 from rosetta.zoo.families.stylegan.arguments import require_settings

@@ -13,7 +13,7 @@ from scipy.stats import chisquare, kstest, truncnorm
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.recipe import Condition
+from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.families.biggan import PLANS, BigGAN, BigGANDeep
 from rosetta.zoo.latents import Prior, draw_classes

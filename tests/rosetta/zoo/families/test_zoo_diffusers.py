@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.families.diffusers.family import Diffusers
 from rosetta.zoo.latents import draw_noise

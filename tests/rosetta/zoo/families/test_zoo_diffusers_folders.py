@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from rosetta.zoo.families.diffusers.family import Diffusers
 from rosetta.zoo.families.diffusers.pipeline import modern
 from rosetta.zoo.families.diffusers.published import PUBLISHED

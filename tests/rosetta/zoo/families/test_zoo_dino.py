@@ -10,7 +10,7 @@ from torchvision.models import resnet50
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from rosetta.zoo.families.dino import DINO
 
 Spec = Callable[..., ModelSpec]

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rosetta import zoo
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from rosetta.units import Layer, Units
 from rosetta.zoo.families.biggan import PLANS, BigGAN, BigGANDeep
 from rosetta.zoo.maps.capture import Capture, choose_layers

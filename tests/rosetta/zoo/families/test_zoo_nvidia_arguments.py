@@ -15,7 +15,7 @@ from toys import NVIDIA, Toy, load, maps, network, toy
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.families.stylegan.signatures import (
     STYLEGAN2,
     STYLEGAN3,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.families.open_clip import OpenCLIP
 from rosetta.zoo.maps.capture import Capture, choose_layers

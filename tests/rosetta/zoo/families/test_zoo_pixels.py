@@ -10,7 +10,7 @@ from scipy.signal import fftconvolve
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.families import pixels
 from rosetta.zoo.families.pixels import FEATURES, pixel_features
 

@@ -8,7 +8,7 @@ import torch
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 
 Spec = Callable[..., ModelSpec]
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 
 Spec = Callable[..., ModelSpec]
 

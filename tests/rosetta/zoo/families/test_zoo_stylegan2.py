@@ -19,7 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.families.stylegan import stylegan2_rosinality
 from rosetta.zoo.families.stylegan.modulation import widths
 from rosetta.zoo.families.stylegan.stylegan2 import PUBLISHED, Generator, Network, recognise

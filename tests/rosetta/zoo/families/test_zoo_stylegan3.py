@@ -19,7 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.families.stylegan.schedule import Bands, schedule
 from rosetta.zoo.families.stylegan.stylegan3 import PUBLISHED, Config, StyleGAN3, recognise
 from rosetta.zoo.families.stylegan.synthesis import FourierFeatures

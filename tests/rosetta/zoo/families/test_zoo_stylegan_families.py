@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from rosetta.zoo.families.stylegan import stylegan2, stylegan3, styleganxl
 from rosetta.zoo.families.stylegan.family import StyleGAN2, StyleGAN3, StyleGANXL
 

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from rosetta.zoo.families.stylegan import stylegan3
 from rosetta.zoo.families.stylegan.schedule import Bands, extend, schedule
 from rosetta.zoo.families.stylegan.stylegan3 import StyleGAN3

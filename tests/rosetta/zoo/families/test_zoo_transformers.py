@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.families import transformers as family
 
 transformers = pytest.importorskip("transformers")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta import zoo
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 from rosetta.units import Units
 from rosetta.zoo.architecture import Architecture
 from rosetta.zoo.families.timm import Timm

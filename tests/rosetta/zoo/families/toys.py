@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from rosetta import zoo
-from rosetta.recipe import Condition, ModelSpec
+from rosetta.model_spec import Condition, ModelSpec
 
 FACTS = Path(__file__).parent / "facts"
 NVIDIA = (

@@ -9,7 +9,7 @@ from torch import nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 
 Spec = Callable[..., ModelSpec]
 Factory = Callable[[Callable[[], object]], str]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.maps.attention import class_attention
 from rosetta.zoo.maps.places import Place, parse_place
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.weights.checkpoint import Entry
 from rosetta.zoo.weights.fitting import best_fit
 

@@ -34,7 +34,7 @@ from torch import nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.families.dcgan import DCGAN, Generator
 from rosetta.zoo.weights import saved_tensors
 from rosetta.zoo.weights.checkpoint import read_tensors

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.weights.source import tensors_sha256
 
 Spec = Callable[..., ModelSpec]

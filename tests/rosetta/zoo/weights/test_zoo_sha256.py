@@ -11,7 +11,8 @@ from nvidia_files import Call, pickled
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec, parse_recipe
+from rosetta.model_spec import ModelSpec
+from rosetta.recipe import parse_recipe
 from rosetta.zoo.families.dcgan import Generator
 from rosetta.zoo.weights.published_sha256 import PUBLISHED
 from rosetta.zoo.weights.source import FromFile, parse_weights

@@ -16,7 +16,7 @@ from torch import nn
 
 from rosetta import zoo
 from rosetta.errors import UserError
-from rosetta.recipe import ModelSpec
+from rosetta.model_spec import ModelSpec
 from rosetta.zoo.weights.checkpoint import read_tensors
 from rosetta.zoo.weights.source import parse_weights, tensors_sha256
 from rosetta.zoo.weights.statedict import load_state

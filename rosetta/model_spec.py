@@ -1,0 +1,96 @@
+"""One model of a recipe: its weights, its places, and how it sees images."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from rosetta.fields import Name, Place, text
+from rosetta.strict import Strict
+
+_SHA256 = "give the 64 lower-case hexadecimal digits that sha256sum prints"
+
+
+def _on_scale_of_one(value: float) -> float:
+    if not -10 <= value <= 10:
+        raise ValueError(f"{value:g} is not on the scale 0 to 1; divide values from 0 to 255 by 255")
+    return value
+
+
+def _both_sides(size: Any) -> Any:
+    return (size, size) if isinstance(size, int) and not isinstance(size, bool) else size
+
+
+Colour = Annotated[float, AfterValidator(_on_scale_of_one)]
+Colours = tuple[Colour, Colour, Colour]
+Deviation = Annotated[float, Field(gt=0), AfterValidator(_on_scale_of_one)]
+Deviations = tuple[Deviation, Deviation, Deviation]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
+Sha256 = Annotated[str, text(r"[0-9a-f]{64}", f"not a SHA-256; {_SHA256}")]
+
+
+class Condition(Strict):
+    """Conditioning of a model. Each family takes some of these fields and refuses the others."""
+
+    classes: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="Classes of a generator's images, in turn. Default: drawn at random."
+    )
+    truncation: float | None = Field(
+        None, gt=0, le=1, description="Truncation ψ, less variety for more fidelity. Default: 1, full variety."
+    )
+    bound: float | None = Field(
+        None, gt=0, le=10, description="Number of standard deviations at which the normal latents are truncated."
+    )
+    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps of a diffusion model. Default: 50.")
+    guidance: float | None = Field(
+        None, ge=1, le=100, description="Classifier-free guidance of a diffusion model. Default: 1, none."
+    )
+    timestep: int | None = Field(
+        None,
+        ge=0,
+        description="Makes a diffusion model discriminative: it sees each image once, noised to this training step.",
+    )
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Names of what is not left out."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+class ModelSpec(Strict):
+    """One model of the zoo, as a recipe names it."""
+
+    name: Name = Field(description="Short name, unique in the run.")
+    model: str = Field(description="`<family>/<name>`, or `python:<module>:<factory>`.")
+    weights: Place = Field(
+        "pretrained",
+        description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`.",
+    )
+    sha256: Sha256 | None = Field(
+        None,
+        description="Required SHA-256 of the weights: of the file, of the output of sha256sum for the files "
+        "of a folder, or of the tensors that a library loads.",
+    )
+    layers: tuple[str, ...] | None = Field(None, description="Globs over places inside. Default: those of the family.")
+    match: Literal["name", "order"] = Field(
+        "name",
+        description="How the tensors of a state dict are assigned: by name, or by order if every shape agrees.",
+    )
+    mean: Colours | None = Field(
+        None, description="Mean of red, green and blue, from 0 to 1, to subtract. Default: that of the family."
+    )
+    std: Deviations | None = Field(None, description="Standard deviation to divide by. Default: that of the family.")
+    interpolation: Literal["bicubic", "bilinear", "nearest"] | None = Field(
+        None, description="Interpolation of images to the size of the model. Default: that of the family."
+    )
+    size: Size | None = Field(
+        None, description="Size of the model's images: side in pixels, or [height, width]. Default: that of the family."
+    )
+    condition: Condition = Field(Condition(), description="Conditioning: classes, truncation and the like.")
+    control: bool = Field(False, description="A reference model. It is matched, but no Rosetta neuron needs it.")
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What is stated of the preprocessing, by the names of its fields."""
+        stated = {name: getattr(self, name) for name in ("size", "interpolation", "mean", "std")}
+        return {name: value for name, value in stated.items() if value is not None}
