@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rosetta.mining.exact import Scales
 from rosetta.mining.factors import PANEL, Factors, segments, sums_device
 from rosetta.mining.grid import product_grid
 from rosetta.units import Grid, Units
@@ -120,6 +121,7 @@ class Accumulator:
         *,
         device: torch.device | str = "cpu",
         above: tuple[int, int] | None = None,
+        scales: Scales | None = None,
     ) -> None:
         """Begin at zero.
 
@@ -130,8 +132,12 @@ class Accumulator:
         above
             Of a model with itself, where its matrix is symmetric: the panels with which the sides begin. Panels below
             the diagonal stay 0.
+        scales
+            Brings cross moments to one scale and makes them exact: they come to the same bits in whatever order they
+            are added, as long as sums are settled after the same images.
         """
         device = torch.device(device)
+        self._scales = scales
         self._above = above
         self._images = 0
         self._grids = units_a.grids(), units_b.grids()
@@ -167,10 +173,19 @@ class Accumulator:
 
     def moments(self) -> Moments:
         """The sums so far; the accumulator is not to be added to afterwards."""
-        for product in self._products:
-            self._settle(product)
+        self.settle()
         sums = (self._cross, *self._sums_a, *self._sums_b)
         return Moments(self._images, *(each.cpu().numpy() for each in sums))
+
+    @property
+    def cross(self) -> Tensor:
+        """(A, B) float64 the cross moments so far, once they are settled; they may be written to."""
+        return self._cross
+
+    def settle(self) -> None:
+        """Add what was summed in float32 to the sums in float64."""
+        for product in self._products:
+            self._settle(product)
 
     def _counts(self, rows: slice, columns: slice) -> bool:
         """Whether a segment of the tile meets another on the diagonal or above."""
@@ -198,8 +213,12 @@ class Accumulator:
         total = product.total.to(self._cross.device)
         for rows, part in zip(product.a.rows, total.split(product.a.sizes), strict=True):
             for columns, panel in zip(product.b.rows, part.split(product.b.sizes, dim=1), strict=True):
-                if self._counts(rows, columns):
+                if not self._counts(rows, columns):
+                    continue
+                if self._scales is None:
                     self._cross[rows, columns].add_(panel)
+                else:
+                    self._scales.add(self._cross, panel, rows, columns)
         product.terms = 0
 
 

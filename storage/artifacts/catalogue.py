@@ -232,11 +232,12 @@ def columns_at(path: str) -> Columns:
     raise ValueError(f"{path}: the catalogue does not describe the columns of such a table")
 
 
-AGREED, SEALS, UPGRADE, USERS = "agreed.json", "seals", "upgrade", "users"
+AGREED, SEALS, STREAM, UPGRADE, USERS = "agreed.json", "seals", "stream", "upgrade", "users"
 BESIDE = {
     RUN: "which process is at work on the run",
     AGREED: "what was compared with the stores before; saves time, and may be removed",
     f"{SEALS}/": "checksums of finished artifacts",
+    f"{STREAM}/": "sums over images that are not kept, as far as they are; gone once they are correlated",
     f"{UPGRADE}/": "the store that `rosetta upgrade` is rewriting; gone once it is done",
     f"{USERS}/": "the runs that share stores of this root",
 }

@@ -15,7 +15,7 @@ from rosetta.mining.buddies import nearest_neighbours
 from rosetta.mining.factors import PANEL, Factors, Room, factors
 from rosetta.mining.gpu_copy import Move, in_turn
 from rosetta.mining.halves import first_half
-from rosetta.mining.moments import Accumulator, Moments, factor_dtype, merge_moments
+from rosetta.mining.moments import Accumulator, Moments, Precision, factor_dtype, merge_moments
 from rosetta.mining.pearson import pearson
 from rosetta.mining.plan import ranges
 from storage.artifacts.catalogue import CORRELATIONS
@@ -197,4 +197,9 @@ def set_up(job: Job) -> None:
     """
     return_freed_memory()
     torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("high" if job.precision == "tf32" and torch.cuda.is_available() else "highest")
+    set_up_precision(job.precision)
+
+
+def set_up_precision(precision: Precision) -> None:
+    """Let products be as exact as the recipe says."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" and torch.cuda.is_available() else "highest")

@@ -3,7 +3,9 @@
 from hashlib import blake2b
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from rosetta.zoo.families.pixels import FEATURES, INDEPENDENT, pixel_features
 from rosetta.zoo.image_arrays import from_pixels
@@ -26,6 +28,15 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     return fingerprint("features", images=images, side=SIDE, names=list(INDEPENDENT))
 
 
+_PREPARE = Preprocessing((SIDE, SIDE), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+_KEPT = [FEATURES.index(name) for name in INDEPENDENT]
+
+
+def features_of(pixels: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(image, feature, y, x) float16 pixel features of images (image, y, x, rgb)."""
+    return pixel_features(_PREPARE(from_pixels(pixels, device)))[:, _KEPT].to(torch.float16)
+
+
 def write_features(plan: Plan) -> None:
     """Write what is missing of `features.zarr`."""
     root, features = plan.root, plan.fingerprint(catalogue.FEATURES)
@@ -33,16 +44,14 @@ def write_features(plan: Plan) -> None:
     images = ImageStore.read(root)
     if store is None:
         store = FeatureStore.create(root, features, INDEPENDENT, SIDE, images.count)
-    prepare = Preprocessing((SIDE, SIDE), "bilinear", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     keep_freed_memory()
-    missing, kept = store.missing(), [FEATURES.index(name) for name in INDEPENDENT]
+    missing = store.missing()
     with track("features", sum(span.stop - span.start for _, span in missing)) as advance, torch.inference_mode():
         for block, span in missing:
             parts, digests = [], []
             for start in range(span.start, span.stop, _AT_ONCE):
                 pixels = images.pixels(slice(start, min(start + _AT_ONCE, span.stop)))
-                values = pixel_features(prepare(from_pixels(pixels, torch.device("cpu"))))
-                parts.append(values[:, kept].to(torch.float16).numpy())
+                parts.append(features_of(pixels, torch.device("cpu")).numpy())
                 digests += [
                     int.from_bytes(blake2b(image.tobytes(), digest_size=8).digest(), "little") for image in pixels
                 ]

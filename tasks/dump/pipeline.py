@@ -80,8 +80,8 @@ class Pipeline:
             self._free.put(MapBuffers(self.model.units, self.blocks.chunk, beside))
         waiting: deque[Future[int]] = deque()
         with (
-            _threads(self.writers) as pool,
-            _threads(1) as finisher,
+            torch_threads(self.writers) as pool,
+            torch_threads(1) as finisher,
             track(f"dump {self.model.spec.name}", count) as advance,
         ):
             advance(count - sum(self._images(block) for block in missing))
@@ -239,14 +239,14 @@ def _raise_failures(parts: Sequence[Future[Any]]) -> None:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[ContextThreads]:
+def torch_threads(count: int) -> Iterator[ContextThreads]:
     """Threads in which torch uses one thread each: together they keep the cores busy."""
-    before, started = torch.get_num_threads(), threading.Barrier(count + 1)
+    before, started = torch.get_numtorch_threads(), threading.Barrier(count + 1)
 
     def start() -> None:
-        torch.set_num_threads(1)
+        torch.set_numtorch_threads(1)
         # A thread takes its number where it first needs it: now, and not what is set for the others in the end.
-        torch.get_num_threads()
+        torch.get_numtorch_threads()
         started.wait()
 
     pool = ContextThreads(count, initializer=start)
@@ -254,7 +254,7 @@ def _threads(count: int) -> Iterator[ContextThreads]:
         for _ in range(count):
             pool.submit(int)
         started.wait()
-        torch.set_num_threads(before)
+        torch.set_numtorch_threads(before)
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)

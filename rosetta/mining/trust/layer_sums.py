@@ -12,22 +12,26 @@ All sums stay on the device until the end. Those of every position, or pair of p
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from rosetta.mining.factors import Room
 from rosetta.mining.grid import gram, sum_weights
-from rosetta.mining.halves import run_length
+from rosetta.mining.halves import first_half, run_length
 from rosetta.mining.plan import ranges
 from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan
 from rosetta.mining.trust.profile import SHAPE_IMAGES, SHAPE_SIDE, shape_images
+from rosetta.mining.trust.selectivity import half_share
 from rosetta.mining.trust.thumbs import coarsening, thumb_grid, thumbs
 from rosetta.units import Grid, Layer
 
 TERMS = 8192
 """Terms of one sum in float32. Rounding reaches 1e-7 over so many (:mod:`rosetta.mining.moments`)."""
 _STEP_BYTES = 4 * 2**20
-"""Maps of one step: they pass several times, and are to stay in the caches."""
+"""Maps of one step on a processor: they pass several times, and are to stay in the caches."""
+_STEP_BYTES_BESIDE = 256 * 2**20
+"""The same on any other device, which takes long to be told what to do."""
 _STEP_IMAGES, _ROWS = 64, 64
 _QUIET = 2.0**-20
 """Of the loudest unit's spread in the first images: the scale of a unit whose own spread is below that. A unit that is
@@ -53,6 +57,12 @@ class LongSum:
             self.part.zero_()
             self._terms = images
 
+    def forget(self) -> None:
+        """There were no images; what was added in place is set to zero by whoever added it."""
+        self._terms = 0
+        if self._total is not None:
+            self._total.zero_()
+
     def of(self, channels: slice) -> Tensor:
         """(channel, …) float64 the sum so far."""
         value = self.part[channels].double()
@@ -71,6 +81,8 @@ class LayerSums:
         *,
         width: int | None = None,
         device: torch.device | str = "cpu",
+        about: tuple[Tensor, Tensor] | None = None,
+        run: int | None = None,
     ) -> None:
         """Begin at zero.
 
@@ -84,20 +96,25 @@ class LayerSums:
             How many pixel features.
         width
             Channels in a column of maps (:class:`storage.artifacts.shards.Shards`); left out, all.
+        about
+            (channel,) float32 shift and scale; left out, they follow from the first images.
+        run
+            Neighbouring images of one half; left out, it follows from the number of images.
         """
         self.layer, self.images, self.commons = layer, images, tuple(commons)
         self.grids = (layer.grid, *(common for common in self.commons if common != layer.grid))
         """The layer's own grid, and the common grids that differ from it."""
         self._device, self.done = torch.device(device), 0
-        self._run = run_length(images)
+        self._run = run or run_length(images)
         channels, (height, width_of_map) = layer.channels, layer.grid
         self._positions = height * width_of_map
         self._columns = width or channels
         # Rows of a product's two sides: neither should be read again and again for few of the other's.
         rows = max(min(channels, _ROWS), features * len(self.commons))
-        most = max(1, _STEP_BYTES // (4 * self._positions * rows))
+        step_bytes = _STEP_BYTES if self._device.type == "cpu" else _STEP_BYTES_BESIDE
+        most = max(1, step_bytes // (4 * self._positions * rows))
         self._step = 1 << (min(_STEP_IMAGES, self._run, most).bit_length() - 1)
-        at_once = _STEP_BYTES // (4 * self._positions * self._step)
+        at_once = step_bytes // (4 * self._positions * self._step)
         self._group = self._columns * max(1, at_once // self._columns)
         self._thumb, self._small = thumb_grid(layer.grid), thumb_grid(layer.grid, SHAPE_SIDE)
         cells = self._thumb[0] * self._thumb[1]
@@ -105,8 +122,9 @@ class LayerSums:
         def zeros(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
             return torch.zeros(*shape, dtype=dtype, device=self._device)
 
-        self.shift = zeros(channels, dtype=torch.float32)
-        self.scale = torch.ones(channels, device=self._device)
+        self._is_about = about is not None
+        self.shift = zeros(channels, dtype=torch.float32) if about is None else about[0]
+        self.scale = torch.ones(channels, device=self._device) if about is None else about[1]
         self.mass = zeros(channels, images, dtype=torch.float32)
         """(channel, image) what is above 0, of maps as they are."""
         self.map = LongSum((channels, self._positions), images, self._device)
@@ -148,7 +166,7 @@ class LayerSums:
         columns = maps[None] if maps.ndim == 4 else maps
         for images in ranges(columns.shape[1], self._step):
             part = columns[:, images]
-            if self.done == 0:
+            if self.done == 0 and not self._is_about:
                 self._begin(part, room)
             count = part.shape[1]
             self.map.make_room(count)
@@ -159,6 +177,32 @@ class LayerSums:
             self.done += count
             if self.done % self._run == 0 or self.done == self.images:
                 self._end_run()
+
+    def clear(self) -> None:
+        """Begin at zero again."""
+        self.done = 0
+        for sums in (self.map.part, self.square.part, self.mass, self.powers, self.cross, self.on, self._before):
+            sums.zero_()
+        self.map.forget()
+        self.square.forget()
+
+    @property
+    def half_images(self) -> npt.NDArray[np.int64]:
+        """(half,) images in either half."""
+        first = int(first_half(self.images).sum())
+        return np.array([first, self.images - first])
+
+    def map_sums(self, channels: slice) -> Tensor:
+        """(channel, position) float64 Σ y."""
+        return self.map.of(channels)
+
+    def square_sums(self, channels: slice) -> Tensor:
+        """(channel, cell, cell) float64 products of a thumb's positions."""
+        return self.square.of(channels)
+
+    def half_share(self) -> npt.NDArray[np.float64]:
+        """(channel,) the smallest share of images that carries half of a unit's activation."""
+        return half_share(self.mass.cpu().numpy())
 
     def _stack(self, columns: Tensor, channels: slice, room: Room) -> Tensor:
         """Some channels' maps (channel, image, position), in room of their own."""

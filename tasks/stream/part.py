@@ -1,0 +1,207 @@
+"""What a worker does to stream images: block after block through all models and into sums, which it saves now and then.
+
+Everything here runs wherever the graph runs (:mod:`tasks.cluster.engine`), opens its stores by name, and may run twice:
+it goes on behind what it saved last.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rosetta.errors import UserError
+from rosetta.mining.plan import ranges
+from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureBlock, FeatureSpan
+from rosetta.units import Units
+from rosetta.zoo import Model, load
+from rosetta.zoo.image_arrays import from_pixels
+from tasks.cluster.reports import Report, report
+from tasks.correlate.tiles import set_up_precision
+from tasks.dump.features import features_of
+from tasks.dump.forward import batch_size
+from tasks.dump.pipeline import torch_threads
+from tasks.source.pixels import bad_images, what_of
+from tasks.stage.memory import keep_freed_memory
+from tasks.stage.metrics import forward
+from tasks.stream.checkpoint import last_of, save
+from tasks.stream.images import Pixels, made, read
+from tasks.stream.job import Files, Job
+from tasks.stream.sums import Submit, Sums
+
+_DECODERS = 4
+"""Files that are read and decoded side by side."""
+_one_at_a_time = Lock()
+"""Of the parts that a process is given: each has the memory to itself."""
+
+
+def stream_part(job: Job, part: str, blocks: Sequence[int], files: Files) -> None:
+    """Add some blocks to the sums of a part, and save these.
+
+    Raises
+    ------
+    UserError
+        A model cannot be loaded, or gives a value that is not finite. Or files are bad and `images.skip_bad` is not
+        set; names them once all have been read.
+    """
+    with _one_at_a_time:
+        keep_freed_memory()
+        set_up_precision(job.precision)
+        _Part(job, part, files).run(blocks)
+
+
+class _Part:
+    """A worker's part of a pass."""
+
+    def __init__(self, job: Job, part: str, files: Files) -> None:
+        self._job, self._part, self._files = job, part, files
+        self._device = job.torch_device
+        self._models = [load(spec, str(self._device)) for spec in job.models]
+        self._sums = Sums(job, self._device)
+        self._require_same_units()
+        self._done: list[int] = []
+        self._sequence = 0
+        self._bad: list[Any] = []
+        if (before := last_of(job.root, job.number, part, job.fingerprint)) is not None:
+            self._sums.merge(before)
+            self._done, self._sequence = list(before.blocks), before.sequence + 1
+        self._saved = time.monotonic()
+
+    def _require_same_units(self) -> None:
+        for model in self._models:
+            if model.spec.name in self._sums.units and model.units != self._sums.units[model.spec.name]:
+                raise UserError(
+                    f"model {model.spec.name} has other layers on this worker than in its store; install the same"
+                    " versions on all workers"
+                )
+
+    def run(self, blocks: Sequence[int]) -> None:
+        """Add those that are not in the sums yet, and save what there is."""
+        done = set(self._done)
+        left = [block for block in blocks if block not in done]
+        pending: list[Future[Any]] = []
+        buffers = [_Buffers(self._models, self._job.block, self._device) for _ in range(2)]
+        with self._pool() as submit, ThreadPoolExecutor(_DECODERS) as decoders, torch.inference_mode():
+            for number, block in enumerate(left):
+                began = time.perf_counter()
+                here = buffers[number % 2]
+                pixels = self._fill(here, block, decoders)
+                # While models ran, what there was of the last block was added.
+                self._settle(pending, left[number - 1] if number else None)
+                if self._bad and not self._job.source.skip_bad:
+                    pending = []
+                    continue  # all are named once all have been read
+                pending = self._sums.add(block, here.maps(len(pixels)), self._features(pixels), submit) if len(pixels) else []
+                name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type
+                report(Report("all models", len(pixels), time.perf_counter() - began, name))
+                if time.monotonic() - self._saved >= self._job.checkpoint_seconds:
+                    self._settle(pending, block)
+                    pending = []
+                    self._save()
+            self._settle(pending, left[-1] if left else None)
+        self._require_good()
+        self._save()
+
+    def _settle(self, pending: list[Future[Any]], block: int | None) -> None:
+        for future in pending:
+            future.result()
+        if block is not None and block not in self._done[-2:]:
+            self._done.append(block)
+
+    def _save(self) -> None:
+        """Save the sums of the blocks that are done."""
+        job = self._job
+        state = self._sums.state()
+        save(job.root, job.number, self._part, job.fingerprint, state, sorted(self._done), self._sequence)
+        self._sequence += 1
+        self._saved = time.monotonic()
+
+    def _fill(self, buffers: "_Buffers", block: int, decoders: ThreadPoolExecutor) -> Pixels:
+        """Push a block's images through all models; gives (image, y, x, rgb)."""
+        span, size = self._job.span(block), batch_size(self._device)
+        images = range(span.start, span.stop)
+        viewers = [model for model in self._models if not model.is_generator]
+        maker = next((model for model in self._models if model.is_generator), None)
+        if maker is not None:
+            with forward():
+                batches = [*made(maker, images, self._job.source.seed, size, buffers.taker(maker))]
+            pixels = np.concatenate([batch.pixels for batch in batches])
+        else:
+            pixels, bad = read(self._files[block], self._job.source, decoders)
+            self._bad += bad
+        for model in viewers:
+            take = buffers.taker(model)
+            for batch in ranges(len(pixels), size):
+                indices = range(images.start + batch.start, images.start + batch.stop)
+
+                def keep(layer: str, maps: Tensor, batch: slice = batch, take: Any = take) -> None:
+                    take(batch, layer, maps)
+
+                with forward():
+                    model.observe(from_pixels(pixels[batch], self._device), indices, take=keep)
+        return pixels
+
+    def _features(self, pixels: Pixels) -> FeatureSpan:
+        """Of a block's images."""
+        parts = [
+            FeatureBlock(features_of(pixels[part], self._device).float()) for part in ranges(len(pixels), FEATURE_BLOCK)
+        ]
+        return FeatureSpan(parts, 0)
+
+    def _require_good(self) -> None:
+        """
+        Raises
+        ------
+        UserError
+            Files are bad that are not to be left out.
+        """
+        if self._bad and not self._job.source.skip_bad:
+            files = [file for some in self._files.values() for file in some]
+            raise bad_images(self._bad, len(files), what=what_of(files))
+
+    @contextmanager
+    def _pool(self) -> Iterator[Submit]:
+        """Threads beside the models on a processor; what a GPU is told, it does in turn anyway."""
+        if self._device.type == "cpu":
+            with torch_threads(self._job.threads) as pool:
+                yield pool.submit
+        else:
+            yield _at_once
+
+
+def _at_once(work: Any, /, *arguments: Any) -> Future[Any]:
+    done: Future[Any] = Future()
+    done.set_result(work(*arguments))
+    return done
+
+
+class _Buffers:
+    """Room for the maps of all models over one block of images."""
+
+    def __init__(self, models: Sequence[Model], images: int, device: torch.device) -> None:
+        def room(units: Units) -> dict[str, Tensor]:
+            return {
+                layer.name: torch.empty(images, layer.channels, *layer.grid, device=device) for layer in units.layers
+            }
+
+        self._rooms = {model.spec.name: room(model.units) for model in models}
+
+    def taker(self, model: Model) -> Any:
+        """What takes maps (image, channel, y, x) of some of a block's images."""
+        rooms = self._rooms[model.spec.name]
+
+        def take(batch: slice, layer: str, maps: Tensor) -> None:
+            rooms[layer][batch].copy_(maps)
+
+        return take
+
+    def maps(self, images: int) -> dict[str, dict[str, Tensor]]:
+        """Those of the first images, by model and layer."""
+        return {
+            model: {layer: room[:images] for layer, room in rooms.items()} for model, rooms in self._rooms.items()
+        }

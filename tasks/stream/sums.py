@@ -1,0 +1,168 @@
+"""All sums of a pass on one worker, and the work of adding a block to them."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rosetta.errors import UserError
+from rosetta.mining.exact import Scales, quantum
+from rosetta.mining.factors import PANEL, Factors, Room, factors
+from rosetta.mining.grid import product_grid
+from rosetta.mining.moments import Accumulator, factor_dtype, segment_order
+from rosetta.mining.streamed.layer import StreamedLayer, scale_of
+from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan
+from rosetta.units import Units
+from rosetta.zoo.families.pixels import INDEPENDENT
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.features import SIDE
+from tasks.correlate.reading import PairTile, SideKey
+from tasks.stream.checkpoint import Checkpoint
+from tasks.stream.job import Job
+
+Maps = Mapping[str, Mapping[str, Tensor]]
+"""By model and layer: (image, channel, y, x) float32 of a block, on the device of the sums."""
+
+
+class Submit(Protocol):
+    """Gives work to threads."""
+
+    def __call__(self, work: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
+        """See :meth:`concurrent.futures.Executor.submit`."""
+        ...
+
+
+class Sums:
+    """What a pass sums up: the layers of some models, and the products of some tiles."""
+
+    def __init__(self, job: Job, device: torch.device) -> None:
+        """Begin at zero, about what the maps that are kept say of each unit.
+
+        Raises
+        ------
+        FileNotFoundError
+            A store of maps is not the one that the job is about.
+        """
+        self._job, self._device = job, device
+        self._side_rooms: dict[SideKey, Room] = {}  # of their own: sides are worked on at once
+        stores = {name: _store(job, name) for name in job.stores}
+        self.units = {name: store.units for name, store in stores.items()}
+        self._shift = {name: store.mean().astype(np.float32) for name, store in stores.items()}
+        self._scale = {name: scale_of(store.std()) for name, store in stores.items()}
+        self.layers = {(name, layer.name): self._layer(name, index) for name in job.profiled
+                       for index, layer in enumerate(self.units[name].layers)}
+        self._products = {
+            key: FeatureProducts(sums.layer.grid, SIDE, sums.commons, device) for key, sums in self.layers.items()
+        }
+        self._rooms = {key: Room() for key in self.layers}
+        self.tiles = [tuple(self._accumulator(tile) for _ in range(2)) for tile in job.tiles]
+
+    def _layer(self, model: str, index: int) -> StreamedLayer:
+        layer, span = list(self.units[model].spans())[index]
+        about = tuple(torch.from_numpy(values[span]).to(self._device) for values in (self._shift[model], self._scale[model]))
+        commons = self._job.commons(model, layer.grid)
+        return StreamedLayer(layer, self._job.images, self._job.block, commons, len(INDEPENDENT), (about[0], about[1]))
+
+    def _accumulator(self, tile: PairTile) -> Accumulator:
+        a, b = (self.units[model].cut(span) for model, span in zip((tile.a, tile.b), tile.spans, strict=True))
+        above = (tile.spans[0].start // PANEL, tile.spans[1].start // PANEL) if tile.a == tile.b else None
+        return Accumulator(a, b, device=self._device, above=above, scales=self._scales(tile, a, b))
+
+    def _scales(self, tile: PairTile, a: Units, b: Units) -> Scales:
+        of_a, of_b = (
+            torch.from_numpy(self._scale[model][span].astype(np.float64)[segment_order(units)]).to(self._device)
+            for model, span, units in zip((tile.a, tile.b), tile.spans, (a, b), strict=True)
+        )
+        positions = max(int(np.prod(product_grid(one, other))) for one in a.grids() for other in b.grids())
+        return Scales(of_a, of_b, quantum(self._job.images * positions))
+
+    def add(self, block: int, maps: Maps, features: FeatureSpan, submit: Submit) -> list[Future[Any]]:
+        """Begin to add a block; what comes back fails where a value is not finite."""
+        half, first = self._job.half(block), self._job.span(block).start
+        made: dict[SideKey, Future[Factors]] = {}
+        for key, grids in self._sides().items():
+            made[key] = submit(self._factors, key, grids, maps)
+        work = [submit(self._add_layer, key, first, half, maps, features) for key in self.layers]
+        for tile, halves in zip(self._job.tiles, self.tiles, strict=True):
+            work.append(submit(_multiply, halves[half], *(made[key] for key in tile.keys)))
+        return [*made.values(), *work]
+
+    def _sides(self) -> dict[SideKey, tuple[Any, ...]]:
+        """Every side of the tiles once, with the distinct grids that it meets."""
+        met: dict[SideKey, dict[Any, None]] = {}
+        for tile in self._job.tiles:
+            for own, other in (tile.keys, tile.keys[::-1]):
+                grids = self.units[other[0]].cut(slice(*other[1:])).grids()
+                met.setdefault(own, {}).update(dict.fromkeys(grids))
+        return {key: tuple(grids) for key, grids in met.items()}
+
+    def _factors(self, key: SideKey, grids: tuple[Any, ...], maps: Maps) -> Factors:
+        model, start, stop = key
+        cut = self.units[model].restrict(slice(start, stop))
+        return factors(
+            self.units[model].cut(slice(start, stop)),
+            {layer.name: maps[model][layer.name][:, channels] for layer, channels in cut},
+            self._shift[model][start:stop],
+            grids,
+            device=self._device,
+            dtype=factor_dtype(self._job.precision),
+            room=self._side_rooms.setdefault(key, Room()),
+            side=key,
+            summed=False,
+        )
+
+    def _add_layer(self, key: tuple[str, str], first: int, half: int, maps: Maps, features: FeatureSpan) -> None:
+        model, layer = key
+        own = maps[model][layer]
+        if not self.layers[key].add(first, half, own, self._products[key], features, self._rooms[key]):
+            bad = ~torch.isfinite(own).flatten(2).all(dim=2)
+            channels = bad.any(dim=0).nonzero().flatten().tolist()
+            images = [first + int(image) for image in bad.any(dim=1).nonzero().flatten()]
+            raise UserError(
+                f"model {model}, layer {layer}: NaN or infinity in channels {_few(channels)} for images {_few(images)};"
+                " check its weights and preprocessing, or leave the layer out"
+            )
+
+    def state(self) -> dict[str, Tensor]:
+        """All sums by name, to be saved after a block."""
+        found = {
+            f"{model}/{self._index(model, layer)}/{name}": values
+            for (model, layer), sums in self.layers.items()
+            for name, values in sums.state.items()
+        }
+        for number, halves in enumerate(self.tiles):
+            found |= {f"tile/{number}/{half}": sums.cross for half, sums in enumerate(halves)}
+        return found
+
+    def merge(self, checkpoint: Checkpoint) -> None:
+        """Add what was saved."""
+        for (model, layer), sums in self.layers.items():
+            for name in sums.state:
+                sums.merge(name, checkpoint.values(f"{model}/{self._index(model, layer)}/{name}"))
+        for number, halves in enumerate(self.tiles):
+            for half, products in enumerate(halves):
+                products.cross.add_(checkpoint.values(f"tile/{number}/{half}").to(products.cross.device))
+
+    def _index(self, model: str, layer: str) -> int:
+        return [one.name for one in self.units[model].layers].index(layer)
+
+
+def _store(job: Job, model: str) -> ActivationStore:
+    store = ActivationStore.read(job.root, model)
+    if store.digest != job.stores[model]:
+        raise FileNotFoundError(f"activations of {model} under {job.root.shown} are not those that this work began with")
+    return store
+
+
+def _multiply(sums: Accumulator, a: Future[Factors], b: Future[Factors]) -> None:
+    """Add the products of a block. No thread waits for ever: factors are begun before products are."""
+    sums.add(a.result(), b.result())
+    sums.settle()
+
+
+def _few(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:4]))
+    return f"{shown} and more" if len(numbers) > 4 else shown
