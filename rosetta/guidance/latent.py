@@ -125,7 +125,7 @@ def require_space(model: Model, name: SpaceName) -> None:
 
 def _mean_styles(model: Model, classes: Tensor | None) -> Tensor:
     """(style, w) of all draws; (image, style, w) of the draws of each image's class where there are classes."""
-    draws = torch.from_numpy(model.draw_latents(_MEAN_DRAWS, 0))
+    draws = torch.from_numpy(model.draw_latents(range(_MEAN_DRAWS), 0))
     with torch.no_grad():
         if classes is None:
             return model.styles(draws).mean(0)

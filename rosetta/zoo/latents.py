@@ -1,15 +1,17 @@
-"""Random latents, drawn so that an image's latent never depends on how many others are drawn with it.
+"""Random latents, drawn so that an image's latent never depends on which others are drawn with it.
 
-Row i comes from a generator of its own, seeded with (seed, i): a larger count begins with the rows of a smaller one,
-and any range of rows can be drawn alone.
+That of image i comes from a generator of its own, seeded with (seed, i): any images can be drawn alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 Latents = npt.NDArray[np.float32]
+Indices = Sequence[int] | npt.NDArray[np.integer]
+"""(image,) of images in their run: a range, say."""
 _CLASSES = 2
 """Sets the numbers that classes come from apart from those of latents: a seed's trailing zeros do not count."""
 _NOISE = 3
@@ -37,11 +39,11 @@ class Prior:
         if self.bound is not None and not self.bound > 0:
             raise ValueError(f"bound is {self.bound}; a normal can only be truncated at a number above 0")
 
-    def draw(self, count: int, seed: int) -> Latents:
-        """(count, length) float32; a row depends on the seed and its own index alone."""
-        latents = np.empty((count, self.length), np.float32)
-        for image, row in enumerate(latents):
-            row[:] = self.row((seed, image))
+    def draw(self, images: Indices, seed: int) -> Latents:
+        """(image, length) float32; a row depends on the seed and the image's index alone."""
+        latents = np.empty((len(images), self.length), np.float32)
+        for image, row in zip(images, latents, strict=True):
+            row[:] = self.row((seed, int(image)))
         return latents
 
     def row(self, seed: tuple[int, ...]) -> Latents:
@@ -54,9 +56,9 @@ class Prior:
         return drawn if self.scale == 1 else drawn * np.float32(self.scale)
 
 
-def draw_classes(count: int, classes: int, seed: int) -> npt.NDArray[np.int64]:
-    """(count,) int64 below `classes`, all as likely; an image's depends on the seed and its own index alone."""
-    drawn = [np.random.default_rng((seed, image, _CLASSES)).integers(classes) for image in range(count)]
+def draw_classes(images: Indices, classes: int, seed: int) -> npt.NDArray[np.int64]:
+    """(image,) int64 below `classes`, all as likely; an image's depends on the seed and its own index alone."""
+    drawn = [np.random.default_rng((seed, int(image), _CLASSES)).integers(classes) for image in images]
     return np.array(drawn, np.int64)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid, Units
-from rosetta.zoo.latents import Prior, draw_classes
+from rosetta.zoo.latents import Indices, Prior, draw_classes
 from rosetta.zoo.maps.capture import Capture, Take
 from rosetta.zoo.preprocessing import Preprocessing
 
@@ -53,24 +53,28 @@ class Model:
         """Length of a generator's z, else None."""
         return None if self.prior is None else self.prior.length
 
-    def draw_latents(self, count: int, seed: int) -> npt.NDArray[np.float32]:
+    def draw_latents(self, images: Indices, seed: int) -> npt.NDArray[np.float32]:
         """Latents of a generator, from :attr:`prior`.
+
+        Parameters
+        ----------
+        images
+            (image,) indices of images, `range(32)` for the first.
 
         Returns
         -------
         ndarray
-            (image, z) float32. A row depends on the seed and its own index alone, so a larger count begins
-            with the rows of a smaller one.
+            (image, z) float32. A row depends on the seed and the image's index alone.
 
         Raises
         ------
         ValueError
             The model is no generator.
         """
-        return self._prior().draw(count, seed)
+        return self._prior().draw(images, seed)
 
-    def draw_classes(self, count: int, seed: int) -> npt.NDArray[np.int64] | None:
-        """(image,) int64 classes of a conditional generator's images, else None.
+    def draw_classes(self, images: Indices, seed: int) -> npt.NDArray[np.int64] | None:
+        """(image,) int64 classes of a conditional generator's images, by their indices; else None.
 
         Those that the recipe names in turn, or drawn from all of them; as with latents, an image's depends on the seed
         and its index alone.
@@ -78,7 +82,9 @@ class Model:
         if self.classes is None:
             return None
         named = self.spec.condition.classes
-        return draw_classes(count, self.classes, seed) if named is None else np.resize(np.array(named, np.int64), count)
+        if named is None:
+            return draw_classes(images, self.classes, seed)
+        return np.array(named, np.int64)[np.asarray(images, np.int64) % len(named)]
 
     def generate(
         self, latents: Tensor, classes: Tensor | None = None, take: Take | None = None
@@ -110,8 +116,8 @@ class Model:
 
     def generate_first(self) -> tuple[Tensor, dict[str, Tensor]]:
         """As :meth:`generate`, of the first latent and class that are drawn with seed 0."""
-        classes = self.draw_classes(1, 0)
-        latents = torch.from_numpy(self.draw_latents(1, 0))
+        classes = self.draw_classes(range(1), 0)
+        latents = torch.from_numpy(self.draw_latents(range(1), 0))
         return self.generate(latents, None if classes is None else torch.from_numpy(classes))
 
     def synthesise(

@@ -90,8 +90,8 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
         images=count,
         size=model.image_size,
         block=fitted(model.spec.name, model.units, count, compute).blocks.shard,
-        latents=model.draw_latents(count, seed),
-        classes=model.draw_classes(count, seed),
+        latents=model.draw_latents(range(count), seed),
+        classes=model.draw_classes(range(count), seed),
         seed=seed,
     )
     return None

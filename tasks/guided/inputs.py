@@ -86,7 +86,7 @@ def read_inputs(run: RunData, generator: Model, texts: Sequence[str], file_class
 
 def new_images(generator: Model, count: int, seed: int) -> Inputs:
     """Images of a generator from latents of their own, of the classes that a run with that seed would have."""
-    latents, classes = generator.draw_latents(count, seed), generator.draw_classes(count, seed)
+    latents, classes = generator.draw_latents(range(count), seed), generator.draw_classes(range(count), seed)
     images, _ = generator.generate(torch.from_numpy(latents), class_tensor(classes))
     return Inputs(tuple(f"new {number}" for number in range(count)), to_pixels(images), latents, classes)
 

@@ -21,7 +21,7 @@ def seconds(root: Path, batch: int, guided: bool) -> float:
     """Seconds for an image and a step of a batch, all matches guiding or none."""
     run = replace(GuidedRun.open(Root(str(root))), device="cpu")
     generator = run.generator
-    images, _ = generator.generate(torch.from_numpy(generator.draw_latents(batch, 5)))
+    images, _ = generator.generate(torch.from_numpy(generator.draw_latents(range(batch), 5)))
     act = None
     if guided:
         act = observed_target(run.matches, {name: run.model(name) for name in run.data.targets}, images)

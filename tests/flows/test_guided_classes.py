@@ -113,7 +113,7 @@ def maker():
 @pytest.fixture(scope="module")
 def picture(own, mined, maker):
     """A file with an image of class 2."""
-    images, _ = maker.generate(torch.from_numpy(maker.draw_latents(1, 77)), torch.tensor([2]))
+    images, _ = maker.generate(torch.from_numpy(maker.draw_latents(range(1), 77)), torch.tensor([2]))
     pixels = images[0].permute(1, 2, 0).mul(255).round().byte().numpy()
     Image.fromarray(pixels).save(own[1] / "cat.png")
     return own[1] / "cat.png"
@@ -137,7 +137,7 @@ def test_an_inversion_keeps_the_classes_and_its_results_can_be_made_again(own, m
     found = xr.open_zarr(mined / f"inversions/in-{space}/result.zarr").load()
     assert found["class"].dims == ("image",)
     run = xr.open_zarr(mined / "images.zarr").load()
-    drawn = maker.draw_classes(2, NEW)
+    drawn = maker.draw_classes(range(2), NEW)
     assert found["class"].values.tolist() == [*run["class"].values[3:5], *drawn, 2]
     np.testing.assert_array_equal(found["target"].values[:2], run["pixels"].values[3:5])
     for latents, frame in (("latent", -1), ("start", 0)):
@@ -162,7 +162,7 @@ def test_edits_start_at_the_images_of_their_classes(own, mined, maker, picture):
     assert {stage["outcome"] for stage in done["stages"]} == {"done"}
     found = xr.open_zarr(mined / "edits/edit/result.zarr").load()
     run = xr.open_zarr(mined / "images.zarr").load()
-    assert found["class"].values.tolist() == [*run["class"].values[:3], *maker.draw_classes(1, NEW), 2]
+    assert found["class"].values.tolist() == [*run["class"].values[:3], *maker.draw_classes(range(1), NEW), 2]
     np.testing.assert_array_equal(found["start"].values[0, :3], run["latent"].values[:3])
     # Images of the generator begin at themselves, the file near itself.
     apart = np.abs(found["frames"].values[0, :, 0].astype(int) - found["target"].values)

@@ -184,7 +184,7 @@ def test_images_can_be_made_again_from_the_store(mined):
         drawn = images["class"].values
         assert drawn.min() >= 0
         assert drawn.max() < small.classes
-        np.testing.assert_array_equal(drawn, model.draw_classes(IMAGES, 3))
+        np.testing.assert_array_equal(drawn, model.draw_classes(range(IMAGES), 3))
         assert list(drawn[:4]) == [7, 3, 7, 3] if "classes" in small.condition else len(set(drawn)) > 2
         classes = torch.from_numpy(drawn)
     made, maps = model.generate(latents, classes)

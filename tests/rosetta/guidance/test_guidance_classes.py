@@ -22,12 +22,12 @@ CLASSES = torch.tensor([2, 0, 2, 1])
 def made(model, classes, seed=7):
     """Images of these classes from latents of their own; not clamped, so that they can be reached exactly."""
     with torch.no_grad():
-        return model.synthesise(torch.from_numpy(model.draw_latents(len(classes), seed)), classes)[0]
+        return model.synthesise(torch.from_numpy(model.draw_latents(range(len(classes)), seed)), classes)[0]
 
 
 def mean_style(model, index):
     """(style, w) the mean style of a class, by hand."""
-    draws = torch.from_numpy(model.draw_latents(4096, 0))
+    draws = torch.from_numpy(model.draw_latents(range(4096), 0))
     return model.module.mapping(draws, torch.full((4096,), index)).mean(0)
 
 
@@ -74,7 +74,7 @@ def test_an_edit_of_several_classes_ends_where_its_images_end_by_themselves(name
 
     def edited(rows):
         space = space_of(model, where, CLASSES[rows])
-        start = space.start(torch.from_numpy(model.draw_latents(4, 9))[rows])
+        start = space.start(torch.from_numpy(model.draw_latents(range(4), 9))[rows])
         objective = edit_objective(space, start, lambda maps: maps[layer].flatten(1).mean(1), None)
         return optimise(objective, start, Descent(20, 0.05))
 
@@ -126,7 +126,7 @@ def test_the_middle_of_z_is_zero_whatever_latents_are_drawn_from():
         model = MODELS[name]
         space = space_of(model, "z", None if model.classes is None else CLASSES)
         assert space.centre == 0
-        z = torch.from_numpy(model.draw_latents(8, 1))
+        z = torch.from_numpy(model.draw_latents(range(8), 1))
         assert torch.equal(space.offsets(z), z)
 
 
@@ -137,17 +137,25 @@ def test_bounded_latents_begin_within_their_bound():
     model = zoo.load(spec)
     z = Starts(range(50), restarts=2).latents(model)
     assert z.abs().max() < 0.5
-    assert model.draw_classes(3, 0).tolist() == [1, 1, 1]
+    assert model.draw_classes(range(3), 0).tolist() == [1, 1, 1]
+
+
+def test_named_classes_come_in_turn_whichever_images_are_drawn():
+    condition = Condition(classes=(2, 0, 1))
+    model = zoo.load(ModelSpec(name="turns", model="python:tiny:Labelled", weights="random:0", condition=condition))
+    assert model.draw_classes(range(5), 0).tolist() == [2, 0, 1, 2, 0]
+    assert model.draw_classes(range(1_000_001, 1_000_004), 0).tolist() == [1, 2, 0]
+    assert model.draw_classes(np.array([4, 0]), 0).tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("where", ["z", "w", "w+"])
 def test_a_generator_without_classes_is_searched_as_before(where):
     model = MODELS["Styled"]
     space = space_of(model, where)
-    draws = torch.from_numpy(model.draw_latents(4096, 0))
+    draws = torch.from_numpy(model.draw_latents(range(4096), 0))
     mean = model.module.mapping(draws).mean(0)
     assert torch.equal(space.centre, {"z": torch.zeros(()), "w": mean[0], "w+": mean}[where])
-    start = space.start(torch.from_numpy(model.draw_latents(6, 1)))
+    start = space.start(torch.from_numpy(model.draw_latents(range(6), 1)))
     rendering = space.render(start)
     expected = (start - space.centre).square().flatten(1).mean(1)
     assert torch.equal(prior(space)(rendering), expected)

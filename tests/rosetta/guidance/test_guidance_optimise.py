@@ -148,7 +148,7 @@ def test_an_edit_goes_where_it_is_asked_and_stays_near(models):
     _, stays = wish(model, 2, seed=1)
     for space in ("z", "w", "w+"):
         where = space_of(model, space)
-        start = where.start(torch.from_numpy(model.draw_latents(2, 9)))
+        start = where.start(torch.from_numpy(model.draw_latents(range(2), 9)))
         before = start.clone()
         far = optimise(edit_objective(where, start, act, stays, rest=0.1, near=0.0), start, Descent(40))
         near = optimise(edit_objective(where, start, act, None, near=100.0), start, Descent(40))
@@ -162,7 +162,7 @@ def test_an_edit_goes_where_it_is_asked_and_stays_near(models):
 
 def test_a_quadratic_is_solved(models):
     where = space_of(models["Painter"], "z")
-    start = torch.from_numpy(models["Painter"].draw_latents(3, 0))
+    start = torch.from_numpy(models["Painter"].draw_latents(range(3), 0))
     way = optimise(Objective(where, (Term("reg", 1.0, prior(where)),)), start, Descent(300, 0.1))
     assert way.losses[:, -1].max() < 1e-4
     assert way.latents.requires_grad is False
@@ -216,7 +216,7 @@ def test_a_start_depends_on_seed_restart_and_image_alone(first, count, restarts,
         assert torch.equal(found[:, place], alone[:, 0])
     assert torch.equal(found[0], Starts(images, seed).latents(model))  # more restarts begin with fewer
     assert len(found.flatten(0, 1).unique(dim=0)) == restarts * count
-    drawn = torch.from_numpy(model.draw_latents(first + count, seed))
+    drawn = torch.from_numpy(model.draw_latents(range(first + count), seed))
     assert not (found[:, :, None] == drawn).all(-1).any()
 
 
@@ -229,9 +229,9 @@ def test_starts_are_standard_normal():
 
 def test_spaces_have_their_shapes(models):
     model = models["Styled"]
-    z = torch.from_numpy(model.draw_latents(2, 0))
+    z = torch.from_numpy(model.draw_latents(range(2), 0))
     images, maps = model.generate(z)
-    mean = model.module.mapping(torch.from_numpy(model.draw_latents(4096, 0))).mean(0)
+    mean = model.module.mapping(torch.from_numpy(model.draw_latents(range(4096), 0))).mean(0)
     for name, shape in {"z": (4,), "w": (5,), "w+": (3, 5)}.items():
         space = space_of(model, name)
         start = space.start(z)

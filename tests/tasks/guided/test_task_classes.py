@@ -94,7 +94,7 @@ def test_new_images_and_files_carry_their_classes(tmp_path):
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)).save(tmp_path / f"{name}.png")
     run = RunData.open(finished.write(tmp_path / "run"))
     found = read_inputs(run, model, ["new:3", f"{tmp_path}/*.png", "new:1"], 2)
-    drawn = model.draw_classes(3, run.recipe.images.seed + NEW)
+    drawn = model.draw_classes(range(3), run.recipe.images.seed + NEW)
     assert found.classes.tolist() == [*drawn, 2, 2, drawn[0]]
     assert found.files.tolist() == [False, False, False, True, True, False]
     made, _ = model.generate(torch.from_numpy(found.latents[:3]), class_tensor(found.classes[:3]))

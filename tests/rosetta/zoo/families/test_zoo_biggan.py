@@ -122,7 +122,7 @@ def test_images_and_maps_are_those_of_the_package(package: Any, truncation: floa
     theirs.load_state_dict(_state())
     mine = _small(truncation)
     labels = torch.tensor([3, 980])
-    latents = torch.from_numpy(_PRIOR.draw(2, seed=0))
+    latents = torch.from_numpy(_PRIOR.draw(range(2), seed=0))
     architecture = Architecture(mine, latent=128, image_size=(128, 128), layers=("**.conv_?", "**.snconv1x1_*"))
     capture = _capture(mine, architecture)
     kept: dict[str, Tensor] = {}
@@ -163,7 +163,7 @@ def test_moments_go_linearly_from_one_truncation_to_the_next() -> None:
 
 def test_gradients_reach_the_latents() -> None:
     module = _small().requires_grad_(False)
-    latents = torch.from_numpy(_PRIOR.draw(2, seed=0)).requires_grad_()
+    latents = torch.from_numpy(_PRIOR.draw(range(2), seed=0)).requires_grad_()
     module(latents, torch.tensor([0, 999])).square().mean().backward()
     assert latents.grad is not None
     assert (latents.grad != 0).float().mean() > 0.9
@@ -171,7 +171,7 @@ def test_gradients_reach_the_latents() -> None:
 
 def test_an_image_depends_on_its_class_and_on_nothing_in_its_batch() -> None:
     module = _small()
-    latents = torch.from_numpy(_PRIOR.draw(2, seed=0))
+    latents = torch.from_numpy(_PRIOR.draw(range(2), seed=0))
     with torch.no_grad():
         both = module(latents, torch.tensor([3, 5]))
         alone = module(latents[1:], torch.tensor([5]))
@@ -186,7 +186,7 @@ def test_an_untrained_generator_follows_its_seed_and_does_not_saturate() -> None
             torch.manual_seed(seed)
             module = BigGAN(PLANS["deep-128"], width=_WIDTH).eval()
         with torch.no_grad():
-            images: Tensor = module(torch.from_numpy(_PRIOR.draw(2, 0)), torch.tensor([0, 1]))
+            images: Tensor = module(torch.from_numpy(_PRIOR.draw(range(2), 0)), torch.tensor([0, 1]))
         return images
 
     assert torch.equal(make(0), make(0))
@@ -218,12 +218,14 @@ def test_what_cannot_be_built(name: str, pretrained: bool, message: str) -> None
 def test_latents_are_those_of_training_scaled() -> None:
     built = BigGANDeep().build("deep-128", _state(), False, Condition(truncation=0.5))
     assert (built.bound, built.scale, built.classes) == (2.0, 0.5, 1000)
-    np.testing.assert_array_equal(Prior(8, 2.0, 0.5).draw(3, 7), Prior(8, 2.0).draw(3, 7) * np.float32(0.5))
+    np.testing.assert_array_equal(
+        Prior(8, 2.0, 0.5).draw(range(3), 7), Prior(8, 2.0).draw(range(3), 7) * np.float32(0.5)
+    )
 
 
 @pytest.mark.parametrize("bound", [0.1, 1.0, 2.0, 8.0, 50.0])
 def test_truncated_normals_lie_within_the_bound_and_follow_the_law(bound: float) -> None:
-    drawn = Prior(50, bound).draw(400, 3)
+    drawn = Prior(50, bound).draw(range(400), 3)
     assert drawn.dtype == np.float32
     assert np.abs(drawn.astype(np.float64)).max() <= bound
     assert np.abs(drawn).max() > 0.9 * min(bound, 3)
@@ -232,17 +234,20 @@ def test_truncated_normals_lie_within_the_bound_and_follow_the_law(bound: float)
 
 @pytest.mark.parametrize("prior", [Prior(30), Prior(30, 2.0), Prior(30, 1.0, 0.7)])
 def test_a_row_depends_on_seed_and_index_alone(prior: Prior) -> None:
-    few, many = prior.draw(4, 7), prior.draw(100, 7)
+    few, many = prior.draw(range(4), 7), prior.draw(range(100), 7)
     assert few.shape == (4, 30)
     np.testing.assert_array_equal(few, many[:4])
+    np.testing.assert_array_equal(prior.draw(range(40, 60, 3), 7), many[40:60:3])
+    np.testing.assert_array_equal(prior.draw(np.array([99, 0, 99]), 7), many[[99, 0, 99]])
+    assert prior.draw(range(0), 7).shape == (0, 30)
     assert len(np.unique(many[:, 0])) == 100
-    assert not np.array_equal(few, prior.draw(4, 8))
+    assert not np.array_equal(few, prior.draw(range(4), 8))
     assert abs(many.mean()) < 0.06
 
 
 def test_standard_normals_are_those_that_were_drawn_before() -> None:
     row = np.random.default_rng((7, 2)).standard_normal(100, dtype=np.float32)
-    np.testing.assert_array_equal(Prior(100).draw(3, 7)[2], row)
+    np.testing.assert_array_equal(Prior(100).draw(range(3), 7)[2], row)
 
 
 def test_a_bound_of_nothing_is_refused() -> None:
@@ -251,9 +256,10 @@ def test_a_bound_of_nothing_is_refused() -> None:
 
 
 def test_classes_are_drawn_alike_and_depend_on_seed_and_index_alone() -> None:
-    few, many = draw_classes(40, 7, 3), draw_classes(4000, 7, 3)
+    few, many = draw_classes(range(40), 7, 3), draw_classes(range(4000), 7, 3)
     np.testing.assert_array_equal(few, many[:40])
+    np.testing.assert_array_equal(draw_classes(np.array([3999, 7]), 7, 3), many[[3999, 7]])
     counts = np.bincount(many, minlength=7)
     assert len(counts) == 7
     assert chisquare(counts).pvalue > 0.01
-    assert not np.array_equal(few, draw_classes(40, 7, 4))
+    assert not np.array_equal(few, draw_classes(range(40), 7, 4))

@@ -204,7 +204,7 @@ def test_maps_of_a_unet_are_what_its_blocks_give_in_the_last_step(load: Load) ->
 @pytest.mark.parametrize("kind", ["unet", "dit"])
 def test_an_image_depends_on_nothing_in_its_batch(load: Load, kind: str) -> None:
     model = load(kind, steps=3, **({"guidance": 2.0} if kind == "dit" else {}))
-    latents = torch.from_numpy(model.draw_latents(2, 5))
+    latents = torch.from_numpy(model.draw_latents(range(2), 5))
     told = (_CLASSES, _CLASSES[1:]) if kind == "dit" else (None, None)
     (both, maps), (alone, own) = model.generate(latents, told[0]), model.generate(latents[1:], told[1])
     _near(both[1:], alone)
@@ -218,7 +218,7 @@ def test_gradients_are_those_of_all_steps(load: Load, kind: str) -> None:
     model = load(kind, steps=3, **({"guidance": 2.0} if kind == "dit" else {}))
     model.module.double()
     told = (_CLASSES,) if kind == "dit" else ()
-    latents = torch.from_numpy(model.draw_latents(2, 5)).double()
+    latents = torch.from_numpy(model.draw_latents(range(2), 5)).double()
     direction = _noise(tuple(latents.shape), seed=1).double()
 
     def value(moved: Tensor) -> Tensor:
@@ -244,7 +244,7 @@ def test_with_gradients_a_step_keeps_no_more_than_its_latent(load: Load) -> None
     def bytes_kept(steps: int) -> int:
         nonlocal kept
         kept, model = 0, load("unet", steps=steps)
-        latents = torch.from_numpy(model.draw_latents(1, 5)).requires_grad_()
+        latents = torch.from_numpy(model.draw_latents(range(1), 5)).requires_grad_()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             model.synthesise(latents)
         return kept
@@ -275,7 +275,7 @@ def test_the_last_step_alone_is_seen_and_a_probe_takes_no_other(load: Load, kind
         lambda *_: ran.append(is_seen())
     )
     told = (torch.zeros(1, dtype=torch.int64),) if kind == "dit" else ()
-    latents = torch.from_numpy(model.draw_latents(1, 0))
+    latents = torch.from_numpy(model.draw_latents(range(1), 0))
     model.generate(latents, *told)
     assert ran == seen
     ran.clear()

@@ -157,7 +157,7 @@ def test_a_folder_at_a_url(saved: dict[str, Path], custom: Spec) -> None:
 def test_images_of_a_saved_pipeline_follow_its_schedule(unet: Path, custom: Spec) -> None:
     def make() -> torch.Tensor:
         model = zoo.load(custom(unet, condition=Condition(steps=4)))
-        return model.generate(torch.from_numpy(model.draw_latents(1, 0)))[0]
+        return model.generate(torch.from_numpy(model.draw_latents(range(1), 0)))[0]
 
     first = make()
     _edit(unet / "scheduler" / "scheduler_config.json", beta_end=0.5)

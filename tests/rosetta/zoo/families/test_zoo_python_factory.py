@@ -36,7 +36,7 @@ def test_a_generator(spec: Spec, factory: Factory) -> None:
     model = zoo.load(spec(factory(Painter)))
     assert (model.latent, model.image_size, model.preprocessing) == (8, (4, 6), None)
     assert [(layer.name, layer.grid) for layer in model.units.layers] == [("grow.0", (2, 3)), ("grow.1", (4, 6))]
-    images, maps = model.generate(torch.from_numpy(model.draw_latents(5, 0)))
+    images, maps = model.generate(torch.from_numpy(model.draw_latents(range(5), 0)))
     assert images.shape == (5, 3, 4, 6)
     assert images.min() == 0
     assert images.max() == 1

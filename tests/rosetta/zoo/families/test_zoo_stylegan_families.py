@@ -118,10 +118,10 @@ def test_truncation_and_bound_are_the_recipes(spec: Spec, toy: str, tmp_path: Pa
     file = _safetensors(toy, tmp_path)
     full, half = (_loaded(spec, toy, file, truncation=psi, bound=1.0) for psi in (1.0, 0.5))
     assert full.prior is not None
-    drawn = full.draw_latents(200, 0)
+    drawn = full.draw_latents(range(200), 0)
     assert 0.95 < abs(drawn).max() <= 1
     z = torch.from_numpy(drawn[:4])
-    drawn_classes = full.draw_classes(4, 0)
+    drawn_classes = full.draw_classes(range(4), 0)
     classes = None if drawn_classes is None else torch.from_numpy(drawn_classes)
     styles, nearer = full.styles(z, classes), half.styles(z, classes)
     differences = styles - styles[[1, 2, 3, 0]]
@@ -167,7 +167,7 @@ def test_classes_of_stylegan2(spec: Spec, tmp_path: Path) -> None:
     for name, values in maps.items():
         _assert_near(values, toy.maps[name])
     assert (model.synthesise(toy.tensors["z"], classes.flip(0))[0] - images).abs().max() > 0.01
-    assert model.draw_classes(9, 0).max() < 5
+    assert model.draw_classes(range(9), 0).max() < 5
 
 
 def test_the_published_network_of_cifar() -> None:
@@ -183,9 +183,9 @@ def test_the_published_network_of_cifar() -> None:
 @pytest.mark.parametrize("toy", ["stylegan2-rosinality", "stylegan3-t", "styleganxl"])
 def test_gradients_reach_latents_and_styles(spec: Spec, toy: str, tmp_path: Path) -> None:
     model = _loaded(spec, toy, _safetensors(toy, tmp_path))
-    drawn = model.draw_classes(1, 0)
+    drawn = model.draw_classes(range(1), 0)
     classes = None if drawn is None else torch.from_numpy(drawn)
-    z = torch.from_numpy(model.draw_latents(1, 0)).requires_grad_()
+    z = torch.from_numpy(model.draw_latents(range(1), 0)).requires_grad_()
     images, maps = model.synthesise(z, classes)
     (gradient,) = torch.autograd.grad(images.square().mean() + next(iter(maps.values())).mean(), z)
     assert (gradient != 0).all()
@@ -334,7 +334,7 @@ def test_a_stylegan3_of_classes(spec: Spec, tmp_path: Path) -> None:
     save_file(net.state_dict(), tmp_path / "net.safetensors")
     model = zoo.load(spec("stylegan3/custom", weights=str(tmp_path / "net.safetensors")))
     assert model.classes == 3
-    z = torch.from_numpy(model.draw_latents(2, 0))
+    z = torch.from_numpy(model.draw_latents(range(2), 0))
     hot = torch.nn.functional.one_hot(torch.tensor([2, 0]), 3).float()
     torch.testing.assert_close(model.synthesise(z, torch.tensor([2, 0]))[0], net(z, hot).add(1).div(2))
     assert (model.synthesise(z, torch.tensor([1, 0]))[0][0] - model.synthesise(z, torch.tensor([2, 0]))[0][0]).any()

@@ -227,6 +227,6 @@ def test_images_must_be_images(spec: Spec, factory: Factory, tiny: type[nn.Modul
         with pytest.raises(ValueError, match="images are"):
             model.observe(wrong)
     with pytest.raises(ValueError, match="no generator"):
-        model.draw_latents(1, 0)
+        model.draw_latents(range(1), 0)
     with pytest.raises(ValueError, match="no generator"):
         model.generate(torch.zeros(1, 1))
