@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.locking import holding
 from flows.plan.gather import plan_of_root
-from flows.plan.stages import stages_from
+from flows.plan.stages import PROFILE, stages_from
 from flows.running import run
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe, parse_recipe
@@ -19,7 +19,6 @@ from storage.upkeep.status import artifacts
 from tasks.dump.features import WRITE_FEATURES
 from tasks.plan import Plan
 from tasks.stage.stage import StageResult
-from tasks.trust.profile import PROFILE
 
 NEEDED = (IMAGES, ACTIVATIONS, CORRELATIONS, BUDDIES)
 """What must be complete before matches can be judged."""

@@ -117,6 +117,10 @@ class Images(Strict):
         description="Root whose images, activations and profiles this run shares. What is missing there is made there.",
     )
 
+    def stored(self, images: int | None) -> "Images":
+        """The same as if the images whose maps are stored were all; `images` are there in all where some are not."""
+        return self if images is None else self.model_copy(update={"count": self.keep})
+
     @model_validator(mode="after")
     def _labels_what_it_has(self) -> "Images":
         if self.labels is not None and self.source is None:
@@ -212,6 +216,19 @@ class Recipe(Strict):
             raise ValueError(f"two models are called {twice[0]!r}; give each model its own name")
         if sum(not spec.control for spec in self.models) < 2:
             raise ValueError("a run needs at least two models that are not controls; add a [[models]] table")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_some_images(self) -> "Recipe":
+        if self.images.keep == "all":
+            return self
+        for wrong, remedy in (
+            (self.matching.correlation == "spearman", "correlation = 'spearman' ranks all maps; use 'pearson'"),
+            (self.matching.keep == "neighbours", "keep = 'neighbours' is judged by all maps; use 'matrix'"),
+            (self.images.from_ is not None, "images.from shares the maps of all images; leave it out"),
+        ):
+            if wrong:
+                raise ValueError(f"images.keep = {self.images.keep} keeps the maps of some images; {remedy}")
         return self
 
     def pairs(self, anchor: str) -> tuple[tuple[str, str], ...]:

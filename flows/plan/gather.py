@@ -10,8 +10,9 @@ from flows.plan.identity import Finder
 from flows.plan.stages import STAGES
 from rosetta import zoo
 from rosetta.errors import UserError
+from rosetta.mining.draw import kept_of
 from rosetta.model_spec import ModelSpec
-from rosetta.recipe import Recipe
+from rosetta.recipe import Images, Recipe
 from rosetta.zoo.device import resolve_device
 from storage.artifacts import agreed
 from storage.artifacts.activations import ActivationStore
@@ -25,7 +26,9 @@ from storage.upkeep.formats import several_formats
 from tasks.cluster.engine import check_cluster
 from tasks.plan import Plan
 from tasks.plan.facts import Facts, Identity
-from tasks.source.recognition import in_order, recognise
+from tasks.plan.plan import DEFAULT_COUNT
+from tasks.source.recognition import in_order, listing_digest, recognise
+from tasks.source.streamed import Streamed
 
 
 def plan_of_recipe(recipe: Recipe, any_weights: bool = False) -> Plan:
@@ -55,18 +58,48 @@ def look(recipe: Recipe, any_weights: bool = False) -> Facts:
     home = None if recipe.images.from_ is None else Root(recipe.images.from_)
     if recipe.images.source is not None:
         files, place = in_order(recipe.images), _images_place(recipe)
-        recognised = recognise(place, recipe.images, files, agreed.known(*_agreed_at(recipe)))
+        streamed = _streamed(recipe.images, recipe.images.count or len(files))
+        if streamed is not None:
+            every = files[: streamed.images]
+            streamed = replace(streamed, files=every, listing=listing_digest(every))
+            files = tuple(every[image] for image in kept_of(streamed.images, _kept(recipe.images)))
+        images = recipe.images.stored(None if streamed is None else streamed.images)
+        recognised = recognise(place, images, files, agreed.known(*_agreed_at(recipe)), streamed)
         if recognised.difference and place.root == home:
             raise UserError(
                 f"images.from: {home.shown} has other images ({recognised.difference}); give another root, or none"
             )
-        facts = replace(facts, files=files, recognised=recognised, images=recognised.fingerprint)
+        facts = replace(facts, files=files, streamed=streamed, recognised=recognised, images=recognised.fingerprint)
         if recognised.fingerprint is not None:
             with suppress(FileNotFoundError):  # a store that is mended
                 facts = replace(facts, stored_count=ImageStore(open_at(place)).count)
     elif home is not None and generator is None:
         facts = replace(facts, **_shared_images(home, recipe.images.count))
+    elif generator is not None:
+        facts = replace(facts, streamed=_streamed(recipe.images, recipe.images.count or DEFAULT_COUNT))
     return facts
+
+
+def _kept(images: Images) -> int:
+    assert images.keep != "all"
+    return images.keep
+
+
+def _streamed(images: Images, count: int) -> Streamed | None:
+    """All images of a run, where the maps of only some are to be stored.
+
+    Raises
+    ------
+    UserError
+        The recipe keeps more than there are.
+    """
+    if images.keep == "all" or images.keep == count:
+        return None
+    if images.keep > count:
+        raise UserError(
+            f"images.keep = {images.keep} is more than the {count} images of the run; lower it, or use 'all'"
+        )
+    return Streamed(count)
 
 
 def _generator(recipe: Recipe) -> ModelSpec | None:
@@ -231,9 +264,16 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
         places=shared_places(root),
         cluster=_cluster(recipe),
         format=formats.pop(),
+        streamed=_streamed_before(images["images"]),
         **images,
     )
     return _plan(recipe.model_copy(update={"root": root.url}), facts)
+
+
+def _streamed_before(images: Fingerprint) -> Streamed | None:
+    """What the fingerprint of stored images says of all images of their run."""
+    of = images.depends.get("of")
+    return None if of is None else Streamed(int(of), str(images.depends.get("listing", "")))
 
 
 def _cluster(recipe: Recipe) -> str:

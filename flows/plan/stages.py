@@ -1,7 +1,7 @@
 """The stages of a run in their order: what planning, mining, judging and "is there anything to do" walk over."""
 
 from storage.artifacts.finished import index_of
-from tasks.correlate.pair import CORRELATE
+from tasks.correlate import pair as of_pairs
 from tasks.dump.activations import DUMP, GENERATE
 from tasks.dump.features import WRITE_FEATURES
 from tasks.dump.images import DRAW_IMAGES
@@ -10,9 +10,12 @@ from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
 from tasks.plan import Plan, Stage
 from tasks.report.page import WRITE_REPORT
+from tasks.stream.stage import or_streamed
+from tasks.trust import profile
 from tasks.trust.pair import JUDGE_PAIRS
-from tasks.trust.profile import PROFILE
 from tasks.trust.table import JOIN_TRUST
+
+CORRELATE, PROFILE = map(or_streamed, (of_pairs.CORRELATE, profile.PROFILE))
 
 STAGES = [
     DRAW_IMAGES,

@@ -17,6 +17,11 @@ def folder_of(source: str) -> str:
     return source.rpartition("/")[0]
 
 
+def kept_of(images: int, keep: int) -> npt.NDArray[np.intp]:
+    """(kept,) the images whose maps are stored out of all of a run, evenly spread."""
+    return np.arange(keep) * images // keep
+
+
 def drawn_order(sources: Sequence[str], seed: int) -> npt.NDArray[np.intp]:
     """An order of files that depends on their names and a seed alone, not on how they were listed.
 

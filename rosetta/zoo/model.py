@@ -159,7 +159,7 @@ class Model:
         images, maps = self.capture(styles.to(self.device, copy=True), through=synthesis)
         return images.add(1).div(2), maps
 
-    def observe(self, images: Tensor, indices: range | None = None, take: Take | None = None) -> dict[str, Tensor]:
+    def observe(self, images: Tensor, indices: Indices | None = None, take: Take | None = None) -> dict[str, Tensor]:
         """Show images to a discriminative model.
 
         Parameters
@@ -184,7 +184,7 @@ class Model:
         with torch.inference_mode():
             return self.look(images.float() if images.is_floating_point() else images, indices, take)
 
-    def look(self, images: Tensor, indices: range | None = None, take: Take | None = None) -> dict[str, Tensor]:
+    def look(self, images: Tensor, indices: Indices | None = None, take: Take | None = None) -> dict[str, Tensor]:
         """The same as :meth:`observe`, differentiable.
 
         Raises

@@ -76,6 +76,7 @@ class ActivationStore(ModelStore):
         labels: Mapping[str, npt.NDArray[Any]],
         attributes: Mapping[str, Any],
         rounded: bool = True,
+        indices: npt.NDArray[np.integer] | None = None,
     ) -> "ActivationStore":
         """Lay the store out.
 
@@ -93,6 +94,8 @@ class ActivationStore(ModelStore):
             Attributes of the root that describe the model.
         rounded
             Whether values are rounded.
+        indices
+            (image,) of each image among all of the run, where maps of only some are stored.
 
         Raises
         ------
@@ -113,11 +116,12 @@ class ActivationStore(ModelStore):
         # One file to a block, of which finishing reads one slab of units after the other.
         files: dict[str, Any] = {} if slab == len(units) else {"shards": (block, slab * ceil(len(units) / slab))}
         layout.create_array(kept, "peak", "float32", peaks, "maximum of each map", **files)
-        _create_image_labels(group, images, labels)
+        indices = np.arange(images) if indices is None else indices
+        _create_image_labels(group, indices, labels)
         for order, (layer, span) in enumerate(units.spans()):
             shards = Shards(layer.channels, layer.grid, chunk, block // chunk)
             held = group.create_group(layer.name, attributes={"layer": layer.name, "order": f"{order:04d}"})
-            _create_image_labels(held, images, labels)
+            _create_image_labels(held, indices, labels)
             _create_layer(held, layer, span, images, shards, codecs[layer.name], rounded)
         frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
         laid_out = {"layers": layer_rows(units), "frames": frames, "block": block, "chunk": chunk, "images": images}
@@ -306,8 +310,10 @@ _LABELS = {
 """What may be known of images: long name and description."""
 
 
-def _create_image_labels(group: zarr.Group, images: int, labels: Mapping[str, npt.NDArray[Any]]) -> None:
-    layout.create_index(group, "image", images, "index of the image")
+def _create_image_labels(
+    group: zarr.Group, indices: npt.NDArray[np.integer], labels: Mapping[str, npt.NDArray[Any]]
+) -> None:
+    layout.create_labels(group, "image", indices.astype(np.int32), "image", "index of the image")
     for name, values in labels.items():
         long_name, description = _LABELS[name]
         layout.create_labels(group, name, values, "image", long_name, description=description)

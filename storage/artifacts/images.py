@@ -1,5 +1,6 @@
 """`images.zarr`: the images that all models of a run take."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ class ImageStore(ArtifactStore):
         latents: npt.NDArray[np.float32] | None,
         classes: npt.NDArray[np.int64] | None = None,
         seed: int | None = None,
+        indices: Sequence[int] | npt.NDArray[np.integer] | None = None,
     ) -> "ImageStore":
         """Lay the store out; that of a folder of files is :class:`storage.artifacts.source_images.SourceStore`.
 
@@ -48,10 +50,13 @@ class ImageStore(ArtifactStore):
             (image,) of a conditional generator's images.
         seed
             Of the draw of a generator's latents.
+        indices
+            (image,) of each image among all of the run, where those of the store are only some.
         """
         drawn: dict[str, object] = {} if seed is None else {"seed": seed, "order": "drawn"}
         group = lay_out(root, images, size, block, coordinates="source" if drawn else None)
-        layout.create_index(group, "image", images, "index of the image")
+        values = np.asarray(range(images) if indices is None else indices, np.int32)
+        layout.create_labels(group, "image", values, "image", "index of the image")
         if drawn:
             layout.create_array(group, "source", str, {"image": (images, block)}, "source of the image", fill="")
         if latents is not None:
@@ -71,6 +76,12 @@ class ImageStore(ArtifactStore):
         """Height and width of every image."""
         height, width = self._array("pixels").shape[1:3]
         return height, width
+
+    def indices(self, images: slice) -> npt.NDArray[np.int64]:
+        """(image,) of some images among all of the run."""
+        if "image" not in self.group:
+            return np.arange(self.count)[images]
+        return np.asarray(self._array("image")[images], np.int64)
 
     def pixels(self, images: slice) -> npt.NDArray[np.uint8]:
         """(image, y, x, rgb) of some images."""
@@ -114,7 +125,7 @@ class ImageStore(ArtifactStore):
     def _drawn(self, images: slice) -> npt.NDArray[Any]:
         """What some images of a generator were made from."""
         seed = self.group.attrs["seed"]
-        return np.array([f"seed {seed} index {index}" for index in range(images.start, images.stop)], dtype=object)
+        return np.array([f"seed {seed} index {index}" for index in self.indices(images)], dtype=object)
 
     def _texts(self, name: str) -> list[str] | None:
         return [str(text) for text in np.asarray(self._array(name)[:])] if name in self.group else None

@@ -13,6 +13,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.common import concurrent_map
 from zarr.core.sync import sync
 
+from rosetta.mining.halves import first_half
 from rosetta.mining.trust.pixels import FeatureMoments
 from rosetta.mining.trust.profile import SHAPE_SIDE, LayerProfile, shape_images
 from rosetta.mining.trust.thumbs import SIDE
@@ -55,8 +56,12 @@ _ARRAYS = {
     "halves_on": _About(("channel", "common", "half_moment"), "moment of a half", "of the standardised map"),
     "pixels": _About(("channel", "common", "feature"), "correlation with a pixel feature"),
     "dead": _About(("channel", "half"), "whether the unit never varies", "in a half of the images"),
+    "mean": _About(("channel",), "mean", "over all images and positions"),
+    "std": _About(("channel",), "standard deviation", "of the population: over all images and positions"),
+    "maximum": _About(("channel",), "maximum", "over all images and positions"),
 }
-"""Arrays of a layer's group; whole layers a chunk, as one task writes a layer."""
+"""Arrays of a layer's group; whole layers a chunk, as one task writes a layer. The last three are there where the maps
+of only some images are stored, whose store knows only these."""
 _HALF_MOMENTS = [f"{moment} of half {half}" for half in (1, 2) for moment in ("mean", "mean square")]
 
 
@@ -77,6 +82,7 @@ class ProfileStore(ModelStore):
         images: int,
         names: Sequence[str],
         features: Mapping[Grid, FeatureMoments],
+        half_images: Sequence[int] | None = None,
     ) -> "ProfileStore":
         """Lay the store out.
 
@@ -86,6 +92,8 @@ class ProfileStore(ModelStore):
             Of the pixel features.
         features
             Their moments on every common grid of the model's units with their partners.
+        half_images
+            Images in either half, where that does not follow from their number, as bad files were left out.
         """
         group = layout.create_store(root, PROFILES.path(model))
         layout.create_written(group, layer=len(units.layers))
@@ -102,6 +110,8 @@ class ProfileStore(ModelStore):
         layout.create_values(of_features, "covariance", covariances, dimensions, "covariance of the features", **about)
         commons = [list(grid) for grid in features]
         attributes = {"model": model, "layers": layer_rows(units), "images": images, "commons": commons}
+        if half_images is not None:
+            attributes["half_images"] = [int(count) for count in half_images]
         layout.seal_layout(group, fingerprint, attributes)
         return cls(group)
 
@@ -112,7 +122,14 @@ class ProfileStore(ModelStore):
         assert group is not None, "the store is laid out before any task starts"
         return cls(group)
 
-    def write(self, layer: int, profile: LayerProfile, commons: Sequence[Grid], dead: npt.NDArray[np.bool_]) -> None:
+    def write(
+        self,
+        layer: int,
+        profile: LayerProfile,
+        commons: Sequence[Grid],
+        dead: npt.NDArray[np.bool_],
+        statistics: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
         """Write one layer, then its marker.
 
         Parameters
@@ -121,6 +138,8 @@ class ProfileStore(ModelStore):
             The common grids that the profile is about.
         dead
             (channel, half) whether a unit holds one single value in a half of the images.
+        statistics
+            (channel,) `mean`, `std` and `maximum` over all images, where the store of activations has not all of them.
         """
         about, span = self.units.layers[layer], list(self.units.spans())[layer][1]
         attributes = {"layer": about.name, "order": f"{layer:04d}", "commons": [list(common) for common in commons]}
@@ -133,7 +152,10 @@ class ProfileStore(ModelStore):
         layout.create_index(group, "half", 2, "half of the images", first=1)
         chosen = shape_images(self.images).astype(np.int32)
         layout.create_labels(group, "shape_image", chosen, "shape_image", "index of the image")
-        arrays = {field.name: getattr(profile, field.name) for field in fields(profile)} | {"dead": dead}
+        arrays = {field.name: getattr(profile, field.name) for field in fields(profile)} | {
+            "dead": dead,
+            **(statistics or {}),
+        }
         for name, values in arrays.items():
             dimensions, long_name, description = _ARRAYS[name]
             options: dict[str, Any] = {"description": description}
@@ -158,6 +180,17 @@ class ProfileStore(ModelStore):
         rows = layout.attributes_of(group)["commons"]
         return tuple((int(height), int(width)) for height, width in rows)
 
+    @property
+    def has_statistics(self) -> bool:
+        """Whether it knows `mean`, `std` and `maximum` over all images, as the store of activations does not."""
+        return f"{self.units.layers[0].name}/std" in self.group
+
+    @property
+    def first_half_share(self) -> float:
+        """The share of the images that belongs to the first half."""
+        first, second = self.attributes.get("half_images") or _half_images(self.images)
+        return float(first / (first + second))
+
     def features_on(self, common: Grid) -> FeatureMoments:
         """Mean and covariance of the pixel features on a common grid."""
         return self._moments[common]
@@ -175,6 +208,11 @@ class ProfileStore(ModelStore):
     @cached_property
     def _feature_names(self) -> npt.NDArray[Any]:
         return np.asarray(self._array(_FEATURES, "feature")[:])
+
+
+def _half_images(images: int) -> tuple[int, int]:
+    first = int(first_half(images).sum())
+    return first, images - first
 
 
 async def _copy(source: Store, target: Store, path: str) -> None:

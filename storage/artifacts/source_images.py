@@ -166,6 +166,7 @@ class SourceStore(ImageStore):
         left_out: Sequence[LeftOut],
         labels: Mapping[str, str] | None,
         labels_given: bool = False,
+        indices: Mapping[str, int] | None = None,
     ) -> None:
         """Record the files, and mark the store as finished.
 
@@ -179,12 +180,14 @@ class SourceStore(ImageStore):
             By source: its class.
         labels_given
             Whether labels are part of the content: they do not follow from the sources' names.
+        indices
+            By source: its index among all images of the run, where those of the store are only some.
         """
         self._resize(images)
         records = self.records()
         sources = [record.source for record in records]
         values: dict[str, npt.NDArray[Any]] = {
-            "image": np.arange(images, dtype=np.int32),
+            "image": np.array([indices[source] if indices else at for at, source in enumerate(sources)], np.int32),
             "place": np.array([places[source] for source in sources], np.int64),
         }
         if labels is not None:

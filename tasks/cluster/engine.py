@@ -97,6 +97,11 @@ class Cluster:
     gpu_workers: bool
     """Whether some carry the resource `GPU`."""
 
+    def addresses(self, with_gpu: bool) -> list[str]:
+        """Of its workers, or of those that carry the resource `GPU`."""
+        workers = self.client.sync(self.client.scheduler.identity, n_workers=-1)["workers"]
+        return sorted(address for address, about in workers.items() if not with_gpu or _has_gpu(about))
+
     def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> list[Any]:
         """Run them all; what each gave, in their order. What a lost worker had not finished runs again on another."""
         from distributed import KilledWorker, as_completed

@@ -62,7 +62,7 @@ def correlate(root: Root, fingerprints: Mapping[Pair, Fingerprint], setting: Set
     sides = {name: plan_side(model) for name, model in models.items()}
     with engine(setting.cluster, setting.threads, root) as where:
         groups = plan_for(setting, sides, left, where.capacity)
-        begun = {pair: stores[pair] or _lay_out(root, pair, fingerprints[pair], models, setting) for pair in left}
+        begun = {pair: stores[pair] or lay_out(root, pair, fingerprints[pair], models, setting) for pair in left}
         digests = {name: model.digest for name, model in models.items()}
         graphs = [(group, graph) for group in groups for graph in _graphs(root, group, begun, digests, setting, where)]
         names = f"{len(left)} pairs" if len(left) > 1 else "~".join(*left)
@@ -101,9 +101,10 @@ def require_same_images(names: tuple[str, str], a: ActivationStore, b: Activatio
         )
 
 
-def _lay_out(
+def lay_out(
     root: Root, pair: Pair, fingerprint: Fingerprint, models: Mapping[str, ActivationStore], setting: Setting
 ) -> PairStore:
+    """Lay the store of a pair out."""
     a, b = (models[name] for name in pair)
     halves = setting.correlation == "pearson" and a.images >= LEAST_IMAGES
     return STORES[setting.keep].create(root, *pair, fingerprint, a.units, b.units, setting.keep_neighbours, halves)

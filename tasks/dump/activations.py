@@ -149,6 +149,7 @@ def _lay_out(
         labels=images.coordinates(),
         attributes=attributes,
         rounded=compute.dtype == "float16",
+        indices=images.indices(slice(None)),
     )
 
 

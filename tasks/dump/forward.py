@@ -33,6 +33,7 @@ def forward_passes(span: slice, model: Model, images: ImageStore, take: Take) ->
     latents = images.latents(span) if model.is_generator else None
     classes = images.classes(span) if model.is_generator else None
     pixels = images.pixels(span) if latents is None else None
+    indices = images.indices(span)
     for batch in ranges(span.stop - span.start, batch_size(model.device)):
 
         def keep(layer: str, maps: Tensor, batch: slice = batch) -> None:
@@ -44,9 +45,8 @@ def forward_passes(span: slice, model: Model, images: ImageStore, take: Take) ->
                 generated, _ = model.generate(torch.from_numpy(latents[batch]), asked, take=keep)
             yield generated
         elif pixels is not None:
-            indices = range(span.start + batch.start, span.start + batch.stop)
             with forward():
-                model.observe(from_pixels(pixels[batch], model.device), indices, take=keep)
+                model.observe(from_pixels(pixels[batch], model.device), indices[batch], take=keep)
             yield None
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from rosetta.errors import UserError
+from rosetta.mining.draw import kept_of
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Compute, Images
 from rosetta.view.numbers import counted
@@ -29,6 +30,7 @@ from tasks.source.labels import are_given, labels_of
 from tasks.source.pixels import BadImageError, Square, bad_images, content_of, square, what_of
 from tasks.source.reading import read_in_place
 from tasks.source.recognition import named, recognise, record_of, settings
+from tasks.source.streamed import Streamed
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import log, track
 from tasks.stage.stage import Outcome
@@ -48,13 +50,15 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     if plan.facts.images is not None:
         return plan.facts.images
     if maker is None:
-        return settings(images)
+        return settings(images, plan.facts.streamed)
+    streamed = {} if plan.streamed is None else {"of": plan.streamed}
     return fingerprint(
         "images",
         maker.made_with,
         count=plan.image_count,
         seed=images.seed,
         generator=maker.depends,
+        **streamed,
         **layout(plan.recipe.compute),
     )
 
@@ -71,7 +75,8 @@ def draw_images(plan: Plan) -> Outcome | None:
     """
     if plan.facts.generator is not None:
         return _lay_latents_out(plan, plan.facts.generator)
-    return read_source(plan.root, plan.recipe.images, plan.facts.files, plan.recipe.compute.chunk_mib)
+    chunk_mib, streamed = plan.recipe.compute.chunk_mib, plan.facts.streamed
+    return read_source(plan.root, plan.stored_images, plan.facts.files, chunk_mib, streamed)
 
 
 DRAW_IMAGES = Stage("images", (IMAGES,), fingerprint_of, draw_images, protected=True)
@@ -83,6 +88,7 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
         return "skipped"
     model = load(generator, plan.facts.device)
     count, seed = plan.image_count, plan.recipe.images.seed
+    indices = range(count) if plan.streamed is None else kept_of(plan.streamed, count)
     assert model.image_size is not None
     ImageStore.create(
         root,
@@ -90,29 +96,34 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
         images=count,
         size=model.image_size,
         block=fitted(model.spec.name, model.units, count, compute).blocks.shard,
-        latents=model.draw_latents(range(count), seed),
-        classes=model.draw_classes(range(count), seed),
+        latents=model.draw_latents(indices, seed),
+        classes=model.draw_classes(indices, seed),
         seed=seed,
+        indices=indices,
     )
     return None
 
 
-def read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int) -> Outcome | None:
+def read_source(
+    root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int, streamed: Streamed | None = None
+) -> Outcome | None:
     """Scale and crop the files of a source to squares and write them, in their order and without gaps.
 
     Parameters
     ----------
     files
-        See :func:`tasks.source.recognition.in_order`.
+        See :func:`tasks.source.recognition.in_order`; where others are streamed those that are kept.
+    streamed
+        All of them, where these are not all.
     """
     place = place_of(root, IMAGES.path())
-    found = recognise(place, images, files, agreed.known(place.root, root))
+    found = recognise(place, images, files, agreed.known(place.root, root), streamed)
     found.require_none_other()
     if found.fingerprint is not None and (stored_attributes(root, IMAGES.path()) or {}).get("complete"):
         return "skipped"
     room = images.count or len(files)
     block = block_size(images.size**2 * 3, chunk_mib * MIB, room)
-    store = SourceStore.begin(root, settings(images), images=room, size=images.size, block=block)
+    store = SourceStore.begin(root, settings(images, streamed), images=room, size=images.size, block=block)
     candidates = files if images.skip_bad else files[:room]
     with track("images", room) as advance, ThreadPoolExecutor(_DECODERS) as pool:
         reading = _Reading(store, candidates, images, pool)
@@ -141,7 +152,9 @@ def read_source(root: Root, images: Images, files: Sequence[ImageFile], chunk_mi
     positions = {source: position for position, source in enumerate(listed)}
     mined = set((store.sources() or [])[: reading.images])
     labels, given = _labels([file for file in files if file.source in mined], images)
-    store.finish_files(settings(images), reading.images, positions, reading.bad, labels, given)
+    indices = None if streamed is None else kept_of(streamed.images, len(files))
+    index_of = None if indices is None else {file.source: int(i) for file, i in zip(files, indices, strict=True)}
+    store.finish_files(settings(images, streamed), reading.images, positions, reading.bad, labels, given, index_of)
     return None
 
 

@@ -241,12 +241,12 @@ def _raise_failures(parts: Sequence[Future[Any]]) -> None:
 @contextmanager
 def torch_threads(count: int) -> Iterator[ContextThreads]:
     """Threads in which torch uses one thread each: together they keep the cores busy."""
-    before, started = torch.get_numtorch_threads(), threading.Barrier(count + 1)
+    before, started = torch.get_num_threads(), threading.Barrier(count + 1)
 
     def start() -> None:
-        torch.set_numtorch_threads(1)
+        torch.set_num_threads(1)
         # A thread takes its number where it first needs it: now, and not what is set for the others in the end.
-        torch.get_numtorch_threads()
+        torch.get_num_threads()
         started.wait()
 
     pool = ContextThreads(count, initializer=start)
@@ -254,7 +254,7 @@ def torch_threads(count: int) -> Iterator[ContextThreads]:
         for _ in range(count):
             pool.submit(int)
         started.wait()
-        torch.set_numtorch_threads(before)
+        torch.set_num_threads(before)
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)

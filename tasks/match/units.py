@@ -32,6 +32,10 @@ WRITE_UNITS = Stage("units", (UNITS,), fingerprint_of, write_units)
 def _unit_frame(model: str, store: ActivationStore, profile: ProfileStore) -> pd.DataFrame:
     units = store.units
     grids = np.array([layer.grid for layer in units.layers], dtype=np.int32)[units.layer_index()]
+    if profile.has_statistics:  # over images whose maps are not stored, too
+        statistics = {name: profile.of_units(name) for name in ("mean", "std", "maximum")}
+    else:
+        statistics = {"mean": store.mean(), "std": store.std(), "maximum": store.maximum()}
     return pd.DataFrame(
         {
             "model": model,
@@ -40,9 +44,7 @@ def _unit_frame(model: str, store: ActivationStore, profile: ProfileStore) -> pd
             "unit": np.arange(len(units), dtype=np.int32),
             "grid_y": grids[:, 0],
             "grid_x": grids[:, 1],
-            "mean": store.mean(),
-            "std": store.std(),
-            "maximum": store.maximum(),
+            **statistics,
             "kurtosis": profile.of_units("kurtosis"),
             "half_share": profile.of_units("half_share"),
         }

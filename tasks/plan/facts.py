@@ -12,6 +12,7 @@ from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.shared import Place
 from tasks.source.image_file import ImageFile
 from tasks.source.recognition import Recognised
+from tasks.source.streamed import Streamed
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class Facts:
     """That models run on."""
     generator: ModelSpec | None = None
     files: tuple[ImageFile, ...] = ()
-    """All image files of a source, in the order in which they are mined."""
+    """All image files of a source whose maps are stored, in the order in which they are mined."""
+    streamed: Streamed | None = None
+    """Where the maps of some images are stored: all of them."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the weights of each model; empty for one whose weights were not looked at."""
     unseen: Mapping[str, str | None] = field(default_factory=dict)

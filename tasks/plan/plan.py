@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from rosetta.model_spec import ModelSpec
-from rosetta.recipe import Recipe
+from rosetta.recipe import Images, Recipe
 from storage.artifacts.catalogue import Artifact, Per
 from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.shared import Place
@@ -86,8 +86,18 @@ class Plan:
 
     @property
     def image_count(self) -> int:
-        """Images of the run; the most that it can have as long as its files have not been read."""
-        return self.facts.stored_count or self.recipe.images.count or len(self.facts.files) or DEFAULT_COUNT
+        """Images whose maps are stored; the most that there can be as long as their files have not been read."""
+        return self.facts.stored_count or self.stored_images.count or len(self.facts.files) or DEFAULT_COUNT
+
+    @property
+    def streamed(self) -> int | None:
+        """Images of the run where the maps of only some are stored, else None."""
+        return None if self.facts.streamed is None else self.facts.streamed.images
+
+    @property
+    def stored_images(self) -> Images:
+        """What the recipe says of the images, as if those that are stored were all."""
+        return self.recipe.images.stored(None if self.facts.streamed is None else self.facts.streamed.images)
 
     @property
     def knows_images(self) -> bool:

@@ -4,6 +4,8 @@ A quick stamp of each file, its size and when it was last written, decides where
 is not, the file's content does: it may only have been touched, or copied to another machine.
 """
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,7 @@ from tasks.source.image_file import ImageFile
 from tasks.source.labels import FOLDER, NONE, are_given, labelled, labels_of
 from tasks.source.pixels import BadImageError, content_of, decoding
 from tasks.source.reading import read_in_place
+from tasks.source.streamed import Streamed
 
 _log = logging.getLogger("rosetta")
 _AT_ONCE = 8
@@ -78,12 +81,28 @@ def in_order(images: Images) -> tuple[ImageFile, ...]:
     return tuple(files[place] for place in drawn_order([file.source for file in files], images.seed))
 
 
-def settings(images: Images) -> Fingerprint:
-    """What is known of a source's images before its files have been read."""
+def listing_digest(files: Iterable[ImageFile]) -> str:
+    """Of the names and stamps of files, in their order."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(json.dumps([file.source, file.stamp]).encode())
+    return digest.hexdigest()
+
+
+def settings(images: Images, streamed: Streamed | None = None) -> Fingerprint:
+    """What is known of a source's images before its files have been read.
+
+    Parameters
+    ----------
+    streamed
+        All images, where only some are stored.
+    """
     stated: dict[str, object] = {} if images.order == "listed" else {"seed": images.seed}
     if images.labels is not None:
         # Of a table the content counts, see SourceStore.finish_files, not where it lies.
         stated["labels"] = images.labels if images.labels in (FOLDER, NONE) else "table"
+    if streamed is not None:
+        stated |= {"of": streamed.images, "listing": streamed.listing}
     return fingerprint("images", None, size=images.size, order=images.order, **stated, **decoding(images))
 
 
@@ -93,13 +112,21 @@ def record_of(file: ImageFile, content: bytes | None = None) -> FileRecord:
     return FileRecord(file.source, file.stamp, digest)
 
 
-def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: Mapping[str, Any]) -> Recognised:
+def recognise(
+    place: Place,
+    images: Images,
+    files: Sequence[ImageFile],
+    agreed: Mapping[str, Any],
+    streamed: Streamed | None = None,
+) -> Recognised:
     """Compare the images in a place with a recipe's source; nothing is written.
 
     Parameters
     ----------
     files
-        Those of :func:`in_order`.
+        Those of :func:`in_order`; where others are streamed those that are kept.
+    streamed
+        All of them, where these are not all.
     agreed
         Stamps of files that were compared by content before (:func:`storage.artifacts.agreed.known`).
 
@@ -114,7 +141,7 @@ def recognise(place: Place, images: Images, files: Sequence[ImageFile], agreed: 
     depends: dict[str, Any] = attributes["depends"]
     if isinstance(depends.get("files"), list):
         return _recognise_older(attributes, images, files)
-    if difference := first_difference(without_content(depends), settings(images).depends):
+    if difference := first_difference(without_content(depends), settings(images, streamed).depends):
         return Recognised(difference=difference)
     store = SourceStore.at(place)
     left = {one.record.source: one.record for one in store.left_out()} if images.skip_bad else {}

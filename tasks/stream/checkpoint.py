@@ -73,7 +73,7 @@ def save(
             name,
             shape=values.shape,
             dtype=values.dtype,
-            chunks=(min(rows, max(1, len(values))), *map(lambda size: max(1, size), values.shape[1:])),
+            chunks=(min(rows, max(1, len(values))), *(max(1, size) for size in values.shape[1:])),
             compressors=(Crc32cCodec(),),
         )
         if values.size:
@@ -118,6 +118,6 @@ def _read(root: Root, path: str, fingerprint: str) -> Checkpoint | None:
         attributes = dict(group.attrs)
         blocks = attributes["blocks"]
         if attributes["fingerprint"] == fingerprint and isinstance(blocks, list):
-            ordered = tuple(int(block) for block in blocks)  # type: ignore[arg-type]
-            return Checkpoint(path, str(attributes["part"]), int(attributes["sequence"]), ordered, group)  # type: ignore[arg-type]
+            ordered = tuple(int(str(block)) for block in blocks)
+            return Checkpoint(path, str(attributes["part"]), int(str(attributes["sequence"])), ordered, group)
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from rosetta.mining.grid import common_grid
-from rosetta.mining.halves import first_half
+from rosetta.mining.halves import run_length
 from rosetta.mining.moments import Precision
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Images
@@ -57,7 +57,7 @@ class Job:
 
     def half(self, block: int) -> int:
         """0 or 1: of the images to which the whole block belongs."""
-        return 0 if first_half(self.images)[block * self.block] else 1
+        return block * self.block // run_length(self.images) % 2
 
     def commons(self, model: str, grid: Grid) -> tuple[Grid, ...]:
         """The common grids of a layer with all that it is compared with."""
@@ -68,5 +68,3 @@ class Job:
         """The device of the worker that asks."""
         found = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(found if self.device == "auto" else self.device)
-
-

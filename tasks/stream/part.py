@@ -26,7 +26,7 @@ from tasks.correlate.tiles import set_up_precision
 from tasks.dump.features import features_of
 from tasks.dump.forward import batch_size
 from tasks.dump.pipeline import torch_threads
-from tasks.source.pixels import bad_images, what_of
+from tasks.source.pixels import BadImageError, bad_images, what_of
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import forward
 from tasks.stream.checkpoint import last_of, save
@@ -66,7 +66,9 @@ class _Part:
         self._require_same_units()
         self._done: list[int] = []
         self._sequence = 0
-        self._bad: list[Any] = []
+        self._bad: list[BadImageError] = []
+        self._pending: list[Future[Any]] = []
+        self._adding: int | None = None
         if (before := last_of(job.root, job.number, part, job.fingerprint)) is not None:
             self._sums.merge(before)
             self._done, self._sequence = list(before.blocks), before.sequence + 1
@@ -84,34 +86,39 @@ class _Part:
         """Add those that are not in the sums yet, and save what there is."""
         done = set(self._done)
         left = [block for block in blocks if block not in done]
-        pending: list[Future[Any]] = []
         buffers = [_Buffers(self._models, self._job.block, self._device) for _ in range(2)]
         with self._pool() as submit, ThreadPoolExecutor(_DECODERS) as decoders, torch.inference_mode():
             for number, block in enumerate(left):
                 began = time.perf_counter()
                 here = buffers[number % 2]
                 pixels = self._fill(here, block, decoders)
-                # While models ran, what there was of the last block was added.
-                self._settle(pending, left[number - 1] if number else None)
+                self._settle()  # While models ran, the last block was added.
                 if self._bad and not self._job.source.skip_bad:
-                    pending = []
                     continue  # all are named once all have been read
-                pending = self._sums.add(block, here.maps(len(pixels)), self._features(pixels), submit) if len(pixels) else []
-                name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else self._device.type
-                report(Report("all models", len(pixels), time.perf_counter() - began, name))
+                self._adding = block
+                if len(pixels):
+                    self._pending = self._sums.add(block, here.maps(len(pixels)), self._features(pixels), submit)
+                self._report(len(pixels), time.perf_counter() - began)
                 if time.monotonic() - self._saved >= self._job.checkpoint_seconds:
-                    self._settle(pending, block)
-                    pending = []
+                    self._settle()
                     self._save()
-            self._settle(pending, left[-1] if left else None)
+            self._settle()
         self._require_good()
         self._save()
 
-    def _settle(self, pending: list[Future[Any]], block: int | None) -> None:
-        for future in pending:
+    def _report(self, images: int, seconds: float) -> None:
+        names = ", ".join(model.spec.name for model in self._models)
+        device = self._device.type
+        name = torch.cuda.get_device_name(self._device) if device == "cuda" else device
+        report(Report(names, images, seconds, name))
+
+    def _settle(self) -> None:
+        """Wait until the block that is being added is in the sums."""
+        for future in self._pending:
             future.result()
-        if block is not None and block not in self._done[-2:]:
-            self._done.append(block)
+        if self._adding is not None:
+            self._done.append(self._adding)
+        self._pending, self._adding = [], None
 
     def _save(self) -> None:
         """Save the sums of the blocks that are done."""
@@ -202,6 +209,4 @@ class _Buffers:
 
     def maps(self, images: int) -> dict[str, dict[str, Tensor]]:
         """Those of the first images, by model and layer."""
-        return {
-            model: {layer: room[:images] for layer, room in rooms.items()} for model, rooms in self._rooms.items()
-        }
+        return {model: {layer: room[:images] for layer, room in rooms.items()} for model, rooms in self._rooms.items()}

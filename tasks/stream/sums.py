@@ -13,6 +13,7 @@ from rosetta.mining.exact import Scales, quantum
 from rosetta.mining.factors import PANEL, Factors, Room, factors
 from rosetta.mining.grid import product_grid
 from rosetta.mining.moments import Accumulator, factor_dtype, segment_order
+from rosetta.mining.streamed.features import StreamedFeatures
 from rosetta.mining.streamed.layer import StreamedLayer, scale_of
 from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan
 from rosetta.units import Units
@@ -52,19 +53,29 @@ class Sums:
         self.units = {name: store.units for name, store in stores.items()}
         self._shift = {name: store.mean().astype(np.float32) for name, store in stores.items()}
         self._scale = {name: scale_of(store.std()) for name, store in stores.items()}
-        self.layers = {(name, layer.name): self._layer(name, index) for name in job.profiled
-                       for index, layer in enumerate(self.units[name].layers)}
+        self.layers = {
+            (name, layer.name): self._layer(name, index)
+            for name in job.profiled
+            for index, layer in enumerate(self.units[name].layers)
+        }
         self._products = {
             key: FeatureProducts(sums.layer.grid, SIDE, sums.commons, device) for key, sums in self.layers.items()
         }
         self._rooms = {key: Room() for key in self.layers}
+        self.features = self._feature_sums() if job.profiled else None
         self.tiles = [tuple(self._accumulator(tile) for _ in range(2)) for tile in job.tiles]
 
     def _layer(self, model: str, index: int) -> StreamedLayer:
         layer, span = list(self.units[model].spans())[index]
-        about = tuple(torch.from_numpy(values[span]).to(self._device) for values in (self._shift[model], self._scale[model]))
+        about = tuple(
+            torch.from_numpy(values[span]).to(self._device) for values in (self._shift[model], self._scale[model])
+        )
         commons = self._job.commons(model, layer.grid)
         return StreamedLayer(layer, self._job.images, self._job.block, commons, len(INDEPENDENT), (about[0], about[1]))
+
+    def _feature_sums(self) -> StreamedFeatures:
+        commons = dict.fromkeys(common for sums in self.layers.values() for common in sums.commons)
+        return StreamedFeatures(SIDE, len(INDEPENDENT), tuple(commons), self._job.images, self._device)
 
     def _accumulator(self, tile: PairTile) -> Accumulator:
         a, b = (self.units[model].cut(span) for model, span in zip((tile.a, tile.b), tile.spans, strict=True))
@@ -86,6 +97,8 @@ class Sums:
         for key, grids in self._sides().items():
             made[key] = submit(self._factors, key, grids, maps)
         work = [submit(self._add_layer, key, first, half, maps, features) for key in self.layers]
+        if self.features is not None:
+            work.append(submit(self.features.add, features))
         for tile, halves in zip(self._job.tiles, self.tiles, strict=True):
             work.append(submit(_multiply, halves[half], *(made[key] for key in tile.keys)))
         return [*made.values(), *work]
@@ -133,6 +146,8 @@ class Sums:
             for (model, layer), sums in self.layers.items()
             for name, values in sums.state.items()
         }
+        if self.features is not None:
+            found |= {f"features/{name}": values for name, values in self.features.state.items()}
         for number, halves in enumerate(self.tiles):
             found |= {f"tile/{number}/{half}": sums.cross for half, sums in enumerate(halves)}
         return found
@@ -142,6 +157,9 @@ class Sums:
         for (model, layer), sums in self.layers.items():
             for name in sums.state:
                 sums.merge(name, checkpoint.values(f"{model}/{self._index(model, layer)}/{name}"))
+        if self.features is not None:
+            for name in self.features.state:
+                self.features.merge(name, checkpoint.values(f"features/{name}"))
         for number, halves in enumerate(self.tiles):
             for half, products in enumerate(halves):
                 products.cross.add_(checkpoint.values(f"tile/{number}/{half}").to(products.cross.device))
@@ -153,7 +171,9 @@ class Sums:
 def _store(job: Job, model: str) -> ActivationStore:
     store = ActivationStore.read(job.root, model)
     if store.digest != job.stores[model]:
-        raise FileNotFoundError(f"activations of {model} under {job.root.shown} are not those that this work began with")
+        raise FileNotFoundError(
+            f"activations of {model} under {job.root.shown} are not those that this work began with"
+        )
     return store
 
 

@@ -68,8 +68,12 @@ class Observation:
         memory
             Bytes that dumping leaves of `compute.memory`.
         """
-        # Of a generator that makes the images there are no features yet.
-        if not is_finished(plan.place(FEATURES.path()), FEATURES, plan.digest(FEATURES)) or _is_begun(plan, model):
+        # Of a generator that makes the images there are no features yet, and of images that are not kept no maps.
+        if (
+            plan.streamed is not None
+            or not is_finished(plan.place(FEATURES.path()), FEATURES, plan.digest(FEATURES))
+            or _is_begun(plan, model)
+        ):
             return None
         return cls(plan, model, _pieces(plan, model, units, chunk), images, memory)
 

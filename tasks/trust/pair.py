@@ -147,7 +147,7 @@ class _Judging:
         buddies = buddies_of(self._buddies, *pair)
         neighbours = self._plan.recipe.matching.neighbours
         a, b = (self._profiles[model].digest for model in pair)
-        return Question(buddies.unit_a, buddies.unit_b, neighbours, self._models[pair[0]].images, (a, b))
+        return Question(buddies.unit_a, buddies.unit_b, neighbours, self._profiles[pair[0]].images, (a, b))
 
     def _nulls_of(self, tile: PairTile) -> tuple[Delayed, Delayed]:
         rows, columns = tile.spans

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from rosetta.mining.buddies import Neighbours, merge_neighbours, nearest_neighbours
 from rosetta.mining.factors import PANEL
 from rosetta.mining.groups import Pair
-from rosetta.mining.halves import first_half
 from rosetta.mining.moments import Moments
 from rosetta.mining.plan import ranges
 from rosetta.mining.trust.discoveries import Counts, p_counts
@@ -160,6 +159,10 @@ def _stacked(parts: Sequence[Neighbours], k: int) -> Neighbours:
     return Neighbours(np.concatenate([part.unit for part in parts]), np.concatenate([part.pearson for part in parts]))
 
 
+def _or(values: Float64 | None, others: Float64) -> Float64:
+    return others if values is None else values
+
+
 @dataclass(frozen=True)
 class _TilePanel:
     """One panel of a tile, or a part of one."""
@@ -177,7 +180,7 @@ class _TilePanel:
     def judge(self, store: CorrelationStore | NeighbourStore, halved: Halved | None) -> tuple[Float32, ...]:
         """(row, column) each of :data:`JUDGED`."""
         panel = self._panel()
-        share = float(first_half(self.question.images).mean())
+        share = self.profiles[0].store.first_half_share
         if halved is None:
             assert isinstance(store, CorrelationStore), "moments are left out where correlations say it all"
             half_1 = store.half_part(*self.places)
@@ -209,7 +212,7 @@ class _TilePanel:
     def _panel(self) -> Panel:
         units = [side.model.store.units.cut(place) for side, place in zip(self.sides, self.places, strict=True)]
         a, b = (
-            profile.side(place, side.std[span], other.grids())
+            profile.side(place, _or(profile.std(place), side.std[span]), other.grids())
             for profile, side, place, span, other in zip(
                 self.profiles, self.sides, self.places, self.spans, units[::-1], strict=True
             )

@@ -41,6 +41,14 @@ class ModelProfile:
         self.array = cache(self.store.of_layer)
         self.features_on = cache(self.store.features_on)
 
+    def std(self, span: slice) -> Float64 | None:
+        """(unit,) of some units over all images, where the store of activations does not know it."""
+        if not self.store.has_statistics:
+            return None
+        return np.concatenate(
+            [self.array(layer.name, "std")[channels] for layer, channels in self.store.units.restrict(span)]
+        )
+
     def side(self, span: slice, std_of: Float64, others: Sequence[Grid]) -> PanelSide:
         """One side of a panel.
 

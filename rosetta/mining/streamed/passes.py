@@ -100,7 +100,7 @@ def plan_passes(
         profiled.append(model)
         used += size
     for pair in pairs:
-        for tile, size in _tiles(*(len(units[model]) for model in pair), room, pair, memory, beside):
+        for tile, size in _tiles(pair, (len(units[pair[0]]), len(units[pair[1]])), memory, beside):
             if used + size > room:
                 end()
             tiles.append((pair, tile))
@@ -109,8 +109,9 @@ def plan_passes(
     return passes
 
 
-def _tiles(rows: int, columns: int, room: int, pair: Pair, memory: int, beside: int) -> Iterator[tuple[Tile, int]]:
+def _tiles(pair: Pair, units: tuple[int, int], memory: int, beside: int) -> Iterator[tuple[Tile, int]]:
     """A pair in as few bands of whole panels as fit, and the bytes of each."""
+    (rows, columns), room = units, memory - beside
     high, wide = rows, columns
     if PAIR_BYTES * rows * columns > room:
         wide = columns if PAIR_BYTES * min(PANEL, rows) * columns <= room else PANEL

@@ -239,31 +239,33 @@ class FeatureSums:
     On a grid finer than their own, `⟨R f, R g⟩ = ⟨f, RᵀR g⟩`: nothing is upsampled here either.
     """
 
-    def __init__(self, side: int, features: int, commons: Sequence[Grid]) -> None:
+    def __init__(self, side: int, features: int, commons: Sequence[Grid], device: torch.device | str = "cpu") -> None:
         """Begin at zero; `side` is that of the features' own grid."""
-        self.commons = tuple(commons)
-        self._ways = [[_moment_way(side, axis) for axis in common] for common in self.commons]
-        self._images = 0
-        self._sums = np.zeros((len(self.commons), features))
-        self._products = np.zeros((len(self.commons), features, features))
+        self.commons, self.images, device = tuple(commons), 0, torch.device(device)
+        self._ways = [[_moment_way(side, axis, device) for axis in common] for common in self.commons]
+        self.sums = torch.zeros(len(self.commons), features, dtype=torch.float64, device=device)
+        """(common, feature) Σ R f."""
+        self.products = torch.zeros(len(self.commons), features, features, dtype=torch.float64, device=device)
+        """(common, feature, feature) Σ ⟨R f, R g⟩."""
 
     def add(self, features: FeatureBlock) -> None:
         """Add some images."""
-        self._images += features.images
+        self.images += features.images
         for index, (common, (down, across)) in enumerate(zip(self.commons, self._ways, strict=True)):
             left = features.on(common)
             # The matrices are symmetric: one for each side of the product.
             right = moved(left, None, across.gram)
             left = moved(left, down.gram, None)
             # Σ R f on the finer axis: the weights of the one that was not multiplied yet.
-            self._sums[index] += (right * down.weights[:, None]).sum(dim=(2, 3)).double().sum(dim=1).numpy()
-            self._products[index] += torch.mm(left.flatten(1), right.flatten(1).T).double().numpy()
+            self.sums[index] += (right * down.weights[:, None]).sum(dim=(2, 3)).double().sum(dim=1)
+            self.products[index] += torch.mm(left.flatten(1), right.flatten(1).T).double()
 
     def moments(self) -> dict[Grid, FeatureMoments]:
         """By common grid, over all images so far."""
         found = {}
-        for common, sums, products in zip(self.commons, self._sums, self._products, strict=True):
-            count = self._images * common[0] * common[1]
+        of_commons = zip(self.commons, self.sums.cpu().numpy(), self.products.cpu().numpy(), strict=True)
+        for common, sums, products in of_commons:
+            count = self.images * common[0] * common[1]
             mean = sums / count
             covariance = products / count - np.outer(mean, mean)
             # A feature that is the same everywhere leaves rounding behind, no variance.
@@ -284,9 +286,9 @@ class _MomentWay:
     """(position,) `Rᵀ1`."""
 
 
-def _moment_way(side: int, common: int) -> _MomentWay:
+def _moment_way(side: int, common: int, device: torch.device) -> _MomentWay:
     if common <= side:
-        return _MomentWay(None, torch.ones(common))
+        return _MomentWay(None, torch.ones(common, device=device))
     matrix = resampling(side, common)
-    weights = torch.tensor(matrix.sum(axis=0), dtype=torch.float32)
-    return _MomentWay(Banded.of(matrix.T @ matrix, torch.device("cpu")), weights)
+    weights = torch.tensor(matrix.sum(axis=0), dtype=torch.float32, device=device)
+    return _MomentWay(Banded.of(matrix.T @ matrix, device), weights)
