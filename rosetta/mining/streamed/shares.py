@@ -7,8 +7,8 @@ from torch import Tensor
 
 from rosetta.mining.exact import add_exactly
 
-_PER_OCTAVE = 4
-"""Classes in which an image's activation doubles: a class is 19 % wide."""
+_PER_OCTAVE = 8
+"""Classes in which an image's activation doubles: a class is 9 % wide."""
 _LOWEST, _HIGHEST = -24, 24
 """Octaves, of the sum over a map's positions in standard deviations."""
 _CLASSES = (_HIGHEST - _LOWEST) * _PER_OCTAVE + 1
@@ -20,8 +20,8 @@ ACTIVATION_BYTES = 2 * 8 * _CLASSES
 class Activations:
     """How many images activate a unit how strongly, and what they come to, by classes of strength.
 
-    Images of a class differ by up to 19 %. Taken as alike, they put the share that :func:`half_share` finds off by a
-    tenth of that of the class in which the half is reached, at most.
+    Images of a class differ by up to 9 %. Taken as alike, they put the share that :func:`half_share` finds off by a
+    twentieth of that of the class in which the half is reached, at most.
     """
 
     def __init__(self, channels: int, quantum: float, device: torch.device) -> None:

@@ -253,7 +253,7 @@ class LayerSums:
         self.powers[2, channels] += torch.linalg.vector_norm(squares, dim=(1, 2)).double().square()
         for offset, weights in self._neighbours:
             product = scratch if offset == 0 else self._product(stack, offset, room)
-            self.on[half, 1, channels, 1:] += torch.mm(self._ones_of(product)[:, 0], weights).double()
+            self.on[half, 1, channels, 1:] += torch.mm(self._ones_of(product)[:, 0].double(), weights)
         self.powers[1, channels] += squares.mul_(stack).sum(dim=(1, 2)).double()
 
     def _ones_of(self, stack: Tensor, into: Tensor | None = None) -> Tensor:
@@ -332,7 +332,7 @@ def _neighbour_weights(grid: Grid, commons: Sequence[Grid], device: torch.device
     Returns
     -------
     list
-        How far apart the two are in a map that is laid out row by row, and (position, common) float32 weights, given
+        How far apart the two are in a map that is laid out row by row, and (position, common) float64 weights, given
         to the first of the two; twice where a product stands for its mirror too.
     """
     found = []
@@ -346,6 +346,6 @@ def _neighbour_weights(grid: Grid, commons: Sequence[Grid], device: torch.device
             weights[: height - down, first : first + len(along_x), index] = np.outer(along_y, along_x)
         if weights.any():
             twice = 1.0 if (down, right) == (0, 0) else 2.0
-            flat = torch.tensor(twice * weights.reshape(-1, len(commons)), dtype=torch.float32, device=device)
+            flat = torch.tensor(twice * weights.reshape(-1, len(commons)), device=device)
             found.append((down * width + right, flat))
     return found
