@@ -48,8 +48,12 @@ def significant(value: float, digits: int = 3) -> str:
     """So many digits that mean something, thousands apart: ``0.0123``, ``4.56``, ``1,230``."""
     if not math.isfinite(value):
         return "–"
-    decimals = digits - 1 - (math.floor(math.log10(abs(value))) if value else digits - 1)
-    return f"{round(value, decimals):,.{max(0, decimals)}f}".replace("-", "−")
+    if value == 0:
+        return "0"
+    # Rounded first, as that may add a digit before the point.
+    rounded = float(f"{value:.{digits}g}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:,.{decimals}f}".replace("-", "−")
 
 
 def operations(count: int) -> str:
