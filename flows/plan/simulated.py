@@ -23,7 +23,7 @@ from rosetta.zoo.families.pixels import INDEPENDENT
 from tasks.plan import Plan
 from tasks.trust.profile import pieces_of
 
-STAGES = ("images", "forward", "products", "encode", "write", "read")
+STAGES = ("generate", "forward", "products", "encode", "write", "read")
 _KEPT = 1024
 """Images whose maps are kept where all others are streamed and the recipe keeps all."""
 _OF_MEMORY = 0.8
@@ -85,27 +85,36 @@ class Simulation:
 
 @dataclass(frozen=True)
 class _Machine:
-    """What all devices do together, in a second."""
+    """All devices together, and what they do in a second."""
 
+    count: int
+    nodes: int
+    sums: int
+    """Bytes for the sums of a pass: of one device, or of a node whose cores share them."""
+    one_pool: bool
+    """Whether the devices are the cores that encode."""
     flops: float
     encode: float
     decode: float
     write: float
     read: float
-    one_pool: bool
-    """Whether the devices are the cores that encode."""
 
     @classmethod
-    def of(cls, device: Device, count: int, nodes: int, precision: str, one_pool: bool) -> "_Machine":
+    def of(cls, device: Device, count: int, precision: str, one_pool: bool) -> "_Machine":
+        nodes = ceil(count / device.per_node[0])
+        sharing = min(count, device.per_node[0]) if one_pool else 1
         peak: float = getattr(device, precision)[0]
         cores = count * device.cores[0] * _MB
         return cls(
-            count * _TFLOP * peak * device.products[0],
-            cores * device.encode[0],
-            cores * device.decode[0],
-            nodes * _MB * device.write[0],
-            nodes * _MB * device.read[0],
-            one_pool,
+            count=count,
+            nodes=nodes,
+            sums=int(_OF_MEMORY * device.memory_gb[0] * _GB) * sharing,
+            one_pool=one_pool,
+            flops=count * _TFLOP * peak * device.products[0],
+            encode=cores * device.encode[0],
+            decode=cores * device.decode[0],
+            write=nodes * _MB * device.write[0],
+            read=nodes * _MB * device.read[0],
         )
 
 
@@ -127,28 +136,23 @@ def simulate(recipe: Recipe, on: str, files: Sequence[Path] = ()) -> Simulation:
     name, count = parse_devices(on)
     rates = Rates(files)
     device = rates.device(name)
-    nodes = ceil(count / device.per_node[0])
-    one_pool = name == SHARED_MEMORY
-    together = min(count, device.per_node[0]) if one_pool else 1
-    memory = int(_OF_MEMORY * device.memory_gb[0] * _GB) * together
-
-    plan = _elsewhere(recipe, memory)
+    machine = _Machine.of(device, count, recipe.compute.precision, one_pool=name == SHARED_MEMORY)
+    plan = _elsewhere(recipe, machine.sums)
     try:
         sides = sides_of(plan)
         planned = forecast(plan, sides=sides)
     except UserError as error:
         raise UserError(f"--on {on}: {str(error).replace('compute.memory', 'the memory there')}") from None
     models = tuple(model_rate(spec, len(sides[spec.name].units), name, device, rates) for spec in plan.models)
-    machine = _Machine.of(device, count, nodes, recipe.compute.precision, one_pool)
     used = {one.file for one in models}
     return Simulation(
         device=name,
         title=device.title,
         count=count,
-        nodes=nodes,
+        nodes=machine.nodes,
         images=plan.image_count,
         models=models,
-        ways=_ways(plan, planned, sides, models, machine, memory, count, nodes),
+        ways=_ways(plan, planned, sides, models, machine),
         estimates=tuple(device.figures("estimate")),
         unused=tuple(str(path) for path, _ in rates.measured if str(path) not in used),
         unseen=plan.facts.unseen,
@@ -168,9 +172,6 @@ def _ways(
     sides: Mapping[str, Side],
     models: Sequence[ModelRate],
     machine: _Machine,
-    memory: int,
-    count: int,
-    nodes: int,
 ) -> tuple[Way, ...]:
     """All maps stored, and streamed."""
     images, generator = plan.image_count, plan.facts.generator
@@ -187,8 +188,8 @@ def _ways(
         kept = maps if keep is None else maps * keep // images
         gone_through = read if keep is None else 0.0
         seconds = {
-            "images": passes * images * maker / count,
-            "forward": passes * images * others / count,
+            "generate": passes * images * maker / machine.count,
+            "forward": passes * images * others / machine.count,
             "products": products,
             "encode": kept / machine.encode,
             "write": (kept + beside) / machine.write,
@@ -196,14 +197,14 @@ def _ways(
         }
         total, slowest = _side_by_side(seconds, keep is None, machine.one_pool)
         hours = {stage: seconds[stage] / _HOUR for stage in STAGES}
-        return Way(keep, passes, hours, total / _HOUR, nodes * total / _HOUR, kept + beside, slowest)
+        return Way(keep, passes, hours, total / _HOUR, machine.nodes * total / _HOUR, kept + beside, slowest)
 
     stored = way(None, 1)
     keep = _KEPT if plan.recipe.images.keep == "all" else plan.recipe.images.keep
     if plan.recipe.matching.correlation != "pearson" or keep >= images:
         return (stored,)
     unit_pairs = sum(one.units[0] * one.units[1] for one in planned.pairs)
-    passes = streamed_passes(unit_pairs, _profile_bytes(plan, sides), memory)
+    passes = streamed_passes(unit_pairs, _profile_bytes(plan, sides), machine.sums)
     return stored, way(keep, passes)
 
 
@@ -217,7 +218,7 @@ def _side_by_side(seconds: Mapping[str, float], stored: bool, one_pool: bool) ->
     one_pool
         Whether models share cores with encoding, and products with decoding.
     """
-    devices, products, encoding, writing = ["images", "forward"], ["products"], ["encode"], ["write"]
+    devices, products, encoding, writing = ["generate", "forward"], ["products"], ["encode"], ["write"]
     phases = (
         [[devices, encoding, writing], [products, ["read"]]] if stored else [[devices + products, encoding, writing]]
     )

@@ -97,7 +97,7 @@ def test_hours_and_bytes_by_hand(toy, monkeypatch):
 
     def hours(passes: int, maps_kept: int, maps_read: int) -> dict[str, float]:
         seconds = {
-            "images": passes * IMAGES * 0.5 / COUNT,
+            "generate": passes * IMAGES * 0.5 / COUNT,
             "forward": passes * IMAGES * (0.25 + 0.125) / COUNT,
             "products": 2 * IMAGES * terms / (COUNT * 1e6 * 0.5),
             "encode": maps_kept / (COUNT * 3 * 2e6),
@@ -114,12 +114,12 @@ def test_hours_and_bytes_by_hand(toy, monkeypatch):
         assert way.bytes_stored == bytes_stored
         assert way.node_hours == pytest.approx(NODES * way.total_hours)
     one, other = stored.hours, streamed.hours
-    devices = one["images"] + one["forward"]
+    devices = one["generate"] + one["forward"]
     assert stored.total_hours == pytest.approx(
         max(devices, one["encode"], one["write"]) + max(one["products"], one["read"])
     )
     assert streamed.total_hours == pytest.approx(
-        max(other["images"] + other["forward"] + other["products"], other["encode"], other["write"])
+        max(other["generate"] + other["forward"] + other["products"], other["encode"], other["write"])
     )
     assert (stored.keep, stored.passes, streamed.keep, streamed.passes) == (None, 1, KEPT, 3)
     assert (simulation.nodes, simulation.images, simulation.estimates) == (NODES, IMAGES, ())
@@ -128,12 +128,12 @@ def test_hours_and_bytes_by_hand(toy, monkeypatch):
 @pytest.mark.parametrize(
     ("figures", "stored", "streamed"),
     [
-        ({}, "images", "images"),
+        ({}, "generate", "generate"),
         ({"products": 1e-3}, "products", "products"),
         ({"encode": 1e-5}, "encode", "encode"),
         ({"write": 1e-3}, "write", "write"),
-        ({"read": 1e-3}, "read", "images"),
-        ({"decode": 1e-5}, "read", "images"),
+        ({"read": 1e-3}, "read", "generate"),
+        ({"decode": 1e-5}, "read", "generate"),
     ],
 )
 def test_what_limits_a_run(toy, figures, stored, streamed):
@@ -160,13 +160,13 @@ def test_cores_do_everything_in_turn(toy):
     stored, streamed = toy(on="cpu:4").ways
     hours = stored.hours
     assert stored.total_hours == pytest.approx(
-        max(sum(hours[stage] for stage in ("images", "forward", "encode")), hours["write"])
+        max(sum(hours[stage] for stage in ("generate", "forward", "encode")), hours["write"])
         + hours["products"]
         + hours["read"]
     )
     hours = streamed.hours
     assert streamed.total_hours == pytest.approx(
-        max(sum(hours[stage] for stage in ("images", "forward", "products", "encode")), hours["write"])
+        max(sum(hours[stage] for stage in ("generate", "forward", "products", "encode")), hours["write"])
     )
 
 
@@ -254,7 +254,7 @@ def test_for_programs(recipe, capsys):
     said = json.loads(capsys.readouterr().out)
     assert [way["keep"] for way in said["ways"]] == [None, 64]
     assert said["recommended_keep"] == 64
-    assert set(said["ways"][0]["hours"]) == {"images", "forward", "products", "encode", "write", "read"}
+    assert set(said["ways"][0]["hours"]) == {"generate", "forward", "products", "encode", "write", "read"}
     assert {one["source"] for one in said["models"]} == {"estimate"}
 
 
