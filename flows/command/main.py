@@ -40,6 +40,8 @@ def mine(
     replace: bool = False,
     mend: bool = False,
     plan: bool = False,
+    on: str | None = None,
+    rates: tuple[Path, ...] = (),
     as_json: Json = False,
 ) -> None:
     """Mine a recipe: dump, correlate, match, test, and write the dictionary. Resumes a run that stopped.
@@ -58,11 +60,30 @@ def mine(
         First read the whole run, as `rosetta check` does, and rebuild only what is damaged.
     plan
         Print what the run would take: bytes stored and read, operations, peak memory. Needs no weights, writes nothing.
+    on
+        With --plan: devices of another machine, for example h100:8, to estimate the run's hours there.
+    rates
+        With --on: a file that rosetta zoo --measure wrote, or a .toml of device rates, to replace estimates. May be
+        repeated.
     """
     from rosetta.recipe import read_recipe
 
+    if on is not None and not plan:
+        raise UserError("--on says where --plan is to take place; add --plan")
+    if rates and on is None:
+        raise UserError("--rates are those of the devices of --on; add --plan --on DEVICE:COUNT")
     settings = read_recipe(recipe, root, changes)
     quiet_prefect()
+    if on is not None:
+        from flows.plan.simulated import simulate
+        from flows.plan.simulated_text import print_simulation
+
+        simulated = simulate(settings, on, rates)
+        if as_json:
+            print_json(simulated.as_dict())
+        else:
+            print_simulation(simulated)
+        return
     if plan:
         from flows.plan.forecast import forecast
         from flows.plan.gather import plan_of_recipe

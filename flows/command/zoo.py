@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tomli_w
@@ -32,12 +33,14 @@ def zoo(
     changes: Annotated[tuple[str, ...], Parameter("--set")] = (),
     layers: tuple[str, ...] = (),
     time: bool = False,
+    measure: Path | None = None,
     device: str | None = None,
     as_json: Json = False,
 ) -> None:
     """List the model families, or show the layers of one model: channels, grids, first units, memory per image.
 
-    No weights are needed. The model itself runs only with --time, or if its shapes alone do not tell the layers.
+    No weights are needed. The model itself runs only with --time or --measure, or if its shapes alone do not tell the
+    layers.
 
     Parameters
     ----------
@@ -51,19 +54,25 @@ def zoo(
         May be repeated.
     time
         Also run the model and time a forward pass of one image.
+    measure
+        A file to write: images per second in batches as a dump takes them, for rosetta mine --plan --on … --rates.
     device
-        Device for --time: auto (the default), cpu, cuda or mps.
+        Device for --time and --measure: auto (the default), cpu, cuda or mps.
     """
-    if device is not None and not time:
-        raise UserError("--device is the device for --time; add --time")
-    if model is not None and layers:
-        if time:
-            raise UserError("--layers lists places and --time times the model; give one of them")
+    if device is not None and not (time or measure):
+        raise UserError("--device is the device for --time and --measure; add one of them")
+    if sum((time, bool(layers), measure is not None)) > 1:
+        raise UserError("--layers lists places, --time times an image and --measure batches; give one of them")
+    if model is not None and measure is not None:
+        _measure(*_entry(model, changes, device or "auto"), measure, as_json)
+    elif model is not None and layers:
         _show_places(_entry(model, changes, "auto")[0], layers, as_json)
     elif model is not None:
         _show(*_entry(model, changes, device or "auto"), time, as_json)
-    elif changes or time or layers:
-        raise UserError("--set, --layers and --time need a model; name one, for example rosetta zoo timm/resnet50")
+    elif changes or time or layers or measure:
+        raise UserError(
+            "--set, --layers, --time and --measure need a model; name one, for example rosetta zoo timm/resnet50"
+        )
     else:
         _list(as_json)
 
@@ -101,6 +110,26 @@ def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
         print_json(portrait(model) | timing)
     elif time:
         print(f"A forward pass of one image takes {seconds:.3g} s on {device}.")
+
+
+def _measure(spec: ModelSpec, device: str, path: Path, as_json: bool) -> None:
+    """Measure a model and write what comes out."""
+    from flows.plan.measured import measure, write_measured
+    from rosetta.view.numbers import operations, significant
+    from rosetta.zoo.device import resolve_device
+
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"--measure {path}: there is no folder {path.parent}; make it first")
+    measured = measure(_loaded(spec, resolve_device(device)))
+    write_measured(measured, path)
+    if as_json:
+        print_json(measured.model_dump(mode="json"))
+        return
+    rate = f"{significant(measured.images_per_second)} images/s in batches of {measured.batch}"
+    if measured.flop_per_image is not None and measured.tflops is not None:
+        rate += f", {operations(measured.flop_per_image)} an image, {significant(measured.tflops)} TFLOP/s"
+    print(f"{measured.model} on {measured.device}: {rate}")
+    print(f"Written to {path}")
 
 
 def _show_places(spec: ModelSpec, globs: tuple[str, ...], as_json: bool) -> None:

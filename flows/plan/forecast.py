@@ -11,6 +11,7 @@ from rosetta import zoo
 from rosetta.mining.factors import PANEL
 from rosetta.mining.plan import PairPlan, Side
 from rosetta.model_spec import ModelSpec
+from rosetta.view.numbers import operations
 from storage.artifacts.activations import ActivationStore, file_count
 from storage.artifacts.blocks import model_blocks
 from storage.artifacts.catalogue import ACTIVATIONS
@@ -24,8 +25,6 @@ from tasks.plan import Plan
 from tasks.stage.text_table import print_table
 from tasks.trust.observation import observed_bytes
 from tasks.trust.profile import in_groups, pieces_of
-
-_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class Forecast:
                     f"{one.passes[0]:,} / {one.passes[1]:,}",
                     one.group,
                     format_bytes(one.bytes_read),
-                    _operations(one.operations),
+                    operations(one.operations),
                     format_bytes(one.peak_bytes),
                     one.way,
                 )
@@ -134,7 +133,7 @@ class Forecast:
         print(
             f"In all {format_bytes(sum(one.bytes_stored for one in self.models))} of maps,"
             f" {format_bytes(sum(one.bytes_read for one in self.pairs))} read and"
-            f" {_operations(sum(one.operations for one in self.pairs))} to correlate them"
+            f" {operations(sum(one.operations for one in self.pairs))} to correlate them"
         )
         print(
             f"{self.workers} worker{'s' * (self.workers != 1)}, up to {self.threads} tasks at once and"
@@ -147,13 +146,15 @@ class Forecast:
                 print(f"Before it can run: model {name!r}: {reason}")
 
 
-def forecast(plan: Plan, footprints: bool = False) -> Forecast:
+def forecast(plan: Plan, footprints: bool = False, sides: Mapping[str, Side] | None = None) -> Forecast:
     """Forecast every pair of a run; nothing is written.
 
     Parameters
     ----------
     footprints
         Whether to find out what models themselves hold, which takes a second each.
+    sides
+        As :func:`sides_of` gives them, where that was asked before.
 
     Raises
     ------
@@ -162,7 +163,7 @@ def forecast(plan: Plan, footprints: bool = False) -> Forecast:
     """
     compute = plan.recipe.compute
     where = capacity(compute.cluster, plan.facts.threads, compute.workers)
-    sides = {spec.name: _side(plan, spec) for spec in plan.models}
+    sides = sides_of(plan) if sides is None else sides
     setting = Setting.of(plan)
 
     groups = plan_for(setting, sides, plan.pairs, where)
@@ -177,10 +178,21 @@ def forecast(plan: Plan, footprints: bool = False) -> Forecast:
     return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
 
 
+def sides_of(plan: Plan) -> dict[str, Side]:
+    """By model: its store, or what it will be.
+
+    Raises
+    ------
+    UserError
+        A model cannot be built, or the memory is too small for its dump.
+    """
+    return {spec.name: _side(plan, spec) for spec in plan.models}
+
+
 def _pair(a: str, b: str, cut: PairPlan, group: int) -> PairForecast:
     # Of a model with itself, panels below the diagonal are mirrors of those above.
     panels = -(-cut.units[0] // PANEL)
-    operations = cut.operations * (panels + 1) // (2 * panels) if a == b else cut.operations
+    count = cut.operations * (panels + 1) // (2 * panels) if a == b else cut.operations
     return PairForecast(
         f"{a}~{b}",
         cut.units,
@@ -189,7 +201,7 @@ def _pair(a: str, b: str, cut: PairPlan, group: int) -> PairForecast:
         cut.passes,
         group,
         cut.bytes_read,
-        operations,
+        count,
         cut.peak_bytes,
         cut.method,
     )
@@ -228,8 +240,3 @@ def _side(plan: Plan, spec: ModelSpec) -> Side:
 def _is_dumped(plan: Plan, spec: ModelSpec) -> bool:
     place = plan.place(ACTIVATIONS.path(spec.name))
     return is_finished(place, ACTIVATIONS, plan.digest(ACTIVATIONS, spec.name))
-
-
-def _operations(count: int) -> str:
-    step = min((len(str(count)) - 1) // 3, len(_PREFIXES) - 1)
-    return f"{count / 1000**step:.3g} {_PREFIXES[step]}FLOP"

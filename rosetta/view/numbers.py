@@ -2,6 +2,7 @@
 
 import math
 
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 _UP = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -41,3 +42,21 @@ def chance(value: float) -> str:
         return f"{value:.2g}"
     digits, exponent = f"{value:.1e}".split("e")
     return f"{digits} × {ten_to(int(exponent))}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """So many digits that mean something, thousands apart: ``0.0123``, ``4.56``, ``1,230``."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    # Rounded first, as that may add a digit before the point.
+    rounded = float(f"{value:.{digits}g}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:,.{decimals}f}".replace("-", "−")
+
+
+def operations(count: int) -> str:
+    """Floating-point operations: ``35.1 GFLOP``."""
+    step = min((len(str(count)) - 1) // 3, len(_PREFIXES) - 1)
+    return f"{count / 1000**step:.3g} {_PREFIXES[step]}FLOP"

@@ -6,12 +6,15 @@ from rosetta.zoo.model import Model
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.registry import families, names
 from rosetta.zoo.structure import outline, places, structure
+from rosetta.zoo.work import Work, forward_work
 
 __all__ = [
     "Model",
     "Preprocessing",
+    "Work",
     "families",
     "footprint",
+    "forward_work",
     "is_fetched",
     "is_generator",
     "load",

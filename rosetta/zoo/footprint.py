@@ -3,14 +3,13 @@
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from rosetta.model_spec import ModelSpec
 from rosetta.zoo.model import Model
-from rosetta.zoo.structure import outline
+from rosetta.zoo.structure import outline, run_outline
 
 _COPIES = 2
 """Of the weights, while they are loaded: those of the file, and the model's own."""
@@ -29,13 +28,9 @@ def footprint(spec: ModelSpec, images: int) -> int | None:
 
 
 def _forward(model: Model, images: int) -> int:
-    with _Live() as live, torch.device("meta"):
-        if model.preprocessing is not None:
-            model.observe(torch.zeros(images, 3, *model.preprocessing.size), range(images), take=lambda *_: None)
-        else:
-            latents = torch.zeros(images, model.latent or 1)
-            classes = None if model.classes is None else torch.zeros(images, dtype=torch.int64)
-            model.generate(latents, classes, take=lambda *_: None)
+    # Each step of a diffusion model takes as much as any other; the last is the one whose maps are captured.
+    with _Live() as live:
+        run_outline(model, images, last_steps=2)
     return live.most
 
 

@@ -6,6 +6,7 @@ from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
 from rosetta.units import Units
 from rosetta.zoo import loading
+from rosetta.zoo.families.diffusers.sampling import Generator
 from rosetta.zoo.loading import load
 from rosetta.zoo.maps.layout import Layout
 from rosetta.zoo.model import Model
@@ -38,6 +39,36 @@ def outline(spec: ModelSpec) -> Model | None:
         if free == spec or not isinstance(problem, UserError) or outline(free) is None:
             return None
         raise
+
+
+def run_outline(model: Model, images: int, last_steps: int | None = None) -> None:
+    """A forward pass of an outline over so many images, with each layer's maps given away as a dump takes them.
+
+    Parameters
+    ----------
+    last_steps
+        Of a diffusion model that makes images, only the last so many steps; default: all.
+
+    Raises
+    ------
+    RuntimeError, NotImplementedError
+        The model asks for values on its way.
+    """
+    module = model.module
+    steps = module.timesteps if isinstance(module, Generator) else ()
+    try:
+        if isinstance(module, Generator) and last_steps is not None:
+            module.timesteps = steps[-last_steps:]
+        with torch.device("meta"):
+            if model.preprocessing is not None:
+                model.observe(torch.zeros(images, 3, *model.preprocessing.size), range(images), take=lambda *_: None)
+            else:
+                latents = torch.zeros(images, model.latent or 1)
+                classes = None if model.classes is None else torch.zeros(images, dtype=torch.int64)
+                model.generate(latents, classes, take=lambda *_: None)
+    finally:
+        if isinstance(module, Generator):
+            module.timesteps = steps
 
 
 def places(spec: ModelSpec) -> dict[str, Layout | str]:

@@ -88,6 +88,17 @@ def test_time_where_it_is_asked(capsys):
     assert said[-1].endswith(" s on cpu.")
 
 
+def test_a_measured_file(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.plan.measured.batch_seconds", lambda model, images: 0.5 * images)
+    file = tmp_path / "vit.json"
+    said = _printed(capsys, "timm/test_vit2", "--measure", str(file), "--device", "cpu")
+    measured = json.loads(file.read_text())
+    assert said.startswith("timm/test_vit2 on cpu: 2.00 images/s in batches of 4, ")
+    assert said.endswith(f"Written to {file}\n")
+    assert (measured["model"], measured["device"], measured["seconds_per_image"]) == ("timm/test_vit2", "cpu", 0.5)
+    assert json.loads(_printed(capsys, "timm/test_vit2", "--measure", str(file), "--json")) == measured
+
+
 def test_the_layers_are_there_before_the_time(capsys, monkeypatch):
     def seconds(_: zoo.Model) -> float:
         assert "dcgan/digiface: 960 units" in capsys.readouterr().out
@@ -180,7 +191,11 @@ def test_the_places_of_a_module(capsys):
         (["timm/test_resnet", "--set", 'layers=["nope"]'], ["no module matches the layer 'nope'"]),
         (["dcgan/digiface", "--time", "--device", "cuda:77"], ["no cuda:77 here"]),
         (["dcgan/digiface", "--time", "--device", "gpu"], ["compute.device", "'gpu'"]),
-        (["dcgan/digiface", "--device", "cpu"], ["add --time"]),
+        (["dcgan/digiface", "--device", "cpu"], ["--time and --measure", "add one of them"]),
+        (["dcgan/digiface", "--time", "--measure", "a.json"], ["give one of them"]),
+        (["dcgan/digiface", "--measure", "no/such/folder/a.json"], ["there is no folder no/such/folder"]),
+        (["dcgan/digiface", "--measure", "a.json", "--device", "cuda:77"], ["no cuda:77 here"]),
+        (["--measure", "a.json"], ["need a model"]),
         (["--time"], ["need a model"]),
         (["--set", "layers=[]"], ["need a model"]),
     ],

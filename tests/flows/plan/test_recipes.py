@@ -13,7 +13,8 @@ RECIPES = sorted((Path(__file__).parents[3] / "deployments" / "recipes").glob("*
 
 
 def test_there_are_recipes():
-    assert {"faces", "iccv2023-imagenet", "iccv2023-lsun-cats", "today"} <= {path.stem for path in RECIPES}
+    expected = {"faces", "iccv2023-imagenet", "iccv2023-lsun-cats", "large-dit", "large-styleganxl", "today"}
+    assert expected <= {path.stem for path in RECIPES}
 
 
 @pytest.mark.slow
@@ -43,3 +44,17 @@ def test_a_plan_says_what_is_missing(capsys, tmp_path, monkeypatch):
     )
     assert "Weights that libraries fetch when it runs: resnet50, dino-resnet50, dino-vit, mae, clip-resnet50" in said
     assert "nothing was written" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["large-dit", "large-styleganxl"])
+def test_large_runs_are_planned_past_this_machine(name, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = next(path for path in RECIPES if path.stem == name)
+    main(["mine", str(path), "--plan", "--on", "h100:8", "--json"])
+    simulated = json.loads(capsys.readouterr().out)
+    assert simulated["images"] == 50_000
+    assert len(simulated["ways"]) == 2
+    # What the recipe keeps is what its forecast recommends.
+    assert simulated["recommended_keep"] == read_recipe(path).images.keep
+    assert not list(tmp_path.iterdir())
