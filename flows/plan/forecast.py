@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from dask.utils import format_bytes
 
 from flows.plan.identity import examined
+from flows.plan.stream_forecast import StreamForecast, stream_forecast
 from rosetta import zoo
 from rosetta.mining.factors import PANEL
 from rosetta.mining.plan import PairPlan, Side
@@ -80,6 +82,9 @@ class Forecast:
     """What each may hold."""
     models: tuple[ModelForecast, ...]
     pairs: tuple[PairForecast, ...]
+    """None where images are streamed."""
+    stream: StreamForecast | None
+    """Where the maps of only some images are stored: how all of them pass by."""
     unseen: Mapping[str, str | None]
     """See :attr:`tasks.plan.facts.Facts.unseen`."""
 
@@ -88,7 +93,7 @@ class Forecast:
         return asdict(self)
 
     def print(self) -> None:
-        """Print two tables on standard output."""
+        """Print tables on standard output."""
         print_table(
             ("model", "", "layers", "units", "images", "to a file", "files", "stored", "dump holds"),
             (
@@ -110,6 +115,21 @@ class Forecast:
             words=("model", ""),
         )
         print()
+        if self.stream is not None:
+            self.stream.print()
+        else:
+            self._print_pairs()
+        print(
+            f"{self.workers} worker{'s' * (self.workers != 1)}, up to {self.threads} tasks at once and"
+            f" {format_bytes(self.memory_bytes)} each; nothing was written"
+        )
+        if fetched := [name for name, reason in self.unseen.items() if reason is None]:
+            print(f"Weights that libraries fetch when it runs: {', '.join(fetched)}")
+        for name, reason in self.unseen.items():
+            if reason is not None:
+                print(f"Before it can run: model {name!r}: {reason}")
+
+    def _print_pairs(self) -> None:
         print_table(
             ("pair", "units", "images", "tiles", "passes", "group", "read", "operations", "peak", "correlation"),
             (
@@ -135,15 +155,6 @@ class Forecast:
             f" {format_bytes(sum(one.bytes_read for one in self.pairs))} read and"
             f" {operations(sum(one.operations for one in self.pairs))} to correlate them"
         )
-        print(
-            f"{self.workers} worker{'s' * (self.workers != 1)}, up to {self.threads} tasks at once and"
-            f" {format_bytes(self.memory_bytes)} each; nothing was written"
-        )
-        if fetched := [name for name, reason in self.unseen.items() if reason is None]:
-            print(f"Weights that libraries fetch when it runs: {', '.join(fetched)}")
-        for name, reason in self.unseen.items():
-            if reason is not None:
-                print(f"Before it can run: model {name!r}: {reason}")
 
 
 def forecast(plan: Plan, footprints: bool = False, sides: Mapping[str, Side] | None = None) -> Forecast:
@@ -166,6 +177,10 @@ def forecast(plan: Plan, footprints: bool = False, sides: Mapping[str, Side] | N
     sides = sides_of(plan) if sides is None else sides
     setting = Setting.of(plan)
 
+    stores = tuple(_store(plan, spec, sides[spec.name], footprints) for spec in plan.models)
+    found = partial(Forecast, where.workers, where.threads, compute.memory_bytes, stores)
+    if plan.streamed is not None:
+        return found((), stream_forecast(plan, sides, setting.memory), plan.facts.unseen)
     groups = plan_for(setting, sides, plan.pairs, where)
     cuts = {
         pair: (cut, number)
@@ -174,8 +189,7 @@ def forecast(plan: Plan, footprints: bool = False, sides: Mapping[str, Side] | N
     }
     pairs = tuple(_pair(*pair, *cuts[pair]) for pair in plan.pairs)
     in_groups(pieces_of(plan, sides, sides), sides[plan.anchor].images, compute.memory_bytes, where)
-    stores = tuple(_store(plan, spec, sides[spec.name], footprints) for spec in plan.models)
-    return Forecast(where.workers, where.threads, compute.memory_bytes, stores, pairs, plan.facts.unseen)
+    return found(pairs, None, plan.facts.unseen)
 
 
 def sides_of(plan: Plan) -> dict[str, Side]:

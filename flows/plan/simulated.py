@@ -8,20 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
+from typing import Literal
 
 from flows.plan.forecast import Forecast, forecast, sides_of
 from flows.plan.gather import plan_of_recipe
 from flows.plan.model_rates import ModelRate, model_rate
 from flows.plan.rates import SHARED_MEMORY, Device, Rates, parse_devices
-from flows.plan.streamed_passes import streamed_passes
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.mining.plan import Side
-from rosetta.mining.trust.layer_sums import sum_bytes
 from rosetta.recipe import Recipe
-from rosetta.zoo.families.pixels import INDEPENDENT
 from tasks.plan import Plan
-from tasks.trust.profile import pieces_of
+from tasks.stream.stage import plan_stream
 
 STAGES = ("generate", "forward", "products", "encode", "write", "read")
 _KEPT = 1024
@@ -152,7 +150,7 @@ def simulate(recipe: Recipe, on: str, files: Sequence[Path] = ()) -> Simulation:
         nodes=machine.nodes,
         images=plan.image_count,
         models=models,
-        ways=_ways(plan, planned, sides, models, machine),
+        ways=_ways(plan, planned, sides, models, machine, recipe.images.keep),
         estimates=tuple(device.figures("estimate")),
         unused=tuple(str(path) for path, _ in rates.measured if str(path) not in used),
         unseen=plan.facts.unseen,
@@ -162,7 +160,13 @@ def simulate(recipe: Recipe, on: str, files: Sequence[Path] = ()) -> Simulation:
 def _elsewhere(recipe: Recipe, memory: int) -> Plan:
     """The plan of a recipe on a worker with so much memory, whatever there is here."""
     here = {"device": "cpu", "cluster": "threads", "workers": None, "memory": str(memory)}
-    moved = recipe.model_copy(update={"compute": recipe.compute.model_copy(update=here)})
+    moved = recipe.model_copy(
+        update={
+            "compute": recipe.compute.model_copy(update=here),
+            # Both ways are looked at, whichever the recipe asks for.
+            "images": recipe.images.model_copy(update={"keep": "all"}),
+        }
+    )
     return plan_of_recipe(moved, any_weights=True).given(threads=1)
 
 
@@ -172,13 +176,13 @@ def _ways(
     sides: Mapping[str, Side],
     models: Sequence[ModelRate],
     machine: _Machine,
+    asked: int | Literal["all"],
 ) -> tuple[Way, ...]:
-    """All maps stored, and streamed."""
+    """All maps stored, and streamed with as many kept as the recipe asks for."""
     images, generator = plan.image_count, plan.facts.generator
     maker = next((one.seconds_per_image for one in models if generator and one.name == generator.name), 0.0)
     others = sum(one.seconds_per_image for one in models) - maker
     maps = sum(one.bytes_stored for one in planned.models)
-    beside = _bytes_beside_maps(plan, planned, sides)
     products = sum(one.operations for one in planned.pairs) / machine.flops
     # Stored values take half of what they take decoded, unless the recipe keeps all of their bits.
     size = 2 if plan.recipe.compute.dtype == "float16" else _FLOAT32
@@ -186,10 +190,13 @@ def _ways(
 
     def way(keep: int | None, passes: int) -> Way:
         kept = maps if keep is None else maps * keep // images
+        # Those that are kept are seen once more, beforehand.
+        passed = images if keep is None else passes * images + keep
+        beside = _bytes_beside_maps(plan, planned, sides, images if keep is None else keep)
         gone_through = read if keep is None else 0.0
         seconds = {
-            "generate": passes * images * maker / machine.count,
-            "forward": passes * images * others / machine.count,
+            "generate": passed * maker / machine.count,
+            "forward": passed * others / machine.count,
             "products": products,
             "encode": kept / machine.encode,
             "write": (kept + beside) / machine.write,
@@ -200,12 +207,12 @@ def _ways(
         return Way(keep, passes, hours, total / _HOUR, machine.nodes * total / _HOUR, kept + beside, slowest)
 
     stored = way(None, 1)
-    keep = _KEPT if plan.recipe.images.keep == "all" else plan.recipe.images.keep
+    keep = _KEPT if asked == "all" else asked
     if plan.recipe.matching.correlation != "pearson" or keep >= images:
         return (stored,)
-    unit_pairs = sum(one.units[0] * one.units[1] for one in planned.pairs)
-    passes = streamed_passes(unit_pairs, _profile_bytes(plan, sides), machine.sums)
-    return stored, way(keep, passes)
+    units = {name: side.units for name, side in sides.items()}
+    kind = "cpu" if machine.one_pool else "cuda"
+    return stored, way(keep, len(plan_stream(units, plan.pairs, images, machine.sums, kind).passes))
 
 
 def _side_by_side(seconds: Mapping[str, float], stored: bool, one_pool: bool) -> tuple[float, str]:
@@ -229,9 +236,9 @@ def _side_by_side(seconds: Mapping[str, float], stored: bool, one_pool: bool) ->
     return sum(seconds[stage] for stage in busy), max(busy, key=lambda stage: seconds[stage])
 
 
-def _bytes_beside_maps(plan: Plan, planned: Forecast, sides: Mapping[str, Side]) -> int:
-    """Images, the peak of each map, and correlations with those of the first half, about."""
-    images, matching, generator = plan.image_count, plan.recipe.matching, plan.facts.generator
+def _bytes_beside_maps(plan: Plan, planned: Forecast, sides: Mapping[str, Side], images: int) -> int:
+    """Stored images, the peak of each map, and correlations with those of the first half, about."""
+    matching, generator = plan.recipe.matching, plan.facts.generator
     outline = zoo.outline(generator) if generator else None
     height, width = (outline and outline.image_size) or (plan.recipe.images.size,) * 2
     peaks = _FLOAT32 * images * sum(len(side.units) for side in sides.values())
@@ -240,9 +247,3 @@ def _bytes_beside_maps(plan: Plan, planned: Forecast, sides: Mapping[str, Side])
     else:
         correlations = matching.keep_neighbours * _NEIGHBOUR * sum(sum(one.units) for one in planned.pairs)
     return 3 * height * width * images + peaks + correlations
-
-
-def _profile_bytes(plan: Plan, sides: Mapping[str, Side]) -> int:
-    """Of the sums that the tests of trust need of each unit."""
-    pieces = pieces_of(plan, plan.names, sides)
-    return sum(sum_bytes(piece.layer, plan.image_count, piece.commons, len(INDEPENDENT)) for piece in pieces)

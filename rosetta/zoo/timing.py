@@ -32,8 +32,8 @@ def batch_seconds(model: Model, images: int) -> float:
     if model.preprocessing is not None:
         pixels = torch.full((images, 3, *model.preprocessing.size), 0.5, device=model.device)
         return _median_seconds(lambda: model.observe(pixels, range(images), take=_let_go), model.device)
-    latents = torch.from_numpy(model.draw_latents(images, 0)).to(model.device)
-    drawn = model.draw_classes(images, 0)
+    latents = torch.from_numpy(model.draw_latents(range(images), 0)).to(model.device)
+    drawn = model.draw_classes(range(images), 0)
     classes = None if drawn is None else torch.from_numpy(drawn)
     return _median_seconds(lambda: model.generate(latents, classes, take=_let_go), model.device)
 

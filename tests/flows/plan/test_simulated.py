@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import tinyzoo
 from command import refused
+from flows.plan.streamed_passes import streamed_passes
 
 from flows.command.main import main
 from flows.plan.model_rates import estimated_seconds
 from flows.plan.rates import Rates
 from flows.plan.simulated import Simulation, simulate
-from flows.plan.streamed_passes import streamed_passes
 from rosetta.errors import UserError
 from rosetta.recipe import parse_recipe
 from rosetta.zoo import Work
