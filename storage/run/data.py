@@ -227,6 +227,21 @@ class RunData:
         """
         return pd.DataFrame([self._summary_of(name) for name in self.models]).set_index("model")
 
+    @property
+    def seen(self) -> int:
+        """Images that correlations, statistics and tables are over; more than are stored where `images.keep` says so."""
+        return int(self.pictures.attributes["depends"].get("of", self.pictures.count))
+
+    @property
+    def kept(self) -> str:
+        """What a reader must know where the maps of only some images are stored; else nothing."""
+        if self.seen == self.pictures.count:
+            return ""
+        return (
+            f"correlations, statistics and tests are over {self.seen:,} images; pictures and maps are those of the"
+            f" {self.pictures.count:,} that were kept"
+        )
+
     @cached_property
     def images(self) -> "xr.Dataset":
         """`pixels` (image, y, x, rgb) uint8 and, of a generator's images, `latent` (image, z); read when computed."""

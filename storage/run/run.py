@@ -47,7 +47,8 @@ class Run(RunMembers):
         return Plots(self)
 
     def __repr__(self) -> str:
-        counts = f"{self.pictures.count:,} images, {len(self.models)} models, {len(self.unit_table):,} units"
+        kept = "" if self.seen == self.pictures.count else f" ({self.pictures.count:,} kept)"
+        counts = f"{self.seen:,} images{kept}, {len(self.models)} models, {len(self.unit_table):,} units"
         dictionary = f"{len(self.neurons):,} Rosetta neurons in {len(self.clusters):,} concepts"
         trusted = f", {self.trusted:,} of the neurons trusted" if self.judged else ""
         return f"<Run {self.name!r} at {self.root.shown}: {counts}, {dictionary}{trusted}>"

@@ -160,7 +160,7 @@ class RunViews(RunData):
     @cached_property
     def known_of_images(self) -> dict[str, xr.Variable]:
         """(image,) what is known of the images beside their pixels, and their index."""
-        known = {"image": np.arange(self.pictures.count, dtype=np.int32), **self.pictures.coordinates()}
+        known = {"image": self.pictures.indices(slice(None)).astype(np.int32), **self.pictures.coordinates()}
         return {name: xr.Variable("image", values) for name, values in known.items()}
 
     def _columns(self, model: str) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import GuidedStore, read_table
 from storage.artifacts.seals import break_seal
 from storage.filesystem.root import Root
+from storage.run.data import RunData
 from tasks.guided.edit import edited_maps_of_generator
 from tasks.guided.inputs import Inputs, class_tensor
 from tasks.guided.matches import GuidedRun
@@ -47,6 +48,13 @@ class Story:
     """Discriminative models whose maps are shown."""
     clusters: Sequence[int] | None = None
     """Concepts whose maps are shown; the strongest where none are named."""
+
+
+def _kept(run: RunData) -> list[tuple[str, str]]:
+    """What a reader must know of the numbers that maps are standardised by, where not all maps were kept."""
+    if run.seen == run.pictures.count:
+        return []
+    return [("means and deviations", f"of the {run.pictures.count:,} images that were kept of {run.seen:,}")]
 
 
 @stage("page {where}")
@@ -118,7 +126,7 @@ def write_page(
         lede=story.lede,
         summary=summary_table(metrics, kind, len(store.sources), count),
         images=tuple(images),
-        settings=tuple(story.settings),
+        settings=(*story.settings, *_kept(run.data)),
         fingerprint=fingerprint.digest,
         command=f"rosetta {'invert' if editing is None else 'edit'} {root.shown}",
         home="../../report/index.html",

@@ -32,7 +32,7 @@ def trust_story(run: RunData, judgement: str, fingerprint: str) -> TrustStory:
     return TrustStory(
         name=run.name,
         anchor=run.anchor,
-        images=run.pictures.count,
+        images=run.seen,
         settings=run.recipe.trust,
         judgement=judgement,
         matches={str(name): rows[name].to_numpy() for name in rows},
@@ -59,7 +59,7 @@ def _example(run: RunData, rows: pd.DataFrame) -> NullExample | None:
         for profile, span, others in zip(profiles, spans, reversed(grids), strict=True)
     )
     pearson = np.array([[match["pearson"]]], dtype=np.float32)
-    judgement = chance(pearson, Panel(a, b), run.pictures.count)
+    judgement = chance(pearson, Panel(a, b), run.seen)
     spread, above = float(judgement.null_std[0, 0]), float(judgement.deviation[0, 0])
     mean = float(match["pearson"]) - above * spread
     shifts = standardised_shifts(

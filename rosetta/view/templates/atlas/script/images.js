@@ -7,6 +7,7 @@
     async show(root) {
       const room = h("div", { "aria-label": "Images" });
       const all = run.shown.length === run.images;
+      const kept = run.seen === run.images ? "of the run" : `that were kept of ${text.count(run.seen)}`;
       root.append(
         h(
           "section.wide",
@@ -14,8 +15,8 @@
           h(
             "p.intro",
             all
-              ? `All ${text.counted(run.images, "image")} of the run. `
-              : `The ${text.count(run.shown.length)} of ${text.counted(run.images, "image")} on which concepts are strongest. `,
+              ? `All ${text.counted(run.images, "image")} ${kept}. `
+              : `The ${text.count(run.shown.length)} of ${text.counted(run.images, "image")} ${kept} on which concepts are strongest. `,
             "Open one to see which concepts are strong where.",
           ),
           room,

@@ -31,7 +31,8 @@
  * @typedef {object} Run
  * @property {string} name
  * @property {number} anchor
- * @property {number} images
+ * @property {number} images that are kept
+ * @property {number} seen images that all numbers are over
  * @property {number} thumb
  * @property {number} per_sheet
  * @property {number} neighbours

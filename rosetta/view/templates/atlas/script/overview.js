@@ -36,7 +36,7 @@
         run.judged ? figure("trusted neurons", text.count(run.trusted), run.trusted && "#/concepts?trusted=1") : null,
         figure("Rosetta neurons", text.count(run.rosetta)),
         figure("concepts", text.count(run.concepts), "#/concepts"),
-        figure("images", text.count(run.images), "#/images"),
+        figure("images", text.count(run.seen), "#/images"),
         figure(
           "models",
           controls ? `${run.models.length - controls} + ${text.counted(controls, "control")}` : run.models.length,
