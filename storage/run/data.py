@@ -229,7 +229,7 @@ class RunData:
 
     @property
     def seen(self) -> int:
-        """Images that correlations, statistics and tables are over; more than are stored where `images.keep` says so."""
+        """Images that correlations, statistics and tables are over; those whose maps are stored may be fewer."""
         return int(self.pictures.attributes["depends"].get("of", self.pictures.count))
 
     @property

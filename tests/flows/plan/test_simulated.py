@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tinyzoo
 from command import refused
-from flows.plan.streamed_passes import streamed_passes
 
 from flows.command.main import main
 from flows.plan.model_rates import estimated_seconds
@@ -76,11 +76,11 @@ def _measured(path: Path, name: str, on: str, **changes: object) -> Path:
 def test_hours_and_bytes_by_hand(toy, monkeypatch):
     asked = {}
 
-    def passes(unit_pairs: int, profile_bytes: int, memory: int) -> int:
-        asked.update(unit_pairs=unit_pairs, profile_bytes=profile_bytes, memory=memory)
-        return 3
+    def planned(units, pairs, images, memory, kind) -> SimpleNamespace:
+        asked.update(models=list(units), pairs=len(pairs), images=images, memory=memory, kind=kind)
+        return SimpleNamespace(passes=[None] * 3)
 
-    monkeypatch.setattr("flows.plan.simulated.streamed_passes", passes)
+    monkeypatch.setattr("flows.plan.simulated.plan_stream", planned)
     simulation = toy()
     stored, streamed = simulation.ways
     # Channels on 4 × 4 and on 8 × 8: painter 10 and 8, ada 6 and 6, bob 10 and 10.
@@ -89,26 +89,27 @@ def test_hours_and_bytes_by_hand(toy, monkeypatch):
     # Layers meet on the coarser grid; the anchor meets itself and the two others.
     terms = sum(16 * (10 * coarse[name] + 10 * fine[name] + 8 * coarse[name]) + 64 * 8 * fine[name] for name in coarse)
     unit_pairs = 18 * (18 + 12 + 20)
-    beside = IMAGES * (3 * 16 * 16 + 4 * (18 + 12 + 20)) + 2 * 4 * unit_pairs
-    maps = 2 * values * IMAGES
-    assert asked["unit_pairs"] == unit_pairs
-    assert asked["memory"] == 3_200_000_000
-    assert asked["profile_bytes"] > 4 * IMAGES * 50, "the peaks of all maps, and more"
+    correlations = 2 * 4 * unit_pairs
+    of_an_image = 3 * 16 * 16 + 4 * (18 + 12 + 20)
+    beside, beside_kept = IMAGES * of_an_image + correlations, KEPT * of_an_image + correlations
+    maps, kept = 2 * values * IMAGES, 2 * values * KEPT
+    expected = {"models": ["painter", "ada", "bob"], "pairs": 3, "images": IMAGES, "memory": 3_200_000_000}
+    assert asked == {**expected, "kind": "cuda"}
 
-    def hours(passes: int, maps_kept: int, maps_read: int) -> dict[str, float]:
+    def hours(seen: int, written: int, maps_kept: int, maps_read: int) -> dict[str, float]:
         seconds = {
-            "generate": passes * IMAGES * 0.5 / COUNT,
-            "forward": passes * IMAGES * (0.25 + 0.125) / COUNT,
+            "generate": seen * 0.5 / COUNT,
+            "forward": seen * (0.25 + 0.125) / COUNT,
             "products": 2 * IMAGES * terms / (COUNT * 1e6 * 0.5),
             "encode": maps_kept / (COUNT * 3 * 2e6),
-            "write": (maps_kept + beside) / (NODES * 0.25e6),
+            "write": written / (NODES * 0.25e6),
             "read": max(maps_read / (NODES * 5e6), maps_read / (COUNT * 3 * 0.1e6)),
         }
         return {stage: value / 3600 for stage, value in seconds.items()}
 
     for way, expected, bytes_stored in (
-        (stored, hours(1, maps, maps), maps + beside),
-        (streamed, hours(3, maps * KEPT // IMAGES, 0), maps * KEPT // IMAGES + beside),
+        (stored, hours(IMAGES, maps + beside, maps, maps), maps + beside),
+        (streamed, hours(3 * IMAGES + KEPT, kept + beside_kept, kept, 0), kept + beside_kept),
     ):
         assert way.hours == pytest.approx(expected)
         assert way.bytes_stored == bytes_stored
@@ -131,7 +132,7 @@ def test_hours_and_bytes_by_hand(toy, monkeypatch):
         ({}, "generate", "generate"),
         ({"products": 1e-3}, "products", "products"),
         ({"encode": 1e-5}, "encode", "encode"),
-        ({"write": 1e-3}, "write", "write"),
+        ({"write": 1e-5}, "write", "write"),
         ({"read": 1e-3}, "read", "generate"),
         ({"decode": 1e-5}, "read", "generate"),
     ],
@@ -145,7 +146,7 @@ def test_the_way_that_takes_less_is_recommended(toy):
     assert (quick.best.keep, quick.as_dict()["recommended_keep"]) == (KEPT, KEPT)
     # Each pass runs all models again, so that many passes take longer than reading maps again.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flows.plan.simulated.streamed_passes", lambda *_: 50)
+        patch.setattr("flows.plan.simulated.plan_stream", lambda *_: SimpleNamespace(passes=[None] * 50))
         assert toy(decode=10).as_dict()["recommended_keep"] == "all"
 
 
@@ -153,7 +154,7 @@ def test_without_streaming(toy):
     assert len(toy().ways) == 2
     assert len(toy("images.keep='all'").ways) == 2
     assert len(toy("images.keep='all'", "images.count=1024").ways) == 1
-    assert len(toy("matching.correlation='spearman'", "images.count=128").ways) == 1
+    assert len(toy("images.keep='all'", "matching.correlation='spearman'", "images.count=128").ways) == 1
 
 
 def test_cores_do_everything_in_turn(toy):
@@ -191,14 +192,6 @@ def test_estimates_add_up():
     work = Work(convolutions=494_700_000_000_000, products=67_000_000_000_000, moved=3_350_000_000_000)
     expected = 1 / device.convolutions[0] + 1 / device.matrices[0] + 1 / device.moving[0]
     assert estimated_seconds(work, device) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("unit_pairs", "profiles", "memory", "passes"),
-    [(1, 0, 24, 1), (1, 1, 24, 2), (10, 0, 24, 10), (10, 10, 1000, 1), (0, 0, 1, 1), (36_864**2, 0, 64 * 10**9, 1)],
-)
-def test_passes(unit_pairs, profiles, memory, passes):
-    assert streamed_passes(unit_pairs, profiles, memory) == passes
 
 
 def test_other_settings_than_those_measured(tmp_path):
