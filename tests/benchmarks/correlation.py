@@ -49,7 +49,7 @@ ones = torch.ones(8, 8, device=device)
 (ones @ ones).cpu()  # what the first product on a GPU loads is there while the process is idle
 begin()
 began = time.perf_counter()
-setting = Setting(threads=threads, memory=memory, device=device, ahead=device != "cpu")
+setting = Setting(threads=threads, memory=memory, device=device, ahead=int(device != "cpu"))
 correlate(root, {(a, b): fingerprint("bench")}, setting)
 open(sys.argv[9], "w").write(str(time.perf_counter() - began))
 """
@@ -68,7 +68,8 @@ def stores(name: str, layers: dict[str, list[Layer]], images: int) -> Root:
 def plan(root: Root, device: str = "cpu", threads: int = THREADS) -> PairPlan:
     """What the stage will do there."""
     sides = [plan_side(ActivationStore.read(root, model)) for model in (A, B)]
-    return plan_pair(*sides, memory=MEMORY, threads=threads, fewer=True, ahead=device != "cpu")
+    setting = Setting(threads=threads, memory=MEMORY, device=device, ahead=int(device != "cpu")).multiplying()
+    return plan_pair(*sides, memory=MEMORY, threads=setting.threads, fewer=True, ahead=setting.ahead)
 
 
 def matmul_rate(device: str = "cpu", precision: Precision = "float32") -> float:

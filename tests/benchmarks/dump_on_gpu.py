@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,9 +28,17 @@ SPECS = {
     "resnet": ModelSpec(name="resnet", model="timm/resnet50", weights="random:0"),
 }
 """The hidden units of a ViT-B's MLPs, 12 layers of 3,072 channels on 14 × 14; and the blocks of a ResNet-50."""
-FEW, MANY, SIDE = 128, 640, 224
+FEW, MANY, SIDE, _BLOCK = 128, 384, 224, 64
 IMAGES_MADE, MAPS_MADE = fingerprint("images"), fingerprint("bench")
 Span = tuple[float, float]
+
+
+class Spent(NamedTuple):
+    """What a dump takes."""
+
+    seconds: float
+    processor: float
+    """Seconds of all cores together."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +55,20 @@ def of_noise(count: int) -> Root:
     """A root with so many images of noise."""
     root = Root(str(BENCH / f"dump-{count}"))
     root.remove("")
-    images = ImageStore.create(root, IMAGES_MADE, images=count, size=(SIDE, SIDE), block=count, latents=None)
-    images.write(0, np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), np.uint8))
+    images = ImageStore.create(root, IMAGES_MADE, images=count, size=(SIDE, SIDE), block=_BLOCK, latents=None)
+    random = np.random.default_rng(0)
+    for block in range(count // _BLOCK):
+        images.write(block, random.integers(0, 256, (_BLOCK, SIDE, SIDE, 3), np.uint8))
     images.finish()
     return root
 
 
-def dumped(root: Root, spec: ModelSpec, device: str) -> float:
-    """Seconds to dump all images, loading the model included."""
+def dumped(root: Root, spec: ModelSpec, device: str) -> Spent:
+    """What dumping all images takes, loading the model included."""
     root.remove("activations")
-    return timed(lambda: dump(root, MAPS_MADE, IMAGES_MADE, spec, Compute(), device))
+    before = time.process_time()
+    seconds = timed(lambda: dump(root, MAPS_MADE, IMAGES_MADE, spec, Compute(), device))
+    return Spent(seconds, time.process_time() - before)
 
 
 def forward(model: Model, batch: int, images: int) -> float:
@@ -95,38 +107,31 @@ def covered(spans: Iterable[Span]) -> float:
     return total
 
 
-def busy(work: Callable[[], object]) -> float:
-    """The share of all cores that something keeps busy."""
-    before = time.process_time()
-    seconds = timed(work)
-    return (time.process_time() - before) / seconds / cpu_count()
-
-
 def dump_figures(name: str, device: str = "cuda") -> dict[str, dict[str, Any]]:
     """Of one model. Rates are those of further images: what each dump costs once is left out."""
     spec, roots = SPECS[name], {count: of_noise(count) for count in (FEW, MANY)}
     model = load(spec, device)
-    dumped(roots[FEW], spec, device)
     torch.cuda.reset_peak_memory_stats()
-    few, many = in_turn(2, *(partial(dumped, root, spec, device) for root in roots.values()))
+    # The first one loads libraries.
+    _, few, many = (dumped(roots[count], spec, device) for count in (FEW, FEW, MANY))
     peak = torch.cuda.max_memory_allocated()
     store = ActivationStore.read(roots[FEW], name)
     passes = [partial(forward, model, batch, MANY) for batch in (batch_size(model.device), store.chunk)]
     whole, chunked = in_turn(3, *passes)
-    each = (many - few) / (MANY - FEW)
-    cores = busy(lambda: dumped(roots[MANY], spec, device))
+    each = (many.seconds - few.seconds) / (MANY - FEW)
+    cores = (many.processor - few.processor) / (many.seconds - few.seconds)
     seen = shares(lambda: dumped(roots[FEW], spec, device))
     clear(*(f"dump-{count}" for count in roots))
     size = 2 * sum(layer.values for layer in store.units.layers)
     return {
         f"cuda_dump_{name}": figure(1 / each, "images/s"),
         f"cuda_dump_rate_{name}": figure(size / each / 1e6, "MB/s"),
-        f"cuda_dump_once_{name}": figure(few - FEW * each, "s"),
+        f"cuda_dump_once_{name}": figure(few.seconds - FEW * each, "s"),
         f"cuda_forward_{name}": figure(1 / whole, "images/s"),
         f"cuda_forward_as_dumped_{name}": figure(1 / chunked, "images/s"),
         f"cuda_dump_over_forward_{name}": figure(each / whole, "ratio"),
         f"cuda_dump_computing_{name}": figure(seen.computing, "share"),
         f"cuda_dump_copying_{name}": figure(seen.copying, "share"),
-        f"cuda_dump_cores_{name}": figure(cores, "share"),
+        f"cuda_dump_cores_{name}": figure(cores, f"of {cpu_count()}"),
         f"cuda_dump_memory_{name}": figure(peak / 2**30, "GiB"),
     }

@@ -37,6 +37,7 @@ from rosetta.mining.moments import Accumulator, Precision, factor_dtype
 from rosetta.units import Layer, Units
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.fingerprint import fingerprint
+from storage.filesystem.root import Root
 from tasks.correlate.pair import correlate
 from tasks.correlate.setting import Setting
 
@@ -138,18 +139,16 @@ def whole_stage() -> Figures:
     maps = STAGE_IMAGES * 4 * sum(layer.values for layers in WIDE.values() for layer in layers)
     torch.cuda.reset_peak_memory_stats()
     for precision in PRECISIONS:
-        setting = Setting(threads=THREADS, memory=MEMORY, device="cuda", precision=precision, ahead=True)
+        setting = Setting(threads=THREADS, memory=MEMORY, device="cuda", precision=precision, ahead=1)
 
         def run(setting: Setting = setting) -> float:
             root.remove(CORRELATIONS.path(A, B))
             return timed(lambda: correlate(root, {(A, B): fingerprint("bench")}, setting))
 
-        (seconds,) = in_turn(2, run)
+        (seconds,) = in_turn(1, run)
         figures[f"cuda_stage_{precision}"] = figure(planned.operations / seconds / 1e12, "TFLOP/s")
         figures[f"cuda_stage_reads_{precision}"] = figure(maps / seconds / 1e9, "GB/s")
     figures["cuda_stage_memory"] = figure(torch.cuda.max_memory_allocated() / 2**30, "GiB")
-    _, over = stage(root, "cuda")
-    figures["cuda_peak_over_plan"] = figure(over, "ratio", "≤ 1.1", over <= 1.1)
     clear("wide")
     return figures
 
@@ -157,8 +156,10 @@ def whole_stage() -> Figures:
 def more_images() -> Figures:
     """What four times the images cost."""
     more_time, more_memory = growth("cuda")
+    _, over = stage(Root(str(BENCH / f"growth-{MANY}")), "cuda")
     clear(*(f"growth-{images}" for images in (FEW, MANY)))
     return {
+        "cuda_peak_over_plan": figure(over, "ratio", "≤ 1.1", over <= 1.1),
         "cuda_peak_memory_4x_images": figure(more_memory, "ratio", "≤ 1.05", more_memory <= 1.05),
         "cuda_time_4x_images": figure(more_time, "ratio", "3.6…4.2", 3.6 <= more_time <= 4.2),
     }
