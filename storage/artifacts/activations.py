@@ -1,11 +1,8 @@
 """`activations/<model>.zarr`: the activation maps of one model, labelled, in blocks of images."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from math import ceil
 from typing import Any
 
@@ -19,7 +16,7 @@ from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS, BOOKKEEPING
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.shards import ShardReader, Shards, write_shard, written_at_once
+from storage.artifacts.shards import ShardReader, Shards, write_shard
 from storage.artifacts.store import UNIT_LABELS, ModelStore, create_unit_labels, layer_rows
 from storage.filesystem.root import Root
 
@@ -199,20 +196,9 @@ class ActivationStore(ModelStore):
     def write(self, block: int, layers: Mapping[str, LayerBlock]) -> None:
         """Write one block of every layer, then its marker."""
         parts = [layers[layer.name] for layer in self.units.layers]
-
-        def put(layer: Layer, part: LayerBlock) -> None:
+        for layer, part in zip(self.units.layers, parts, strict=True):
             shards = Shards(layer.channels, layer.grid, self.chunk, self.block // self.chunk)
             write_shard(self._opened(layer.name, "activation"), block, shards.join(part.rows))
-
-        at_once = written_at_once(max(sum(map(len, chain.from_iterable(part.rows))) for part in parts))
-        with ThreadPoolExecutor(at_once) as pool:
-            # In the context of whoever writes, so that the counts are theirs.
-            puts = [
-                pool.submit(copy_context().run, put, layer, part)
-                for layer, part in zip(self.units.layers, parts, strict=True)
-            ]
-        for done in puts:
-            done.result()
         images = block_slice(block, self.block, self.images)
         self._opened(BOOKKEEPING, "peak")[images] = np.concatenate([part.peak for part in parts], axis=1)
         moments = [np.concatenate([getattr(part, name) for part in parts]) for name in ("mean", "square", "noise")]

@@ -32,8 +32,6 @@ Bytes = npt.NDArray[np.uint8]
 
 CHANNELS = 12
 """Channels in a chunk, at most: one unit's maps cost no more than so many times their own bytes."""
-_AT_ONCE, _AT_ONCE_BYTES = 4, 64 * 2**20
-"""Shards, and their bytes, that are written at once: a disk takes several files about as fast as one."""
 _ABSENT = 2**64 - 1
 """What the index says of a chunk that lies beyond the array."""
 _CHECKSUM = 4
@@ -118,11 +116,6 @@ def encode(chunk: Float32, codec: str) -> bytes:
 def best_codec(chunk: Float32) -> str:
     """Which codec suits a layer, given one of its chunks."""
     return "zstd" if len(encode(chunk, "zstd")) < _MUCH_SMALLER * len(encode(chunk, "lz4")) else "lz4"
-
-
-def written_at_once(size: int) -> int:
-    """How many shards of so many bytes are put together and written at once; those of large files one by one."""
-    return max(1, min(_AT_ONCE, _AT_ONCE_BYTES // max(1, size)))
 
 
 def write_shard(array: zarr.Array, number: int, content: bytes) -> None:

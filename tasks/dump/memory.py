@@ -9,7 +9,7 @@ from rosetta.mining.plan import too_little
 from rosetta.recipe import Compute
 from rosetta.units import Units
 from storage.artifacts.blocks import Blocks, model_blocks
-from storage.artifacts.shards import Shards, written_at_once
+from storage.artifacts.shards import Shards
 from tasks.dump.rounding import GROUP_BYTES
 
 _ENCODED = {"float16": 0.65, "float32": 1.02}
@@ -33,7 +33,7 @@ class Holding:
     encoded: int
     """One block of all layers."""
     working: int
-    """What writers round, and the files that are put together."""
+    """What writers round, and the file that is put together."""
 
     @property
     def peak(self) -> int:
@@ -52,9 +52,8 @@ def holding(units: Units, blocks: Blocks, compute: Compute) -> Holding:
     chunks = [4 * one.columns * one.images * one.width * one.grid[0] * one.grid[1] for one in rooms]
     shards = [ceil(_ENCODED[compute.dtype] * size * (blocks.shard // blocks.chunk)) for size in chunks]
     column = max(size // one.columns for size, one in zip(chunks, rooms, strict=True))
-    # Files are joined from their chunks, and written from there.
-    files = (1 + written_at_once(max(shards))) * max(shards)
-    working = _ROOMS * writers(compute) * max(GROUP_BYTES, column) + files
+    # A file is joined from its chunks, and written from there.
+    working = _ROOMS * writers(compute) * max(GROUP_BYTES, column) + 2 * max(shards)
     two = Holding(blocks, 2, sum(chunks), sum(shards), working)
     return two if two.peak <= compute.memory_bytes else replace(two, sets=1)
 

@@ -1,5 +1,6 @@
 """A dump on a CUDA GPU against the bare forward passes of its model, and what device and processor do meanwhile."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from dask.system import cpu_count
+from faces import folder_bytes
 from figures import BENCH, clear, figure, in_turn, timed
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -71,6 +73,23 @@ def dumped(root: Root, spec: ModelSpec, device: str) -> Spent:
     return Spent(seconds, time.process_time() - before)
 
 
+def disk_rate() -> float:
+    """Bytes a second of writing files to the disk, synced one by one."""
+    folder, content, files = BENCH / "disk", np.random.default_rng(0).bytes(16 << 20), 64
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write() -> None:
+        for number in range(files):
+            with (folder / str(number)).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+
+    seconds = timed(write)
+    clear("disk")
+    return files * len(content) / seconds
+
+
 def forward(model: Model, batch: int, images: int) -> float:
     """Seconds an image of passes over images that are on the device, whose maps nobody takes."""
     inputs = torch.rand(batch, 3, SIDE, SIDE, device=model.device)
@@ -121,11 +140,13 @@ def dump_figures(name: str, device: str = "cuda") -> dict[str, dict[str, Any]]:
     each = (many.seconds - few.seconds) / (MANY - FEW)
     cores = (many.processor - few.processor) / (many.seconds - few.seconds)
     seen = shares(lambda: dumped(roots[FEW], spec, device))
+    size, stored = 2 * sum(layer.values for layer in store.units.layers), folder_bytes(BENCH / f"dump-{FEW}") / FEW
     clear(*(f"dump-{count}" for count in roots))
-    size = 2 * sum(layer.values for layer in store.units.layers)
     return {
         f"cuda_dump_{name}": figure(1 / each, "images/s"),
         f"cuda_dump_rate_{name}": figure(size / each / 1e6, "MB/s"),
+        f"cuda_dump_to_disk_{name}": figure(stored / each / 1e6, "MB/s"),
+        "cuda_disk": figure(disk_rate() / 1e6, "MB/s"),
         f"cuda_dump_once_{name}": figure(few.seconds - FEW * each, "s"),
         f"cuda_forward_{name}": figure(1 / whole, "images/s"),
         f"cuda_forward_as_dumped_{name}": figure(1 / chunked, "images/s"),
