@@ -43,7 +43,7 @@ def plan_groups(
     threads: int,
     workers: int = 1,
     fewer: bool = False,
-    ahead: bool = False,
+    ahead: int = 0,
 ) -> list[Group]:
     """Put pairs into groups so that as few bytes are read as the memory allows, in the order of the pairs.
 
@@ -123,7 +123,7 @@ def _bytes_added(sides: Mapping[str, Side], pairs: Sequence[Pair]) -> Iterator[i
         seen.update(pair)
 
 
-def _peak(sides: Mapping[str, Side], pairs: Sequence[Pair], plan: PairPlan, ahead: bool) -> int:
+def _peak(sides: Mapping[str, Side], pairs: Sequence[Pair], plan: PairPlan, ahead: int) -> int:
     """Bytes of one worker, as of :class:`rosetta.mining.plan.Cuts`."""
     stored = factors = scratch = 0
     for model, grids in met_grids({name: side.units for name, side in sides.items()}, pairs).items():

@@ -68,7 +68,7 @@ class Side:
         spans = ranges(len(self.units), PANEL)
         return max(sum(layer.values for layer in self.units.cut(span).layers) for span in spans)
 
-    def read_bytes(self, layers: Iterable[Layer], images: int, ahead: bool = False) -> int:
+    def read_bytes(self, layers: Iterable[Layer], images: int, ahead: int = 0) -> int:
         """Bytes held while maps of some layers are read.
 
         Parameters
@@ -76,11 +76,12 @@ class Side:
         images
             That are read at once.
         ahead
-            Whether the next ones are read beside the work on these.
+            How many threads read the next ones beside the work on these; 0 where that waits.
         """
         stored = [self.stored(layer) for layer in layers]
-        # Layers are decoded one after the other: a chunk is there as it was read, and as it will be.
-        return images * (1 + ahead) * sum(stored) + self.block * min(sum(stored), 2 * max(stored, default=0))
+        # Each thread decodes one layer after the other: a chunk is there as it was read, and as it will be.
+        decoding = self.block * min(sum(stored), 2 * max(1, ahead) * max(stored, default=0))
+        return images * (1 + bool(ahead)) * sum(stored) + decoding
 
 
 class Method(StrEnum):
@@ -158,7 +159,7 @@ def plan_pair(
     threads: int,
     workers: int = 1,
     fewer: bool = False,
-    ahead: bool = False,
+    ahead: int = 0,
     pair: str = "the pair",
 ) -> PairPlan:
     """Cut a pair up so that as few bytes are read as the memory allows.
@@ -174,7 +175,7 @@ def plan_pair(
     fewer
         Fewer tasks at once are fine where the memory does not hold so many.
     ahead
-        Whether a task reads its next block beside the work on this one.
+        How many threads of a task read its next block beside the work on this one.
     pair
         What an error calls it.
 
@@ -203,7 +204,7 @@ def too_little(memory: int, need: int, what: str, per: str = "") -> UserError:
 class Cuts:
     """All sensible ways to cut a pair, with what each costs."""
 
-    def __init__(self, a: Side, b: Side, ahead: bool = False) -> None:
+    def __init__(self, a: Side, b: Side, ahead: int = 0) -> None:
         self._ahead = ahead
         self.sides = _Panels(a, b.units.grids()), _Panels(b, a.units.grids())
         values = a.panel_values + b.panel_values
@@ -310,7 +311,7 @@ class _Panels:
         """The largest sum over the panels of one tile."""
         return max(int(of_panels[start : start + panels].sum()) for start in range(0, self.count, panels))
 
-    def stored(self, panels: int, step: int, ahead: bool) -> int:
+    def stored(self, panels: int, step: int, ahead: int) -> int:
         """Bytes of a tile's maps while they are read."""
         if panels not in self._stored:
             tiles = (self.side.units.cut(span).layers for span in ranges(len(self.side.units), panels * PANEL))

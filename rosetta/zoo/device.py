@@ -1,4 +1,7 @@
-"""Which device a recipe means."""
+"""Which device a recipe means, and in which precision a model runs there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -24,3 +27,18 @@ def resolve_device(device: str) -> str:
     if not there:
         raise UserError(f"compute.device: there is no {device} here; use auto or cpu")
     return device
+
+
+@contextmanager
+def true_float32() -> Iterator[None]:
+    """Convolutions in float32 instead of TF32, which torch takes for them on CUDA unless it is asked not to.
+
+    On an H100 TF32 moved the maps of convolutional models by up to 2 % of their spread, and correlations by up to
+    2e-3. Matrix products are in float32 as it is.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid, Units
+from rosetta.zoo.device import true_float32
 from rosetta.zoo.latents import Indices, Prior, draw_classes
 from rosetta.zoo.maps.capture import Capture, Take
 from rosetta.zoo.preprocessing import Preprocessing
@@ -110,7 +111,7 @@ class Model:
         ValueError
             The model is no generator, the latents are not (image, z), or the classes are not (image,).
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), true_float32():
             images, maps = self.synthesise(latents.to(torch.float32), classes, take)
             return images.float().clamp(0, 1), maps
 
@@ -181,7 +182,7 @@ class Model:
         ValueError
             The model is a generator, or the images are not (image, rgb, y, x) floating point.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), true_float32():
             return self.look(images.float() if images.is_floating_point() else images, indices, take)
 
     def look(self, images: Tensor, indices: Indices | None = None, take: Take | None = None) -> dict[str, Tensor]:

@@ -82,7 +82,11 @@ class ArtifactStore:
 
     def mark(self, entry: int | tuple[int, ...]) -> None:
         """Mark a part as complete."""
-        layout.written_of(self.group)[entry] = True
+        self._markers[entry] = True
+
+    @cached_property
+    def _markers(self) -> zarr.Array:
+        return layout.written_of(self.group)
 
     def finish(self) -> None:
         """Mark the store as finished."""

@@ -6,6 +6,8 @@ the disk before the data that were written first; after a power cut the marker t
 
 import asyncio
 import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +18,10 @@ from zarr.storage import LocalStore
 def is_marker(key: str) -> bool:
     """Whether a file of a store says that others are complete: a marker of a block, or the root's attributes."""
     return key == "zarr.json" or key.startswith(("written/c", "bookkeeping/written/c"))
+
+
+_SYNCED_AT_ONCE = 8
+"""Files; a disk takes several about as fast as one."""
 
 
 class DurableStore(LocalStore):
@@ -45,9 +51,19 @@ class DurableStore(LocalStore):
     def _flush(self) -> None:
         """Sync all files written so far, and their folders, to the disk."""
         files, self._pending = self._pending, set()
-        for path in (*files, *{file.parent for file in files}):
-            with suppress(FileNotFoundError):  # removed since
-                sync(path)
+        _sync_all(files)
+        _sync_all({file.parent for file in files})
+
+
+def _sync_all(paths: Iterable[Path]) -> None:
+    """Bring several to the disk, but those that were removed since."""
+
+    def there(path: Path) -> None:
+        with suppress(FileNotFoundError):
+            sync(path)
+
+    with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
+        list(pool.map(there, paths))
 
 
 def sync(path: Path) -> None:

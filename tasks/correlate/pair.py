@@ -51,7 +51,7 @@ def correlate(root: Root, fingerprints: Mapping[Pair, Fingerprint], setting: Set
     UserError
         The memory is too small for a pair, two stores are of different images, or the cluster cannot do it.
     """
-    root, kind = root.absolute, STORES[setting.keep]
+    root, kind, setting = root.absolute, STORES[setting.keep], setting.multiplying()
     stores = {pair: kind.open(root, one, *pair) for pair, one in fingerprints.items()}
     left = [pair for pair, store in stores.items() if store is None or not store.complete]
     if not left:

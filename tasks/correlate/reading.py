@@ -1,11 +1,11 @@
 """The maps that a worker reads: of every model of a group, step by step, each block once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import cycle, starmap
+from itertools import cycle
 
 import numpy as np
 import numpy.typing as npt
@@ -38,8 +38,8 @@ class Job:
     device: str
     """`auto` is what the worker has."""
     precision: Precision
-    ahead: bool = False
-    """Whether the next block is read beside the work on this one."""
+    ahead: int = 0
+    """How many threads read the next block beside the work on this one."""
 
     @property
     def torch_device(self) -> torch.device:
@@ -117,44 +117,45 @@ class TileSide:
         Parameters
         ----------
         pool
-            What reads the next block beside the work on this one; left out, nothing is read before it is asked for.
+            Its threads read the next block beside the work on this one; left out, nothing is read before it is asked
+            for.
         """
         block = max(size, self.model.store.chunk)
         spans = [slice(images.start + one.start, images.start + one.stop) for one in _cut(images, block)]
         # Read into the same memory block after block: fresh memory comes from the system page by page.
         rooms = [self._room(min(block, images.stop - images.start)) for _ in range(1 if pool is None else 2)]
-        for maps in _each(self._read, list(zip(spans, cycle(rooms))), pool):
+        for maps in self._each(list(zip(spans, cycle(rooms))), pool):
             for step in ranges(len(next(iter(maps.values()))), size):
                 yield {name: of_layer[step] for name, of_layer in maps.items()}
 
     def _room(self, images: int) -> Room:
         return {layer.name: np.empty((images, layer.channels, *layer.grid), np.float32) for layer, _ in self.parts()}
 
-    def _read(self, images: slice, room: Room) -> Maps:
-        read, count = self.model.store.maps, images.stop - images.start
-        return {
-            layer.name: torch.from_numpy(read(layer.name, images, channels, room[layer.name][:count]))
-            for layer, channels in self.parts()
-        }
+    def _each(self, blocks: Sequence[tuple[slice, Room]], pool: ThreadPoolExecutor | None) -> Iterator[Maps]:
+        """The maps of each block, in turn; with a pool one block ahead, and layer beside layer."""
+        if pool is None:
+            for block in blocks:
+                yield {layer.name: self._read(layer.name, channels, *block) for layer, channels in self.parts()}
+            return
+
+        def begin(block: tuple[slice, Room]) -> dict[str, Future[Tensor]]:
+            return {
+                layer.name: pool.submit(self._read, layer.name, channels, *block) for layer, channels in self.parts()
+            }
+
+        coming = begin(blocks[0])
+        for following in [*blocks[1:], None]:
+            maps = {name: layer.result() for name, layer in coming.items()}
+            coming = {} if following is None else begin(following)
+            yield maps
+
+    def _read(self, layer: str, channels: slice, images: slice, room: Room) -> Tensor:
+        into = room[layer][: images.stop - images.start]
+        return torch.from_numpy(self.model.store.maps(layer, images, channels, into))
 
 
 def _cut(images: slice, size: int) -> list[slice]:
     return ranges(images.stop - images.start, size)
-
-
-def _each(
-    read: Callable[[slice, Room], Maps], blocks: Sequence[tuple[slice, Room]], pool: ThreadPoolExecutor | None
-) -> Iterator[Maps]:
-    """What is read of each block, in turn; with a pool one ahead."""
-    if pool is None:
-        yield from starmap(read, blocks)
-        return
-    coming = pool.submit(read, *blocks[0])
-    for following in blocks[1:]:
-        maps = coming.result()
-        coming = pool.submit(read, *following)
-        yield maps
-    yield coming.result()
 
 
 def sides_of(job: Job, tile: PairTile) -> tuple[TileSide, TileSide]:
@@ -195,7 +196,7 @@ Step = tuple[int, dict[SideKey, Maps]]
 
 def steps_of(job: Job, members: Mapping[SideKey, Member], images: slice) -> Iterator[Step]:
     """The maps of some images, step by step, of all sides at once; each step is gone when the next is asked for."""
-    with ContextThreads(1) if job.ahead else nullcontext() as pool:
+    with ContextThreads(job.ahead) if job.ahead else nullcontext() as pool:
         coming = {key: member.side.steps(images, job.step_images, pool) for key, member in members.items()}
         for step in _cut(images, job.step_images):
             yield images.start + step.start, {key: next(steps) for key, steps in coming.items()}

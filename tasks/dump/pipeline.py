@@ -109,6 +109,8 @@ class Pipeline:
                     waiting.append(finisher.submit(self._write, ready, block, span, chunks, pixels, last))
                     settle(self.sets - 1)
             settle(0)
+            if beside is not None:
+                beside.emptied()  # whoever reads what an observer has summed up does so after its last work
             return ready.result()
 
     def _opened(self, store: ActivationStore | None, codecs: Codecs) -> ActivationStore:

@@ -27,7 +27,7 @@ from storage.artifacts.shared import turn
 from tasks.plan import Plan
 from tasks.stage.progress import log
 from tasks.trust.profile import lay_out, pieces_of_model
-from tasks.trust.profile_worker import Piece, ahead, chunks_of, device, write_profile
+from tasks.trust.profile_worker import Piece, ahead, chunks_of, write_profile
 
 _SHARE = 2
 """The sums take one part in so many of what dumping leaves; rooms of threads and features take from the rest."""
@@ -51,7 +51,8 @@ class Observation:
         chosen = _fitting(pieces, images, memory)
         self._parts = {one.layer.name: _Part(one, one.sums(images), one.products()) for one in chosen}
         chunk = max(piece.chunk for piece in pieces)
-        self._features = _Features(FeatureStore.read(self._root), 2 * ceil(chunk / FEATURE_BLOCK) + 1)
+        most = 2 * ceil(chunk / FEATURE_BLOCK) + 1
+        self._features = _Features(FeatureStore.read(self._root), most, pieces[0].torch_device)
         self._of_thread = threading.local()
         self._failed = False
 
@@ -135,7 +136,7 @@ def observed_bytes(plan: Plan, model: str, units: Units, images: int, chunk: int
 
 def _pieces(plan: Plan, model: str, units: Units, chunk: int) -> list[Piece]:
     grids = set().union(*(plan.facts.models[partner].grids for partner in plan.partners(model)))
-    return pieces_of_model(model, units, chunk, grids)
+    return pieces_of_model(model, units, chunk, grids, plan.facts.device)
 
 
 def _cost(piece: Piece, images: int) -> int:
@@ -152,8 +153,8 @@ def _is_begun(plan: Plan, model: str) -> bool:
 class _Features:
     """The last few blocks of features, for all threads."""
 
-    def __init__(self, store: FeatureStore, most: int) -> None:
-        self._store, self._most = store, most
+    def __init__(self, store: FeatureStore, most: int, device: torch.device) -> None:
+        self._store, self._most, self._device = store, most, device
         self._blocks: dict[int, FeatureBlock] = {}
         self._lock = threading.Lock()
 
@@ -168,7 +169,7 @@ class _Features:
             images = block_slice(number, FEATURE_BLOCK, self._store.shape[0])
             for old in sorted(self._blocks)[: len(self._blocks) + 1 - self._most]:
                 del self._blocks[old]
-            self._blocks[number] = FeatureBlock(torch.from_numpy(self._store.features(images)).to(device()))
+            self._blocks[number] = FeatureBlock(torch.from_numpy(self._store.features(images)).to(self._device))
         return self._blocks[number]
 
 

@@ -11,7 +11,7 @@ from rosetta.mining.grid import common_grid
 from rosetta.mining.plan import Side, ranges
 from rosetta.mining.trust.layer_sums import step_bytes, sum_bytes
 from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureBlock, FeatureMoments, FeatureSums
-from rosetta.units import Grid, Units
+from rosetta.units import Grid, Layer, Units
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, FEATURES, PROFILES
@@ -88,22 +88,21 @@ def pieces_of(plan: Plan, models: Iterable[str], sides: Mapping[str, Side]) -> l
     sides
         By name: these models, and those that they are compared with.
     """
-    pieces = []
+    pieces, device = [], Setting.of(plan).device
     for model in models:
         side = sides[model]
         grids = {grid for partner in plan.partners(model) for grid in sides[partner].units.grids()}
-        pieces += pieces_of_model(model, side.units, side.block, grids)
+        pieces += pieces_of_model(model, side.units, side.block, grids, device)
     return pieces
 
 
-def pieces_of_model(model: str, units: Units, chunk: int, grids: Set[Grid]) -> list[Piece]:
+def pieces_of_model(model: str, units: Units, chunk: int, grids: Set[Grid], device: str = "auto") -> list[Piece]:
     """All layers of a model, given the grids of its partners."""
-    return [
-        Piece(
-            model, index, layer, chunk, tuple(dict.fromkeys(common_grid(layer.grid, other) for other in sorted(grids)))
-        )
-        for index, layer in enumerate(units.layers)
-    ]
+
+    def commons(layer: Layer) -> tuple[Grid, ...]:
+        return tuple(dict.fromkeys(common_grid(layer.grid, other) for other in sorted(grids)))
+
+    return [Piece(model, index, layer, chunk, commons(layer), device) for index, layer in enumerate(units.layers)]
 
 
 def lay_out(root: Root, model: str, fingerprint: Fingerprint, commons: tuple[Grid, ...]) -> ProfileStore:

@@ -46,20 +46,23 @@ class Piece:
     """Images in a chunk of its store."""
     commons: tuple[Grid, ...]
     """Its common grids with its partners."""
+    device: str = "auto"
+    """Where its sums are; `auto` is what the worker has."""
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device of the worker that asks."""
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(found if self.device == "auto" else self.device)
 
     def sums(self, images: int) -> LayerSums:
         """Sums of the layer, at zero."""
         width = Shards(self.layer.channels, self.layer.grid, self.chunk, 1).width
-        return LayerSums(self.layer, images, self.commons, len(INDEPENDENT), width=width, device=device())
+        return LayerSums(self.layer, images, self.commons, len(INDEPENDENT), width=width, device=self.torch_device)
 
     def products(self) -> FeatureProducts:
         """Of its maps with the features."""
-        return FeatureProducts(self.layer.grid, SIDE, self.commons, device())
-
-
-def device() -> torch.device:
-    """Where sums are."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return FeatureProducts(self.layer.grid, SIDE, self.commons, self.torch_device)
 
 
 def profile_layers(root: Root, pieces: Sequence[Piece]) -> None:
@@ -82,7 +85,7 @@ def profile_layers(root: Root, pieces: Sequence[Piece]) -> None:
 
     arrays = ahead(reads())
     for span in ranges(images, longest):
-        seen = FeatureSpan.of(torch.from_numpy(next(arrays)).to(device()))
+        seen = FeatureSpan.of(torch.from_numpy(next(arrays)).to(pieces[0].torch_device))
         for piece, of_piece, way in zip(pieces, sums, products, strict=True):
             for chunk in chunks_of(span, piece.chunk):
                 of_piece.add(torch.from_numpy(next(arrays)), way, seen.at(chunk.start - span.start), room)

@@ -44,9 +44,13 @@ from tasks.correlate.pair import correlate
 from tasks.correlate.setting import Setting
 root, a, b, threads, memory, device = Root(sys.argv[3]), *sys.argv[4:6], *map(int, sys.argv[6:8]), sys.argv[8]
 import time
+import torch
+ones = torch.ones(8, 8, device=device)
+(ones @ ones).cpu()  # what the first product on a GPU loads is there while the process is idle
 begin()
 began = time.perf_counter()
-correlate(root, {(a, b): fingerprint("bench")}, Setting(threads=threads, memory=memory, device=device))
+setting = Setting(threads=threads, memory=memory, device=device, ahead=int(device != "cpu"))
+correlate(root, {(a, b): fingerprint("bench")}, setting)
 open(sys.argv[9], "w").write(str(time.perf_counter() - began))
 """
 
@@ -61,10 +65,11 @@ def stores(name: str, layers: dict[str, list[Layer]], images: int) -> Root:
     return root
 
 
-def plan(root: Root, threads: int = THREADS) -> PairPlan:
+def plan(root: Root, device: str = "cpu", threads: int = THREADS) -> PairPlan:
     """What the stage will do there."""
     sides = [plan_side(ActivationStore.read(root, model)) for model in (A, B)]
-    return plan_pair(*sides, memory=MEMORY, threads=threads, fewer=True)
+    setting = Setting(threads=threads, memory=MEMORY, device=device, ahead=int(device != "cpu")).multiplying()
+    return plan_pair(*sides, memory=MEMORY, threads=setting.threads, fewer=True, ahead=setting.ahead)
 
 
 def matmul_rate(device: str = "cpu", precision: Precision = "float32") -> float:
@@ -123,7 +128,7 @@ def stage(root: Root, device: str = "cpu", threads: int = THREADS) -> tuple[floa
     _, idle, most = apart(STAGE, root.url, A, B, str(threads), str(MEMORY), device, str(out))
     seconds = float(out.read_text())
     out.unlink()
-    return seconds, (most - idle) * 1024 / plan(root, threads).peak_bytes
+    return seconds, (most - idle) * 1024 / plan(root, device, threads).peak_bytes
 
 
 def stage_over_matmul(device: str = "cpu") -> tuple[float, float]:
@@ -145,7 +150,7 @@ def growth(device: str = "cpu") -> tuple[float, float]:
     found = {images: [stage(root, device) for _ in range(3)] for images, root in roots.items()}
     seconds = {images: float(np.median([s for s, _ in runs])) for images, runs in found.items()}
     peaks = {
-        images: float(np.median([over for _, over in runs])) * plan(roots[images]).peak_bytes
+        images: float(np.median([over for _, over in runs])) * plan(roots[images], device).peak_bytes
         for images, runs in found.items()
     }
     return seconds[MANY] / seconds[FEW], peaks[MANY] / peaks[FEW]

@@ -3,7 +3,9 @@
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
 from tasks.dump import activations
+from tasks.dump.beside import Streams
 from tasks.dump.pipeline import Pipeline
 
 OWN = """
@@ -81,6 +84,39 @@ def test_every_chunk_is_shown_once_in_order_as_it_is_stored(root, writers, monke
         assert [first for first, _ in seen.maps[layer.name]] == list(range(0, IMAGES, 2))
         shown = np.concatenate([_by_channel(maps, layer.channels).numpy() for _, maps in seen.maps[layer.name]])
         np.testing.assert_array_equal(shown, store.maps(layer.name, slice(None)))
+
+
+class Beside(Streams):
+    """Stands for the streams of a device: what is done on them is done at once, and written down."""
+
+    def __init__(self) -> None:
+        self.device, self.log = torch.device("cpu"), []
+
+    def pinned(self, size, dtype):
+        return torch.zeros(tuple(size), dtype=dtype)
+
+    def filled(self):
+        return None
+
+    def emptied(self):
+        self.log.append("the model waits")
+
+    @contextmanager
+    def working(self, after=None):
+        self.log.append("work")
+        yield
+
+    def to_host(self, room, hosted, others):
+        hosted.copy_(room)
+        return SimpleNamespace(parts=tuple(others), wait=lambda: None)
+
+
+def test_whoever_reads_sums_on_a_device_afterwards_waits_for_them(root, monkeypatch):
+    beside = Beside()
+    monkeypatch.setattr(Streams, "of", lambda _: beside)
+    run(root, Seen(), 2, monkeypatch)
+    assert beside.log.count("work") == 2 * 3 * 11, "each chunk of each layer is rounded, and shown"
+    assert beside.log[-1] == "the model waits"
 
 
 @pytest.mark.parametrize("writers", [1, 7])

@@ -92,3 +92,18 @@ def test_elsewhere_the_workers_choose_their_device(plan):
     assert Setting.of(plan).device == "auto"
     local = remote.model_copy(update={"cluster": "threads"})
     assert Setting.of(replace(plan, recipe=plan.recipe.model_copy(update={"compute": local}))).device == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("setting", "threads", "ahead"),
+    [
+        (Setting(threads=16, device="cuda", ahead=1), 2, 8),
+        (Setting(threads=1, device="cuda:1", ahead=1), 1, 1),
+        (Setting(threads=16), 16, 0),
+        (Setting(threads=16, device="cuda", ahead=1, correlation="spearman"), 16, 1),
+        (Setting(cluster="tcp://there:1", threads=16, device="cuda", ahead=1), 16, 1),
+    ],
+)
+def test_a_gpu_of_this_process_has_few_tasks_with_many_readers(setting, threads, ahead):
+    found = setting.multiplying()
+    assert (found.threads, found.ahead) == (threads, ahead)

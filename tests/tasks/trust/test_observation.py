@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from plans import plan_over
 
 from rosetta.mining.trust.layer_sums import LayerSums
@@ -94,6 +95,15 @@ def test_an_observed_profile_is_that_of_the_store(zoo):
     found = files(zoo.root, "profiles/own.zarr")
     assert found == zoo.from_store()
     assert PROFILE.make(zoo.plan) == "skipped"
+
+
+def test_a_gpu_that_the_run_does_not_use_is_left_alone(zoo, monkeypatch):
+    assert zoo.plan.facts.device == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    zoo.dump("own")
+    found = files(zoo.root, "profiles/own.zarr")
+    assert found
+    assert found == zoo.from_store()
 
 
 @pytest.mark.parametrize("missing", [(7, 8, 9, 10), (10,), (), (0, *range(1, 11))])
