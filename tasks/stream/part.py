@@ -51,7 +51,7 @@ def stream_part(job: Job, part: str, blocks: Sequence[int], files: Files) -> Non
     """
     with _one_at_a_time:
         keep_freed_memory()
-        set_up_precision(job.precision)
+        set_up_precision("float32")  # of the models; products have their own
         _Part(job, part, files).run(blocks)
 
 

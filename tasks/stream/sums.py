@@ -21,6 +21,7 @@ from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.features import SIDE
 from tasks.correlate.reading import PairTile, SideKey
+from tasks.correlate.tiles import set_up_precision
 from tasks.stream.checkpoint import Checkpoint
 from tasks.stream.job import Job
 
@@ -100,7 +101,7 @@ class Sums:
         if self.features is not None:
             work.append(submit(self.features.add, features))
         for tile, halves in zip(self._job.tiles, self.tiles, strict=True):
-            work.append(submit(_multiply, halves[half], *(made[key] for key in tile.keys)))
+            work.append(submit(self._multiply, halves[half], *(made[key] for key in tile.keys)))
         return [*made.values(), *work]
 
     def _sides(self) -> dict[SideKey, tuple[Any, ...]]:
@@ -139,6 +140,13 @@ class Sums:
                 " check its weights and preprocessing, or leave the layer out"
             )
 
+    def _multiply(self, sums: Accumulator, a: Future[Factors], b: Future[Factors]) -> None:
+        """Add the products of a block. No thread waits for ever: factors are begun before products are."""
+        set_up_precision(self._job.precision)
+        sums.add(a.result(), b.result())
+        sums.settle()
+        set_up_precision("float32")
+
     def state(self) -> dict[str, Tensor]:
         """All sums by name, to be saved after a block."""
         found = {
@@ -175,12 +183,6 @@ def _store(job: Job, model: str) -> ActivationStore:
             f"activations of {model} under {job.root.shown} are not those that this work began with"
         )
     return store
-
-
-def _multiply(sums: Accumulator, a: Future[Factors], b: Future[Factors]) -> None:
-    """Add the products of a block. No thread waits for ever: factors are begun before products are."""
-    sums.add(a.result(), b.result())
-    sums.settle()
 
 
 def _few(numbers: list[int]) -> str:
