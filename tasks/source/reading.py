@@ -12,12 +12,16 @@ from typing import IO, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.source.file_list import Files
 from tasks.source.image_file import DamagedError, ImageFile, Row, RowGroup, Span
 from tasks.source.places import opened, read_range, reason_of
 from tasks.source.tables import Group, is_of_content, table_of, values_of
 
 _KEPT = 256 << 20
 """Bytes of groups of rows that are kept, as neighbours are read together where their order allows."""
+
+_AT_ONCE = 1 << 10
+"""Files that are waiting to be read at once."""
 
 T = TypeVar("T")
 
@@ -53,9 +57,21 @@ def opened_image(file: ImageFile) -> Iterator[IO[bytes]]:
 
 def read_in_place(function: Callable[[ImageFile], T], files: Sequence[ImageFile], pool: Executor) -> list[T]:
     """What a function gives for each file, called for the parts of a file in the order in which they lie there."""
-    order = sorted(range(len(files)), key=lambda at: files[at].position)
-    found = dict(zip(order, pool.map(function, [files[at] for at in order]), strict=True))
-    return [found[at] for at in range(len(files))]
+    objects = list(files)
+    order = sorted(range(len(objects)), key=lambda at: objects[at].position)
+    found = dict(zip(order, pool.map(function, [objects[at] for at in order]), strict=True))
+    return [found[at] for at in range(len(objects))]
+
+
+def read_as_they_lie(
+    function: Callable[[ImageFile], T], files: Files, pool: Executor
+) -> Iterator[tuple[int, ImageFile, T]]:
+    """Index, file and what a function gives for each, in the order in which they lie, so that none is opened twice."""
+    order = files.as_they_lie()
+    for first in range(0, len(order), _AT_ONCE):
+        part = order[first : first + _AT_ONCE]
+        batch = list(files.take(part))
+        yield from zip(part.tolist(), batch, pool.map(function, batch), strict=True)
 
 
 def _of_row(url: str, row: Row) -> bytes:
