@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
-from typing import overload
+from sys import intern
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +54,22 @@ class _Columns:
     groups: tuple[RowGroup | RecordBatch, ...]
     labels: tuple[str, ...]
 
+    def texts(self, name: Literal["source", "modified"], rows: Whole) -> list[str]:
+        """What a column holds. Arrow's `take` copies all of it where it has several chunks."""
+        begins, chunks = self._chunks[name]
+        number = np.searchsorted(begins, rows, "right") - 1
+        inside = rows - begins[number]
+        return [chunks[chunk][row].as_py() for chunk, row in zip(number.tolist(), inside.tolist(), strict=True)]
+
+    @cached_property
+    def _chunks(self) -> dict[str, tuple[Whole, list[pa.Array]]]:
+        """Of each column of texts: the first row of each chunk, and the chunks."""
+        chunks = {"source": self.source.chunks, "modified": self.modified.chunks}
+        return {name: (np.cumsum([0, *map(len, some)])[:-1], some) for name, some in chunks.items()}
+
     def files(self, rows: Whole) -> Iterator[ImageFile]:
         columns = (getattr(self, name)[rows].tolist() for name in ("size", "origin", "group", "at", "label"))
-        texts = (getattr(self, name).take(rows).to_pylist() for name in ("source", "modified"))
+        texts = (self.texts(name, rows) for name in ("source", "modified"))
         for source, modified, size, origin, group, at, label in zip(*texts, *columns, strict=True):
             where = self.origins[origin]
             yield ImageFile(
@@ -140,7 +154,7 @@ class Files(Sequence[ImageFile]):
     def names(self) -> Iterator[str]:
         """(file,) :attr:`ImageFile.source`, one after the other."""
         for first in range(0, len(self), _AT_ONCE):
-            yield from self._columns.source.take(self._rows[first : first + _AT_ONCE]).to_pylist()
+            yield from self._columns.texts("source", self._rows[first : first + _AT_ONCE])
 
     @property
     def sources(self) -> pa.ChunkedArray:
@@ -151,7 +165,7 @@ class Files(Sequence[ImageFile]):
         """(file,) :attr:`ImageFile.stamp`."""
         for first in range(0, len(self), _AT_ONCE):
             rows = self._rows[first : first + _AT_ONCE]
-            sizes, modified = self._columns.size[rows].tolist(), self._columns.modified.take(rows).to_pylist()
+            sizes, modified = self._columns.size[rows].tolist(), self._columns.texts("modified", rows)
             yield from (f"{size} {change}" for size, change in zip(sizes, modified, strict=True))
 
     def by_source(self) -> Whole:
@@ -203,12 +217,9 @@ class Files(Sequence[ImageFile]):
         """(file,) :attr:`ImageFile.folder`. Equal ones are one object."""
         known: dict[str, str] = {}
         origins, folders = self._columns.origins, []
-        for first in range(0, len(self), _AT_ONCE):
-            rows = self._rows[first : first + _AT_ONCE]
-            places = self._columns.origin[rows].tolist()
-            for source, origin in zip(self._columns.source.take(rows).to_pylist(), places, strict=True):
-                folder = folder_inside(source, origins[origin].within)
-                folders.append(known.setdefault(folder, folder))
+        for source, origin in zip(self.names(), self._columns.origin[self._rows], strict=True):
+            folder = folder_inside(source, origins[origin].within)
+            folders.append(known.setdefault(folder, folder))
         return folders
 
     def labelled(self, codes: npt.NDArray[np.integer] | None = None, labels: Sequence[str] = ()) -> "Files":
@@ -245,7 +256,7 @@ class _Builder:
                 group, at = _SPAN, file.part.start
             elif file.part is not None:
                 group, at = self._groups.setdefault(file.part.group, len(self._groups)), file.part.number
-            label = -1 if file.label is None else self._labels.setdefault(file.label, len(self._labels))
+            label = -1 if file.label is None else self._labels.setdefault(intern(file.label), len(self._labels))
             column[:] = file.size, self._origin(file), group, at, label
         sources = pa.array([file.source for file in files], pa.large_string())
         self._texts.append((sources, pa.array([file.modified for file in files], pa.large_string())))

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images
@@ -78,7 +79,9 @@ def find_images(source: str, name: str, wanted: str = "a folder or a glob of ima
 
 def _sorted(parts: Iterator[Files]) -> Files:
     files = Files.joined(parts)
-    return files.take(files.by_source())
+    listed = files.take(files.by_source())
+    pa.default_memory_pool().release_unused()  # what sorting took
+    return listed
 
 
 def _braced(place: Place) -> list[str] | None:
