@@ -41,3 +41,11 @@ def chance(value: float) -> str:
         return f"{value:.2g}"
     digits, exponent = f"{value:.1e}".split("e")
     return f"{digits} × {ten_to(int(exponent))}"
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for length, unit, digits in ((86400.0, "days", 1), (3600.0, "h", 1), (60.0, "min", 0)):
+        if seconds >= 2 * length or (unit == "min" and seconds >= 100):
+            return f"{seconds / length:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"

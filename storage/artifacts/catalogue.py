@@ -232,10 +232,11 @@ def columns_at(path: str) -> Columns:
     raise ValueError(f"{path}: the catalogue does not describe the columns of such a table")
 
 
-AGREED, SEALS, UPGRADE, USERS = "agreed.json", "seals", "upgrade", "users"
+AGREED, WORKERS, SEALS, UPGRADE, USERS = "agreed.json", "workers.json", "seals", "upgrade", "users"
 BESIDE = {
     RUN: "which process is at work on the run",
     AGREED: "what was compared with the stores before; saves time, and may be removed",
+    WORKERS: "what each worker of the stage under way does; gone once the stage is",
     f"{SEALS}/": "checksums of finished artifacts",
     f"{UPGRADE}/": "the store that `rosetta upgrade` is rewriting; gone once it is done",
     f"{USERS}/": "the runs that share stores of this root",
