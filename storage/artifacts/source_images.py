@@ -132,9 +132,12 @@ class SourceStore(ImageStore):
 
     def column(self, name: str) -> pa.ChunkedArray:
         """(image,) a field of :class:`FileRecord` of every image, empty where it is not known."""
+        kind = pa.large_string()
+        return pa.chunked_array([pa.array(map(str, part), kind) for part in self._parts(name)], kind)
+
+    def _parts(self, name: str) -> Iterator[npt.NDArray[Any]]:
         array, step = self._array(name), -(-_AT_ONCE // self.block) * self.block
-        parts = (np.asarray(array[first : first + step]).tolist() for first in range(0, self.count, step))
-        return pa.chunked_array([pa.array(map(str, part), pa.large_string()) for part in parts], pa.large_string())
+        return (np.asarray(array[first : first + step]) for first in range(0, self.count, step))
 
     def keep(
         self,
@@ -202,8 +205,9 @@ class SourceStore(ImageStore):
                 layout.create_labels(self.group, name, values[name], "image", LABELS[name])
         self._array("pixels").attrs["coordinates"] = " ".join(["source", *(name for name in values if name != "image")])
         source = self.column("source")
+        digests = map(str, chain.from_iterable(self._parts("sha256")))
         given = [labels] if labels is not None and labels_given else []
-        content = _digest(_rows(zip(texts(source), texts(self.column("sha256")), *given, strict=True)))
+        content = _digest(_rows(zip(texts(source), digests, *given, strict=True)))
         fingerprint = Fingerprint({**settings.depends, "content": content})
         order, bad_records = pc.sort_indices(source), sorted((one.record.source, one.record.stamp) for one in left_out)
         stamps = stamps_digest(

@@ -6,6 +6,7 @@ import time
 import pytest
 from distributed import Client
 
+from rosetta.view.numbers import duration
 from storage.artifacts import workers as files
 from storage.artifacts.catalogue import WORKERS
 from storage.artifacts.workers import under_way
@@ -206,3 +207,19 @@ def test_words_and_tables_for_people():
         "| --- | --- | --- | ---: | ---: |",
         "| tcp://10.0.0.1:9 | cuda:0 NVIDIA \\| H100 | ada | 512 | 128.0 |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (3600, "60 min"),
+        (7200, "2.0 h"),
+        (86400, "24.0 h"),
+        (2e5, "2.3 days"),
+    ],
+)
+def test_times_are_as_short_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
