@@ -9,7 +9,7 @@ from rosetta.view.numbers import counted
 
 
 def status(root: str, /, *, as_json: Json = False) -> None:
-    """Show which artifacts of a run are complete, under way or missing. Reads the stores alone.
+    """Show which artifacts of a run are complete, under way or missing, and what its workers do. Reads files alone.
 
     Parameters
     ----------
@@ -35,6 +35,12 @@ def status(root: str, /, *, as_json: Json = False) -> None:
         print(f"Shared by {user}")
     if state.running:
         print(f"Under way: {state.running}")
+    if state.work is not None:
+        from tasks.stage.text_table import print_table
+        from tasks.stage.workers import COLUMNS, rows, summary
+
+        print(f"{state.work.stage}: {summary(state.work)}")
+        print_table(COLUMNS, rows(state.work), COLUMNS[:3])
 
 
 def prune(root: str, /, *, forget: tuple[str, ...] = (), yes: bool = False, as_json: Json = False) -> None:

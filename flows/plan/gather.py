@@ -62,7 +62,7 @@ def look(recipe: Recipe, any_weights: bool = False) -> Facts:
         if streamed is not None:
             every = files[: streamed.images]
             streamed = replace(streamed, files=every, listing=listing_digest(every))
-            files = tuple(every[image] for image in kept_of(streamed.images, _kept(recipe.images)))
+            files = every.take(kept_of(streamed.images, _kept(recipe.images)))
         images = recipe.images.stored(None if streamed is None else streamed.images)
         recognised = recognise(place, images, files, agreed.known(*_agreed_at(recipe)), streamed)
         if recognised.difference and place.root == home:

@@ -6,7 +6,8 @@ the first ones. In a listing neighbours are of one class, so either would see so
 
 import hashlib
 import heapq
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ def kept_of(images: int, keep: int) -> npt.NDArray[np.intp]:
     return np.arange(keep) * images // keep
 
 
-def drawn_order(sources: Sequence[str], seed: int) -> npt.NDArray[np.intp]:
+def drawn_order(sources: Iterable[str], seed: int) -> npt.NDArray[np.intp]:
     """An order of files that depends on their names and a seed alone, not on how they were listed.
 
     Files of a folder follow one another by a hash of seed and name, so a file that comes or goes leaves the rest in
@@ -40,26 +41,52 @@ def drawn_order(sources: Sequence[str], seed: int) -> npt.NDArray[np.intp]:
     -------
     (file,) indices into `sources`
     """
-    seeded = hashlib.blake2b(f"{seed}/".encode(), digest_size=16)
-    hashes = [_hash(seeded, source) for source in sources]
-    folders: dict[str, list[int]] = {}
-    for file in sorted(range(len(sources)), key=lambda file: (hashes[file], sources[file])):
-        folders.setdefault(folder_of(sources[file]), []).append(file)
-    total = len(sources)
-    windows = sorted(
-        (turn * total // len(files), -(-(turn + 1) * total // len(files)), hashes[file], file)
-        for files in folders.values()
-        for turn, file in enumerate(files)
-    )
-    order = np.empty(total, dtype=np.intp)
-    waiting: list[tuple[int, bytes, int]] = []
-    opened = 0
+    high, low, folder = _hashed(sources, seed)
+    total = len(folder)
+    by_hash = np.lexsort((low, high))
+    # (file,) how many of its folder come before it, and how many are in its folder.
+    by_folder = by_hash[np.argsort(folder[by_hash], kind="stable")]
+    sizes = np.bincount(folder, minlength=1)
+    turn = np.empty(total, np.int64)
+    turn[by_folder] = np.arange(total) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    size = sizes[folder]
+    begin, end = turn * total // size, -(-(turn + 1) * total // size)
+    by_end = np.lexsort((low, high, end))
+    return by_end[_earliest_end_first(begin, by_end)].astype(np.intp)
+
+
+def _earliest_end_first(begin: npt.NDArray[np.int64], by_end: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+    """(place,) which of the files that may stand there comes first in `by_end`, as an index into it.
+
+    Parameters
+    ----------
+    begin
+        (file,) first place of its window.
+    """
+    total = len(begin)
+    rank = np.empty(total, np.int64)
+    rank[by_end] = np.arange(total)
+    by_begin = np.argsort(begin, kind="stable")
+    places, waiting, opened = np.empty(total, np.int64), list[int](), 0
     for place in range(total):
-        while opened < total and windows[opened][0] <= place:
-            heapq.heappush(waiting, windows[opened][1:])
+        while opened < total and begin[file := by_begin[opened]] <= place:
+            heapq.heappush(waiting, int(rank[file]))
             opened += 1
-        order[place] = heapq.heappop(waiting)[2]
-    return order
+        places[place] = heapq.heappop(waiting)
+    return places
+
+
+def _hashed(
+    sources: Iterable[str], seed: int
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """(file,) both halves of the hash of each, and the number of its folder."""
+    seeded = hashlib.blake2b(f"{seed}/".encode(), digest_size=16)
+    hashes, folder, known = bytearray(), array("q"), dict[str, int]()
+    for source in sources:
+        hashes += _hash(seeded, source)
+        folder.append(known.setdefault(folder_of(source), len(known)))
+    high, low = np.frombuffer(hashes, ">u8").reshape(-1, 2).T.astype(np.uint64)
+    return high, low, np.array(folder, np.int64)
 
 
 def _hash(seeded: "hashlib.blake2b", text: str) -> bytes:

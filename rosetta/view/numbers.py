@@ -60,3 +60,11 @@ def operations(count: int) -> str:
     """Floating-point operations: ``35.1 GFLOP``."""
     step = min((len(str(count)) - 1) // 3, len(_PREFIXES) - 1)
     return f"{count / 1000**step:.3g} {_PREFIXES[step]}FLOP"
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for length, unit, digits in ((86400.0, "days", 1), (3600.0, "h", 1), (60.0, "min", 0)):
+        if seconds >= 2 * length or (unit == "min" and seconds >= 100):
+            return f"{seconds / length:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"

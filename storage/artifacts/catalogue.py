@@ -232,10 +232,12 @@ def columns_at(path: str) -> Columns:
     raise ValueError(f"{path}: the catalogue does not describe the columns of such a table")
 
 
-AGREED, SEALS, STREAM, UPGRADE, USERS = "agreed.json", "seals", "stream", "upgrade", "users"
+AGREED, WORKERS, SEALS, STREAM = "agreed.json", "workers.json", "seals", "stream"
+UPGRADE, USERS = "upgrade", "users"
 BESIDE = {
     RUN: "which process is at work on the run",
     AGREED: "what was compared with the stores before; saves time, and may be removed",
+    WORKERS: "what each worker of the stage under way does; gone once the stage is",
     f"{SEALS}/": "checksums of finished artifacts",
     f"{STREAM}/": "sums over images that are not kept, as far as they are; gone once they are correlated",
     f"{UPGRADE}/": "the store that `rosetta upgrade` is rewriting; gone once it is done",

@@ -1,12 +1,16 @@
 """`images.zarr` of a folder of files: each image's pixels, and a record of the file that they were read from."""
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from storage.artifacts import layout
 from storage.artifacts.attributes import encode
@@ -14,7 +18,6 @@ from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.images import ImageStore, lay_out
-from storage.artifacts.seals import sha256
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 
@@ -31,6 +34,8 @@ LABELS = {
 """Long names of what is known once all files have been read."""
 _GIVEN = "labels_given"
 _CROP, _COMPOSITED = "crop", "composited"
+_AT_ONCE = 1 << 15
+"""Rows of columns that are objects at once."""
 Crop = tuple[float, float, float, float]
 """y0, x0, y1, x1 in fractions of an image."""
 
@@ -117,13 +122,22 @@ class SourceStore(ImageStore):
         """A store in its place, finished or not."""
         return cls(layout.open_to_read(place))
 
-    def records(self, block: int | None = None) -> list[FileRecord]:
-        """The file of each image, of one block if it is complete or of all; fields that are not known are empty."""
-        if block is not None and not self._is_written(block):
+    def records(self, block: int) -> list[FileRecord]:
+        """The files of a block if it is complete; fields that are not known are empty."""
+        if not self._is_written(block):
             return []
-        span = slice(None) if block is None else block_slice(block, self.block, self.count)
+        span = block_slice(block, self.block, self.count)
         columns = [map(str, np.asarray(self._array(name)[span])) for name in _OF_A_FILE]
         return [FileRecord(*row) for row in zip(*columns, strict=True)]
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """(image,) a field of :class:`FileRecord` of every image, empty where it is not known."""
+        kind = pa.large_string()
+        return pa.chunked_array([pa.array(map(str, part), kind) for part in self._parts(name)], kind)
+
+    def _parts(self, name: str) -> Iterator[npt.NDArray[Any]]:
+        array, step = self._array(name), -(-_AT_ONCE // self.block) * self.block
+        return (np.asarray(array[first : first + step]) for first in range(0, self.count, step))
 
     def keep(
         self,
@@ -162,11 +176,11 @@ class SourceStore(ImageStore):
         self,
         settings: Fingerprint,
         images: int,
-        places: Mapping[str, int],
+        places: npt.NDArray[np.int64],
         left_out: Sequence[LeftOut],
-        labels: Mapping[str, str] | None,
+        labels: Sequence[str] | None,
         labels_given: bool = False,
-        indices: Mapping[str, int] | None = None,
+        indices: npt.NDArray[np.integer] | None = None,
     ) -> None:
         """Record the files, and mark the store as finished.
 
@@ -175,33 +189,34 @@ class SourceStore(ImageStore):
         images
             How many of them are images; room for more is removed.
         places
-            By source: its position in the listing.
+            (image,) position in the listing.
         labels
-            By source: its class.
+            (image,) class.
         labels_given
             Whether labels are part of the content: they do not follow from the sources' names.
         indices
-            By source: its index among all images of the run, where those of the store are only some.
+            (image,) index among all images of the run, where those of the store are only some.
         """
         self._resize(images)
-        records = self.records()
-        sources = [record.source for record in records]
-        values: dict[str, npt.NDArray[Any]] = {
-            "image": np.array([indices[source] if indices else at for at, source in enumerate(sources)], np.int32),
-            "place": np.array([places[source] for source in sources], np.int64),
-        }
+        index = np.arange(images) if indices is None else indices
+        values: dict[str, npt.NDArray[Any]] = {"image": index.astype(np.int32), "place": places}
         if labels is not None:
-            values["label"] = np.array([labels[source] for source in sources], dtype=object)
+            values["label"] = np.array(labels, dtype=object)
         for name in ("image", "place", "label"):
             if name in self.group:
                 del self.group[name]
             if name in values:
                 layout.create_labels(self.group, name, values[name], "image", LABELS[name])
         self._array("pixels").attrs["coordinates"] = " ".join(["source", *(name for name in values if name != "image")])
-        given = [(labels[source],) if labels and labels_given else () for source in sources]
-        content = _digest([one.source, one.sha256, *label] for one, label in zip(records, given, strict=True))
+        source = self.column("source")
+        digests = map(str, chain.from_iterable(self._parts("sha256")))
+        given = [labels] if labels is not None and labels_given else []
+        content = _digest(_rows(zip(texts(source), digests, *given, strict=True)))
         fingerprint = Fingerprint({**settings.depends, "content": content})
-        stamps = stamps_digest(records, (one.record for one in left_out))
+        order, bad_records = pc.sort_indices(source), sorted((one.record.source, one.record.stamp) for one in left_out)
+        stamps = stamps_digest(
+            zip(texts(source.take(order)), texts(self.column("stamp").take(order)), strict=True), bad_records
+        )
         bad = [{**asdict(one.record), "reason": one.reason} for one in left_out]
         attributes = {"stamps": stamps, "left_out": bad, _GIVEN: labels_given}
         self.group.update_attributes(encode({**fingerprint.attributes(), **attributes}))
@@ -243,12 +258,27 @@ def was_never_finished(depends: Mapping[str, Any]) -> bool:
     return "order" in depends and "content" not in depends
 
 
-def stamps_digest(images: Iterable[FileRecord], left_out: Iterable[FileRecord]) -> str:
-    """Of the stamps of files, in any order."""
-    return _digest(
-        [[one.source, one.stamp] for one in sorted(some, key=lambda one: one.source)] for some in (images, left_out)
-    )
+def stamps_digest(images: Iterable[tuple[str, str]], left_out: Iterable[tuple[str, str]]) -> str:
+    """Of the sources and stamps of files, which come sorted by source."""
+    return _digest(chain("[", _rows(images), [", "], _rows(left_out), "]"))
 
 
-def _digest(rows: Iterable[Any]) -> str:
-    return sha256(json.dumps(list(rows)).encode())
+def texts(column: pa.ChunkedArray) -> Iterator[str]:
+    """What a column holds, one after the other."""
+    for first in range(0, len(column), _AT_ONCE):
+        yield from column.slice(first, _AT_ONCE).to_pylist()
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Pieces of a list of lists in JSON."""
+    yield "["
+    for number, row in enumerate(rows):
+        yield f"{', ' * (number > 0)}{json.dumps(row)}"
+    yield "]"
+
+
+def _digest(pieces: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece.encode())
+    return digest.hexdigest()

@@ -7,11 +7,12 @@ from typing import Any
 
 import zarr
 
-from storage.artifacts import provenance, shared, tables
+from storage.artifacts import provenance, shared, tables, workers
 from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, USERS, Instance
 from storage.artifacts.layout import arrays_in, bookkeeping, markers, written_of
 from storage.artifacts.provenance import require_run
 from storage.artifacts.shared import Place, place_of
+from storage.artifacts.workers import Work
 from storage.filesystem.lock import holder
 from storage.filesystem.root import Root
 from storage.upkeep.expected import begun, named_by
@@ -54,6 +55,8 @@ class Status:
     users: tuple[str, ...]
     """Roots of runs that have stores here."""
     artifacts: tuple[Progress, ...]
+    work: Work | None = None
+    """What each worker of the stage under way does, once one has said so."""
 
     @property
     def state(self) -> str:
@@ -64,7 +67,8 @@ class Status:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "state": self.state}
+        work = None if self.work is None else self.work.model_dump()
+        return {**asdict(replace(self, work=None)), "work": work, "state": self.state}
 
 
 def status(root: Root) -> Status:
@@ -86,6 +90,7 @@ def status(root: Root) -> Status:
         tuple(name for name in models if states[ACTIVATIONS.path(name)] == "missing"),
         tuple(user.root.shown for user in shared.users(root)),
         tuple(found),
+        workers.under_way(root),
     )
 
 

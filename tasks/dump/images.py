@@ -1,9 +1,9 @@
 """Stage `images`: the latents of a generator, or the pixels of a folder, into `images.zarr`."""
 
+from array import array
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -25,11 +25,11 @@ from storage.artifacts.source_images import FileRecord, LeftOut, SourceStore
 from storage.filesystem.root import Root
 from tasks.dump.memory import fitted
 from tasks.plan import Plan, Stage
-from tasks.source.image_file import ImageFile
-from tasks.source.labels import are_given, labels_of
-from tasks.source.pixels import BadImageError, Square, bad_images, content_of, square, what_of
-from tasks.source.reading import read_in_place
-from tasks.source.recognition import named, recognise, record_of, settings
+from tasks.source.file_list import Files
+from tasks.source.labels import labels_of
+from tasks.source.pixels import BadImageError, Square, bad_images, what_of
+from tasks.source.recognition import named, recognise, settings
+from tasks.source.squares import read_square, read_squares
 from tasks.source.streamed import Streamed
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import log, track
@@ -105,7 +105,7 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
 
 
 def read_source(
-    root: Root, images: Images, files: Sequence[ImageFile], chunk_mib: int, streamed: Streamed | None = None
+    root: Root, images: Images, files: Files, chunk_mib: int, streamed: Streamed | None = None
 ) -> Outcome | None:
     """Scale and crop the files of a source to squares and write them, in their order and without gaps.
 
@@ -148,24 +148,23 @@ def read_source(
         log.warning("images: left out %s: %s", counted(len(reading.bad), what[:-1], what), left_out)
     if images.count and reading.images < images.count:
         log.warning("images: %d instead of the %d that images.count asks for", reading.images, images.count)
-    listed = sorted(file.source for file in files)
-    positions = {source: position for position, source in enumerate(listed)}
-    mined = set((store.sources() or [])[: reading.images])
-    labels, given = _labels([file for file in files if file.source in mined], images)
-    indices = None if streamed is None else kept_of(streamed.images, len(files))
-    index_of = None if indices is None else {file.source: int(i) for file, i in zip(files, indices, strict=True)}
-    store.finish_files(settings(images, streamed), reading.images, positions, reading.bad, labels, given, index_of)
+    position = np.empty(len(files), np.int64)
+    position[files.by_source()] = np.arange(len(files))
+    mined = np.array(reading.taken, np.int64)
+    labels = _labels(files.take(mined), images)
+    given = files.take(mined).have_labels
+    indices = None if streamed is None else kept_of(streamed.images, len(files))[mined]
+    at = position[mined]
+    store.finish_files(settings(images, streamed), reading.images, at, reading.bad, labels, given, indices)
     return None
 
 
-def _labels(files: Sequence[ImageFile], images: Images) -> tuple[dict[str, str] | None, bool]:
-    """By source, and whether they do not follow from it; says of how many none is known."""
+def _labels(files: Files, images: Images) -> list[str] | None:
+    """(image,) labels; says of how many none is known."""
     labels = labels_of(files, images)
-    if labels is None:
-        return None, False
-    if unknown := [file.source for file, label in zip(files, labels, strict=True) if not label]:
+    if labels and (unknown := [source for source, label in zip(files.names(), labels, strict=True) if not label]):
         log.warning("images: no label for %d of %d: %s", len(unknown), len(files), named(unknown))
-    return {file.source: label for file, label in zip(files, labels, strict=True)}, are_given(files)
+    return labels
 
 
 @dataclass
@@ -173,13 +172,13 @@ class _Reading:
     """Files on their way into a store, and how far they are."""
 
     store: SourceStore
-    files: Sequence[ImageFile]
+    files: Files
     source: Images
     pool: Executor
     at: int = 0
     """The file that comes next."""
-    images: int = 0
-    """That are in the store."""
+    taken: "array[int]" = field(default_factory=lambda: array("q"))
+    """(image,) the file of each image that is in the store."""
     bad: list[LeftOut] = field(default_factory=list)
 
     def read(self, count: int) -> list[tuple[FileRecord, Square]]:
@@ -187,12 +186,13 @@ class _Reading:
         good: list[tuple[FileRecord, Square]] = []
         while len(good) < count and self.at < len(self.files):
             batch = self.files[self.at : self.at + count - len(good)]
-            for one in read_in_place(self._decode, batch, self.pool):
+            for one in read_squares(batch, self.source, self.pool):
                 if isinstance(one, LeftOut):
                     self.bad.append(one)
                 else:
                     good.append(one)
-            self.at += len(batch)
+                    self.taken.append(self.at)
+                self.at += 1
         return good
 
     def keep(self, block: int, good: Sequence[tuple[FileRecord, Square]]) -> None:
@@ -200,7 +200,6 @@ class _Reading:
         records, squares = zip(*good, strict=True)
         pixels = np.stack([one.pixels for one in squares])
         self.store.keep(block, pixels, records, [one.crop for one in squares], [one.composited for one in squares])
-        self.images += len(good)
         saw_images(len(good))
 
     def pass_over(self, block: int, count: int) -> bool:
@@ -209,30 +208,22 @@ class _Reading:
         Files between them must be bad still, and are read to say why.
         """
         records = [record for record in self.store.records(block) if record.source]
-        places = [self._places.get(record.source, -1) for record in records]
+        places = self.files.find([record.source for record in records])
         if len(records) != count or any(after <= before for before, after in pairwise([self.at - 1, *places])):
             return False
-        if any(record_of(self.files[at], None).stamp != one.stamp for at, one in zip(places, records, strict=True)):
+        if any(self.files[at].stamp != one.stamp for at, one in zip(places, records, strict=True)):
             return False
         bad = []
         for at in sorted(set(range(self.at, places[-1])) - set(places)):
-            if not isinstance(one := self._decode(self.files[at]), LeftOut):
+            if not isinstance(one := read_square(self.files[at], self.source), LeftOut):
                 return False
             bad.append(one)
         self.bad += bad
-        self.at, self.images = places[-1] + 1, self.images + count
+        self.at = places[-1] + 1
+        self.taken.extend(places)
         return True
 
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {file.source: place for place, file in enumerate(self.files)}
-
-    def _decode(self, file: ImageFile) -> tuple[FileRecord, Square] | LeftOut:
-        """Read a file once, for its pixels and for its digest."""
-        record = record_of(file, None)
-        try:
-            content = content_of(file)
-            record = record_of(file, content)
-            return record, square(file, content, self.source)
-        except BadImageError as error:
-            return LeftOut(record, error.reason)
+    @property
+    def images(self) -> int:
+        """That are read."""
+        return len(self.taken)

@@ -10,7 +10,7 @@ from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid
 from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.shared import Place
-from tasks.source.image_file import ImageFile
+from tasks.source.file_list import Files
 from tasks.source.recognition import Recognised
 from tasks.source.streamed import Streamed
 
@@ -41,7 +41,7 @@ class Facts:
     device: str
     """That models run on."""
     generator: ModelSpec | None = None
-    files: tuple[ImageFile, ...] = ()
+    files: Files = field(default_factory=lambda: Files.of(()))
     """All image files of a source whose maps are stored, in the order in which they are mined."""
     streamed: Streamed | None = None
     """Where the maps of some images are stored: all of them."""

@@ -7,8 +7,10 @@ from storage.artifacts.catalogue import Artifact, Per
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.finished import is_finished
 from storage.artifacts.shared import turn
+from tasks.cluster.reports import listening
 from tasks.plan.plan import Plan
 from tasks.stage.stage import Outcome, StageResult, run_as_task
+from tasks.stage.workers import collecting
 
 Names = tuple[str, ...]
 """None, a model, or the two models of a pair."""
@@ -68,5 +70,10 @@ class Stage:
             return "skipped" if self.is_finished(plan, names) else self.work(plan, *names) or "done"
 
     def run(self, plan: Plan, names: Names = ()) -> StageResult:
-        """:meth:`make` as a task of a Prefect flow."""
-        return run_as_task(self.title(names), lambda: self.make(plan, names))
+        """:meth:`make` as a task of a Prefect flow, which says under the root what its workers do."""
+
+        def make() -> Outcome:
+            with collecting(plan.root) as collector, listening(collector.take):
+                return self.make(plan, names)
+
+        return run_as_task(self.title(names), make)

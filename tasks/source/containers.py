@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import IO
 
 from tasks.source.contents import BadDatasetError, Contents
-from tasks.source.image_file import ImageFile
+from tasks.source.image_file import ImageFile, suffix_of
 from tasks.source.places import opened
 from tasks.source.tables import list_arrow, list_parquet
 from tasks.source.tars import list_tar
@@ -23,7 +22,7 @@ _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.
 
 def is_container(source: str) -> bool:
     """Whether a file holds many images, by its name."""
-    return PurePosixPath(source).suffix.lower() in CONTAINERS or source.lower().endswith(_COMPRESSED)
+    return suffix_of(source) in CONTAINERS or source.lower().endswith(_COMPRESSED)
 
 
 def contents_of(container: ImageFile) -> Contents:
@@ -43,7 +42,7 @@ def _listed(container: ImageFile) -> Contents:
         remedy = f"decompress it, or name its members as tar://**::{container.url.removeprefix('file://')}"
         raise BadDatasetError(container.source, "is compressed, so single images cannot be read", remedy)
     with opened(container.url) as content:
-        return _KINDS[PurePosixPath(container.source).suffix.lower()](container, content)
+        return _KINDS[suffix_of(container.source)](container, content)
 
 
 def require_one_kind(containers: Iterable[ImageFile]) -> None:
@@ -53,6 +52,6 @@ def require_one_kind(containers: Iterable[ImageFile]) -> None:
     BadDatasetError
         A folder holds files of several kinds, which may be the same images twice.
     """
-    kinds = sorted({PurePosixPath(one.source).suffix.lower() for one in containers})
+    kinds = sorted({suffix_of(one.source) for one in containers})
     if len(kinds) > 1:
         raise BadDatasetError("it", f"holds {' and '.join(kinds)} files", f"name those of one kind, as **/*{kinds[0]}")

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from tasks.source.image_file import ImageFile
+from tasks.source.file_list import Files
 
 LINK, OUTSIDE, REPLACED, BESIDE = (
     "links inside a tar, which are not followed",
@@ -28,7 +28,7 @@ class BadDatasetError(Exception):
 class Contents:
     """The images of a file, and what was not taken."""
 
-    files: list[ImageFile] = field(default_factory=list)
+    files: Files = field(default_factory=lambda: Files.of(()))
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Names, by why they were left out."""
     hidden: list[str] = field(default_factory=list)

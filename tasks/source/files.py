@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
+
 from rosetta.errors import UserError
 from rosetta.recipe import Images
 from tasks.source.braces import expanded
 from tasks.source.containers import contents_of, is_container, require_one_kind
 from tasks.source.contents import BadDatasetError
-from tasks.source.image_file import ImageFile, few
+from tasks.source.file_list import Files
+from tasks.source.image_file import as_text, few
 from tasks.source.listing import Listing
 from tasks.source.places import Place, reason_of
 from tasks.source.saved import without_caches
@@ -23,7 +27,7 @@ _AT_ONCE = 8
 """Files of many images that are listed side by side."""
 
 
-def list_source(images: Images) -> list[ImageFile]:
+def list_source(images: Images) -> Files:
     """All images of a source, sorted by `source`; logs how many files were left out, and why.
 
     A folder gives all files below it whose suffix is an image's; a glob, all files that match. Linked folders are
@@ -55,13 +59,12 @@ def find_images(source: str, name: str, wanted: str = "a folder or a glob of ima
     try:
         place = Place.of(source)
         if (paths := _braced(place)) is not None:
-            listing.files = sorted(_of_paths(place, paths, listing), key=lambda file: file.source)
+            listing.files = _sorted(_of_paths(place, paths, listing))
         else:
             for pattern in patterns(place):
                 listing = Listing(name)
-                if files := list(files_of(place, pattern, listing)):
-                    images = _images(place, pattern, files, listing)
-                    listing.files = sorted(images, key=lambda file: file.source)
+                if files := Files.of(files_of(place, pattern, listing)):
+                    listing.files = _sorted(_images(place, pattern, files, listing))
                     break
         if listing.files:
             return listing
@@ -74,6 +77,13 @@ def find_images(source: str, name: str, wanted: str = "a folder or a glob of ima
     raise UserError(f"{name} {source!r} has no images: {_nothing(listing, pattern, source)}; give {wanted}")
 
 
+def _sorted(parts: Iterator[Files]) -> Files:
+    files = Files.joined(parts)
+    listed = files.take(files.by_source())
+    pa.default_memory_pool().release_unused()  # what sorting took
+    return listed
+
+
 def _braced(place: Place) -> list[str] | None:
     """What the braces of a path stand for; None where there are none, or they are part of a name."""
     paths = expanded(place.path)
@@ -83,13 +93,13 @@ def _braced(place: Place) -> list[str] | None:
     return None if place.filesystem.exists(before + "{" + behind.partition("/")[0]) else paths
 
 
-def _of_paths(place: Place, paths: Sequence[str], listing: Listing) -> Iterator[ImageFile]:
+def _of_paths(place: Place, paths: Sequence[str], listing: Listing) -> Iterator[Files]:
     """The images of all that braces stand for, each of which must be there."""
     above = place.path.partition("{")[0].rpartition("/")[0]
     for path in paths:
         one = replace(place, path=path)
         for pattern in patterns(one):
-            if files := list(files_of(one, pattern, listing)):
+            if files := Files.of(files_of(one, pattern, listing)):
                 inside = (pattern.root if pattern.parts else pattern.root.rpartition("/")[0]).removeprefix(above)
                 yield from _images(one, pattern, files, listing, inside.strip("/"))
                 break
@@ -97,9 +107,7 @@ def _of_paths(place: Place, paths: Sequence[str], listing: Listing) -> Iterator[
             raise BadDatasetError(path.removeprefix(above).lstrip("/"), "is not there", "name what there is")
 
 
-def _images(
-    place: Place, pattern: Pattern, files: Sequence[ImageFile], listing: Listing, above: str = ""
-) -> Iterator[ImageFile]:
+def _images(place: Place, pattern: Pattern, files: Files, listing: Listing, above: str = "") -> Iterator[Files]:
     """Files that are images, and the images of those that hold many.
 
     Files that hold many are read where their suffix is asked for, or where there are no others.
@@ -109,8 +117,8 @@ def _images(
     above
         A folder that their names are to begin with.
     """
-    datasets = [file for file in files if is_container(file.source)]
-    singles = [file for file in files if not is_container(file.source)]
+    many = np.fromiter(map(is_container, files.names()), np.bool_, len(files))
+    datasets, singles = list(files.take(many)), files.take(~many)
     if pattern.parts and not is_container(pattern.parts[-1]):
         if singles:
             listing.leave_out("datasets beside other files; to read them, name them, as *.parquet", datasets)
@@ -119,14 +127,13 @@ def _images(
     if pattern.parts:
         datasets, caches = without_caches(place, pattern.root, datasets, pattern.is_folder)
         listing.leave_out("caches of a saved dataset", caches)
-    prefix = f"{above}/" * bool(above)
-    for file in singles:
-        yield replace(file, source=prefix + file.source)
+    prefix = f"{as_text(above)}/" * bool(above)
+    yield Files.of(replace(file, source=prefix + file.source) for file in singles) if prefix else singles
     datasets = [replace(file, source=prefix + file.source) for file in datasets]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for file, contents in zip(datasets, pool.map(contents_of, datasets), strict=True):
             listing.add(file.source, contents)
-            yield from contents.files
+            yield contents.files
 
 
 def _nothing(listing: Listing, pattern: Pattern | None, source: str) -> str:

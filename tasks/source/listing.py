@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tasks.source.contents import Contents
+from tasks.source.file_list import Files
 from tasks.source.formats import UNREADABLE
 from tasks.source.image_file import ImageFile, few
 
@@ -15,7 +16,7 @@ class Listing:
 
     name: str
     """What messages call the source."""
-    files: list[ImageFile] = field(default_factory=list)
+    files: Files = field(default_factory=lambda: Files.of(()))
     hidden: set[str] = field(default_factory=set)
     """Files and folders whose name begins with a dot."""
     others: Counter[str] = field(default_factory=Counter)

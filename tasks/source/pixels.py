@@ -7,6 +7,7 @@ import tarfile
 import warnings
 import zipfile
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +23,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images
+from tasks.source.file_list import Files
 from tasks.source.formats import formats
 from tasks.source.image_file import DamagedError, ImageFile
 from tasks.source.modes import UnknownRangeError, has_transparency, is_deep, is_foreign, known_range, to_srgb
 from tasks.source.places import reason_of
-from tasks.source.reading import opened_image, read, read_in_place
+from tasks.source.reading import opened_image, read, read_as_they_lie
 
 # Pillow warns of half the size that it refuses and of oddities in metadata, in several lines on standard error.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -66,9 +68,9 @@ class BadImageError(UserError):
         return type(self), (self.source, self.reason, self.remedy)
 
 
-def what_of(files: Sequence[ImageFile]) -> str:
+def what_of(files: Files) -> str:
     """What messages call them."""
-    return "files" if all(file.part is None for file in files) else "images"
+    return "files" if files.are_whole else "images"
 
 
 def bad_images(
@@ -102,25 +104,25 @@ class Headers:
 
     bad: tuple[BadImageError, ...]
     """In the order of the files."""
-    sides: tuple[int, ...]
-    """Shorter side of each of the others, in pixels."""
+    sides: npt.NDArray[np.int64]
+    """(file,) shorter side of each of the others, in pixels, in any order."""
     traits: Counter[str]
     """How many are transparent, have several frames or other colours than sRGB, by the words that tell of it."""
 
     def lines(self, images: Images) -> Iterator[str]:
         """What reading them changes."""
-        small = [side for side in self.sides if side < images.size]
-        if small:
+        small, total = self.sides[self.sides < images.size], len(self.sides)
+        if len(small):
             yield (
-                f"{_of(len(small), self.sides, 'is', 'are')} smaller than images.size = {images.size} and enlarged;"
-                f" with images.size = {min(small)} none would be"
+                f"{_of(len(small), total, 'is', 'are')} smaller than images.size = {images.size} and enlarged;"
+                f" with images.size = {small.min()} none would be"
             )
         for told, count in sorted(self.traits.items()):
-            yield f"{_of(count, self.sides, 'has', 'have')} {told}"
+            yield f"{_of(count, total, 'has', 'have')} {told}"
 
 
-def _of(count: int, every: Sequence[int], one: str, several: str) -> str:
-    return f"{count} of {len(every)} images {one if count == 1 else several}"
+def _of(count: int, total: int, one: str, several: str) -> str:
+    return f"{count} of {total} images {one if count == 1 else several}"
 
 
 def read_headers(files: Sequence[ImageFile], images: Images) -> Headers:
@@ -131,11 +133,11 @@ def read_headers(files: Sequence[ImageFile], images: Images) -> Headers:
     UserError
         The disk or the network fails; what is wrong with single files is in :attr:`Headers.bad`.
     """
-    return _headers(tuple(files), images)
+    return _headers(Files.of(files), images)
 
 
 @lru_cache(maxsize=1)  # a command looks twice: before it begins, and when it has the root to itself
-def _headers(files: tuple[ImageFile, ...], images: Images) -> Headers:
+def _headers(files: Files, images: Images) -> Headers:
     def header(file: ImageFile) -> tuple[int, list[str]] | BadImageError:
         try:
             with opened_image(file) as content, _open(content, file, images) as image:
@@ -145,14 +147,16 @@ def _headers(files: tuple[ImageFile, ...], images: Images) -> Headers:
         except Exception as error:
             return _unreadable(file, error)
 
+    bad: dict[int, BadImageError] = {}
+    sides, traits = array("q"), Counter[str]()
     with ThreadPoolExecutor(8) as pool:
-        found = read_in_place(header, files, pool)
-    good = [header for header in found if not isinstance(header, BadImageError)]
-    return Headers(
-        tuple(header for header in found if isinstance(header, BadImageError)),
-        tuple(side for side, _ in good),
-        Counter(trait for _, traits in good for trait in traits),
-    )
+        for index, _, found in read_as_they_lie(header, files, pool):
+            if isinstance(found, BadImageError):
+                bad[index] = found
+            else:
+                sides.append(found[0])
+                traits.update(found[1])
+    return Headers(tuple(error for _, error in sorted(bad.items())), np.array(sides, np.int64), traits)
 
 
 def _traits(image: Image.Image, background: str) -> Iterator[str]:

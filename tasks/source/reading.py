@@ -6,18 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import IO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.source.file_list import Files
 from tasks.source.image_file import DamagedError, ImageFile, Row, RowGroup, Span
-from tasks.source.places import opened, read_range, reason_of
+from tasks.source.places import local_path, opened, read_range, reason_of
 from tasks.source.tables import Group, is_of_content, table_of, values_of
 
 _KEPT = 256 << 20
 """Bytes of groups of rows that are kept, as neighbours are read together where their order allows."""
+
+_AT_ONCE = 1 << 10
+"""Files that are waiting to be read at once."""
 
 T = TypeVar("T")
 
@@ -53,9 +59,21 @@ def opened_image(file: ImageFile) -> Iterator[IO[bytes]]:
 
 def read_in_place(function: Callable[[ImageFile], T], files: Sequence[ImageFile], pool: Executor) -> list[T]:
     """What a function gives for each file, called for the parts of a file in the order in which they lie there."""
-    order = sorted(range(len(files)), key=lambda at: files[at].position)
-    found = dict(zip(order, pool.map(function, [files[at] for at in order]), strict=True))
-    return [found[at] for at in range(len(files))]
+    objects = list(files)
+    order = sorted(range(len(objects)), key=lambda at: objects[at].position)
+    found = dict(zip(order, pool.map(function, [objects[at] for at in order]), strict=True))
+    return [found[at] for at in range(len(objects))]
+
+
+def read_as_they_lie(
+    function: Callable[[ImageFile], T], files: Files, pool: Executor
+) -> Iterator[tuple[int, ImageFile, T]]:
+    """Index, file and what a function gives for each, in the order in which they lie, so that none is opened twice."""
+    order = files.as_they_lie()
+    for first in range(0, len(order), _AT_ONCE):
+        part = order[first : first + _AT_ONCE]
+        batch = list(files.take(part))
+        yield from zip(part.tolist(), batch, pool.map(function, batch), strict=True)
 
 
 def _of_row(url: str, row: Row) -> bytes:
@@ -108,10 +126,28 @@ class _Groups:
 _GROUPS = _Groups()
 
 
+@lru_cache(maxsize=64)
+def _footer(url: str, stamp: str, change: tuple[int, int] | None) -> pq.FileMetaData:
+    """Of a Parquet file. It tells of all groups, so to read it for each takes the longer the more there are.
+
+    Parameters
+    ----------
+    stamp
+        Of the file when it was listed.
+    change
+        Size and time of last change of a local file now.
+    """
+    with opened(url) as content:
+        return pq.read_metadata(content)
+
+
 def _read_group(url: str, group: Group) -> pa.ChunkedArray:
     if isinstance(group, RowGroup):
+        path = local_path(url)
+        change = None if path is None else ((status := Path(path).stat()).st_size, status.st_mtime_ns)
+        footer = _footer(url, group.stamp, change)
         with opened(url) as content:
-            table = pq.ParquetFile(content).read_row_group(group.start, columns=[group.column])
+            table = pq.ParquetFile(content, metadata=footer).read_row_group(group.start, columns=[group.column])
     else:
         pieces = read_range(url, *group.schema), read_range(url, group.start, group.stop)
         batch = pa.ipc.open_stream(pa.py_buffer(b"".join(pieces))).read_next_batch()

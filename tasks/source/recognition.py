@@ -7,10 +7,15 @@ is not, the file's content does: it may only have been touched, or copied to ano
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rosetta.errors import UserError
 from rosetta.mining.draw import drawn_order
@@ -22,14 +27,22 @@ from storage.artifacts.layout import attributes_at
 from storage.artifacts.provenance import stored_recipe
 from storage.artifacts.seals import sha256
 from storage.artifacts.shared import Place, place_of
-from storage.artifacts.source_images import FileRecord, SourceStore, stamps_digest, was_never_finished, without_content
+from storage.artifacts.source_images import (
+    FileRecord,
+    SourceStore,
+    stamps_digest,
+    texts,
+    was_never_finished,
+    without_content,
+)
 from storage.filesystem.root import Root
 from storage.upkeep.check import Finding
+from tasks.source.file_list import Files
 from tasks.source.files import list_source
 from tasks.source.image_file import ImageFile
-from tasks.source.labels import FOLDER, NONE, are_given, labelled, labels_of
+from tasks.source.labels import FOLDER, NONE, labelled, labels_of
 from tasks.source.pixels import BadImageError, content_of, decoding
-from tasks.source.reading import read_in_place
+from tasks.source.reading import read_as_they_lie
 from tasks.source.streamed import Streamed
 
 _log = logging.getLogger("rosetta")
@@ -64,7 +77,7 @@ class Recognised:
             )
 
 
-def in_order(images: Images) -> tuple[ImageFile, ...]:
+def in_order(images: Images) -> Files:
     """All images of a source in the order in which they are mined, with their labels; a run takes the first
     `images.count`.
 
@@ -77,15 +90,15 @@ def in_order(images: Images) -> tuple[ImageFile, ...]:
     if images.count is not None and images.count > len(files):
         raise UserError(f"images.source has {len(files)} images but images.count asks for {images.count}; lower it")
     if images.order == "listed":
-        return tuple(files)
-    return tuple(files[place] for place in drawn_order([file.source for file in files], images.seed))
+        return files
+    return files.take(drawn_order(files.names(), images.seed))
 
 
-def listing_digest(files: Iterable[ImageFile]) -> str:
+def listing_digest(files: Files) -> str:
     """Of the names and stamps of files, in their order."""
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(json.dumps([file.source, file.stamp]).encode())
+    for one in zip(files.names(), files.stamps(), strict=True):
+        digest.update(json.dumps(one).encode())
     return digest.hexdigest()
 
 
@@ -113,11 +126,7 @@ def record_of(file: ImageFile, content: bytes | None = None) -> FileRecord:
 
 
 def recognise(
-    place: Place,
-    images: Images,
-    files: Sequence[ImageFile],
-    agreed: Mapping[str, Any],
-    streamed: Streamed | None = None,
+    place: Place, images: Images, files: Files, agreed: Mapping[str, Any], streamed: Streamed | None = None
 ) -> Recognised:
     """Compare the images in a place with a recipe's source; nothing is written.
 
@@ -145,47 +154,64 @@ def recognise(
         return Recognised(difference=difference)
     store = SourceStore.at(place)
     left = {one.record.source: one.record for one in store.left_out()} if images.skip_bad else {}
-    chosen = [file for file in files if file.source not in left][: images.count]
-    bad = [file for file in files if file.source in left]
-    found, stamps = Fingerprint(depends), stamps_digest(*(map(record_of, some) for some in (chosen, bad)))
+    is_left = np.isin(np.arange(len(files)), files.find(list(left)))
+    chosen, bad = files.take(~is_left)[: images.count], files.take(is_left)
+    found, stamps = Fingerprint(depends), stamps_digest(_stamps(chosen), _stamps(bad))
     as_read = stamps in (attributes.get("stamps"), agreed.get(found.digest))
-    records = [] if as_read else store.records()
-    if not as_read and (difference := _other_files(chosen, records, bool(attributes.get("complete")))):
+    if not as_read and (difference := _other_files(chosen, store.column("source"), bool(attributes.get("complete")))):
         return Recognised(difference=difference)
     if difference := _other_labels(chosen, store, images):
         return Recognised(difference=difference)
     if as_read:
         return Recognised(found)
-    then = {record.source: record for record in records} | left
-    doubtful = [
-        file for file in (*chosen, *bad) if file.source in then and record_of(file).stamp != then[file.source].stamp
-    ]
-    if changed := [file.source for file in doubtful if str(file.size) != then[file.source].size]:
+    # Of a store that is not whole only the first ones are known, and of these not all.
+    chosen = chosen[: store.count]
+    records_left = [left[source] for source in bad.names()]
+
+    def then(name: str) -> pa.ChunkedArray:
+        ends = pa.array([getattr(record, name) for record in records_left], pa.large_string())
+        return pa.chunked_array([*store.column(name).slice(0, len(chosen)).chunks, ends])
+
+    now, stamps_then = Files.joined([chosen, bad]), then("stamp")
+    rows = zip(texts(then("source")), texts(stamps_then), now.stamps(), strict=True)
+    doubtful = np.flatnonzero(np.fromiter((bool(source) and old != new for source, old, new in rows), np.bool_))
+    files = now.take(doubtful)
+    sizes = (FileRecord("", stamp, "").size for stamp in texts(stamps_then.take(doubtful)))
+    if changed := [file.source for file, size in zip(files, sizes, strict=True) if str(file.size) != size]:
         return Recognised(difference=f"{named(changed)} changed")
-    _log.info("images: comparing the content of %s written since", counted(len(doubtful), "file", "files"))
-    if changed := [source for source, digest in _digests(doubtful) if digest != then[source].sha256]:
+    _log.info("images: comparing the content of %s written since", counted(len(files), "file", "files"))
+    if changed := list(files.take(_changed(files, then("sha256").take(doubtful))).names()):
         return Recognised(difference=f"{named(changed)} changed")
     return Recognised(found, agreed={found.digest: stamps})
 
 
-def _other_files(chosen: Sequence[ImageFile], records: Sequence[FileRecord], whole: bool) -> str:
+def _stamps(files: Files) -> Iterator[tuple[str, str]]:
+    """Source and stamp of each, by source."""
+    files = files.take(files.by_source())
+    return zip(files.names(), files.stamps(), strict=True)
+
+
+def _other_files(chosen: Files, stored: pa.ChunkedArray, whole: bool) -> str:
     """In which files a source differs from the ones that were read; empty where they are the same, in this order.
 
-    Of a store that is not whole not every file is known.
+    Parameters
+    ----------
+    stored
+        (image,) sources of those that were read. Of a store that is not whole not every one is known.
     """
-    pairs = zip(chosen, records, strict=False)
-    same = all(record.source in ("", file.source) for file, record in pairs)
-    if same and (len(chosen) == len(records) or not whole):
+    pairs = zip(chosen.names(), texts(stored), strict=False)
+    same = all(then in ("", now) for now, then in pairs)
+    if same and (len(chosen) == len(stored) or not whole):
         return ""
-    now, then = [file.source for file in chosen], [record.source for record in records if record.source]
+    now, then = chosen.sources, stored.filter(pc.not_equal(stored, ""))
     new, gone = _without(now, then), _without(then, now)
     told = [f"{named(new)} new"] * bool(new) + [f"{named(gone)} gone"] * bool(gone)
     return ", ".join(told) or "the same files in another order"
 
 
-def _other_labels(chosen: Sequence[ImageFile], store: SourceStore, images: Images) -> str:
+def _other_labels(chosen: Files, store: SourceStore, images: Images) -> str:
     """Which images of a finished store have another label now; empty where none have."""
-    if not store.complete or not (store.has_given_labels or are_given(chosen)):
+    if not store.complete or not (store.has_given_labels or chosen.have_labels):
         return ""
     none = [""] * len(chosen)
     try:
@@ -194,22 +220,24 @@ def _other_labels(chosen: Sequence[ImageFile], store: SourceStore, images: Image
         return ""
     pairs = zip(labels_of(chosen, images) or none, stored, strict=True)
     changed = [
-        f"{file.source}: {then!r} → {now!r}" for file, (now, then) in zip(chosen, pairs, strict=True) if now != then
+        f"{source}: {then!r} → {now!r}"
+        for source, (now, then) in zip(chosen.names(), pairs, strict=True)
+        if now != then
     ]
     return f"labels changed, {named(changed)}" if changed else ""
 
 
-def _without(some: Iterable[str], others: Iterable[str]) -> list[str]:
-    known = set(others)
-    return [one for one in some if one not in known]
+def _without(some: pa.ChunkedArray, others: pa.ChunkedArray) -> list[str]:
+    without: list[str] = some.filter(pc.invert(pc.is_in(some, others))).to_pylist()
+    return without
 
 
-def _recognise_older(attributes: dict[str, Any], images: Images, files: Sequence[ImageFile]) -> Recognised:
+def _recognise_older(attributes: dict[str, Any], images: Images, files: Files) -> Recognised:
     """Images of before their order was drawn and their content kept: they are known by names and sizes, as listed."""
     if not attributes.get("complete"):
         return Recognised(difference="begun by an older rosetta, in the order of the listing")
     depends = attributes["depends"]
-    listed = sorted(files, key=lambda file: file.source)[: images.count]
+    listed = files.take(files.by_source())[: images.count]
     now = [[file.source.rpartition("/")[2], file.size] for file in listed]
     if depends["size"] != images.size:
         return Recognised(difference=f"size: {depends['size']} → {images.size}")
@@ -253,21 +281,25 @@ def _wrong_files(place: Place, depends: dict[str, Any], images: Images) -> Itera
     if isinstance(depends.get("files"), list):
         yield IMAGES.path(), "has no digests to compare with; an older rosetta made it"
         return
-    files = {file.source: file for file in list_source(images)}
-    records = [record for record in SourceStore.at(place).records() if record.source]
-    there = [files[record.source] for record in records if record.source in files]
-    now = dict(_digests(there))
-    for record in records:
-        if record.source not in now:
-            yield f"{images.source}: {record.source}", "is gone since it was mined"
-        elif now[record.source] != record.sha256:
-            yield f"{images.source}: {record.source}", "differs from what was mined"
+    store, files = SourceStore.at(place), list_source(images)
+    stored = store.column("source")
+    known = pc.not_equal(stored, "")
+    stored, digests = stored.filter(known), store.column("sha256").filter(known)
+    at = pc.index_in(stored, files.sources)
+    there = np.flatnonzero(at.is_valid())
+    differ = set(there[_changed(files.take(at.drop_null().to_numpy()), digests.take(there))].tolist())
+    for image, (source, is_there) in enumerate(zip(texts(stored), at.is_valid().to_pylist(), strict=True)):
+        if not is_there:
+            yield f"{images.source}: {source}", "is gone since it was mined"
+        elif image in differ:
+            yield f"{images.source}: {source}", "differs from what was mined"
 
 
-def _digests(files: Sequence[ImageFile]) -> Iterator[tuple[str, str]]:
+def _changed(files: Files, digests: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Indices of those whose content has another SHA-256 now, or cannot be read."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for file, digest in zip(files, read_in_place(_digest, files, pool), strict=True):
-            yield file.source, digest
+        now = read_as_they_lie(_digest, files, pool)
+        return np.array(sorted(at for at, _, digest in now if digest != digests[at].as_py()), np.int64)
 
 
 def _digest(file: ImageFile) -> str:

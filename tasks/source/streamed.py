@@ -1,9 +1,8 @@
 """All images of a run that keeps the maps of some of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tasks.source.image_file import ImageFile
+from tasks.source.file_list import Files
 
 
 @dataclass(frozen=True)
@@ -14,5 +13,5 @@ class Streamed:
     """How many there are in all."""
     listing: str = ""
     """Digest of the names and stamps of all files of a source, in order."""
-    files: Sequence[ImageFile] = field(default=(), repr=False)
+    files: Files = field(default_factory=lambda: Files.of(()), repr=False)
     """These; none of a generator, or where they were not looked at."""

@@ -5,7 +5,7 @@ Only names and labels are read, as far as the format lets them be read alone.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.source.contents import BadDatasetError, Contents
+from tasks.source.file_list import Files
 from tasks.source.image_file import ImageFile, RecordBatch, Row, RowGroup, as_text, member_name
 from tasks.source.places import local_path, reason_of
 
@@ -48,12 +49,8 @@ def list_parquet(file: ImageFile, content: IO[bytes]) -> Contents:
             raise BadDatasetError(file.source, "has fewer rows than it says")
         names, labels = _names(table, column), _labels(table, parquet.schema_arrow)
     stamp = file.stamp
-    rows = [
-        Row(group, row)
-        for group, count in ((RowGroup(column, at, stamp), one.num_rows) for at, one in enumerate(groups))
-        for row in range(count)
-    ]
-    return _contents(file, rows, names, labels)
+    counts = [(RowGroup(column, at, stamp), one.num_rows) for at, one in enumerate(groups)]
+    return _contents(file, counts, names, labels)
 
 
 def list_arrow(file: ImageFile, content: IO[bytes]) -> Contents:
@@ -64,7 +61,7 @@ def list_arrow(file: ImageFile, content: IO[bytes]) -> Contents:
     BadDatasetError
         It is none, cut short, has no images, or has record batches of more than 1 GiB.
     """
-    rows: list[Row] = []
+    counts: list[tuple[Group, int]] = []
     names: list[str | None] = []
     labels: list[str | None] = []
     stamp, path = file.stamp, local_path(file.url)
@@ -82,12 +79,12 @@ def list_arrow(file: ImageFile, content: IO[bytes]) -> Contents:
             group = RecordBatch(column, (begin, schema_end), start, stop, stamp)
             wanted = [name for name in columns if "." not in name] + [column.partition(".")[0]]
             table = table_of(batch, wanted)
-            rows += [Row(group, row) for row in range(batch.num_rows)]
+            counts.append((group, batch.num_rows))
             names += _names(table, column)
             labels += _labels(table, stream.schema)
         if source.tell() == stop:
             raise BadDatasetError(file.source, "is cut short (it has no end)")
-    return _contents(file, rows, names, labels)
+    return _contents(file, counts, names, labels)
 
 
 def table_of(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.Table:
@@ -107,13 +104,15 @@ def values_of(table: pa.Table, column: str) -> pa.ChunkedArray:
 
 
 def _contents(
-    file: ImageFile, rows: Sequence[Row], names: Sequence[str | None], labels: Sequence[str | None]
+    file: ImageFile, groups: Iterable[tuple[Group, int]], names: Sequence[str | None], labels: Sequence[str | None]
 ) -> Contents:
-    digits = len(str(len(rows) - 1))
-    distinct = None not in names and len(set(names)) == len(rows)
-    inside = [str(name) for name in names] if distinct else [f"{number:0{digits}}" for number in range(len(rows))]
+    """The images of a file, given its groups of rows and how many each has."""
+    digits = len(str(len(names) - 1))
+    distinct = None not in names and len(set(names)) == len(names)
+    inside = names if distinct else (f"{number:0{digits}}" for number in range(len(names)))
+    rows = (Row(group, row) for group, count in groups for row in range(count))
     return Contents(
-        [
+        Files.of(
             ImageFile(
                 file.url,
                 f"{file.source}/{name}",
@@ -124,7 +123,7 @@ def _contents(
                 label,
             )
             for row, name, label in zip(rows, inside, labels, strict=True)
-        ]
+        )
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from tasks.source.contents import BESIDE, LINK, OUTSIDE, REPLACED, BadDatasetError, Contents, is_hidden
+from tasks.source.file_list import Files
 from tasks.source.formats import suffixes
 from tasks.source.image_file import ImageFile, Span, member_name
 
@@ -23,7 +24,7 @@ _LONGEST_WORD = 100
 """Characters of a text that may be a class; captions are longer, or more than one word."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Member:
     """A regular file of a tar."""
 
@@ -71,6 +72,7 @@ def list_tar(tar: ImageFile, file: IO[bytes]) -> Contents:
     images = {name: one for name, one in members.items() if _suffix(name) in suffixes()}
     named_alone = {one.key for one in images.values() if "." not in one.extension}
     labels, keys = _labels(texts), {one.key for one in images.values()}
+    taken = []
     for name, member in members.items():
         if name not in images:
             if member.key not in keys or member.extension not in _LABELS:
@@ -78,17 +80,19 @@ def list_tar(tar: ImageFile, file: IO[bytes]) -> Contents:
         elif "." in member.extension and member.key in named_alone:
             found.left_out[BESIDE].append(f"{tar.source}/{name}")
         else:
-            found.files.append(
-                ImageFile(
-                    tar.url,
-                    f"{tar.source}/{name}",
-                    member.size,
-                    f"{tar.stamp} {member.start}",
-                    Span(member.start),
-                    tar.source,
-                    labels.get(member.key),
-                )
-            )
+            taken.append(member)
+    found.files = Files.of(
+        ImageFile(
+            tar.url,
+            f"{tar.source}/{member.name}",
+            member.size,
+            f"{tar.stamp} {member.start}",
+            Span(member.start),
+            tar.source,
+            labels.get(member.key),
+        )
+        for member in taken
+    )
     return found
 
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from fsspec.utils import glob_translate
@@ -12,7 +12,7 @@ from fsspec.utils import glob_translate
 from tasks.source.containers import CONTAINERS, is_container
 from tasks.source.contents import is_hidden
 from tasks.source.formats import suffixes
-from tasks.source.image_file import ImageFile, as_text
+from tasks.source.image_file import ImageFile, as_text, suffix_of
 from tasks.source.listing import Listing
 from tasks.source.places import Place
 
@@ -75,7 +75,7 @@ class _Filter:
         if self._suffixes is not None:
             if self.hides(relative, name):
                 return False
-            suffix = PurePosixPath(name).suffix.lower()
+            suffix = suffix_of(name)
             if suffix not in self._suffixes:
                 self._listing.others[suffix] += 1
             return suffix in self._suffixes

@@ -3,10 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Protocol
 
+from tasks.stage import workers
 from tasks.stage.prefect_page import shown
 
 
@@ -55,10 +56,17 @@ def track(title: str, total: int) -> Iterator[Advance]:
 
     The advance that it yields may be called from any thread.
     """
-    with tracker.get()(title, total) as tell, shown(title, total) as show:
+    collector = workers.current()
+    with (
+        tracker.get()(title, total) as tell,
+        collector.stage(title, total) if collector else nullcontext() as count,
+        shown(title, total, workers.on_page(collector)) as show,
+    ):
 
         def advance(more: int, note: str = "") -> None:
             tell(more, note) if note else tell(more)
             show(more)
+            if count is not None:
+                count(more)
 
         yield advance

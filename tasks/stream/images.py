@@ -1,7 +1,7 @@
 """The images of a block: made by a generator, or read from files."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,9 @@ from rosetta.mining.plan import ranges
 from rosetta.recipe import Images
 from rosetta.zoo import Model
 from rosetta.zoo.image_arrays import to_pixels
+from storage.artifacts.source_images import LeftOut
 from tasks.source.image_file import ImageFile
-from tasks.source.pixels import BadImageError, content_of, square
-from tasks.source.reading import read_in_place
+from tasks.source.squares import read_squares
 
 Pixels = npt.NDArray[np.uint8]
 Take = Callable[[slice, str, Tensor], None]
@@ -45,22 +45,19 @@ def made(model: Model, images: range, seed: int, size: int, take: Take) -> Itera
         yield Batch(batch, to_pixels(generated))
 
 
-def read(files: Sequence[ImageFile], source: Images, pool: ThreadPoolExecutor) -> tuple[Pixels, list[BadImageError]]:
-    """The images of files as squares, without gaps, and what is wrong with the others.
+def read(files: Sequence[ImageFile], source: Images, pool: Executor) -> tuple[Pixels, list[LeftOut]]:
+    """The images of files as squares, without gaps, and those that are bad.
 
     Raises
     ------
     UserError
         The disk or the network fails.
     """
-
-    def decode(file: ImageFile) -> Pixels | BadImageError:
-        try:
-            return square(file, content_of(file), source).pixels
-        except BadImageError as error:
-            return error
-
-    found = read_in_place(decode, files, pool)
-    good = [one for one in found if not isinstance(one, BadImageError)]
+    good, bad = [], []
+    for one in read_squares(files, source, pool):
+        if isinstance(one, LeftOut):
+            bad.append(one)
+        else:
+            good.append(one[1].pixels)
     pixels = np.stack(good) if good else np.empty((0, source.size, source.size, 3), np.uint8)
-    return pixels, [one for one in found if isinstance(one, BadImageError)]
+    return pixels, bad

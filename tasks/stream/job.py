@@ -1,6 +1,6 @@
 """What a worker needs to know to stream images: it travels with every task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +13,6 @@ from rosetta.recipe import Images
 from rosetta.units import Grid
 from storage.filesystem.root import Root
 from tasks.correlate.reading import PairTile
-from tasks.source.image_file import ImageFile
-
-Files = Mapping[int, Sequence[ImageFile]]
-"""By block, those of its images; none of a generator."""
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,19 @@ from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureBlock, FeatureSpan
 from rosetta.units import Units
 from rosetta.zoo import Model, load
 from rosetta.zoo.image_arrays import from_pixels
+from storage.artifacts.source_images import LeftOut
 from tasks.cluster.reports import Report, report
 from tasks.correlate.tiles import set_up_precision
 from tasks.dump.features import features_of
 from tasks.dump.forward import batch_size
 from tasks.dump.pipeline import torch_threads
+from tasks.source.file_list import Files
 from tasks.source.pixels import BadImageError, bad_images, what_of
 from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import forward
 from tasks.stream.checkpoint import last_of, save
 from tasks.stream.images import Pixels, made, read
-from tasks.stream.job import Files, Job
+from tasks.stream.job import Job
 from tasks.stream.sums import Submit, Sums
 
 _DECODERS = 4
@@ -43,6 +45,11 @@ _one_at_a_time = Lock()
 def stream_part(job: Job, part: str, blocks: Sequence[int], files: Files) -> None:
     """Add some blocks to the sums of a part, and save these.
 
+    Parameters
+    ----------
+    files
+        Those of the blocks' images, one block's after the other's; none of a generator's images.
+
     Raises
     ------
     UserError
@@ -52,21 +59,22 @@ def stream_part(job: Job, part: str, blocks: Sequence[int], files: Files) -> Non
     with _one_at_a_time:
         keep_freed_memory()
         set_up_precision("float32")  # of the models; products have their own
-        _Part(job, part, files).run(blocks)
+        _Part(job, part, blocks, files).run()
 
 
 class _Part:
     """A worker's part of a pass."""
 
-    def __init__(self, job: Job, part: str, files: Files) -> None:
+    def __init__(self, job: Job, part: str, blocks: Sequence[int], files: Files) -> None:
         self._job, self._part, self._files = job, part, files
+        self._place = {block: place for place, block in enumerate(blocks)}
         self._device = job.torch_device
         self._models = [load(spec, str(self._device)) for spec in job.models]
         self._sums = Sums(job, self._device)
         self._require_same_units()
         self._done: list[int] = []
         self._sequence = 0
-        self._bad: list[BadImageError] = []
+        self._bad: list[LeftOut] = []
         self._pending: list[Future[Any]] = []
         self._adding: int | None = None
         if (before := last_of(job.root, job.number, part, job.fingerprint)) is not None:
@@ -82,10 +90,10 @@ class _Part:
                     " versions on all workers"
                 )
 
-    def run(self, blocks: Sequence[int]) -> None:
-        """Add those that are not in the sums yet, and save what there is."""
+    def run(self) -> None:
+        """Add the blocks that are not in the sums yet, and save what there is."""
         done = set(self._done)
-        left = [block for block in blocks if block not in done]
+        left = [block for block in self._place if block not in done]
         buffers = [_Buffers(self._models, self._job.block, self._device) for _ in range(2)]
         with self._pool() as submit, ThreadPoolExecutor(_DECODERS) as decoders, torch.inference_mode():
             for number, block in enumerate(left):
@@ -139,7 +147,8 @@ class _Part:
                 batches = [*made(maker, images, self._job.source.seed, size, buffers.taker(maker))]
             pixels = np.concatenate([batch.pixels for batch in batches])
         else:
-            pixels, bad = read(self._files[block], self._job.source, decoders)
+            first = self._place[block] * self._job.block
+            pixels, bad = read(self._files[first : first + len(images)], self._job.source, decoders)
             self._bad += bad
         for model in viewers:
             take = buffers.taker(model)
@@ -168,8 +177,8 @@ class _Part:
             Files are bad that are not to be left out.
         """
         if self._bad and not self._job.source.skip_bad:
-            files = [file for some in self._files.values() for file in some]
-            raise bad_images(self._bad, len(files), what=what_of(files))
+            errors = [BadImageError(one.record.source, one.reason) for one in self._bad]
+            raise bad_images(errors, len(self._files), what=what_of(self._files))
 
     @contextmanager
     def _pool(self) -> Iterator[Submit]:

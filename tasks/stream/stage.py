@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import dask
+import numpy as np
 from dask.delayed import delayed
 
 from rosetta.errors import UserError
@@ -30,12 +31,13 @@ from tasks.correlate.pair import lay_out
 from tasks.correlate.reading import PairTile
 from tasks.correlate.setting import Setting
 from tasks.plan import Plan, Stage
+from tasks.source.file_list import Files
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import Advance, track
 from tasks.stage.stage import Outcome
 from tasks.stream.checkpoint import saved
 from tasks.stream.finish import LayerTotals, ModelTotals, merged, write_profiles, write_tile
-from tasks.stream.job import Files, Job
+from tasks.stream.job import Job
 from tasks.stream.part import stream_part
 
 _TRIES = 3
@@ -189,10 +191,11 @@ def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool) -
         if isinstance(where, Cluster):
             tasks = []
             for part, share, address in zip(parts, shares, addresses, strict=True):
+                files = Files.of(_files(plan, job, share))  # without all the others
                 with dask.annotate(
                     workers=[address], allow_other_workers=True, **({"resources": {"GPU": 1}} if on_gpus else {})
                 ):
-                    tasks.append(delayed(stream_part, pure=False)(job, part, share, _files(plan, job, share)))
+                    tasks.append(delayed(stream_part, pure=False)(job, part, share, files))
             with listening(take, where.client):
                 where.run(tasks, lambda *_: None, 1)
         else:
@@ -202,9 +205,13 @@ def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool) -
 
 
 def _files(plan: Plan, job: Job, blocks: Sequence[int]) -> Files:
+    """Those of some blocks, one after the other."""
     assert plan.facts.streamed is not None
-    files = plan.facts.streamed.files
-    return {block: tuple(files[job.span(block)]) for block in blocks} if files else {}
+    every = plan.facts.streamed.files
+    if not every or not blocks:
+        return Files.of(())
+    spans = [job.span(block) for block in blocks]
+    return every.take(np.concatenate([np.arange(span.start, span.stop) for span in spans]))
 
 
 def _finish(

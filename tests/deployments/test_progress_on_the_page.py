@@ -8,9 +8,12 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from storage.filesystem.root import Root
+from tasks.cluster.reports import Report
 from tasks.stage import prefect_page as run_page
 from tasks.stage.progress import track
 from tasks.stage.stage import stage
+from tasks.stage.workers import collecting
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +64,30 @@ def test_progress_is_told_from_threads_and_from_event_loops_and_ends_at_all(here
     assert artifact["data"] == 100.0
     assert artifact["description"] == "dump ada"
     assert artifact["task_run_id"] is not None
+
+
+def test_the_page_shows_what_each_worker_does_while_it_does(here, tmp_path):
+    descriptions: list[str] = []
+
+    @stage("long {name}")
+    def long(name: str) -> str:
+        with collecting(Root(str(tmp_path))) as collector, track(f"dump {name}", 4) as advance:
+            collector.take(Report("ada", 3, 0.5, "cuda:0 NVIDIA H100", "tcp://10.0.0.1:9"))
+            advance(3)
+            deadline = time.monotonic() + 30
+            while not descriptions and time.monotonic() < deadline:
+                time.sleep(0.1)
+                descriptions.extend(one["description"] for one in of_last_run(here, "watched"))
+        return "done"
+
+    @flow(name="watched")
+    def watched() -> None:
+        long("ada")
+
+    watched()
+    assert descriptions[0].startswith("dump ada: 3 of 4 images, 6.0 a second, about 0 s left")
+    assert "| tcp://10.0.0.1:9 | cuda:0 NVIDIA H100 | ada | 3 | 6.0 |" in descriptions[0]
+    assert of_last_run(here, "watched")[0]["description"] == "dump ada"
 
 
 def test_what_is_short_leaves_nothing(here):

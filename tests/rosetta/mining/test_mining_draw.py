@@ -1,5 +1,7 @@
 """The drawn order of a folder: even along its whole length, whatever the listing and the names."""
 
+import hashlib
+import heapq
 from collections import Counter
 
 import numpy as np
@@ -27,6 +29,37 @@ def test_the_order_of_a_listing_changes_nothing(counts, seed, random):
     assert sorted(order) == sorted(listed)
     random.shuffle(listed)
     assert drawn(listed, seed) == order
+
+
+def drawn_plainly(sources: list[str], seed: int) -> list[int]:
+    """The same with an object for everything, as runs were drawn first."""
+
+    def hashed(source: str) -> bytes:
+        return hashlib.blake2b(f"{seed}/{source}".encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+    folders: dict[str, list[int]] = {}
+    for file in sorted(range(len(sources)), key=lambda file: hashed(sources[file])):
+        folders.setdefault(folder_of(sources[file]), []).append(file)
+    total = len(sources)
+    windows = sorted(
+        (turn * total // len(files), -(-(turn + 1) * total // len(files)), hashed(sources[file]), file)
+        for files in folders.values()
+        for turn, file in enumerate(files)
+    )
+    order: list[int] = []
+    waiting: list[tuple[int, bytes, int]] = []
+    for place in range(total):
+        while windows and windows[0][0] <= place:
+            heapq.heappush(waiting, windows.pop(0)[1:])
+        order.append(heapq.heappop(waiting)[2])
+    return order
+
+
+@given(POOLS, DRAW_SEEDS, st.randoms())
+def test_the_order_is_that_of_every_run_before(counts, seed, random):
+    listed = [*names(counts), "flat.png", "späte/\udcff.png"]
+    random.shuffle(listed)
+    assert drawn_order(listed, seed).tolist() == drawn_plainly(listed, seed)
 
 
 def shares(order: list[str]) -> dict[str, np.ndarray]:

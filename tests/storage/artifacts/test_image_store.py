@@ -152,8 +152,8 @@ def test_an_older_store_opens_and_goes_on(tmp_path, root):
 def test_fingerprints_of_recipes_without_labels_are_those_of_before(tmp_path, root):
     folder = classes(tmp_path / "photos")
     mine(root, folder)
-    records = SourceStore.read(root).records()
-    content = sha256(json.dumps([[one.source, one.sha256] for one in records]).encode())
+    sources, digests = (SourceStore.read(root).column(name).to_pylist() for name in ("source", "sha256"))
+    content = sha256(json.dumps([list(row) for row in zip(sources, digests, strict=True)]).encode())
     made = fingerprint("images", None, size=photos.SIDE, order="drawn", seed=0, content=content)
     assert fingerprint_of(root) == made.digest
     assert settings(Images(source="x", order="listed")).depends.keys() == {"stage", "format", "size", "order"}

@@ -1,5 +1,6 @@
 """What status says of a run, from its stores alone."""
 
+import json
 import os
 import time
 
@@ -10,11 +11,14 @@ import zarr
 from planted import write_images, write_maps
 from test_prune import MAPS, write_recipe
 
+from flows.command.upkeep import status as show
 from rosetta.errors import UserError
 from rosetta.units import Layer, Units
-from storage.artifacts import shared
+from storage.artifacts import shared, workers
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.workers import Process, Work, Worker
+from storage.filesystem.lock import locked
 from storage.filesystem.root import Root
 from storage.upkeep.status import status
 
@@ -114,3 +118,24 @@ def test_a_shared_root_without_a_recipe_lists_its_stores_and_users(root, tmp_pat
     found = status(root)
     assert (found.run, found.users) == (None, (run.url,))
     assert [entry.artifact for entry in found.artifacts] == ["images.zarr", "activations/a.zarr"]
+
+
+def test_what_workers_do_is_shown_while_their_process_holds_the_root(root, capsys):
+    ada = Worker(worker="tcp://10.0.0.1:9", device="cuda:0 H100", model="ada", images=4096, images_per_second=512.0)
+    work = Work(stage="dump ada", done=4096, total=8192, seconds_left=8.0, workers=(ada,), process=Process.here())
+    assert status(root).work is None
+    workers.write(root, work)
+    assert status(root).work is None, "of a process that is gone"
+    with locked(root):
+        assert status(root).work == work
+        show(root.url)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[-3:] == [
+            "dump ada: 4,096 of 8,192 images, 512.0 a second, about 8 s left",
+            "worker            device       model  images  images/s",
+            "tcp://10.0.0.1:9  cuda:0 H100  ada     4,096     512.0",
+        ]
+        show(root.url, as_json=True)
+        (told,) = json.loads(capsys.readouterr().out)["work"]["workers"]
+        assert told == ada.model_dump()
+    assert json.loads(json.dumps(status(root).as_dict()))["work"] is None

@@ -20,6 +20,7 @@ from storage.upkeep.check import check_root
 from storage.upkeep.mend import mend
 from storage.upkeep.sealing import seal_finished
 from tasks.dump import images as stage
+from tasks.source import squares
 from tasks.source.recognition import in_order
 
 
@@ -158,8 +159,8 @@ def test_damage_is_mended_from_the_files(folder, root, monkeypatch, array):
     root.write_bytes(chunk, bytes(content))
     assert any(finding.kind in ("chunk", "file") for finding in check_root(root))
     mend(root)
-    read, counted = [], stage.content_of
-    monkeypatch.setattr(stage, "content_of", lambda file: read.append(file) or counted(file))
+    read, counted = [], squares.content_of
+    monkeypatch.setattr(squares, "content_of", lambda file: read.append(file) or counted(file))
     mine(root, folder)
     assert bytes_of(root) == before
     assert len(read) == (0 if labels else BLOCK), "only the block that was damaged"

@@ -44,7 +44,7 @@ def test_every_kind_gives_the_same_images_everywhere(kind, where, tmp_path):
     assert [file.label for file in found] == [label_of(kind, picture) for picture in PICTURES]
     assert {file.folder for file in found} == {""}
     headers = read_headers(found, Images(size=8))
-    assert (headers.bad, headers.sides) == ((), (4,) * 11)
+    assert (headers.bad, headers.sides.tolist()) == ((), [4] * 11)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,7 +144,7 @@ def test_a_group_of_rows_is_read_once_where_neighbours_are_asked_for(tmp_path, m
     assert len(groups) == 6, "of two rows each"
     monkeypatch.setattr(reading, "_KEPT", 0)
     monkeypatch.setattr(reading, "_GROUPS", reading._Groups())
-    for file in found + found[::-1]:
+    for file in [*found, *found[::-1]]:
         content_of(file)
     assert len(groups) == 6 + 6 + 5, "only the last is kept, where no more is allowed"
 

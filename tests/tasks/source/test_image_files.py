@@ -20,8 +20,9 @@ from strategies import IMAGE_SUFFIXES, LINKS, TREES
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images
-from tasks.source.files import ImageFile, find_images, list_source
+from tasks.source.files import find_images, list_source
 from tasks.source.formats import formats, suffixes
+from tasks.source.image_file import ImageFile
 from tasks.source.pixels import content_of
 
 

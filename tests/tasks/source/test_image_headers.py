@@ -17,7 +17,8 @@ from strategies import SEEDS
 import tasks.source.reading
 from rosetta.errors import UserError
 from rosetta.recipe import Images
-from tasks.source.files import ImageFile, list_source
+from tasks.source.files import list_source
+from tasks.source.image_file import ImageFile
 from tasks.source.pixels import BadImageError, bad_images, content_of, read_headers, square
 
 SIDE = 24

@@ -6,18 +6,19 @@ from many_images import NAMES, PICTURES, put
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images
+from tasks.source.file_list import Files
 from tasks.source.image_file import ImageFile
-from tasks.source.labels import are_given, labelled, labels_of
+from tasks.source.labels import labelled, labels_of
 from tasks.source.recognition import in_order
 
-FILES = [ImageFile("", name, 1, "") for name in ("cat/0.jpg", "cat/1.jpg", "dog/0.jpg", 'o,w"l.jpg')]
+FILES = Files.of(ImageFile("", name, 1, "") for name in ("cat/0.jpg", "cat/1.jpg", "dog/0.jpg", 'o,w"l.jpg'))
 
 
 def of_table(folder, text: str | bytes, files=FILES) -> list[str] | None:
     put(f"{folder}/labels.csv", text if isinstance(text, bytes) else text.encode())
     images = Images(source="x", labels=f"{folder}/labels.csv")
     found = labelled(files, images)
-    assert are_given(found)
+    assert found.have_labels
     return labels_of(found, images)
 
 
@@ -94,7 +95,7 @@ def test_labels_of_every_kind(kind, labels, tmp_path):
     files = in_order(images)
     found = labels_of(files, images)
     assert len(files) == 22
-    assert are_given(files) == (labels in (None, "table"))
+    assert files.have_labels == (labels in (None, "table"))
     numbers = [int(file.source[-6:-4]) for file in files]
     own = [str(PICTURES[number].label) if kind == "tar" else NAMES[PICTURES[number].label] for number in numbers]
     assert (
@@ -110,7 +111,7 @@ def test_labels_of_every_kind(kind, labels, tmp_path):
 
 def test_folders_of_a_flat_source_are_refused():
     with pytest.raises(UserError, match=r"images\.labels = 'folder', but no image lies in a folder.*; leave it out"):
-        labelled([ImageFile("", "0.jpg", 1, "")], Images(source="x", labels="folder"))
+        labelled(Files.of([ImageFile("", "0.jpg", 1, "")]), Images(source="x", labels="folder"))
 
 
 def test_folders_are_those_of_a_file_of_images_and_those_in_it():

@@ -14,7 +14,7 @@ from strategies import SEEDS
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images, recipe_from
-from tasks.source.files import ImageFile
+from tasks.source.image_file import ImageFile
 from tasks.source.modes import UnknownRangeError, to_srgb
 from tasks.source.pixels import BadImageError, decoding, square
 

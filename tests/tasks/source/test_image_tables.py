@@ -14,6 +14,7 @@ from PIL import Image
 
 from rosetta.errors import UserError
 from rosetta.recipe import Images
+from tasks.source import reading
 from tasks.source.files import list_source
 from tasks.source.image_file import ImageFile
 from tasks.source.pixels import BadImageError, content_of, read_headers, square
@@ -156,3 +157,22 @@ def test_there_is_nothing_to_say_of_labels(tmp_path, caplog):
         for kind in ("tar", "parquet"):
             listed(many_images.write(kind, str(tmp_path)))
     assert caplog.messages == []
+
+
+def test_the_footer_of_a_file_is_read_once_and_again_when_the_file_changed(tmp_path, monkeypatch):
+    footers = []
+    monkeypatch.setattr(
+        reading.pq, "read_metadata", lambda *of, kept=reading.pq.read_metadata: footers.append(of) or kept(*of)
+    )
+    monkeypatch.setattr(reading, "_KEPT", 0)
+    table = pa.table({"image": [bmp(n) for n in range(6)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    files = listed(tmp_path / "a.parquet")
+    assert [content_of(file) for file in (*files, *files)] == [bmp(n) for n in range(6)] * 2
+    assert len(footers) == 1
+    pq.write_table(table.slice(1).take([4, 3, 2, 1, 0]), tmp_path / "a.parquet", row_group_size=1)
+    assert content_of(files[0]) == bmp(5)
+    assert len(footers) == 2
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 no more PAR1")
+    with pytest.raises(BadImageError):
+        content_of(files[4])

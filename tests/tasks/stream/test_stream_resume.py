@@ -74,9 +74,9 @@ def test_several_workers_add_up_to_the_same_bytes(
     """The shares of three workers, one after the other, in a process that then finds all blocks done."""
     whole = stream_part
 
-    def shared(job: Any, part: str, blocks: Any, of_blocks: Any) -> None:
+    def shared(job: Any, part: str, blocks: Any, files: Any) -> None:
         for number in (2, 0, 1):
-            whole(job, f"{part}{number}", blocks[number::3], of_blocks)
+            whole(job, f"{part}{number}", blocks[number::3], files)
 
     monkeypatch.setattr("tasks.stream.stage.stream_part", shared)
     assert made(mined(tmp_path / "shared", KEPT)) == undisturbed
