@@ -120,7 +120,7 @@ def write_tile(job: Job, tile: PairTile, sums: Sums, totals: Mapping[str, ModelT
     for half in (0, 1):
         of_a = [model_a.sums(span_a, units_b.grids(), half, moment) for moment in (0, 1)]
         of_b = [model_b.sums(span_b, units_a.grids(), half, moment) for moment in (0, 1)]
-        halves.append(Moments(images[half], sums.tiles[number][half].cross.numpy(), *of_a, *of_b))
+        halves.append(Moments(images[half], sums.tiles[number][half].cross.cpu().numpy(), *of_a, *of_b))
     whole = halves[0] + halves[1]
     constant, dead = ((model_a.flags(span_a, name), model_b.flags(span_b, name)) for name in ("constant", "dead"))
     of_all = partial(pearson, whole, units_a, units_b, constant[0], constant[1])

@@ -57,20 +57,29 @@ def stream_part(job: Job, part: str, blocks: Sequence[int], files: Files) -> Non
         set; names them once all have been read.
     """
     with _one_at_a_time:
-        keep_freed_memory()
-        set_up_precision("float32")  # of the models; products have their own
-        _Part(job, part, blocks, files).run()
+        streaming = _Part(job, part, blocks, files)
+        streaming.run()
+        streaming.save()
+
+
+def stream_here(job: Job, part: str, blocks: Sequence[int], files: Files) -> Sums:
+    """The same for one who goes on with the sums in this process: they are saved now and then, but not in the end."""
+    streaming = _Part(job, part, blocks, files)
+    streaming.run()
+    return streaming.sums
 
 
 class _Part:
     """A worker's part of a pass."""
 
     def __init__(self, job: Job, part: str, blocks: Sequence[int], files: Files) -> None:
+        keep_freed_memory()
+        set_up_precision("float32")  # of the models; products have their own
         self._job, self._part, self._files = job, part, files
         self._place = {block: place for place, block in enumerate(blocks)}
         self._device = job.torch_device
         self._models = [load(spec, str(self._device)) for spec in job.models]
-        self._sums = Sums(job, self._device)
+        self.sums = Sums(job, self._device)
         self._require_same_units()
         self._done: list[int] = []
         self._sequence = 0
@@ -78,20 +87,20 @@ class _Part:
         self._pending: list[Future[Any]] = []
         self._adding: int | None = None
         if (before := last_of(job.root, job.number, part, job.fingerprint)) is not None:
-            self._sums.merge(before)
+            self.sums.merge(before)
             self._done, self._sequence = list(before.blocks), before.sequence + 1
         self._saved = time.monotonic()
 
     def _require_same_units(self) -> None:
         for model in self._models:
-            if model.spec.name in self._sums.units and model.units != self._sums.units[model.spec.name]:
+            if model.spec.name in self.sums.units and model.units != self.sums.units[model.spec.name]:
                 raise UserError(
                     f"model {model.spec.name} has other layers on this worker than in its store; install the same"
                     " versions on all workers"
                 )
 
     def run(self) -> None:
-        """Add the blocks that are not in the sums yet, and save what there is."""
+        """Add the blocks that are not in the sums yet."""
         done = set(self._done)
         left = [block for block in self._place if block not in done]
         buffers = [_Buffers(self._models, self._job.block, self._device) for _ in range(2)]
@@ -101,18 +110,17 @@ class _Part:
                 here = buffers[number % 2]
                 pixels = self._fill(here, block, decoders)
                 self._settle()  # While models ran, the last block was added.
-                if self._bad and not self._job.source.skip_bad:
-                    continue  # all are named once all have been read
+                if self._is_bad:
+                    continue
                 self._adding = block
                 if len(pixels):
-                    self._pending = self._sums.add(block, here.maps(len(pixels)), self._features(pixels), submit)
+                    self._pending = self.sums.add(block, here.maps(len(pixels)), self._features(pixels), submit)
                 self._report(len(pixels), time.perf_counter() - began)
                 if time.monotonic() - self._saved >= self._job.checkpoint_seconds:
                     self._settle()
-                    self._save()
+                    self.save()
             self._settle()
         self._require_good()
-        self._save()
 
     def _report(self, images: int, seconds: float) -> None:
         names = ", ".join(model.spec.name for model in self._models)
@@ -128,10 +136,10 @@ class _Part:
             self._done.append(self._adding)
         self._pending, self._adding = [], None
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Save the sums of the blocks that are done."""
         job = self._job
-        state = self._sums.state()
+        state = self.sums.state()
         save(job.root, job.number, self._part, job.fingerprint, state, sorted(self._done), self._sequence)
         self._sequence += 1
         self._saved = time.monotonic()
@@ -150,6 +158,8 @@ class _Part:
             first = self._place[block] * self._job.block
             pixels, bad = read(self._files[first : first + len(images)], self._job.source, decoders)
             self._bad += bad
+            if self._is_bad:
+                return pixels  # files are read to the end, to name all that are bad
         for model in viewers:
             take = buffers.taker(model)
             for batch in ranges(len(pixels), size):
@@ -169,6 +179,10 @@ class _Part:
         ]
         return FeatureSpan(parts, 0)
 
+    @property
+    def _is_bad(self) -> bool:
+        return bool(self._bad) and not self._job.source.skip_bad
+
     def _require_good(self) -> None:
         """
         Raises
@@ -176,7 +190,8 @@ class _Part:
         UserError
             Files are bad that are not to be left out.
         """
-        if self._bad and not self._job.source.skip_bad:
+        if self._is_bad:
+            self.save()  # what was good
             errors = [BadImageError(one.record.source, one.reason) for one in self._bad]
             raise bad_images(errors, len(self._files), what=what_of(self._files))
 

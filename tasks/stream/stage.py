@@ -38,7 +38,8 @@ from tasks.stage.stage import Outcome
 from tasks.stream.checkpoint import saved
 from tasks.stream.finish import LayerTotals, ModelTotals, merged, write_profiles, write_tile
 from tasks.stream.job import Job
-from tasks.stream.part import stream_part
+from tasks.stream.part import stream_here, stream_part
+from tasks.stream.sums import Sums
 
 _TRIES = 3
 """How often blocks that were lost with a worker's memory are dealt out again."""
@@ -127,10 +128,9 @@ def stream(plan: Plan) -> None:
         jobs = [_job(plan, setting, where, stores, planned, number) for number in range(len(planned.passes))]
         names = f"{len(plan.names)} models"
         with track(f"stream {names}", len(jobs) * images) as advance:
-            for job in jobs:
-                _run(job, plan, where, advance, on_gpus)
+            here = [_run(job, plan, where, advance, on_gpus, alone=len(jobs) == 1) for job in jobs]
         saw_images(images)
-    _finish(plan, setting, jobs, pairs, unprofiled, stores)
+    _finish(plan, setting, list(zip(jobs, here, strict=True)), pairs, unprofiled, stores)
     root.remove(STREAM)
 
 
@@ -170,15 +170,26 @@ def _job(
     )
 
 
-def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool) -> None:
-    """Have every block of a pass added to the sums of some part."""
+def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool, alone: bool) -> Sums | None:
+    """Have every block of a pass added to the sums of some part.
+
+    Parameters
+    ----------
+    alone
+        Whether there is no other pass, so that sums may stay in memory.
+
+    Returns
+    -------
+    Sums or None
+        Where they are in this process; else they have been saved.
+    """
     for _ in range(_TRIES):
         before = saved(job.root, job.number, job.fingerprint)
         done = {block for checkpoint in before for block in checkpoint.blocks}
         left = [block for block in range(block_count(job.images, job.block)) if block not in done]
         advance(sum(job.span(block).stop - job.span(block).start for block in done))
         if not left:
-            return
+            return None
         addresses = where.addresses(on_gpus) if isinstance(where, Cluster) else [""]
         # Whoever begins goes on with what was saved, so that what is saved does not grow with every restart.
         parts = [one.part for one in before][: len(addresses)]
@@ -200,7 +211,12 @@ def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool) -
                 where.run(tasks, lambda *_: None, 1)
         else:
             with listening(take):
-                stream_part(job, parts[0], shares[0], _files(plan, job, shares[0]))
+                if alone:
+                    sums = stream_here(job, parts[0], left, _files(plan, job, left))
+                    for other in before[1:]:
+                        sums.merge(other)
+                    return sums
+                stream_part(job, parts[0], left, _files(plan, job, left))
     raise RuntimeError(f"{len(left)} blocks of images were lost again and again")
 
 
@@ -217,7 +233,7 @@ def _files(plan: Plan, job: Job, blocks: Sequence[int]) -> Files:
 def _finish(
     plan: Plan,
     setting: Setting,
-    jobs: Sequence[Job],
+    jobs: Sequence[tuple[Job, Sums | None]],
     pairs: Sequence[Pair],
     unprofiled: Sequence[str],
     stores: Mapping[str, ActivationStore],
@@ -231,8 +247,8 @@ def _finish(
     }
     totals: dict[str, ModelTotals] = {}
     seen: list[int] = []
-    for job in jobs:
-        sums = merged(job)
+    for job, here in jobs:
+        sums = here or merged(job)
         for model in job.profiled:
             layers = [sums.layers[model, layer.name] for layer in sums.units[model].layers]
             totals[model] = ModelTotals(sums.units[model], tuple(map(LayerTotals.of, layers)))

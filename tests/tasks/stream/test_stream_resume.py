@@ -17,7 +17,8 @@ from storage.filesystem.root import Root
 from tasks.cluster.engine import local_processes
 from tasks.plan import Plan
 from tasks.stream.checkpoint import last_of, save, saved
-from tasks.stream.part import stream_part
+from tasks.stream.finish import merged
+from tasks.stream.part import stream_here, stream_part
 from tasks.stream.sums import Sums
 
 KEPT = f"images.keep={KEEP}"
@@ -72,13 +73,13 @@ def test_several_workers_add_up_to_the_same_bytes(
     tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The shares of three workers, one after the other, in a process that then finds all blocks done."""
-    whole = stream_part
 
-    def shared(job: Any, part: str, blocks: Any, files: Any) -> None:
+    def shared(job: Any, part: str, blocks: Any, files: Any) -> Sums:
         for number in (2, 0, 1):
-            whole(job, f"{part}{number}", blocks[number::3], files)
+            stream_part(job, f"{part}{number}", blocks[number::3], files)
+        return merged(job)
 
-    monkeypatch.setattr("tasks.stream.stage.stream_part", shared)
+    monkeypatch.setattr("tasks.stream.stage.stream_here", shared)
     assert made(mined(tmp_path / "shared", KEPT)) == undisturbed
 
 
@@ -121,10 +122,10 @@ def test_a_damaged_sum_is_no_sum(tmp_path: Path) -> None:
 def test_other_maps_than_those_of_the_job_are_not_added_to_its_sums(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def replaced(job: Any, *rest: Any) -> None:
-        stream_part(replace(job, stores=dict.fromkeys(job.stores, "other")), *rest)
+    def replaced(job: Any, *rest: Any) -> Sums:
+        return stream_here(replace(job, stores=dict.fromkeys(job.stores, "other")), *rest)
 
-    monkeypatch.setattr("tasks.stream.stage.stream_part", replaced)
+    monkeypatch.setattr("tasks.stream.stage.stream_here", replaced)
     with pytest.raises(FileNotFoundError, match="not those that this work began with"):
         mined(tmp_path / "run", KEPT)
 
