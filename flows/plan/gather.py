@@ -23,6 +23,7 @@ from storage.artifacts.shared import Place, choose, place_of, shared_places, sto
 from storage.filesystem.root import Root
 from storage.upkeep.formats import several_formats
 from tasks.cluster.engine import check_cluster
+from tasks.cluster.gpus import asked_for
 from tasks.plan import Plan
 from tasks.plan.facts import Facts, Identity
 from tasks.source.recognition import in_order, recognise
@@ -47,11 +48,14 @@ def plan_of_recipe(recipe: Recipe, any_weights: bool = False) -> Plan:
 def look(recipe: Recipe, any_weights: bool = False) -> Facts:
     """All facts but those that may take loading a model, as :func:`plan_of_recipe`."""
     generator = _generator(recipe)
-    device = resolve_device(recipe.compute.device)
-    if "://" in (cluster := _cluster(recipe)):
+    elsewhere = "://" in (cluster := _cluster(recipe))
+    # Models run on the workers' devices; this process may have none.
+    device = resolve_device("auto" if elsewhere else recipe.compute.device)
+    gpus = asked_for(recipe.compute, device)
+    if elsewhere:
         check_cluster(cluster, recipe.compute.device)
     weights, unseen = _weights(recipe.models, any_weights)
-    facts = Facts(device, generator, weights=weights, unseen=unseen, cluster=cluster)
+    facts = Facts(device, gpus, generator, weights=weights, unseen=unseen, cluster=cluster)
     home = None if recipe.images.from_ is None else Root(recipe.images.from_)
     if recipe.images.source is not None:
         files, place = in_order(recipe.images), _images_place(recipe)
@@ -225,7 +229,7 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
         raise UserError(several_formats(root))
     facts = Facts(
         resolve_device(recipe.compute.device),
-        next((spec for spec in recipe.models if stores[spec.name]["generator"]), None),
+        generator=next((spec for spec in recipe.models if stores[spec.name]["generator"]), None),
         weights={name: str(attributes["weights_sha256"]) for name, attributes in stores.items()},
         models={name: identity.of_store(attributes) for name, attributes in stores.items()},
         places=shared_places(root),

@@ -5,6 +5,7 @@ from tasks.correlate.pair import CORRELATE
 from tasks.dump.activations import DUMP, GENERATE
 from tasks.dump.features import WRITE_FEATURES
 from tasks.dump.images import DRAW_IMAGES
+from tasks.dump.spread import SPREAD
 from tasks.match.buddies import MATCH
 from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
@@ -16,6 +17,7 @@ from tasks.trust.table import JOIN_TRUST
 
 STAGES = [
     DRAW_IMAGES,
+    SPREAD,
     GENERATE,
     WRITE_FEATURES,
     DUMP,

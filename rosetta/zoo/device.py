@@ -24,3 +24,8 @@ def resolve_device(device: str) -> str:
     if not there:
         raise UserError(f"compute.device: there is no {device} here; use auto or cpu")
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """What people call a device: the name of a GPU, else its kind."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

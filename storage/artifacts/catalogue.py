@@ -232,13 +232,14 @@ def columns_at(path: str) -> Columns:
     raise ValueError(f"{path}: the catalogue does not describe the columns of such a table")
 
 
-AGREED, SEALS, UPGRADE, USERS = "agreed.json", "seals", "upgrade", "users"
+AGREED, SEALS, UPGRADE, USERS, WEIGHTS = "agreed.json", "seals", "upgrade", "users", "weights"
 BESIDE = {
     RUN: "which process is at work on the run",
     AGREED: "what was compared with the stores before; saves time, and may be removed",
     f"{SEALS}/": "checksums of finished artifacts",
     f"{UPGRADE}/": "the store that `rosetta upgrade` is rewriting; gone once it is done",
     f"{USERS}/": "the runs that share stores of this root",
+    f"{WEIGHTS}/": "by SHA-256, weights for workers that do not see them where the recipe says",
 }
 """What lies under a root beside the artifacts, and what it holds."""
 RESULT = "result.zarr"

@@ -39,6 +39,8 @@ class Facts:
 
     device: str
     """That models run on."""
+    gpus: int = 1
+    """Processes of this machine with a GPU each, where models run in several (`compute.devices`)."""
     generator: ModelSpec | None = None
     files: tuple[ImageFile, ...] = ()
     """All image files of a source, in the order in which they are mined."""

@@ -1,0 +1,220 @@
+"""Stage `dump` on the workers of a cluster: blocks of all models at once, each where its model is loaded already."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from rosetta.units import Layer, Units
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.blocks import block_count
+from storage.artifacts.catalogue import ACTIVATIONS, IMAGES
+from storage.artifacts.images import ImageStore
+from tasks.cluster.engine import Cluster, died, engine
+from tasks.cluster.reports import Report, listening, relayed
+from tasks.dump.activations import fingerprint_of
+from tasks.dump.memory import writers
+from tasks.dump.model_store import cut
+from tasks.dump.models import free
+from tasks.dump.schedule import Dump, Piece, Schedule
+from tasks.dump.team import Team
+from tasks.dump.worker import Job, dump_blocks, finish
+from tasks.plan import Plan, Stage
+from tasks.stage.metrics import saw_images
+from tasks.stage.progress import Advance, track
+
+_LOOK = 1.0
+"""Seconds after which it looks for workers that came or went, where nothing was done meanwhile."""
+_LAST = 60.0
+"""Seconds that blocks under way may take once something failed."""
+
+
+def dump_on_workers(plan: Plan) -> None:
+    """Write what is missing of all models' stores, and of a generator's images.
+
+    Raises
+    ------
+    UserError
+        As :func:`tasks.dump.activations.dump`; or a worker lacks what a model needs, before anything is written.
+    """
+    root = plan.root.absolute
+    images = ImageStore.open(root, plan.fingerprint(IMAGES))
+    if images is None:
+        raise FileNotFoundError(f"{root.shown}/{IMAGES.path()}")
+    jobs: dict[str, Job] = {}
+    dumps: list[Dump] = []
+    for name in plan.names:
+        store = ActivationStore.open(root, plan.fingerprint(ACTIVATIONS, name), name)
+        if store is None or not store.complete:
+            jobs[name], dump = _begin(plan, name, images, store)
+            dumps.append(dump)
+    made = np.ones(1, bool) if images.complete else images.written()
+    size = images.count if images.complete else images.block
+    schedule = Schedule(dumps, images.count, made, size)
+    with engine(plan.facts.cluster, plan.facts.threads, root) as where:
+        assert isinstance(where, Cluster), "workers are there before this stage begins"
+        team = Team.gathered(where, root, jobs)
+        _SpreadDump(where, team, schedule, jobs).run(images.count)
+        where.client.run(free, on_error="ignore")
+
+
+SPREAD = Stage(
+    "dump",
+    (ACTIVATIONS,),
+    fingerprint_of,
+    dump_on_workers,
+    per="run",
+    protected=True,
+    on_cluster=True,
+    when=lambda plan: plan.is_spread,
+)
+"""The maps of all models, where workers make them."""
+
+
+def _begin(plan: Plan, name: str, images: ImageStore, store: ActivationStore | None) -> tuple[Job, Dump]:
+    # What decides how stores are cut is the same on each worker, and as in one process.
+    compute = plan.recipe.compute.model_copy(update={"writers": writers(plan.recipe.compute)})
+    units = Units(tuple(Layer(str(layer), rows, (y, x)) for layer, rows, y, x in plan.facts.models[name].layers))
+    generator = plan.facts.generator is not None and plan.facts.generator.name == name
+    blocks = cut(name, units, images, compute, store, generator).blocks
+    job = Job(
+        plan.root.absolute,
+        plan.fingerprint(ACTIVATIONS, name),
+        plan.fingerprint(IMAGES),
+        plan.spec(name),
+        plan.facts.weights[name],
+        blocks,
+        plan.recipe.compute,
+    )
+    written = np.zeros(block_count(images.count, blocks.shard), bool) if store is None else store.written()
+    makes = generator and not images.complete
+    if makes:
+        written = written & images.written()
+    return job, Dump(name, blocks.shard, [int(block) for block in np.flatnonzero(~written)], makes)
+
+
+@dataclass
+class _SpreadDump:
+    """Gives workers pieces of work until all is written."""
+
+    where: Cluster
+    team: Team
+    schedule: Schedule
+    jobs: Mapping[str, Job]
+    _busy: dict[str, Any] = field(default_factory=dict)
+    """By address of a worker: the future that it was given."""
+    _then: dict[Any, Callable[[Any], None]] = field(default_factory=dict)
+    """By future under way: what takes its result."""
+    _ended: "SimpleQueue[Any]" = field(default_factory=SimpleQueue)
+
+    def run(self, images: int) -> None:
+        """Run it all.
+
+        Parameters
+        ----------
+        images
+            Of the run.
+        """
+        from distributed import KilledWorker
+
+        dumps = self.schedule.dumps
+        title = f"dump {next(iter(dumps))}" if len(dumps) == 1 else f"dump {len(dumps)} models"
+        total, left = images * len(dumps), sum(self.schedule.images_in(name, dump.left) for name, dump in dumps.items())
+        with track(title, total) as advance, relayed(self.where.client):
+            advance(total - left)
+            with listening(counted := _Counted(advance, left)):
+                try:
+                    for dump in dumps.values():
+                        if dump.is_written:  # stopped between its last block and the end
+                            self._finish(dump)
+                    self._give_out()
+                    while self._then or not all(dump.is_written for dump in dumps.values()):
+                        self._settle()
+                        self._give_out()
+                except KilledWorker as error:
+                    self._stop()
+                    raise died(error) from None
+                except Exception:
+                    self._stop()
+                    raise
+                finally:
+                    self.where.client.cancel(list(self._then))
+            counted.rest()
+
+    def _settle(self) -> None:
+        """Take what has ended, or wait a moment for it."""
+        try:
+            future = self._ended.get(timeout=_LOOK)
+        except Empty:
+            return
+        then = self._then.pop(future)
+        self._busy = {worker: other for worker, other in self._busy.items() if other is not future}
+        then(future.result())
+
+    def _give_out(self) -> None:
+        """Give each worker that has nothing to do a piece of work."""
+        there = self.team.there()
+        for worker in [worker for worker in self._busy if worker not in there]:
+            del self._busy[worker]  # Dask gives what it had to another
+            self.schedule.lost(worker)
+        for worker, lanes in there.items():
+            if worker in self._busy:
+                continue
+            if lanes is None:  # it came just now
+                self._busy[worker] = self._submit(self.team.ask(worker), partial(self.team.take, worker))
+            elif (piece := self.schedule.next(worker, len(there))) is not None:
+                future = self.where.client.submit(
+                    dump_blocks,
+                    self.jobs[piece.model],
+                    piece.blocks,
+                    piece.first,
+                    lanes,
+                    pure=False,
+                    workers=[worker],
+                    allow_other_workers=True,
+                    resources=self.team.resources,
+                )
+                self._busy[worker] = self._submit(future, partial(self._written, piece))
+
+    def _written(self, piece: Piece, seconds: float) -> None:
+        self.schedule.done(piece, seconds)
+        saw_images(self.schedule.images_in(piece.model, piece.blocks))
+        if (dump := self.schedule.dumps[piece.model]).is_written:
+            self._finish(dump)
+
+    def _finish(self, dump: Dump) -> None:
+        future = self.where.client.submit(finish, self.jobs[dump.name], dump.generator, pure=False)
+        self._submit(future, lambda _: None)
+
+    def _submit(self, future: Any, then: Callable[[Any], None]) -> Any:
+        self._then[future] = then
+        future.add_done_callback(self._ended.put)
+        return future
+
+    def _stop(self) -> None:
+        """Let what is under way end: nothing may be written once the run has given its root back."""
+        from distributed import wait
+
+        with suppress(Exception):  # what else goes wrong there says less than what came first
+            wait(list(self._then), timeout=_LAST)
+
+
+class _Counted:
+    """Advances by the images that workers report, never beyond what there is."""
+
+    def __init__(self, advance: Advance, left: int) -> None:
+        self._advance, self._left = advance, left
+
+    def __call__(self, report: Report) -> None:
+        more = min(report.images, self._left)
+        self._left -= more
+        self._advance(more)
+
+    def rest(self) -> None:
+        """Advance by what no report came of: its worker died between writing and reporting."""
+        self._advance(self._left)
+        self._left = 0
