@@ -129,18 +129,24 @@ class Cluster:
                 future.release()
             return results
         except KilledWorker as error:
-            raise died(error) from None
+            raise died(error.allowed_failures + 1, error.last_worker.address) from None
         finally:
             self.client.cancel(futures)
             with suppress(ValueError, KeyError):
                 self.client.unsubscribe_topic(_TOPIC)
 
 
-def died(error: Any) -> UserError:
-    """What a `KilledWorker` of Dask's tells a user."""
+def died(times: int, last: str) -> UserError:
+    """What a user is told once workers have died over the same piece of work so many times.
+
+    Parameters
+    ----------
+    last
+        Address of the last one.
+    """
     return UserError(
-        f"compute.cluster: workers died {error.allowed_failures + 1} times on the same piece of work"
-        f" ({error.last_worker.address} last); give them more memory, or lower compute.memory"
+        f"compute.cluster: workers died {times} times on the same piece of work"
+        f" ({last} last); give them more memory, or lower compute.memory"
     )
 
 

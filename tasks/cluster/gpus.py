@@ -58,8 +58,8 @@ def asked_for(compute: Compute, device: str) -> int:
     if device != "cuda":
         if asked == "all":
             return 1
-        why = "compute.device is " + compute.device if compute.device != "auto" else "0 visible"
-        raise UserError(f"compute.devices: {asked} GPUs asked for, but {why}; leave devices out, or set device to cuda")
+        why = f", but compute.device is {compute.device}" if compute.device not in ("auto", "cuda") else ", 0 visible"
+        raise UserError(f"compute.devices: {asked} GPUs asked for{why}; leave devices out, or set device to cuda")
     there = len(visible())
     if asked != "all" and asked > there:
         raise UserError(f"compute.devices: {asked} GPUs asked for, {there} visible; ask for fewer, or for 'all'")

@@ -106,6 +106,12 @@ class Schedule:
             for block in piece.blocks:
                 self._made[self._image_blocks(dump, block)] = True
 
+    def back(self, piece: Piece) -> None:
+        """A piece was not written: its worker is gone."""
+        dump = self.dumps[piece.model]
+        dump.under_way -= 1
+        dump.left = deque(sorted([*piece.blocks, *dump.left]))
+
     def lost(self, worker: str) -> None:
         """A worker is no longer there."""
         self._at.pop(worker, None)

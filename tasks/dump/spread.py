@@ -1,9 +1,10 @@
 """Stage `dump` on the workers of a cluster: blocks of all models at once, each where its model is loaded already."""
 
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -22,7 +23,7 @@ from tasks.dump.model_store import cut
 from tasks.dump.models import free
 from tasks.dump.schedule import Dump, Piece, Schedule
 from tasks.dump.team import Team
-from tasks.dump.worker import Job, dump_blocks, finish
+from tasks.dump.worker import Job, Lanes, dump_blocks, finish
 from tasks.plan import Plan, Stage
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import Advance, track
@@ -31,6 +32,10 @@ _LOOK = 1.0
 """Seconds after which it looks for workers that came or went, where nothing was done meanwhile."""
 _LAST = 60.0
 """Seconds that blocks under way may take once something failed."""
+_MOMENT = 0.1
+"""Seconds between two looks at them."""
+_DEATHS = 4
+"""Workers that may die over the same piece of work; as many as Dask allows."""
 
 
 def dump_on_workers(plan: Plan) -> None:
@@ -97,19 +102,32 @@ def _begin(plan: Plan, name: str, images: ImageStore, store: ActivationStore | N
     return job, Dump(name, blocks.shard, [int(block) for block in np.flatnonzero(~written)], makes)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a worker was given."""
+
+    future: Any
+    then: Callable[[], object]
+    """Takes the result."""
+    back: Callable[[], None]
+    """Takes the work back from a worker that is gone."""
+
+
 @dataclass
 class _SpreadDump:
-    """Gives workers pieces of work until all is written."""
+    """Gives workers pieces of work until all is written; one at a time to each, and to no other."""
 
     where: Cluster
     team: Team
     schedule: Schedule
     jobs: Mapping[str, Job]
-    _busy: dict[str, Any] = field(default_factory=dict)
-    """By address of a worker: the future that it was given."""
-    _then: dict[Any, Callable[[Any], None]] = field(default_factory=dict)
-    """By future under way: what takes its result."""
-    _ended: "SimpleQueue[Any]" = field(default_factory=SimpleQueue)
+    _busy: dict[str, _Work] = field(default_factory=dict)
+    """By address of a worker."""
+    _finishing: list[Dump] = field(default_factory=list)
+    """Of which all blocks are written."""
+    _deaths: "Counter[Piece]" = field(default_factory=Counter)
+    _ended: "SimpleQueue[str]" = field(default_factory=SimpleQueue)
+    """Workers that are done with something."""
 
     def run(self, images: int) -> None:
         """Run it all.
@@ -119,88 +137,90 @@ class _SpreadDump:
         images
             Of the run.
         """
-        from distributed import KilledWorker
-
         dumps = self.schedule.dumps
         title = f"dump {next(iter(dumps))}" if len(dumps) == 1 else f"dump {len(dumps)} models"
         total, left = images * len(dumps), sum(self.schedule.images_in(name, dump.left) for name, dump in dumps.items())
+        # Some were stopped between their last block and the end.
+        self._finishing = [dump for dump in dumps.values() if dump.is_written]
         with track(title, total) as advance, relayed(self.where.client):
             advance(total - left)
             with listening(counted := _Counted(advance, left)):
                 try:
-                    for dump in dumps.values():
-                        if dump.is_written:  # stopped between its last block and the end
-                            self._finish(dump)
                     self._give_out()
-                    while self._then or not all(dump.is_written for dump in dumps.values()):
+                    while self._busy or self._finishing or not all(dump.is_written for dump in dumps.values()):
                         self._settle()
                         self._give_out()
-                except KilledWorker as error:
-                    self._stop()
-                    raise died(error) from None
                 except Exception:
-                    self._stop()
+                    self._wait()
                     raise
                 finally:
-                    self.where.client.cancel(list(self._then))
+                    self.where.client.cancel([work.future for work in self._busy.values()])
             counted.rest()
 
     def _settle(self) -> None:
         """Take what has ended, or wait a moment for it."""
-        try:
-            future = self._ended.get(timeout=_LOOK)
-        except Empty:
-            return
-        then = self._then.pop(future)
-        self._busy = {worker: other for worker, other in self._busy.items() if other is not future}
-        then(future.result())
+        with suppress(Empty):
+            worker = self._ended.get(timeout=_LOOK)
+            work = self._busy.get(worker)
+            if work is not None and work.future.done():
+                del self._busy[worker]
+                work.then()
 
     def _give_out(self) -> None:
-        """Give each worker that has nothing to do a piece of work."""
+        """Give each worker that has nothing to do something; what one had that is gone comes back first."""
         there = self.team.there()
         for worker in [worker for worker in self._busy if worker not in there]:
-            del self._busy[worker]  # Dask gives what it had to another
+            work = self._busy.pop(worker)
+            self.where.client.cancel([work.future])
             self.schedule.lost(worker)
+            work.back()
         for worker, lanes in there.items():
             if worker in self._busy:
                 continue
             if lanes is None:  # it came just now
-                self._busy[worker] = self._submit(self.team.ask(worker), partial(self.team.take, worker))
+                self._ask(worker)
+            elif self._finishing:
+                self._finish(worker, self._finishing.pop(0))
             elif (piece := self.schedule.next(worker, len(there))) is not None:
-                future = self.where.client.submit(
-                    dump_blocks,
-                    self.jobs[piece.model],
-                    piece.blocks,
-                    piece.first,
-                    lanes,
-                    pure=False,
-                    workers=[worker],
-                    allow_other_workers=True,
-                    resources=self.team.resources,
-                )
-                self._busy[worker] = self._submit(future, partial(self._written, piece))
+                self._dump(worker, piece, lanes)
 
-    def _written(self, piece: Piece, seconds: float) -> None:
-        self.schedule.done(piece, seconds)
-        saw_images(self.schedule.images_in(piece.model, piece.blocks))
-        if (dump := self.schedule.dumps[piece.model]).is_written:
-            self._finish(dump)
+    def _ask(self, worker: str) -> None:
+        future = self.team.ask(worker)
+        self._begun(worker, future, lambda: self.team.take(worker, future), lambda: None)
 
-    def _finish(self, dump: Dump) -> None:
-        future = self.where.client.submit(finish, self.jobs[dump.name], dump.generator, pure=False)
-        self._submit(future, lambda _: None)
+    def _dump(self, worker: str, piece: Piece, lanes: Lanes) -> None:
+        given = self.jobs[piece.model], piece.blocks, piece.first, lanes
+        future = self.where.client.submit(
+            dump_blocks, *given, pure=False, workers=[worker], resources=self.team.resources
+        )
 
-    def _submit(self, future: Any, then: Callable[[Any], None]) -> Any:
-        self._then[future] = then
-        future.add_done_callback(self._ended.put)
-        return future
+        def then() -> None:
+            self.schedule.done(piece, future.result())
+            saw_images(self.schedule.images_in(piece.model, piece.blocks))
+            if (dump := self.schedule.dumps[piece.model]).is_written:
+                self._finishing.append(dump)
 
-    def _stop(self) -> None:
+        def back() -> None:
+            self.schedule.back(piece)
+            self._deaths[piece] += 1
+            if self._deaths[piece] == _DEATHS:
+                raise died(_DEATHS, worker)
+
+        self._begun(worker, future, then, back)
+
+    def _finish(self, worker: str, dump: Dump) -> None:
+        future = self.where.client.submit(finish, self.jobs[dump.name], dump.generator, pure=False, workers=[worker])
+        self._begun(worker, future, future.result, lambda: self._finishing.append(dump))
+
+    def _begun(self, worker: str, future: Any, then: Callable[[], object], back: Callable[[], None]) -> None:
+        self._busy[worker] = _Work(future, then, back)
+        future.add_done_callback(lambda _: self._ended.put(worker))
+
+    def _wait(self) -> None:
         """Let what is under way end: nothing may be written once the run has given its root back."""
-        from distributed import wait
-
-        with suppress(Exception):  # what else goes wrong there says less than what came first
-            wait(list(self._then), timeout=_LAST)
+        until = time.monotonic() + _LAST
+        while time.monotonic() < until and not all(work.future.done() for work in self._busy.values()):
+            time.sleep(_MOMENT)
 
 
 class _Counted:

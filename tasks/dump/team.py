@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,9 @@ from tasks.cluster.engine import Cluster, Worker
 from tasks.dump.worker import Job, Lanes
 from tasks.dump.worker_weights import Ability, Lack, ability
 from tasks.stage.progress import log
+
+_LOOK = 1.0
+"""Seconds after which it looks whether a worker that has not answered is still there."""
 
 
 @dataclass
@@ -40,7 +44,7 @@ class Team:
         answers = team._answers(team._chosen())
         lacks = [(worker, lack) for worker, answer in answers.items() for lack in answer.lacks]
         for worker, lack in lacks:
-            if lack.what == "library":
+            if lack.what != "weights":
                 raise team._unable(worker, lack)
         offered = [name for name in dict.fromkeys(lack.model for _, lack in lacks) if team._offer(name)]
         if offered:
@@ -74,11 +78,17 @@ class Team:
         models = [(job.spec, job.sha256) for job in self.jobs.values()]
         return self.where.client.submit(ability, self.root, models, workers=[worker], pure=False)
 
-    def take(self, worker: str, answer: Ability) -> None:
-        """What a worker answered."""
-        for lack in answer.lacks:
-            log.warning("%s; it takes no part", self._unable(worker, lack))
-        self._cores[worker] = None if answer.lacks else answer.cores
+    def take(self, worker: str, answer: Any) -> None:
+        """Take the answer of a worker that came later, a future. One that cannot help is left alone."""
+        try:
+            found: Ability = answer.result()
+        except Exception as error:  # it has not even this project, or another version of it
+            log.warning("compute.cluster: worker %s takes no part (%s: %s)", worker, type(error).__name__, error)
+            self._cores[worker] = None
+            return
+        if found.lacks:
+            log.warning("%s; it takes no part", self._unable(worker, found.lacks[0]))
+        self._cores[worker] = None if found.lacks else found.cores
 
     def _chosen(self) -> dict[str, Worker]:
         workers = self.where.workers()
@@ -93,8 +103,16 @@ class Team:
         return next(iter(self.jobs.values())).compute
 
     def _answers(self, workers: Iterable[str]) -> dict[str, Ability]:
-        futures = {worker: self.ask(worker) for worker in workers}
-        return {worker: future.result() for worker, future in futures.items()}
+        """What some workers answer; nothing of one that goes away meanwhile."""
+        asked = {worker: self.ask(worker) for worker in workers}
+        answers: dict[str, Ability] = {}
+        for worker, future in asked.items():
+            while not future.done() and worker in self.where.workers():
+                with suppress(TimeoutError):
+                    future.result(timeout=_LOOK)
+            if future.done():
+                answers[worker] = future.result()
+        return answers
 
     def _offer(self, model: str) -> bool:
         """Copy a model's weights to the root, from where this process sees them; False where they are no files."""
@@ -106,6 +124,8 @@ class Team:
         return bool(files)
 
     def _unable(self, worker: str, lack: Lack) -> UserError:
+        if lack.what == "root":
+            return UserError(f"compute.cluster: worker {worker} {lack.reason}")
         if lack.what == "library":
             return UserError(
                 f"compute.cluster: worker {worker} has no {lack.reason}, which model {lack.model!r} needs; install it"

@@ -13,6 +13,7 @@ from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
 from rosetta.zoo.architecture import FolderFamily
 from rosetta.zoo.registry import find
+from storage.artifacts.catalogue import RECIPE
 from storage.artifacts.offered_weights import OfferedWeights
 from storage.filesystem.root import Root
 
@@ -22,7 +23,7 @@ class Lack:
     """Why a worker cannot load a model."""
 
     model: str
-    what: Literal["library", "weights"]
+    what: Literal["root", "library", "weights"]
     reason: str
 
 
@@ -43,6 +44,8 @@ def ability(root: Root, models: Sequence[tuple[ModelSpec, str]]) -> Ability:
     models
         With the SHA-256 of their weights.
     """
+    if not root.exists(RECIPE.path()):
+        return Ability(cpu_count(), (Lack("", "root", "does not see the run's root"),))
     lacks = (_lack(root, spec, sha256) for spec, sha256 in models)
     return Ability(cpu_count(), tuple(lack for lack in lacks if lack is not None))
 

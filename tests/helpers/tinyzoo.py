@@ -65,7 +65,26 @@ def large() -> nn.Module:
     return Looker(10)
 
 
-MODELS = {"painter": ("painter", 0), "ada": ("small", 1), "bob": ("large", 2), "cyd": ("small", 3), "dan": ("large", 4)}
+class Failing(Looker):
+    """Gives NaN where it sees several images at once, which only a dump shows it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images if len(images) == 1 else images * float("nan"))
+
+
+def failing() -> nn.Module:
+    """Twelve units of no use."""
+    return Failing(6)
+
+
+MODELS = {
+    "painter": ("painter", 0),
+    "ada": ("small", 1),
+    "bob": ("large", 2),
+    "cyd": ("small", 3),
+    "dan": ("large", 4),
+    "bad": ("failing", 5),
+}
 """By name in a recipe: the factory and the seed of its weights."""
 
 
