@@ -134,10 +134,12 @@ def _is_named(named: Named, instance: Instance) -> bool:
 
 def _weights(root: Root, named: Named | None) -> Iterator[str]:
     """Weights for workers that no dump of the recipe's models was made with; none as long as one is not begun."""
+    if not (offered := offered_weights(root)):
+        return
     stored = [stored_attributes(root, ACTIVATIONS.path(model)) for model in (named.models if named else ())]
     if None not in stored:
-        digests = {str(one["weights_sha256"]) for one in stored if one is not None}
-        yield from (one.path for one in offered_weights(root) if one.sha256 not in digests)
+        digests = {one.get("weights_sha256") for one in stored if one is not None}
+        yield from (one.path for one in offered if one.sha256 not in digests)
 
 
 def _parts(root: Root) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -46,6 +47,7 @@ def test_two_workers_make_the_same_bytes_as_one_process(tmp_path, single, addres
     with connected(address, 2) as client, listening(reports.append):
         made = dumped(planned(tmp_path / "spread", address))
         loads = client.run(loads_here)
+        assert not any(client.run(lambda: "prefect" in sys.modules).values())
     assert made.keys() == single.keys()
     assert [path for path in made if made[path] != single[path]] == []
     # Each worker that ran a model loaded it once.
