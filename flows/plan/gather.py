@@ -48,11 +48,9 @@ def plan_of_recipe(recipe: Recipe, any_weights: bool = False) -> Plan:
 def look(recipe: Recipe, any_weights: bool = False) -> Facts:
     """All facts but those that may take loading a model, as :func:`plan_of_recipe`."""
     generator = _generator(recipe)
-    elsewhere = "://" in (cluster := _cluster(recipe))
-    # Models run on the workers' devices; this process may have none.
-    device = resolve_device("auto" if elsewhere else recipe.compute.device)
+    device = _device(recipe)
     gpus = asked_for(recipe.compute, device)
-    if elsewhere:
+    if "://" in (cluster := _cluster(recipe)):
         check_cluster(cluster, recipe.compute.device)
     weights, unseen = _weights(recipe.models, any_weights)
     facts = Facts(device, gpus, generator, weights=weights, unseen=unseen, cluster=cluster)
@@ -228,7 +226,7 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
     if len(formats) > 1:
         raise UserError(several_formats(root))
     facts = Facts(
-        resolve_device(recipe.compute.device),
+        _device(recipe),
         generator=next((spec for spec in recipe.models if stores[spec.name]["generator"]), None),
         weights={name: str(attributes["weights_sha256"]) for name, attributes in stores.items()},
         models={name: identity.of_store(attributes) for name, attributes in stores.items()},
@@ -238,6 +236,22 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
         **images,
     )
     return _plan(recipe.model_copy(update={"root": root.url}), facts)
+
+
+def _device(recipe: Recipe) -> str:
+    """What this process runs models on; where the workers of an address do that, it needs no such device itself.
+
+    Raises
+    ------
+    UserError
+        There is no such device.
+    """
+    try:
+        return resolve_device(recipe.compute.device)
+    except UserError:
+        if "://" not in recipe.compute.cluster:
+            raise
+        return "cpu"
 
 
 def _cluster(recipe: Recipe) -> str:

@@ -1,11 +1,18 @@
 """How many processes a recipe means, and what each is to see; no card is needed."""
 
+import os
+
 import pytest
 import torch
+from spread_runs import connected, dumped, planned
 
 from rosetta.errors import UserError
 from rosetta.recipe import Compute
+from tasks.cluster.engine import check_cluster, local_gpus
 from tasks.cluster.gpus import GpuProcess, asked_for, processes, visible
+from tasks.cluster.reports import Report, listening
+from tasks.dump.images import DRAW_IMAGES
+from tasks.dump.spread import SPREAD
 
 
 @pytest.fixture
@@ -68,20 +75,19 @@ def test_what_cannot_be_is_one_line(cards, compute, device, there, line):
         asked_for(Compute(**compute), device)
 
 
-def test_a_worker_for_each_gpu_with_its_own_environment():
-    from distributed import Client
-
-    from tasks.cluster.engine import check_cluster, local_gpus
-
-    with local_gpus(["3", "7"]) as address, Client(address, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=60)
+def test_a_worker_for_each_gpu_with_its_own_environment(tmp_path):
+    """They say that they have a GPU, and so take all models; their device is what they have."""
+    reports: list[Report] = []
+    with local_gpus(["3", "7"]) as address, connected(address, 2) as client:
         seen = client.run(_environment)
         assert sorted(seen.values()) == ["3", "7"]
-        assert check_cluster(address, "cuda").workers == 2
-        assert check_cluster(address, "cuda").threads == 1
+        assert (check_cluster(address, "cuda").workers, check_cluster(address, "cuda").threads) == (2, 1)
+        plan = planned(tmp_path / "gpus", address, device="auto", chunk_mib=1)
+        with listening(reports.append):
+            dumped(plan)
+        assert all(stage.is_finished(plan) for stage in (DRAW_IMAGES, SPREAD))
+    assert {report.worker for report in reports} == set(seen)
 
 
 def _environment() -> str:
-    import os
-
     return os.environ["CUDA_VISIBLE_DEVICES"]

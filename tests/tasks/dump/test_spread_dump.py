@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,7 @@ from storage.artifacts.layout import stored_attributes
 from tasks.cluster.engine import local_processes
 from tasks.cluster.reports import Report, listening
 from tasks.dump.models import loads_here
+from tasks.stage.progress import tracker
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +46,11 @@ def single(tmp_path) -> dict[str, bytes]:
 
 def test_two_workers_make_the_same_bytes_as_one_process(tmp_path, single, address):
     reports: list[Report] = []
+    steps: list[int] = []
+    before = tracker.set(lambda title, total: nullcontext(lambda more, note="": steps.append(more)))
     with connected(address, 2) as client, listening(reports.append):
         made = dumped(planned(tmp_path / "spread", address))
+        tracker.reset(before)
         loads = client.run(loads_here)
         assert not any(client.run(lambda: "prefect" in sys.modules).values())
     assert made.keys() == single.keys()
@@ -58,6 +63,16 @@ def test_two_workers_make_the_same_bytes_as_one_process(tmp_path, single, addres
     assert seen == dict.fromkeys(ALL, 45)
     assert {report.worker for report in reports} == set(loads)
     assert {report.device for report in reports} == {"cpu"}
+    assert all(report.seconds > 0 for report in reports)
+    assert (sum(steps), max(steps)) == (45 * len(ALL), 8), "progress goes on by the images of a block"
+
+
+def test_one_process_reports_its_blocks(tmp_path):
+    reports: list[Report] = []
+    with listening(reports.append):
+        dumped(planned(tmp_path / "single"))
+    assert Counter(report.model for report in reports) == {"ada": 12, "cyd": 12, "painter": 6, "bob": 6, "dan": 6}
+    assert {(report.worker, report.device) for report in reports} == {("this process", "cpu")}
 
 
 def test_a_killed_worker_costs_only_its_own_blocks(tmp_path, single):

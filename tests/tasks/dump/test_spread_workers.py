@@ -10,8 +10,10 @@ import tinyzoo
 import torch
 from spread_runs import connected, dumped, files, planned, worker
 
+from flows.plan.gather import look
 from rosetta import zoo
 from rosetta.errors import UserError
+from rosetta.recipe import parse_recipe
 from storage.artifacts.blocks import Blocks
 from storage.artifacts.offered_weights import OfferedWeights
 from storage.upkeep.check import check_run
@@ -157,3 +159,11 @@ def test_a_worker_that_comes_later_and_cannot_help_is_left_alone(tmp_path, pair,
     assert {report.worker for report in reports} == set(workers.values())
     assert "has no tinyzoo, which model 'painter' needs" in caplog.text
     assert "it takes no part" in caplog.text
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_of_workers_is_none_that_this_process_needs(tmp_path, pair):
+    recipe = parse_recipe(text(tmp_path), "tiny", changes=[f"compute.cluster={pair[0]}", "compute.device=cuda"])
+    assert look(recipe).device == "cpu"
+    with pytest.raises(UserError, match=r"compute\.device: there is no cuda here"):
+        look(parse_recipe(text(tmp_path), "tiny", changes=["compute.cluster=local", "compute.device=cuda"]))
