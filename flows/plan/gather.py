@@ -53,7 +53,7 @@ def look(recipe: Recipe, any_weights: bool = False) -> Facts:
     if "://" in (cluster := _cluster(recipe)):
         check_cluster(cluster, recipe.compute.device)
     weights, unseen = _weights(recipe.models, any_weights)
-    facts = Facts(device, gpus, generator, weights=weights, unseen=unseen, cluster=cluster)
+    facts = Facts(device, generator, weights=weights, unseen=unseen, cluster=cluster, gpus=gpus)
     home = None if recipe.images.from_ is None else Root(recipe.images.from_)
     if recipe.images.source is not None:
         files, place = in_order(recipe.images), _images_place(recipe)
@@ -227,7 +227,7 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
         raise UserError(several_formats(root))
     facts = Facts(
         _device(recipe),
-        generator=next((spec for spec in recipe.models if stores[spec.name]["generator"]), None),
+        next((spec for spec in recipe.models if stores[spec.name]["generator"]), None),
         weights={name: str(attributes["weights_sha256"]) for name, attributes in stores.items()},
         models={name: identity.of_store(attributes) for name, attributes in stores.items()},
         places=shared_places(root),

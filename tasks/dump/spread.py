@@ -25,8 +25,9 @@ from tasks.dump.schedule import Dump, Piece, Schedule
 from tasks.dump.team import Team
 from tasks.dump.worker import Job, Lanes, dump_blocks, finish
 from tasks.plan import Plan, Stage
+from tasks.stage.logs import about
 from tasks.stage.metrics import saw_images
-from tasks.stage.progress import Advance, track
+from tasks.stage.progress import Advance, log, track
 
 _LOOK = 1.0
 """Seconds after which it looks for workers that came or went, where nothing was done meanwhile."""
@@ -210,7 +211,13 @@ class _SpreadDump:
 
     def _finish(self, worker: str, dump: Dump) -> None:
         future = self.where.client.submit(finish, self.jobs[dump.name], dump.generator, pure=False, workers=[worker])
-        self._begun(worker, future, future.result, lambda: self._finishing.append(dump))
+
+        def then() -> None:
+            future.result()
+            with about(model=dump.name):
+                log.info("dump %s: finished", dump.name)
+
+        self._begun(worker, future, then, lambda: self._finishing.append(dump))
 
     def _begun(self, worker: str, future: Any, then: Callable[[], object], back: Callable[[], None]) -> None:
         self._busy[worker] = _Work(future, then, back)

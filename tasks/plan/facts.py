@@ -39,8 +39,6 @@ class Facts:
 
     device: str
     """That models run on."""
-    gpus: int = 1
-    """Processes of this machine with a GPU each, where models run in several (`compute.devices`)."""
     generator: ModelSpec | None = None
     files: tuple[ImageFile, ...] = ()
     """All image files of a source, in the order in which they are mined."""
@@ -67,3 +65,5 @@ class Facts:
     """Where pairs are compared: `threads`, or the address of a scheduler."""
     threads: int = field(default_factory=cpu_count)
     """Of this process, for comparing pairs."""
+    gpus: int = 1
+    """Processes of this machine with a GPU each, where models run in several (`compute.devices`)."""
