@@ -5,10 +5,10 @@ given out, and never comes back to it: so each worker loads each model once at m
 with the most left to do for each worker that it has.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -101,7 +101,8 @@ class Schedule:
         dump = self.dumps[piece.model]
         dump.under_way -= 1
         dump.begun = True
-        dump.seconds = seconds / len(piece.blocks)
+        # The first piece of a worker loads the model, too.
+        dump.seconds = min(seconds / len(piece.blocks), dump.seconds or math.inf)
         if dump.generator:
             for block in piece.blocks:
                 self._made[self._image_blocks(dump, block)] = True
@@ -149,13 +150,13 @@ class Schedule:
 
     def _image_blocks(self, dump: Dump, block: int) -> slice:
         span = block_slice(block, dump.block, self._images)
-        return slice(span.start // self._image_block, ceil(span.stop / self._image_block))
+        return slice(span.start // self._image_block, math.ceil(span.stop / self._image_block))
 
     def _size(self, dump: Dump, workers: int) -> int:
         """Blocks of the next piece: as many as take some seconds, fewer towards the end."""
         if dump.seconds is None or not dump.begun:
             return 1
-        most = min(ceil(len(dump.left) / (_ROUNDS * workers)), int(_SECONDS / max(dump.seconds, 1e-6)))
+        most = min(math.ceil(len(dump.left) / (_ROUNDS * workers)), int(_SECONDS / max(dump.seconds, 1e-6)))
         ahead = list(dump.left)[: max(1, most)]
         ready = [dump.generator or self._has_images(dump, block) for block in ahead]
         return max(1, ready.index(False) if False in ready else len(ready))

@@ -108,8 +108,8 @@ class _Work:
     """What a worker was given."""
 
     future: Any
-    then: Callable[[], object]
-    """Takes the result."""
+    then: Callable[[], None]
+    """What follows once it is done."""
     back: Callable[[], None]
     """Takes the work back from a worker that is gone."""
 
@@ -126,7 +126,8 @@ class _SpreadDump:
     """By address of a worker."""
     _finishing: list[Dump] = field(default_factory=list)
     """Of which all blocks are written."""
-    _deaths: "Counter[Piece]" = field(default_factory=Counter)
+    _deaths: "Counter[tuple[str, int]]" = field(default_factory=Counter)
+    """By model and first block of a piece."""
     _ended: "SimpleQueue[str]" = field(default_factory=SimpleQueue)
     """Workers that are done with something."""
 
@@ -165,6 +166,9 @@ class _SpreadDump:
             work = self._busy.get(worker)
             if work is not None and work.future.done():
                 del self._busy[worker]
+                # No result is fetched: its worker may be gone by now, and it stands in the stores.
+                if work.future.status in ("error", "cancelled"):
+                    work.future.result()
                 work.then()
 
     def _give_out(self) -> None:
@@ -195,16 +199,19 @@ class _SpreadDump:
             dump_blocks, *given, pure=False, workers=[worker], resources=self.team.resources
         )
 
+        began = time.monotonic()
+
         def then() -> None:
-            self.schedule.done(piece, future.result())
+            self.schedule.done(piece, time.monotonic() - began)
             saw_images(self.schedule.images_in(piece.model, piece.blocks))
             if (dump := self.schedule.dumps[piece.model]).is_written:
                 self._finishing.append(dump)
 
         def back() -> None:
             self.schedule.back(piece)
-            self._deaths[piece] += 1
-            if self._deaths[piece] == _DEATHS:
+            start = piece.model, piece.blocks[0]
+            self._deaths[start] += 1
+            if self._deaths[start] == _DEATHS:
                 raise died(_DEATHS, worker)
 
         self._begun(worker, future, then, back)
@@ -213,13 +220,12 @@ class _SpreadDump:
         future = self.where.client.submit(finish, self.jobs[dump.name], dump.generator, pure=False, workers=[worker])
 
         def then() -> None:
-            future.result()
             with about(model=dump.name):
                 log.info("dump %s: finished", dump.name)
 
         self._begun(worker, future, then, lambda: self._finishing.append(dump))
 
-    def _begun(self, worker: str, future: Any, then: Callable[[], object], back: Callable[[], None]) -> None:
+    def _begun(self, worker: str, future: Any, then: Callable[[], None], back: Callable[[], None]) -> None:
         self._busy[worker] = _Work(future, then, back)
         future.add_done_callback(lambda _: self._ended.put(worker))
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,10 +80,12 @@ class Team:
     def take(self, worker: str, answer: Any) -> None:
         """Take the answer of a worker that came later, a future. One that cannot help is left alone."""
         try:
-            found: Ability = answer.result()
+            found = self._answer(worker, answer)
         except Exception as error:  # it has not even this project, or another version of it
             log.warning("compute.cluster: worker %s takes no part (%s: %s)", worker, type(error).__name__, error)
             self._cores[worker] = None
+            return
+        if found is None:
             return
         if found.lacks:
             log.warning("%s; it takes no part", self._unable(worker, found.lacks[0]))
@@ -105,14 +106,20 @@ class Team:
     def _answers(self, workers: Iterable[str]) -> dict[str, Ability]:
         """What some workers answer; nothing of one that goes away meanwhile."""
         asked = {worker: self.ask(worker) for worker in workers}
-        answers: dict[str, Ability] = {}
-        for worker, future in asked.items():
-            while not future.done() and worker in self.where.workers():
-                with suppress(TimeoutError):
-                    future.result(timeout=_LOOK)
-            if future.done():
-                answers[worker] = future.result()
-        return answers
+        answers = {worker: self._answer(worker, future) for worker, future in asked.items()}
+        return {worker: answer for worker, answer in answers.items() if answer is not None}
+
+    def _answer(self, worker: str, future: Any) -> Ability | None:
+        """What a worker answers; None where it is gone, as then nobody else may answer for it."""
+        while worker in self.where.workers():
+            try:
+                answer: Ability = future.result(timeout=_LOOK)
+            except TimeoutError:
+                if future.status == "error":
+                    raise
+            else:
+                return answer
+        return None
 
     def _offer(self, model: str) -> bool:
         """Copy a model's weights to the root, from where this process sees them; False where they are no files."""

@@ -1,6 +1,5 @@
 """What a worker of a cluster does of a dump. It imports no part of a flow."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -55,8 +54,8 @@ class Lanes:
     """That round and encode."""
 
 
-def dump_blocks(job: Job, blocks: Sequence[int], first: bool, lanes: Lanes) -> float:
-    """Write some blocks of a model's store, those of them that are missing; the seconds that it took.
+def dump_blocks(job: Job, blocks: Sequence[int], first: bool, lanes: Lanes) -> None:
+    """Write some blocks of a model's store, those of them that are missing.
 
     Parameters
     ----------
@@ -76,7 +75,6 @@ def dump_blocks(job: Job, blocks: Sequence[int], first: bool, lanes: Lanes) -> f
         raise FileNotFoundError(f"{job.root.shown}/{ACTIVATIONS.path(job.spec.name)}")
     keep_freed_memory()
     with _model(job) as model, _torch_threads(lanes.forward):
-        began = time.perf_counter()
         if store is not None and first:
             require_same(store, model, images)
         held, writers = _fitting(job, model, lanes.writers)
@@ -86,7 +84,6 @@ def dump_blocks(job: Job, blocks: Sequence[int], first: bool, lanes: Lanes) -> f
         missing = blocks if store is None else [block for block in pipeline.missing(store) if block in blocks]
         if missing:
             pipeline.fill(store, missing)
-        return time.perf_counter() - began
 
 
 def finish(job: Job, generator: bool) -> None:

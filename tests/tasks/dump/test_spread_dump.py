@@ -150,3 +150,13 @@ def test_another_model_does_not_go_on_with_a_store_on_workers(tmp_path, address)
     plan = replace(plan.given(weights=weights), recipe=plan.recipe.model_copy(update={"models": tuple(specs)}))
     with pytest.raises(UserError, match=r"activations/ada\.zarr was begun with another model: layer body\.1"):
         dumped(plan)
+
+
+@pytest.mark.slow
+def test_a_model_that_kills_every_worker_is_an_error(tmp_path):
+    text = tinyzoo.recipe_text(tmp_path / "end", ("painter", "ada", "end"), count=45)
+    with local_processes(2) as address:
+        plan = planned(tmp_path / "end", address, text)
+        with pytest.raises(UserError, match=r"workers died 4 times on the same piece of work \(tcp://\S+ last\)"):
+            dumped(plan)
+    assert ActivationStore.read(plan.root, "painter").complete
