@@ -6,24 +6,25 @@ from contextlib import ExitStack, contextmanager
 from flows.plan.gather import with_places
 from storage.artifacts import shared
 from storage.artifacts.shared import Place
-from tasks.cluster.engine import local_processes
+from tasks.cluster.engine import local_gpus, local_processes
+from tasks.cluster.gpus import visible
 from tasks.plan import Plan, Stage
 from tasks.stage.stage import StageResult
 
 
 def run(plan: Plan, stages: Sequence[Stage]) -> list[StageResult]:
     """Run stages in their order, each for all that it runs for; what is finished is skipped."""
-    compared = [stage for stage in stages if stage.on_cluster]
-    results = []
+    spread = [stage for stage in stages if stage.on_cluster and stage.instances(plan)]
+    results, started = [], False
     with ExitStack() as workers:
         for stage in stages:
-            if compared and stage is compared[0] and not all(one.is_finished(plan) for one in compared):
-                plan = workers.enter_context(_with_workers(plan))
+            if stage in spread and not started and not stage.is_finished(plan):
+                plan, started = workers.enter_context(_with_workers(plan)), True
             if plan.recipe.images.from_ is not None and not stage.is_finished(plan):
                 plan = with_places(plan)  # runs beside this one may have taken names meanwhile
                 link_shared(plan)
             results += [stage.run(plan, names) for names in stage.instances(plan)]
-            if compared and stage is compared[-1]:
+            if spread and stage is spread[-1]:
                 workers.close()
     return results
 
@@ -37,13 +38,16 @@ def nothing_to_do(plan: Plan, stages: Sequence[Stage]) -> list[StageResult] | No
 
 @contextmanager
 def _with_workers(plan: Plan) -> Iterator[Plan]:
-    """The same with the address of workers that are started here, where `compute.cluster` is `local`."""
-    compute = plan.recipe.compute
-    if compute.cluster != "local":
+    """The same with the address of workers, where some are started here: processes, or one for each of several GPUs."""
+    compute, gpus = plan.recipe.compute, plan.facts.gpus
+    if compute.cluster == "local":
+        with local_processes(compute.workers or plan.facts.threads) as address:
+            yield plan.given(cluster=address)
+    elif gpus > 1:
+        with local_gpus(visible()[:gpus]) as address:
+            yield plan.given(cluster=address)
+    else:
         yield plan
-        return
-    with local_processes(compute.workers or plan.facts.threads) as address:
-        yield plan.given(cluster=address)
 
 
 def link_shared(plan: Plan) -> None:

@@ -24,6 +24,7 @@ from storage.artifacts.shared import Place, choose, place_of, shared_places, sto
 from storage.filesystem.root import Root
 from storage.upkeep.formats import several_formats
 from tasks.cluster.engine import check_cluster
+from tasks.cluster.gpus import asked_for
 from tasks.plan import Plan
 from tasks.plan.facts import Facts, Identity
 from tasks.plan.plan import DEFAULT_COUNT
@@ -50,11 +51,12 @@ def plan_of_recipe(recipe: Recipe, any_weights: bool = False) -> Plan:
 def look(recipe: Recipe, any_weights: bool = False) -> Facts:
     """All facts but those that may take loading a model, as :func:`plan_of_recipe`."""
     generator = _generator(recipe)
-    device = resolve_device(recipe.compute.device)
+    device = _device(recipe)
+    gpus = asked_for(recipe.compute, device)
     if "://" in (cluster := _cluster(recipe)):
         check_cluster(cluster, recipe.compute.device)
     weights, unseen = _weights(recipe.models, any_weights)
-    facts = Facts(device, generator, weights=weights, unseen=unseen, cluster=cluster)
+    facts = Facts(device, generator, weights=weights, unseen=unseen, cluster=cluster, gpus=gpus)
     home = None if recipe.images.from_ is None else Root(recipe.images.from_)
     if recipe.images.source is not None:
         files, place = in_order(recipe.images), _images_place(recipe)
@@ -257,7 +259,7 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
     if len(formats) > 1:
         raise UserError(several_formats(root))
     facts = Facts(
-        resolve_device(recipe.compute.device),
+        _device(recipe),
         next((spec for spec in recipe.models if stores[spec.name]["generator"]), None),
         weights={name: str(attributes["weights_sha256"]) for name, attributes in stores.items()},
         models={name: identity.of_store(attributes) for name, attributes in stores.items()},
@@ -274,6 +276,22 @@ def _streamed_before(images: Fingerprint) -> Streamed | None:
     """What the fingerprint of stored images says of all images of their run."""
     of = images.depends.get("of")
     return None if of is None else Streamed(int(of), str(images.depends.get("listing", "")))
+
+
+def _device(recipe: Recipe) -> str:
+    """What this process runs models on; where the workers of an address do that, it needs no such device itself.
+
+    Raises
+    ------
+    UserError
+        There is no such device.
+    """
+    try:
+        return resolve_device(recipe.compute.device)
+    except UserError:
+        if "://" not in recipe.compute.cluster:
+            raise
+        return "cpu"
 
 
 def _cluster(recipe: Recipe) -> str:

@@ -5,6 +5,7 @@ from tasks.correlate import pair as of_pairs
 from tasks.dump.activations import DUMP, GENERATE
 from tasks.dump.features import WRITE_FEATURES
 from tasks.dump.images import DRAW_IMAGES
+from tasks.dump.spread import SPREAD
 from tasks.match.buddies import MATCH
 from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
@@ -19,6 +20,7 @@ CORRELATE, PROFILE = map(or_streamed, (of_pairs.CORRELATE, profile.PROFILE))
 
 STAGES = [
     DRAW_IMAGES,
+    SPREAD,
     GENERATE,
     WRITE_FEATURES,
     DUMP,

@@ -1,7 +1,7 @@
 """The zoo: models by name, their weights, and the activation maps of their layers."""
 
 from rosetta.zoo.footprint import footprint
-from rosetta.zoo.loading import is_fetched, is_generator, load, weights_sha256
+from rosetta.zoo.loading import is_fetched, is_generator, load, weights_files, weights_sha256
 from rosetta.zoo.model import Model
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.registry import families, names
@@ -22,5 +22,6 @@ __all__ = [
     "outline",
     "places",
     "structure",
+    "weights_files",
     "weights_sha256",
 ]

@@ -42,3 +42,8 @@ def true_float32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+def device_name(device: torch.device) -> str:
+    """What people call a device: the name of a GPU, else its kind."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

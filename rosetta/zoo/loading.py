@@ -1,6 +1,7 @@
 """From a recipe's entry to a model that runs."""
 
 from collections.abc import Collection
+from pathlib import PurePosixPath
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +112,33 @@ def weights_sha256(spec: ModelSpec) -> str:
     if isinstance(weights, FromLibrary):
         return _build(spec)[1]
     return _sha256(spec, family, name, weights)
+
+
+def weights_files(spec: ModelSpec) -> tuple[tuple[str, FromFile], ...]:
+    """The files of a model's weights, each with its name in the folder of them all; none where there are no files.
+
+    No more is looked at than whether they are there.
+
+    Raises
+    ------
+    UserError
+        They are not.
+    """
+    family, name = find(spec.model)
+    weights = parse_weights(spec.weights)
+    if not isinstance(weights, FromFile):
+        return ()
+    one = weights if isinstance(family, FolderFamily) else sharded(weights)
+    if isinstance(family, FolderFamily):
+        files = [(file, weights.folder.file(file)) for file in family.files(name, weights.folder)]
+    elif isinstance(one, FromFile):
+        files = [(PurePosixPath(one.url.partition("?")[0]).name, one)]
+    else:
+        files = [(file.url.rpartition("/")[2], file) for file in (one.folder.file(one.index), *one.files())]
+    for _, file in files:
+        with file.open():
+            pass
+    return tuple(files)
 
 
 def is_fetched(spec: ModelSpec) -> bool:

@@ -233,7 +233,7 @@ def columns_at(path: str) -> Columns:
 
 
 AGREED, WORKERS, SEALS, STREAM = "agreed.json", "workers.json", "seals", "stream"
-UPGRADE, USERS = "upgrade", "users"
+UPGRADE, USERS, WEIGHTS = "upgrade", "users", "weights"
 BESIDE = {
     RUN: "which process is at work on the run",
     AGREED: "what was compared with the stores before; saves time, and may be removed",
@@ -242,6 +242,7 @@ BESIDE = {
     f"{STREAM}/": "sums over images that are not kept, as far as they are; gone once they are correlated",
     f"{UPGRADE}/": "the store that `rosetta upgrade` is rewriting; gone once it is done",
     f"{USERS}/": "the runs that share stores of this root",
+    f"{WEIGHTS}/": "by SHA-256, weights for workers that do not see them where the recipe says",
 }
 """What lies under a root beside the artifacts, and what it holds."""
 RESULT = "result.zarr"

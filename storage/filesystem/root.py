@@ -2,11 +2,12 @@
 
 import errno
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import fsspec
@@ -19,6 +20,8 @@ from storage.filesystem.local import DurableStore, sync
 from storage.filesystem.s3 import be_patient
 from storage.filesystem.traffic import CountedStore, reading, writing
 
+_PIECE = 2**24
+"""Bytes of a stream that are copied at once."""
 LASTING = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota is used up",
@@ -120,6 +123,21 @@ class Root:
                     os.fsync(file.fileno())
                 part.replace(self.local / relative)
         channel.add(len(content))
+
+    def write_stream(self, relative: str, content: BinaryIO) -> None:
+        """The same of a file that may be larger than memory."""
+        with writing() as channel:
+            if self.local is None:
+                with self.filesystem.open(self.path(relative), "wb") as remote:
+                    shutil.copyfileobj(content, remote, _PIECE)
+            else:
+                part = self._beside(relative)
+                with part.open("wb") as file:
+                    shutil.copyfileobj(content, file, _PIECE)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.replace(self.local / relative)
+        channel.add(content.tell())
 
     def _beside(self, relative: str) -> Path:
         """The path that a file is written to before it takes its name; makes the folder."""

@@ -27,6 +27,7 @@ from storage.artifacts.layout import (
     open_to_read,
     written_of,
 )
+from storage.artifacts.offered_weights import offered_weights
 from storage.artifacts.provenance import require_run
 from storage.artifacts.seals import BrokenSealError, Seal
 from storage.artifacts.shards import ShardReader
@@ -97,7 +98,9 @@ def check_run(root: Root) -> list[Finding]:
     there = begun(root, lambda artifact: artifact.per != "search" and artifact is not SHARED)
     # Files that there is one of per run are missed even where they are gone.
     once = [Instance(row) for row in CATALOGUE if row.per == "run" and row.kind != "store" and row is not SHARED]
-    return wrong + [finding for instance in dict.fromkeys([*there, *once]) for finding in _check(root, instance)]
+    wrong += [finding for instance in dict.fromkeys([*there, *once]) for finding in _check(root, instance)]
+    damaged = [one.path for one in offered_weights(root) if not one.intact]
+    return wrong + [Finding(path, "are not the weights that its name says", path, "file") for path in damaged]
 
 
 def check_search(root: Root, search: Iterable[Instance]) -> list[Finding]:

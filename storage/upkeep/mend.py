@@ -6,7 +6,7 @@ from functools import partial
 from itertools import groupby
 
 from storage.artifacts import seals
-from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, MINE, SEALS, Instance, instance_at
+from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, MINE, SEALS, WEIGHTS, Instance, instance_at
 from storage.artifacts.layout import (
     array_of,
     attributes_at,
@@ -80,7 +80,7 @@ def _is_mendable(finding: Finding) -> bool:
 def _mend(place: Place, findings: Sequence[Finding]) -> str:
     """Mend one artifact; gives the command that rebuilds what was removed, if that is not rosetta mine."""
     root, path = place.root, place.path
-    if path.startswith(f"{SEALS}/"):
+    if path.startswith((f"{SEALS}/", f"{WEIGHTS}/")):
         root.remove(path)
         return ""
     try:

@@ -10,7 +10,9 @@ from typing import Any
 
 from rosetta.errors import UserError, nearest
 from storage.artifacts import provenance, shared
-from storage.artifacts.catalogue import Artifact, Instance, instance_at, instances
+from storage.artifacts.catalogue import ACTIVATIONS, Artifact, Instance, instance_at, instances
+from storage.artifacts.layout import stored_attributes
+from storage.artifacts.offered_weights import offered_weights
 from storage.artifacts.provenance import require_run
 from storage.artifacts.seals import discard
 from storage.artifacts.shared import User
@@ -120,6 +122,7 @@ def _candidates(root: Root, named: Named | None, shares: Collection[str]) -> Ite
         path = instance.path
         if path not in shares and (named is None or path in own or not _is_named(named, instance)):
             yield path, "no recipe names it"
+    yield from ((path, "no model of the recipe has these weights") for path in _weights(root, named))
     yield from ((path, "a write that was cut off") for path in _parts(root))
 
 
@@ -127,6 +130,16 @@ def _is_named(named: Named, instance: Instance) -> bool:
     """Whether a recipe names an artifact; any pair of its models as long as the pairs are not known."""
     unknown = instance.artifact.per == "pair" and not named.pairs_known
     return instance in named.instances or (unknown and set(instance.names) <= set(named.models))
+
+
+def _weights(root: Root, named: Named | None) -> Iterator[str]:
+    """Weights for workers that no dump of the recipe's models was made with; none as long as one is not begun."""
+    if not (offered := offered_weights(root)):
+        return
+    stored = [stored_attributes(root, ACTIVATIONS.path(model)) for model in (named.models if named else ())]
+    if None not in stored:
+        digests = {one.get("weights_sha256") for one in stored if one is not None}
+        yield from (one.path for one in offered if one.sha256 not in digests)
 
 
 def _parts(root: Root) -> Iterator[str]:

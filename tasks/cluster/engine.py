@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -23,6 +23,7 @@ from dask.delayed import Delayed, delayed
 from rosetta.errors import UserError
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
+from tasks.cluster.gpus import processes
 from tasks.cluster.probe import probe, retried
 from tasks.stage.metrics import ContextThreads
 from tasks.stage.progress import Advance, log
@@ -89,6 +90,16 @@ class Threads:
 
 
 @dataclass(frozen=True)
+class Worker:
+    """What a scheduler knows of a worker."""
+
+    host: str
+    threads: int
+    gpu: bool
+    """Whether it carries the resource `GPU`."""
+
+
+@dataclass(frozen=True)
 class Cluster:
     """The workers of a Dask cluster, processes of this machine or machines of their own."""
 
@@ -97,10 +108,12 @@ class Cluster:
     gpu_workers: bool
     """Whether some carry the resource `GPU`."""
 
-    def addresses(self, with_gpu: bool) -> list[str]:
-        """Of its workers, or of those that carry the resource `GPU`."""
-        workers = self.client.sync(self.client.scheduler.identity, n_workers=-1)["workers"]
-        return sorted(address for address, about in workers.items() if not with_gpu or _has_gpu(about))
+    def workers(self) -> dict[str, Worker]:
+        """Those that are there now, by address."""
+        return {
+            address: Worker(str(entry["host"]), int(entry["nthreads"]), _has_gpu(entry))
+            for address, entry in _entries(self.client).items()
+        }
 
     def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> list[Any]:
         """Run them all; what each gave, in their order. What a lost worker had not finished runs again on another."""
@@ -116,14 +129,40 @@ class Cluster:
                 future.release()
             return results
         except KilledWorker as error:
-            raise UserError(
-                f"compute.cluster: workers died {error.allowed_failures + 1} times on the same piece of work"
-                f" ({error.last_worker.address} last); give them more memory, or lower compute.memory"
-            ) from None
+            raise died(error.allowed_failures + 1, error.last_worker.address) from None
         finally:
             self.client.cancel(futures)
             with suppress(ValueError, KeyError):
                 self.client.unsubscribe_topic(_TOPIC)
+
+
+def died(times: int, last: str) -> UserError:
+    """What a user is told once workers have died over the same piece of work so many times.
+
+    Parameters
+    ----------
+    last
+        Address of the last one.
+    """
+    return UserError(
+        f"compute.cluster: workers died {times} times on the same piece of work"
+        f" ({last} last); give them more memory, or lower compute.memory"
+    )
+
+
+def worker_address() -> str:
+    """Of the cluster's worker that this runs on."""
+    from distributed import get_worker
+
+    return str(get_worker().address)
+
+
+def worker_of_cluster() -> str | None:
+    """The same; None in a process that is no worker."""
+    if "distributed" in sys.modules:
+        with suppress(ValueError):
+            return worker_address()
+    return None
 
 
 def part_done() -> None:
@@ -160,7 +199,7 @@ def engine(cluster: str, threads: int, root: Root) -> Iterator[Engine]:
         yield Threads(capacity(cluster, threads))
         return
     with _connected(cluster, root.url) as client:
-        workers = _workers(client)
+        workers = [*_entries(client).values()]
         before = client.run(retried)
         yield Cluster(client, _capacity(workers), any(map(_has_gpu, workers)))
         for worker, count in client.run(retried, on_error="ignore").items():
@@ -173,16 +212,37 @@ def local_processes(workers: int) -> Iterator[str]:
     from distributed import LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        # The plan keeps the memory; Dask's own limit would only spill what is about to be used.
-        memory_limit=None,
-        dashboard_address="127.0.0.1:0",
-        host="127.0.0.1",
-    ) as cluster:
+    with LocalCluster(n_workers=workers, dashboard_address=_DASHBOARD, **_LOCAL, **_WORKER) as cluster:
         log.info("the Dask dashboard of %d workers is at %s", workers, cluster.dashboard_link)
         yield str(cluster.scheduler_address)
+
+
+@contextmanager
+def local_gpus(gpus: Sequence[str]) -> Iterator[str]:
+    """The same with a worker for each GPU, which sees no other.
+
+    Parameters
+    ----------
+    gpus
+        As :func:`tasks.cluster.gpus.visible` names them.
+    """
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    workers = {
+        number: {"cls": Nanny, "options": {**_GPU_WORKER, **asdict(one)}} for number, one in enumerate(processes(gpus))
+    }
+    scheduler = {"cls": Scheduler, "options": {"host": _HERE, "dashboard_address": _DASHBOARD}}
+    with SpecCluster(workers, scheduler, silence_logs=logging.CRITICAL) as cluster:
+        log.info("the Dask dashboard of %d GPUs is at %s", len(gpus), cluster.dashboard_link)
+        yield str(cluster.scheduler_address)
+
+
+_HERE, _DASHBOARD = "127.0.0.1", "127.0.0.1:0"
+# The plan keeps the memory; Dask's own limit would only spill what is about to be used.
+_WORKER: dict[str, Any] = {"memory_limit": None}
+_LOCAL: dict[str, Any] = {"threads_per_worker": 1, "host": _HERE, "silence_logs": logging.CRITICAL}
+_GPU_WORKER: dict[str, Any] = {**_WORKER, "nthreads": 1, "host": _HERE, "silence_logs": logging.CRITICAL}
 
 
 def capacity(cluster: str, threads: int, processes: int | None = None) -> Capacity:
@@ -219,7 +279,7 @@ def check_cluster(address: str, device: str) -> Capacity:
         Nobody answers at that address, it has no workers, or no GPU where one is asked for.
     """
     with _connected(address, None) as client:
-        workers = _workers(client)
+        workers = [*_entries(client).values()]
         log.info("the Dask dashboard of %s is at %s", address, client.dashboard_link)
         if device.startswith("cuda") and not any(map(_has_gpu, workers)):
             raise UserError(
@@ -229,9 +289,10 @@ def check_cluster(address: str, device: str) -> Capacity:
         return _capacity(workers)
 
 
-def _workers(client: Any) -> list[dict[str, Any]]:
+def _entries(client: Any) -> dict[str, dict[str, Any]]:
+    """What the scheduler knows of its workers, by address."""
     # Not client.scheduler_info(), whose answer a timer of the client replaces by one without workers now and then.
-    return list(client.sync(client.scheduler.identity, n_workers=-1)["workers"].values())
+    return dict(client.sync(client.scheduler.identity, n_workers=-1)["workers"])
 
 
 def _has_gpu(worker: Mapping[str, Any]) -> bool:
@@ -260,7 +321,7 @@ def _connected(address: str, root: str | None) -> Iterator[Any]:
         ) from None
     try:
         _require_same_versions(address, client)
-        if not _workers(client):
+        if not _entries(client):
             raise UserError(f"compute.cluster: {address} has no workers; start some with dask worker {address}")
         _require_able_workers(address, client.run(probe, root, on_error="return"))
         yield client

@@ -3,7 +3,7 @@
 import importlib
 from typing import TypedDict
 
-NEEDED = ("torch", "zarr", "rosetta.mining.moments", "tasks.correlate.tiles")
+NEEDED = ("torch", "zarr", "rosetta.mining.moments", "tasks.correlate.tiles", "tasks.dump.worker")
 
 
 class Probe(TypedDict):

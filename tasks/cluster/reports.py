@@ -39,6 +39,10 @@ def report(report: Report) -> None:
             worker = get_worker()
             worker.log_event(TOPIC, {**asdict(report), "worker": worker.address})
             return
+    _tell(report)
+
+
+def _tell(report: Report) -> None:
     with _lock:
         listeners = list(_listeners)
     for take in listeners:
@@ -62,3 +66,10 @@ def listening(take: Take, client: Any = None) -> Iterator[None]:
         else:
             with _lock:
                 _listeners.remove(take)
+
+
+@contextmanager
+def relayed(client: Any) -> Iterator[None]:
+    """Give what the workers of a cluster's client report to the listeners of this process, as what it does itself."""
+    with listening(_tell, client):
+        yield

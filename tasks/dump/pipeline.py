@@ -7,6 +7,7 @@ its marker. What waits is bounded: two sets of buffers, and the encoded chunks o
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -20,17 +21,18 @@ import numpy.typing as npt
 import torch
 
 from rosetta.zoo import Model
+from rosetta.zoo.device import device_name
 from rosetta.zoo.image_arrays import to_pixels
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.blocks import Blocks, block_count, block_slice
+from storage.artifacts.blocks import Blocks, block_slice
 from storage.artifacts.images import ImageStore
+from tasks.cluster.reports import Report, report
 from tasks.dump.beside import Streams
 from tasks.dump.forward import forward_passes
 from tasks.dump.maps import Encoded, MapBuffers, layer_block
 from tasks.dump.observer import Observer, Turn, Turns
 from tasks.stage.logs import about
 from tasks.stage.metrics import ContextThreads, saw_images
-from tasks.stage.progress import track
 
 Chunk = dict[str, Future[Encoded]]
 """By layer."""
@@ -66,10 +68,19 @@ class Pipeline:
     observe: Observer | None = None
     _free: SimpleQueue[MapBuffers] = field(default_factory=SimpleQueue)
 
-    def fill(self, store: ActivationStore | None) -> ActivationStore:
-        """Write the blocks that are missing; a store that was not begun is laid out once its first maps are known."""
+    def fill(
+        self, store: ActivationStore | None, missing: Sequence[int], advance: Callable[[int], None] = lambda _: None
+    ) -> ActivationStore:
+        """Write blocks that are missing; a store that was not begun is laid out once its first maps are known.
+
+        Parameters
+        ----------
+        missing
+            By rising index; of a store that was not begun, the first block is one of them.
+        advance
+            Is given the number of images of each block that is written, which is reported, too.
+        """
         count, shard = self.images.count, self.blocks.shard
-        missing = [*range(block_count(count, shard))] if store is None else self.missing(store)
         turns = None if self.observe is None else Turns(self.observe)
         codecs: Codecs = {layer.name: Future() for layer in self.model.units.layers}
         if store is not None:
@@ -79,20 +90,20 @@ class Pipeline:
         for _ in range(self.sets):
             self._free.put(MapBuffers(self.model.units, self.blocks.chunk, beside))
         waiting: deque[Future[int]] = deque()
-        with (
-            torch_threads(self.writers) as pool,
-            torch_threads(1) as finisher,
-            track(f"dump {self.model.spec.name}", count) as advance,
-        ):
-            advance(count - sum(self._images(block) for block in missing))
+        device, since = device_name(self.model.device), time.perf_counter()
+        with torch_threads(self.writers) as pool, torch_threads(1) as finisher:
             # While a store is laid out the model goes on.
             ready = finisher.submit(self._opened, store, codecs)
 
             def settle(most: int) -> None:
                 """Wait until at most so many blocks are under way; raises what went wrong in one of them."""
+                nonlocal since
                 while waiting and (len(waiting) > most or waiting[0].done()):
                     done = waiting.popleft().result()
                     saw_images(done)
+                    now = time.perf_counter()
+                    report(Report(self.model.spec.name, done, now - since, device))
+                    since = now
                     advance(done)
 
             for block in missing:
@@ -126,9 +137,10 @@ class Pipeline:
             written = written & self.images.written()
         return [int(block) for block in np.flatnonzero(~written)]
 
-    def _images(self, block: int) -> int:
-        span = block_slice(block, self.blocks.shard, self.images.count)
-        return span.stop - span.start
+    def count(self, blocks: Sequence[int]) -> int:
+        """Images in some blocks."""
+        spans = (block_slice(block, self.blocks.shard, self.images.count) for block in blocks)
+        return sum(span.stop - span.start for span in spans)
 
     def _process(
         self,

@@ -68,3 +68,5 @@ class Facts:
     """Where pairs are compared: `threads`, or the address of a scheduler."""
     threads: int = field(default_factory=cpu_count)
     """Of this process, for comparing pairs."""
+    gpus: int = 1
+    """Processes of this machine with a GPU each, where models run in several (`compute.devices`)."""

@@ -46,6 +46,11 @@ class Plan:
         return next(spec.name for spec in self.recipe.models if not spec.control)
 
     @property
+    def is_spread(self) -> bool:
+        """Whether worker processes do the work: of a cluster, or one for each of several GPUs of this machine."""
+        return self.recipe.compute.cluster != "threads" or self.facts.gpus > 1
+
+    @property
     def models(self) -> tuple[ModelSpec, ...]:
         """All models, the anchor first: its dump makes the images."""
         return tuple(sorted(self.recipe.models, key=lambda spec: spec.name != self.anchor))

@@ -33,6 +33,8 @@ class Stage:
     """What it runs for; left out: what there is one artifact of."""
     of: Callable[[Plan], Sequence[Names]] | None = None
     """Takes the plan and gives the names of those that it runs for, where that is not all of them."""
+    when: Callable[[Plan], bool] = lambda plan: True
+    """Takes the plan and says whether the stage is a part of it."""
     protected: bool = False
     """Whether an artifact that was made from something else stays until `--replace` is given, as it took long to make.
     Others are rebuilt."""
@@ -41,6 +43,8 @@ class Stage:
 
     def instances(self, plan: Plan) -> Sequence[Names]:
         """The names of each run of the stage."""
+        if not self.when(plan):
+            return []
         return plan.instances(self.per or self.writes[0].per) if self.of is None else self.of(plan)
 
     def title(self, names: Names) -> str:
@@ -53,6 +57,7 @@ class Stage:
             (artifact, of)
             for artifact in self.writes
             for of in (plan.instances(artifact.per) if self.of is None else self.of(plan))
+            if self.when(plan)
         ]
         return [(artifact, of) for artifact, of in written if not names or of == names]
 

@@ -26,6 +26,8 @@ class Job:
     """Of all that its sums depend on."""
     models: tuple[ModelSpec, ...]
     """Those that it needs, a generator first."""
+    weights: Mapping[str, str]
+    """By model: the SHA-256 of its weights."""
     stores: Mapping[str, str]
     """By model: the fingerprint of its activation store, which knows units, means and deviations."""
     grids: Mapping[str, tuple[Grid, ...]]

@@ -18,15 +18,18 @@ from torch import Tensor
 from rosetta.errors import UserError
 from rosetta.mining.plan import ranges
 from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureBlock, FeatureSpan
+from rosetta.model_spec import ModelSpec
 from rosetta.units import Units
 from rosetta.zoo import Model, load
 from rosetta.zoo.image_arrays import from_pixels
 from storage.artifacts.source_images import LeftOut
+from tasks.cluster.engine import worker_of_cluster
 from tasks.cluster.reports import Report, report
 from tasks.correlate.tiles import set_up_precision
 from tasks.dump.features import features_of
 from tasks.dump.forward import batch_size
 from tasks.dump.pipeline import torch_threads
+from tasks.dump.worker_weights import readable
 from tasks.source.file_list import Files
 from tasks.source.pixels import BadImageError, bad_images, what_of
 from tasks.stage.memory import keep_freed_memory
@@ -78,7 +81,7 @@ class _Part:
         self._job, self._part, self._files = job, part, files
         self._place = {block: place for place, block in enumerate(blocks)}
         self._device = job.torch_device
-        self._models = [load(spec, str(self._device)) for spec in job.models]
+        self._models = [self._load(spec) for spec in job.models]
         self.sums = Sums(job, self._device)
         self._require_same_units()
         self._done: list[int] = []
@@ -90,6 +93,15 @@ class _Part:
             self.sums.merge(before)
             self._done, self._sequence = list(before.blocks), before.sequence + 1
         self._saved = time.monotonic()
+
+    def _load(self, spec: ModelSpec) -> Model:
+        """A model, with weights out of the run's root where they are not seen where the recipe says."""
+        try:
+            return load(readable(self._job.root, spec, self._job.weights[spec.name]), str(self._device))
+        except UserError as error:
+            if (worker := worker_of_cluster()) is None:
+                raise
+            raise UserError(f"compute.cluster: worker {worker}: model {spec.name!r}: {error}") from None
 
     def _require_same_units(self) -> None:
         for model in self._models:

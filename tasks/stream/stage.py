@@ -26,7 +26,7 @@ from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.finished import is_finished
 from tasks.cluster.engine import Cluster, Engine, engine
-from tasks.cluster.reports import Report, listening
+from tasks.cluster.reports import Report, listening, relayed
 from tasks.correlate.pair import lay_out
 from tasks.correlate.reading import PairTile
 from tasks.correlate.setting import Setting
@@ -156,6 +156,7 @@ def _job(
         number,
         depends.digest,
         tuple(needed),
+        {spec.name: plan.facts.weights[spec.name] for spec in needed},
         {spec.name: stores[spec.name].digest for spec in needed if spec.name in one.models},
         {name: met for name, met in grids.items() if name in one.models},
         one.profiled,
@@ -190,7 +191,7 @@ def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool, a
         advance(sum(job.span(block).stop - job.span(block).start for block in done))
         if not left:
             return None
-        addresses = where.addresses(on_gpus) if isinstance(where, Cluster) else [""]
+        addresses = _workers(where, on_gpus)
         # Whoever begins goes on with what was saved, so that what is saved does not grow with every restart.
         parts = [one.part for one in before][: len(addresses)]
         parts += [uuid4().hex[:8] for _ in range(len(addresses) - len(parts))]
@@ -207,7 +208,7 @@ def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool, a
                     workers=[address], allow_other_workers=True, **({"resources": {"GPU": 1}} if on_gpus else {})
                 ):
                     tasks.append(delayed(stream_part, pure=False)(job, part, share, files))
-            with listening(take, where.client):
+            with relayed(where.client), listening(take):
                 where.run(tasks, lambda *_: None, 1)
         else:
             with listening(take):
@@ -218,6 +219,13 @@ def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool, a
                     return sums
                 stream_part(job, parts[0], left, _files(plan, job, left))
     raise RuntimeError(f"{len(left)} blocks of images were lost again and again")
+
+
+def _workers(where: Engine, on_gpus: bool) -> list[str]:
+    """Addresses of those that take part; one without a name in this process."""
+    if not isinstance(where, Cluster):
+        return [""]
+    return sorted(address for address, worker in where.workers().items() if worker.gpu or not on_gpus)
 
 
 def _files(plan: Plan, job: Job, blocks: Sequence[int]) -> Files:

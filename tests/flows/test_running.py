@@ -1,4 +1,4 @@
-"""Stages run in their order, with workers around those that compare pairs and only while one has something to do."""
+"""Stages run in their order, with workers around those that use them and only while one has something to do."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,33 +36,65 @@ def seen(monkeypatch):
         log.append(("stop", str(count)))
 
     monkeypatch.setattr(running, "local_processes", processes)
+    monkeypatch.setattr(running, "local_gpus", lambda gpus: processes(" and ".join(gpus)))
+    monkeypatch.setattr(running, "visible", lambda: ["4", "5", "6"])
     monkeypatch.setattr(Stage, "run", lambda stage, plan, names: log.append((stage.title(names), plan.facts.cluster)))
     return log
+
+
+def one_process(plan):
+    """The same in one process."""
+    compute = plan.recipe.compute.model_copy(update={"cluster": "threads"})
+    return replace(plan, recipe=plan.recipe.model_copy(update={"compute": compute}))
 
 
 def test_workers_are_there_for_those_that_need_them(plan, seen):
     running.run(plan, STAGES)
     titles = [title for title, _ in seen]
     assert titles == [
-        "images", "features", "dump a", "dump b", "start", "correlate", "match", "profile", "judge", "stop",
+        "images", "start", "dump", "features", "correlate", "match", "profile", "judge", "stop",
         "trust", "units", "dictionary", "report",
     ]  # fmt: skip
     clusters = dict(seen)
     assert clusters["start"] == "3"
-    assert {clusters[stage] for stage in ("correlate", "profile", "judge")} == {"tcp://workers"}
-    assert clusters["dump a"] == clusters["features"] == "threads"
+    assert {clusters[stage] for stage in ("dump", "correlate", "profile", "judge")} == {"tcp://workers"}
+    assert clusters["images"] == "threads"
+
+
+def test_one_process_dumps_one_model_after_the_other(plan, seen):
+    running.run(one_process(plan), STAGES)
+    titles = [title for title, _ in seen]
+    assert titles == [
+        "images", "features", "dump a", "dump b", "correlate", "match", "profile", "judge",
+        "trust", "units", "dictionary", "report",
+    ]  # fmt: skip
+    assert {cluster for _, cluster in seen} == {"threads"}
+
+
+def test_a_process_for_each_gpu(plan, seen):
+    running.run(one_process(plan).given(gpus=2), STAGES)
+    clusters = dict(seen)
+    assert clusters["start"] == "4 and 5"
+    assert clusters["dump"] == "tcp://workers"
 
 
 def test_images_come_before_their_features_and_these_before_maps_of_them(plan, seen):
-    running.run(plan.given(generator=plan.spec("a")), STAGES)
+    running.run(one_process(plan).given(generator=plan.spec("a")), STAGES)
     assert [title for title, _ in seen][:4] == ["images", "dump a", "features", "dump b"]
 
 
-def test_no_workers_are_started_where_pairs_are_compared_already(plan, seen, monkeypatch):
+def test_no_workers_are_started_where_all_that_needs_them_is_done(plan, seen, monkeypatch):
     monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): stage.on_cluster)
     running.run(plan, STAGES)
     assert "start" not in dict(seen)
-    assert len(seen) == 4 + 4 + 4
+    assert len(seen) == 11
+
+
+def test_workers_start_before_the_first_stage_that_is_not_finished(plan, seen, monkeypatch):
+    monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): stage.name in ("dump", "correlate"))
+    running.run(plan, STAGES)
+    titles = [title for title, _ in seen]
+    assert titles.index("start") == titles.index("profile") - 1
 
 
 def test_a_part_of_the_stages(plan, seen):
@@ -79,6 +111,7 @@ def test_a_stage_is_declared_behind_another(plan, monkeypatch):
 
 
 def test_nothing_to_do_names_every_stage(plan, monkeypatch):
+    plan = one_process(plan)
     assert running.nothing_to_do(plan, STAGES) is None
     monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): True)
     results = running.nothing_to_do(plan, STAGES)

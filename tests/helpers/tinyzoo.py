@@ -1,5 +1,7 @@
 """Models so small that a whole run takes a few seconds: a generator and some that look, as a user would bring them."""
 
+import os
+
 import torch
 from torch import Tensor, nn
 
@@ -65,7 +67,39 @@ def large() -> nn.Module:
     return Looker(10)
 
 
-MODELS = {"painter": ("painter", 0), "ada": ("small", 1), "bob": ("large", 2), "cyd": ("small", 3), "dan": ("large", 4)}
+class Failing(Looker):
+    """Gives NaN where it sees several images at once, which only a dump shows it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images if len(images) == 1 else images * float("nan"))
+
+
+def failing() -> nn.Module:
+    """Twelve units of no use."""
+    return Failing(6)
+
+
+class Deadly(Looker):
+    """Ends its process where it sees several images at once."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(images) if len(images) == 1 else os._exit(1)
+
+
+def deadly() -> nn.Module:
+    """Twelve units that nobody ever sees."""
+    return Deadly(6)
+
+
+MODELS = {
+    "painter": ("painter", 0),
+    "ada": ("small", 1),
+    "bob": ("large", 2),
+    "cyd": ("small", 3),
+    "dan": ("large", 4),
+    "bad": ("failing", 5),
+    "end": ("deadly", 6),
+}
 """By name in a recipe: the factory and the seed of its weights."""
 
 

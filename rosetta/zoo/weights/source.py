@@ -19,7 +19,7 @@ from torch import nn
 from rosetta.errors import UserError, nearest
 
 _BLOCK = 1 << 20
-_INDEX = ".index.json"
+INDEX = ".index.json"
 """How the name of an index of shards ends."""
 
 
@@ -180,11 +180,11 @@ Weights = FromSeed | FromLibrary | FromFile
 
 def sharded(file: FromFile) -> FromFile | Shards:
     """The shards that a file indexes, or that lie in what is a folder with one index; else the file itself."""
-    if file.url.endswith(_INDEX):
+    if file.url.endswith(INDEX):
         folder, _, name = file.url.rpartition("/")
         return Shards(file.text, Folder(file.text.rpartition("/")[0] or ".", folder or "."), name)
     path = Path(file.url.removeprefix("file://"))
-    indices = sorted(path.glob(f"*{_INDEX}")) if path.is_dir() else []
+    indices = sorted(path.glob(f"*{INDEX}")) if path.is_dir() else []
     return Shards(file.text, file.folder, indices[0].name) if len(indices) == 1 else file
 
 

@@ -43,7 +43,7 @@ def test_every_line_is_json_and_says_what_it_is_about(mined):
     for line in lines:
         assert {"time", "level", "message", "run", "root"} <= line.keys()
         assert (line["run"], line["root"]) == ("tiny", str(root))
-    of_models = {line["model"] for line in lines if line.get("stage") == "dump"}
+    of_models = {line["model"] for line in lines if line.get("stage") == "dump" and "model" in line}
     assert of_models == {"painter", "ada", "bob"}
     assert {"dump", "correlate", "profile", "judge", "features", "report"} <= {line.get("stage") for line in lines}
     assert any(re.match(r"correlate \d+ pairs: \d+ done in ", line["message"]) for line in lines)
@@ -58,8 +58,20 @@ def test_the_dashboard_is_named(mined):
 
 
 @pytest.mark.slow
-def test_provenance_and_json_keep_what_each_stage_took(mined):
-    root, _, printed = mined
+def test_a_dump_on_workers_counts_the_images_of_all_models(mined):
+    _, _, printed = mined
+    (dump,) = [stage["metrics"] for stage in printed["stages"] if stage["name"].startswith("dump")]
+    assert dump["images"] == 3 * 20
+    assert dump["images_per_second"] > 0
+    assert dump["waiting"] > 0
+
+
+@pytest.mark.slow
+def test_provenance_and_json_keep_what_each_stage_took(environment, tmp_path):
+    """In one process; what workers read and write is not counted here."""
+    tests, root, recipe = Path(__file__).parents[2] / "helpers", tmp_path / "root", tmp_path / "tiny.toml"
+    recipe.write_text(recipe_text(root))
+    printed = Command({**environment, "PYTHONPATH": f"{environment['PYTHONPATH']}:{tests}"}).json("mine", recipe)
     kept = json.loads((root / "provenance.json").read_text())["runs"][0]["stages"]
     assert kept == printed["stages"]
     taken = {stage["name"]: stage["metrics"] for stage in kept}

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from planted import write_images, write_maps
 
 from rosetta.errors import UserError
 from rosetta.recipe import recipe_from
+from rosetta.zoo.weights.source import FromFile
 from storage.artifacts import provenance, shared
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.images import ImageStore
+from storage.artifacts.offered_weights import OfferedWeights
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 from storage.upkeep.prune import find_leftovers, remove
@@ -204,3 +207,23 @@ def test_bad_input_is_one_line(tmp_path, root):
     root.write_bytes("users/1.json", json.dumps({"root": 3}).encode())
     with pytest.raises(UserError, match="is damaged"):
         find_leftovers(root)
+
+
+def test_weights_for_workers_go_once_no_model_has_them(root, tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"of a")
+    (tmp_path / "c.pth").write_bytes(b"of another")
+    copies = {}
+    for name in "ac":
+        file = FromFile(name, str(tmp_path / f"{name}.pth"))
+        copies[name] = OfferedWeights(root, file.sha256())
+        copies[name].offer([(f"{name}.pth", file)])
+        group = zarr.open_group(root.local / f"activations/{name}.zarr", mode="r+", use_consolidated=False)
+        group.attrs["weights_sha256"] = file.sha256()
+    found = find_leftovers(root)
+    assert [path for path in paths(found) if path.startswith("weights/")] == [copies["c"].path]
+    remove(root, found)
+    assert (copies["a"].intact, copies["c"].files) == (True, [])
+    # As long as a model has no maps, nobody knows which weights it will take.
+    root.remove("activations/b.zarr")
+    copies["c"].offer([("c.pth", FromFile("c", str(tmp_path / "c.pth")))])
+    assert not [path for path in paths(find_leftovers(root)) if path.startswith("weights/")]
