@@ -179,12 +179,12 @@ class _SpreadDump:
     def _give_out(self) -> None:
         """Give each worker that has nothing to do something; what one had that is gone comes back first."""
         there = self.team.there()
-        self._require_any(there)
         for worker in [worker for worker in self._busy if worker not in there]:
             work = self._busy.pop(worker)
             self.where.client.cancel([work.future])
             self.schedule.lost(worker)
             work.back()
+        self._require_any(there)
         for worker, lanes in there.items():
             if worker in self._busy:
                 continue
