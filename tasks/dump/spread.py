@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rosetta.errors import UserError
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import block_count
@@ -35,6 +36,8 @@ _LAST = 60.0
 """Seconds that blocks under way may take once something failed."""
 _MOMENT = 0.1
 """Seconds between two looks at them."""
+_ALONE = 60.0
+"""Seconds without any worker after which a run ends."""
 _DEATHS = 4
 """Workers that may die over the same piece of work; as many as Dask allows."""
 
@@ -128,6 +131,8 @@ class _SpreadDump:
     """Of which all blocks are written."""
     _deaths: "Counter[tuple[str, int]]" = field(default_factory=Counter)
     """By model and first block of a piece."""
+    _seen: float = field(default_factory=time.monotonic)
+    """When there was a worker last."""
     _ended: "SimpleQueue[str]" = field(default_factory=SimpleQueue)
     """Workers that are done with something."""
 
@@ -179,6 +184,7 @@ class _SpreadDump:
             self.where.client.cancel([work.future])
             self.schedule.lost(worker)
             work.back()
+        self._require_any(there)
         for worker, lanes in there.items():
             if worker in self._busy:
                 continue
@@ -188,6 +194,21 @@ class _SpreadDump:
                 self._finish(worker, self._finishing.pop(0))
             elif (piece := self.schedule.next(worker, len(there))) is not None:
                 self._dump(worker, piece, lanes)
+
+    def _require_any(self, there: Collection[str]) -> None:
+        """
+        Raises
+        ------
+        UserError
+            No worker has been there for a while: all died, and nobody starts others.
+        """
+        if there:
+            self._seen = time.monotonic()
+        elif time.monotonic() - self._seen > _ALONE:
+            raise UserError(
+                "compute.cluster: no worker that can run models is left; start some and run the same command again,"
+                " which resumes"
+            )
 
     def _ask(self, worker: str) -> None:
         future = self.team.ask(worker)

@@ -5,12 +5,12 @@ import signal
 import sys
 import threading
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import pytest
 import tinyzoo
-from spread_runs import ALL, connected, dumped, files, planned
+from spread_runs import ALL, connected, dumped, files, planned, worker
 
 from rosetta.errors import UserError
 from rosetta.zoo import weights_sha256
@@ -160,3 +160,18 @@ def test_a_model_that_kills_every_worker_is_an_error(tmp_path):
         with pytest.raises(UserError, match=r"workers died 4 times on the same piece of work \(tcp://\S+ last\)"):
             dumped(plan)
     assert ActivationStore.read(plan.root, "painter").complete
+
+
+def test_a_run_whose_workers_are_all_gone_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.dump.spread._ALONE", 1.0)
+    # A worker without a nanny, which nobody starts again.
+    with local_processes(0) as address, worker(address), connected(address, 1) as client:
+        plan, (victim,) = planned(tmp_path / "alone", address), client.run(os.getpid).values()
+
+        def kill(_: Report) -> None:
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+
+        expected = "no worker that can run models is left; start some and run the same command again"
+        with listening(kill), pytest.raises(UserError, match=expected):
+            dumped(plan)
