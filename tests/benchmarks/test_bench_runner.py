@@ -12,7 +12,19 @@ import pytest
 
 HERE = Path(__file__).parent
 MODULES = {"stores": "activation_stores", "dump": "dump_rate", "workers": "two_workers", "cuda": "on_cuda"}
-PARTS = ("faces", "stores", "dump", "workers", "streamed", "trust", "guidance", "page", "correlation", "precision", "cuda")
+PARTS = (
+    "faces",
+    "stores",
+    "dump",
+    "workers",
+    "streamed",
+    "trust",
+    "guidance",
+    "page",
+    "correlation",
+    "precision",
+    "cuda",
+)
 GOOD = """
 from figures import figure, report
 report("heading of {name}", {{"{name}_seconds": figure(1.5, "s")}})
