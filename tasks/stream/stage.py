@@ -87,8 +87,9 @@ def plan_stream(units: Mapping[str, Units], pairs: Sequence[Pair], images: int, 
     met = met_grids(units, pairs)
 
     def bytes_of(model: str) -> int:
+        grids = met.get(model, tuple(dict.fromkeys(grid for one in units.values() for grid in one.grids())))
         return sum(
-            layer_bytes(layer, images, len({common_grid(layer.grid, grid) for grid in met[model]}), len(INDEPENDENT))
+            layer_bytes(layer, images, len({common_grid(layer.grid, grid) for grid in grids}), len(INDEPENDENT))
             for layer in units[model].layers
         )
 

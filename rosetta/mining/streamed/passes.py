@@ -50,7 +50,9 @@ def block_images(units: Sequence[Units], images: int, device: str) -> int:
 def passing_bytes(units: Mapping[str, Units], pairs: Sequence[Pair], block: int) -> int:
     """What a worker holds beside models and sums: maps of the blocks in memory, and their factors."""
     values, scratch = 0, 0
-    for model, grids in met_grids(units, pairs).items():
+    met = met_grids(units, pairs)
+    for model in units:
+        grids = met.get(model, ())  # none of one that is only to be profiled again
         for layer in units[model].layers:
             values += _BUFFERS * layer.values + factor_values(layer, grids)
         panels = (units[model].cut(span).layers for span in ranges(len(units[model]), PANEL))

@@ -35,6 +35,13 @@ def undisturbed(tmp_path: Path) -> dict[str, bytes]:
     return made(mined(tmp_path / "undisturbed", KEPT))
 
 
+@pytest.mark.parametrize("lost", ["profiles/ada.zarr", "correlations/painter~bob.zarr"])
+def test_what_got_lost_is_made_again_from_all_images(tmp_path: Path, undisturbed: dict[str, bytes], lost: str) -> None:
+    plan = mined(tmp_path / "run", KEPT)
+    plan.root.remove(lost)
+    assert made(mined(tmp_path / "run", KEPT)) == undisturbed
+
+
 class CutOffError(Exception):
     """As if the process had died."""
 
