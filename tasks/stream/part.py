@@ -32,7 +32,7 @@ from tasks.dump.pipeline import torch_threads
 from tasks.dump.worker_weights import readable
 from tasks.source.file_list import Files
 from tasks.source.pixels import BadImageError, bad_images, what_of
-from tasks.stage.memory import keep_freed_memory
+from tasks.stage.memory import keep_freed_memory, return_freed_memory
 from tasks.stage.metrics import forward
 from tasks.stream.checkpoint import last_of, save
 from tasks.stream.images import Pixels, made, read
@@ -60,9 +60,18 @@ def stream_part(job: Job, part: str, blocks: Sequence[int], files: Files) -> Non
         set; names them once all have been read.
     """
     with _one_at_a_time:
-        streaming = _Part(job, part, blocks, files)
-        streaming.run()
-        streaming.save()
+        try:
+            _run_and_save(job, part, blocks, files)
+        finally:  # what it held is free, and goes back to the system
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+            return_freed_memory()
+
+
+def _run_and_save(job: Job, part: str, blocks: Sequence[int], files: Files) -> None:
+    streaming = _Part(job, part, blocks, files)
+    streaming.run()
+    streaming.save()
 
 
 def stream_here(job: Job, part: str, blocks: Sequence[int], files: Files) -> Sums:

@@ -42,7 +42,7 @@ from tasks.stream.part import stream_here, stream_part
 from tasks.stream.sums import Sums
 
 _TRIES = 3
-"""How often blocks that were lost with a worker's memory are dealt out again."""
+"""How often blocks are dealt out, as some may be lost with a worker's memory."""
 
 
 def or_streamed(stage: Stage) -> Stage:
@@ -185,11 +185,12 @@ def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool, a
     Sums or None
         Where they are in this process; else they have been saved.
     """
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         before = saved(job.root, job.number, job.fingerprint)
         done = {block for checkpoint in before for block in checkpoint.blocks}
         left = [block for block in range(block_count(job.images, job.block)) if block not in done]
-        advance(sum(job.span(block).stop - job.span(block).start for block in done))
+        if attempt == 0:
+            advance(sum(job.span(block).stop - job.span(block).start for block in done))
         if not left:
             return None
         addresses = _workers(where, on_gpus)
