@@ -10,7 +10,7 @@ from flows.plan.stages import STAGES
 from rosetta.recipe import parse_recipe
 from storage.artifacts import provenance
 from storage.filesystem.root import Root
-from tasks.plan import Plan
+from tasks.plan import Plan, Stage
 from tasks.trust.table import JOIN_TRUST
 
 COUNT, KEEP = 150, 16
@@ -22,11 +22,13 @@ def planned(root: Path, *changes: str, images: str = "", models: tuple[str, ...]
     return prepare(parse_recipe(recipe_text(root, models, images, 0 if images else COUNT), root.name, None, changes))
 
 
-def mined(root: Path, *changes: str, images: str = "", models: tuple[str, ...] = MODELS) -> Plan:
-    """A tiny run, mined up to the judging of its matches."""
+def mined(
+    root: Path, *changes: str, images: str = "", models: tuple[str, ...] = MODELS, stop: Stage | None = None
+) -> Plan:
+    """A tiny run, mined up to the judging of its matches, or to the stage before `stop`."""
     plan = planned(root, *changes, images=images, models=models)
     provenance.write_recipe(plan.root, plan.recipe)  # by which workers see the root
-    for stage in STAGES[: STAGES.index(JOIN_TRUST) + 1]:
+    for stage in STAGES[: STAGES.index(JOIN_TRUST) + 1 if stop is None else STAGES.index(stop)]:
         for names in stage.instances(plan):
             stage.make(plan, names)
         if plan.facts.files and not plan.knows_images:

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from distributed import Client
 from streamed import KEEP, files, mined, planned
 
+from flows.plan.stages import CORRELATE
 from storage.filesystem.root import Root
 from tasks.cluster.engine import local_processes
+from tasks.cluster.reports import Report, listening
 from tasks.plan import Plan
 from tasks.stream.checkpoint import last_of, save, saved
 from tasks.stream.finish import merged
@@ -158,3 +161,22 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path, undi
     assert process.returncode == 0
     assert killed > 0
     assert made(planned(tmp_path / "killed", KEPT, OFTEN)) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_what_it_had_not_saved(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    """Its share goes to the other worker, or to the one that takes its place."""
+    with local_processes(2) as address, Client(address, set_as_default=False) as client:
+        plan = mined(tmp_path / "run", KEPT, f"compute.cluster={address}", stop=CORRELATE)
+        (victim, *_) = client.run(os.getpid).values()
+        killed: list[Report] = []
+
+        def kill(report: Report) -> None:
+            if not killed and " " in report.model:  # of several models: of streaming
+                killed.append(report)
+                os.kill(victim, signal.SIGKILL)
+
+        with listening(kill):
+            plan = mined(tmp_path / "run", KEPT, OFTEN, f"compute.cluster={address}")
+    assert killed
+    assert made(plan) == undisturbed
