@@ -274,7 +274,7 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
 
 def _streamed_before(images: Fingerprint) -> Streamed | None:
     """What the fingerprint of stored images says of all images of their run."""
-    of = images.depends.get("of")
+    of = images.depends.get("streamed")
     return None if of is None else Streamed(int(of), str(images.depends.get("listing", "")))
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import FlopCounterMode
 
 from rosetta.model_spec import ModelSpec
 from rosetta.zoo.families.diffusers.sampling import Generator
@@ -66,6 +65,8 @@ def forward_work(spec: ModelSpec) -> Work | None:
 def _counted(model: Model, steps: int) -> Work:
     """Of a pass with the last so many steps."""
     # Entered first, the counter of bytes sees what the counter of operations takes apart.
+    from torch.utils.flop_counter import FlopCounterMode  # brings Triton with it, which takes a second to import
+
     with _Moved() as moved, FlopCounterMode(display=False) as counter:
         run_outline(model, _BATCH, steps)
     counts = counter.get_flop_counts()["Global"]

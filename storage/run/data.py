@@ -230,7 +230,7 @@ class RunData:
     @property
     def seen(self) -> int:
         """Images that correlations, statistics and tables are over; those whose maps are stored may be fewer."""
-        return int(self.pictures.attributes["depends"].get("of", self.pictures.count))
+        return int(self.pictures.attributes["depends"].get("streamed", self.pictures.count))
 
     @property
     def kept(self) -> str:

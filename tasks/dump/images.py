@@ -51,7 +51,7 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
         return plan.facts.images
     if maker is None:
         return settings(images, plan.facts.streamed)
-    streamed = {} if plan.streamed is None else {"of": plan.streamed}
+    streamed = {} if plan.streamed is None else {"streamed": plan.streamed}
     return fingerprint(
         "images",
         maker.made_with,

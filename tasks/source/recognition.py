@@ -115,7 +115,7 @@ def settings(images: Images, streamed: Streamed | None = None) -> Fingerprint:
         # Of a table the content counts, see SourceStore.finish_files, not where it lies.
         stated["labels"] = images.labels if images.labels in (FOLDER, NONE) else "table"
     if streamed is not None:
-        stated |= {"of": streamed.images, "listing": streamed.listing}
+        stated |= {"streamed": streamed.images, "listing": streamed.listing}
     return fingerprint("images", None, size=images.size, order=images.order, **stated, **decoding(images))
 
 

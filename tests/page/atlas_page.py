@@ -79,7 +79,7 @@ def run() -> dict:
             }
         )  # fmt: skip
     return {
-        "name": f"spots {HOSTILE}", "anchor": 0, "images": IMAGES, "thumb": 128, "per_sheet": 64,
+        "name": f"spots {HOSTILE}", "anchor": 0, "images": IMAGES, "seen": IMAGES, "thumb": 128, "per_sheet": 64,
         "neighbours": NEIGHBOURS, "concepts": CONCEPTS, "rosetta": 2 * CONCEPTS, "judged": True, "trusted": 60,
         "trusted_concepts": 40, "tests": TESTS, "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64,
         "command": HOSTILE, "root": "runs/it's here", "trust_page": "trust.html", "tables": list(tables()),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from distributed import Client
-from streamed import KEEP, files, mined, planned
+from streamed_runs import KEEP, files, mined, planned
 
 from flows.plan.stages import CORRELATE
 from storage.filesystem.root import Root
@@ -143,7 +143,7 @@ def test_other_maps_than_those_of_the_job_are_not_added_to_its_sums(
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_bytes(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     script = (
-        "import sys; sys.path[:0] = [sys.argv[2]]; from pathlib import Path; from streamed import mined;"
+        "import sys; sys.path[:0] = [sys.argv[2]]; from pathlib import Path; from streamed_runs import mined;"
         f"mined(Path(sys.argv[1]), {KEPT!r}, {OFTEN!r})"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "killed"), str(Path(__file__).parents[2] / "helpers")]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from PIL import Image
-from streamed import KEEP, mined
+from streamed_runs import KEEP, mined
 
 from rosetta.errors import UserError
 from storage.artifacts.images import ImageStore

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from streamed import COUNT, KEEP, files, mined
+from streamed_runs import COUNT, KEEP, files, mined
 
 from rosetta.errors import UserError
 from rosetta.mining.draw import kept_of
