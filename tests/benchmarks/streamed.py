@@ -18,6 +18,7 @@ from faces import RECIPE, folder_bytes, forward, mine
 from figures import BENCH, clear, figure, report
 
 from rosetta.recipe import read_recipe
+from tasks.stage.memory import keep_freed_memory
 
 IMAGES, KEPT = 2048, 64
 KEEP = f"images.keep={KEPT}"
@@ -72,6 +73,7 @@ def files(root: Path) -> dict[str, bytes]:
 def main() -> None:
     """Measure, write bench.json, print the table."""
     BENCH.mkdir(parents=True, exist_ok=True)
+    keep_freed_memory()
     recipe = read_recipe(RECIPE)
     mine("warm-up", 64)
     streamed, streamed_seconds, _ = mine("streamed", IMAGES, KEEP)
