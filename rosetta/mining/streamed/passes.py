@@ -96,7 +96,7 @@ def plan_passes(
 
     for model, size in profiles.items():
         if size > room:
-            raise too_little(memory, size + beside, f"the sums of {model}'s layers")
+            raise too_little(memory, size + beside, f"summing up the layers of {model}")
         if used + size > room:
             end()
         profiled.append(model)
