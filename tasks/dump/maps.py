@@ -91,7 +91,7 @@ class MapBuffers:
         maps = room[:, :images]
         statistics = self._rounded(layer, images, rounded)
         if not statistics.finite:
-            raise _not_finite(self._bad(layer, images), layer, *about)
+            raise not_finite(self._bad(layer, images), layer, *about)
         if show is not None:
             with nullcontext() if self._beside is None else self._beside.working():
                 show(maps)
@@ -127,7 +127,8 @@ def _copy(maps: Tensor, room: Tensor) -> None:
         room.copy_(maps)
 
 
-def _not_finite(bad: Tensor, layer: str, model: str, first_image: int) -> UserError:
+def not_finite(bad: Tensor, layer: str, model: str, first_image: int) -> UserError:
+    """The error where maps of some images, counted from the first, are not finite: (image, channel) says which."""
     images = [first_image + int(i) for i in bad.any(dim=1).nonzero().flatten()]
     channels = [int(i) for i in bad.any(dim=0).nonzero().flatten()]
     return UserError(

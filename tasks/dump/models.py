@@ -51,7 +51,7 @@ def lent(spec: ModelSpec, device: str) -> Iterator[Model]:
 
 
 def free() -> None:
-    """Let go of the model, unless another thread works with it."""
+    """Free the memory of the model, unless another thread works with it."""
     global _loaded
     if not _lock.acquire(blocking=False):
         return

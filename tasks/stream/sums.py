@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rosetta.errors import UserError
 from rosetta.mining.exact import Scales, quantum
 from rosetta.mining.factors import PANEL, Factors, Room, factors
 from rosetta.mining.grid import product_grid
@@ -22,6 +21,7 @@ from storage.artifacts.activations import ActivationStore
 from storage.artifacts.features import SIDE
 from tasks.correlate.reading import PairTile, SideKey
 from tasks.correlate.tiles import set_up_precision
+from tasks.dump.maps import not_finite
 from tasks.stream.checkpoint import Checkpoint
 from tasks.stream.job import Job
 
@@ -133,12 +133,7 @@ class Sums:
         own = maps[model][layer]
         if not self.layers[key].add(first, half, own, self._products[key], features, self._rooms[key]):
             bad = ~torch.isfinite(own).flatten(2).all(dim=2)
-            channels = bad.any(dim=0).nonzero().flatten().tolist()
-            images = [first + int(image) for image in bad.any(dim=1).nonzero().flatten()]
-            raise UserError(
-                f"model {model}, layer {layer}: NaN or infinity in channels {_few(channels)} for images {_few(images)};"
-                " check its weights and preprocessing, or leave the layer out"
-            )
+            raise not_finite(bad, layer, model, first)
 
     def _multiply(self, sums: Accumulator, a: Future[Factors], b: Future[Factors]) -> None:
         """Add the products of a block. No thread waits for ever: factors are begun before products are."""
@@ -183,8 +178,3 @@ def _store(job: Job, model: str) -> ActivationStore:
             f"activations of {model} under {job.root.shown} are not those that this work began with"
         )
     return store
-
-
-def _few(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:4]))
-    return f"{shown} and more" if len(numbers) > 4 else shown

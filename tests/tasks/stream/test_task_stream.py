@@ -1,6 +1,7 @@
 """A run that keeps the maps of some images finds what one that keeps all of them finds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from streamed_runs import COUNT, KEEP, files, mined
 
 from rosetta.errors import UserError
 from rosetta.mining.draw import kept_of
+from rosetta.zoo import Model
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, TRUST
@@ -109,3 +111,22 @@ def test_keeping_as_many_as_there_are_keeps_all(tmp_path: Path) -> None:
     plan = mined(tmp_path / "all", f"images.keep={COUNT}")
     assert plan.streamed is None
     assert ActivationStore.read(plan.root, "ada").images == COUNT
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    """A unit that fails for a single image, whose maps are not kept."""
+    observe, image = Model.observe, next(index for index in range(COUNT) if index not in kept_of(COUNT, KEEP))
+
+    def failing(self: Model, images: Any, indices: Any = None, take: Any = None) -> Any:
+        def spoilt(layer: str, maps: Any) -> None:
+            if self.spec.name == "bob" and layer == "body.3" and image in list(indices):
+                maps = maps.clone()
+                maps[list(indices).index(image), 2] = value
+            take(layer, maps)
+
+        return observe(self, images, indices, spoilt)
+
+    monkeypatch.setattr(Model, "observe", failing)
+    with pytest.raises(UserError, match=rf"model bob, layer body.3: NaN or infinity in channels 2 for images {image};"):
+        mined(tmp_path / "run", KEPT)
