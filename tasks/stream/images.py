@@ -1,8 +1,7 @@
 """The images of a block: made by a generator, or read from files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,18 +21,9 @@ Take = Callable[[slice, str, Tensor], None]
 """Takes maps (image, channel, y, x): where in the block their images are, and the layer."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Some images of a block, as models see them."""
-
-    images: slice
-    """Where they are in the block."""
-    pixels: Pixels
-    """(image, y, x, rgb)"""
-
-
-def made(model: Model, images: range, seed: int, size: int, take: Take) -> Iterator[Batch]:
-    """Make images batch by batch, from latents that depend on the seed and the index of each alone."""
+def made(model: Model, images: range, seed: int, size: int, take: Take) -> Pixels:
+    """(image, y, x, rgb) images out of latents that depend on the seed and the index of each alone, in batches."""
+    pixels = []
     latents, classes = model.draw_latents(images, seed), model.draw_classes(images, seed)
     for batch in ranges(len(images), size):
         asked = None if classes is None else torch.from_numpy(classes[batch])
@@ -42,7 +32,8 @@ def made(model: Model, images: range, seed: int, size: int, take: Take) -> Itera
             take(batch, layer, maps)
 
         generated, _ = model.generate(torch.from_numpy(latents[batch]), asked, take=keep)
-        yield Batch(batch, to_pixels(generated))
+        pixels.append(to_pixels(generated))
+    return np.concatenate(pixels)
 
 
 def read(files: Sequence[ImageFile], source: Images, pool: Executor) -> tuple[Pixels, list[LeftOut]]:

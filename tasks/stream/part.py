@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -173,8 +172,7 @@ class _Part:
         maker = next((model for model in self._models if model.is_generator), None)
         if maker is not None:
             with forward():
-                batches = [*made(maker, images, self._job.source.seed, size, buffers.taker(maker))]
-            pixels = np.concatenate([batch.pixels for batch in batches])
+                pixels = made(maker, images, self._job.source.seed, size, buffers.taker(maker))
         else:
             first = self._place[block] * self._job.block
             pixels, bad = read(self._files[first : first + len(images)], self._job.source, decoders)

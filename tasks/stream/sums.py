@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from rosetta.mining.moments import Accumulator, factor_dtype, segment_order
 from rosetta.mining.streamed.features import StreamedFeatures
 from rosetta.mining.streamed.layer import StreamedLayer, scale_of
 from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan
-from rosetta.units import Units
+from rosetta.units import Grid, Units
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.features import SIDE
@@ -95,7 +96,7 @@ class Sums:
         """Begin to add a block; what comes back fails where a value is not finite."""
         half, first = self._job.half(block), self._job.span(block).start
         made: dict[SideKey, Future[Factors]] = {}
-        for key, grids in self._sides().items():
+        for key, grids in self._sides.items():
             made[key] = submit(self._factors, key, grids, maps)
         work = [submit(self._add_layer, key, first, half, maps, features) for key in self.layers]
         if self.features is not None:
@@ -104,16 +105,17 @@ class Sums:
             work.append(submit(self._multiply, halves[half], *(made[key] for key in tile.keys)))
         return [*made.values(), *work]
 
-    def _sides(self) -> dict[SideKey, tuple[Any, ...]]:
+    @cached_property
+    def _sides(self) -> dict[SideKey, tuple[Grid, ...]]:
         """Every side of the tiles once, with the distinct grids that it meets."""
-        met: dict[SideKey, dict[Any, None]] = {}
+        met: dict[SideKey, dict[Grid, None]] = {}
         for tile in self._job.tiles:
             for own, other in (tile.keys, tile.keys[::-1]):
                 grids = self.units[other[0]].cut(slice(*other[1:])).grids()
                 met.setdefault(own, {}).update(dict.fromkeys(grids))
         return {key: tuple(grids) for key, grids in met.items()}
 
-    def _factors(self, key: SideKey, grids: tuple[Any, ...], maps: Maps) -> Factors:
+    def _factors(self, key: SideKey, grids: tuple[Grid, ...], maps: Maps) -> Factors:
         model, start, stop = key
         cut = self.units[model].restrict(slice(start, stop))
         return factors(
