@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from rosetta.mining.grid import common_grid, gram, product_grid, sum_weights, upsampling
+from rosetta.mining.sparse import SparseRows
 from rosetta.units import Grid, Layer, Units
 
 _DENSE = 96 * 96
@@ -28,6 +29,10 @@ _BRIEFLY = "scratch"
 
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
+Maps = Mapping[str, Tensor | SparseRows]
+"""By layer name: (image, channel, y, x) of any floating type, or, mostly zeros, (channel, image · position)."""
+Factor = Tensor | SparseRows
+"""(unit, image · position), shifted."""
 
 _NEIGHBOURS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """How far below and to the right of a position `UᵀU` joins others with it. The two diagonals count alike, as one."""
@@ -82,8 +87,8 @@ class Factors:
     images: int
     other: tuple[Grid, ...]
     """The grids that they were made for: of one other model, or of several."""
-    maps: tuple[Mapping[Grid, Tensor], ...]
-    """For each segment: grid of the products → (unit, image · position), shifted."""
+    maps: tuple[Mapping[Grid, Factor], ...]
+    """For each segment: by the grid of the products."""
     sums: Tensor
     """(unit, other grid) float64 Σ U a, `U` leading to the common grid with each of :attr:`other`."""
     squares: Tensor
@@ -117,7 +122,7 @@ class Room:
 
 def factors(
     units: Units,
-    maps: Mapping[str, Tensor],
+    maps: Maps,
     shift: Float32,
     other: Sequence[Grid],
     *,
@@ -137,7 +142,8 @@ def factors(
     units
         The units; `A` in number.
     maps
-        By layer name, (image, channel, y, x) of any floating type.
+        Of the layers of these units. A segment whose layers are all mostly zeros stays so on its own grid, on a
+        processor and in float32; everything else becomes dense, one segment at a time.
     shift
         (A,) float32, near each unit's mean, the same for every block of a run.
     other
@@ -151,23 +157,78 @@ def factors(
     """
     room, device = room or Room(), torch.device(device)
     pulled, sums, squares = [], [], []
-    images = next(iter(maps.values())).shape[0]
+    images = images_in(units, maps)
     for number, segment in enumerate(segments(units)):
         targets = dict.fromkeys(product_grid(segment.grid, theirs) for theirs in other)
+        below = room.constant((side, number), shift[segment.units], device)
+        rows = _sparse(segment, maps) if device.type == "cpu" and dtype == torch.float32 else None
+        if rows is not None:
+            of_segment = _sparse_factors(rows.less(below), segment.grid, images, other, room, (side, number), summed)
+            pulled.append(of_segment[0])
+            sums.append(of_segment[1])
+            squares.append(of_segment[2])
+            continue
         # Maps that are multiplied as they are stay; others only pass on their way to coarser grids.
         place = (side, number) if segment.grid in targets else "passing"
         stack = room.take(place, (len(segment.units), images, *segment.grid), device)
-        _fill(stack, segment, maps, room.constant((side, number), shift[segment.units], device))
+        _fill(stack, segment, maps, below)
         pulled.append(
             {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
         )
-        if summed:
-            of_segment = sums_on(stack, other, room)
-        else:
-            of_segment = (torch.zeros((len(stack), len(other)), dtype=torch.float64, device=sums_device(device)),) * 2
-        sums.append(of_segment[0])
-        squares.append(of_segment[1])
+        both = sums_on(stack, other, room) if summed else _no_sums(len(stack), other, device)
+        sums.append(both[0])
+        squares.append(both[1])
     return Factors(images, tuple(other), tuple(pulled), torch.cat(sums), torch.cat(squares))
+
+
+def _sparse(segment: Segment, maps: Maps) -> SparseRows | None:
+    """(unit, image · position) of a segment whose layers are all mostly zeros, unshifted; else None."""
+    layers = [(maps[layer.name], channels) for layer, channels in segment.pieces]
+    rows = [one.of_rows(channels) for one, channels in layers if isinstance(one, SparseRows)]
+    return SparseRows.stacked(rows) if len(rows) == len(layers) else None
+
+
+def _sparse_factors(
+    rows: SparseRows, grid: Grid, images: int, other: Sequence[Grid], room: Room, key: Hashable, summed: bool
+) -> tuple[dict[Grid, Factor], Tensor, Tensor]:
+    """Factors, sums and squares of a segment that is mostly zeros.
+
+    Coarser grids of products, and sums on finer ones, are taken from the segment's maps made dense for as long as that
+    takes.
+    """
+    targets = list(dict.fromkeys(product_grid(grid, theirs) for theirs in other))
+    own = [common_grid(grid, theirs) == grid for theirs in other]
+    stack = None
+    if any(target != grid for target in targets) or (summed and not all(own)):
+        stack = room.take("passing", (len(rows), images * grid[0] * grid[1]), torch.device("cpu"))
+        stack = rows.fill(stack).view(len(rows), images, *grid)
+    made: dict[Grid, Factor] = {}
+    for target in targets:
+        if target == grid:
+            made[target] = rows
+        else:
+            assert stack is not None
+            made[target] = pull_back(stack, target, room, (key, target)).flatten(1)
+    if not summed:
+        return made, *_no_sums(len(rows), other, torch.device("cpu"))
+    if all(own):
+        sums, squares = (one[:, None].expand(-1, len(other)) for one in rows.sums())
+    else:
+        assert stack is not None
+        sums, squares = sums_on(stack, other, room)
+    return made, sums, squares
+
+
+def _no_sums(units: int, other: Sequence[Grid], device: torch.device) -> tuple[Tensor, Tensor]:
+    zeros = torch.zeros((units, len(other)), dtype=torch.float64, device=sums_device(device))
+    return zeros, zeros
+
+
+def images_in(units: Units, maps: Maps) -> int:
+    """How many images the maps of some layers are of."""
+    layer = units.layers[0]
+    first = maps[layer.name]
+    return first.width // (layer.grid[0] * layer.grid[1]) if isinstance(first, SparseRows) else len(first)
 
 
 def sums_device(device: torch.device) -> torch.device:
@@ -180,11 +241,15 @@ def factor_values(layer: Layer, other: Sequence[Grid]) -> int:
     return layer.channels * sum(height * width for height, width in {product_grid(layer.grid, grid) for grid in other})
 
 
-def _fill(stack: Tensor, segment: Segment, maps: Mapping[str, Tensor], shift: Tensor) -> None:
+def _fill(stack: Tensor, segment: Segment, maps: Maps, shift: Tensor) -> None:
     """Maps into (unit, image, y, x) float32: units first, so that a sum over images and positions is one product."""
     row = 0
     for layer, channels in segment.pieces:
-        part = maps[layer.name][:, channels].to(stack.device, non_blocking=True).transpose(0, 1)
+        of_layer = maps[layer.name]
+        if isinstance(of_layer, SparseRows):  # beside layers that are not
+            part = of_layer.of_rows(channels).dense().view(-1, *stack.shape[1:]).to(stack.device)
+        else:
+            part = of_layer[:, channels].to(stack.device, non_blocking=True).transpose(0, 1)
         rows = slice(row, row + len(part))
         below = shift[rows, None, None, None]
         if part.dtype == stack.dtype:

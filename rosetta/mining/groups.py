@@ -12,8 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from rosetta.mining.factors import PANEL, factor_values
-from rosetta.mining.plan import Cuts, PairPlan, Side, halves_in, plan_pair, ranges, scratch_values, sums_bytes
+from rosetta.mining.factors import PANEL
+from rosetta.mining.plan import (
+    Cuts,
+    PairPlan,
+    Side,
+    halves_in,
+    plan_pair,
+    ranges,
+    scratch_values,
+    side_factor_values,
+    sums_bytes,
+)
 from rosetta.units import Grid, Units
 
 Pair = tuple[str, str]
@@ -129,9 +139,11 @@ def _peak(sides: Mapping[str, Side], pairs: Sequence[Pair], plan: PairPlan, ahea
     for model, grids in met_grids({name: side.units for name, side in sides.items()}, pairs).items():
         side = sides[model]
         stored += side.read_bytes(side.units.layers, max(plan.step_images, side.block), ahead)
-        factors += 4 * plan.step_images * sum(factor_values(layer, grids) for layer in side.units.layers)
-        panels = (side.units.cut(span).layers for span in ranges(len(side.units), PANEL))
+        panels = [side.units.cut(span).layers for span in ranges(len(side.units), PANEL)]
+        factors += 4 * plan.step_images * sum(side_factor_values(side, panel, grids) for panel in panels)
         most = max(sum(scratch_values(layer, grids) for layer in panel) for panel in panels)
+        if side.sparse:  # a panel made dense, and one that stands upright
+            most += 2 * side.panel_values
         scratch = max(scratch, 4 * plan.step_images * most + 4 * PANEL * PANEL)
     units = sum(len(sides[a].units) * len(sides[b].units) for a, b in pairs)
     sums = sums_bytes(units, plan.threads, len(plan.image_ranges), halves_in(plan.range_images, plan.images))

@@ -4,7 +4,7 @@ Cross moments are matrix products of two models' :mod:`~rosetta.mining.factors`,
 is exact enough, and then in float64 (:class:`Accumulator`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial, reduce
 from operator import add
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from rosetta.mining.exact import Scales
-from rosetta.mining.factors import PANEL, Factors, segments, sums_device
+from rosetta.mining.factors import PANEL, Factor, Factors, segments, sums_device
 from rosetta.mining.grid import product_grid
+from rosetta.mining.sparse import SparseRows
 from rosetta.units import Grid, Units
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -81,10 +82,12 @@ class _Block:
         """Units of each segment."""
         return [rows.stop - rows.start for rows in self.rows]
 
-    def joined(self, maps: Sequence[Mapping[Grid, Tensor]], target: Grid) -> Tensor:
+    def joined(self, maps: Sequence[Mapping[Grid, Factor]], target: Grid) -> Factor:
         """(unit, image · position) maps of all segments on the grid of a product."""
         parts = [maps[number][target] for number in self.segments]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat([part.dense() if isinstance(part, SparseRows) else part for part in parts])
 
 
 @dataclass
@@ -97,6 +100,17 @@ class _Product:
     """(row, column) float32"""
     terms: int = 0
     """How many are summed in each entry."""
+
+
+@dataclass(frozen=True, eq=False)
+class _SparseUse:
+    """One product of some images with a factor that is mostly zeros."""
+
+    product: _Product
+    rows: SparseRows
+    other: Factor
+    flipped: bool
+    """Whether the sparse factor is that of the second side."""
 
 
 class Accumulator:
@@ -164,12 +178,20 @@ class Accumulator:
             total[0].add_(_columns(side.sums, side.other, grids))
             total[1].add_(_columns(side.squares, side.other, grids))
         of_a, of_b = (cache(partial(_Block.joined, maps=side.maps)) for side in (a, b))
+        sparse: list[_SparseUse] = []
         for product in self._products:
             target = product_grid(product.a.grid, product.b.grid)
             maps_a, maps_b = of_a(product.a, target=target), of_b(product.b, target=target)
+            if isinstance(maps_a, SparseRows):
+                sparse.append(_SparseUse(product, maps_a, maps_b, flipped=False))
+                continue
+            if isinstance(maps_b, SparseRows):
+                sparse.append(_SparseUse(product, maps_b, maps_a, flipped=True))
+                continue
             terms = _TERMS[maps_a.dtype]
             for part_a, part_b in zip(maps_a.split(terms, dim=1), maps_b.split(terms, dim=1), strict=True):
                 self._multiply(product, part_a, part_b)
+        self._add_sparse(sparse)
 
     def moments(self) -> Moments:
         """The sums so far; the accumulator is not to be added to afterwards."""
@@ -205,6 +227,31 @@ class Accumulator:
             product.total.add_(part)
         else:
             product.total.copy_(part)
+
+    def _add_sparse(self, uses: Iterable["_SparseUse"]) -> None:
+        """Add products with a factor that is mostly zeros; the other one stands upright once for all that meet it."""
+        by_other: dict[int, list[_SparseUse]] = {}
+        for use in uses:
+            by_other.setdefault(id(use.other), []).append(use)
+        terms = _TERMS[torch.float32]
+        split = cache(lambda rows: rows.split(terms))
+        for of_other in by_other.values():
+            other = of_other[0].other
+            pieces = split(other) if isinstance(other, SparseRows) else other.split(terms, dim=1)
+            for number, piece in enumerate(pieces):
+                upright = piece.upright() if isinstance(piece, SparseRows) else piece.T.contiguous()
+                for use in of_other:
+                    product = use.product
+                    if product.terms + len(upright) > terms:
+                        self._settle(product)
+                    part = split(use.rows)[number].times(upright)
+                    if use.flipped:
+                        part = part.T
+                    if product.terms:
+                        product.total.add_(part)
+                    else:
+                        product.total.copy_(part)
+                    product.terms += len(upright)
 
     def _settle(self, product: _Product) -> None:
         """Add what was summed in float32 to the sums in float64, and begin anew."""

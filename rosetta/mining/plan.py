@@ -11,7 +11,7 @@ Memory and workers only decide how many panels make a tile: they change how long
 out.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -25,6 +25,7 @@ from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL, factor_values
 from rosetta.mining.grid import common_grid, product_grid
 from rosetta.mining.halves import run_length
+from rosetta.mining.sparse import MOST_ACTIVE
 from rosetta.units import Grid, Layer, Units
 
 _STEP_BYTES = 64 * 2**20
@@ -37,6 +38,9 @@ MOMENT_BYTES = 8
 """Of a pair of units in moments."""
 _SUMMED_UP = 2
 """Moments of a tile that are held beside those of one half when it is written: of the other half, and of all images."""
+_SPARSE_BYTES = 2 * 12 * MOST_ACTIVE
+"""Of each value of a layer that is read without its zeros: an index and a number for those that are not 0, of which
+some images may have twice as many as those that were looked at."""
 _MOST_RANGES = 16
 """Each range ends in an addition as large as its tile; more ranges spread further but add more."""
 
@@ -52,10 +56,16 @@ class Side:
     images: int
     block: int
     """Images in a chunk; a power of two."""
+    sparse: frozenset[str] = frozenset()
+    """Layers that are read without their zeros."""
 
     def stored(self, layer: Layer) -> int:
         """Bytes of a layer's maps of one image, decoded."""
-        return 4 * layer.values
+        return round(_SPARSE_BYTES * layer.values) if layer.name in self.sparse else 4 * layer.values
+
+    def stays_sparse(self, layers: Iterable[Layer]) -> bool:
+        """Whether factors of these layers hold no zeros, on the layers' own grids."""
+        return all(layer.name in self.sparse for layer in layers)
 
     @property
     def image_bytes(self) -> int:
@@ -287,6 +297,17 @@ def sums_bytes(units: int, threads: int, range_count: int, in_range: int) -> int
     return units * (threads * in_range * SUM_BYTES + (waiting + _SUMMED_UP) * MOMENT_BYTES)
 
 
+def side_factor_values(side: Side, layers: Sequence[Layer], others: Iterable[Grid]) -> int:
+    """Numbers that an image takes in the factors of some layers of one panel."""
+    others = tuple(others)
+    values = sum(factor_values(layer, others) for layer in layers)
+    if not side.stays_sparse(layers):
+        return values
+    # On their own grid these factors are the maps as they were read.
+    own = (layer for layer in layers if any(product_grid(layer.grid, other) == layer.grid for other in others))
+    return values - sum(layer.values for layer in own)
+
+
 class _Panels:
     """One side, panel by panel."""
 
@@ -294,8 +315,10 @@ class _Panels:
         self.side = side
         self.count = -(-len(side.units) // PANEL)
         parts = [side.units.cut(span).layers for span in ranges(len(side.units), PANEL)]
-        self.factors = np.array([sum(factor_values(layer, other) for layer in part) for part in parts], dtype=np.int64)
+        self.factors = np.array([side_factor_values(side, part, other) for part in parts], dtype=np.int64)
         self.scratch = np.array([sum(scratch_values(layer, other) for layer in part) for part in parts], dtype=np.int64)
+        if side.sparse:  # a panel made dense, and one that stands upright
+            self.scratch += 2 * side.panel_values
         self._stored: dict[int, int] = {}
 
     @cached_property

@@ -1,6 +1,6 @@
 """`activations/<model>.zarr`: the activation maps of one model, labelled, in blocks of images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -16,7 +16,7 @@ from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS, BOOKKEEPING
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.shards import ShardReader, Shards, write_shard
+from storage.artifacts.shards import Entries, ShardReader, Shards, write_shard
 from storage.artifacts.store import UNIT_LABELS, ModelStore, create_unit_labels, layer_rows
 from storage.filesystem.root import Root
 
@@ -158,7 +158,7 @@ class ActivationStore(ModelStore):
         return self._arrays.setdefault(path, self._arrays.get(path) or self._array(*names))
 
     @cached_property
-    def _readers(self) -> dict[str, ShardReader]:
+    def _readers(self) -> dict[str, ShardReader | None]:
         return {}
 
     def maps(self, layer: str, images: slice, channels: slice = slice(None), out: Float32 | None = None) -> Float32:
@@ -174,12 +174,38 @@ class ActivationStore(ModelStore):
         ValueError
             A checksum is wrong.
         """
+        if (reader := self._reader(layer)) is None:
+            return np.asarray(self._array(layer, "activation")[images, channels]).astype(np.float32, copy=False)
+        return reader.read(images, channels, out)
+
+    def entries(self, layer: str, images: slice, channels: slice = slice(None)) -> Iterator[Entries]:
+        """What is not 0 in the maps of a layer that is :meth:`mostly_zeros`.
+
+        Raises
+        ------
+        ValueError
+            A checksum is wrong.
+        """
+        reader = self._reader(layer)
+        assert reader is not None, "a store of format 2 never says that it is mostly zeros"
+        return reader.entries(images, channels)
+
+    def mostly_zeros(self, layer: str, share: float) -> bool:
+        """Whether at most such a share of a layer's values is not 0, by the images of its first chunks."""
+        reader = self._reader(layer)
+        # Only what Zstandard encodes is worth a look: it is chosen for layers that it makes very small.
+        if reader is None or self.codecs[layer] != "zstd":
+            return False
+        first = next(reader.entries(slice(0, self.chunk), slice(None)))
+        layout = next(one for one in self.units.layers if one.name == layer)
+        return len(first.values) <= share * first.images * layout.values
+
+    def _reader(self, layer: str) -> ShardReader | None:
+        """Reads the maps of a layer; None where these are not in shards, as in format 2."""
         if layer not in self._readers:
             array = self._array(layer, "activation")
-            if array.shards is None:  # of format 2
-                return np.asarray(array[images, channels]).astype(np.float32, copy=False)
-            self._readers[layer] = ShardReader(array)
-        return self._readers[layer].read(images, channels, out)
+            self._readers[layer] = None if array.shards is None else ShardReader(array)
+        return self._readers[layer]
 
     def peaks(self, layer: str, channels: slice = slice(None)) -> Float32:
         """(image, channel) each map's maximum."""

@@ -59,7 +59,7 @@ def correlate(root: Root, fingerprints: Mapping[Pair, Fingerprint], setting: Set
     models = {name: ActivationStore.read(root, name) for name in dict.fromkeys(name for pair in left for name in pair)}
     for pair in left:
         require_same_images(pair, *(models[name] for name in pair))
-    sides = {name: plan_side(model) for name, model in models.items()}
+    sides = {name: plan_side(model, setting) for name, model in models.items()}
     with engine(setting.cluster, setting.threads, root) as where:
         groups = plan_for(setting, sides, left, where.capacity)
         begun = {pair: stores[pair] or lay_out(root, pair, fingerprints[pair], models, setting) for pair in left}

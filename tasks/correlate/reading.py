@@ -12,15 +12,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rosetta.mining.factors import Maps
 from rosetta.mining.moments import Precision
 from rosetta.mining.plan import Tile, ranges
+from rosetta.mining.sparse import MOST_ACTIVE, SparseRows
 from rosetta.units import Grid, Layer, Units
 from storage.artifacts.activations import ActivationStore
 from storage.filesystem.root import Root
 from tasks.stage.metrics import ContextThreads
 
-Maps = dict[str, Tensor]
-"""By layer name: (image, channel, y, x) as stored."""
 Room = dict[str, npt.NDArray[np.float32]]
 """By layer name: where the maps of a block go."""
 SideKey = tuple[str, int, int]
@@ -46,6 +46,16 @@ class Job:
         """The device of the worker that asks."""
         found = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(found if self.device == "auto" else self.device)
+
+    @property
+    def skips_zeros(self) -> bool:
+        """Whether layers that are mostly zeros are read and multiplied without them."""
+        return skips_zeros(self.torch_device.type, self.precision)
+
+
+def skips_zeros(device: str, precision: Precision) -> bool:
+    """Only where that is faster: a GPU would rather multiply with zeros, and bfloat16 is for those that can."""
+    return device == "cpu" and precision != "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,8 @@ class Model:
     """(unit,)"""
     std: npt.NDArray[np.float64]
     """(unit,) 0 where a unit holds one single value."""
+    sparse: frozenset[str]
+    """Layers that are read without their zeros."""
 
 
 @lru_cache(maxsize=64)
@@ -80,7 +92,12 @@ def _model(root: Root, model: str, digest: str) -> Model:
     store = ActivationStore.read(root, model)
     if store.digest != digest:
         raise FileNotFoundError(f"activations of {model} under {root.shown} are not those that this work began with")
-    return Model(store, store.mean().astype(np.float32), store.std())
+    return Model(store, store.mean().astype(np.float32), store.std(), sparse_layers(store))
+
+
+def sparse_layers(store: ActivationStore) -> frozenset[str]:
+    """Layers whose maps are read and multiplied without their zeros; a fact of the store, whoever asks."""
+    return frozenset(layer.name for layer in store.units.layers if store.mostly_zeros(layer.name, MOST_ACTIVE))
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,8 @@ class TileSide:
     span: slice
     units: Units
     """The units, layers cut down to them."""
+    sparse: frozenset[str] = frozenset()
+    """Layers that are read without their zeros."""
 
     @property
     def shift(self) -> npt.NDArray[np.float32]:
@@ -124,12 +143,17 @@ class TileSide:
         spans = [slice(images.start + one.start, images.start + one.stop) for one in _cut(images, block)]
         # Read into the same memory block after block: fresh memory comes from the system page by page.
         rooms = [self._room(min(block, images.stop - images.start)) for _ in range(1 if pool is None else 2)]
-        for maps in self._each(list(zip(spans, cycle(rooms))), pool):
-            for step in ranges(len(next(iter(maps.values()))), size):
-                yield {name: of_layer[step] for name, of_layer in maps.items()}
+        for span, maps in zip(spans, self._each(list(zip(spans, cycle(rooms))), pool), strict=True):
+            layers = [(layer.name, _in_steps(maps[layer.name], size, layer)) for layer in self.units.layers]
+            for number in range(len(_cut(span, size))):
+                yield {name: steps[number] for name, steps in layers}
 
     def _room(self, images: int) -> Room:
-        return {layer.name: np.empty((images, layer.channels, *layer.grid), np.float32) for layer, _ in self.parts()}
+        return {
+            layer.name: np.empty((images, layer.channels, *layer.grid), np.float32)
+            for layer, _ in self.parts()
+            if layer.name not in self.sparse
+        }
 
     def _each(self, blocks: Sequence[tuple[slice, Room]], pool: ThreadPoolExecutor | None) -> Iterator[Maps]:
         """The maps of each block, in turn; with a pool one block ahead, and layer beside layer."""
@@ -138,7 +162,7 @@ class TileSide:
                 yield {layer.name: self._read(layer.name, channels, *block) for layer, channels in self.parts()}
             return
 
-        def begin(block: tuple[slice, Room]) -> dict[str, Future[Tensor]]:
+        def begin(block: tuple[slice, Room]) -> dict[str, Future[Tensor | SparseRows]]:
             return {
                 layer.name: pool.submit(self._read, layer.name, channels, *block) for layer, channels in self.parts()
             }
@@ -149,9 +173,27 @@ class TileSide:
             coming = {} if following is None else begin(following)
             yield maps
 
-    def _read(self, layer: str, channels: slice, images: slice, room: Room) -> Tensor:
+    def _read(self, layer: str, channels: slice, images: slice, room: Room) -> Tensor | SparseRows:
+        if layer in self.sparse:
+            return _sparse_maps(self.model.store, layer, images, channels)
         into = room[layer][: images.stop - images.start]
         return torch.from_numpy(self.model.store.maps(layer, images, channels, into))
+
+
+def _sparse_maps(store: ActivationStore, layer: str, images: slice, channels: slice) -> SparseRows:
+    """(channel, image · position) of some images, without what is 0."""
+    positions = next(one.grid[0] * one.grid[1] for one in store.units.layers if one.name == layer)
+    parts = []
+    for some in store.entries(layer, images, channels):
+        starts = np.concatenate([[0], np.cumsum(some.counts)])
+        arrays = [torch.from_numpy(one) for one in (starts, some.places, some.values)]
+        parts.append(SparseRows(arrays[0], arrays[1], arrays[2], some.images * positions))
+    return SparseRows.beside(parts)
+
+
+def _in_steps(maps: Tensor | SparseRows, size: int, layer: Layer) -> Sequence[Tensor | SparseRows]:
+    """Maps of a block, so many images at a time."""
+    return maps.split(size if isinstance(maps, Tensor) else size * layer.grid[0] * layer.grid[1])
 
 
 def _cut(images: slice, size: int) -> list[slice]:
@@ -168,7 +210,8 @@ def side_of(job: Job, key: SideKey) -> TileSide:
     """One side of a tile."""
     name, start, stop = key
     model = _model(job.root, name, job.digests[name])
-    return TileSide(model, slice(start, stop), model.store.units.cut(slice(start, stop)))
+    sparse = model.sparse if job.skips_zeros else frozenset()
+    return TileSide(model, slice(start, stop), model.store.units.cut(slice(start, stop)), sparse)
 
 
 @dataclass(frozen=True)

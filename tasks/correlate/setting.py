@@ -10,6 +10,7 @@ from rosetta.mining.plan import Side
 from rosetta.mining.rank.plan import plan_ranks
 from storage.artifacts.activations import ActivationStore
 from tasks.cluster.engine import Capacity
+from tasks.correlate.reading import skips_zeros, sparse_layers
 from tasks.plan import Plan
 
 _GPU_TASKS = 2
@@ -88,6 +89,8 @@ def plan_for(setting: Setting, sides: Mapping[str, Side], pairs: Sequence[Pair],
     return [Group((pair,), (plan,)) for pair, plan in zip(pairs, plans, strict=True)]
 
 
-def plan_side(store: ActivationStore) -> Side:
-    """What a plan needs to know of a store."""
-    return Side(store.units, store.images, store.chunk)
+def plan_side(store: ActivationStore, setting: Setting | None = None) -> Side:
+    """What a plan needs to know of a store; `setting` says how its maps are correlated, if they are."""
+    if setting is None or setting.correlation != "pearson" or not skips_zeros(setting.device, setting.precision):
+        return Side(store.units, store.images, store.chunk)
+    return Side(store.units, store.images, store.chunk, sparse_layers(store))

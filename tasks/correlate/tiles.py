@@ -10,14 +10,16 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from rosetta.mining.buddies import nearest_neighbours
-from rosetta.mining.factors import PANEL, Factors, Room, factors
+from rosetta.mining.factors import PANEL, Factor, Factors, Room, factors
 from rosetta.mining.gpu_copy import Move, in_turn
 from rosetta.mining.halves import first_half
 from rosetta.mining.moments import Accumulator, Moments, Precision, factor_dtype, merge_moments
 from rosetta.mining.pearson import pearson
 from rosetta.mining.plan import ranges
+from rosetta.mining.sparse import SparseRows
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.layout import open_existing
@@ -179,12 +181,17 @@ def _write_panel(store: PairStore, first: tuple[int, int], values: Sequence[npt.
 
 
 def _each_map(step: Step, move: Move) -> Step:
-    return step[0], {key: {name: move(one) for name, one in maps.items()} for key, maps in step[1].items()}
+    return step[0], {key: {name: move(_dense(one)) for name, one in maps.items()} for key, maps in step[1].items()}
+
+
+def _dense(maps: Factor) -> Tensor:
+    """What can go to a GPU."""
+    return maps.dense() if isinstance(maps, SparseRows) else maps
 
 
 def _each_factor(step: Prepared, move: Move) -> Prepared:
     def moved(side: Factors) -> Factors:
-        maps = tuple({grid: move(tensor) for grid, tensor in part.items()} for part in side.maps)
+        maps = tuple({grid: move(_dense(tensor)) for grid, tensor in part.items()} for part in side.maps)
         return replace(side, maps=maps, sums=move(side.sums), squares=move(side.squares))
 
     return {key: moved(side) for key, side in step.items()}

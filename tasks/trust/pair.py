@@ -85,7 +85,7 @@ def _graphs(
     again = [pair for pair in pairs if pair not in kept]
     if not again:
         return graphs, where.threads
-    sides = {name: plan_side(model) for name, model in models.items()}
+    sides = {name: plan_side(model, setting) for name, model in models.items()}
     groups = plan_for(setting, sides, again, where)
     first = first_half(models[pairs[0][0]].images)
     verdicts: dict[Pair, list[tuple[PairTile, Delayed]]] = {pair: [] for pair in again}
