@@ -27,6 +27,8 @@ class Layer:
     """Native grid of its maps, `(grid_y, grid_x)`, which covers the image."""
     frame: Frame = field(default=WHOLE, compare=False)
     """Which part of the image the module's own grid covers; maps are cropped to the image."""
+    sparse: bool = field(default=False, compare=False)
+    """Whether few of its values are not 0, as with features of a sparse autoencoder."""
 
     @property
     def raw_grid(self) -> Grid:

@@ -211,11 +211,14 @@ def _sparse_factors(
             made[target] = pull_back(stack, target, room, (key, target)).flatten(1)
     if not summed:
         return made, *_no_sums(len(rows), other, torch.device("cpu"))
-    if all(own):
-        sums, squares = (one[:, None].expand(-1, len(other)) for one in rows.sums())
-    else:
+    # On its own grid from the entries, whatever grids stand beside it.
+    columns = dict.fromkeys((number for number, alike in enumerate(own) if alike), rows.sums())
+    finer = [number for number, alike in enumerate(own) if not alike]
+    if finer:
         assert stack is not None
-        sums, squares = sums_on(stack, other, room)
+        on_finer = sums_on(stack, [other[number] for number in finer], room)
+        columns |= {number: (on_finer[0][:, at], on_finer[1][:, at]) for at, number in enumerate(finer)}
+    sums, squares = (torch.stack([columns[number][one] for number in range(len(other))], dim=1) for one in (0, 1))
     return made, sums, squares
 
 

@@ -65,6 +65,8 @@ class Blocks:
 
 _ITEMSIZE = 2
 """Bytes of a stored value: about what is left of a rounded one."""
+_SPARSER = 8
+"""A layer that is :attr:`rosetta.units.Layer.sparse` counts so many times less: what is stored of it is small."""
 _FILES = 18_000
 """Files of a store, at most, if its shards can be large enough."""
 _SHARDS_BYTES = 2**30
@@ -73,7 +75,7 @@ _SHARDS_BYTES = 2**30
 
 def model_blocks(units: Units, images: int, chunk_mib: int) -> Blocks:
     """How a model's store is cut: chunks near `chunk_mib` for the largest layer, and larger shards for many images."""
-    largest = max(layer.values for layer in units.layers)
+    largest = max(layer.values // (_SPARSER if layer.sparse else 1) for layer in units.layers)
     chunk = block_size(largest * _ITEMSIZE, chunk_mib * MIB, images)
     return Blocks(chunk, few_files(units, images, chunk))
 

@@ -9,7 +9,8 @@ lengths with its checksum. Zarr, and whatever else knows the codec, reads them a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
+from itertools import cycle, islice
+from math import ceil, prod
 from typing import Any
 
 import google_crc32c
@@ -36,6 +37,8 @@ _ABSENT = 2**64 - 1
 """What the index says of a chunk that lies beyond the array."""
 _CHECKSUM = 4
 """Bytes of a CRC-32C."""
+_SEARCHED = 2**21
+"""Bytes of chunks that are searched at once for what is not 0: they stay close to the processor."""
 _MUCH_SMALLER = 1 / 2
 """What Zstandard must make of a layer's bytes, compared with LZ4, to be worth its time: maps that are mostly zeros."""
 _LZ4 = Blosc(BIT_SHUFFLED.cname.value, BIT_SHUFFLED.clevel, Blosc.BITSHUFFLE)
@@ -189,7 +192,7 @@ class ShardReader:
     def entries(self, images: slice, channels: slice) -> Iterator[Entries]:
         """What is not 0 in some channels, for a row of chunks of the images after the other.
 
-        No more than a chunk of the maps is ever there whole.
+        No more than a few chunks of the maps are ever there whole.
 
         Raises
         ------
@@ -200,31 +203,42 @@ class ShardReader:
         low, high, _ = channels.indices(self._array.shape[1])
         positions = self._shards.grid[0] * self._shards.grid[1]
         columns = range(low // self.width, ceil(high / self.width))
+        # Chunks are small, and searched a good many at once.
+        rooms = np.empty((max(1, _SEARCHED // (4 * prod(self._shards.chunk))), *self._shards.chunk), np.float32)
         for row in range(first // self._shards.images, ceil(stop / self._shards.images)):
             start = row * self._shards.images
             here = slice(max(first, start) - start, min(stop, start + self._shards.images) - start)
-            counts, places, values = [], [], []
-            for column, chunk in zip(columns, self._chunks(row, columns), strict=True):
-                left = column * self.width
-                across = slice(max(low, left) - left, min(high, left + self.width) - left)
-                part = chunk[here, across].reshape(here.stop - here.start, -1, positions)
+            chunks, parts = self._chunks(row, columns, rooms), []
+            for begin in range(columns.start, columns.stop, len(rooms)):
+                count = sum(1 for _ in islice(chunks, min(len(rooms), columns.stop - begin)))
+                part = rooms[:count, here].reshape(count, here.stop - here.start, self.width, positions)
                 # A comparison and a search for what is true are seven times as fast as a search for what is not 0.
-                image, channel, position = np.unravel_index(np.flatnonzero(part != 0), part.shape)
+                column, image, channel, position = np.unravel_index(np.flatnonzero(part != 0), part.shape)
+                values = part[column, image, channel, position]
+                channel += (begin + column) * self.width - low
                 order = np.argsort(channel, kind="stable")
-                counts.append(np.bincount(channel, minlength=part.shape[1]))
-                places.append((image * positions + position)[order])
-                values.append(part[image, channel, position][order])
-            yield Entries(here.stop - here.start, *(np.concatenate(one) for one in (counts, places, values)))
+                parts.append([one[order] for one in (channel, image * positions + position, values)])
+            channel, place, value = (np.concatenate(one) for one in zip(*parts, strict=True))
+            inside = slice(*np.searchsorted(channel, (0, high - low)))
+            counts = np.bincount(channel[inside], minlength=high - low)
+            yield Entries(here.stop - here.start, counts, place[inside], value[inside])
 
-    def _chunks(self, row: int, columns: range) -> Iterator[Float32]:
-        """Neighbouring chunks of one row, out of one read; each is gone when the next one is asked for."""
+    def _chunks(self, row: int, columns: range, rooms: Float32 | None = None) -> Iterator[Float32]:
+        """Neighbouring chunks of one row, out of one read.
+
+        Parameters
+        ----------
+        rooms
+            (chunk, …) where they go, one after the other, and again from the first; each is gone when its room is used
+            again. Left out, when the next one is asked for.
+        """
         number, inner = divmod(row, self._shards.blocks)
         index = self._index(number)[inner * self._shards.columns :][columns.start : columns.stop]
         begin, end = int(index[0, 0]), int(index[-1].sum())
         content = self._get(number, RangeByteRequest(begin, end))
         # One chunk is decoded where the last one was: fresh memory comes from the system page by page.
-        room = np.empty(self._shards.chunk, np.float32)
-        for offset, length in index:
+        rooms = np.empty((1, *self._shards.chunk), np.float32) if rooms is None else rooms
+        for (offset, length), room in zip(index, cycle(rooms), strict=False):
             self._codec.decode(_checked(content[offset - begin :][:length]), out=room)
             yield room
 

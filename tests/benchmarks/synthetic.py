@@ -32,8 +32,24 @@ MIXED = {
 """Grids 4…64 against 7…112: a small generator and the five stages of EfficientNet-Lite0."""
 
 
-def write(root: Root, name: str, layers: Sequence[Layer], images: int, seed: int, blocks: Blocks | None = None) -> None:
-    """A finished store of rounded noise, by default in chunks of 16 MiB."""
+def write(
+    root: Root,
+    name: str,
+    layers: Sequence[Layer],
+    images: int,
+    seed: int,
+    blocks: Blocks | None = None,
+    *,
+    active: float | None = None,
+    codec: str = "lz4",
+) -> None:
+    """A finished store of rounded noise, by default in chunks of 16 MiB.
+
+    Parameters
+    ----------
+    active
+        The share of values that are not 0, of features that are never negative; left out, none is 0.
+    """
     units = Units(tuple(layers))
     blocks = blocks or model_blocks(units, images, 16)
     store = ActivationStore.create(
@@ -44,7 +60,7 @@ def write(root: Root, name: str, layers: Sequence[Layer], images: int, seed: int
         images=images,
         block=blocks.shard,
         chunk=blocks.chunk,
-        codecs={layer.name: "lz4" for layer in layers},
+        codecs={layer.name: codec for layer in layers},
         labels={},
         attributes={"generator": False},
     )
@@ -53,8 +69,10 @@ def write(root: Root, name: str, layers: Sequence[Layer], images: int, seed: int
 
     def encoded(count: int, first: int, layer: Layer) -> Encoded:
         maps = random[layer].standard_normal((count, layer.channels, *layer.grid), dtype=np.float32)
+        if active is not None:
+            maps = np.where(random[layer].random(maps.shape, dtype=np.float32) < active, np.abs(maps), np.float32(0))
         buffers.put(slice(0, count), layer.name, torch.from_numpy(maps))
-        return buffers.encode(layer.name, count, True, "lz4", (name, first))
+        return buffers.encode(layer.name, count, True, codec, (name, first))
 
     # Each thread rounds with one thread of torch: with all of them, on 16 cores, 256 wait for each other.
     with ThreadPoolExecutor(cpu_count(), initializer=torch.set_num_threads, initargs=(1,)) as pool:

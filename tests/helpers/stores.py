@@ -46,6 +46,7 @@ def begin(
     images: int,
     block: int,
     labels: Mapping[str, np.ndarray] | None = None,
+    codec: str = "lz4",
     **attributes: object,
 ) -> ActivationStore:
     """A store that is laid out, with shards of one chunk."""
@@ -57,7 +58,7 @@ def begin(
         images=images,
         block=block,
         chunk=block,
-        codecs={layer.name: "lz4" for layer in units.layers},
+        codecs={layer.name: codec for layer in units.layers},
         labels=labels or {},
         attributes=attributes,
     )
