@@ -57,6 +57,25 @@ class Condition(Strict):
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
+class SparseAutoencoder(Strict):
+    """Features of a sparse autoencoder that reads the maps at one place of a model."""
+
+    place: str = Field(min_length=1, description="The place whose maps it reads, `blocks.9` say.")
+    weights: Place = Field(
+        description="A `.safetensors` file, a folder as SAELens or ViT-Prisma saves it, or `random:<seed>`."
+    )
+    sha256: Sha256 | None = Field(None, description="Required SHA-256 of the `.safetensors` file.")
+    name: Name = Field("sae", description="What its layer is called behind the place: `blocks.9@sae`.")
+    activation: Literal["relu", "topk", "jumprelu"] | None = Field(
+        None, description="What makes features of pre-activations. Default: what the file says."
+    )
+    k: int | None = Field(None, ge=1, description="Features that are active at a position, of `topk`.")
+    threshold: float | None = Field(
+        None, ge=0, description="Of `jumprelu`, where the file has none: what batch-top-k ended its training with."
+    )
+    width: int | None = Field(None, ge=1, le=2**20, description="Number of features of random weights.")
+
+
 class ModelSpec(Strict):
     """One model of the zoo, as a recipe names it."""
 
@@ -87,6 +106,9 @@ class ModelSpec(Strict):
         None, description="Size of the model's images: side in pixels, or [height, width]. Default: that of the family."
     )
     condition: Condition = Field(Condition(), description="Conditioning: classes, truncation and the like.")
+    sae: tuple[SparseAutoencoder, ...] = Field(
+        (), description="Sparse autoencoders whose features are layers, beside those that `layers` names."
+    )
     control: bool = Field(False, description="A reference model. It is matched, but no Rosetta neuron needs it.")
 
     @property

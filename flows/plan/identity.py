@@ -18,8 +18,10 @@ from tasks.plan.facts import Identity
 
 Attributes = Mapping[str, Any]
 
-_ELSEWHERE = {"name", "model", "weights", "sha256", "layers", "match", "condition", "control"}
+_ELSEWHERE = {"name", "model", "weights", "sha256", "layers", "match", "condition", "control", "sae"}
 """Fields of a recipe's model that an identity holds in its own way, or that decide nothing."""
+_OF_FILES = {"weights", "sha256"}
+"""Fields of an autoencoder that the digest of all weights speaks for."""
 _FOUND = {"preprocessing", "units", MAPS, IMAGE}
 """What no recipe says."""
 
@@ -37,6 +39,7 @@ def of_recipe(spec: ModelSpec, weights_sha256: str) -> dict[str, Any]:
         "layers": list(spec.layers) if spec.layers is not None else None,
         "match": spec.match,
         **({"condition": condition} if condition else {}),
+        **({"sae": [one.model_dump(exclude_none=True, exclude=_OF_FILES) for one in spec.sae]} if spec.sae else {}),
         **spec.model_dump(mode="json", exclude_none=True, exclude=_ELSEWHERE),
     }
 

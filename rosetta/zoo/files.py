@@ -12,7 +12,6 @@ from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
 from rosetta.zoo.architecture import Architecture, Family
 from rosetta.zoo.maps.capture import Capture
-from rosetta.zoo.maps.places import parse_place
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.notes import say
 from rosetta.zoo.weights.checkpoint import parallel_stripped, read_entries
@@ -99,7 +98,7 @@ def require_fit(
     UserError
         It is not usable; the message names the tensor and the layer.
     """
-    layers = [parse_place(layer.name).path for layer in capture.units.layers]
+    layers = capture.paths
     generator = architecture.latent is not None
     paths = {path for path, _ in architecture.module.named_modules()}
     extra = surplus(fit, seen.order, paths, None if generator else layers)

@@ -1,7 +1,7 @@
 """Activation maps of chosen layers, taken with forward hooks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -28,6 +28,19 @@ Take = Callable[[str, Tensor], None]
 """Takes the maps (image, channel, y, x) of a layer."""
 
 
+@dataclass(frozen=True)
+class Features:
+    """A layer that is computed from the maps at a place."""
+
+    name: str
+    """Of the layer."""
+    place: str
+    encoder: nn.Module
+    """(image, channel, y, x) → (image, feature, y, x)."""
+    width: int
+    """Number of features."""
+
+
 class Capture:
     """Runs a module and keeps what chosen layers put out.
 
@@ -36,12 +49,24 @@ class Capture:
     module
         The model; it carries hooks only while it runs.
     layouts
-        How maps are read at each layer's place, in forward order.
+        How maps are read at each place, in forward order.
+    features
+        Layers that are computed from those, each behind its place.
+    bare
+        Places that are no layers themselves.
     """
 
-    def __init__(self, module: nn.Module, layouts: Mapping[str, Layout]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        layouts: Mapping[str, Layout],
+        features: Sequence[Features] = (),
+        bare: Collection[str] = (),
+    ) -> None:
         self._module = module
         self._layouts = dict(layouts)
+        self._features = {place: [one for one in features if one.place == place] for place in layouts}
+        self._bare = frozenset(bare)
         self._places = {parse_place(name): name for name in layouts}
         self._parts = {place.path: module.get_submodule(place.path) for place in self._places}
         # Hooks sit on the shared module: two threads at once would take each other's maps.
@@ -50,7 +75,18 @@ class Capture:
     @property
     def units(self) -> Units:
         """The layers in forward order."""
-        return Units(tuple(Layer(path, held.channels, held.grid, held.frame) for path, held in self._layouts.items()))
+        layers = []
+        for place, layout in self._layouts.items():
+            if place not in self._bare:
+                layers.append(Layer(place, layout.channels, layout.grid, layout.frame))
+            for one in self._features[place]:
+                layers.append(Layer(one.name, one.width, layout.grid, layout.frame, sparse=True))
+        return Units(tuple(layers))
+
+    @property
+    def paths(self) -> list[str]:
+        """Of the modules at whose places the layers are, in forward order."""
+        return [place.path for place in self._places]
 
     def __call__(
         self, inputs: Tensor, *more: Tensor, through: Callable[..., Any] | None = None, take: Take | None = None
@@ -77,19 +113,27 @@ class Capture:
         UserError
             A layer gives another shape than for the probe's image, or did not run this time.
         """
-        watch = _Watch(self._places, partial(self._arranged, len(inputs)), take)
+        watch = _Watch(self._places, partial(self._layers_at, len(inputs)), take)
         attention = any(place.part == PATTERN for place in self._places)
         with self._alone, hooked(self._parts, watch, attention) as runs:
             output = (through or self._module)(inputs, *more)
         for place, name in self._places.items():
             if runs[place.path] == 0:
                 raise UserError(f"layer {name!r} did not run this time; choose a module that always runs")
-            if (place.run is None and runs[place.path] > 1) or name not in watch.maps:
+            if (place.run is None and runs[place.path] > 1) or name not in watch.seen:
                 raise UserError(
                     f"layer {name!r}: its module ran {runs[place.path]} times this time and not as often as for the"
                     " probe; choose a module that always runs as often"
                 )
-        return output, {name: watch.maps[name] for name in self._layouts} if take is None else {}
+        return output, {layer.name: watch.maps[layer.name] for layer in self.units.layers} if take is None else {}
+
+    def _layers_at(self, count: int, name: str, find: Callable[[], Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """The layers at a place, with their maps."""
+        arranged = self._arranged(count, name, find)
+        if name not in self._bare:
+            yield name, arranged
+        for one in self._features[name]:
+            yield one.name, one.encoder(arranged)
 
     def _arranged(self, count: int, name: str, find: Callable[[], Tensor]) -> Tensor:
         layout = self._layouts[name]
@@ -110,10 +154,16 @@ class _Watch:
     """Takes the maps of one forward pass."""
 
     def __init__(
-        self, places: Mapping[Place, str], arranged: Callable[[str, Callable[[], Tensor]], Tensor], take: Take | None
+        self,
+        places: Mapping[Place, str],
+        layers_at: Callable[[str, Callable[[], Tensor]], Iterable[tuple[str, Tensor]]],
+        take: Take | None,
     ) -> None:
-        self._places, self._arranged, self._take = places, arranged, take
+        self._places, self._layers_at, self._take = places, layers_at, take
         self.maps: dict[str, Tensor] = {}
+        """By layer, where nobody takes them."""
+        self.seen: set[str] = set()
+        """Names of the places that were reached."""
 
     def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         for place, name in self._of(path, run):
@@ -136,15 +186,15 @@ class _Watch:
         ]
 
     def _keep(self, name: str, find: Callable[[], Tensor]) -> None:
-        if name in self.maps:
+        if name in self.seen:
             return  # its module runs more often than it should, which is found in the end
-        arranged = self._arranged(name, find)
-        if self._take is None:
-            # A later in-place activation would change the output under us, so the copy is made here and now.
-            self.maps[name] = arranged.clone(memory_format=torch.contiguous_format)
-        else:
-            self._take(name, arranged)
-            self.maps[name] = arranged[:0]
+        for layer, maps in self._layers_at(name, find):
+            if self._take is None:
+                # A later in-place activation would change the output under us, so the copy is made here and now.
+                self.maps[layer] = maps.clone(memory_format=torch.contiguous_format)
+            else:
+                self._take(layer, maps)
+        self.seen.add(name)
 
 
 def choose_layers(
