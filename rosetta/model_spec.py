@@ -73,7 +73,12 @@ class SparseAutoencoder(Strict):
     threshold: float | None = Field(
         None, ge=0, description="Of `jumprelu`, where the file has none: what batch-top-k ended its training with."
     )
-    width: int | None = Field(None, ge=1, le=2**20, description="Number of features of random weights.")
+    width: int | None = Field(
+        None,
+        ge=1,
+        le=2**20,
+        description="Number of features: of random weights, or to plan with before files are there.",
+    )
 
 
 class ModelSpec(Strict):

@@ -31,7 +31,7 @@ def outline(spec: ModelSpec) -> Model | None:
     """
     try:
         with torch.device("meta"):
-            return load(spec.model_copy(update={"weights": _ANY, "sha256": None}), "meta")
+            return load(_without_weights(spec), "meta")
     except Exception as problem:
         # Layers and classes are chosen from what is there: what can be built without that choice is right but for it.
         bare = {"layers": None, "condition": spec.condition.model_copy(update={"classes": None})}
@@ -39,6 +39,13 @@ def outline(spec: ModelSpec) -> Model | None:
         if free == spec or not isinstance(problem, UserError) or outline(free) is None:
             return None
         raise
+
+
+def _without_weights(spec: ModelSpec) -> ModelSpec:
+    """The same without a file to read, but for autoencoders that do not say how many features they have."""
+    bare = {"weights": _ANY, "sha256": None, "activation": "relu"}
+    sae = tuple(one if one.width is None else one.model_copy(update=bare) for one in spec.sae)
+    return spec.model_copy(update={"weights": _ANY, "sha256": None, "sae": sae})
 
 
 def run_outline(model: Model, images: int, last_steps: int | None = None) -> None:
@@ -75,7 +82,7 @@ def places(spec: ModelSpec) -> dict[str, Layout | str]:
     """As :func:`rosetta.zoo.loading.places`, without weights where the model's code allows it."""
     try:
         with torch.device("meta"):
-            return loading.places(spec.model_copy(update={"weights": _ANY, "sha256": None}), "meta")
+            return loading.places(_without_weights(spec), "meta")
     except Exception:  # which one depends on what the model's code asks for
         return loading.places(spec)
 

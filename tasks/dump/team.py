@@ -122,9 +122,9 @@ class Team:
         return None
 
     def _offer(self, model: str) -> bool:
-        """Copy a model's weights to the root, from where this process sees them; False where they are no files."""
+        """Copy a model's weights to the root, from where this process sees them; False where that is of no use."""
         job = self.jobs[model]
-        files = zoo.weights_files(job.spec)
+        files = () if job.spec.sae else zoo.weights_files(job.spec)  # its autoencoders would still be lacking
         if files:
             log.info("%s: copying its weights to %s for workers that do not see them", model, self.root.shown)
             OfferedWeights(self.root, job.sha256).offer(files)

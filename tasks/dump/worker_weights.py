@@ -88,6 +88,10 @@ def readable(root: Root, spec: ModelSpec, sha256: str) -> ModelSpec:
     UserError
         Neither is here.
     """
+    if spec.sae:  # the digest is of several files, of which only the model's own may lie in the root
+        if zoo.weights_sha256(spec) != sha256:
+            raise UserError(f"weights of {spec.name!r} are others than where the run was started; copy them again")
+        return spec
     asked = spec.model_copy(update={"sha256": sha256})
     try:
         zoo.weights_files(asked)

@@ -93,7 +93,7 @@ def read_encoder(stated: SparseAutoencoder, channels: int) -> Encoder:
     if not files:
         return _random(stated, channels)
     tensors = read_tensors(files[-1])
-    config = _config(files[0]) if len(files) > 1 else {}
+    config = _config(files[0]) if len(files) > 1 else None
     if "W_enc" in tensors:
         encoder = _saelens(stated, tensors, config)
     elif any(name.startswith("encoder.") for name in tensors):
@@ -103,9 +103,11 @@ def read_encoder(stated: SparseAutoencoder, channels: int) -> Encoder:
         raise UserError(
             f"{_named(stated)} hold {names}, not W_enc of SAELens or encoder.0.weight of Overcomplete; rename them"
         )
-    width = int(encoder.weight.shape[1])
-    if width != channels:
-        raise UserError(f"{_named(stated)} read {width} channels, but {stated.place!r} has {channels}; name its place")
+    read = int(encoder.weight.shape[1])
+    if read != channels:
+        raise UserError(f"{_named(stated)} read {read} channels, but {stated.place!r} has {channels}; name its place")
+    if stated.width not in (None, encoder.width):
+        raise UserError(f"{_named(stated)} have {encoder.width} features, not {stated.width}; correct width")
     return encoder
 
 
@@ -120,10 +122,11 @@ def _random(stated: SparseAutoencoder, channels: int) -> Encoder:
     return _made(stated, weight, torch.zeros(stated.width), stated.activation, None)
 
 
-def _saelens(stated: SparseAutoencoder, tensors: Tensors, config: Config) -> Encoder:
-    weight, bias = _matrix(stated, tensors, "W_enc").T, tensors.get("b_enc")
+def _saelens(stated: SparseAutoencoder, tensors: Tensors, given: Config | None) -> Encoder:
+    weight, config = _matrix(stated, tensors, "W_enc").T, given or {}
     features = len(weight)
-    architecture = str(config.get("architecture", "standard")).lower() if config else None
+    # The first releases had one architecture, and no name for it.
+    architecture = None if given is None else str(config.get("architecture", "standard")).lower()
     arguments = config.get("activation_fn_kwargs") or {}
     k = config.get("k", arguments.get("k") if isinstance(arguments, dict) else None)
     activation: Activation | None = None
