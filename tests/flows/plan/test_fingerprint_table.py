@@ -232,6 +232,9 @@ MADE: list[Row] = [
     ("default layers", lambda kit: kit.edit("table_zoo.py", ('("body.1", "body.3")', '("body.1", "body.2")')), BOTH,
      'model.units: [["body.1", 6, 8, 8], ["body.3", 6, 4, 4]] → '),
     ("layers", lambda kit: kit.rewrite('pth"', 'pth"\nlayers = ["body.1"]'), SEER, "models.seer.layers: nothing → "),
+    ("features", lambda kit: kit.rewrite(
+        'pth"', 'pth"\nsae = [{place = "body.1", weights = "random:0", width = 9, activation = "relu"}]'
+    ), SEER, "models.seer.sae"),
     ("match", lambda kit: kit.rewrite('pth"', 'pth"\nmatch = "order"'), SEER, "models.seer.match: "),
     ("forward pass", lambda kit: kit.edit("table_zoo.py", ("images * 1.0", "images * 1.1")), BOTH,
      f"model.{MAPS} differ: body.1, body.3"),
