@@ -3,6 +3,8 @@
 Another kind of generator is another row of :data:`GENERATORS`.
 """
 
+import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +181,9 @@ def test_images_are_the_modules_own(mined: tuple[Generator, Recipe, Path]) -> No
 
 
 def test_stores_say_what_they_are(mined: tuple[Generator, Recipe, Path]) -> None:
-    _, _, root = mined
+    generator, _, root = mined
+    stated = xr.open_datatree(root / "activations" / "g.zarr", engine="zarr").attrs["condition_json"]
+    assert json.loads(stated) == tomllib.loads(f"condition = {{ {generator.condition} }}")["condition"]
     for store in (root / "images.zarr", root / "activations" / "g.zarr", root / "correlations" / "g~vit.zarr"):
         plain_xarray.require_names(store)
 
@@ -197,7 +201,7 @@ def test_buddies_are_those_of_the_stored_maps_in_float64(mined: tuple[Generator,
     assert found == oracle.buddies(stored, K)
     assert len(found) > 5
     # In float64 the same but for pairs that lie at the edge of the neighbours to within rounding.
-    known = np.nan_to_num(exact, nan=-np.inf)
+    known = np.nan_to_num(exact, nan=-2)
     least_a, least_b = -np.sort(-known, axis=1)[:, K - 1], -np.sort(-known, axis=0)[K - 1]
     above = np.minimum(known - least_a[:, None], known - least_b[None])
     pairs = {(a, b) for a, b, _, _ in found}
