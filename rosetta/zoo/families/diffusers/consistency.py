@@ -5,7 +5,7 @@
 More steps would draw more noise between them, which no latent holds: they are refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture
+from rosetta.zoo.families.diffusers import saved
 from rosetta.zoo.families.diffusers.pipeline import CONSISTENCY, settings
-from rosetta.zoo.families.diffusers.published import Config
+from rosetta.zoo.families.diffusers.published import PUBLISHED
+from rosetta.zoo.weights.source import Folder
 
 _MOST_SIDE = 8192
 
@@ -66,26 +68,42 @@ class Consistency(nn.Module):
         return images.clamp(-1, 1) if self.clips else images
 
 
-def is_one(configs: Mapping[str, Config]) -> bool:
-    """Whether the configurations of a pipeline's components are of a consistency model."""
-    return configs["scheduler"].get("_class_name") == CONSISTENCY
-
-
-def describe(configs: Mapping[str, Config], origin: str, condition: Condition) -> Architecture:
-    """A consistency model as a generator, without its weights and its default layers.
-
-    Parameters
-    ----------
-    configs
-        The configuration of each component, by its name.
-    origin
-        What errors call the configurations.
+def is_one(folder: Folder) -> bool:
+    """Whether the pipeline in a folder is a consistency model.
 
     Raises
     ------
     UserError
-        The library cannot build it, it makes no images in colour, or it is told what it does not take.
+        There is no pipeline that is known here.
     """
+    return saved.read_configs(folder).get("scheduler", {}).get("_class_name") == CONSISTENCY
+
+
+def build_from(
+    name: str, folder: Folder, condition: Condition, blocks: Callable[[Any], Iterable[str]]
+) -> tuple[Architecture, dict[str, Tensor]]:
+    """The consistency model in a folder as a generator, with its tensors.
+
+    Parameters
+    ----------
+    name
+        What a recipe calls it.
+    folder
+        Of its pipeline.
+    condition
+        What a recipe tells it.
+    blocks
+        Paths of the modules that give what the blocks of a U-Net give.
+
+    Raises
+    ------
+    UserError
+        It goes by the name of another pipeline, the library cannot build it, it makes no images in colour, or it is
+        told what it does not take.
+    """
+    origin, configs = f"weights {folder.text!r}", saved.read_configs(folder)
+    if name in PUBLISHED:
+        raise UserError(f"{origin} are of a consistency model; name the model diffusers/custom")
     if set(configs) != {"unet", "scheduler"}:
         raise UserError(f"{origin} have {', '.join(configs)}; a consistency model has a unet and a scheduler alone")
     if (condition.steps or 1) > 1:
@@ -111,4 +129,11 @@ def describe(configs: Mapping[str, Config], origin: str, condition: Condition) -
         module = Consistency(unet_kind(**chosen), scheduler_kind(**schedule))
     except Exception as error:  # settings that do not go together raise anything
         raise UserError(f"{origin}: diffusers cannot build it: {error}") from None
-    return Architecture(module, latent=3 * size**2, classes=chosen["num_class_embeds"], image_size=(size, size))
+    architecture = Architecture(
+        module,
+        latent=3 * size**2,
+        classes=chosen["num_class_embeds"],
+        image_size=(size, size),
+        layers=tuple(f"unet.{path}" for path in blocks(module.unet)),
+    )
+    return architecture, saved.read_state(folder)

@@ -1,7 +1,6 @@
 """Diffusion pipelines of diffusers (Ho et al., 2020; Song et al., 2021; DiT: Peebles & Xie, 2023)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -74,15 +73,11 @@ class Diffusers(FolderFamily):
         self.require_known(name)
         if name == decoder.NAME:
             return decoder.build_from(folder, condition)
+        if consistency.is_one(folder):
+            return consistency.build_from(name, folder, condition, _block_outputs)
         published = PUBLISHED.get(name)
         configs = saved.read_configs(folder)
         origin = f"weights {folder.text!r}"
-        if consistency.is_one(configs):
-            if published is not None:
-                raise UserError(f"{origin} are of a consistency model; name the model diffusers/{CUSTOM}")
-            one = consistency.describe(configs, origin, condition)
-            layers = tuple(f"unet.{path}" for path in _block_outputs(one.module.unet))
-            return replace(one, layers=layers), saved.read_state(folder)
         if published is not None:
             _require_alike(configs, published.configs, f"diffusers/{name}", origin)
         architecture = _describe(make_pipeline(configs, origin), f"diffusers/{name}", condition)
