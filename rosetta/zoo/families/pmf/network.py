@@ -48,7 +48,7 @@ class Config:
     classes: int = 1000
     """How many there are; one more embedding stands for none of them."""
     tokens: tuple[int, ...] = (8, 4, 2, 2, 4)
-    """How many tokens tell of the class, the guidance, the start and the end of its interval, and the step."""
+    """Numbers of tokens for the class, the guidance, the start and the end of its interval, and the step."""
     frequencies: int = 256
     """Cosines and sines by which a scalar is embedded."""
 
@@ -60,7 +60,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Sampling:
-    """What a network is told about the images to make."""
+    """Conditioning of a network beside the class."""
 
     noise: float = 1.0
     """Standard deviation of the noise that it starts from."""
@@ -148,7 +148,7 @@ class PixelMeanFlow(nn.Module):
     config
         Its sizes.
     sampling
-        What it is told beside noise and class.
+        Its conditioning beside noise and class.
 
     Raises
     ------
@@ -207,13 +207,14 @@ class PixelMeanFlow(nn.Module):
     def _condition(self, labels: Tensor) -> list[Tensor]:
         """(image, token, hidden) of each kind of tokens before the patches."""
         start, end = self.sampling.interval
-        # Guidance g is told as 1 − 1/g, and of the step its length t − r, which is 1.
+        # Guidance g goes in as 1 − 1/g, and of the step its length t − r, which is 1.
         scalars = {"omega": 1 - 1 / self.sampling.guidance, "cfg_t_start": start, "cfg_t_end": end, "h": 1.0}
-        told = [self.y_embedder(labels)]
-        told += [self.get_submodule(f"{name}_embedder")(self.pos_embed.new_tensor([v])) for name, v in scalars.items()]
+        embedded = [self.y_embedder(labels)]
+        for name, value in scalars.items():
+            embedded.append(self.get_submodule(f"{name}_embedder")(self.pos_embed.new_tensor([value])))
         return [
             (self.get_parameter(f"{kind}_tokens") + each[:, None]).expand(len(labels), -1, -1)
-            for kind, each in zip(TOKENS, told, strict=True)
+            for kind, each in zip(TOKENS, embedded, strict=True)
         ]
 
 
