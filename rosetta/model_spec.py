@@ -26,6 +26,7 @@ Deviation = Annotated[float, Field(gt=0), AfterValidator(_on_scale_of_one)]
 Deviations = tuple[Deviation, Deviation, Deviation]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
+Time = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, text(r"[0-9a-f]{64}", f"not a SHA-256; {_SHA256}")]
 
 
@@ -43,12 +44,21 @@ class Condition(Strict):
     )
     steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps of a diffusion model. Default: 50.")
     guidance: float | None = Field(
-        None, ge=1, le=100, description="Classifier-free guidance of a diffusion model. Default: 1, none."
+        None,
+        ge=1,
+        le=100,
+        description="Classifier-free guidance of a diffusion model. Default: 1, none; of `pmf`, as published.",
     )
     timestep: int | None = Field(
         None,
         ge=0,
         description="Makes a diffusion model discriminative: it sees each image once, noised to this training step.",
+    )
+    interval: tuple[Time, Time] | None = Field(
+        None, description="Times, 0 (image) to 1 (noise), between which a `pmf` is guided. Default: as published."
+    )
+    noise: float | None = Field(
+        None, gt=0, le=100, description="Standard deviation of the noise of a `pmf`. Default: as published, or 1."
     )
 
     @property

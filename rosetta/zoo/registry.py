@@ -8,13 +8,14 @@ from rosetta.zoo.families.diffusers.family import Diffusers
 from rosetta.zoo.families.dino import DINO
 from rosetta.zoo.families.open_clip import OpenCLIP
 from rosetta.zoo.families.pixels import Pixels
+from rosetta.zoo.families.pmf.family import PMF
 from rosetta.zoo.families.python import PythonFactory
 from rosetta.zoo.families.stylegan.family import StyleGAN2, StyleGAN3, StyleGANXL
 from rosetta.zoo.families.timm import Timm
 from rosetta.zoo.families.torchvision import Torchvision
 from rosetta.zoo.families.transformers import Transformers
 
-_GENERATIVE = (DCGAN, StyleGAN2, StyleGAN3, StyleGANXL, BigGANDeep, Diffusers)
+_GENERATIVE = (DCGAN, StyleGAN2, StyleGAN3, StyleGANXL, BigGANDeep, PMF, Diffusers)
 _DISCRIMINATIVE = (Torchvision, Timm, DINO, OpenCLIP, Transformers)
 _FAMILIES: dict[str, Family] = {kind.name: kind() for kind in (*_GENERATIVE, *_DISCRIMINATIVE, Pixels, PythonFactory)}
 """In the order in which they are listed: generative, then discriminative, then controls and a user's own."""

@@ -18,12 +18,12 @@ import torch
 import xarray as xr
 from diffusion_folders import save_dit, save_unet
 from nvidia_files import persistent, pickled
+from small_generators import save_stylegan2_of_classes, save_styleganxl
 
 from rosetta import zoo
 from rosetta.recipe import Recipe, read_recipe
 from rosetta.zoo.families.biggan import PLANS, BigGAN
-from rosetta.zoo.families.stylegan import stylegan2_nvidia, stylegan2_rosinality, stylegan3, styleganxl
-from rosetta.zoo.families.stylegan.modulation import widths
+from rosetta.zoo.families.stylegan import stylegan2_rosinality, stylegan3
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
 
 pytestmark = pytest.mark.slow
@@ -79,17 +79,6 @@ def _stylegan2(folder: Path) -> str:
     return str(folder / "stylegan2.pt")
 
 
-def _stylegan2_of_classes(folder: Path) -> str:
-    torch.manual_seed(0)
-    sizes = {"z_dim": 8, "w_dim": 16, "c_dim": 9}
-    config = stylegan2_nvidia.Config(resolution=16, widths=widths(16, 256, 16), **sizes, mapping_layers=2)
-    net = stylegan2_nvidia.Generator(config)
-    told = {"img_resolution": 16, "img_channels": 3, "mapping_kwargs": {"num_layers": 2}}
-    told |= {"synthesis_kwargs": {"channel_base": 256, "channel_max": 16, "num_fp16_res": 4, "conv_clamp": 256}}
-    (folder / "stylegan2.pkl").write_bytes(pickled({"G_ema": persistent(net.state_dict(), {**sizes, **told})}))
-    return str(folder / "stylegan2.pkl")
-
-
 def _stylegan3(folder: Path) -> str:
     torch.manual_seed(0)
     config = stylegan3.Config(resolution=16, channel_base=512, channel_max=32, layers=6, z_dim=16, w_dim=16)
@@ -98,22 +87,22 @@ def _stylegan3(folder: Path) -> str:
     return str(folder / "stylegan3.pkl")
 
 
-def _styleganxl(folder: Path) -> str:
-    torch.manual_seed(0)
-    small = {"channel_base": 512, "channel_max": 32, "z_dim": 8, "w_dim": 16, "c_dim": 5, "embedding": 4}
-    net = styleganxl.StyleGANXL(styleganxl.Config(resolution=32, stem_layers=6, head_layers=5, **small))
-    (folder / "styleganxl.pkl").write_bytes(pickled({"G_ema": persistent(net.state_dict())}))
-    return str(folder / "styleganxl.pkl")
-
-
 SMALL = {
     "dcgan": Small("dcgan/digiface", lambda _: "random:0"),
     "stylegan2": Small("stylegan2/custom", _stylegan2, {"truncation": 0.7}),
     "stylegan2 of classes": Small(
-        "stylegan2/custom", _stylegan2_of_classes, {"truncation": 0.7, "classes": [7, 3]}, classes=9
+        "stylegan2/custom",
+        lambda folder: str(save_stylegan2_of_classes(folder)),
+        {"truncation": 0.7, "classes": [7, 3]},
+        classes=9,
     ),
     "stylegan3": Small("stylegan3/custom", _stylegan3, {"truncation": 0.7, "bound": 1.0}),
-    "styleganxl": Small("styleganxl/custom", _styleganxl, {"truncation": 0.7, "bound": 1.0}, classes=5),
+    "styleganxl": Small(
+        "styleganxl/custom",
+        lambda folder: str(save_styleganxl(folder)),
+        {"truncation": 0.7, "bound": 1.0},
+        classes=5,
+    ),
     "unet": Small(
         "diffusers/custom",
         lambda folder: str(save_unet(folder / "unet", sample_size=16)),

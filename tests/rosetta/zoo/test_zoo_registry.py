@@ -18,6 +18,7 @@ def test_families_and_names() -> None:
         "stylegan3",
         "styleganxl",
         "biggan",
+        "pmf",
         "diffusers",
         "torchvision",
         "timm",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, FolderFamily, State
-from rosetta.zoo.families.diffusers import saved
+from rosetta.zoo.families.diffusers import consistency, decoder, saved
 from rosetta.zoo.families.diffusers.pipeline import Pipeline, make_pipeline, settings
 from rosetta.zoo.families.diffusers.published import PUBLISHED, Config, Published
 from rosetta.zoo.families.diffusers.sampling import STEPS, Generator, Observer, timesteps_of
@@ -35,15 +35,18 @@ class Diffusers(FolderFamily):
     """
 
     name = "diffusers"
-    description = "diffusion models of diffusers, U-Nets and DiT, in both roles; pip install 'rosetta-mine[diffusion]'"
+    description = (
+        "diffusion models of diffusers, U-Nets and DiT, in both roles, consistency models and decoders; "
+        "pip install 'rosetta-mine[diffusion]'"
+    )
     libraries = ("diffusers",)
     generators = True
     conditions = frozenset({"classes", "bound", "steps", "guidance", "timestep"})
     fetches = True
 
     def names(self) -> list[str]:
-        """Pipelines whose configuration is known, and `custom`."""
-        return sorted([*PUBLISHED, CUSTOM])
+        """Pipelines whose configuration is known, `custom`, and `vae-custom`, a decoder alone."""
+        return sorted([*PUBLISHED, CUSTOM, decoder.NAME])
 
     def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.build`."""
@@ -51,7 +54,8 @@ class Diffusers(FolderFamily):
         published = PUBLISHED.get(name)
         if published is None:
             raise UserError(
-                f"diffusers/{CUSTOM} has no configuration of its own; give the folder of a saved pipeline as weights"
+                f"diffusers/{name} has no configuration of its own; give the folder of a saved "
+                f"{'autoencoder' if name == decoder.NAME else 'pipeline'} as weights"
             )
         make = partial(self._download, name, published) if pretrained else None
         origin = f"diffusers/{name}"
@@ -59,7 +63,7 @@ class Diffusers(FolderFamily):
 
     def files(self, name: str, folder: Folder) -> tuple[str, ...]:
         """See :meth:`rosetta.zoo.architecture.FolderFamily.files`."""
-        return saved.files(folder)
+        return decoder.files(folder) if name == decoder.NAME else saved.files(folder)
 
     def build_from(self, name: str, folder: Folder, condition: Condition) -> tuple[Architecture, dict[str, Tensor]]:
         """See :meth:`rosetta.zoo.architecture.FolderFamily.build_from`.
@@ -67,6 +71,10 @@ class Diffusers(FolderFamily):
         A folder under a published name must have its configuration, in all that decides what the model does.
         """
         self.require_known(name)
+        if name == decoder.NAME:
+            return decoder.build_from(folder, condition)
+        if consistency.is_one(folder):
+            return consistency.build_from(name, folder, condition, _block_outputs)
         published = PUBLISHED.get(name)
         configs = saved.read_configs(folder)
         origin = f"weights {folder.text!r}"

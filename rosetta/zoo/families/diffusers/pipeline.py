@@ -16,13 +16,15 @@ from rosetta.zoo.families.diffusers.published import Config
 Make = Callable[[str, Any, dict[str, Any]], nn.Module]
 """Makes a component from its name, its class in the library, and all its settings."""
 
+CONSISTENCY = "CMStochasticIterativeScheduler"
+"""The library's class of scheduler by which a pipeline is a consistency model."""
 CLASSES: Mapping[str, Mapping[str, str]] = {
     "unet": {"UNet2DModel": "UNet2DModel"},
     # The class that DiT was first published with.
     "transformer": {"DiTTransformer2DModel": "DiTTransformer2DModel", "Transformer2DModel": "DiTTransformer2DModel"},
     "vae": {"AutoencoderKL": "AutoencoderKL"},
     # Both are trained alike; images are made without noise, as the former does it.
-    "scheduler": {"DDIMScheduler": "DDIMScheduler", "DDPMScheduler": "DDIMScheduler"},
+    "scheduler": {"DDIMScheduler": "DDIMScheduler", "DDPMScheduler": "DDIMScheduler", CONSISTENCY: CONSISTENCY},
 }
 """Of each component, the classes that may be named, and the library's class that stands for each."""
 DENOISERS = ("unet", "transformer")

@@ -59,10 +59,12 @@ class Config(MappingConfig, Bands, Filtering):
 
 
 PUBLISHED: dict[str, Config] = {
-    f"imagenet-{resolution}": Config(resolution=resolution) for resolution in (16, 32, 64, 128, 256, 512, 1024)
+    **{f"imagenet-{resolution}": Config(resolution=resolution) for resolution in (16, 32, 64, 128, 256, 512)},
+    "imagenet-1024": Config(resolution=1024, head_layers=(*((16 << power, 7) for power in range(1, 6)), (1024, 5))),
 }
-"""The released generators of ImageNet's classes, by resolution. Those of FFHQ, Pokémon and CIFAR-10 have other layers,
-which are read off their files."""
+"""The released generators of ImageNet's classes, by resolution. The last stage adds five layers instead of seven, 39 in
+all (section 3.2 of the paper). Those of FFHQ, Pokémon and CIFAR-10 have other layers, which are read off their files.
+"""
 
 
 class StyleGANXL(StyleGenerator):

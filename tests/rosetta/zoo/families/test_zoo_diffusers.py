@@ -134,6 +134,7 @@ def test_names() -> None:
         *(f"ddpm-{what}" for what in ("bedroom-256", "cat-256", "celebahq-256", "church-256", "cifar10-32")),
         "dit-xl-2-256",
         "dit-xl-2-512",
+        "vae-custom",
     ]
 
 

@@ -1,0 +1,1 @@
+"""Pixel MeanFlow: the network, its published sizes, and the family."""
