@@ -22,8 +22,8 @@ from tasks.correlate.setting import Setting
 FEATURES = [Layer("blocks.9@sae", 16_384, (14, 14), sparse=True)]
 UNITS = [Layer(f"block.{number}", 1024, (14, 14)) for number in range(4)]
 ACTIVE = 0.01
-IMAGES = 64
-REPEATS = 2
+IMAGES = 256
+REPEATS = 1
 SETTING = Setting(threads=2, memory=4 << 30)
 
 
