@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.units import Units
+from rosetta.units import Layer, Units
 
 MIB = 1024 * 1024
 
@@ -73,16 +73,21 @@ _SHARDS_BYTES = 2**30
 """Of the shards of all layers, which are kept in memory until they are written."""
 
 
+def stored_values(layer: Layer) -> int:
+    """How many values of an image a layer's store is as large as, about."""
+    return layer.values // _SPARSER if layer.sparse else layer.values
+
+
 def model_blocks(units: Units, images: int, chunk_mib: int) -> Blocks:
     """How a model's store is cut: chunks near `chunk_mib` for the largest layer, and larger shards for many images."""
-    largest = max(layer.values // (_SPARSER if layer.sparse else 1) for layer in units.layers)
+    largest = max(map(stored_values, units.layers))
     chunk = block_size(largest * _ITEMSIZE, chunk_mib * MIB, images)
     return Blocks(chunk, few_files(units, images, chunk))
 
 
 def few_files(units: Units, images: int, chunk: int) -> int:
     """Images in a shard of chunks of so many: more where a store would have too many files, as far as memory goes."""
-    per_image = _ITEMSIZE * sum(layer.values for layer in units.layers)
+    per_image = _ITEMSIZE * sum(map(stored_values, units.layers))
     shard = chunk
     while (len(units.layers) + 3) * block_count(images, shard) > _FILES and 2 * shard * per_image <= _SHARDS_BYTES:
         shard *= 2
