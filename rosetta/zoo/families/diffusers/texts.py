@@ -1,0 +1,199 @@
+"""Prompts into what transformers are given: text encoders run once for each distinct prompt, and are freed.
+
+Encoders run on the CPU in the precision that they are saved in, and what they say is kept in it.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rosetta.errors import UserError
+from rosetta.zoo.families.diffusers import saved
+from rosetta.zoo.families.diffusers.kinds import Kind, Texts
+from rosetta.zoo.families.diffusers.pipeline import library
+from rosetta.zoo.weights.source import Folder
+
+Encode = Callable[[Sequence[str], bool], dict[str, Tensor]]
+"""Prompts, and whether they are what guidance leads away from, into tensors (prompt, …) by name."""
+_AT_ONCE = 8
+"""Prompts in a pass through text encoders."""
+
+
+class Words(nn.Module):
+    """What text encoders say of all prompts. It holds no weights, and a state dict does not have it.
+
+    Parameters
+    ----------
+    texts
+        (row, …) by name.
+    rows
+        (prompt,) which row is each prompt's; those of the same words have one.
+    """
+
+    def __init__(self, texts: Texts, rows: Sequence[int]) -> None:
+        super().__init__()
+        for name, values in texts.items():
+            self.register_buffer(name, values, persistent=False)
+        self.names = tuple(texts)
+        self.register_buffer("rows", torch.tensor(rows), persistent=False)
+
+    def of(self, prompts: Tensor, like: Tensor) -> dict[str, Tensor]:
+        """(image, …) by name, of images' prompts (image,), in the precision of another tensor."""
+        rows = self.get_buffer("rows")[prompts]
+        found = {name: self.get_buffer(name)[rows] for name in self.names}
+        return {name: values.to(like.dtype) if values.is_floating_point() else values for name, values in found.items()}
+
+
+def words_of(prompts: Sequence[str], nothing: bool, encode: Encode) -> Words:
+    """What text encoders say of prompts.
+
+    Parameters
+    ----------
+    prompts
+        As a recipe has them.
+    nothing
+        Whether guidance leads away from the empty prompt, which then is one more, the last.
+    """
+    distinct = list(dict.fromkeys(prompts))
+    parts = [encode(distinct[start : start + _AT_ONCE], False) for start in range(0, len(distinct), _AT_ONCE)]
+    if nothing:
+        parts.append(encode([""], True))
+    texts = {name: torch.cat([part[name] for part in parts]).detach() for name in parts[0]}
+    rows = [distinct.index(prompt) for prompt in prompts] if len(distinct) < len(prompts) else list(range(len(prompts)))
+    return Words(texts, [*rows, *([len(distinct)] if nothing else [])])
+
+
+def invented(shapes: Mapping[str, tuple[int, ...]]) -> Encode:
+    """Of random weights: normal numbers that depend on a prompt's words alone, in place of an untrained encoder's."""
+
+    def encode(prompts: Sequence[str], plain: bool) -> dict[str, Tensor]:
+        rows = [_invent(prompt, shapes) for prompt in prompts]
+        return {name: torch.stack([row[name] for row in rows]) for name in shapes}
+
+    return encode
+
+
+def _invent(prompt: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    on = torch.empty(0).device
+    if on.type == "meta":
+        return {name: torch.empty(shape, dtype=_type_of(name)) for name, shape in shapes.items()}
+    random = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:7], "big"))
+    return {
+        name: torch.ones(shape, dtype=torch.int64) if name == "mask" else torch.randn(shape, generator=random)
+        for name, shape in shapes.items()
+    }
+
+
+def _type_of(name: str) -> torch.dtype:
+    return torch.int64 if name == "mask" else torch.float32
+
+
+def encoders(kind: Kind, load: Callable[[], Any], origin: str, shapes: Mapping[str, tuple[int, ...]]) -> Encode:
+    """Text encoders, which are loaded when first asked and live as long as the function that is returned.
+
+    Parameters
+    ----------
+    load
+        Gives the library's pipeline with text encoders and tokenizers, whatever else it lacks.
+    origin
+        What errors call it.
+    shapes
+        What the transformer takes, which the encoders must give, but for the number of tokens.
+    """
+    loaded = cache(load)
+    return lambda prompts, plain: _encoded(kind, loaded(), prompts, plain, shapes, origin)
+
+
+def _encoded(
+    kind: Kind, pipeline: Any, prompts: Sequence[str], plain: bool, shapes: Mapping[str, tuple[int, ...]], origin: str
+) -> dict[str, Tensor]:
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            texts = kind.encode(pipeline, prompts, plain)
+    except Exception as error:  # a tokenizer may lack anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"{origin}: its text encoders cannot read the prompts: {reason}") from None
+    for name, values in texts.items():
+        if tuple(values.shape[2:]) != shapes[name][1:] or values.ndim != 1 + len(shapes[name]):
+            raise UserError(
+                f"{origin}: its text encoders give {tuple(values.shape[1:])} for a prompt, where its transformer takes "
+                f"{shapes[name]}; save a pipeline whose parts belong together"
+            )
+    return texts
+
+
+def from_folder(kind: Kind, folder: Folder) -> Any:
+    """The library's pipeline with no more than the text encoders and tokenizers of a folder.
+
+    Raises
+    ------
+    UserError
+        They cannot be loaded.
+    """
+    library()
+    import transformers
+
+    named = saved.text_classes(kind, folder)
+    with _quiet(transformers):
+        parts = {part: _load(getattr(transformers, name, None), folder, part) for part, name in named.items()}
+    rest = dict.fromkeys(signature(kind.made.__init__).parameters.keys() - {"self", "is_distilled"})
+    return kind.made(**{**rest, **parts})
+
+
+def _load(kind: Any, folder: Folder, part: str) -> Any:
+    """A component out of its own files alone, of which none can run."""
+    origin = f"weights {folder.text!r}"
+    if kind is None:
+        raise UserError(f"{origin}: the installed transformers have no class for its {part}; install a newer one")
+    is_encoder, gaps = part.startswith("text_encoder"), {}
+    with tempfile.TemporaryDirectory() as copy:
+        for file in saved.text_files(folder, part):
+            _bring(folder, f"{part}/{file}", Path(copy, file))
+        try:
+            if is_encoder:
+                loaded, gaps = kind.from_pretrained(
+                    copy, local_files_only=True, use_safetensors=True, dtype="auto", output_loading_info=True
+                )
+            else:
+                loaded = kind.from_pretrained(copy, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # files of anybody's, read by code that expects its own
+            reason = " ".join(f"{type(error).__name__}: {error}".replace(copy, part).split())[:200]
+            raise UserError(f"{origin}: transformers cannot load its {part}: {reason}") from None
+    lacking = [str(name) for kind in ("missing_keys", "mismatched_keys") for name in gaps.get(kind) or ()]
+    if lacking:
+        raise UserError(f"{origin}: its {part} lacks the tensor {lacking[0]}; save the pipeline again")
+    return loaded.eval() if is_encoder else loaded
+
+
+def _bring(folder: Folder, name: str, target: Path) -> None:
+    """A file of a folder at a place of this machine."""
+    there = Path(folder.url, name)
+    if "://" not in folder.url and there.is_file():
+        target.symlink_to(there.resolve())
+        return
+    with folder.file(name).open() as source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without the library's chatter inside."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
