@@ -85,6 +85,11 @@ def components(folder: Folder) -> tuple[str, ...]:
     if kind is not None:
         known |= {part: [["transformers", name]] for part, name in kind.encoders.items()}
         known |= {part: [["transformers", name] for name in sorted(names)] for part, names in kind.tokenizers.items()}
+    if kind is None and any(part.startswith("text_encoder") for part in named):
+        raise UserError(
+            f"weights {folder.text!r}: pipelines of class {read_index(folder).get('_class_name')!r} are not known here; "
+            f"those with prompts can be {', '.join(KINDS)}"
+        )
     for part, value in named.items():
         if value not in known.get(part, ()):
             listed = ", ".join(f"{part} ({' or '.join(way[1] for way in ways)})" for part, ways in known.items())

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.zoo.families.diffusers import saved
 from rosetta.zoo.families.diffusers.kinds import Kind, Texts
-from rosetta.zoo.families.diffusers.pipeline import library
+from rosetta.zoo.families.diffusers.pipeline import library, settings
 from rosetta.zoo.weights.source import Folder
 
 Encode = Callable[[Sequence[str], bool], dict[str, Tensor]]
@@ -145,6 +145,12 @@ def from_folder(kind: Kind, folder: Folder) -> Any:
     named = saved.text_classes(kind, folder)
     with _quiet(transformers):
         parts = {part: _load(getattr(transformers, name, None), folder, part) for part, name in named.items()}
+    if kind.optional - named.keys():
+        # Without an encoder, the pipeline looks up how wide the transformer takes what it would have said.
+        config = saved.read_configs(folder)["transformer"]
+        made, chosen = settings("transformer", config, f"weights {folder.text!r}", kind.classes)
+        with torch.device("meta"):
+            parts["transformer"] = made(**chosen)
     rest = dict.fromkeys(signature(kind.made.__init__).parameters.keys() - {"self", "is_distilled"})
     return kind.made(**{**rest, **parts})
 
