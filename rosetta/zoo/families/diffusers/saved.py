@@ -86,9 +86,10 @@ def components(folder: Folder) -> tuple[str, ...]:
         known |= {part: [["transformers", name]] for part, name in kind.encoders.items()}
         known |= {part: [["transformers", name] for name in sorted(names)] for part, names in kind.tokenizers.items()}
     if kind is None and any(part.startswith("text_encoder") for part in named):
+        pipeline = read_index(folder).get("_class_name")
         raise UserError(
-            f"weights {folder.text!r}: pipelines of class {read_index(folder).get('_class_name')!r} are not known here; "
-            f"those with prompts can be {', '.join(KINDS)}"
+            f"weights {folder.text!r}: pipelines of class {pipeline!r} are not known here; those with prompts can be "
+            f"{', '.join(KINDS)}"
         )
     for part, value in named.items():
         if value not in known.get(part, ()):
