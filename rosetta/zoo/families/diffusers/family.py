@@ -13,12 +13,13 @@ from rosetta.errors import UserError
 from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, FolderFamily, State
 from rosetta.zoo.families.diffusers import saved
-from rosetta.zoo.families.diffusers.kinds import KINDS, Kind
+from rosetta.zoo.families.diffusers.kind import Kind
+from rosetta.zoo.families.diffusers.kinds import KINDS
 from rosetta.zoo.families.diffusers.pipeline import CLASSES, Make, Pipeline, make_pipeline, settings
 from rosetta.zoo.families.diffusers.prompted import Origin, describe
 from rosetta.zoo.families.diffusers.published import PUBLISHED, Config, Published
 from rosetta.zoo.families.diffusers.sampling import STEPS, Generator, Observer, timesteps_of
-from rosetta.zoo.families.diffusers.texts import encoders, from_folder, invented
+from rosetta.zoo.families.diffusers.texts import encoders, from_folder, invented, stamp
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.weights.source import Folder
@@ -87,7 +88,8 @@ class Diffusers(FolderFamily):
             _require_alike(configs, published.configs, f"diffusers/{name}", origin, kind)
         if kind is not None:
             kind, index = _kind(kind, published), saved.read_index(folder)
-            found = Origin(origin, index, configs, steps=published.steps if published else None)
+            steps, texts = published.steps if published else None, stamp(kind, folder)
+            found = Origin(origin, index, configs, steps=steps, texts=texts)
             encode = partial(encoders, kind, partial(from_folder, kind, folder), origin)
             return describe(kind, found, condition, encode), saved.read_state(folder)
         architecture = _describe(make_pipeline(configs, origin), f"diffusers/{name}", condition)

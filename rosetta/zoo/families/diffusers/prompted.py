@@ -6,7 +6,7 @@ z ─► step ─► step ─► … ─► last step ─► decoder ─► imag
      └──── unseen by hooks ────┘
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from rosetta.errors import UserError
 from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture
-from rosetta.zoo.families.diffusers.kinds import Kind
+from rosetta.zoo.families.diffusers.kind import Kind
 from rosetta.zoo.families.diffusers.pipeline import (
     MOST_SIDE,
     MOST_TIMESTEPS,
@@ -140,6 +140,8 @@ class Origin:
     """Makes the networks; left out, they are initialised at random."""
     steps: int | None = None
     """Of denoising, where its publisher advises another number than the library."""
+    texts: Hashable = None
+    """What tells its text encoders from others, see :func:`rosetta.zoo.families.diffusers.texts.words_of`."""
 
 
 def describe(
@@ -175,7 +177,7 @@ def describe(
     denoiser, autoencoder = (built_of(make, part, chosen[part], origin.name) for part in ("transformer", "vae"))
     pipeline = Pipeline("transformer", denoiser, autoencoder, scheduler, shape, image, len(prompts))
     nothing = guidance != 1 if prompts and not looks else not prompts
-    words = words_of(prompts, nothing, encode(way.texts_of(transformer)))
+    words = words_of(prompts, nothing, encode(way.texts_of(transformer)), origin.texts)
     exceptions = {
         f"transformer.{place}": differing
         for place, differing in way.exceptions(denoiser, words.get_buffer("prompt").shape[1])

@@ -17,7 +17,8 @@ from typing import Any
 from torch import Tensor
 
 from rosetta.errors import UserError
-from rosetta.zoo.families.diffusers.kinds import KINDS, Kind
+from rosetta.zoo.families.diffusers.kind import Kind
+from rosetta.zoo.families.diffusers.kinds import KINDS
 from rosetta.zoo.families.diffusers.pipeline import CLASSES, DENOISERS, modern, why_not
 from rosetta.zoo.families.diffusers.published import Config
 from rosetta.zoo.weights.checkpoint import read_tensors

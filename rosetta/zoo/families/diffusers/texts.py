@@ -1,12 +1,13 @@
 """Prompts into what transformers are given: text encoders run once for each distinct prompt, and are freed.
 
-Encoders run on the CPU in the precision that they are saved in, and what they say is kept in it.
+Encoders run where the model will, in the precision that they are saved in, and what they say is kept in it. Where a
+process loads a model again, what they said of its prompts is taken from memory.
 """
 
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from inspect import signature
@@ -17,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from rosetta.errors import UserError
+from rosetta.zoo.device import target_device
 from rosetta.zoo.families.diffusers import saved
-from rosetta.zoo.families.diffusers.kinds import Kind, Texts
+from rosetta.zoo.families.diffusers.kind import Kind, Texts
 from rosetta.zoo.families.diffusers.pipeline import library, settings
 from rosetta.zoo.weights.source import Folder
 
@@ -53,7 +55,11 @@ class Words(nn.Module):
         return {name: values.to(like.dtype) if values.is_floating_point() else values for name, values in found.items()}
 
 
-def words_of(prompts: Sequence[str], nothing: bool, encode: Encode) -> Words:
+_LATEST: dict[Hashable, dict[str, Tensor]] = {}
+"""What text encoders said the last time."""
+
+
+def words_of(prompts: Sequence[str], nothing: bool, encode: Encode, known_by: Hashable = None) -> Words:
     """What text encoders say of prompts.
 
     Parameters
@@ -62,12 +68,20 @@ def words_of(prompts: Sequence[str], nothing: bool, encode: Encode) -> Words:
         As a recipe has them.
     nothing
         Whether guidance leads away from the empty prompt, which then is one more, the last.
+    known_by
+        What decides, beside the prompts, what the encoders say; None: never taken from memory.
     """
     distinct = list(dict.fromkeys(prompts))
-    parts = [encode(distinct[start : start + _AT_ONCE], False) for start in range(0, len(distinct), _AT_ONCE)]
-    if nothing:
-        parts.append(encode([""], True))
-    texts = {name: torch.cat([part[name] for part in parts]).detach() for name in parts[0]}
+    key = (known_by, tuple(distinct), nothing, target_device())
+    texts = _LATEST.get(key)
+    if texts is None:
+        parts = [encode(distinct[start : start + _AT_ONCE], False) for start in range(0, len(distinct), _AT_ONCE)]
+        if nothing:
+            parts.append(encode([""], True))
+        texts = {name: torch.cat([part[name] for part in parts]).detach() for name in parts[0]}
+        if known_by is not None:
+            _LATEST.clear()
+            _LATEST[key] = texts
     rows = [distinct.index(prompt) for prompt in prompts] if len(distinct) < len(prompts) else list(range(len(prompts)))
     return Words(texts, [*rows, *([len(distinct)] if nothing else [])])
 
@@ -116,9 +130,14 @@ def encoders(kind: Kind, load: Callable[[], Any], origin: str, shapes: Mapping[s
 def _encoded(
     kind: Kind, pipeline: Any, prompts: Sequence[str], plain: bool, shapes: Mapping[str, tuple[int, ...]], origin: str
 ) -> dict[str, Tensor]:
+    device = target_device()
     try:
         with torch.inference_mode(False), torch.no_grad():
-            texts = kind.encode(pipeline, prompts, plain)
+            for part in kind.encoders:
+                if getattr(pipeline, part) is not None:
+                    getattr(pipeline, part).to(device)
+            found = kind.encode(pipeline, prompts, plain, device)
+        texts = {name: values.cpu() for name, values in found.items()}
     except Exception as error:  # a tokenizer may lack anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(f"{origin}: its text encoders cannot read the prompts: {reason}") from None
@@ -129,6 +148,16 @@ def _encoded(
                 f"{shapes[name]}; save a pipeline whose parts belong together"
             )
     return texts
+
+
+def stamp(kind: Kind, folder: Folder) -> Hashable:
+    """What tells a folder's text encoders from others: their files, as long as these do not change; None if remote."""
+    parts = saved.text_classes(kind, folder)
+    paths = [Path(folder.file(f"{part}/{file}").url) for part in parts for file in saved.text_files(folder, part)]
+    if not all(path.is_file() for path in paths):
+        return None
+    stats = [(str(path.resolve()), path.stat()) for path in paths]
+    return (kind.pipeline, kind.words, *((path, one.st_size, one.st_mtime_ns) for path, one in stats))
 
 
 def from_folder(kind: Kind, folder: Folder) -> Any:

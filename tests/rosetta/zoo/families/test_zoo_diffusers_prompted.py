@@ -205,7 +205,9 @@ def test_tokens_of_the_prompt_are_told_apart(folders: Callable[[str], Path], spe
         of_text = [block, f"{block}@0", f"{block}.attn@1", f"{block}.ff_context", f"{block}.attn.add_q_proj"]
         for place in [*of_text, "transformer.context_embedder"]:
             assert "not one of places" in found[place], place
-        if kind != "sd3":
+        if kind == "sd3":
+            assert found[f"{block}.attn2.to_k"].grid == GRIDS[kind]  # of the image to itself
+        else:
             single = "transformer.single_transformer_blocks.1"
             assert (found[f"{single}.attn"].prefix, found[f"{single}.attn"].grid) == (words, GRIDS[kind])
             assert isinstance(found.get(f"{single}.attn@pattern", ""), str)
@@ -234,7 +236,7 @@ def test_looks_are_one_pass_over_images_noised_to_a_timestep(
             noisy = DDPMScheduler().add_noise(clean, noise, torch.full((2,), 400))
         else:
             noisy = 0.6 * clean + 0.4 * noise
-        texts = way.encode(pipeline, [prompt or ""] * 2, prompt is None)
+        texts = way.encode(pipeline, [prompt or ""] * 2, prompt is None, torch.device("cpu"))
         kept = last_inputs(pipeline.transformer, list(maps))
         way.predict(pipeline.transformer, noisy, torch.full((2,), 400.0), texts, 3.5)
     for place, found in maps.items():

@@ -9,14 +9,19 @@ from typing import Any
 import fsspec
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from prompted_folders import SIZES, prompted
 from safetensors.torch import load_file, save_file
 
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.model_spec import Condition, ModelSpec
+from rosetta.zoo.behaviour import examine
 from rosetta.zoo.families.diffusers.family import Diffusers
+from rosetta.zoo.families.diffusers.pixart import PixArt
 from rosetta.zoo.families.diffusers.published import PUBLISHED
+from rosetta.zoo.maps.hidden_steps import rehearsal
 
 Spec = Callable[..., ModelSpec]
 Edit = Callable[[Path], Any]
@@ -111,6 +116,40 @@ def test_a_folder_at_a_url(saved: Callable[[str], Path], custom: Spec) -> None:
     finally:
         memory.rm("/prompted", recursive=True)
     assert torch.equal(remote, _images(custom(saved("pixart"), "pixart")))
+
+
+def test_text_encoders_run_once_in_a_process(
+    copied: Callable[[str], Path], custom: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, read = copied("pixart"), []
+    monkeypatch.setattr(PixArt, "encode", lambda *given, run=PixArt.encode: read.append(given[2]) or run(*given))
+    first = _images(custom(folder, "pixart"))
+    assert torch.equal(_images(custom(folder, "pixart")), first)
+    assert read == [list(_PROMPTS), [""]]
+    save_file(
+        {name: 2 * tensor for name, tensor in load_file(folder / "text_encoder" / "model.safetensors").items()},
+        folder / "text_encoder" / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    assert (_images(custom(folder, "pixart")) - first).abs().max() > 1e-3
+    read.clear()
+    _images(custom(folder, "pixart", prompts=("a", "b", "a", "c", *"defghij"), guidance=1.0))
+    assert read == [list("abcdefgh"), ["i", "j"]]
+
+
+def test_a_model_is_recognised_by_one_prompt(
+    saved: Callable[[str], Path], custom: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = custom(saved("pixart"), "pixart", classes=(1, 0))
+    model, read = zoo.load(spec), []
+    monkeypatch.setattr(PixArt, "encode", lambda *given, run=PixArt.encode: read.append(given[2]) or run(*given))
+    found = examine(spec)
+    assert read == [["a cat"], [""]]
+    with rehearsal():
+        images, maps = model.generate_first()
+    assert found.image is not None
+    assert found.image[1] == pytest.approx(float(images[0].double().std(correction=0)), rel=1e-4)
+    assert found.maps.keys() == maps.keys()
 
 
 def test_text_encoders_keep_their_precision(copied: Callable[[str], Path], custom: Spec) -> None:
@@ -217,6 +256,28 @@ def test_folders_that_are_refused(
     folder = copied(kind)
     edit(folder)
     _refused(lambda: zoo.load(custom(folder, kind, **({"guidance": 2.0} if kind == "klein" else {}))), message)
+
+
+_STRANGE = [None, True, -1, 0, 1, 1.5, "x", [], [1], [[]], {}, {"a": 1}, "../../x"]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+@pytest.mark.parametrize("kind", ["flux", "sana"])
+def test_strange_configurations_are_one_line(
+    saved: Callable[[str], Path], custom: Spec, kind: str, data: st.DataObject
+) -> None:
+    folder = saved(kind)
+    file = folder / data.draw(st.sampled_from(sorted(str(path.relative_to(folder)) for path in folder.rglob("*.json"))))
+    content = file.read_text()
+    try:
+        key = data.draw(st.sampled_from(sorted(json.loads(content))))
+        _edit(file, **{key: data.draw(st.sampled_from(_STRANGE))})
+        zoo.load(custom(folder, kind))
+    except UserError:  # one line, as it makes sure of itself; anything else is a fault
+        pass
+    finally:
+        file.write_text(content)
 
 
 def test_schnell_takes_no_guidance(copied: Callable[[str], Path], custom: Spec) -> None:
