@@ -89,9 +89,9 @@ class Diffusers(FolderFamily):
         if kind is not None:
             kind, index = _kind(kind, published), saved.read_index(folder)
             steps, texts = published.steps if published else None, stamp(kind, folder)
-            found = Origin(origin, index, configs, steps=steps, texts=texts)
+            source = Origin(origin, index, configs, steps=steps, texts=texts)
             encode = partial(encoders, kind, partial(from_folder, kind, folder), origin)
-            return describe(kind, found, condition, encode), saved.read_state(folder)
+            return describe(kind, source, condition, encode), saved.read_state(folder)
         architecture = _describe(make_pipeline(configs, origin), f"diffusers/{name}", condition)
         return architecture, saved.read_state(folder)
 
@@ -106,8 +106,8 @@ class Diffusers(FolderFamily):
                 )
 
         encode = invented if make is None else partial(encoders, kind, fetch, origin)
-        found = Origin(origin, published.index, published.configs, make, published.steps)
-        return describe(kind, found, condition, encode)
+        source = Origin(origin, published.index, published.configs, make, published.steps)
+        return describe(kind, source, condition, encode)
 
     def _download(self, name: str, published: Published, part: str, kind: Any, chosen: dict[str, Any]) -> nn.Module:
         """A component from the hub, by the library's own ways."""

@@ -41,11 +41,11 @@ class Flux(Kind):
 
     def layers(self, transformer: Any) -> tuple[str, ...]:
         """See :class:`Kind`."""
-        found = {
+        places = {
             "transformer_blocks.*.ff.net.2@in": transformer.transformer_blocks,
             "single_transformer_blocks.*.act_mlp": transformer.single_transformer_blocks,
         }
-        return tuple(place for place, blocks in found.items() if len(blocks))
+        return tuple(place for place, blocks in places.items() if len(blocks))
 
     def exceptions(self, transformer: nn.Module, tokens: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """See :class:`Kind`."""
@@ -67,8 +67,8 @@ class Flux(Kind):
 
     def encode(self, pipeline: Any, prompts: Sequence[str], plain: bool, device: torch.device) -> dict[str, Tensor]:
         """See :class:`Kind`."""
-        found, pooled, _ = pipeline.encode_prompt(list(prompts), None, device=device, max_sequence_length=self.words)
-        return {"prompt": found, "pooled": pooled}
+        prompt, pooled, _ = pipeline.encode_prompt(list(prompts), None, device=device, max_sequence_length=self.words)
+        return {"prompt": prompt, "pooled": pooled}
 
     def set_timesteps(self, scheduler: Any, steps: int, tokens: int) -> None:
         """See :class:`Kind`."""
@@ -118,11 +118,11 @@ class Flux2Klein(Flux):
 
     def layers(self, transformer: Any) -> tuple[str, ...]:
         """See :class:`Kind`."""
-        found = {
+        places = {
             "transformer_blocks.*.ff.linear_out@in": transformer.transformer_blocks,
             "single_transformer_blocks.*.attn.mlp_act_fn": transformer.single_transformer_blocks,
         }
-        return tuple(place for place, blocks in found.items() if len(blocks))
+        return tuple(place for place, blocks in places.items() if len(blocks))
 
     def _single_block(self, path: str, tokens: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield path, {"prefix_tokens": tokens}

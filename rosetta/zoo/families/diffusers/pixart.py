@@ -36,10 +36,10 @@ class PixArt(Kind):
         Prompts are in lower case but not cleaned of links and tags, for which the library needs a package that may not
         be there.
         """
-        found, mask, _, _ = pipeline.encode_prompt(
+        prompt, mask, _, _ = pipeline.encode_prompt(
             list(prompts), False, device=device, clean_caption=False, max_sequence_length=self.words
         )
-        return {"prompt": found, "mask": mask}
+        return {"prompt": prompt, "mask": mask}
 
     def predict(self, transformer: nn.Module, noisy: Tensor, time: Tensor, texts: Texts, guidance: float) -> Tensor:
         """See :class:`Kind`."""

@@ -42,15 +42,15 @@ _DRAWS = {"stochastic_sampling": (True,), "algorithm_type": ("sde-dpmsolver", "s
 
 
 class _Prompted:
-    """What both roles share: the transformer is given what its kind is given, and images go the way of its kind."""
+    """What both roles share: the transformer is given what its kind is given, and images go its way."""
 
     words: Words
-    way: Kind
+    pipeline_kind: Kind
     embedded: float
 
     def _predict(self, noisy: Tensor, time: Tensor, prompts: Tensor) -> Tensor:
         transformer: nn.Module = self.get_submodule("transformer")  # type: ignore[attr-defined]
-        return self.way.predict(transformer, noisy, time, self.words.of(prompts, noisy), self.embedded)
+        return self.pipeline_kind.predict(transformer, noisy, time, self.words.of(prompts, noisy), self.embedded)
 
 
 class PromptedGenerator(_Prompted, Generator):
@@ -60,7 +60,7 @@ class PromptedGenerator(_Prompted, Generator):
     ----------
     pipeline
         The parts; its classes are the prompts.
-    way
+    kind
         The kind of the pipeline.
     words
         What text encoders say of the prompts, with those of the empty prompt last where guidance leads away from it.
@@ -71,10 +71,10 @@ class PromptedGenerator(_Prompted, Generator):
     """
 
     def __init__(
-        self, pipeline: Pipeline, way: Kind, words: Words, guidance: float = 1.0, embedded: float = 1.0
+        self, pipeline: Pipeline, kind: Kind, words: Words, guidance: float = 1.0, embedded: float = 1.0
     ) -> None:
         super().__init__(pipeline, range(len(pipeline.scheduler.timesteps)), guidance)
-        self.way, self.words, self.embedded = way, words, embedded
+        self.pipeline_kind, self.words, self.embedded = kind, words, embedded
 
     def predict(self, noisy: Tensor, timestep: int, classes: Tensor | None) -> Tensor:
         """What the transformer says at a step, by its number, of prompts by theirs."""
@@ -83,8 +83,10 @@ class PromptedGenerator(_Prompted, Generator):
         return self._predict(noisy, time, classes)
 
     def _step(self, noisy: Tensor, timestep: int, classes: Tensor | None, *carried: Tensor) -> tuple[Tensor, ...]:
-        """A step of the library's scheduler, of which a copy is told where it is: it counts on its own otherwise, and
-        a step that is run again on the way back, or by another thread, would be another.
+        """A step of the library's scheduler.
+
+        A scheduler counts its steps, so one that is run again for gradients, or by another thread, would be another.
+        A copy of it starts at the step.
         """
         solver = copy(self.scheduler)
         solver.set_begin_index(timestep)
@@ -96,7 +98,7 @@ class PromptedGenerator(_Prompted, Generator):
         return (nearer, *(output for output in solver.model_outputs[1:] if output is not None))
 
     def _decode(self, latents: Tensor) -> Tensor:
-        return self.way.decode(self.vae, latents)
+        return self.pipeline_kind.decode(self.vae, latents)
 
 
 class PromptedObserver(_Prompted, Observer):
@@ -104,7 +106,7 @@ class PromptedObserver(_Prompted, Observer):
 
     Parameters
     ----------
-    pipeline, way, words
+    pipeline, kind, words
         As of :class:`PromptedGenerator`.
     timestep
         Of training: the higher, the more noise.
@@ -112,9 +114,9 @@ class PromptedObserver(_Prompted, Observer):
         What the transformer is given as guidance, where it takes it.
     """
 
-    def __init__(self, pipeline: Pipeline, way: Kind, words: Words, timestep: int, embedded: float = 1.0) -> None:
+    def __init__(self, pipeline: Pipeline, kind: Kind, words: Words, timestep: int, embedded: float = 1.0) -> None:
         super().__init__(pipeline, timestep, 0)
-        self.way, self.words, self.embedded = way, words, embedded
+        self.pipeline_kind, self.words, self.embedded = kind, words, embedded
 
     def predict(self, noisy: Tensor, timestep: int, classes: Tensor | None) -> Tensor:
         """What the transformer says at a timestep of training."""
@@ -123,7 +125,7 @@ class PromptedObserver(_Prompted, Observer):
         return self._predict(noisy, time, classes)
 
     def _encode(self, images: Tensor) -> Tensor:
-        return self.way.encode_images(self.vae, images)
+        return self.pipeline_kind.encode_images(self.vae, images)
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Origin:
 
 
 def describe(
-    way: Kind,
+    kind: Kind,
     origin: Origin,
     condition: Condition,
     encode: Callable[[Mapping[str, tuple[int, ...]]], Encode],
@@ -163,37 +165,37 @@ def describe(
         The library cannot build it, or what the recipe says does not go with it.
     """
     looks = condition.timestep is not None
-    chosen = {part: settings(part, origin.configs[part], origin.name, way.classes) for part in way.classes}
+    chosen = {part: settings(part, origin.configs[part], origin.name, kind.classes) for part in kind.classes}
     transformer, vae = chosen["transformer"][1], chosen["vae"][1]
     prompts = _prompts(condition, origin)
-    shape, image, grid = _geometry(way, transformer, vae, condition.size, origin.name)
-    guidance, embedded = _guidance(way, transformer, condition, origin)
-    scheduler = _scheduler(way, chosen["scheduler"], origin.name)
+    shape, image, grid = _geometry(kind, transformer, vae, condition.size, origin.name)
+    guidance, embedded = _guidance(kind, transformer, condition, origin)
+    scheduler = _scheduler(kind, chosen["scheduler"], origin.name)
     if looks:
         _require_look(condition, scheduler, origin.name)
     else:
-        _set_timesteps(way, scheduler, condition, grid, origin)
-    make = origin.make or (lambda part, kind, chosen: kind(**chosen))
+        _set_timesteps(kind, scheduler, condition, grid, origin)
+    make = origin.make or (lambda part, made, chosen: made(**chosen))
     denoiser, autoencoder = (built_of(make, part, chosen[part], origin.name) for part in ("transformer", "vae"))
     pipeline = Pipeline("transformer", denoiser, autoencoder, scheduler, shape, image, len(prompts))
     nothing = guidance != 1 if prompts and not looks else not prompts
-    words = words_of(prompts, nothing, encode(way.texts_of(transformer)), origin.texts)
+    words = words_of(prompts, nothing, encode(kind.texts_of(transformer)), origin.texts)
     exceptions = {
         f"transformer.{place}": differing
-        for place, differing in way.exceptions(denoiser, words.get_buffer("prompt").shape[1])
+        for place, differing in kind.exceptions(denoiser, words.get_buffer("prompt").shape[1])
     }
     traits = Traits(prefix_tokens=0, token_grid=grid, exceptions=exceptions)
-    layers = tuple(f"transformer.{place}" for place in way.layers(denoiser))
+    layers = tuple(f"transformer.{place}" for place in kind.layers(denoiser))
     if condition.timestep is not None:
         return Architecture(
-            PromptedObserver(pipeline, way, words, condition.timestep, embedded),
+            PromptedObserver(pipeline, kind, words, condition.timestep, embedded),
             Preprocessing(image, "bicubic", _HALF, _HALF),
             indexed=True,
             layers=layers,
             traits=traits,
         )
     return Architecture(
-        PromptedGenerator(pipeline, way, words, guidance, embedded),
+        PromptedGenerator(pipeline, kind, words, guidance, embedded),
         latent=shape[0] * shape[1] * shape[2],
         classes=len(prompts),
         image_size=image,
@@ -220,14 +222,14 @@ def _prompts(condition: Condition, origin: Origin) -> tuple[str, ...]:
 
 
 def _geometry(
-    way: Kind, transformer: Mapping[str, Any], vae: Mapping[str, Any], size: Grid | None, origin: str
+    kind: Kind, transformer: Mapping[str, Any], vae: Mapping[str, Any], size: Grid | None, origin: str
 ) -> tuple[tuple[int, int, int], Grid, Grid]:
     """Channels, height and width of latents; those of images; and the grid of tokens."""
     channels, latent = (
         number(values[name], MOST_SIDE, name, origin)
         for values, name in ((transformer, "in_channels"), (vae, "latent_channels"))
     )
-    packed = latent * way.packs**2
+    packed = latent * kind.packs**2
     if channels != packed:
         raise UserError(
             f"{origin}: its vae gives {packed} channels where its transformer takes {channels}; save a vae and a "
@@ -235,9 +237,9 @@ def _geometry(
         )
     if any(vae.get(name, 3) != 3 for name in ("in_channels", "out_channels")):
         raise UserError(f"{origin}: its images are not of red, green and blue; only RGB models can be mined")
-    compression = way.compression(vae)
-    patch = way.packs * number(transformer["patch_size"], MOST_SIDE, "patch_size", origin)
-    side = way.side or number(transformer["sample_size"], MOST_SIDE, "sample_size", origin)
+    compression = kind.compression(vae)
+    patch = kind.packs * number(transformer["patch_size"], MOST_SIDE, "patch_size", origin)
+    side = kind.side or number(transformer["sample_size"], MOST_SIDE, "sample_size", origin)
     image = size or (side * compression, side * compression)
     if any(edge % (patch * compression) for edge in image):
         raise UserError(
@@ -245,23 +247,23 @@ def _geometry(
         )
     height, width = (edge // compression for edge in image)
     grid = height // patch, width // patch
-    return way.latents(channels, height, width), image, grid
+    return kind.latents(channels, height, width), image, grid
 
 
-def _guidance(way: Kind, transformer: Mapping[str, Any], condition: Condition, origin: Origin) -> tuple[float, float]:
+def _guidance(kind: Kind, transformer: Mapping[str, Any], condition: Condition, origin: Origin) -> tuple[float, float]:
     """Classifier-free guidance, and what the transformer is given."""
-    usual = way.default("guidance_scale")
+    usual = kind.default("guidance_scale")
     given = condition.guidance
-    if way.embeds_guidance(transformer):
+    if kind.embeds_guidance(transformer):
         return 1.0, usual if given is None else given
-    if not way.takes_guidance(origin.index):
+    if not kind.takes_guidance(origin.index):
         if given not in (None, 1):
             raise UserError(f"{origin.name} was distilled to need no guidance; remove condition.guidance")
         return 1.0, 1.0
     return usual if given is None else given, 1.0
 
 
-def _scheduler(way: Kind, chosen: tuple[Any, dict[str, Any]], origin: str) -> Any:
+def _scheduler(kind: Kind, chosen: tuple[Any, dict[str, Any]], origin: str) -> Any:
     number(chosen[1]["num_train_timesteps"], MOST_TIMESTEPS, "num_train_timesteps", origin)
     for name, values in _DRAWS.items():
         if chosen[1].get(name) in values:
@@ -277,14 +279,14 @@ def _scheduler(way: Kind, chosen: tuple[Any, dict[str, Any]], origin: str) -> An
         raise UserError(f"{origin}: diffusers cannot build its scheduler: {reason}") from None
 
 
-def _set_timesteps(way: Kind, scheduler: Any, condition: Condition, grid: Grid, origin: Origin) -> None:
-    steps = condition.steps or origin.steps or way.default("num_inference_steps")
+def _set_timesteps(kind: Kind, scheduler: Any, condition: Condition, grid: Grid, origin: Origin) -> None:
+    steps = condition.steps or origin.steps or kind.default("num_inference_steps")
     trained = scheduler.config.num_train_timesteps
     if steps > trained:
         raise UserError(f"{origin.name}: condition.steps is {steps}, but it was trained on {trained}; take fewer")
     try:
         with torch.device("cpu"):
-            way.set_timesteps(scheduler, steps, grid[0] * grid[1])
+            kind.set_timesteps(scheduler, steps, grid[0] * grid[1])
     except Exception as error:  # settings of a configuration that nobody has looked at until now
         reason = " ".join(str(error).split())
         raise UserError(f"{origin.name}: its scheduler cannot take {steps} steps: {reason}") from None

@@ -33,14 +33,14 @@ class Sana(Kind):
     def encode(self, pipeline: Any, prompts: Sequence[str], plain: bool, device: torch.device) -> dict[str, Tensor]:
         """See :class:`Kind`; prompts follow the instruction that the library's pipeline puts before them."""
         instruction = None if plain else self.default("complex_human_instruction")
-        found, mask, _, _ = pipeline.encode_prompt(
+        prompt, mask, _, _ = pipeline.encode_prompt(
             list(prompts),
             False,
             device=device,
             max_sequence_length=self.words,
             complex_human_instruction=instruction,
         )
-        return {"prompt": found, "mask": mask}
+        return {"prompt": prompt, "mask": mask}
 
     def predict(self, transformer: nn.Module, noisy: Tensor, time: Tensor, texts: Texts, guidance: float) -> Tensor:
         """See :class:`Kind`."""

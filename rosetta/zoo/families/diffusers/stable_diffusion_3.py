@@ -34,7 +34,7 @@ class StableDiffusion3(Kind):
 
     def encode(self, pipeline: Any, prompts: Sequence[str], plain: bool, device: torch.device) -> dict[str, Tensor]:
         """See :class:`Kind`."""
-        found, _, pooled, _ = pipeline.encode_prompt(
+        prompt, _, pooled, _ = pipeline.encode_prompt(
             list(prompts),
             None,
             None,
@@ -42,7 +42,7 @@ class StableDiffusion3(Kind):
             do_classifier_free_guidance=False,
             max_sequence_length=self.words,
         )
-        return {"prompt": found, "pooled": pooled}
+        return {"prompt": prompt, "pooled": pooled}
 
     def set_timesteps(self, scheduler: Any, steps: int, tokens: int) -> None:
         """See :class:`Kind`."""

@@ -51,8 +51,8 @@ class Words(nn.Module):
     def of(self, prompts: Tensor, like: Tensor) -> dict[str, Tensor]:
         """(image, …) by name, of images' prompts (image,), in the precision of another tensor."""
         rows = self.get_buffer("rows")[prompts]
-        found = {name: self.get_buffer(name)[rows] for name in self.names}
-        return {name: values.to(like.dtype) if values.is_floating_point() else values for name, values in found.items()}
+        texts = {name: self.get_buffer(name)[rows] for name in self.names}
+        return {name: values.to(like.dtype) if values.is_floating_point() else values for name, values in texts.items()}
 
 
 _LATEST: dict[Hashable, dict[str, Tensor]] = {}
@@ -136,8 +136,8 @@ def _encoded(
             for part in kind.encoders:
                 if getattr(pipeline, part) is not None:
                     getattr(pipeline, part).to(device)
-            found = kind.encode(pipeline, prompts, plain, device)
-        texts = {name: values.cpu() for name, values in found.items()}
+            encoded = kind.encode(pipeline, prompts, plain, device)
+        texts = {name: values.cpu() for name, values in encoded.items()}
     except Exception as error:  # a tokenizer may lack anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(f"{origin}: its text encoders cannot read the prompts: {reason}") from None

@@ -228,7 +228,7 @@ def test_looks_are_one_pass_over_images_noised_to_a_timestep(
     assert (model.is_generator, model.indexed) == (False, True)
     images = torch.rand((2, 3, *SIZES[kind]), generator=torch.Generator().manual_seed(3))
     maps = model.observe(images, range(6, 8))
-    pipeline, way = prompted(kind), model.module.way
+    pipeline, kind_of = prompted(kind), model.module.pipeline_kind
     with torch.inference_mode():
         clean = _encoded(kind, images * 2 - 1)
         noise = torch.stack([torch.from_numpy(draw_noise(index, clean[0].numel())) for index in (6, 7)]).view_as(clean)
@@ -236,9 +236,9 @@ def test_looks_are_one_pass_over_images_noised_to_a_timestep(
             noisy = DDPMScheduler().add_noise(clean, noise, torch.full((2,), 400))
         else:
             noisy = 0.6 * clean + 0.4 * noise
-        texts = way.encode(pipeline, [prompt or ""] * 2, prompt is None, torch.device("cpu"))
+        texts = kind_of.encode(pipeline, [prompt or ""] * 2, prompt is None, torch.device("cpu"))
         kept = last_inputs(pipeline.transformer, list(maps))
-        way.predict(pipeline.transformer, noisy, torch.full((2,), 400.0), texts, 3.5)
+        kind_of.predict(pipeline.transformer, noisy, torch.full((2,), 400.0), texts, 3.5)
     for place, found in maps.items():
         last = kept[place][-1]
         given = last if last.ndim == 4 else last[:, -found[0, 0].numel() :].transpose(1, 2).unflatten(2, GRIDS[kind])
