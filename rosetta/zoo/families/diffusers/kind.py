@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from rosetta.errors import UserError
 from rosetta.zoo.families.diffusers.pipeline import library
 
 Texts = Mapping[str, Tensor]
@@ -65,8 +66,17 @@ class Kind:
 
     @property
     def made(self) -> Any:
-        """The library's class."""
-        return getattr(library(), self.pipeline)
+        """The library's class.
+
+        Raises
+        ------
+        UserError
+            The installed release does not have it.
+        """
+        made = getattr(library(), self.pipeline, None)
+        if made is None:
+            raise UserError(f"the installed diffusers have no {self.pipeline}; install a newer release")
+        return made
 
     @property
     def module(self) -> Any:

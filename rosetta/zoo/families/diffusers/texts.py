@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -189,9 +190,16 @@ def _load(kind: Any, folder: Folder, part: str) -> Any:
     origin = f"weights {folder.text!r}"
     if kind is None:
         raise UserError(f"{origin}: the installed transformers have no class for its {part}; install a newer one")
+    files = saved.text_files(folder, part)
+    pieces = next((file for file in files if file.endswith(".model")), None)
+    if pieces and "tokenizer.json" not in files and not _reads_pieces():
+        raise UserError(
+            f"{origin}: {part}/{pieces} can be read with sentencepiece and protobuf only; pip install "
+            "'rosetta-mine[diffusion]'"
+        )
     is_encoder, gaps = part.startswith("text_encoder"), {}
     with tempfile.TemporaryDirectory() as copy:
-        for file in saved.text_files(folder, part):
+        for file in files:
             _bring(folder, f"{part}/{file}", Path(copy, file))
         try:
             if is_encoder:
@@ -207,6 +215,14 @@ def _load(kind: Any, folder: Folder, part: str) -> Any:
     if lacking:
         raise UserError(f"{origin}: its {part} lacks the tensor {lacking[0]}; save the pipeline again")
     return loaded.eval() if is_encoder else loaded
+
+
+def _reads_pieces() -> bool:
+    """Whether there is what transformers reads models of sentencepiece with."""
+    try:
+        return all(find_spec(name) for name in ("sentencepiece", "google.protobuf"))
+    except ModuleNotFoundError:  # of a package's parent
+        return False
 
 
 def _bring(folder: Folder, name: str, target: Path) -> None:

@@ -1,5 +1,6 @@
 """Folders of pipelines with prompts: what is read, and all the ways in which they can be wrong."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import fsspec
 import pytest
+import sentencepiece
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.model_spec import Condition, ModelSpec
 from rosetta.zoo.behaviour import examine
+from rosetta.zoo.families.diffusers import texts
 from rosetta.zoo.families.diffusers.family import Diffusers
 from rosetta.zoo.families.diffusers.pixart import PixArt
 from rosetta.zoo.families.diffusers.published import PUBLISHED
@@ -163,6 +166,40 @@ def test_text_encoders_keep_their_precision(copied: Callable[[str], Path], custo
     assert next(model.module.parameters()).dtype == torch.float32
     images, _ = model.generate(torch.from_numpy(model.draw_latents(range(2), 0)), torch.arange(2))
     assert images.isfinite().all()
+
+
+def test_a_tokenizer_as_older_releases_saved_it(
+    copied: Callable[[str], Path], custom: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, model = copied("pixart"), io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*_PROMPTS, "two cats on a tree"] * 9),
+        model_writer=model,
+        vocab_size=30,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    shutil.rmtree(folder / "tokenizer")
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "spiece.model").write_bytes(model.getvalue())
+    (folder / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 0}')
+    read: list[Any] = []
+    monkeypatch.setattr(
+        PixArt,
+        "encode",
+        lambda *given, run=PixArt.encode: read.append(given[1].tokenizer(_PROMPTS[0]).input_ids) or run(*given),
+    )
+    assert _images(custom(folder, "pixart")).isfinite().all()
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    assert read[0] == [*pieces.encode(_PROMPTS[0]), 1]
+    monkeypatch.setattr(texts, "find_spec", lambda _: None)
+    _refused(
+        lambda: zoo.load(custom(folder, "pixart", prompts=("b",))), r"spiece\.model can be read with sentencepiece"
+    )
 
 
 def test_stable_diffusion_3_without_its_third_encoder(copied: Callable[[str], Path], custom: Spec) -> None:
