@@ -110,7 +110,12 @@ def settings(
         raise UserError(f"{origin}: the installed diffusers have no {classes[part][named]}; install a newer release")
     usual = {name: at.default for name, at in inspect.signature(kind.__init__).parameters.items() if name != "self"}
     found = {name: config.get(name, default) for name, default in usual.items()}
-    return kind, {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return kind, {name: _tuples(value) for name, value in found.items()}
+
+
+def _tuples(value: Any) -> Any:
+    """A value with tuples where JSON has lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def make_pipeline(configs: Mapping[str, Config], origin: str, make: Make | None = None) -> Pipeline:

@@ -20,8 +20,9 @@ from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.model_spec import Condition, ModelSpec
 from rosetta.zoo.behaviour import examine
-from rosetta.zoo.families.diffusers import texts
+from rosetta.zoo.families.diffusers import family, pipeline, texts
 from rosetta.zoo.families.diffusers.family import Diffusers
+from rosetta.zoo.families.diffusers.kinds import KINDS
 from rosetta.zoo.families.diffusers.pixart import PixArt
 from rosetta.zoo.families.diffusers.published import PUBLISHED
 from rosetta.zoo.maps.hidden_steps import rehearsal
@@ -85,10 +86,9 @@ def test_a_folder_is_read_equal(saved: Callable[[str], Path], custom: Spec, kind
 def test_shards_are_one_checkpoint(copied: Callable[[str], Path], custom: Spec) -> None:
     folder = copied("klein")
     whole, digest = _images(custom(folder, "klein")), zoo.weights_sha256(custom(folder, "klein"))
-    pipeline = prompted("klein")
     for part in ("transformer", "text_encoder", "vae"):
         shutil.rmtree(folder / part)
-        getattr(pipeline, part).save_pretrained(folder / part, max_shard_size="40KB")
+        getattr(prompted("klein"), part).save_pretrained(folder / part, max_shard_size="40KB")
     assert len(list((folder / "transformer").glob("*.safetensors"))) > 1
     assert (folder / "text_encoder" / "model.safetensors.index.json").exists()
     assert torch.equal(_images(custom(folder, "klein")), whole)
@@ -340,6 +340,19 @@ def test_a_model_without_text_takes_no_prompts(spec: Spec) -> None:
 def test_a_published_name_asks_for_its_configuration(saved: Callable[[str], Path], spec: Spec) -> None:
     model = spec("diffusers/flux-1-dev", str(saved("flux")), condition=Condition(prompts=("a",)))
     _refused(lambda: zoo.load(model), "not of diffusers/flux-1-dev: the in_channels of its transformer is 16, not 64")
+
+
+@pytest.mark.parametrize("name", [name for name, one in PUBLISHED.items() if one.pipeline])
+def test_a_folder_may_spell_a_published_configuration_out(name: str) -> None:
+    published = PUBLISHED[name]
+    kind = KINDS[str(published.pipeline)]
+    spelt = {}
+    for part, config in published.configs.items():
+        made, values = pipeline.settings(part, config, name, kind.classes)
+        spelt[part] = json.loads(json.dumps({"_class_name": made.__name__, "_name_or_path": "x", **values}))
+    family._require_alike(spelt, published.configs, name, "weights", kind)
+    spelt["transformer"]["in_channels"] += 4
+    _refused(lambda: family._require_alike(spelt, published.configs, name, "weights", kind), "the in_channels of its")
 
 
 def test_pretrained_pipelines_come_from_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
