@@ -1,8 +1,10 @@
 """Folders of pipelines with prompts: what is read, and all the ways in which they can be wrong."""
 
+import gc
 import io
 import json
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,22 @@ def test_text_encoders_run_once_in_a_process(
     read.clear()
     _images(custom(folder, "pixart", prompts=("a", "b", "a", "c", *"defghij"), guidance=1.0))
     assert read == [list("abcdefgh"), ["i", "j"]]
+
+
+def test_text_encoders_are_freed(saved: Callable[[str], Path], custom: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[weakref.ref[Any]] = []
+
+    def load(*given: Any, run: Callable[..., Any] = texts._load) -> Any:
+        part = run(*given)
+        loaded.append(weakref.ref(part))
+        return part
+
+    monkeypatch.setattr(texts, "_load", load)
+    model = zoo.load(custom(saved("flux"), "flux", prompts=("new words",)))
+    gc.collect()
+    assert len(loaded) == 4
+    assert not any(part() for part in loaded)
+    assert len(model.module.words.get_buffer("prompt")) == 1
 
 
 def test_a_model_is_recognised_by_one_prompt(
