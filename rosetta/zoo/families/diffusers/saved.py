@@ -28,6 +28,7 @@ _INDEX = "model_index.json"
 _SCHEDULER = "scheduler_config.json"
 _CONFIG = "config.json"
 _TENSORS = "diffusion_pytorch_model.safetensors"
+_OF_ENCODERS = "model.safetensors"
 _OF_TOKENIZERS = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -132,7 +133,8 @@ def text_files(folder: Folder, part: str) -> tuple[str, ...]:
         if not files:
             raise UserError(f"weights {folder.text!r}: there is no {part}/tokenizer.json; save the whole pipeline")
     else:
-        files = (_CONFIG, *_tensor_files(folder, f"{part}/model.safetensors"))
+        _require_no_pickle(folder, f"{part}/{_OF_ENCODERS}", f"{part}/pytorch_model.bin")
+        files = (_CONFIG, *_tensor_files(folder, f"{part}/{_OF_ENCODERS}"))
     for file in (_CONFIG, _OF_TOKENIZERS[1]):
         if file in files and "auto_map" in read_json(folder, f"{part}/{file}"):
             raise UserError(f"weights {folder.text!r}: its {part} comes with code of its own, which is never run")
@@ -205,15 +207,22 @@ def _config(folder: Folder, part: str) -> str:
 
 def _tensors(folder: Folder, part: str) -> str:
     path = _at(folder, part, _TENSORS)
-    if not folder.has(path) and folder.has(f"{path}{INDEX}"):
-        return path
-    pickled = _at(folder, part, _TENSORS.replace(".safetensors", ".bin"))
-    if not folder.has(path) and folder.has(pickled):
+    _require_no_pickle(folder, path, _at(folder, part, _TENSORS.replace(".safetensors", ".bin")))
+    return path
+
+
+def _require_no_pickle(folder: Folder, path: str, pickled: str) -> None:
+    """
+    Raises
+    ------
+    UserError
+        There are tensors in a pickle, and in no other file.
+    """
+    if not folder.has(path) and not folder.has(f"{path}{INDEX}") and folder.has(pickled):
         raise UserError(
             f"weights {folder.text!r}: {pickled} is a pickle, and only .safetensors are read; load the pipeline once "
             "and save it again with save_pretrained"
         )
-    return path
 
 
 def _tensor_files(folder: Folder, path: str) -> tuple[str, ...]:

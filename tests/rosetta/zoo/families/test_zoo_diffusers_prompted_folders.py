@@ -233,6 +233,10 @@ def _remove(part: str) -> Edit:
     return lambda folder: shutil.rmtree(folder / part) if (folder / part).is_dir() else (folder / part).unlink()
 
 
+def _pickled(folder: Path) -> None:
+    (folder / "text_encoder_2" / "model.safetensors").rename(folder / "text_encoder_2" / "pytorch_model.bin")
+
+
 def _index(**changes: Any) -> Edit:
     return lambda folder: _edit(folder / "model_index.json", **changes)
 
@@ -249,6 +253,7 @@ _SCHEDULER = "scheduler/scheduler_config.json"
     [
         ("flux", _remove("text_encoder_2"), r"text_encoder_2/config\.json': no such file"),
         ("flux", _remove("text_encoder/model.safetensors"), r"text_encoder/model\.safetensors': no such file"),
+        ("flux", _pickled, r"text_encoder_2/pytorch_model\.bin is a pickle, and only \.safetensors are read"),
         ("flux", _remove("tokenizer"), r"there is no tokenizer/tokenizer\.json; save the whole pipeline"),
         ("flux", _index(text_encoder_2=[None, None]), "names no text_encoder_2; save the whole pipeline"),
         (
