@@ -83,8 +83,8 @@ def words_of(prompts: Sequence[str], nothing: bool, encode: Encode, known_by: Ha
         if known_by is not None:
             _LATEST.clear()
             _LATEST[key] = texts
-    rows = [distinct.index(prompt) for prompt in prompts] if len(distinct) < len(prompts) else list(range(len(prompts)))
-    return Words(texts, [*rows, *([len(distinct)] if nothing else [])])
+    row = {prompt: number for number, prompt in enumerate(distinct)}
+    return Words(texts, [*(row[prompt] for prompt in prompts), *([len(distinct)] if nothing else [])])
 
 
 def invented(shapes: Mapping[str, tuple[int, ...]]) -> Encode:
@@ -99,17 +99,12 @@ def invented(shapes: Mapping[str, tuple[int, ...]]) -> Encode:
 
 def _invent(prompt: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     on = torch.empty(0).device
-    if on.type == "meta":
-        return {name: torch.empty(shape, dtype=_type_of(name)) for name, shape in shapes.items()}
     random = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:7], "big"))
+    drawn = None if on.type == "meta" else random
     return {
-        name: torch.ones(shape, dtype=torch.int64) if name == "mask" else torch.randn(shape, generator=random)
+        name: torch.ones(shape, dtype=torch.int64) if name == "mask" else torch.randn(shape, generator=drawn)
         for name, shape in shapes.items()
     }
-
-
-def _type_of(name: str) -> torch.dtype:
-    return torch.int64 if name == "mask" else torch.float32
 
 
 def encoders(kind: Kind, load: Callable[[], Any], origin: str, shapes: Mapping[str, tuple[int, ...]]) -> Encode:
