@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from rosetta import prompts as texts
 from rosetta.fields import Name, Place, text
 from rosetta.strict import Strict
 
@@ -34,7 +35,10 @@ class Condition(Strict):
     """Conditioning of a model. Each family takes some of these fields and refuses the others."""
 
     classes: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, min_length=1, description="Classes of a generator's images, in turn. Default: drawn at random."
+        None,
+        min_length=1,
+        description="Classes of a generator's images, in turn, or numbers of its prompts, from 0. Default: drawn at "
+        "random; all prompts.",
     )
     truncation: float | None = Field(
         None, gt=0, le=1, description="Truncation ψ, less variety for more fidelity. Default: 1, full variety."
@@ -42,12 +46,28 @@ class Condition(Strict):
     bound: float | None = Field(
         None, gt=0, le=10, description="Number of standard deviations at which the normal latents are truncated."
     )
-    steps: int | None = Field(None, ge=1, le=1000, description="Denoising steps of a diffusion model. Default: 50.")
+    steps: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Denoising steps of a diffusion model. Default: 50; with prompts, those of its pipeline.",
+    )
     guidance: float | None = Field(
         None,
         ge=1,
         le=100,
-        description="Classifier-free guidance of a diffusion model. Default: 1, none; of `pmf`, as published.",
+        description="Guidance of a diffusion model, classifier-free or embedded. Default: 1, none; with prompts, that "
+        "of its pipeline; of `pmf`, as published.",
+    )
+    prompts: Annotated[tuple[str, ...], BeforeValidator(texts.given)] | None = Field(
+        None,
+        min_length=1,
+        description="Prompts of a generator's images, in turn: a list, or a text file with one on each line.",
+    )
+    size: Size | None = Field(
+        None,
+        description="Size of the images of a diffusion model with prompts: side in pixels, or [height, width]. "
+        "Default: that of its pipeline.",
     )
     timestep: int | None = Field(
         None,
@@ -65,6 +85,12 @@ class Condition(Strict):
     def given(self) -> tuple[str, ...]:
         """Names of what is not left out."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides about a model, by name, as stores and fingerprints keep it: of prompts a digest."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return values if self.prompts is None else {**values, "prompts": texts.digest(self.prompts)}
 
 
 class SparseAutoencoder(Strict):

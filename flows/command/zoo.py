@@ -238,7 +238,8 @@ def _print(model: "Model") -> None:
     size, layers = _by(_image_size(model)), model.units.layers
     print(f"{model.spec.model}: {len(model.units):,} units in {len(layers)} layers")
     if model.is_generator:
-        classes = f" and one of {model.classes:,} classes" if model.classes else ""
+        noun = "prompts" if model.spec.condition.prompts else "classes"
+        classes = f" and one of {model.classes:,} {noun}" if (model.classes or 0) > 1 else ""
         print(f"Generates images of {size} from {model.latent:,} latents{classes}.")
     elif model.preprocessing is not None:
         scaling = model.preprocessing.as_dict()

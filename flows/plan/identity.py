@@ -32,7 +32,7 @@ Finder = Callable[[ModelSpec, str, Sequence[Attributes], Mapping[str, Any]], Ide
 
 def of_recipe(spec: ModelSpec, weights_sha256: str) -> dict[str, Any]:
     """What a recipe says that decides about a model. Its name does not, nor where its weights lie."""
-    condition = spec.condition.model_dump(mode="json", exclude_none=True)
+    condition = spec.condition.identity
     return {
         "model": spec.model,
         "weights_sha256": weights_sha256,

@@ -162,6 +162,8 @@ class EmbeddedServer:
             # No run uses blocks, and registering their types takes seconds.
             "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
             "PREFECT_UI_ENABLED": "false",
+            # A recipe, which is a parameter of the flow, may hold any number of prompts.
+            "PREFECT_SERVER_API_MAX_PARAMETER_SIZE": "0",
             **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _UNUSED_SERVICES},
             "NO_COLOR": "1",
         }

@@ -76,7 +76,7 @@ def examine(spec: ModelSpec) -> Behaviour:
 
 
 def _examine(spec: ModelSpec) -> Behaviour:
-    model = load(spec)
+    model = load(_of_first_prompt(spec))
     image, maps = _sketches(model)
     if spec.model.startswith("python:"):
         # The zoo's models draw nothing unasked; what a user's own draws or counts says nothing of the model.
@@ -85,6 +85,18 @@ def _examine(spec: ModelSpec) -> Behaviour:
         image = image if image is None or image_again is None or agree(image, image_again) else []
     preprocessing = model.preprocessing.as_dict() if model.preprocessing else None
     return Behaviour(model.units, preprocessing, maps, image)
+
+
+def _of_first_prompt(spec: ModelSpec) -> ModelSpec:
+    """The same model with no more prompts than the test image needs: text encoders may take seconds for each."""
+    condition = spec.condition
+    if condition.prompts is None:
+        return spec
+    number = condition.classes[0] if condition.classes else 0
+    if number >= len(condition.prompts):
+        return spec  # which is an error that loading names
+    alone = condition.model_copy(update={"prompts": condition.prompts[number : number + 1], "classes": None})
+    return spec.model_copy(update={"condition": alone})
 
 
 def agree(before: Sequence[float], now: Sequence[float]) -> bool:

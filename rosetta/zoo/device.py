@@ -2,10 +2,28 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 
 from rosetta.errors import UserError
+
+_TARGET: ContextVar[torch.device | None] = ContextVar("target", default=None)
+
+
+@contextmanager
+def building_for(device: torch.device) -> Iterator[None]:
+    """What is built inside, in this thread, will run on a device."""
+    token = _TARGET.set(device)
+    try:
+        yield
+    finally:
+        _TARGET.reset(token)
+
+
+def target_device() -> torch.device:
+    """Where what is being built will run: a network may help to build it there that is gone when it runs."""
+    return _TARGET.get() or torch.device("cpu")
 
 
 def resolve_device(device: str) -> str:

@@ -12,6 +12,7 @@ from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, FolderFamily
+from rosetta.zoo.device import building_for
 from rosetta.zoo.features.formats import files_of, read_encoder
 from rosetta.zoo.files import load_file, prepared, require_fit, tell, warn_unsure
 from rosetta.zoo.latents import Prior
@@ -53,8 +54,9 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
     UserError
         Anything that keeps the model from running.
     """
-    architecture, sha256, fit = _build(spec)
     place = _device(device)
+    with building_for(place):
+        architecture, sha256, fit = _build(spec)
     module = _moved(spec, architecture.module, place)
     inputs = _dummy(architecture, place)
     seen = _probe(spec, architecture, module, inputs)

@@ -78,14 +78,21 @@ class Model:
         """(image,) int64 classes of a conditional generator's images, by their indices; else None.
 
         Those that the recipe names in turn, or drawn from all of them; as with latents, an image's depends on the seed
-        and its index alone.
+        and its index alone. Of a model with prompts these are the numbers of prompts, and all of them in turn.
         """
         if self.classes is None:
             return None
         named = self.spec.condition.classes
+        if named is None and self.spec.condition.prompts is not None:
+            named = tuple(range(self.classes))
         if named is None:
             return draw_classes(images, self.classes, seed)
         return np.array(named, np.int64)[np.asarray(images, np.int64) % len(named)]
+
+    def prompts(self, classes: npt.NDArray[np.int64] | None) -> list[str] | None:
+        """(image,) prompts of a generator's images, by their classes; None where there are none."""
+        known = self.spec.condition.prompts
+        return None if classes is None or known is None else [known[number] for number in classes]
 
     def generate(
         self, latents: Tensor, classes: Tensor | None = None, take: Take | None = None

@@ -332,6 +332,7 @@ _LABELS = {
     "source": ("source of the image", "path of its file in the source, or seed and index of its latent"),
     "label": ("label of the image", ""),
     "class": ("class that the generator was asked for", ""),
+    "prompt": ("prompt that the generator was given", ""),
 }
 """What may be known of images: long name and description."""
 

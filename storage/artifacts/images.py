@@ -33,6 +33,7 @@ class ImageStore(ArtifactStore):
         block: int,
         latents: npt.NDArray[np.float32] | None,
         classes: npt.NDArray[np.int64] | None = None,
+        prompts: Sequence[str] | None = None,
         seed: int | None = None,
         indices: Sequence[int] | npt.NDArray[np.integer] | None = None,
     ) -> "ImageStore":
@@ -48,6 +49,8 @@ class ImageStore(ArtifactStore):
             (image, z) of a generator's images.
         classes
             (image,) of a conditional generator's images.
+        prompts
+            (image,) of a generator's images, where it makes them of prompts; their classes are the prompts' numbers.
         seed
             Of the draw of a generator's latents.
         indices
@@ -63,6 +66,8 @@ class ImageStore(ArtifactStore):
             layout.create_values(group, "latent", np.asarray(latents, np.float32), ("image", "z"), "latent")
         if classes is not None:
             layout.create_labels(group, "class", classes, "image", "class that the generator was asked for")
+        if prompts is not None:
+            layout.create_labels(group, "prompt", list(prompts), "image", "prompt that the generator was given")
         layout.seal_layout(group, fingerprint, {"block": block, **drawn})
         return cls(group)
 
@@ -106,10 +111,9 @@ class ImageStore(ArtifactStore):
         return self._texts("label")
 
     def coordinates(self) -> dict[str, npt.NDArray[Any]]:
-        """(image,) by name, what is known of each image beside its pixels: `source`, `label`, `class`."""
-        known = {
-            name: np.asarray(self._array(name)[...]) for name in ("source", "label", "class") if name in self.group
-        }
+        """(image,) by name, what is known of each image beside its pixels: `source`, `label`, `class`, `prompt`."""
+        names = ("source", "label", "class", "prompt")
+        known = {name: np.asarray(self._array(name)[...]) for name in names if name in self.group}
         if "source" in known and not self.complete and "seed" in self.group.attrs:
             known["source"] = self._drawn(slice(0, self.count))  # they are written with the pixels
         return known

@@ -89,6 +89,7 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
     model = load(generator, plan.facts.device)
     count, seed = plan.image_count, plan.recipe.images.seed
     indices = range(count) if plan.streamed is None else kept_of(plan.streamed, count)
+    classes = model.draw_classes(indices, seed)
     assert model.image_size is not None
     ImageStore.create(
         root,
@@ -97,7 +98,8 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
         size=model.image_size,
         block=fitted(model.spec.name, model.units, count, compute).blocks.shard,
         latents=model.draw_latents(indices, seed),
-        classes=model.draw_classes(indices, seed),
+        classes=classes,
+        prompts=model.prompts(classes),
         seed=seed,
         indices=indices,
     )

@@ -74,10 +74,12 @@ def lay_out(
         "weights": spec.weights,
         "weights_sha256": model.weights_sha256,
         "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
-        "condition": spec.condition.model_dump(mode="json", exclude_none=True),
+        "condition": spec.condition.identity,
         "generator": model.is_generator,
         "control": spec.control,
     }
+    if (captured := getattr(model.module, "captured", None)) is not None:
+        attributes["captured"] = captured
     return ActivationStore.create(
         root,
         spec.name,

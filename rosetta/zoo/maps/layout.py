@@ -37,11 +37,14 @@ class Traits:
     frames: Mapping[str, Frame] = field(default_factory=dict)
     """By module path: which part of the image its grid covers, where it reaches beyond the image."""
     exceptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By module path: the fields above in which what it takes and gives differs."""
+    """By module path, or by path and part as `block@1`: the fields above in which what it takes and gives differs."""
 
-    def of(self, path: str) -> "Traits":
-        """What holds for one module."""
-        return replace(self, **self.exceptions[path]) if path in self.exceptions else self
+    def of(self, path: str, part: str | None = None) -> "Traits":
+        """What holds for one module, or for one part of what it takes and gives."""
+        for name in (f"{path}@{part}", path):
+            if name in self.exceptions:
+                return replace(self, **self.exceptions[name])
+        return self
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,9 @@ def _readings(seen: Mapping[Place, Shape | str], traits: Traits, image: Grid) ->
             readings[place] = "is given maps of which the model does not say how far they reach beyond the image"
             continue
         try:
-            layout = layout_of(shape, traits.of(place.path), image, traits.frames.get(place.path, WHOLE), tuple(before))
+            layout = layout_of(
+                shape, traits.of(place.path, place.part), image, traits.frames.get(place.path, WHOLE), tuple(before)
+            )
         except NoMapError as problem:
             words = str(problem)
             readings[place] = words.replace("gives", "is given", 1) if place.part == IN else words
@@ -149,13 +151,13 @@ def _of_heads(shapes: Mapping[Place, Shape], traits: Traits, image: Grid) -> dic
     """
     sequences: dict[str, set[tuple[int, int]]] = {}
     for place, shape in shapes.items():
-        if place.part is None and len(shape) == 3 and _read(shape, traits.of(place.path), image):
+        if place.part is None and len(shape) == 3 and _read(shape, traits.of(place.path, place.part), image):
             sequences.setdefault(_parent(place.path), set()).add((shape[1], shape[2]))
     found: dict[Place, str] = {}
     for place, shape in shapes.items():
         beside = sequences.get(_parent(place.path), set())
         counts = {tokens for tokens, _ in beside}
-        if len(shape) != 4 or not beside or (layout := _read(shape, traits.of(place.path), image)) is None:
+        if len(shape) != 4 or not beside or (layout := _read(shape, traits.of(place.path, place.part), image)) is None:
             continue
         positions = prod(layout.raw_grid)
         if any(0 <= count - positions <= MOST_PREFIX_TOKENS for count in counts):

@@ -13,7 +13,15 @@ RECIPES = sorted((Path(__file__).parents[3] / "deployments" / "recipes").glob("*
 
 
 def test_there_are_recipes():
-    expected = {"faces", "iccv2023-imagenet", "iccv2023-lsun-cats", "large-dit", "large-styleganxl", "today"}
+    expected = {
+        "faces",
+        "flux-klein",
+        "iccv2023-imagenet",
+        "iccv2023-lsun-cats",
+        "large-dit",
+        "large-styleganxl",
+        "today",
+    }
     assert expected <= {path.stem for path in RECIPES}
 
 

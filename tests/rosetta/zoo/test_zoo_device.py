@@ -1,12 +1,14 @@
 """Maps are those of float32 on every device: no convolution is taken in TF32, and what the user set stays."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from rosetta import zoo
 from rosetta.model_spec import ModelSpec
+from rosetta.zoo.device import building_for, target_device
 
 OWN = """
 import torch
@@ -45,3 +47,14 @@ def test_a_model_looks_in_float32(tmp_path, monkeypatch, allowed):
     with pytest.raises(RuntimeError, match="broken"):
         model.observe(torch.rand(1, 3, 8, 8))
     assert torch.backends.cudnn.allow_tf32 is allowed
+
+
+def test_what_is_built_knows_where_it_will_run():
+    assert target_device() == torch.device("cpu")
+    with building_for(torch.device("meta")):
+        assert target_device() == torch.device("meta")
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(target_device).result() == torch.device("cpu")  # a thread builds for itself
+    with pytest.raises(ZeroDivisionError), building_for(torch.device("meta")):
+        raise ZeroDivisionError
+    assert target_device() == torch.device("cpu")

@@ -1,6 +1,9 @@
-"""Diffusion pipelines of diffusers (Ho et al., 2020; Song et al., 2021; DiT: Peebles & Xie, 2023)."""
+"""Diffusion pipelines of diffusers (Ho et al., 2020; Song et al., 2021; DiT: Peebles & Xie, 2023; flow matching: Esser
+et al., 2024).
+"""
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -10,9 +13,13 @@ from rosetta.errors import UserError
 from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, FolderFamily, State
 from rosetta.zoo.families.diffusers import consistency, decoder, saved
-from rosetta.zoo.families.diffusers.pipeline import Pipeline, make_pipeline, settings
+from rosetta.zoo.families.diffusers.kind import Kind
+from rosetta.zoo.families.diffusers.kinds import KINDS
+from rosetta.zoo.families.diffusers.pipeline import CLASSES, Make, Pipeline, make_pipeline, settings
+from rosetta.zoo.families.diffusers.prompted import Origin, describe
 from rosetta.zoo.families.diffusers.published import PUBLISHED, Config, Published
 from rosetta.zoo.families.diffusers.sampling import STEPS, Generator, Observer, timesteps_of
+from rosetta.zoo.families.diffusers.texts import encoders, from_folder, invented, stamp
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.weights.source import Folder
@@ -22,26 +29,28 @@ CUSTOM = "custom"
 _HALF = (0.5, 0.5, 0.5)
 _OF_MAKING = ("bound", "steps", "guidance")
 """Conditions that mean nothing to a model that looks at images."""
-_OF_NO_ACCOUNT = frozenset({("vae", "sample_size"), ("vae", "force_upcast")})
+_OF_PROMPTS = ("prompts", "size")
+"""Those of pipelines with prompts alone."""
+_OF_NO_ACCOUNT = frozenset({("vae", "sample_size"), ("vae", "force_upcast"), ("vae", "downsample_block_type")})
 """Settings that change nothing here."""
 
 
 class Diffusers(FolderFamily):
     """The family `diffusers`; imports the library, which is optional, only when used.
 
-    Told a timestep, a model looks at images; else it makes them. Default layers are, of a U-Net, what its blocks give,
+    With a timestep, a model looks at images; else it makes them. Default layers are, of a U-Net, what its blocks give,
     and of a transformer, the activations inside its MLPs. A block on the way down gives two things, so there it is the
-    last module inside that is taken.
+    last module inside that is taken. Pipelines with prompts are in :mod:`rosetta.zoo.families.diffusers.prompted`.
     """
 
     name = "diffusers"
     description = (
-        "diffusion models of diffusers, U-Nets and DiT, in both roles, consistency models and decoders; "
-        "pip install 'rosetta-mine[diffusion]'"
+        "diffusion models of diffusers in both roles: U-Nets, DiT, Flux, Stable Diffusion 3, Sana, PixArt, "
+        "consistency models and decoders; pip install 'rosetta-mine[diffusion]'"
     )
-    libraries = ("diffusers",)
+    libraries = ("diffusers", "transformers")
     generators = True
-    conditions = frozenset({"classes", "bound", "steps", "guidance", "timestep"})
+    conditions = frozenset({"classes", "bound", "steps", "guidance", "timestep", "prompts", "size"})
     fetches = True
 
     def names(self) -> list[str]:
@@ -59,6 +68,8 @@ class Diffusers(FolderFamily):
             )
         make = partial(self._download, name, published) if pretrained else None
         origin = f"diffusers/{name}"
+        if published.pipeline is not None:
+            return self._prompted(name, published, condition, make)
         return _describe(make_pipeline(published.configs, origin, make), origin, condition)
 
     def files(self, name: str, folder: Folder) -> tuple[str, ...]:
@@ -77,11 +88,31 @@ class Diffusers(FolderFamily):
             return consistency.build_from(name, folder, condition, _block_outputs)
         published = PUBLISHED.get(name)
         configs = saved.read_configs(folder)
-        origin = f"weights {folder.text!r}"
+        origin, kind = f"weights {folder.text!r}", saved.kind_of(folder)
         if published is not None:
-            _require_alike(configs, published.configs, f"diffusers/{name}", origin)
+            _require_alike(configs, published.configs, f"diffusers/{name}", origin, kind)
+        if kind is not None:
+            kind, index = _kind(kind, published), saved.read_index(folder)
+            steps, texts = published.steps if published else None, stamp(kind, folder)
+            source = Origin(origin, index, configs, steps=steps, texts=texts)
+            encode = partial(encoders, kind, partial(from_folder, kind, folder), origin)
+            return describe(kind, source, condition, encode), saved.read_state(folder)
         architecture = _describe(make_pipeline(configs, origin), f"diffusers/{name}", condition)
         return architecture, saved.read_state(folder)
+
+    def _prompted(self, name: str, published: Published, condition: Condition, make: Make | None) -> Architecture:
+        """A published pipeline with prompts, from the hub or with random weights."""
+        origin, kind = f"diffusers/{name}", _kind(KINDS[str(published.pipeline)], published)
+
+        def fetch() -> Any:
+            with self.building(name, True, "the folder of a saved pipeline"):
+                return kind.made.from_pretrained(
+                    published.repository, transformer=None, vae=None, torch_dtype="auto", trust_remote_code=False
+                )
+
+        encode = invented if make is None else partial(encoders, kind, fetch, origin)
+        source = Origin(origin, published.index, published.configs, make, published.steps)
+        return describe(kind, source, condition, encode)
 
     def _download(self, name: str, published: Published, part: str, kind: Any, chosen: dict[str, Any]) -> nn.Module:
         """A component from the hub, by the library's own ways."""
@@ -91,9 +122,21 @@ class Diffusers(FolderFamily):
         return module
 
 
+def _kind(kind: Kind, published: Published | None) -> Kind:
+    """A kind with the prompts of a published pipeline."""
+    if published is None or published.words is None:
+        return kind
+    kind = copy(kind)
+    kind.words = published.words
+    return kind
+
+
 def _describe(pipeline: Pipeline, origin: str, condition: Condition) -> Architecture:
     """A pipeline in the role that a recipe gives it."""
     kind, (channels, height, width) = pipeline.kind, pipeline.shape
+    for field in _OF_PROMPTS:
+        if getattr(condition, field) is not None:
+            raise UserError(f"{origin} makes images without prompts, of one size; remove condition.{field}")
     known, named = pipeline.classes, condition.classes or ()
     traits = Traits()
     layers = tuple(f"{kind}.{path}" for path in _block_outputs(pipeline.denoiser)) if kind == "unet" else ()
@@ -165,7 +208,9 @@ def _require_look(condition: Condition, pipeline: Pipeline, origin: str) -> None
         raise UserError(f"{origin}: condition.classes has {named[0]}, but its classes are 0 to {pipeline.classes - 1}")
 
 
-def _require_alike(configs: Mapping[str, Config], published: Mapping[str, Config], model: str, origin: str) -> None:
+def _require_alike(
+    configs: Mapping[str, Config], published: Mapping[str, Config], model: str, origin: str, kind: Kind | None
+) -> None:
     """
     Raises
     ------
@@ -178,7 +223,10 @@ def _require_alike(configs: Mapping[str, Config], published: Mapping[str, Config
             f"name the model diffusers/{CUSTOM}"
         )
     for part in published:
-        mine, theirs = settings(part, configs[part], origin)[1], settings(part, published[part], model)[1]
+        classes = CLASSES if kind is None else kind.classes
+        (_, mine), (_, theirs) = (
+            settings(part, config[part], text, classes) for config, text in ((configs, origin), (published, model))
+        )
         for name, value in theirs.items():
             if mine[name] != value and (part, name) not in _OF_NO_ACCOUNT:
                 raise UserError(

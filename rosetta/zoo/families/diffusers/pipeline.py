@@ -28,10 +28,12 @@ CLASSES: Mapping[str, Mapping[str, str]] = {
 }
 """Of each component, the classes that may be named, and the library's class that stands for each."""
 DENOISERS = ("unet", "transformer")
+_DRAWING = ("Ancestral", "SDE", "LCM", "SCM", "TCD", "DDPM", "Karras")
+"""Words in the names of schedulers that draw noise on the way."""
 _ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _OLD = re.compile(rf"(\battentions\.\d+)\.({'|'.join(_ATTENTION)})\.(?=\w+$)")
-_MOST_SIDE = 8192
-_MOST_TIMESTEPS = 100_000
+MOST_SIDE = 8192
+MOST_TIMESTEPS = 100_000
 """Above these a number in a configuration is a mistake, if not malice: it decides how much memory is asked for."""
 
 
@@ -73,7 +75,15 @@ def library() -> Any:
     return diffusers
 
 
-def settings(part: str, config: Config, origin: str) -> tuple[Any, dict[str, Any]]:
+def why_not(name: object) -> str:
+    """Why a class of a component is refused."""
+    draws = isinstance(name, str) and name.endswith("Scheduler") and any(word in name for word in _DRAWING)
+    return "draws noise at each step" if draws else "is not known here"
+
+
+def settings(
+    part: str, config: Config, origin: str, classes: Mapping[str, Mapping[str, str]] = CLASSES
+) -> tuple[Any, dict[str, Any]]:
     """The class of a component and all its settings, the library's defaults where the configuration says nothing.
 
     Parameters
@@ -84,6 +94,8 @@ def settings(part: str, config: Config, origin: str) -> tuple[Any, dict[str, Any
         Its configuration. What the class does not take is left out, as the library does.
     origin
         What an error calls the configuration.
+    classes
+        As :data:`CLASSES`.
 
     Raises
     ------
@@ -91,14 +103,21 @@ def settings(part: str, config: Config, origin: str) -> tuple[Any, dict[str, Any
         A class that is not known here.
     """
     named = config.get("_class_name")
-    if not isinstance(named, str) or named not in CLASSES[part]:
+    if not isinstance(named, str) or named not in classes[part]:
         raise UserError(
-            f"{origin}: {part} is of class {named!r}, which is not known here; it can be {' or '.join(CLASSES[part])}"
+            f"{origin}: {part} is of class {named!r}, which {why_not(named)}; it can be {' or '.join(classes[part])}"
         )
-    kind = getattr(library(), CLASSES[part][named])
+    kind = getattr(library(), classes[part][named], None)
+    if kind is None:
+        raise UserError(f"{origin}: the installed diffusers have no {classes[part][named]}; install a newer release")
     usual = {name: at.default for name, at in inspect.signature(kind.__init__).parameters.items() if name != "self"}
     found = {name: config.get(name, default) for name, default in usual.items()}
-    return kind, {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return kind, {name: _tuples(value) for name, value in found.items()}
+
+
+def _tuples(value: Any) -> Any:
+    """A value with tuples where JSON has lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def make_pipeline(configs: Mapping[str, Config], origin: str, make: Make | None = None) -> Pipeline:
@@ -127,15 +146,7 @@ def make_pipeline(configs: Mapping[str, Config], origin: str, make: Make | None 
     shape = _shape(denoising, coding, origin)
     if denoising.get("num_class_embeds") is not None or denoising.get("class_embed_type") is not None:
         raise UserError(f"{origin}: its U-Net is told classes, which only a transformer can be here; take another")
-    built = {}
-    for part in (kind, "vae"):
-        if part in chosen:
-            try:
-                built[part] = make(part, *chosen[part])
-            except UserError:
-                raise
-            except Exception as error:  # settings that do not go together raise anything
-                raise UserError(f"{origin}: diffusers cannot build its {part}: {error}") from None
+    built = {part: built_of(make, part, chosen[part], origin) for part in (kind, "vae") if part in chosen}
     scale = 1 if coding is None else 2 ** (len(coding["block_out_channels"]) - 1)
     return Pipeline(
         kind=kind,
@@ -148,13 +159,30 @@ def make_pipeline(configs: Mapping[str, Config], origin: str, make: Make | None 
     )
 
 
+def built_of(make: Make, part: str, chosen: tuple[Any, dict[str, Any]], origin: str) -> nn.Module:
+    """A component of its class and settings.
+
+    Raises
+    ------
+    UserError
+        The library cannot build it.
+    """
+    try:
+        return make(part, *chosen)
+    except UserError:
+        raise
+    except Exception as error:  # settings that do not go together raise anything
+        reason = " ".join(str(error).split())
+        raise UserError(f"{origin}: diffusers cannot build its {part}: {reason}") from None
+
+
 def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict under the names of today: attention had others in the first releases, and on the hub has still."""
     return {_OLD.sub(lambda found: f"{found[1]}.{_ATTENTION[found[2]]}.", name): state[name] for name in state}
 
 
 def _scheduler(kind: Any, chosen: dict[str, Any], origin: str) -> Any:
-    trained = _number(chosen["num_train_timesteps"], _MOST_TIMESTEPS, "num_train_timesteps", origin)
+    trained = number(chosen["num_train_timesteps"], MOST_TIMESTEPS, "num_train_timesteps", origin)
     try:
         scheduler = kind(**chosen)
     except Exception as error:
@@ -170,8 +198,8 @@ def _shape(denoising: Mapping[str, Any], coding: Mapping[str, Any] | None, origi
     """Channels, height and width of what is denoised."""
     size = denoising["sample_size"]
     sides = size if isinstance(size, tuple) and len(size) == 2 else (size, size)
-    height, width = (_number(side, _MOST_SIDE, "sample_size", origin) for side in sides)
-    channels = _number(denoising["in_channels"], _MOST_SIDE, "in_channels", origin)
+    height, width = (number(side, MOST_SIDE, "sample_size", origin) for side in sides)
+    channels = number(denoising["in_channels"], MOST_SIDE, "in_channels", origin)
     given = denoising["out_channels"]
     if given not in (None, channels, 2 * channels):  # as many again where variances are learnt
         raise UserError(f"{origin}: its denoiser takes {channels} channels and gives {given}; take another pipeline")
@@ -186,7 +214,14 @@ def _shape(denoising: Mapping[str, Any], coding: Mapping[str, Any] | None, origi
     return channels, height, width
 
 
-def _number(value: Any, most: int, name: str, origin: str) -> int:
+def number(value: Any, most: int, name: str, origin: str) -> int:
+    """A whole number of a configuration.
+
+    Raises
+    ------
+    UserError
+        It is none, or beyond what is sensible.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise UserError(f"{origin}: {name} is {value!r}, not a whole number from 1 to {most}; correct it")
     return value

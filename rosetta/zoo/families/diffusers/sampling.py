@@ -7,7 +7,9 @@ Steps are those of DDIM (Song et al., 2021, arXiv 2010.02502, equation 12 with Î
 an image is a function of its latent.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +67,12 @@ class Generator(_Diffusion):
         super().__init__(pipeline)
         self.timesteps, self.guidance = tuple(timesteps), guidance
 
+    @property
+    def captured(self) -> str:
+        """What hooks see."""
+        half = "" if self.guidance == 1 else f", of guidance {self.guidance:g} the conditioned half"
+        return f"the last of {len(self.timesteps)} denoising steps{half}"
+
     def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         """Make images.
 
@@ -81,31 +89,39 @@ class Generator(_Diffusion):
             (image, rgb, y, x), in âˆ’1..1 but for what a decoder oversteps.
         """
         noisy = z.unflatten(1, self.shape)
+        carried: list[Tensor] = []
         *early, last = self.timesteps
         with unseen():
             for timestep in [] if is_rehearsal() else early:
                 if torch.is_grad_enabled() and noisy.requires_grad:
                     # Nothing in a step is random, so there is no state of random numbers to keep.
-                    noisy = checkpoint(
-                        self._step, noisy, timestep, classes, use_reentrant=False, preserve_rng_state=False
+                    noisy, *carried = checkpoint(
+                        self._step, noisy, timestep, classes, *carried, use_reentrant=False, preserve_rng_state=False
                     )
                 else:
-                    noisy = self._step(noisy, timestep, classes)
-        noisy = self._step(noisy, last, classes)
-        if self.vae is None:
-            return noisy
-        images: Tensor = self.vae.decode(noisy / self.vae.config.scaling_factor, return_dict=False)[0]  # type: ignore[operator, union-attr]
-        return images
+                    noisy, *carried = self._step(noisy, timestep, classes, *carried)
+        return self._decode(self._step(noisy, last, classes, *carried)[0])
 
-    def _step(self, noisy: Tensor, timestep: int, classes: Tensor | None) -> Tensor:
-        """(image, channel, y, x) a step nearer to images."""
+    def _step(self, noisy: Tensor, timestep: int, classes: Tensor | None, *carried: Tensor) -> tuple[Tensor, ...]:
+        """(image, channel, y, x) a step nearer to images, and what the next step is to be given."""
+        said = self._guided(noisy, timestep, classes)
+        return (self.scheduler.step(said, timestep, noisy, eta=0.0, return_dict=False)[0],)
+
+    def _guided(self, noisy: Tensor, timestep: int, classes: Tensor | None) -> Tensor:
+        """As :meth:`predict`, away from what is said without a class; hooks see the half that is told it."""
         said = self.predict(noisy, timestep, classes)
         if self.guidance != 1 and classes is not None and not is_rehearsal():
             with unseen():
                 plain = self.predict(noisy, timestep, torch.full_like(classes, self.null or 0))
             said = plain + self.guidance * (said - plain)
-        nearer: Tensor = self.scheduler.step(said, timestep, noisy, eta=0.0, return_dict=False)[0]
-        return nearer
+        return said
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """(image, rgb, y, x) of what has been denoised."""
+        if self.vae is None:
+            return latents
+        images: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]  # type: ignore[operator, union-attr]
+        return images
 
 
 class Observer(_Diffusion):
@@ -125,7 +141,7 @@ class Observer(_Diffusion):
         super().__init__(pipeline)
         self.timestep = timestep
         self.label = self.null if label is None else label
-        self.signal = float(pipeline.scheduler.alphas_cumprod[timestep])
+        self.levels = levels_of(pipeline.scheduler, timestep)
 
     def forward(self, images: Tensor, indices: Tensor) -> Tensor:
         """Look at images.
@@ -145,7 +161,7 @@ class Observer(_Diffusion):
         clean = self._encode(images)
         drawn = [torch.from_numpy(draw_noise(index, clean[0].numel())) for index in indices.tolist()]
         noise = torch.stack(drawn).view_as(clean).to(clean)
-        noisy = self.signal**0.5 * clean + (1 - self.signal) ** 0.5 * noise
+        noisy = self.levels[0] * clean + self.levels[1] * noise
         classes = None if self.label is None else torch.full_like(indices, self.label)
         return self.predict(noisy, self.timestep, classes)
 
@@ -156,6 +172,29 @@ class Observer(_Diffusion):
         distribution = self.vae.encode(images, return_dict=False)[0]  # type: ignore[operator]
         mean: Tensor = distribution.mean * self.vae.config.scaling_factor  # type: ignore[union-attr]
         return mean
+
+
+def levels_of(scheduler: Any, timestep: int) -> tuple[float, float]:
+    """What images and noise are multiplied with at a timestep of training, before they are added.
+
+    Flow matching (Lipman et al., 2023, arXiv 2210.02747; Esser et al., 2024, arXiv 2403.03206) interpolates between the
+    two; diffusion keeps the variance.
+
+    Raises
+    ------
+    UserError
+        The schedule is none.
+    """
+    if not hasattr(scheduler, "alphas_cumprod") or scheduler.config.get("prediction_type") == "flow_prediction":
+        noise = timestep / scheduler.config.num_train_timesteps
+        return 1 - noise, noise
+    signal = float(scheduler.alphas_cumprod[timestep])
+    if not 0 <= signal <= 1:
+        raise UserError(
+            f"its scheduler keeps {signal:g} of an image's variance at timestep {timestep}, which must be from 0 to 1; "
+            "correct its betas"
+        )
+    return math.sqrt(signal), math.sqrt(1 - signal)
 
 
 def timesteps_of(pipeline: Pipeline, steps: int, origin: str) -> tuple[int, ...]:

@@ -134,6 +134,11 @@ def test_names() -> None:
         *(f"ddpm-{what}" for what in ("bedroom-256", "cat-256", "celebahq-256", "church-256", "cifar10-32")),
         "dit-xl-2-256",
         "dit-xl-2-512",
+        *(f"flux-{name}" for name in ("1-dev", "1-schnell", "2-klein-4b", "2-klein-9b")),
+        *(f"flux-2-klein-base-{size}" for size in ("4b", "9b")),
+        "pixart-sigma-xl-2-1024",
+        *(f"sana-{name}" for name in ("1600m-1024", "1600m-512", "600m-1024", "600m-512")),
+        "sd3-medium",
         "vae-custom",
     ]
 
