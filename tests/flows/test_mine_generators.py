@@ -20,10 +20,12 @@ import xarray as xr
 from decoder_folders import save_autoencoder, save_consistency
 from diffusion_folders import save_dit
 from pmf_files import save_pmf
+from prompted_folders import prompted
 from small_generators import save_stylegan2_of_classes, save_styleganxl
 from whole_runs import mined_here
 
 from rosetta import zoo
+from rosetta.model_spec import Condition
 from rosetta.recipe import Recipe
 
 pytestmark = pytest.mark.slow
@@ -123,6 +125,43 @@ GENERATORS = {
 }
 
 
+_PROMPTS = 'prompts = ["a red house", "a cat"], size = 16, steps = 2'
+
+
+def _prompted(name: str, condition: str, side: int, *layers: tuple[str, int]) -> Generator:
+    """A row of a pipeline with prompts, all of whose layers have one grid."""
+
+    def save(folder: Path) -> Path:
+        prompted(name).save_pretrained(folder / name)
+        return folder / name
+
+    of_transformer = tuple((f"transformer.{layer}", channels, side) for layer, channels in layers)
+    return Generator("diffusers/custom", save, 16, of_transformer, f"{_PROMPTS}{condition}", classes=2)
+
+
+_BOTH = (0, 1)
+GENERATORS |= {
+    "flux": _prompted(
+        "flux",
+        ", guidance = 3.0",
+        4,
+        *((f"transformer_blocks.{block}.ff.net.2@in", 128) for block in _BOTH),
+        *((f"single_transformer_blocks.{block}.act_mlp", 128) for block in _BOTH),
+    ),
+    "klein": _prompted(
+        "klein",
+        ", guidance = 3.0",
+        4,
+        *((f"transformer_blocks.{block}.ff.linear_out@in", 96) for block in _BOTH),
+        *((f"single_transformer_blocks.{block}.attn.mlp_act_fn", 96) for block in _BOTH),
+    ),
+    "sd3": _prompted("sd3", ", guidance = 3.0", 4, *((f"transformer_blocks.{n}.ff.net.2@in", 128) for n in _BOTH)),
+    "sana": _prompted("sana", "", 8, *((f"transformer_blocks.{n}.ff.conv_point@in", 40) for n in _BOTH)),
+    "pixart": _prompted("pixart", "", 4, *((f"transformer_blocks.{n}.ff.net.2@in", 64) for n in _BOTH)),
+}
+"""Those with prompts, whose classes are the prompts' numbers."""
+
+
 def _recipe(generator: Generator, folder: Path) -> str:
     weights = folder / "weights"
     weights.mkdir()
@@ -183,7 +222,8 @@ def test_images_are_the_modules_own(mined: tuple[Generator, Recipe, Path]) -> No
 def test_stores_say_what_they_are(mined: tuple[Generator, Recipe, Path]) -> None:
     generator, _, root = mined
     stated = xr.open_datatree(root / "activations" / "g.zarr", engine="zarr").attrs["condition_json"]
-    assert json.loads(stated) == tomllib.loads(f"condition = {{ {generator.condition} }}")["condition"]
+    said = tomllib.loads(f"condition = {{ {generator.condition} }}")
+    assert json.loads(stated) == Condition.model_validate(said["condition"]).identity
     for store in (root / "images.zarr", root / "activations" / "g.zarr", root / "correlations" / "g~vit.zarr"):
         plain_xarray.require_names(store)
 
