@@ -103,7 +103,7 @@ def _describe(tower: nn.Module, published: list[Mapping[str, Any]]) -> Architect
     if isinstance(trunk, nn.Module):  # a network of timm under a head of the library's
         inside = describe(trunk)
         preferred = tuple(tuple(f"trunk.{glob}" for glob in some) for some in inside.preferred)
-        return Architecture(tower, preprocessing, preferred=preferred, traits=inside.traits)
+        return Architecture(tower, preprocessing, preferred=preferred, traits=inside.traits.below("trunk"))
     if all(hasattr(tower, stage) for stage in RESNET_STAGES):
         return Architecture(tower, preprocessing, layers=RESNET_STAGES)
     rows, columns = tower.grid_size  # type: ignore[misc]

@@ -167,7 +167,7 @@ def test_tokens_without_a_place_at_either_end(
 
 
 def test_more_tokens_than_are_declared_are_no_grid() -> None:
-    with pytest.raises(NoMapError, match="fill no grid"):
+    with pytest.raises(NoMapError, match="gives 22 tokens, which are not those of the model's 2 × 8 patches"):
         layout_of((1, 1 + 16 + 5, 3), Traits(prefix_tokens=1, token_grid=(2, 8)), (64, 256))
     with pytest.raises(NoMapError, match="gives 5 of its 5 tokens at the end"):
         layout_of((1, 5, 3), Traits(suffix_tokens=5), (64, 256))

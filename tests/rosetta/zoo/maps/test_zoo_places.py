@@ -164,13 +164,12 @@ def test_what_is_not_there(spec: Spec, factory: Factory, layer: str, line: str) 
 
 @pytest.mark.parametrize("runs", [1, 2, 4])
 def test_a_module_that_runs_another_number_of_times(spec: Spec, factory: Factory, runs: int) -> None:
+    """Were the third run of four taken for that of three, a layer would mean another depth in some of the images."""
     model = zoo.load(spec(factory(Net), layers=["again#3", "stem"]))
     model.module.runs = runs  # type: ignore[assignment]
-    if runs == 4:
-        assert torch.equal(model.observe(_images())["again#3"], _by_hand(model, _images())["again>"][2])
-    else:
-        with pytest.raises(UserError, match=r"layer 'again#3': its module ran \d times this time"):
-            model.observe(_images())
+    times = "once" if runs == 1 else f"{runs} times"
+    with pytest.raises(UserError, match=f"layer 'again#3': its module ran {times} this time and 3 times for the probe"):
+        model.observe(_images())
 
 
 def test_a_module_that_runs_once_more_than_for_the_probe(spec: Spec, factory: Factory) -> None:
@@ -181,7 +180,7 @@ def test_a_module_that_runs_once_more_than_for_the_probe(spec: Spec, factory: Fa
 
     model = zoo.load(spec(factory(once), layers=["again"]))
     model.module.runs = 2  # type: ignore[assignment]
-    with pytest.raises(UserError, match="layer 'again': its module ran 2 times this time and not as often"):
+    with pytest.raises(UserError, match="layer 'again': its module ran 2 times this time and once for the probe"):
         model.observe(_images())
 
 
@@ -292,7 +291,7 @@ def test_masked_attention(masked: str) -> None:
     ("model", "layer", "line"),
     [
         ("timm/vit_base_patch16_siglip_224", "blocks.0.attn@pattern", "has no class token"),
-        ("timm/test_vit", "blocks.0.mlp@pattern", "is no place of its module; it has blocks.0.mlp@in, blocks.0.mlp"),
+        ("timm/test_vit", "blocks.0.mlp@pattern", "computes no attention that can be seen"),
     ],
 )
 def test_patterns_that_are_not_there(spec: Spec, model: str, layer: str, line: str) -> None:
