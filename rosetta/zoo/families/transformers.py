@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,13 @@ class Transformers(FolderFamily):
         _require_whole(gaps, origin)
         architecture = _describe(module, _read_json(folder, _PROCESSOR), origin)
         return architecture, dict(architecture.module.state_dict())
+
+    def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.prepare`; images of another size have another grid of patches."""
+        prepared = super().prepare(architecture, stated)
+        assert prepared.preprocessing is not None
+        grid = _patches(prepared.module.config, prepared.preprocessing.size)
+        return replace(prepared, traits=replace(prepared.traits, token_grid=grid))
 
 
 def _library() -> Any:
@@ -257,14 +265,17 @@ def _describe(module: nn.Module, processor: Mapping[str, Any] | None, origin: st
         # In training, patches are left out and shuffled at random.
         tower.embeddings.random_masking = _all_in_order
     preprocessing = _preprocessing(processor or {}, config, origin)
-    patch, grid = _pair(getattr(config, "patch_size", None)), None
-    if patch is not None:
-        grid = preprocessing.size[0] // patch[0], preprocessing.size[1] // patch[1]
-        if config.model_type.startswith("siglip2_vision"):
-            tower.register_forward_pre_hook(partial(_as_patches, patch[0]), with_kwargs=True)
+    if config.model_type.startswith("siglip2_vision"):
+        tower.register_forward_pre_hook(partial(_as_patches, config.patch_size), with_kwargs=True)
     suffix = int(getattr(config, "num_detection_tokens", 0))
-    traits = Traits(token_grid=grid, suffix_tokens=suffix, **layouts_of(tower))
+    traits = Traits(token_grid=_patches(config, preprocessing.size), suffix_tokens=suffix, **layouts_of(tower))
     return Architecture(tower, preprocessing, preferred=_LAYERS, traits=traits)
+
+
+def _patches(config: Any, image: Grid) -> Grid | None:
+    """The grid of an image's patches; None where the network has none of one size."""
+    patch = _pair(getattr(config, "patch_size", None))
+    return None if patch is None else (image[0] // patch[0], image[1] // patch[1])
 
 
 def _as_patches(
