@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pytest
+import timm
 from torch import Tensor, nn
 
 from rosetta.units import Grid
@@ -90,3 +93,12 @@ def watch(module: nn.Module, rows: tuple[Row, ...]) -> dict[str, Tensor]:
         else:
             part_of.register_forward_hook(after)
     return seen
+
+
+def build_as(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes timm build a network as the table says."""
+    create = timm.create_model
+    options: dict[str, Any] = dict(network.options)
+    if (side := options.pop("input", options.get("img_size"))) is not None:
+        options["pretrained_cfg_overlay"] = {"input_size": (3, side, side)}
+    monkeypatch.setattr(timm, "create_model", lambda name, **given: create(name, **given, **options))

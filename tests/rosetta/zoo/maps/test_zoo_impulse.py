@@ -144,7 +144,7 @@ def test_cubes_are_read_as_the_modules_around_them_work(spec: Spec) -> None:
     kinds = {
         "stages.0": "channels first",  # as timm says of what it offers as maps
         "stages.0.blocks.0.conv": "channels first",
-        "stages.0.blocks.1.conv.pre_norm": "channels first",
+        "stages.0.blocks.0.conv.conv3_1x1": "channels first",
         "stages.0.blocks.0.attn_block": "channels last",
         "stages.0.blocks.0.attn_block.norm1": "channels last",
         "stages.0.blocks.0.attn_block.mlp.fc2": "channels last",

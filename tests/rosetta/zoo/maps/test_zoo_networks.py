@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from networks import Network, networks, watch
+from networks import build_as, networks, watch
 from probes import misses, patches
 from torch import Tensor, nn
 
@@ -66,6 +66,7 @@ PREPARED: dict[str, Prepare] = {
     "timm/levit_128s": near,
     "timm/tiny_vit_5m_224": centred,
     "timm/coat_tiny": small(r"cpe|factoratt|mlp"),
+    "timm/convmixer_768_32": centred,
     "timm/inception_v3": centred,
     "timm/ghostnet_050": centred,
     "timm/hrnet_w18_small": centred,
@@ -76,6 +77,8 @@ SLOW = {
     "timm/legacy_xception",
     "timm/inception_v4",
     "timm/sequencer2d_s",
+    "timm/convmixer_768_32",
+    "timm/mvitv2_base_cls",
     "timm/vgg11",
     "torchvision/vit_b_32",
     "torchvision/maxvit_t",
@@ -83,28 +86,14 @@ SLOW = {
 """Those that take more than a second and are of a kind that others are of, too."""
 
 
-@pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network], None]:
-    """Makes timm build a network as the table says."""
-    create = timm.create_model
-
-    def set_options(network: Network) -> None:
-        options: dict[str, Any] = dict(network.options)
-        if (side := options.pop("input", options.get("img_size"))) is not None:
-            options["pretrained_cfg_overlay"] = {"input_size": (3, side, side)}
-        monkeypatch.setattr(timm, "create_model", lambda name, **given: create(name, **given, **options))
-
-    return set_options
-
-
 def _each(name: str) -> object:
     return pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
 
 
 @pytest.mark.parametrize("name", [_each(name) for name in TABLE])
-def test_the_right_maps_in_the_right_order(spec: Spec, library: Callable[[Network], None], name: str) -> None:
+def test_the_right_maps_in_the_right_order(spec: Spec, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     network = TABLE[name]
-    library(network)
+    build_as(network, monkeypatch)
     model = zoo.load(spec(name))
     found = [(layer.name, layer.channels, layer.grid) for layer in model.units.layers]
     assert found == [(row.layer, row.channels, row.grid) for row in network.rows]
@@ -178,8 +167,8 @@ def test_so_many_networks() -> None:
         "timm/test_efficientnet",
     ],
 )
-def test_maps_are_those_that_the_library_gives(spec: Spec, library: Callable[[Network], None], name: str) -> None:
-    library(TABLE[name])
+def test_maps_are_those_that_the_library_gives(spec: Spec, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    build_as(TABLE[name], monkeypatch)
     with torch.device("meta"):
         outline = timm.create_model(name.removeprefix("timm/"))
     stages = list(_published(outline))

@@ -184,36 +184,6 @@ def test_a_module_that_runs_once_more_than_for_the_probe(spec: Spec, factory: Fa
         model.observe(_images())
 
 
-def _packed(mlp: Any, inputs: Tensor) -> Tensor:
-    gate, values = mlp.fc1(inputs).chunk(2, dim=-1)
-    return mlp.act(gate) * values  # type: ignore[no-any-return]
-
-
-GATED: dict[str, tuple[str, Callable[[Any, Tensor], Tensor]]] = {
-    "timm/eva02_tiny_patch14_224": ("fc2", _packed),
-    "timm/eva02_base_patch14_224": ("fc2", lambda mlp, x: mlp.norm(mlp.act(mlp.fc1_g(x)) * mlp.fc1_x(x))),
-    "timm/vitamin_small_224": ("w2", lambda mlp, x: mlp.act(mlp.w0(mlp.norm(x))) * mlp.w1(mlp.norm(x))),
-}
-
-
-@pytest.mark.parametrize("name", GATED)
-def test_the_hidden_units_of_a_gated_mlp(spec: Spec, name: str) -> None:
-    last, formula = GATED[name]
-    model = zoo.load(spec(name))
-    layers = [layer.name for layer in model.units.layers]
-    assert layers == [f"blocks.{block}.mlp.{last}@in" for block in range(len(layers))]
-    images = _images(1, 224)
-    maps = model.observe(images)
-    seen = _by_hand(model, images)
-    for block in (0, len(layers) - 1):
-        mlp = model.module.get_submodule(f"blocks.{block}.mlp")
-        with torch.inference_mode():
-            hidden = formula(mlp, seen[f"blocks.{block}.mlp<"][0])
-        grid = model.units.layers[block].grid
-        expected = hidden[:, hidden.shape[1] - grid[0] * grid[1] :].transpose(1, 2).unflatten(2, grid)
-        torch.testing.assert_close(maps[layers[block]], expected, rtol=1e-6, atol=1e-6)
-
-
 def test_the_units_of_an_attention_head_are_what_goes_into_its_projection(spec: Spec) -> None:
     model = zoo.load(spec("timm/test_vit", layers=["blocks.2.attn.proj@in", "blocks.2"]))
     images = _images(1, 160)
