@@ -132,10 +132,10 @@ class Transformers(FolderFamily):
 
     def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.prepare`; images of another size have another grid of patches."""
-        prepared = super().prepare(architecture, stated)
-        assert prepared.preprocessing is not None
-        grid = _patches(prepared.module.config, prepared.preprocessing.size)
-        return replace(prepared, traits=replace(prepared.traits, token_grid=grid))
+        if (size := stated.get("size")) is not None:
+            grid = _grid(architecture.module, size)
+            architecture = replace(architecture, traits=replace(architecture.traits, token_grid=grid))
+        return super().prepare(architecture, stated)
 
 
 def _library() -> Any:
@@ -268,14 +268,14 @@ def _describe(module: nn.Module, processor: Mapping[str, Any] | None, origin: st
     if config.model_type.startswith("siglip2_vision"):
         tower.register_forward_pre_hook(partial(_as_patches, config.patch_size), with_kwargs=True)
     suffix = int(getattr(config, "num_detection_tokens", 0))
-    traits = Traits(token_grid=_patches(config, preprocessing.size), suffix_tokens=suffix, **layouts_of(tower))
+    traits = Traits(token_grid=_grid(tower, preprocessing.size), suffix_tokens=suffix, **layouts_of(tower))
     return Architecture(tower, preprocessing, preferred=_LAYERS, traits=traits)
 
 
-def _patches(config: Any, image: Grid) -> Grid | None:
-    """The grid of an image's patches; None where the network has none of one size."""
-    patch = _pair(getattr(config, "patch_size", None))
-    return None if patch is None else (image[0] // patch[0], image[1] // patch[1])
+def _grid(tower: nn.Module, size: Grid) -> Grid | None:
+    """The grid of patches of images of a size."""
+    patch = _pair(getattr(tower.config, "patch_size", None))
+    return None if patch is None else (size[0] // patch[0], size[1] // patch[1])
 
 
 def _as_patches(
