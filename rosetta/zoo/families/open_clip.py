@@ -10,6 +10,7 @@ from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES, describe, is_saved, require_saved
+from rosetta.zoo.families.token_orders import layouts_of
 from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, differing
@@ -107,7 +108,10 @@ def _describe(tower: nn.Module, published: list[Mapping[str, Any]]) -> Architect
     if all(hasattr(tower, stage) for stage in RESNET_STAGES):
         return Architecture(tower, preprocessing, layers=RESNET_STAGES)
     rows, columns = tower.grid_size  # type: ignore[misc]
-    traits = Traits(prefix_tokens=1, token_grid=(int(rows), int(columns)))
+    declared = layouts_of(tower)
+    if getattr(tower, "attn_pool", None) is not None:  # CoCa's; what follows it are its queries, too
+        declared["exceptions"]["ln_post"] = declared["exceptions"].get("attn_pool", {})
+    traits = Traits(prefix_tokens=1, token_grid=(int(rows), int(columns)), **declared)
     return Architecture(tower, preprocessing, layers=_MLP_ACTIVATIONS, traits=traits)
 
 

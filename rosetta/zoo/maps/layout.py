@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -207,6 +208,8 @@ def _may_cover(grid: Grid, image: Grid) -> bool:
 
 def _tokens(tokens: int, channels: int, traits: Traits, image: Grid, frame: Frame, before: Sequence[Grid]) -> Layout:
     suffix = traits.suffix_tokens
+    if traits.token_grid is not None and tokens - (traits.prefix_tokens or 0) == prod(traits.token_grid):
+        suffix = 0  # these tokens come later than this sequence
     if tokens <= suffix:
         raise NoMapError(f"gives {tokens} of its {suffix} tokens at the end, which have no place")
     if traits.orders:

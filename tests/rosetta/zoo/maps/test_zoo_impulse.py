@@ -97,6 +97,9 @@ def test_oblong_and_odd_images(
         ("timm/samvit_base_patch16", "blocks.0.attn.qkv", "gives 25 rows for a single image"),
         ("timm/hieradet_small", "blocks.0.attn.qkv", "rows for a single image"),
         ("timm/hiera_tiny_224", "unroll", "where tokens change their order"),
+        ("torchvision/maxvit_t", "blocks.0.layers.0.layers.grid_attention.partition_op", "in an order of its own"),
+        ("open_clip/coca_ViT-L-14", "ln_post", "in an order of its own"),  # 256 queries beside 16 × 16 patches
+        ("open_clip/coca_ViT-L-14", "attn_pool.attn@pattern", "in an order of its own"),
         ("timm/maxvit_nano_rw_256", "stages.0.blocks.0", "channels in the second axis or in the last"),
         ("timm/crossvit_9_240", "blocks.0", "gives a list, not a tensor"),
     ],
@@ -136,6 +139,18 @@ def test_windows_that_look_like_maps(
         else:
             assert isinstance(reading, Layout)
             assert reading.channels == expected
+
+
+def test_what_comes_before_mask_units_and_before_the_last_tokens(spec: Spec) -> None:
+    for name, layer, channels, grid in (
+        ("timm/hiera_tiny_224", "patch_embed", 96, (56, 56)),
+        ("transformers/hiera", "embeddings", 96, (56, 56)),
+        ("transformers/yolos", "embeddings.patch_embeddings", 768, (32, 54)),
+        ("transformers/yolos", "encoder.layer.0", 768, (32, 54)),
+    ):
+        reading = places(spec(name))[layer]
+        assert isinstance(reading, Layout), reading
+        assert (reading.channels, reading.grid, reading.order) == (channels, grid, None)
 
 
 def test_cubes_are_read_as_the_modules_around_them_work(spec: Spec) -> None:
