@@ -26,7 +26,7 @@ def _timm(name: str, size: tuple[int, int], **options: object) -> Callable[[], n
     def make() -> nn.Module:
         net: nn.Module = timm.create_model(name, **options)
         net.image_size = size  # type: ignore[assignment]
-        net.default_layers = ("blocks.*.mlp.act",) if hasattr(net, "blocks") else None  # type: ignore[assignment]
+        net.default_layers = ("blocks.*.mlp",) if hasattr(net, "blocks") else None  # type: ignore[assignment]
         return net
 
     return make
@@ -54,6 +54,10 @@ def _torchvision(name: str, size: tuple[int, int]) -> Callable[[], nn.Module]:
         (_timm("cait_xxs24_224", (128, 256), img_size=(128, 256)), (8, 16)),
         (_timm("eva02_tiny_patch14_224", (224, 112), img_size=(224, 112)), (16, 8)),
         (_timm("pit_ti_224", (128, 224), img_size=(128, 224)), (4, 7)),
+        (_timm("naflexvit_base_patch16_gap", (128, 64), depth=2, embed_dim=48, num_heads=3), (8, 4)),
+        (_timm("hiera_tiny_224", (256, 128), img_size=(256, 128)), (8, 4)),
+        (_timm("samvit_base_patch16_224", (128, 256), img_size=(128, 256), depth=2, embed_dim=96), (8, 16)),
+        (_timm("vit_7b_patch16_dinov3", (128, 64), img_size=(128, 64), depth=2, embed_dim=64, num_heads=4), (8, 4)),
         (_torchvision("swin_t", (128, 256)), (4, 8)),
         (_timm("swinv2_tiny_window8_256", (128, 256), img_size=(128, 256)), (4, 8)),
         (_torchvision("resnet18", (96, 320)), (3, 10)),
