@@ -274,8 +274,13 @@ def _describe(module: nn.Module, processor: Mapping[str, Any] | None, origin: st
 
 def _grid(tower: nn.Module, size: Grid) -> Grid | None:
     """The grid of patches of images of a size."""
-    patch = _pair(getattr(tower.config, "patch_size", None))
-    return None if patch is None else (size[0] // patch[0], size[1] // patch[1])
+    stride = _stride(tower.config)
+    return None if stride is None else (size[0] // stride[0], size[1] // stride[1])
+
+
+def _stride(config: Any) -> Grid | None:
+    """Pixels from one patch to the next, of a network whose patches have one size; they overlap in some (Hiera)."""
+    return _pair(getattr(config, "patch_stride", None)) or _pair(getattr(config, "patch_size", None))
 
 
 def _as_patches(
