@@ -23,7 +23,8 @@ optional, say more:
 `num_suffix_tokens`
     Tokens without a place at the end of its token sequences; none if left out.
 `channels_last`
-    True where 4-D outputs that could be read either way are (image, y, x, channel).
+    Whether 4-D outputs that could be read either way are (image, y, x, channel); inferred from the modules around
+    them if left out.
 `batch_first`
     False where token sequences are (token, image, channel).
 `map_layouts`

@@ -208,6 +208,7 @@ def test_maps_are_those_that_the_library_gives(spec: Spec, monkeypatch: pytest.M
         ("timm/xception41p", ("blocks.0.stack.conv2", 128, (150, 150)), ("blocks.12", 2048, (10, 10)), 4184),
         ("timm/halonet26t", ("stem.conv3", 64, (128, 128)), ("final_conv", 2048, (8, 8)), 3904),
         ("open_clip/EVA02-E-14", ("trunk.blocks.0.mlp.act", 15360, (16, 16)), None, 64 * 15360),
+        ("open_clip/ViTamin-XL-384", ("trunk.blocks.0.mlp.w2@in", 2304, (16, 16)), None, 32 * 2304),  # of 256 × 256
         ("open_clip/ViT-gopt-16-SigLIP2-384", ("trunk.blocks.0.mlp.act", 6144, (24, 24)), None, 40 * 6144),
         ("open_clip/PE-Core-bigG-14-448", ("trunk.blocks.0.mlp.act", 8960, (32, 32)), None, 50 * 8960),
     ],
