@@ -337,16 +337,16 @@ def _moved(spec: ModelSpec, module: nn.Module, device: torch.device) -> nn.Modul
 
 
 def _dummy(architecture: Architecture, device: torch.device) -> tuple[Tensor, ...]:
-    """What the module takes, for a single image."""
+    """What the module takes: latents for one image, or two images, as with one a table of positions looks like maps."""
     if architecture.latent is not None:
         inputs: tuple[Tensor, ...] = (torch.zeros(1, architecture.latent, device=device),)
         told = architecture.classes is not None
     else:
         assert architecture.preprocessing is not None
-        image = torch.full((1, 3, *architecture.preprocessing.size), 0.5, device=device)
-        inputs = (architecture.preprocessing(image),)
+        images = torch.full((2, 3, *architecture.preprocessing.size), 0.5, device=device)
+        inputs = (architecture.preprocessing(images),)
         told = architecture.indexed
-    return (*inputs, torch.zeros(1, dtype=torch.int64, device=device)) if told else inputs
+    return (*inputs, torch.zeros(len(inputs[0]), dtype=torch.int64, device=device)) if told else inputs
 
 
 def _probe(spec: ModelSpec, architecture: Architecture, module: nn.Module, inputs: tuple[Tensor, ...]) -> Probe:

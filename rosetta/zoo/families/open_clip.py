@@ -9,7 +9,8 @@ from torch import nn
 from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
 from rosetta.zoo.architecture import Architecture, Family, State
-from rosetta.zoo.families.timm import RESNET_STAGES, describe, is_saved, require_saved
+from rosetta.zoo.families.timm import RESNET_STAGES, describe, is_saved, require_saved, traits_of
+from rosetta.zoo.families.token_orders import layouts_of
 from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, differing
@@ -103,11 +104,15 @@ def _describe(tower: nn.Module, published: list[Mapping[str, Any]]) -> Architect
     if isinstance(trunk, nn.Module):  # a network of timm under a head of the library's
         inside = describe(trunk)
         preferred = tuple(tuple(f"trunk.{glob}" for glob in some) for some in inside.preferred)
-        return Architecture(tower, preprocessing, preferred=preferred, traits=inside.traits)
+        traits = traits_of(trunk, preprocessing.size)  # which is not always that of timm's configuration
+        return Architecture(tower, preprocessing, preferred=preferred, traits=traits.below("trunk"))
     if all(hasattr(tower, stage) for stage in RESNET_STAGES):
         return Architecture(tower, preprocessing, layers=RESNET_STAGES)
     rows, columns = tower.grid_size  # type: ignore[misc]
-    traits = Traits(prefix_tokens=1, token_grid=(int(rows), int(columns)))
+    declared = layouts_of(tower)
+    if getattr(tower, "attn_pool", None) is not None:  # CoCa's; what follows it are its queries, too
+        declared["exceptions"]["ln_post"] = declared["exceptions"].get("attn_pool", {})
+    traits = Traits(prefix_tokens=1, token_grid=(int(rows), int(columns)), **declared)
     return Architecture(tower, preprocessing, layers=_MLP_ACTIVATIONS, traits=traits)
 
 

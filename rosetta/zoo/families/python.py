@@ -23,7 +23,8 @@ optional, say more:
 `num_suffix_tokens`
     Tokens without a place at the end of its token sequences; none if left out.
 `channels_last`
-    True where 4-D outputs that could be read either way are (image, y, x, channel).
+    Whether 4-D outputs that could be read either way are (image, y, x, channel); inferred from the modules around
+    them if left out.
 `batch_first`
     False where token sequences are (token, image, channel).
 `map_layouts`
@@ -134,7 +135,9 @@ def _traits(module: nn.Module, model: str, image: Grid | None) -> Traits:
     known = traits_of(module, image)
     declared = _declared(lambda name: getattr(module, name, None), model)
     declared["token_grid"] = declared.get("token_grid") or known.token_grid
-    return replace(known, prefix_tokens=declared.pop("prefix_tokens", None), **declared, **_exceptions(module, model))
+    exceptions = {**known.exceptions, **_exceptions(module, model)}
+    prefix = declared.pop("prefix_tokens", None)
+    return replace(known, prefix_tokens=prefix, **declared, frames=_frames(module, model), exceptions=exceptions)
 
 
 def _declared(get: Callable[[str], Any], model: str) -> dict[str, Any]:
@@ -154,14 +157,14 @@ def _declared(get: Callable[[str], Any], model: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _exceptions(module: nn.Module, model: str) -> dict[str, Any]:
+def _exceptions(module: nn.Module, model: str) -> dict[str, dict[str, Any]]:
     exceptions = {}
     for path, values in _by_module(module, model, "map_layouts").items():
         of_path = f"map_layouts[{path!r}]"
         if not isinstance(values, Mapping) or not values.keys() <= set(_LAYOUT):
             raise UserError(f"{model}: {of_path} is {values!r}; it must be a mapping with any of {', '.join(_LAYOUT)}")
         exceptions[path] = _declared(values.get, f"{model}: {of_path}")
-    return {"frames": _frames(module, model), "exceptions": exceptions}
+    return exceptions
 
 
 def _by_module(module: nn.Module, model: str, attribute: str) -> Mapping[str, Any]:

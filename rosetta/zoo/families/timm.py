@@ -12,20 +12,25 @@ from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
+from rosetta.zoo.families.token_orders import layouts_of
 from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing, differing
 
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
-_MLP_ACTIVATIONS = ("blocks.*.mlp.act",)
+_MLP_ACTIVATIONS = ("blocks.*.mlp.act", "encoder.blocks.*.mlp.act")
+_BRANCHES = ("blocks.*.blocks.*.*.mlp.act",)
+"""The same of both branches of CrossViT."""
+_BACKBONES = ("patch_embed.backbone.stages.*", "patch_embed.backbone.layer[1-4]")
+"""Convolutions whose maps are the patches of a transformer."""
 _GATED = {"SwiGLU": "fc2", "GluMlp": "fc2", "GeGluMlp": "w2", "Gemma4GatedMlp": "down_proj"}
 """Classes of gated MLPs, with what takes their hidden units: the activation there is one factor of them only."""
 _RGB = 3
+_LISTS = ("SelecSls",)
+"""Classes whose stages put out a list that begins with their maps."""
 LOCAL_DIR = "local-dir:"
 _STATES = ("EfficientViM",)
 """Classes whose sequences are of hidden states; their maps have two axes of places."""
-_NO_GRID = ("Hiera", "HieraDet")
-"""Classes whose tokens follow mask units instead of rows: such a sequence does not fold back into a grid."""
 
 
 class Timm(Family):
@@ -59,8 +64,6 @@ class Timm(Family):
         options: dict[str, Any] = {} if state is None else _classes(name, state)
         with self.building(name, pretrained):
             module: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
-        if type(module).__name__ in _NO_GRID:
-            raise UserError(f"timm/{name}: its tokens are in no row order and cannot become maps; take another")
         return describe(module)
 
     def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -132,14 +135,22 @@ def describe(module: nn.Module) -> Architecture:
     channels, height, width = config["input_size"]
     if channels != _RGB:
         raise UserError(f"timm model takes images of {channels} channels; only RGB models can be mined")
-    stages = tuple(info["module"] for info in getattr(module, "feature_info", None) or () if info.get("module"))
+    stages = _stages(module)
     resnet = all(hasattr(module, stage) for stage in RESNET_STAGES)
+    transformers = (*_gated(module), _MLP_ACTIVATIONS, _BRANCHES, (*_BACKBONES, *_MLP_ACTIVATIONS))
+    if type(module).__name__ in _LISTS:
+        stages = tuple(glob for stage in stages for glob in (stage, f"{stage}@0"))
     return Architecture(
         module,
         _preprocessing(config),
-        preferred=(RESNET_STAGES,) if resnet else (*_gated(module), _MLP_ACTIVATIONS, stages),
+        preferred=(RESNET_STAGES,) if resnet else (*transformers, stages),
         traits=traits_of(module, (height, width)),
     )
+
+
+def _stages(module: nn.Module) -> tuple[str, ...]:
+    """The modules whose outputs timm itself offers as maps."""
+    return tuple(info["module"] for info in getattr(module, "feature_info", None) or () if info.get("module"))
 
 
 def _gated(module: nn.Module) -> list[tuple[str, ...]]:
@@ -160,11 +171,17 @@ def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
 def traits_of(module: nn.Module, image: Grid | None) -> Traits:
     """What a module of timm's conventions says about its tensors, given images of one size."""
     prefix = getattr(module, "num_prefix_tokens", None)
+    # Transformers say so of what they return, which inside is a sequence; the others of all that they compute.
+    last = getattr(module, "output_fmt", "NCHW") == "NHWC"
+    declared = layouts_of(module)
+    for stage in _stages(module):
+        declared["exceptions"].setdefault(stage, {"channels_last": last})
     return Traits(
-        channels_last=getattr(module, "output_fmt", "NCHW") == "NHWC",
+        channels_last=last or None,
         sequences=type(module).__name__ not in _STATES,
         prefix_tokens=prefix if isinstance(prefix, int) else None,
         token_grid=_token_grid(getattr(module, "patch_embed", None), image),
+        **declared,
     )
 
 

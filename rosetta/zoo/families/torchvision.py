@@ -10,6 +10,7 @@ from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, State
 from rosetta.zoo.families.timm import RESNET_STAGES
+from rosetta.zoo.families.token_orders import layouts_of
 from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.notes import say
@@ -57,7 +58,7 @@ class Torchvision(Family):
             module,
             _preprocessing(models.get_model_weights(name).DEFAULT),
             preferred=(RESNET_STAGES,) if isinstance(module, models.ResNet) else (_MLP_ACTIVATIONS,),
-            traits=Traits(prefix_tokens=1, token_grid=_grid(module)) if vit else Traits(),
+            traits=Traits(prefix_tokens=1, token_grid=_grid(module)) if vit else Traits(**layouts_of(module)),
         )
 
     def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:

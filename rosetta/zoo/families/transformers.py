@@ -3,6 +3,8 @@
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,32 @@ from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, FolderFamily, State
+from rosetta.zoo.families.token_orders import layouts_of
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.weights.source import Folder, Shards
 
 _CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_MORE_TYPES = ("aimv2", "aimv2_vision_model", "clip_vision_model", "ijepa", "siglip_vision_model", "vit_mae", "yolos")
+_MORE_TYPES = (
+    "aimv2",
+    "aimv2_vision_model",
+    "clip_vision_model",
+    "ijepa",
+    "siglip2_vision_model",
+    "siglip_vision_model",
+    "vit_mae",
+    "yolos",
+)
 """Types that look at images and classify none."""
 _LAYERS = (
     ("**.layers.*.mlp.fc2@in", "**.layer.*.mlp.fc2@in"),
     ("**.layer.*.mlp.down_proj@in", "**.layers.*.ffn.down_proj@in"),
     ("encoder.layer.*.output.dense@in",),
     ("encoder.layers.*.blocks.*.output.dense@in",),
+    ("encoder.layers.*.blocks.*.mlp.fc2@in",),
+    ("encoder.layers.*.blocks.*.mlp.dense2@in", "encoder.block.*.*.mlp.dense2@in"),
+    ("encoder.block.*.*.output.conv2@in",),
     ("encoder.stages.*",),
 )
 """What the last projection of each MLP takes, as generations of the library name it; of convolutions their stages."""
@@ -114,6 +129,13 @@ class Transformers(FolderFamily):
         _require_whole(gaps, origin)
         architecture = _describe(module, _read_json(folder, _PROCESSOR), origin)
         return architecture, dict(architecture.module.state_dict())
+
+    def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.prepare`; images of another size have another grid of patches."""
+        if (size := stated.get("size")) is not None:
+            grid = _grid(architecture.module, size)
+            architecture = replace(architecture, traits=replace(architecture.traits, token_grid=grid))
+        return super().prepare(architecture, stated)
 
 
 def _library() -> Any:
@@ -243,11 +265,36 @@ def _describe(module: nn.Module, processor: Mapping[str, Any] | None, origin: st
         # In training, patches are left out and shuffled at random.
         tower.embeddings.random_masking = _all_in_order
     preprocessing = _preprocessing(processor or {}, config, origin)
-    patch, grid = _pair(getattr(config, "patch_size", None)), None
-    if patch is not None:
-        grid = preprocessing.size[0] // patch[0], preprocessing.size[1] // patch[1]
-    traits = Traits(token_grid=grid, suffix_tokens=int(getattr(config, "num_detection_tokens", 0)))
+    if config.model_type.startswith("siglip2_vision"):
+        tower.register_forward_pre_hook(partial(_as_patches, config.patch_size), with_kwargs=True)
+    suffix = int(getattr(config, "num_detection_tokens", 0))
+    traits = Traits(token_grid=_grid(tower, preprocessing.size), suffix_tokens=suffix, **layouts_of(tower))
     return Architecture(tower, preprocessing, preferred=_LAYERS, traits=traits)
+
+
+def _grid(tower: nn.Module, size: Grid) -> Grid | None:
+    """The grid of patches of images of a size."""
+    stride = _stride(tower.config)
+    return None if stride is None else (size[0] // stride[0], size[1] // stride[1])
+
+
+def _stride(config: Any) -> Grid | None:
+    """Pixels from one patch to the next, of a network whose patches have one size; they overlap in some (Hiera)."""
+    return _pair(getattr(config, "patch_stride", None)) or _pair(getattr(config, "patch_size", None))
+
+
+def _as_patches(
+    side: int, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[()], dict[str, Any]]:
+    """What SigLIP 2 takes of images (image, rgb, y, x) that all have one size: their patches, none of them hidden."""
+    (images,) = arguments
+    count, _, height, width = images.shape
+    rows, columns = height // side, width // side
+    patches = images[:, :, : rows * side, : columns * side].unflatten(3, (columns, side)).unflatten(2, (rows, side))
+    values = patches.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+    # The library resizes its position embeddings by these numbers, which are not to lie on a device without values.
+    shapes = torch.tensor([[rows, columns]], device="cpu").expand(count, 2)
+    return (), {**named, "pixel_values": values, "pixel_attention_mask": None, "spatial_shapes": shapes}
 
 
 def _all_in_order(tokens: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

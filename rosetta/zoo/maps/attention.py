@@ -1,5 +1,6 @@
-"""What the class token attends to, found beside the functions of torch that libraries compute attention with."""
+"""What the heads of an attention module read and where, taken from the functions of torch that compute attention."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,12 +12,20 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from rosetta.zoo.maps.layout import NoMapError
+from rosetta.zoo.maps.places import HEADS, PATTERN
 
 
 class Attentions(TorchFunctionMode):
-    """Notes each attention that is computed inside, as a function that gives :func:`class_attention` of it."""
+    """Notes each attention that is computed inside.
 
-    def __init__(self, note: Callable[[Callable[[], Tensor]], None]) -> None:
+    Parameters
+    ----------
+    note
+        Is given `pattern` with a function that gives :func:`class_attention` of it, then `heads` with one that gives
+        (image, token, channel) what its heads read, one after the other.
+    """
+
+    def __init__(self, note: Callable[[str, Callable[[], Tensor]], None]) -> None:
         super().__init__()
         self._note = note
 
@@ -26,9 +35,13 @@ class Attentions(TorchFunctionMode):
         """See :class:`torch.overrides.TorchFunctionMode`."""
         named = dict(kwargs or {})
         if function is functional.scaled_dot_product_attention:
-            self._note(partial(class_attention, *args, **named))
-        elif function is functional.multi_head_attention_forward:
-            self._note(partial(_of_weights, function, args, named))
+            self._note(PATTERN, partial(class_attention, *args, **named))
+            output = function(*args, **named)
+            self._note(HEADS, partial(_side_by_side, output))
+            return output
+        if function is functional.multi_head_attention_forward:
+            self._note(PATTERN, partial(_pattern_of_weights, function, args, named))
+            self._note(HEADS, partial(_heads_unprojected, function, args, named))
         return function(*args, **named)
 
 
@@ -58,7 +71,24 @@ def class_attention(
     return scores.softmax(dim=-1).squeeze(2).transpose(1, 2)
 
 
-def _of_weights(function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
-    """The same of attention that also projects, and gives its weights if asked."""
+def _side_by_side(output: Tensor) -> Tensor:
+    if output.ndim != 4:
+        raise NoMapError(f"attends with outputs {tuple(output.shape)}, not head by head")
+    return output.transpose(1, 2).flatten(2)
+
+
+def _pattern_of_weights(function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
+    """:func:`class_attention` of a function that also projects, and gives its weights if asked."""
     weights = function(*args, **{**named, "need_weights": True, "average_attn_weights": False})[1]
     return weights[:, :, 0].transpose(1, 2)
+
+
+def _heads_unprojected(function: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
+    """What its heads read: what the same function puts out when it does not mix them."""
+    given = inspect.signature(function).bind(*args, **named)
+    weight = given.arguments["out_proj_weight"]
+    given.arguments["out_proj_weight"] = torch.eye(*weight.shape, device=weight.device, dtype=weight.dtype)
+    given.arguments["out_proj_bias"] = None
+    given.arguments["need_weights"] = False
+    output = function(*given.args, **given.kwargs)[0]
+    return output.transpose(0, 1)

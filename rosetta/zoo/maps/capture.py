@@ -14,7 +14,7 @@ from rosetta.units import Layer, Units
 from rosetta.zoo.maps.globs import matches, select
 from rosetta.zoo.maps.hidden_steps import hooked
 from rosetta.zoo.maps.layout import Layout, NoMapError
-from rosetta.zoo.maps.places import IN, PATTERN, Place, input_of, parse_place, tensor_at
+from rosetta.zoo.maps.places import HEADS, IN, PATTERN, Place, input_of, parse_place, tensor_at
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.maps.stages import cover_depth, spread, stage_outputs
 
@@ -22,6 +22,7 @@ _SUGGESTIONS = 4
 """Layers that an error names where a model has no default."""
 _PLACES = 8
 """Of a module, that an error lists."""
+_ATTENTION = (HEADS, PATTERN)
 
 
 Take = Callable[[str, Tensor], None]
@@ -114,17 +115,20 @@ class Capture:
             A layer gives another shape than for the probe's image, or did not run this time.
         """
         watch = _Watch(self._places, partial(self._layers_at, len(inputs)), take)
-        attention = any(place.part == PATTERN for place in self._places)
+        attention = any(place.part in _ATTENTION for place in self._places)
         with self._alone, hooked(self._parts, watch, attention) as runs:
             output = (through or self._module)(inputs, *more)
         for place, name in self._places.items():
-            if runs[place.path] == 0:
+            ran, expected = runs[place.path], self._layouts[name].runs
+            if ran == 0:
                 raise UserError(f"layer {name!r} did not run this time; choose a module that always runs")
-            if (place.run is None and runs[place.path] > 1) or name not in watch.seen:
+            if ran != expected:
                 raise UserError(
-                    f"layer {name!r}: its module ran {runs[place.path]} times this time and not as often as for the"
-                    " probe; choose a module that always runs as often"
+                    f"layer {name!r}: its module ran {_times(ran)} this time and {_times(expected)} for the probe's"
+                    " images; choose a module that runs as often for all images"
                 )
+            if name not in watch.seen:
+                raise UserError(f"layer {name!r} gave nothing this time; choose another")
         return output, {layer.name: watch.maps[layer.name] for layer in self.units.layers} if take is None else {}
 
     def _layers_at(self, count: int, name: str, find: Callable[[], Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -172,12 +176,12 @@ class _Watch:
 
     def after(self, path: str, run: int, output: Any) -> None:
         for place, name in self._of(path, run):
-            if place.part not in (IN, PATTERN):
+            if place.part not in (IN, *_ATTENTION):
                 self._keep(name, partial(tensor_at, place.part, output))
 
-    def attends(self, path: str, run: int, find: Callable[[], Tensor]) -> None:
+    def attends(self, path: str, run: int, part: str, find: Callable[[], Tensor]) -> None:
         for place, name in self._of(path, run):
-            if place.part == PATTERN:
+            if place.part == part:
                 self._keep(name, find)
 
     def _of(self, path: str, run: int) -> list[tuple[Place, str]]:
@@ -187,7 +191,7 @@ class _Watch:
 
     def _keep(self, name: str, find: Callable[[], Tensor]) -> None:
         if name in self.seen:
-            return  # its module runs more often than it should, which is found in the end
+            return  # its module runs or attends more often than it should
         for layer, maps in self._layers_at(name, find):
             if self._take is None:
                 # A later in-place activation would change the output under us, so the copy is made here and now.
@@ -274,5 +278,11 @@ def _missing(place: Place, seen: Probe) -> str:
     """Why there is nothing of a place."""
     if place.path not in seen.order or place == Place(place.path):
         return seen.problems[place.path]
+    if place.part in _ATTENTION:
+        return "computes no attention that can be seen: that of torch.nn.functional, right inside it, can"
     of_path = [str(other) for other in map(parse_place, seen.places) if other.path == place.path]
     return f"is no place of its module; it has {', '.join(of_path[:_PLACES])}"
+
+
+def _times(runs: int) -> str:
+    return "once" if runs == 1 else f"{runs} times"

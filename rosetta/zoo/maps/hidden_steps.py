@@ -32,8 +32,9 @@ class Watch(Protocol):
     def after(self, path: str, run: int, output: Any) -> None:
         """It has put this out."""
 
-    def attends(self, path: str, run: int, find: Callable[[], Tensor]) -> None:
-        """It computes attention; see :class:`rosetta.zoo.maps.attention.Attentions`."""
+    def attends(self, path: str, run: int, part: str, find: Callable[[], Tensor]) -> None:
+        """It computes attention, of which this is the pattern or the heads: see
+        :class:`rosetta.zoo.maps.attention.Attentions`."""
 
 
 @contextmanager
@@ -65,9 +66,9 @@ def hooked(modules: Mapping[str, nn.Module], watch: Watch, attention: bool = Fal
 
         return hook
 
-    def attends(find: Callable[[], Tensor]) -> None:
+    def attends(part: str, find: Callable[[], Tensor]) -> None:
         if inside and is_seen():
-            watch.attends(inside[-1], runs[inside[-1]], find)
+            watch.attends(inside[-1], runs[inside[-1]], part, find)
 
     handles = []
     for path, module in modules.items():

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from rosetta.units import WHOLE, Frame, Grid
-from rosetta.zoo.maps.tokens import fold, is_like
+from rosetta.zoo.maps.tokens import fold, is_like, pooled
 
 _MOST_LOST = 0.5
 """Share of an image's shorter side that unpadded convolutions may lose."""
@@ -22,8 +24,8 @@ class NoMapError(Exception):
 class Traits:
     """What a model says about its own tensors, where the shapes alone do not tell."""
 
-    channels_last: bool = False
-    """Ambiguous 4-D outputs are (image, y, x, channel)."""
+    channels_last: bool | None = None
+    """Whether ambiguous 4-D outputs are (image, y, x, channel); None where it must be inferred."""
     sequences: bool = True
     """Sequences are of places; False where they are of states, say."""
     prefix_tokens: int | None = None
@@ -34,6 +36,10 @@ class Traits:
     """Tokens without a place at the end of a sequence."""
     batch_first: bool = True
     """Sequences are (image, token, channel); otherwise (token, image, channel)."""
+    orders: Mapping[int, tuple[Grid, tuple[int, ...]]] = field(default_factory=dict)
+    """Of sequences that do not follow the rows: by their length, their grid and the token at each of its positions."""
+    no_map: str = ""
+    """Why nothing here is a map; empty where something may be."""
     frames: Mapping[str, Frame] = field(default_factory=dict)
     """By module path: which part of the image its grid covers, where it reaches beyond the image."""
     exceptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -45,6 +51,12 @@ class Traits:
             if name in self.exceptions:
                 return replace(self, **self.exceptions[name])
         return self
+
+    def below(self, path: str) -> "Traits":
+        """The same of a model that is a part of another, under a path."""
+        frames = {f"{path}.{inner}": frame for inner, frame in self.frames.items()}
+        exceptions = {f"{path}.{inner}": fields for inner, fields in self.exceptions.items()}
+        return replace(self, frames=frames, exceptions=exceptions)
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,10 @@ class Layout:
     """Whether a sequence is (image, token, channel) and not (token, image, channel)."""
     frame: Frame = WHOLE
     """Which part of the image the raw grid covers; maps are cropped to the image."""
+    order: tuple[int, ...] | None = None
+    """Which token, those at the head not counted, lies at each position; None where they follow the rows."""
+    runs: int = 1
+    """How often the module runs for an image."""
 
     @property
     def grid(self) -> Grid:
@@ -73,14 +89,17 @@ class Layout:
         return self.raw_grid[0] - top - bottom, self.raw_grid[1] - left - right
 
     def arrange(self, output: Tensor) -> Tensor:
-        """A view of a raw output as (image, channel, y, x), of what lies in the image."""
+        """A raw output as (image, channel, y, x), of what lies in the image."""
         if self.kind == "channels first":
             maps = output
         elif self.kind == "channels last":
             maps = output.permute(0, 3, 1, 2)
         else:
             tokens = output if self.batch_first else output.transpose(0, 1)
-            maps = tokens[:, self.prefix : tokens.shape[1] - self.suffix].transpose(1, 2).unflatten(2, self.raw_grid)
+            placed = tokens[:, self.prefix : tokens.shape[1] - self.suffix]
+            if self.order is not None:
+                placed = placed[:, torch.tensor(self.order, device=placed.device)]
+            maps = placed.transpose(1, 2).unflatten(2, self.raw_grid)
         # Counted from both ends, so that a grid of another size than the probe's does not pass for it.
         rows, columns = (slice(before, -after if after else None) for before, after in self._margins)
         return maps[:, :, rows, columns]
@@ -110,7 +129,11 @@ def tensor_in(output: Any) -> Tensor:
 
 
 def layout_of(
-    shape: Sequence[int], traits: Traits, image: Grid, frame: Frame = WHOLE, before: Sequence[Grid] = ()
+    shape: Sequence[int],
+    traits: Traits,
+    image: Grid,
+    frame: Frame = WHOLE,
+    before: Sequence[Grid] = (),
 ) -> Layout:
     """Decide the layout from the output for a single image.
 
@@ -132,6 +155,8 @@ def layout_of(
     NoMapError
         The output has no (image, channel, y, x) reading.
     """
+    if traits.no_map:
+        raise NoMapError(traits.no_map)
     if len(shape) not in (3, 4):
         raise NoMapError(f"gives a tensor of shape {tuple(shape)}, which is no map")
     if len(shape) == 3 and not traits.batch_first:
@@ -149,6 +174,11 @@ def layout_of(
     return _tokens(shape[1], shape[2], traits, covered, frame, before)
 
 
+def readable_both_ways(shape: Sequence[int], image: Grid) -> bool:
+    """Whether the channels of a 4-D output may be its second axis as well as its last."""
+    return len(shape) == 4 and _may_cover((shape[2], shape[3]), image) and _may_cover((shape[1], shape[2]), image)
+
+
 def _axes(shape: Sequence[int], traits: Traits, image: Grid, frame: Frame) -> Layout:
     _, a, b, c = shape
     first, last = _may_cover((b, c), image), _may_cover((a, b), image)
@@ -157,9 +187,13 @@ def _axes(shape: Sequence[int], traits: Traits, image: Grid, frame: Frame) -> La
         raise NoMapError(
             f"gives a tensor of shape {tuple(shape)}, in which no two axes fit an image of {height} × {width}"
         )
-    if last and (not first or traits.channels_last):
-        return Layout("channels last", c, (a, b), frame=frame)
-    return Layout("channels first", a, (b, c), frame=frame)
+    if not last or (first and not traits.channels_last):
+        return Layout("channels first", a, (b, c), frame=frame)
+    # Such are computed by patch. Windows are padded where they do not fit, and are then no maps.
+    if traits.token_grid is not None and (a, b) not in pooled(traits.token_grid):
+        rows, columns = traits.token_grid
+        raise NoMapError(f"gives a tensor of shape {tuple(shape)}, while the model has {rows} × {columns} patches")
+    return Layout("channels last", c, (a, b), frame=frame)
 
 
 def _may_cover(grid: Grid, image: Grid) -> bool:
@@ -177,8 +211,15 @@ def _may_cover(grid: Grid, image: Grid) -> bool:
 
 def _tokens(tokens: int, channels: int, traits: Traits, image: Grid, frame: Frame, before: Sequence[Grid]) -> Layout:
     suffix = traits.suffix_tokens
+    if traits.token_grid is not None and tokens - (traits.prefix_tokens or 0) == prod(traits.token_grid):
+        suffix = 0  # these tokens come later than this sequence
     if tokens <= suffix:
         raise NoMapError(f"gives {tokens} of its {suffix} tokens at the end, which have no place")
+    if traits.orders:
+        if tokens not in traits.orders:
+            raise NoMapError(f"gives {tokens} tokens, of which the model does not say where they lie")
+        grid, order = traits.orders[tokens]
+        return Layout("tokens", channels, grid, batch_first=traits.batch_first, frame=frame, order=order)
     found = fold(tokens - suffix, image, prefix=traits.prefix_tokens, declared=traits.token_grid, before=before)
     if isinstance(found, str):
         raise NoMapError(found)

@@ -8,7 +8,8 @@ A module's path by itself, `blocks.0.mlp.act`, is what the module puts out. More
     what goes into the module
 `@0`, `@last_hidden_state`
     one of the tensors that it puts out, by its index in a tuple or its name in a mapping
-
+`@heads`
+    what the heads of an attention module read, one head after the other, before they are projected
 `@pattern`
     what the class token attends to, one map for each head of an attention module
 
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from rosetta.zoo.maps.layout import NoMapError, tensor_in
 
-IN, PATTERN = "in", "pattern"
+IN, HEADS, PATTERN = "in", "heads", "pattern"
 _PLACE = re.compile(r"(?P<path>.+?)(?:#(?P<run>[1-9]\d*))?(?:@(?P<part>\w+))?")
 
 
@@ -37,7 +38,7 @@ class Place:
     run: int | None = None
     """Which of its runs for one image, from 1; None of a module that runs once."""
     part: str | None = None
-    """`in`, `pattern`, or which tensor of its output; None for the tensor that the output stands for."""
+    """`in`, `heads`, `pattern`, or which tensor of its output; None for the tensor that the output stands for."""
 
     def __str__(self) -> str:
         return f"{self.path}{self.suffix}"
@@ -92,11 +93,13 @@ def input_of(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
     Raises
     ------
     NoMapError
-        It is given none.
+        It is given none, or several together before it.
     """
     for value in (*arguments, *named.values()):
         if isinstance(value, Tensor):
             return value
+        if tensors_of(value):
+            raise NoMapError(f"is given a {type(value).__name__}, not a tensor")
     raise NoMapError("is given no tensor")
 
 

@@ -1,25 +1,22 @@
-"""One dummy image through a model, to learn which modules run, in which order, and what they give."""
+"""A dummy image or two through a model, to learn which modules run, in which order, and what they give."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rosetta.units import WHOLE, Grid
+from rosetta.units import Grid
 from rosetta.zoo.maps.hidden_steps import hooked, rehearsal
-from rosetta.zoo.maps.layout import Layout, NoMapError, Traits, layout_of, tensor_in
-from rosetta.zoo.maps.places import IN, PATTERN, Place, input_of, tensors_of
-from rosetta.zoo.maps.tokens import MOST_PREFIX_TOKENS
-
-Shape = tuple[int, ...]
+from rosetta.zoo.maps.layout import Layout, NoMapError, Traits, tensor_in
+from rosetta.zoo.maps.places import IN, Place, input_of, tensors_of
+from rosetta.zoo.maps.readings import Readings, Shape
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What the dummy image showed."""
+    """What the dummy images showed."""
 
     paths: tuple[str, ...]
     """Every module path, those that never ran included."""
@@ -51,8 +48,8 @@ class _Watch:
         for part, tensor in tensors_of(output).items():
             self.seen[Place(path, run, part)] = _shape(lambda tensor=tensor: tensor)  # type: ignore[misc]
 
-    def attends(self, path: str, run: int, find: Callable[[], Tensor]) -> None:
-        place = Place(path, run, PATTERN)
+    def attends(self, path: str, run: int, part: str, find: Callable[[], Tensor]) -> None:
+        place = Place(path, run, part)
         self.seen[place] = "attends more than once" if place in self.seen else _shape(find)
 
 
@@ -64,7 +61,7 @@ def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: 
     module
         In evaluation mode.
     inputs
-        What it takes for a single image, each (1, …).
+        What it takes for a few images, each (image, …).
     traits
         What it declares about its tensors.
     image
@@ -81,7 +78,7 @@ def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: 
         output = module(*inputs)
     if image is None:
         image = (output.shape[-2], output.shape[-1]) if isinstance(output, Tensor) and output.ndim == 4 else (1, 1)
-    places = _readings(_numbered(watch.seen, runs), traits, image)
+    places = _readings(_numbered(watch.seen, runs), paths, traits, image, len(inputs[0]), runs)
     layouts: dict[str, Layout] = {}
     problems: dict[str, str] = {}
     for path, part in paths.items():
@@ -111,78 +108,24 @@ def _numbered(seen: Mapping[Place, Shape | str], runs: Mapping[str, int]) -> dic
     return {place if runs[place.path] > 1 else replace(place, run=None): shape for place, shape in seen.items()}
 
 
-def _readings(seen: Mapping[Place, Shape | str], traits: Traits, image: Grid) -> dict[Place, Layout | str]:
+def _readings(
+    seen: Mapping[Place, Shape | str],
+    modules: Mapping[str, nn.Module],
+    traits: Traits,
+    image: Grid,
+    images: int,
+    runs: Mapping[str, int],
+) -> dict[Place, Layout | str]:
     """How each place is read, or why it holds no map."""
-    heads = _of_heads({place: shape for place, shape in seen.items() if not isinstance(shape, str)}, traits, image)
-    readings: dict[Place, Layout | str] = {}
-    before: dict[Grid, None] = {}
+    shapes = {place: shape for place, shape in seen.items() if not isinstance(shape, str)}
+    readings = Readings(shapes, modules, traits, image, images)
+    found: dict[Place, Layout | str] = {}
     for place, shape in seen.items():
-        if isinstance(shape, str):
-            readings[place] = shape
-            continue
-        if place in heads:
-            readings[place] = heads[place]
-            continue
-        if place.part == IN and traits.frames:
-            readings[place] = "is given maps of which the model does not say how far they reach beyond the image"
-            continue
         try:
-            layout = layout_of(
-                shape, traits.of(place.path, place.part), image, traits.frames.get(place.path, WHOLE), tuple(before)
-            )
+            found[place] = shape if isinstance(shape, str) else replace(readings.read(place), runs=runs[place.path])
         except NoMapError as problem:
-            words = str(problem)
-            readings[place] = words.replace("gives", "is given", 1) if place.part == IN else words
-            continue
-        if place.part == PATTERN and not (layout.kind == "tokens" and layout.prefix):
-            readings[place] = "has no class token, whose attention this would be"
-            continue
-        readings[place] = layout
-        if layout.kind != "tokens" and layout.raw_grid != (1, 1) and place.part is None and place.run is None:
-            before[layout.raw_grid] = None
-    return readings
-
-
-def _of_heads(shapes: Mapping[Place, Shape], traits: Traits, image: Grid) -> dict[Place, str]:
-    """What only looks like maps: queries, keys and weights of attention, which are tensors of four axes, too.
-
-    They are found beside the sequences that they come from, in the same module: two axes are tokens; or one is, and
-    the others are heads and the channels of a head; or one is heads and two are those channels (XCiT).
-    """
-    sequences: dict[str, set[tuple[int, int]]] = {}
-    for place, shape in shapes.items():
-        if place.part is None and len(shape) == 3 and _read(shape, traits.of(place.path, place.part), image):
-            sequences.setdefault(_parent(place.path), set()).add((shape[1], shape[2]))
-    found: dict[Place, str] = {}
-    for place, shape in shapes.items():
-        beside = sequences.get(_parent(place.path), set())
-        counts = {tokens for tokens, _ in beside}
-        if len(shape) != 4 or not beside or (layout := _read(shape, traits.of(place.path, place.part), image)) is None:
-            continue
-        positions = prod(layout.raw_grid)
-        if any(0 <= count - positions <= MOST_PREFIX_TOKENS for count in counts):
-            continue  # those of the sequence
-        axes = shape[1:]
-        whole = prod(axes)
-        for tokens, channels in beside:
-            apart = tokens in axes and whole == tokens * channels
-            across = axes[1] == axes[2] and axes[0] * axes[1] == channels
-            if apart or across or sum(axis in counts for axis in axes) > 1:
-                verb = "is given" if place.part == IN else "gives"
-                found[place] = f"{verb} {shape} beside {tokens} tokens of {channels} channels: heads, not places"
+            found[place] = str(problem)
     return found
-
-
-def _read(shape: Shape, traits: Traits, image: Grid) -> Layout | None:
-    """How a shape would be read by itself."""
-    try:
-        return layout_of(shape, traits, image)
-    except NoMapError:
-        return None
-
-
-def _parent(path: str) -> str:
-    return path.rpartition(".")[0]
 
 
 def _shape(find: Callable[[], Tensor]) -> Shape | str:

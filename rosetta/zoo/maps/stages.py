@@ -4,7 +4,7 @@ Default layers are to show the whole of a network, so that what is found in them
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from torch import nn
 
@@ -19,19 +19,27 @@ _LONGEST = 5 / 6
 
 
 def stage_outputs(module: nn.Module, probe: Probe) -> list[list[str]]:
-    """Two choices, the better first: the last module at each grid size, and the last before each change of grid size.
+    """Choices, the better first: the last module at each grid size, and the last before each change of grid size.
 
-    The candidates are the children of `features` where there is such a module, else the top-level children. A
-    list of modules, and a sequence that changes resolution inside, stand for their own children.
-    A grid of a single position (a pooled head) counts only where there is no larger one.
+    The candidates are the children of `features` where there is such a module, else the top-level children; and then
+    the children of `encoder`. A list of modules, and a sequence that changes resolution inside, stand for their own
+    children. A grid of a single position (a pooled head) counts only where there is no larger one.
 
     Returns
     -------
     list
-        Paths in forward order, of either choice.
+        Paths in forward order, of each choice.
     """
-    features = getattr(module, "features", None)
-    root = "features" if isinstance(features, nn.Module) and any(features.children()) else ""
+    roots = ["features" if _has(module, "features") else "", *(["encoder"] if _has(module, "encoder") else [])]
+    return [choice for root in roots for choice in _choices(module, root, probe)]
+
+
+def _has(module: nn.Module, name: str) -> bool:
+    child = getattr(module, name, None)
+    return isinstance(child, nn.Module) and any(child.children())
+
+
+def _choices(module: nn.Module, root: str, probe: Probe) -> list[list[str]]:
     candidates = set(_children(module.get_submodule(root), root, probe))
     order = [path for path in _with_maps(probe) if path in candidates]
     grids = [probe.layouts[path].grid for path in order]
@@ -48,8 +56,11 @@ def cover_depth(layers: Sequence[str], probe: Probe) -> bool:
     Depth is counted in modules that give maps, in the order in which they finish.
     """
     order = _with_maps(probe)
+    counted = set(order)
+    # What gives several maps at once counts as the one that finishes after it.
+    depths = dict(zip(probe.order, accumulate((path in counted for path in probe.order), initial=0), strict=False))
     paths = {parse_place(layer).path for layer in layers}
-    places = [place for place, path in enumerate(order) if path in paths]
+    places = [min(depths[path], len(order) - 1) for path in probe.order if path in paths]
     if len(order) < _FEW or not places:
         return bool(places)
     longest = max((after - before for before, after in pairwise(places)), default=0)

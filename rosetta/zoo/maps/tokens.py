@@ -20,8 +20,8 @@ def fold(
 ) -> tuple[int, Grid] | str:
     """How many tokens at the head of a sequence are of no place, and the grid of the others.
 
-    A declared grid is believed where the numbers agree. Else the grid has the proportions of the image, and is the
-    declared one, or that of a map that came before, as it is or halved some times.
+    A declared grid is believed: the grid is that one, as it is or halved some times. Else it has the proportions of
+    the image and is the grid of a map that came before, or that one halved some times.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def fold(
     if prefix and tokens <= prefix:
         return f"gives {tokens} of its {prefix} class and register tokens, which have no place"
     prefixes = range(MOST_PREFIX_TOKENS + 1) if prefix is None else dict.fromkeys([prefix, 0])
-    sources = [*([declared] if declared else []), *before]
+    sources = [declared] if declared else before
     if declared and tokens - declared[0] * declared[1] in prefixes:
         return tokens - declared[0] * declared[1], declared
     found = [
@@ -54,6 +54,8 @@ def fold(
         if grid is not None
     ]
     size = f"an image of {image[0]} × {image[1]}"
+    if not found and declared:
+        return f"gives {tokens} tokens, which are not those of the model's {declared[0]} × {declared[1]} patches"
     if not found:
         heads = f"up to {MOST_PREFIX_TOKENS}" if prefix is None else f"{prefix}"
         return f"gives {tokens} tokens ({heads} of them without a place), which fill no grid that fits {size}"
@@ -67,12 +69,12 @@ def fold(
 def _of_area(area: int, sources: Sequence[Grid]) -> Iterator[Grid]:
     """Grids of so many positions: all there are, or where there are sources, those that they are pooled to."""
     if sources:
-        yield from dict.fromkeys(grid for source in sources for grid in _halved(source) if grid[0] * grid[1] == area)
+        yield from dict.fromkeys(grid for source in sources for grid in pooled(source) if grid[0] * grid[1] == area)
     else:
         yield from ((rows, area // rows) for rows in range(1, area + 1) if area % rows == 0)
 
 
-def _halved(grid: Grid) -> Iterator[Grid]:
+def pooled(grid: Grid) -> Iterator[Grid]:
     """A grid, and what is left when it is halved once, twice, …; odd sides are rounded up or down."""
     yield grid
     factor = 2

@@ -1,13 +1,7 @@
-"""A bright patch in a grey image lights its place in every layer: of sixty kinds of networks, untrained.
-
-What a default takes for maps is in its right place, or it would answer elsewhere. Where an untrained network mixes
-places so much that its deep answers peak anywhere, it is given what training gives: kernels that are strongest in
-their middle, attention that falls with distance, or additions that are small beside what they are added to.
-"""
+"""A bright patch lights its place on images that are no squares, and what is no map is refused with the reason."""
 
 import re
-from collections.abc import Callable
-from math import isqrt
+from collections.abc import Callable, Mapping
 
 import pytest
 import timm
@@ -19,182 +13,11 @@ from torch import Tensor, nn
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
+from rosetta.zoo.maps.layout import Layout
+from rosetta.zoo.structure import places
 
 Spec = Callable[..., ModelSpec]
 Factory = Callable[[Callable[[], object]], str]
-Prepare = Callable[[nn.Module], None]
-
-
-def small(pattern: str) -> Prepare:
-    """What these weights add is a tenth."""
-
-    def prepare(module: nn.Module) -> None:
-        found = [weight for name, weight in module.named_parameters() if re.search(pattern, name)]
-        assert found
-        for weight in found:
-            weight.mul_(0.1)
-
-    return prepare
-
-
-def centred(module: nn.Module) -> None:
-    """Kernels are strongest in their middle."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            rows, columns = part.kernel_size
-            part.weight[:, :, rows // 2, columns // 2] *= rows * columns
-
-
-def near(module: nn.Module) -> None:
-    """Attention falls with distance: LeViT's biases are by the distance of query and key, in y and in x."""
-    for part in module.modules():
-        if isinstance(biases := getattr(part, "attention_biases", None), Tensor):
-            side = isqrt(biases.shape[1])
-            distances = torch.arange(biases.shape[1])
-            biases.copy_(-((distances // side) ** 2 + (distances % side) ** 2).expand_as(biases))
-            part.attention_bias_cache = {}  # type: ignore[assignment]
-
-
-NETWORKS: dict[str, Prepare | None] = dict.fromkeys(
-    [
-        # transformers
-        "timm/vit_tiny_patch16_224",
-        "timm/vit_betwixt_patch16_reg4_gap_256",
-        "timm/vit_relpos_small_patch16_224",
-        "timm/vit_tiny_r_s16_p8_224",
-        "timm/vitamin_small_224",
-        "timm/deit_tiny_distilled_patch16_224",
-        "timm/deit3_small_patch16_224",
-        "timm/beit_base_patch16_224",
-        "timm/eva02_tiny_patch14_224",
-        "timm/samvit_base_patch16_224",
-        "timm/cait_xxs24_224",
-        "timm/convit_tiny",
-        "timm/xcit_nano_12_p16_224",
-        "timm/tnt_s_patch16_224",
-        "timm/volo_d1_224",
-        "timm/pit_ti_224",
-        "timm/pit_ti_distilled_224",
-        "timm/mvitv2_tiny",
-        "timm/mvitv2_base_cls",
-        "timm/swin_tiny_patch4_window7_224",
-        "timm/swinv2_tiny_window8_256",
-        "timm/swinv2_cr_tiny_ns_224",
-        "timm/twins_svt_small",
-        "timm/pvt_v2_b0",
-        "timm/nest_tiny",
-        "timm/davit_tiny",
-        "timm/gcvit_xxtiny",
-        "timm/focalnet_tiny_srf",
-        "timm/coat_lite_tiny",
-        "torchvision/vit_b_16",
-        "torchvision/swin_t",
-        "torchvision/swin_v2_t",
-        # between transformers and convolutions, and others
-        "timm/coatnet_0_224",
-        "timm/fastvit_t8",
-        "timm/edgenext_xx_small",
-        "timm/efficientformer_l1",
-        "timm/efficientformerv2_s0",
-        "timm/efficientvit_b0",
-        "timm/efficientvit_m0",
-        "timm/efficientvim_m1",
-        "timm/mobilevit_xxs",
-        "timm/mobilevitv2_050",
-        "timm/visformer_tiny",
-        "timm/nextvit_small",
-        "timm/repvit_m0_9",
-        "timm/poolformer_s12",
-        "timm/caformer_s18",
-        "timm/sequencer2d_s",
-        "timm/mambaout_femto",
-        "timm/gmlp_ti16_224",
-        "timm/resmlp_12_224",
-        # convolutions
-        "timm/convnext_atto",
-        "timm/inception_v4",
-        "timm/inception_resnet_v2",
-        "timm/inception_next_atto",
-        "timm/legacy_xception",
-        "timm/densenet121",
-        "timm/vgg11",
-        "timm/resnetv2_18",
-        "timm/resnest14d",
-        "timm/dla34",
-        "timm/dpn48b",
-        "timm/hgnetv2_b0",
-        "timm/mobilenetv3_small_050",
-        "timm/efficientnet_b0",
-        "timm/nf_regnet_b0",
-        "timm/botnet26t_256",
-        "timm/test_efficientnet",
-        "torchvision/alexnet",
-        "torchvision/convnext_tiny",
-        "torchvision/densenet121",
-        "torchvision/googlenet",
-        "torchvision/mnasnet0_5",
-        "torchvision/mobilenet_v2",
-        "torchvision/regnet_y_400mf",
-        "torchvision/resnet18",
-        "torchvision/shufflenet_v2_x0_5",
-        "torchvision/squeezenet1_0",
-        # other families
-        "dino/resnet50",
-        "open_clip/ViT-S-32",
-        "open_clip/RN50",
-        "open_clip/convnext_base",
-        "pixels/32",
-    ]
-) | {
-    "timm/mixer_s32_224": small(r"mlp_tokens\.fc2"),
-    "timm/gmixer_12_224": small(r"mlp_tokens\.fc2"),
-    "timm/maxvit_rmlp_pico_rw_256": small(r"attn_\w+\.(attn\.proj|mlp\.fc2)"),
-    "torchvision/maxvit_t": small(r"attention\.attn_layer"),
-    "timm/levit_128s": near,
-    "timm/tiny_vit_5m_224": centred,
-    "timm/coat_tiny": small(r"cpe|factoratt|mlp"),
-    "timm/convmixer_768_32": centred,
-    "timm/inception_v3": centred,
-    "timm/ghostnet_050": centred,
-    "timm/hrnet_w18_small": centred,
-    "torchvision/inception_v3": centred,
-    "timm/vit_small_patch14_reg4_dinov2": None,
-}
-LONG = {
-    "timm/vit_small_patch14_reg4_dinov2",
-    "timm/convmixer_768_32",
-    "timm/inception_resnet_v2",
-    "timm/beit_base_patch16_224",
-    "timm/samvit_base_patch16_224",
-    "open_clip/convnext_base",
-    "timm/mvitv2_base_cls",
-    "timm/vit_betwixt_patch16_reg4_gap_256",
-    "timm/vgg11",
-    "torchvision/vit_b_16",
-    "torchvision/maxvit_t",
-}
-"""Those that take a second or more."""
-
-
-def _each(name: str) -> object:
-    return pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
-
-
-@pytest.mark.parametrize("name", [_each(name) for name in NETWORKS])
-def test_a_patch_lights_its_place(spec: Spec, name: str) -> None:
-    model = zoo.load(spec(name))
-    assert model.preprocessing is not None
-    if prepare := NETWORKS[name]:
-        prepare(model.module)
-    size = model.preprocessing.size
-    images, boxes = patches(size, 32 if size[0] > 64 else 4)
-    found = misses(model.units, model.observe(images), boxes)
-    assert {layer: miss for layer, miss in found.items() if miss > 1} == {}
-
-
-def test_so_many_kinds() -> None:
-    assert len({name for name in NETWORKS if name.startswith(("timm/", "torchvision/"))}) >= 60
-
 
 # Sizes that are no square, and those that are no multiple of a patch
 
@@ -203,7 +26,7 @@ def _timm(name: str, size: tuple[int, int], **options: object) -> Callable[[], n
     def make() -> nn.Module:
         net: nn.Module = timm.create_model(name, **options)
         net.image_size = size  # type: ignore[assignment]
-        net.default_layers = ("blocks.*.mlp.act",) if hasattr(net, "blocks") else None  # type: ignore[assignment]
+        net.default_layers = ("blocks.*.mlp",) if hasattr(net, "blocks") else None  # type: ignore[assignment]
         return net
 
     return make
@@ -231,6 +54,10 @@ def _torchvision(name: str, size: tuple[int, int]) -> Callable[[], nn.Module]:
         (_timm("cait_xxs24_224", (128, 256), img_size=(128, 256)), (8, 16)),
         (_timm("eva02_tiny_patch14_224", (224, 112), img_size=(224, 112)), (16, 8)),
         (_timm("pit_ti_224", (128, 224), img_size=(128, 224)), (4, 7)),
+        (_timm("naflexvit_base_patch16_gap", (128, 64), depth=2, embed_dim=48, num_heads=3), (8, 4)),
+        (_timm("hiera_tiny_224", (256, 128), img_size=(256, 128)), (8, 4)),
+        (_timm("samvit_base_patch16_224", (128, 256), img_size=(128, 256), depth=2, embed_dim=96), (8, 16)),
+        (_timm("vit_7b_patch16_dinov3", (128, 64), img_size=(128, 64), depth=2, embed_dim=64, num_heads=4), (8, 4)),
         (_torchvision("swin_t", (128, 256)), (4, 8)),
         (_timm("swinv2_tiny_window8_256", (128, 256), img_size=(128, 256)), (4, 8)),
         (_torchvision("resnet18", (96, 320)), (3, 10)),
@@ -253,44 +80,134 @@ def test_oblong_and_odd_images(
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("timm/hiera_tiny_224", "hiera_tiny_224: its tokens are in no row order"),
-        ("timm/hieradet_small", "hieradet_small: its tokens are in no row order"),
-        ("timm/crossvit_9_240", r"no default layers cover its depth; name layers in the recipe, such as 'blocks\."),
-    ],
-)
-def test_without_default_maps(spec: Spec, name: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        zoo.load(spec(name))
-
-
-@pytest.mark.parametrize(
     ("name", "layer", "problem"),
     [
         ("timm/vit_tiny_patch16_224", "blocks.3.attn.q_norm", "no two axes fit an image of 224 × 224"),
-        ("timm/resmlp_12_224", "blocks.0.linear_tokens", "gives 384 tokens "),
+        ("timm/vit_tiny_patch16_224", "blocks.3.attn.k_norm@in", "no two axes fit an image of 224 × 224"),
+        ("timm/resmlp_12_224", "blocks.0.linear_tokens", "in an order of its own"),
+        ("timm/mixer_s32_224", "blocks.0.mlp_tokens.act", "in an order of its own"),
+        ("timm/gmlp_ti16_224", "blocks.0.mlp_channels.gate.proj", "in an order of its own"),
         ("timm/xcit_nano_12_p16_224", "blocks.0.attn.attn_drop", "heads, not places"),
-        ("timm/cait_xxs24_224", "blocks.0.attn.proj_l", "heads, not places"),
+        ("timm/cait_xxs24_224", "blocks.0.attn.proj_l", "while the model has 14 × 14 patches"),
         ("timm/swin_tiny_patch4_window7_224", "layers.3.blocks.0.attn.softmax", "heads, not places"),
         ("timm/cait_xxs24_224", "blocks_token_only.0", "class and register tokens, which have no place"),
         ("timm/efficientvim_m1", "norm.0", "not one of places"),
-        ("timm/nest_tiny", "levels.0.transformer_encoder", "no two axes fit"),
+        ("timm/nest_tiny", "levels.0.transformer_encoder.0", "in an order of its own"),
+        ("timm/mobilevitv2_050", "stages.3.1.transformer.0", "in an order of its own"),
+        ("timm/visformer_tiny", "stage2.0.attn.attn_drop", "beside 196 positions: heads, not places"),
+        ("timm/efficientformerv2_s0", "stages.2.blocks.4.token_mixer.talking_head1", "49 positions: heads, not places"),
+        ("timm/swinv2_tiny_window8_256", "layers.0.blocks.0.attn.cpb_mlp@in", "it is not of each image"),
+        ("timm/xcit_nano_12_p16_224", "pos_embed.token_projection@in", "it is not of each image"),
+        ("timm/samvit_base_patch16", "blocks.0.attn.qkv", "gives 25 rows for a single image"),
+        ("timm/hieradet_small", "blocks.0.attn.qkv", "rows for a single image"),
+        ("timm/hiera_tiny_224", "unroll", "where tokens change their order"),
+        ("torchvision/maxvit_t", "blocks.0.layers.0.layers.grid_attention.partition_op", "in an order of its own"),
+        ("open_clip/coca_ViT-L-14", "ln_post", "in an order of its own"),  # 256 queries beside 16 × 16 patches
+        ("open_clip/coca_ViT-L-14", "attn_pool.attn@pattern", "in an order of its own"),
+        ("timm/maxvit_nano_rw_256", "stages.0.blocks.0", "channels in the second axis or in the last"),
         ("timm/crossvit_9_240", "blocks.0", "gives a list, not a tensor"),
     ],
 )
 def test_tensors_that_are_no_maps(spec: Spec, name: str, layer: str, problem: str) -> None:
-    with pytest.raises(UserError, match=f"{re.escape(layer)}' .*{problem}.*choose another module"):
-        zoo.load(spec(name, layers=[layer]))
+    with pytest.raises(UserError, match=f"{re.escape(layer)}' .*{problem}.*choose another module") as error:
+        zoo.structure(spec(name, layers=[layer]))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "layers"),
+    [
+        # Sixteen windows of sixteen tokens, and four pixels of four patches, are squares.
+        ("nest_tiny", 64, {"levels.0": 96, "levels.0.transformer_encoder": "in an order of its own"}),
+        ("mobilevitv2_050", 128, {"stages.4.1": 256, "stages.4.1.transformer.0": "in an order of its own"}),
+        # One window of 14 × 14 for 13 × 13 patches.
+        (
+            "samvit_base_patch16_224",
+            208,
+            {"blocks.0": 768, "blocks.0.attn.qkv": "not those of the model's 13 × 13 patches"},
+        ),
+    ],
+)
+def test_windows_that_look_like_maps(
+    spec: Spec, factory: Factory, name: str, size: int, layers: Mapping[str, int | str]
+) -> None:
+    options = {} if name.startswith("mobilevit") else {"img_size": size}
+    if name.startswith("samvit"):
+        options["depth"] = 1
+    found = places(spec(factory(_timm(name, (size, size), **options))))
+    for layer, expected in layers.items():
+        reading = found[layer]
+        if isinstance(expected, str):
+            assert isinstance(reading, str)
+            assert expected in reading
+        else:
+            assert isinstance(reading, Layout)
+            assert reading.channels == expected
+
+
+def test_what_comes_before_mask_units_and_before_the_last_tokens(spec: Spec) -> None:
+    for name, layer, channels, grid in (
+        ("timm/hiera_tiny_224", "patch_embed", 96, (56, 56)),
+        ("transformers/hiera", "embeddings", 96, (56, 56)),
+        ("transformers/yolos", "embeddings.patch_embeddings", 768, (32, 54)),
+        ("transformers/yolos", "encoder.layer.0", 768, (32, 54)),
+    ):
+        reading = places(spec(name))[layer]
+        assert isinstance(reading, Layout), reading
+        assert (reading.channels, reading.grid, reading.order) == (channels, grid, None)
+
+
+def test_cubes_are_read_as_the_modules_around_them_work(spec: Spec) -> None:
+    """64 channels on 64 × 64: convolutions have them first, attention on windows last; a block of both says neither."""
+    found = places(spec("timm/maxvit_nano_rw_256"))
+    kinds = {
+        "stages.0": "channels first",  # as timm says of what it offers as maps
+        "stages.0.blocks.0.conv": "channels first",
+        "stages.0.blocks.0.conv.conv3_1x1": "channels first",
+        "stages.0.blocks.0.attn_block": "channels last",
+        "stages.0.blocks.0.attn_block.norm1": "channels last",
+        "stages.0.blocks.0.attn_block.mlp.fc2": "channels last",
+        "stages.0.blocks.0.attn_block.mlp.drop2": "channels last",
+    }
+    for layer, kind in kinds.items():
+        reading = found[layer]
+        assert isinstance(reading, Layout)
+        assert (reading.kind, reading.channels, reading.grid) == (kind, 64, (64, 64)), layer
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("timm/crossvit_9_240", {"blocks.2@0": (128, (20, 20)), "blocks.2@1": (256, (14, 14))}),
+        ("timm/hrnet_w18_small", {f"stage4@{level}": (16 << level, (56 >> level, 56 >> level)) for level in range(4)}),
+        ("timm/selecsls42", {"features.3@0": (288, (28, 28)), "features.3@1": (144, (28, 28))}),
+    ],
+)
+def test_each_map_of_a_list(spec: Spec, name: str, parts: dict[str, tuple[int, tuple[int, int]]]) -> None:
+    model = zoo.load(spec(name, layers=list(parts)))
+    assert {layer.name: (layer.channels, layer.grid) for layer in model.units.layers} == parts
+    assert model.preprocessing is not None
+    seen: list[list[Tensor]] = []
+    model.module.get_submodule(next(iter(parts)).partition("@")[0]).register_forward_hook(
+        lambda _, __, output: seen.append([tensor.clone() for tensor in output])
+    )
+    images, boxes = patches(model.preprocessing.size)
+    maps = model.observe(images)
+    for name, (channels, (rows, columns)) in parts.items():
+        raw = seen[0][int(name.partition("@")[2])]
+        if raw.ndim == 3:
+            raw = raw[:, 1:].transpose(1, 2).reshape(len(images), channels, rows, columns)
+        assert torch.equal(maps[name], raw)
+    assert {layer: miss for layer, miss in misses(model.units, maps, boxes).items() if miss > 1.5} == {}
 
 
 def test_hidden_units_are_no_places(spec: Spec, factory: Factory) -> None:
-    """Those of a Mixer, which mixes tokens in an MLP of its channels: 1024 are 32 × 32 of the 7 × 7 that there are."""
+    """Those of a Mixer, which mixes tokens in an MLP of its channels: 1024 look like 32 × 32, and are of 7 × 7."""
 
     def make() -> nn.Module:
         return MlpMixer(patch_size=32, embed_dim=1024, num_blocks=1)
 
-    with pytest.raises(UserError, match=r"mlp_tokens\.act' gives 1024 tokens "):
+    with pytest.raises(UserError, match=r"mlp_tokens\.act' works on tokens in an order of its own"):
         zoo.load(spec(factory(make), layers=["blocks.0.mlp_tokens.act"]))
     assert zoo.load(spec(factory(make), layers=["blocks.0"])).units.grids() == ((7, 7),)
 

@@ -167,7 +167,38 @@ def test_tokens_without_a_place_at_either_end(
 
 
 def test_more_tokens_than_are_declared_are_no_grid() -> None:
-    with pytest.raises(NoMapError, match="fill no grid"):
+    with pytest.raises(NoMapError, match="gives 22 tokens, which are not those of the model's 2 × 8 patches"):
         layout_of((1, 1 + 16 + 5, 3), Traits(prefix_tokens=1, token_grid=(2, 8)), (64, 256))
     with pytest.raises(NoMapError, match="gives 5 of its 5 tokens at the end"):
         layout_of((1, 5, 3), Traits(suffix_tokens=5), (64, 256))
+
+
+def test_what_contradicts_a_declared_grid_is_an_error() -> None:
+    """Also where a map that came before, or a square, would fit."""
+    declared = Traits(prefix_tokens=1, token_grid=(7, 7))
+    with pytest.raises(NoMapError, match="gives 197 tokens, which are not those of the model's 7 × 7 patches"):
+        layout_of((1, 197, 3), declared, (224, 224), before=[(14, 14)])
+    with pytest.raises(NoMapError, match="while the model has 7 × 7 patches"):
+        layout_of((1, 8, 8, 3), declared, (224, 224))  # one window of eight, padded
+    assert layout_of((1, 4, 4, 3), declared, (224, 224)).grid == (4, 4)
+    assert layout_of((1, 3, 56, 56), declared, (224, 224)).grid == (56, 56)  # convolutions before the patches
+
+
+def test_tokens_in_an_order_of_their_own() -> None:
+    traits = Traits(orders={4: ((2, 2), (3, 0, 2, 1))})
+    layout = layout_of((1, 4, 5), traits, SQUARE)
+    tokens = torch.arange(3 * 4 * 5).view(3, 4, 5)
+    assert torch.equal(layout.arrange(tokens)[:, :, 0, 0], tokens[:, 3])
+    assert torch.equal(layout.arrange(tokens)[:, :, 1, 0], tokens[:, 2])
+    with pytest.raises(NoMapError, match="gives 16 tokens, of which the model does not say where they lie"):
+        layout_of((1, 16, 5), traits, SQUARE)
+
+
+def test_where_there_is_no_map_at_all() -> None:
+    traits = Traits(exceptions={"mlp.act": {"no_map": "works on hidden tokens"}})
+    assert layout_of((1, 16, 5), traits.of("mlp"), SQUARE).grid == (4, 4)
+    with pytest.raises(NoMapError, match="works on hidden tokens"):
+        layout_of((1, 16, 5), traits.of("mlp.act"), SQUARE)
+    inside = traits.below("trunk")
+    assert inside.of("trunk.mlp.act").no_map
+    assert not inside.of("mlp.act").no_map

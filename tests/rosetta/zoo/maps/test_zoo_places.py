@@ -164,13 +164,12 @@ def test_what_is_not_there(spec: Spec, factory: Factory, layer: str, line: str) 
 
 @pytest.mark.parametrize("runs", [1, 2, 4])
 def test_a_module_that_runs_another_number_of_times(spec: Spec, factory: Factory, runs: int) -> None:
+    """Were the third run of four taken for that of three, a layer would mean another depth in some of the images."""
     model = zoo.load(spec(factory(Net), layers=["again#3", "stem"]))
     model.module.runs = runs  # type: ignore[assignment]
-    if runs == 4:
-        assert torch.equal(model.observe(_images())["again#3"], _by_hand(model, _images())["again>"][2])
-    else:
-        with pytest.raises(UserError, match=r"layer 'again#3': its module ran \d times this time"):
-            model.observe(_images())
+    times = "once" if runs == 1 else f"{runs} times"
+    with pytest.raises(UserError, match=f"layer 'again#3': its module ran {times} this time and 3 times for the probe"):
+        model.observe(_images())
 
 
 def test_a_module_that_runs_once_more_than_for_the_probe(spec: Spec, factory: Factory) -> None:
@@ -181,38 +180,8 @@ def test_a_module_that_runs_once_more_than_for_the_probe(spec: Spec, factory: Fa
 
     model = zoo.load(spec(factory(once), layers=["again"]))
     model.module.runs = 2  # type: ignore[assignment]
-    with pytest.raises(UserError, match="layer 'again': its module ran 2 times this time and not as often"):
+    with pytest.raises(UserError, match="layer 'again': its module ran 2 times this time and once for the probe"):
         model.observe(_images())
-
-
-def _packed(mlp: Any, inputs: Tensor) -> Tensor:
-    gate, values = mlp.fc1(inputs).chunk(2, dim=-1)
-    return mlp.act(gate) * values  # type: ignore[no-any-return]
-
-
-GATED: dict[str, tuple[str, Callable[[Any, Tensor], Tensor]]] = {
-    "timm/eva02_tiny_patch14_224": ("fc2", _packed),
-    "timm/eva02_base_patch14_224": ("fc2", lambda mlp, x: mlp.norm(mlp.act(mlp.fc1_g(x)) * mlp.fc1_x(x))),
-    "timm/vitamin_small_224": ("w2", lambda mlp, x: mlp.act(mlp.w0(mlp.norm(x))) * mlp.w1(mlp.norm(x))),
-}
-
-
-@pytest.mark.parametrize("name", GATED)
-def test_the_hidden_units_of_a_gated_mlp(spec: Spec, name: str) -> None:
-    last, formula = GATED[name]
-    model = zoo.load(spec(name))
-    layers = [layer.name for layer in model.units.layers]
-    assert layers == [f"blocks.{block}.mlp.{last}@in" for block in range(len(layers))]
-    images = _images(1, 224)
-    maps = model.observe(images)
-    seen = _by_hand(model, images)
-    for block in (0, len(layers) - 1):
-        mlp = model.module.get_submodule(f"blocks.{block}.mlp")
-        with torch.inference_mode():
-            hidden = formula(mlp, seen[f"blocks.{block}.mlp<"][0])
-        grid = model.units.layers[block].grid
-        expected = hidden[:, hidden.shape[1] - grid[0] * grid[1] :].transpose(1, 2).unflatten(2, grid)
-        torch.testing.assert_close(maps[layers[block]], expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_units_of_an_attention_head_are_what_goes_into_its_projection(spec: Spec) -> None:
@@ -292,7 +261,7 @@ def test_masked_attention(masked: str) -> None:
     ("model", "layer", "line"),
     [
         ("timm/vit_base_patch16_siglip_224", "blocks.0.attn@pattern", "has no class token"),
-        ("timm/test_vit", "blocks.0.mlp@pattern", "is no place of its module; it has blocks.0.mlp@in, blocks.0.mlp"),
+        ("timm/test_vit", "blocks.0.mlp@pattern", "computes no attention that can be seen"),
     ],
 )
 def test_patterns_that_are_not_there(spec: Spec, model: str, layer: str, line: str) -> None:
