@@ -12,6 +12,7 @@ from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.maps.layout import Traits
+from rosetta.zoo.options import Options
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.weights.source import Folder
 
@@ -62,6 +63,8 @@ class Family(ABC):
     """Which fields of a recipe's condition its models take."""
     fetches: bool = False
     """Whether `pretrained` weights come over the network."""
+    takes_options: bool = False
+    """Whether a recipe may pass options to the constructor of its models; it then is an :class:`OptionFamily`."""
     prepares: bool = True
     """Whether a recipe may say how images are prepared for its discriminative models."""
     libraries: tuple[str, ...] = ()
@@ -100,6 +103,12 @@ class Family(ABC):
             The tensors are of another model.
         """
 
+    def construct(
+        self, name: str, state: State | None, pretrained: bool, condition: Condition, options: Options
+    ) -> Architecture:
+        """As :meth:`build`, with what a recipe asks of the constructor; there is none to ask."""
+        return self.build(name, state, pretrained, condition)
+
     def require_known(self, name: str) -> None:
         """
         Raises
@@ -117,7 +126,9 @@ class Family(ABC):
         return UserError(f"{self.name}/{name} has no weights that a library would download; {remedy}")
 
     @contextmanager
-    def building(self, name: str, pretrained: bool, instead: str = "a local file") -> Iterator[None]:
+    def building(
+        self, name: str, pretrained: bool, instead: str = "a local file", options: Options = Options()
+    ) -> Iterator[None]:
         """A library builds a model inside; whatever it raises becomes an error for the user.
 
         Raises
@@ -129,9 +140,11 @@ class Family(ABC):
             yield
         except Exception as error:
             if not pretrained:
-                raise UserError(f"{self.name} cannot build {name!r}: {error}") from None
+                raise UserError(
+                    f"{self.name} cannot build {name!r}{options}: {str(error) or type(error).__name__}"
+                ) from None
             raise UserError(
-                f"{self.name}/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
+                f"{self.name}/{name}: its pretrained weights cannot be had{options} ({type(error).__name__}); "
                 f"go online once, or give {instead} as weights"
             ) from None
 
@@ -155,6 +168,34 @@ class Family(ABC):
         return ()
 
 
+class OptionFamily(Family):
+    """A family whose models have a constructor that takes options."""
+
+    takes_options = True
+
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
+        """See :meth:`Family.build`."""
+        return self.construct(name, state, pretrained, condition, Options())
+
+    @abstractmethod
+    def construct(
+        self, name: str, state: State | None, pretrained: bool, condition: Condition, options: Options
+    ) -> Architecture:
+        """As :meth:`Family.build`.
+
+        Parameters
+        ----------
+        options
+            What the recipe asks of the constructor. A stated size is used here where it decides about the module's
+            tensors; :meth:`Family.prepare` sees it as well.
+
+        Raises
+        ------
+        UserError
+            As there, or the constructor takes no such options.
+        """
+
+
 class FolderFamily(Family):
     """A family whose weights are not a file but a folder of several."""
 
@@ -167,6 +208,12 @@ class FolderFamily(Family):
         UserError
             The folder is not what the family takes.
         """
+
+    def construct_from(
+        self, name: str, folder: Folder, condition: Condition, options: Options
+    ) -> tuple[Architecture, dict[str, Tensor]]:
+        """As :meth:`build_from`, with what a recipe asks of the constructor; there is none to ask."""
+        return self.build_from(name, folder, condition)
 
     @abstractmethod
     def build_from(self, name: str, folder: Folder, condition: Condition) -> tuple[Architecture, dict[str, Tensor]]:

@@ -15,6 +15,7 @@ from rosetta.zoo.maps.capture import Capture
 from rosetta.zoo.maps.places import parse_place
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.notes import say
+from rosetta.zoo.options import Options
 from rosetta.zoo.weights.checkpoint import parallel_stripped, read_entries
 from rosetta.zoo.weights.fitting import Fit, best_fit
 from rosetta.zoo.weights.needed import missed, surplus
@@ -122,6 +123,11 @@ def require_fit(
     raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {why}")
 
 
+def options_of(spec: ModelSpec) -> Options:
+    """What a recipe asks of a model's constructor."""
+    return Options(spec.options or {}, spec.size)
+
+
 def prepared(spec: ModelSpec, family: Family, architecture: Architecture) -> Architecture:
     """With the preprocessing that the recipe states, where it does.
 
@@ -145,7 +151,7 @@ def prepared(spec: ModelSpec, family: Family, architecture: Architecture) -> Arc
 def _built(spec: ModelSpec, family: Family, name: str, state: Mapping[str, Tensor]) -> Architecture:
     try:
         with forked_rng(None):
-            return prepared(spec, family, family.build(name, state, False, spec.condition))
+            return prepared(spec, family, family.construct(name, state, False, spec.condition, options_of(spec)))
     except MisfitError as error:
         raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {error}") from None
 

@@ -1,6 +1,5 @@
 """From a recipe's entry to a model that runs."""
 
-from collections.abc import Collection
 from pathlib import PurePosixPath
 
 import torch
@@ -10,7 +9,7 @@ from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, FolderFamily
-from rosetta.zoo.files import load_file, prepared, require_fit, tell, warn_unsure
+from rosetta.zoo.files import load_file, options_of, prepared, require_fit, tell, warn_unsure
 from rosetta.zoo.latents import Prior
 from rosetta.zoo.maps.capture import Capture, choose_layers
 from rosetta.zoo.maps.layout import Layout
@@ -163,28 +162,30 @@ def is_generator(spec: ModelSpec) -> bool:
     family, name = find(spec.model)
     if name not in family.names():  # a family without a list can only be asked
         with forked_rng(None):
-            return family.build(name, None, pretrained=False, condition=spec.condition).latent is not None
+            return family.construct(name, None, False, spec.condition, options_of(spec)).latent is not None
     return family.generators and spec.condition.timestep is None
 
 
 def _build(spec: ModelSpec) -> tuple[Architecture, str, Fit | None]:
     """The module with its weights in, their sha256, and what of a file fitted by name."""
     family, name = find(spec.model)
-    _require_taken(spec, family.conditions)
+    _require_taken(spec, family)
+    options = options_of(spec)
     weights = parse_weights(spec.weights)
     if isinstance(weights, FromLibrary):
         with forked_rng(None), quiet_hub():
-            architecture = family.build(name, None, True, spec.condition)
+            architecture = family.construct(name, None, True, spec.condition, options)
         sha256 = _verified(spec, tensors_sha256(architecture.module))
         return prepared(spec, family, architecture), sha256, None
     _require_order(spec, family, weights)
     sha256 = _sha256(spec, family, name, weights)  # before anything in the file is read as more than bytes
     if isinstance(weights, FromSeed):
         with forked_rng(weights.seed):
-            return prepared(spec, family, family.build(name, None, False, spec.condition)), sha256, None
+            architecture = family.construct(name, None, False, spec.condition, options)
+            return prepared(spec, family, architecture), sha256, None
     if isinstance(family, FolderFamily):
         with forked_rng(None):
-            architecture, state = family.build_from(name, weights.folder, spec.condition)
+            architecture, state = family.construct_from(name, weights.folder, spec.condition, options)
         load_state(architecture.module, state, "name", spec.weights, spec.model, ordered=False)
         return prepared(spec, family, architecture), sha256, None
     architecture, fit = load_file(spec, family, name, sharded(weights))
@@ -228,13 +229,18 @@ def _verified(spec: ModelSpec, sha256: str) -> str:
     return sha256
 
 
-def _require_taken(spec: ModelSpec, taken: Collection[str]) -> None:
+def _require_taken(spec: ModelSpec, family: Family) -> None:
     """
     Raises
     ------
     UserError
         The recipe tells the model what its family does not take.
     """
+    if spec.options and not family.takes_options:
+        raise UserError(
+            f"model {spec.name!r}: {spec.model} takes no options; remove options.{next(iter(spec.options))}"
+        )
+    taken = family.conditions
     for name in spec.condition.given:
         if name not in taken:
             known = f"it takes {', '.join(sorted(taken))}" if taken else "it takes none"
