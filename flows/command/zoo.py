@@ -1,5 +1,6 @@
 """The command `rosetta zoo`: the families in a line each, or the layers of one model, its memory and its time."""
 
+import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -220,6 +221,7 @@ def portrait(model: "Model") -> dict[str, Any]:
     ]
     return {
         "model": model.spec.model,
+        "options": model.spec.options or {},
         "role": "generative" if model.is_generator else "discriminative",
         "units": len(model.units),
         "image_size": _image_size(model),
@@ -244,6 +246,9 @@ def _print(model: "Model") -> None:
         scaling = model.preprocessing.as_dict()
         mean, std = (" ".join(f"{value:.4g}" for value in scaling[key]) for key in ("mean", "std"))
         print(f"Takes images of {size}, {scaling['interpolation']}; mean {mean}, std {std}.")
+    if model.spec.options:
+        options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in model.spec.options.items())
+        print(f"Built with options {options}.")
     rows = []
     for layer, span in model.units.spans():
         grid = _by(layer.grid) + ("" if layer.raw_grid == layer.grid else f" of {_by(layer.raw_grid)}")

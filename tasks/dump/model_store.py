@@ -74,6 +74,7 @@ def lay_out(
         "weights": spec.weights,
         "weights_sha256": model.weights_sha256,
         "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
+        "options": spec.options or {},
         "condition": spec.condition.model_dump(mode="json", exclude_none=True),
         "generator": model.is_generator,
         "control": spec.control,
