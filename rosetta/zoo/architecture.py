@@ -1,7 +1,7 @@
 """What a family knows about one of its models, and what every family can do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +14,7 @@ from rosetta.units import Grid
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.options import Options
 from rosetta.zoo.preprocessing import Preprocessing
+from rosetta.zoo.weights.fitting import Assignment
 from rosetta.zoo.weights.source import Folder
 
 State = Mapping[str, Tensor]
@@ -30,6 +31,8 @@ class Architecture:
     """Freshly built, on the CPU."""
     preprocessing: Preprocessing | None = None
     """None for a generator."""
+    published: str | None = None
+    """The published weights whose preprocessing it is, by name and tag, where the library knows any."""
     latent: int | None = None
     """Length of z where the module is a generator (image, z) → images in −1..1."""
     bound: float | None = None
@@ -48,6 +51,8 @@ class Architecture:
     """Other default layers, best first, each taken as far as it exists and gives maps."""
     traits: Traits = field(default_factory=Traits)
     """What it declares about its tensors."""
+    assignment: Assignment | None = None
+    """Where its library loaded weights: which tensors these were, if it tells."""
 
 
 class Family(ABC):
@@ -162,6 +167,26 @@ class Family(ABC):
         """
         assert architecture.preprocessing is not None
         return replace(architecture, preprocessing=replace(architecture.preprocessing, **stated))
+
+    def classes(self, name: str, module: nn.Module, count: int) -> Sequence[str] | None:
+        """Names of the classes for which a module scores images.
+
+        Parameters
+        ----------
+        name
+            Of the model in the family.
+        module
+            As the family built it.
+        count
+            Scores of an image.
+
+        Returns
+        -------
+        sequence or None
+            In the order of the scores; empty where nothing tells their names. None where the module's output are no
+            scores of classes.
+        """
+        return None
 
     def unsure(self, name: str) -> tuple[str, ...]:
         """Fields of the preprocessing in which published weights of this name differ among themselves."""

@@ -24,6 +24,8 @@ from rosetta.zoo.weights.source import FromFile, Shards, forked_rng
 from rosetta.zoo.weights.statedict import MisfitError, load_state, misfit
 
 _MOST_NAMES = 4
+_ALL_STATED = 4
+"""Fields of the preprocessing that a recipe can state."""
 
 
 def load_file(
@@ -186,16 +188,28 @@ def tell(spec: ModelSpec, fit: Fit) -> None:
 
 def warn_unsure(spec: ModelSpec, family: Family, name: str, architecture: Architecture) -> None:
     """Say that a file's tensors do not tell what was done to its images in training, where that matters."""
-    unsure = [field for field in family.unsure(name) if field not in spec.preprocessing]
+    differing = family.unsure(name)
+    unsure = [field for field in differing if field not in spec.preprocessing]
+    if not differing:
+        say_published(spec, architecture)
     if architecture.preprocessing is None or not unsure:
         return
     values = architecture.preprocessing.as_dict()
     used = ", ".join(f"{field} = {values[field]}" for field in unsure)
+    whose = "here" if architecture.published is None else f"here, as of {architecture.published}"
     say(
         f"{spec.name}: published weights of {spec.model} differ in {_listed(unsure)}, and a file does not tell; used "
-        f"here: {used}; if {spec.weights!r} was trained with others, state them beside weights",
+        f"{whose}: {used}; if {spec.weights!r} was trained with others, state them beside weights",
         logging.WARNING,
     )
+
+
+def say_published(spec: ModelSpec, architecture: Architecture) -> None:
+    """Say which published weights the preprocessing is of, where the model's name leaves that to the library."""
+    published = architecture.published
+    if published is None or not published.startswith(f"{spec.model}.") or len(spec.preprocessing) == _ALL_STATED:
+        return
+    say(f"{spec.name}: size and colours are those of {published}")
 
 
 def _grouped(names: Sequence[str], prefix: str) -> list[str]:

@@ -9,14 +9,14 @@ from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, FolderFamily
-from rosetta.zoo.files import load_file, options_of, prepared, require_fit, tell, warn_unsure
+from rosetta.zoo.files import load_file, options_of, prepared, require_fit, say_published, tell, warn_unsure
 from rosetta.zoo.latents import Prior
 from rosetta.zoo.maps.capture import Capture, choose_layers
 from rosetta.zoo.maps.layout import Layout
 from rosetta.zoo.maps.probe import Probe, probe
 from rosetta.zoo.model import Model
 from rosetta.zoo.registry import find
-from rosetta.zoo.weights.fitting import Fit
+from rosetta.zoo.weights.fitting import Assignment, Fit
 from rosetta.zoo.weights.published_sha256 import PUBLISHED
 from rosetta.zoo.weights.source import (
     FromFile,
@@ -73,6 +73,8 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
         indexed=architecture.indexed,
         device=place,
         capture=capture,
+        published=architecture.published,
+        assignment=_assignment(spec, architecture, fit),
     )
 
 
@@ -176,6 +178,7 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str, Fit | None]:
         with forked_rng(None), quiet_hub():
             architecture = family.construct(name, None, True, spec.condition, options)
         sha256 = _verified(spec, tensors_sha256(architecture.module))
+        say_published(spec, architecture)
         return prepared(spec, family, architecture), sha256, None
     _require_order(spec, family, weights)
     sha256 = _sha256(spec, family, name, weights)  # before anything in the file is read as more than bytes
@@ -191,6 +194,13 @@ def _build(spec: ModelSpec) -> tuple[Architecture, str, Fit | None]:
     architecture, fit = load_file(spec, family, name, sharded(weights))
     warn_unsure(spec, family, name, architecture)
     return architecture, sha256, fit
+
+
+def _assignment(spec: ModelSpec, architecture: Architecture, fit: Fit | None) -> Assignment | None:
+    if fit is not None:
+        return fit.assignment
+    from_file = isinstance(parse_weights(spec.weights), FromFile)
+    return architecture.assignment or (Assignment.whole(architecture.module) if from_file else None)
 
 
 def _require_order(spec: ModelSpec, family: Family, weights: FromFile | FromSeed) -> None:

@@ -75,6 +75,7 @@ def lay_out(
         "weights_sha256": model.weights_sha256,
         "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
         "options": spec.options or {},
+        "published": model.published,
         "condition": spec.condition.model_dump(mode="json", exclude_none=True),
         "generator": model.is_generator,
         "control": spec.control,

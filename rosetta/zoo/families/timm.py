@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,15 @@ class Timm(OptionFamily):
             architecture = describe(module, stated["size"])
         return super().prepare(architecture, stated)
 
+    def classes(self, name: str, module: nn.Module, count: int) -> Sequence[str] | None:
+        """See :meth:`rosetta.zoo.architecture.Family.classes`; names are those of ImageNet and its subsets."""
+        data = _library().data
+        if getattr(module, "num_classes", 0) != count:
+            return None
+        subset = data.infer_imagenet_subset(module)
+        names = [] if subset is None else data.ImageNetInfo(subset).label_descriptions()
+        return names if len(names) == count else []
+
     def unsure(self, name: str) -> tuple[str, ...]:
         """See :meth:`rosetta.zoo.architecture.Family.unsure`; a tag settles it."""
         timm = _library()
@@ -184,9 +193,17 @@ def describe(module: nn.Module, image: Grid | None = None) -> Architecture:
     return Architecture(
         module,
         _preprocessing(config),
+        published=_published(module),
         preferred=(RESNET_STAGES,) if resnet else (*_gated(module), _MLP_ACTIVATIONS, stages),
         traits=traits_of(module, image or (height, width)),
     )
+
+
+def _published(module: nn.Module) -> str | None:
+    """The name, with its tag, of the weights whose configuration a module has."""
+    config: Mapping[str, Any] = getattr(module, "pretrained_cfg", None) or {}
+    name, tag = config.get("architecture"), config.get("tag")
+    return f"timm/{name}.{tag}" if name and tag else None
 
 
 def _gated(module: nn.Module) -> list[tuple[str, ...]]:

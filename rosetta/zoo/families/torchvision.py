@@ -1,7 +1,7 @@
 """Any classification model of torchvision."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -74,6 +74,7 @@ class Torchvision(OptionFamily):
         return Architecture(
             module,
             _preprocessing(weights),
+            published=f"torchvision/{name}.{weights.name}",
             preferred=(RESNET_STAGES,) if isinstance(module, models.ResNet) else (_MLP_ACTIVATIONS,),
             traits=Traits(prefix_tokens=1, token_grid=_grid(module)) if vit else Traits(),
         )
@@ -98,6 +99,11 @@ class Torchvision(OptionFamily):
             plain = replace(architecture.preprocessing, mean=_HALF, std=_HALF)
             architecture = replace(architecture, preprocessing=plain)
         return super().prepare(architecture, stated)
+
+    def classes(self, name: str, module: nn.Module, count: int) -> Sequence[str] | None:
+        """See :meth:`rosetta.zoo.architecture.Family.classes`."""
+        names: list[str] = _library().get_model_weights(name).DEFAULT.meta["categories"]
+        return names if len(names) == count else []
 
     def unsure(self, name: str) -> tuple[str, ...]:
         """See :meth:`rosetta.zoo.architecture.Family.unsure`."""

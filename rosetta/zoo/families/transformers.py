@@ -19,6 +19,7 @@ from rosetta.zoo.architecture import Architecture, FolderFamily, OptionFamily, S
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.options import Options
 from rosetta.zoo.preprocessing import Preprocessing, require_patches
+from rosetta.zoo.weights.fitting import Assignment
 from rosetta.zoo.weights.source import Folder, Shards
 
 _CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
@@ -85,7 +86,7 @@ class Transformers(OptionFamily, FolderFamily):
                 module, gaps = _from_pretrained(name, config)
                 processor = _processor_of(name)
             _require_whole(gaps, f"transformers/{name}")
-            return _describe(module, processor, f"transformers/{name}")
+            return _with_assignment(_describe(module, processor, f"transformers/{name}"), module, gaps)
         if name in self.names():
             config, processor = AutoConfig.for_model(name), None
         elif Path(name).is_dir():
@@ -142,7 +143,7 @@ class Transformers(OptionFamily, FolderFamily):
             # The library renames tensors of older releases, but only on its own way from a folder of this machine.
             module, gaps = _from_pretrained(_local(folder, self.files(name, folder), Path(copy)), config)
         _require_whole(gaps, origin)
-        architecture = _describe(module, _read_json(folder, _PROCESSOR), origin)
+        architecture = _with_assignment(_describe(module, _read_json(folder, _PROCESSOR), origin), module, gaps)
         return architecture, dict(architecture.module.state_dict())
 
 
@@ -226,6 +227,22 @@ def _require_whole(gaps: Mapping[str, Any], origin: str) -> None:
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise UserError(f"{origin} {words} {sorted(names)[0]}{more}; are they of another model?")
+
+
+def _with_assignment(architecture: Architecture, whole: nn.Module, gaps: Mapping[str, Any]) -> Architecture:
+    """With the names of the tensors that were loaded, and of those that were not, or not into the image tower."""
+    own = Assignment.whole(architecture.module).used
+    inside = "" if architecture.module is whole else "vision_model."
+    missing = {str(name).removeprefix(inside) for name in gaps.get("missing_keys") or ()}
+    beside = [name for name in Assignment.whole(whole).used if not name.startswith(inside)]
+    return replace(
+        architecture,
+        assignment=Assignment(
+            used=tuple(name for name in own if name not in missing),
+            left_over=tuple(sorted(map(str, [*(gaps.get("unexpected_keys") or ()), *beside]))),
+            filled_in=tuple(name for name in own if name in missing),
+        ),
+    )
 
 
 def _local(folder: Folder, files: tuple[str, ...], copy: Path) -> str:

@@ -138,8 +138,8 @@ def test_a_recipe_keeps_what_it_states_and_nothing_else() -> None:
     again = parse_recipe(parse_recipe(RECIPE.format(stated), "r.toml").to_toml(), "again.toml")
     assert again.models[0] == first
     plain = parse_recipe(RECIPE.format(""), "r.toml").to_toml()
-    # As it was before there were such keys: only the images have a size.
-    assert [word for word in re.findall(r"^\w+", plain, re.MULTILINE) if word in STATED] == ["size"]
+    # As it was before there were such keys.
+    assert [word for word in re.findall(r"^\w+", plain, re.MULTILINE) if word in STATED] == []
 
 
 def _google(name: str) -> nn.Module:
