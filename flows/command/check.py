@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rosetta.zoo.check import Checked
     from rosetta.zoo.image_arrays import Pixels
 
+_SEED = re.compile("[0-9]{1,18}")
+_ANY_SIDE = 16
 _FIRST = 4
 """Names of tensors that a line shows."""
 
@@ -40,7 +42,23 @@ def print_tensors(model: "Model") -> None:
         print(f"Filled in: {_named(found.filled_in)}; the weights lack them and no captured layer needs them.")
 
 
-def check_model(model: "Model", image: str, out: Path | None, as_json: bool) -> None:
+def require_image(image: str) -> None:
+    """
+    Raises
+    ------
+    UserError
+        There is no such file, and the text is no seed either; or the file is no image.
+    """
+    path = Path(image)
+    if path.is_dir():
+        raise UserError(f"--check {image} is a folder; give the path of one image")
+    if path.exists():
+        _pixels(image, _ANY_SIDE)
+    elif not _SEED.fullmatch(image):
+        raise UserError(f"--check {image}: no such file; give the path of an image, or the seed of a generator's image")
+
+
+def check_model(model: "Model", image: str, picture: Path, as_json: bool) -> None:
     """Show a model an image, or let a generator make one; print what it makes of it and write a picture.
 
     Raises
@@ -52,28 +70,26 @@ def check_model(model: "Model", image: str, out: Path | None, as_json: bool) -> 
     from rosetta.view.pictures.sheet import encode
     from rosetta.zoo.check import check_image, check_seed
 
-    path = _picture_path(model.spec.model, out)
-    if model.is_generator:
-        checked = check_seed(model, _seed(image))
+    if model.preprocessing is None:
+        checked, name = check_seed(model, _seed(image)), f"the image of seed {image}"
     else:
-        assert model.preprocessing is not None
-        checked = check_image(model, _pixels(image, max(model.preprocessing.size)))
+        checked, name = check_image(model, _pixels(image, max(model.preprocessing.size))), Path(image).name
     found = model.assignment
     used = f", {len(found.used):,} of {len(found.used) + len(found.filled_in):,} tensors used" if found else ""
-    figure = draw_check(checked, model.spec.model, f"{model.spec.weights}{used}")
+    figure = draw_check(checked, model.spec.model, f"{model.spec.weights}{used}", name)
     try:
-        path.write_bytes(encode(figure, "png"))
+        picture.write_bytes(encode(figure, "png"))
     except OSError as error:
-        raise UserError(f"--out {path}: {error.strerror}; name a file that can be written") from None
+        raise UserError(f"--out {picture}: {error.strerror}; name a file that can be written") from None
     if as_json:
-        print_json(_record(model, checked, path))
+        print_json(_record(model, checked, picture))
         return
     print_tensors(model)
     _print_classes(checked, image)
-    print(f"Picture: {path}")
+    print(f"Picture: {picture}")
 
 
-def _record(model: "Model", checked: "Checked", path: Path) -> dict[str, Any]:
+def _record(model: "Model", checked: "Checked", picture: Path) -> dict[str, Any]:
     return {
         "model": model.spec.model,
         "weights": model.spec.weights,
@@ -85,7 +101,7 @@ def _record(model: "Model", checked: "Checked", path: Path) -> dict[str, Any]:
         "units": [
             {"layer": one.layer, "channel": one.channel, "peak": one.peak} for row in checked.layers for one in row
         ],
-        "picture": str(path),
+        "picture": str(picture),
     }
 
 
@@ -100,7 +116,7 @@ def _print_classes(checked: "Checked", image: str) -> None:
         print(f"{one.probability:7.1%}  {one.name or f'class {one.index}'}")
 
 
-def _picture_path(model: str, out: Path | None) -> Path:
+def picture_path(model: str, out: Path | None) -> Path:
     """Where the picture goes; only a file that was named is replaced.
 
     Raises
@@ -121,7 +137,7 @@ def _picture_path(model: str, out: Path | None) -> Path:
 
 
 def _seed(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", text):
+    if not _SEED.fullmatch(text):
         raise UserError(f"--check {text}: the model makes images itself; give the seed of one, for example --check 0")
     return int(text)
 
@@ -134,8 +150,6 @@ def _pixels(image: str, side: int) -> "Pixels":
     path = Path(image)
     if not path.exists():
         raise UserError(f"--check {image}: no such file; give the path of an image")
-    if path.is_dir():
-        raise UserError(f"--check {image} is a folder; give the path of one image")
     file = ImageFile(str(path.absolute()), path.name, path.stat().st_size, "")
     try:
         return square(file, content_of(file), Images(size=side)).pixels

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tomli_w
 from cyclopts import Parameter
 
-from flows.command.check import check_model, print_tensors, tensors_of
+from flows.command.check import check_model, picture_path, print_tensors, require_image, tensors_of
 from flows.command.json_output import Json, print_json
 from rosetta.errors import UserError, nearest
 from rosetta.model_spec import ModelSpec
@@ -77,6 +77,8 @@ def zoo(
         raise UserError("--device is the device for --time and --measure; add one of them")
     if sum((time, bool(layers), measure is not None)) > 1:
         raise UserError("--layers lists places, --time times an image and --measure batches; give one of them")
+    if model is None and any((changes, layers, weights, check, out, time, measure)):
+        raise UserError("these options need a model; name one, for example rosetta zoo timm/resnet50")
     if check is None and out is not None:
         raise UserError("--out is the picture of --check; add --check IMAGE")
     if check is not None and (time or layers or measure is not None):
@@ -86,15 +88,15 @@ def zoo(
     elif check is not None and not any(change.partition("=")[0].strip() == "weights" for change in changes):
         raise UserError("--check needs weights; add --weights PATH, or --weights random:0 for an untrained model")
     if model is not None and check is not None:
-        check_model(_loaded(_entry(model, changes, "auto")[0], "cpu"), check, out, as_json)
+        spec, picture = _entry(model, changes, "auto")[0], picture_path(model, out)
+        require_image(check)
+        check_model(_loaded(spec, "cpu"), check, picture, as_json)
     elif model is not None and measure is not None:
         _measure(*_entry(model, changes, device or "auto"), measure, as_json)
     elif model is not None and layers:
         _show_places(_entry(model, changes, "auto")[0], layers, as_json)
     elif model is not None:
         _show(*_entry(model, changes, device or "auto"), time, as_json)
-    elif changes or time or layers or measure or check:
-        raise UserError("options need a model; name one, for example rosetta zoo timm/resnet50")
     else:
         _list(as_json)
 

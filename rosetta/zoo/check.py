@@ -17,6 +17,8 @@ CLASSES = 5
 LAYERS, UNITS = 6, 5
 """Layers that are shown at most, evenly over the depth, and units of each."""
 
+_HUNDREDTH = 100
+
 
 @dataclass(frozen=True)
 class Class:
@@ -36,6 +38,8 @@ class Response:
     channel: int
     map: npt.NDArray[np.float32]
     """(grid_y, grid_x)"""
+    high: float
+    """The mean of its strongest hundredth, which a single odd position does not decide."""
 
     @property
     def peak(self) -> float:
@@ -95,15 +99,17 @@ def _classes(model: Model, output: object) -> tuple[Class, ...] | None:
 
 
 def _strongest(model: Model, maps: Mapping[str, Tensor]) -> tuple[tuple[Response, ...], ...]:
-    """Units whose maps rise the highest above their mean."""
+    """Units whose strongest positions rise the highest above the mean of their map."""
     layers = [layer.name for layer in model.units.layers]
     places = np.unique(np.linspace(0, len(layers) - 1, LAYERS).round().astype(int))
     shown = []
     for layer in (layers[place] for place in places):
         values = maps[layer][0].float().nan_to_num(0.0, 0.0, 0.0).cpu()
-        rise = values.amax((1, 2)) - values.mean((1, 2))
-        if values[0].numel() == 1:
-            rise = values[:, 0, 0]
+        flat = values.flatten(1)
+        high = flat.topk(-(-flat.shape[1] // _HUNDREDTH)).values.mean(1)
+        rise = high if flat.shape[1] == 1 else high - flat.mean(1)
         order = rise.argsort(descending=True, stable=True)[:UNITS].tolist()
-        shown.append(tuple(Response(layer, channel, values[channel].numpy()) for channel in order))
+        shown.append(
+            tuple(Response(layer, channel, values[channel].numpy(), float(high[channel])) for channel in order)
+        )
     return tuple(shown)

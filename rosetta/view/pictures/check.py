@@ -22,10 +22,12 @@ _LEFT, _MARGIN, _HEAD, _FOOT = 2.6, 0.25, 0.62, 0.5
 """Of the image's side, around everything, of the title and of the colour scale."""
 _BAR = 0.34
 """Of a class with its bar."""
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue: heat is seen on a grey image, whatever its colours."""
 _PIXELS = round(_TILE * DPI)
 
 
-def draw_check(checked: Checked, title: str, told: str) -> Figure:
+def draw_check(checked: Checked, title: str, told: str, name: str) -> Figure:
     """The whole figure.
 
     Parameters
@@ -34,12 +36,14 @@ def draw_check(checked: Checked, title: str, told: str) -> Figure:
         The model.
     told
         A line below it: the weights, and how many of their tensors were used.
+    name
+        What the image is called.
     """
     rows = checked.layers
     columns = max(map(len, rows))
     row = _NAME + _TILE + _CAPTION
     width = 3 * _MARGIN + _LEFT + columns * (_TILE + _GAP) - _GAP
-    bars = 0.5 + _BAR * len(checked.classes or ())
+    bars = 0.6 + _BAR * len(checked.classes or ())
     height = _HEAD + max(row * len(rows), _LEFT + bars) + _FOOT
     with svg.style():
         figure = Figure(figsize=(width, height), dpi=DPI)
@@ -53,7 +57,8 @@ def draw_check(checked: Checked, title: str, told: str) -> Figure:
         text(_MARGIN, 0.14, literal(title, 70), fontsize=11, fontweight="bold", color=svg.INK)
         text(_MARGIN, 0.36, literal(told, 120), fontsize=7.5, color=svg.QUIET)
         _picture(axes(_MARGIN, _HEAD, _LEFT, _LEFT), plain(checked.image, round(_LEFT * DPI)))
-        _show_classes(axes(_MARGIN, _HEAD + _LEFT + 0.25, _LEFT, bars - 0.25), checked.classes)
+        text(_MARGIN, _HEAD + _LEFT + 0.05, literal(name, 48), fontsize=7.5, color=svg.QUIET)
+        _show_classes(axes(_MARGIN, _HEAD + _LEFT + 0.35, _LEFT, bars - 0.35), checked.classes)
         start = 2 * _MARGIN + _LEFT
         for place, responses in enumerate(rows):
             top = _HEAD + row * place
@@ -65,12 +70,13 @@ def draw_check(checked: Checked, title: str, told: str) -> Figure:
                 _picture(axes(left, top + 0.17, _TILE, _TILE), _tile(checked, response))
                 words = f"unit {response.channel}, peak {significant(response.peak)}"
                 text(left, top + 0.17 + _TILE + 0.04, words, fontsize=6.5, color=svg.QUIET)
-        _scale(axes(start, height - _FOOT + 0.1, 2.4, 0.09))
+        _scale(axes(start, height - _FOOT + 0.1, 2.6, 0.09))
     return figure
 
 
 def _tile(checked: Checked, response: Response) -> np.ndarray:
-    return overlay(checked.image, response.map, float(response.map.mean()), response.peak, _PIXELS)
+    grey = np.repeat((checked.image @ _LUMINANCE)[..., None], 3, axis=2)
+    return overlay(grey, response.map, float(response.map.mean()), response.high, _PIXELS)
 
 
 def _picture(axes: Axes, pixels: np.ndarray) -> None:
@@ -100,7 +106,7 @@ def _scale(axes: Axes) -> None:
     axes.imshow(np.linspace(0, 1, 256)[None], cmap=heat_on_white(), aspect="auto", extent=(0, 1, 0, 1))
     axes.set(yticks=[])
     axes.spines[:].set_linewidth(0.4)
-    axes.set_xticks([0, 1], ["mean of the map", "its peak"], fontsize=7)
+    axes.set_xticks([0, 1], ["mean of the map", "mean of its strongest 1 %"], fontsize=7)
     axes.tick_params(length=2, pad=2)
     first, last = axes.get_xticklabels()
     first.set_horizontalalignment("left")
