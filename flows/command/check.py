@@ -125,7 +125,7 @@ def picture_path(model: str, out: Path | None) -> Path:
         There is a file already, or no such folder.
     """
     if out is None:
-        path = Path(f"{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-.')}-check.png")
+        path = Path(re.sub(r"[^\w.]+", "-", model).strip("-.") + "-check.png")
         if path.exists():
             raise UserError(f"{path} is there already; remove it, or name it with --out to replace it")
         return path

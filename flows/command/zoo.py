@@ -52,8 +52,8 @@ def zoo(
     model
         A model, for example timm/resnet50. Default: list all families.
     changes
-        Change the model's entry in the recipe, for example layers=["layer3"] or condition.timestep=100. May be
-        repeated.
+        Change the model's entry in the recipe, for example layers=["layer3"], size=384, options.depth=4 or
+        condition.timestep=100. May be repeated.
     layers
         List all places whose names match a glob, for example blocks.0.*, with maps or the reason why there are none.
         May be repeated.
@@ -64,8 +64,8 @@ def zoo(
         With --weights: an image, or the seed of an image that a generator makes. Shows the likeliest classes, if there
         is a classifier, and writes a picture with the maps of the strongest units.
     out
-        With --check: the picture, a PNG. Default: <model>-check.png in this folder, if there is no such file yet. A
-        file that is named is replaced.
+        With --check: the picture, a PNG. Default: MODEL-check.png in this folder, if there is no such file yet. A file
+        that is named is replaced.
     time
         Also run the model and time a forward pass of one image.
     measure

@@ -41,21 +41,21 @@ def test_a_picture_and_what_was_used(folder, capsys):
         "Left over: 1 (more); the model has no place for them.",
         "Filled in: 2 (head.weight, head.bias); the weights lack them and no captured layer needs them.",
         "Classes: none, as the weights hold no classifier.",
-        "Picture: timm-test-vit-check.png",
+        "Picture: timm-test_vit-check.png",
     ]
-    with Image.open("timm-test-vit-check.png") as picture:
+    with Image.open("timm-test_vit-check.png") as picture:
         assert picture.width > 2000
 
 
 def test_a_picture_that_is_there_is_replaced_only_by_name(folder, capfd, here):
-    Path("timm-test-vit-check.png").write_text("mine")
+    Path("timm-test_vit-check.png").write_text("mine")
     arguments = ["zoo", "timm/test_vit", "--weights", "whole.pth", "--check", "photo.png"]
-    is_refused(here(*arguments), "timm-test-vit-check.png is there already", "--out")
-    assert Path("timm-test-vit-check.png").read_text() == "mine"
-    main([*arguments, "--out", "timm-test-vit-check.png", "--json"])
+    is_refused(here(*arguments), "timm-test_vit-check.png is there already", "--out")
+    assert Path("timm-test_vit-check.png").read_text() == "mine"
+    main([*arguments, "--out", "timm-test_vit-check.png", "--json"])
     found = json.loads(capfd.readouterr().out)
-    assert Path("timm-test-vit-check.png").read_bytes().startswith(b"\x89PNG")
-    assert found["picture"] == "timm-test-vit-check.png"
+    assert Path("timm-test_vit-check.png").read_bytes().startswith(b"\x89PNG")
+    assert found["picture"] == "timm-test_vit-check.png"
     assert found["tensors"] == {"used": 80, "left_over": [], "filled_in": []}
     assert len(found["classes"]) == 5
     assert sum(one["probability"] for one in found["classes"]) < 1
@@ -102,4 +102,4 @@ def test_a_generator_makes_the_image_of_a_seed(folder, capsys):
 )  # fmt: skip
 def test_bad_input(folder, here, arguments, words):
     is_refused(here("zoo", *arguments), *words)
-    assert not Path("timm-test-vit-check.png").exists()
+    assert not Path("timm-test_vit-check.png").exists()

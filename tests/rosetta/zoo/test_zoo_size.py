@@ -82,7 +82,7 @@ def test_timm(spec: Spec, tmp_path: Path, name: str) -> None:
     torch.testing.assert_close(maps, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_torchvision(spec: Spec, tmp_path: Path) -> None:
+def test_torchvision(spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = torchvision.models
     published = models.vit_b_32()
     torch.save(published.state_dict(), tmp_path / "net.pth")
@@ -96,6 +96,11 @@ def test_torchvision(spec: Spec, tmp_path: Path) -> None:
     with torch.inference_mode():
         own(model.preprocessing(images))
     torch.testing.assert_close(model.observe(images)[layer], _flat(kept[0], 5, 5, 1))
+
+    # The library itself refuses another size with its own weights.
+    monkeypatch.setattr(models.WeightsEnum, "get_state_dict", lambda *_, **__: published.state_dict())
+    module = load(spec("torchvision/vit_b_32", "pretrained", size=160, layers=[layer])).module
+    assert all(torch.equal(tensor, own.state_dict()[name]) for name, tensor in module.state_dict().items())
 
 
 @pytest.mark.parametrize("size", [64, (32, 96)])
