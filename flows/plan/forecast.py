@@ -8,7 +8,7 @@ import torch
 from dask.utils import format_bytes
 
 from flows.plan.identity import examined
-from flows.plan.sides import image_size
+from flows.plan.image_size import image_size
 from flows.plan.stream_forecast import StreamForecast, stream_forecast
 from rosetta import zoo
 from rosetta.mining.factors import PANEL

@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.plan import identity
 from flows.plan.identity import Finder
-from flows.plan.sides import sized
+from flows.plan.image_size import sized
 from flows.plan.stages import STAGES
 from rosetta import zoo
 from rosetta.errors import UserError

@@ -89,7 +89,8 @@ class OpenCLIP(OptionFamily):
                 tower: nn.Module = whole.visual
             else:
                 tower = _tower(library, config, size)
-        return _describe(tower, published)
+        described = _describe(tower, published)
+        return replace(described, published=f"open_clip/{name}") if tag else described
 
     def translate(self, module: nn.Module, state: State) -> State:
         """Position embeddings at the size of the tower, as the library resamples them."""

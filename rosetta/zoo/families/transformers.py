@@ -107,9 +107,7 @@ class Transformers(OptionFamily, FolderFamily):
         if size is not None:
             if (patch := _pair(getattr(module.config, "patch_size", None))) is not None:
                 require_patches(size, patch)
-            takes = inspect.signature(module.forward).parameters
-            if _RESAMPLE in takes and size != _pair(getattr(module.config, "image_size", None)):
-                module.forward = partial(module.forward, **{_RESAMPLE: True})
+            _resample(module, size)
             architecture = replace(architecture, traits=replace(architecture.traits, token_grid=_grid(module, size)))
         return super().prepare(architecture, stated)
 
@@ -315,10 +313,18 @@ def _describe(module: nn.Module, processor: Mapping[str, Any] | None, origin: st
         # In training, patches are left out and shuffled at random.
         tower.embeddings.random_masking = _all_in_order
     preprocessing = _preprocessing(processor or {}, config, origin)
+    _resample(tower, preprocessing.size)
     traits = Traits(
         token_grid=_grid(tower, preprocessing.size), suffix_tokens=int(getattr(config, "num_detection_tokens", 0))
     )
     return Architecture(tower, preprocessing, preferred=_LAYERS, traits=traits)
+
+
+def _resample(tower: nn.Module, size: Grid) -> None:
+    """Let a network resample its position embeddings where images have another size than these."""
+    takes = inspect.signature(tower.forward).parameters
+    if _RESAMPLE in takes and size != _pair(getattr(tower.config, "image_size", None)):
+        tower.forward = partial(tower.forward, **{_RESAMPLE: True})
 
 
 def _grid(tower: nn.Module, size: Grid) -> Grid | None:

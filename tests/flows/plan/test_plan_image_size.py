@@ -76,7 +76,7 @@ def test_a_root_keeps_the_size_that_it_began_with(recipe, monkeypatch):
     """One that an earlier version began has the default of then."""
     began = recipe('source = "{folder}/photos"\nsize = 256')
     write_recipe(Root(began.root), began)
-    monkeypatch.setattr("flows.plan.sides.image_size", lambda *_: pytest.fail("a model was asked"))
+    monkeypatch.setattr("flows.plan.image_size.image_size", lambda *_: pytest.fail("a model was asked"))
     plan = prepare(recipe())
     assert plan.recipe == began
     (Root(began.root).local / "provenance.json").write_text("{}")
