@@ -136,7 +136,7 @@ class Transformers(OptionFamily, FolderFamily):
         kind = str((_read_json(folder, _CONFIG) or {}).get("model_type"))
         if name in self.names() and kind not in (name, name.removesuffix("_vision_model")):
             raise UserError(f"{origin} are of a {kind}, not of transformers/{name}; name the model transformers/{kind}")
-        config = _changed(_config(folder), options, origin)
+        config = _changed(_config(folder), options, f"transformers/{name}")
         with tempfile.TemporaryDirectory() as copy, self.building(name, False, options=options):
             # The library renames tensors of older releases, but only on its own way from a folder of this machine.
             module, gaps = _from_pretrained(_local(folder, self.files(name, folder), Path(copy)), config)
