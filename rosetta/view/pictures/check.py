@@ -27,14 +27,14 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _PIXELS = round(_TILE * DPI)
 
 
-def draw_check(checked: Checked, title: str, told: str, name: str) -> Figure:
+def draw_check(checked: Checked, title: str, subtitle: str, name: str) -> Figure:
     """The whole figure.
 
     Parameters
     ----------
     title
         The model.
-    told
+    subtitle
         A line below it: the weights, and how many of their tensors were used.
     name
         What the image is called.
@@ -55,7 +55,7 @@ def draw_check(checked: Checked, title: str, told: str, name: str) -> Figure:
             figure.text(left / width, 1 - top / height, words, va="top", **style)
 
         text(_MARGIN, 0.14, literal(title, 70), fontsize=11, fontweight="bold", color=svg.INK)
-        text(_MARGIN, 0.36, literal(told, 120), fontsize=7.5, color=svg.QUIET)
+        text(_MARGIN, 0.36, literal(subtitle, 120), fontsize=7.5, color=svg.QUIET)
         _picture(axes(_MARGIN, _HEAD, _LEFT, _LEFT), plain(checked.image, round(_LEFT * DPI)))
         text(_MARGIN, _HEAD + _LEFT + 0.05, literal(name, 48), fontsize=7.5, color=svg.QUIET)
         _show_classes(axes(_MARGIN, _HEAD + _LEFT + 0.35, _LEFT, bars - 0.35), checked.classes)
