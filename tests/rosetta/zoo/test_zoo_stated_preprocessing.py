@@ -206,6 +206,11 @@ def test_where_published_weights_differ_a_file_is_warned_of(
     warned = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(warned) == bool(fields)
     assert loaded.preprocessing is not None
+    assert loaded.published is not None
+    said = [record.getMessage() for record in caplog.records if loaded.published in record.getMessage()]
+    if "." not in name:  # once, in the warning if there is one
+        assert len(said) == 1
+        assert said[0].endswith(f"those of {loaded.published}") or f"as of {loaded.published}: " in said[0]
     for record in warned:
         line = record.getMessage()
         assert f"published weights of timm/{name} differ in {' and '.join(fields)}" in line
