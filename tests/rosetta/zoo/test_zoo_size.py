@@ -103,19 +103,29 @@ def test_torchvision(spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(torch.equal(tensor, own.state_dict()[name]) for name, tensor in module.state_dict().items())
 
 
-@pytest.mark.parametrize("size", [64, (32, 96)])
-def test_open_clip(spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: Any) -> None:
+OWN = {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16}
+TIMMS = {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "map", "timm_proj": ""}
+
+
+@pytest.mark.parametrize(
+    ("vision", "layer", "size"),
+    [
+        (OWN, "transformer.resblocks.1", 64),
+        (OWN, "transformer.resblocks.1", (32, 96)),
+        (TIMMS, "trunk.blocks.1", (96, 128)),
+    ],
+)
+def test_open_clip(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vision: dict[str, Any], layer: str, size: Any
+) -> None:
     """A file of the published size, and what `create_model(force_image_size=…)` makes of it."""
     open_clip = pytest.importorskip("open_clip")
     text = {"context_length": 4, "vocab_size": 50, "width": 16, "heads": 2, "layers": 1}
-    vision = {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16}
-    monkeypatch.setitem(
-        open_clip.factory._MODEL_CONFIGS, "tiny", {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
-    )
+    config = {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", config)
     file = str(tmp_path / "net.safetensors")
     save_file(open_clip.create_model("tiny").state_dict(), file)
     own = open_clip.create_model("tiny", pretrained=file, force_image_size=size).visual.eval()
-    layer = "transformer.resblocks.1"
     model = zoo.load(spec("open_clip/tiny", file, size=size, layers=[layer]))
     assert model.preprocessing is not None
     height, width = model.preprocessing.size
