@@ -27,6 +27,7 @@ from storage.artifacts.neurons import neuron_rows
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
 from storage.upkeep.sealing import seal_finished, unsealed
+from tasks.dump.forward import say_enlarged
 from tasks.plan import Plan
 from tasks.report.page import PAGE
 from tasks.stage.logs import about
@@ -100,6 +101,7 @@ def mine(recipe: Recipe | Path, replace: bool = False, root: str | None = None, 
             if replace:
                 remove_what_differs(plan)
             link_shared(plan)
+        say_enlarged(plan)
         stages += run(plan, STAGES[1:])
         keep_agreed(plan)
         provenance.write_provenance(

@@ -1,8 +1,10 @@
 """One model of a recipe: its weights, its places, and how it sees images."""
 
+from collections.abc import Iterable
+from math import isfinite
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from rosetta import prompts as texts
 from rosetta.fields import Name, Place, text
@@ -21,6 +23,21 @@ def _both_sides(size: Any) -> Any:
     return (size, size) if isinstance(size, int) and not isinstance(size, bool) else size
 
 
+def _or_none(options: Any) -> Any:
+    return None if options == {} else options
+
+
+def _finite(options: Any) -> Any:
+    """Fingerprints compare values, and NaN is equal to nothing."""
+    inside: Iterable[Any] = options.values() if isinstance(options, dict) else options
+    for value in inside:
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"{value} is not a number that options can have")
+        if isinstance(value, dict | list):
+            _finite(value)
+    return options
+
+
 Colour = Annotated[float, AfterValidator(_on_scale_of_one)]
 Colours = tuple[Colour, Colour, Colour]
 Deviation = Annotated[float, Field(gt=0), AfterValidator(_on_scale_of_one)]
@@ -28,6 +45,7 @@ Deviations = tuple[Deviation, Deviation, Deviation]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
 Time = Annotated[float, Field(ge=0, le=1)]
+Options = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 Sha256 = Annotated[str, text(r"[0-9a-f]{64}", f"not a SHA-256; {_SHA256}")]
 
 
@@ -146,6 +164,9 @@ class ModelSpec(Strict):
     size: Size | None = Field(
         None, description="Size of the model's images: side in pixels, or [height, width]. Default: that of the family."
     )
+    options: Annotated[Options | None, BeforeValidator(_or_none)] = Field(
+        None, description="Keyword arguments of the library's constructor, checked by name. Default: none."
+    )
     condition: Condition = Field(Condition(), description="Conditioning: classes, truncation and the like.")
     sae: tuple[SparseAutoencoder, ...] = Field(
         (), description="Sparse autoencoders whose features are layers, beside those that `layers` names."
@@ -157,3 +178,7 @@ class ModelSpec(Strict):
         """What is stated of the preprocessing, by the names of its fields."""
         stated = {name: getattr(self, name) for name in ("size", "interpolation", "mean", "std")}
         return {name: value for name, value in stated.items() if value is not None}
+
+    # Options are a table, which has no hash of its own.
+    def __hash__(self) -> int:
+        return hash((self.name, self.model, self.weights, self.layers))

@@ -31,6 +31,8 @@ from rosetta.strict import Strict, validated
 _ADDRESS = "a scheduler's address like 'tcp://host:8786'"
 MAX_PIXELS = 178_956_970
 """Where Pillow, too, takes an image for an attack on memory."""
+USUAL_SIDE = 256
+"""In pixels."""
 _SIZE = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B|B)?", re.IGNORECASE)
 """Of what pydantic takes for sizes, and of what may stand behind them, recipes take this."""
 
@@ -95,7 +97,13 @@ class Images(Strict):
         description="Labels of source images: 'folder', 'none', or a CSV file with the columns source and label. "
         "Default: those of the dataset, else folders where there are any.",
     )
-    size: int = Field(256, ge=1, le=4096, description="Side in pixels of the square that source images are cropped to.")
+    size: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Side in pixels of the square that source images are cropped to. Default: that of the largest image"
+        " that a model takes.",
+    )
     order: Literal["drawn", "listed"] = Field(
         "drawn",
         description="Order of source images: drawn by seed, evenly from every folder, or as listed, for a film.",
@@ -116,6 +124,11 @@ class Images(Strict):
         min_length=1,
         description="Root whose images, activations and profiles this run shares. What is missing there is made there.",
     )
+
+    @property
+    def side(self) -> int:
+        """The size, or a usual one as long as it is not known what models take."""
+        return USUAL_SIDE if self.size is None else self.size
 
     def stored(self, images: int | None) -> "Images":
         """The same as if the images whose maps are stored were all; `images` are there in all where some are not."""

@@ -1,5 +1,6 @@
 """The command `rosetta zoo`: the families in a line each, or the layers of one model, its memory and its time."""
 
+import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tomli_w
 from cyclopts import Parameter
 
+from flows.command.check import check_model, picture_path, print_tensors, require_image, tensors_of
 from flows.command.json_output import Json, print_json
 from rosetta.errors import UserError, nearest
 from rosetta.model_spec import ModelSpec
@@ -32,26 +34,38 @@ def zoo(
     *,
     changes: Annotated[tuple[str, ...], Parameter("--set")] = (),
     layers: tuple[str, ...] = (),
+    weights: str | None = None,
+    check: str | None = None,
+    out: Path | None = None,
     time: bool = False,
     measure: Path | None = None,
     device: str | None = None,
     as_json: Json = False,
 ) -> None:
-    """List the model families, or show the layers of one model: channels, grids, first units, memory per image.
+    """List the model families, show the layers of one model, or check what its weights make of an image.
 
-    No weights are needed. The model itself runs only with --time or --measure, or if its shapes alone do not tell the
-    layers.
+    Layers are shown with channels, grids, first units and memory per image. That needs no weights. The model itself
+    runs only with --weights, --time or --measure, or if its shapes alone do not tell the layers.
 
     Parameters
     ----------
     model
         A model, for example timm/resnet50. Default: list all families.
     changes
-        Change the model's entry in the recipe, for example layers=["layer3"] or condition.timestep=100. May be
-        repeated.
+        Change the model's entry in the recipe, for example layers=["layer3"], size=384, options.depth=4 or
+        condition.timestep=100. May be repeated.
     layers
         List all places whose names match a glob, for example blocks.0.*, with maps or the reason why there are none.
         May be repeated.
+    weights
+        Weights to load, as a recipe names them. Shows which tensors of a checkpoint were used, are left over, or were
+        filled in.
+    check
+        With --weights: an image, or the seed of an image that a generator makes. Shows the likeliest classes, if there
+        is a classifier, and writes a picture with the maps of the strongest units.
+    out
+        With --check: the picture, a PNG. Default: MODEL-check.png in this folder, if there is no such file yet. A file
+        that is named is replaced.
     time
         Also run the model and time a forward pass of one image.
     measure
@@ -63,16 +77,26 @@ def zoo(
         raise UserError("--device is the device for --time and --measure; add one of them")
     if sum((time, bool(layers), measure is not None)) > 1:
         raise UserError("--layers lists places, --time times an image and --measure batches; give one of them")
-    if model is not None and measure is not None:
+    if model is None and any((changes, layers, weights, check, out, time, measure)):
+        raise UserError("these options need a model; name one, for example rosetta zoo timm/resnet50")
+    if check is None and out is not None:
+        raise UserError("--out is the picture of --check; add --check IMAGE")
+    if check is not None and (time or layers or measure is not None):
+        raise UserError("--check looks at one image; leave --time, --layers and --measure out")
+    if weights is not None:
+        changes = (*changes, f"weights={json.dumps(weights)}")
+    elif check is not None and not any(change.partition("=")[0].strip() == "weights" for change in changes):
+        raise UserError("--check needs weights; add --weights PATH, or --weights random:0 for an untrained model")
+    if model is not None and check is not None:
+        spec, picture = _entry(model, changes, "auto")[0], picture_path(model, out)
+        require_image(check)
+        check_model(_loaded(spec, "cpu"), check, picture, as_json)
+    elif model is not None and measure is not None:
         _measure(*_entry(model, changes, device or "auto"), measure, as_json)
     elif model is not None and layers:
         _show_places(_entry(model, changes, "auto")[0], layers, as_json)
     elif model is not None:
         _show(*_entry(model, changes, device or "auto"), time, as_json)
-    elif changes or time or layers or measure:
-        raise UserError(
-            "--set, --layers, --time and --measure need a model; name one, for example rosetta zoo timm/resnet50"
-        )
     else:
         _list(as_json)
 
@@ -100,6 +124,8 @@ def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
     model = outline or _loaded(spec, device)
     if not as_json:
         _print(model)
+        if outline is None:
+            print_tensors(model)
     timing: dict[str, Any] = {}
     if time:
         from rosetta.zoo.timing import forward_seconds
@@ -107,7 +133,7 @@ def _show(spec: ModelSpec, device: str, time: bool, as_json: bool) -> None:
         seconds = forward_seconds(_loaded(spec, device) if model is outline else model)
         timing = {"forward_seconds": seconds, "device": device}
     if as_json:
-        print_json(portrait(model) | timing)
+        print_json(portrait(model) | ({} if outline else {"tensors": tensors_of(model)}) | timing)
     elif time:
         print(f"A forward pass of one image takes {seconds:.3g} s on {device}.")
 
@@ -220,12 +246,14 @@ def portrait(model: "Model") -> dict[str, Any]:
     ]
     return {
         "model": model.spec.model,
+        "options": model.spec.options or {},
         "role": "generative" if model.is_generator else "discriminative",
         "units": len(model.units),
         "image_size": _image_size(model),
         "latent": model.latent,
         "classes": model.classes,
         "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
+        "published": model.published,
         "bytes_per_image": sum(layer.values for layer in model.units.layers) * _FLOAT32,
         "layers": layers,
     }
@@ -244,7 +272,11 @@ def _print(model: "Model") -> None:
     elif model.preprocessing is not None:
         scaling = model.preprocessing.as_dict()
         mean, std = (" ".join(f"{value:.4g}" for value in scaling[key]) for key in ("mean", "std"))
-        print(f"Takes images of {size}, {scaling['interpolation']}; mean {mean}, std {std}.")
+        whose = "" if model.published in (None, model.spec.model) else f", as {model.published}"
+        print(f"Takes images of {size}, {scaling['interpolation']}; mean {mean}, std {std}{whose}.")
+    if model.spec.options:
+        options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in model.spec.options.items())
+        print(f"Built with options {options}.")
     rows = []
     for layer, span in model.units.spans():
         grid = _by(layer.grid) + ("" if layer.raw_grid == layer.grid else f" of {_by(layer.raw_grid)}")

@@ -31,7 +31,7 @@ def prepare(recipe: Recipe, replace: bool = False) -> Plan:
         require_present(Root(recipe.root))
     if recipe.images.from_ is not None:
         require_present(Root(recipe.images.from_))
-    facts = look(recipe)
+    recipe, facts = look(recipe)
     if not replace:
         provenance.require_same_run(Root(recipe.root), recipe)
         facts.recognised.require_none_other()

@@ -8,11 +8,13 @@ import torch
 from dask.utils import format_bytes
 
 from flows.plan.identity import examined
+from flows.plan.image_size import image_size
 from flows.plan.stream_forecast import StreamForecast, stream_forecast
 from rosetta import zoo
 from rosetta.mining.factors import PANEL
 from rosetta.mining.plan import PairPlan, Side
 from rosetta.model_spec import ModelSpec
+from rosetta.units import Grid
 from rosetta.view.numbers import operations
 from storage.artifacts.activations import ActivationStore, file_count
 from storage.artifacts.blocks import model_blocks
@@ -35,6 +37,8 @@ class ModelForecast:
 
     name: str
     model: str
+    image_size: Grid | None
+    """Height and width of the images that it takes; None for a generator."""
     layers: int
     units: int
     images: int
@@ -87,6 +91,8 @@ class Forecast:
     """Where the maps of only some images are stored: how all of them pass by."""
     unseen: Mapping[str, str | None]
     """See :attr:`tasks.plan.facts.Facts.unseen`."""
+    image_side: int | None
+    """Of the squares that a source's images are cropped to; None where a generator makes them, or another run."""
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -95,11 +101,12 @@ class Forecast:
     def print(self) -> None:
         """Print tables on standard output."""
         print_table(
-            ("model", "", "layers", "units", "images", "to a file", "files", "stored", "dump holds"),
+            ("model", "", "takes", "layers", "units", "images", "to a file", "files", "stored", "dump holds"),
             (
                 (
                     one.name,
                     one.model,
+                    "" if one.image_size is None else "{} × {}".format(*one.image_size),
                     one.layers,
                     one.units,
                     one.images,
@@ -114,6 +121,8 @@ class Forecast:
             ),
             words=("model", ""),
         )
+        if self.image_side is not None:
+            print(f"The images are squares of {self.image_side} pixels a side")
         print()
         if self.stream is not None:
             self.stream.print()
@@ -178,9 +187,10 @@ def forecast(plan: Plan, footprints: bool = False, sides: Mapping[str, Side] | N
     setting = Setting.of(plan)
 
     stores = tuple(_store(plan, spec, sides[spec.name], footprints) for spec in plan.models)
-    found = partial(Forecast, where.workers, where.threads, compute.memory_bytes, stores)
+    side = None if plan.recipe.images.source is None else plan.recipe.images.side
+    found = partial(Forecast, where.workers, where.threads, compute.memory_bytes, stores, image_side=side)
     if plan.streamed is not None:
-        return found((), stream_forecast(plan, sides, setting.memory), plan.facts.unseen)
+        return found(pairs=(), stream=stream_forecast(plan, sides, setting.memory), unseen=plan.facts.unseen)
     groups = plan_for(setting, sides, plan.pairs, where)
     cuts = {
         pair: (cut, number)
@@ -189,7 +199,7 @@ def forecast(plan: Plan, footprints: bool = False, sides: Mapping[str, Side] | N
     }
     pairs = tuple(_pair(*pair, *cuts[pair]) for pair in plan.pairs)
     in_groups(pieces_of(plan, sides, sides), sides[plan.anchor].images, compute.memory_bytes, where)
-    return found(pairs, None, plan.facts.unseen)
+    return found(pairs=pairs, stream=None, unseen=plan.facts.unseen)
 
 
 def sides_of(plan: Plan) -> dict[str, Side]:
@@ -238,8 +248,19 @@ def _store(plan: Plan, spec: ModelSpec, side: Side, footprints: bool) -> ModelFo
         left = compute.memory_bytes - held.peak
         dump_bytes += observed_bytes(plan, spec.name, units, images, held.blocks.chunk, left)
     peak = None if model is None else model + dump_bytes + PROCESS_BYTES
-    layers = len(units.layers)
-    return ModelForecast(spec.name, spec.model, layers, len(units), images, shard, files, size, dump_bytes, peak)
+    return ModelForecast(
+        name=spec.name,
+        model=spec.model,
+        image_size=image_size_of(plan, spec),
+        layers=len(units.layers),
+        units=len(units),
+        images=images,
+        block=shard,
+        files=files,
+        bytes_stored=size,
+        dump_bytes=dump_bytes,
+        peak_bytes=peak,
+    )
 
 
 def _side(plan: Plan, spec: ModelSpec) -> Side:
@@ -249,6 +270,14 @@ def _side(plan: Plan, spec: ModelSpec) -> Side:
     compute, count, facts = plan.recipe.compute, plan.image_count, plan.facts
     units = zoo.structure(spec) if spec.name in facts.unseen else examined(spec, facts.weights[spec.name]).units
     return Side(units, count, fitted(spec.name, units, count, compute).blocks.chunk)
+
+
+def image_size_of(plan: Plan, spec: ModelSpec) -> Grid | None:
+    """Height and width of the images that a model takes; None for a generator."""
+    known = plan.facts.models[spec.name].image_size
+    if known is None and spec.name in plan.facts.unseen:
+        return image_size(spec, "", unseen=True)
+    return known
 
 
 def _is_dumped(plan: Plan, spec: ModelSpec) -> bool:

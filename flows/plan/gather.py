@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.plan import identity
 from flows.plan.identity import Finder
+from flows.plan.image_size import sized
 from flows.plan.stages import STAGES
 from rosetta import zoo
 from rosetta.errors import UserError
@@ -45,17 +46,21 @@ def plan_of_recipe(recipe: Recipe, any_weights: bool = False) -> Plan:
     UserError
         A model, its weights, the images or the device is not available.
     """
-    return with_models(recipe, look(recipe, any_weights))
+    return with_models(*look(recipe, any_weights))
 
 
-def look(recipe: Recipe, any_weights: bool = False) -> Facts:
-    """All facts but those that may take loading a model, as :func:`plan_of_recipe`."""
+def look(recipe: Recipe, any_weights: bool = False) -> tuple[Recipe, Facts]:
+    """The recipe with all sizes, and all facts but those that may take loading a model, as :func:`plan_of_recipe`.
+
+    Models are loaded for the size of a source's images, where neither the recipe nor the root says it.
+    """
     generator = _generator(recipe)
     device = _device(recipe)
     gpus = asked_for(recipe.compute, device)
     if "://" in (cluster := _cluster(recipe)):
         check_cluster(cluster, recipe.compute.device)
     weights, unseen = _weights(recipe.models, any_weights)
+    recipe = sized(recipe, weights, unseen)
     facts = Facts(device, generator, weights=weights, unseen=unseen, cluster=cluster, gpus=gpus)
     home = None if recipe.images.from_ is None else Root(recipe.images.from_)
     if recipe.images.source is not None:
@@ -79,7 +84,7 @@ def look(recipe: Recipe, any_weights: bool = False) -> Facts:
         facts = replace(facts, **_shared_images(home, recipe.images.count))
     elif generator is not None:
         facts = replace(facts, streamed=_streamed(recipe.images, recipe.images.count or DEFAULT_COUNT))
-    return facts
+    return recipe, facts
 
 
 def _kept(images: Images) -> int:

@@ -240,7 +240,7 @@ def _bytes_beside_maps(plan: Plan, planned: Forecast, sides: Mapping[str, Side],
     """Stored images, the peak of each map, and correlations with those of the first half, about."""
     matching, generator = plan.recipe.matching, plan.facts.generator
     outline = zoo.outline(generator) if generator else None
-    height, width = (outline and outline.image_size) or (plan.recipe.images.size,) * 2
+    height, width = (outline and outline.image_size) or (plan.recipe.images.side,) * 2
     peaks = _FLOAT32 * images * sum(len(side.units) for side in sides.values())
     if matching.keep == "matrix":
         correlations = _HALVES * _FLOAT32 * sum(one.units[0] * one.units[1] for one in planned.pairs)

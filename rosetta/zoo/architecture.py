@@ -1,7 +1,7 @@
 """What a family knows about one of its models, and what every family can do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +12,9 @@ from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
 from rosetta.units import Grid
 from rosetta.zoo.maps.layout import Traits
+from rosetta.zoo.options import Options
 from rosetta.zoo.preprocessing import Preprocessing
+from rosetta.zoo.weights.fitting import Assignment
 from rosetta.zoo.weights.source import Folder
 
 State = Mapping[str, Tensor]
@@ -29,6 +31,8 @@ class Architecture:
     """Freshly built, on the CPU."""
     preprocessing: Preprocessing | None = None
     """None for a generator."""
+    published: str | None = None
+    """The published weights whose preprocessing it is, by name and tag, where the library knows any."""
     latent: int | None = None
     """Length of z where the module is a generator (image, z) → images in −1..1."""
     bound: float | None = None
@@ -47,6 +51,8 @@ class Architecture:
     """Other default layers, best first, each taken as far as it exists and gives maps."""
     traits: Traits = field(default_factory=Traits)
     """What it declares about its tensors."""
+    assignment: Assignment | None = None
+    """Where its library loaded weights: which tensors these were, if it tells."""
 
 
 class Family(ABC):
@@ -62,6 +68,8 @@ class Family(ABC):
     """Which fields of a recipe's condition its models take."""
     fetches: bool = False
     """Whether `pretrained` weights come over the network."""
+    takes_options: bool = False
+    """Whether a recipe may pass options to the constructor of its models; it then is an :class:`OptionFamily`."""
     prepares: bool = True
     """Whether a recipe may say how images are prepared for its discriminative models."""
     libraries: tuple[str, ...] = ()
@@ -100,6 +108,12 @@ class Family(ABC):
             The tensors are of another model.
         """
 
+    def construct(
+        self, name: str, state: State | None, pretrained: bool, condition: Condition, options: Options
+    ) -> Architecture:
+        """As :meth:`build`, with what a recipe asks of the constructor; there is none to ask."""
+        return self.build(name, state, pretrained, condition)
+
     def require_known(self, name: str) -> None:
         """
         Raises
@@ -117,7 +131,9 @@ class Family(ABC):
         return UserError(f"{self.name}/{name} has no weights that a library would download; {remedy}")
 
     @contextmanager
-    def building(self, name: str, pretrained: bool, instead: str = "a local file") -> Iterator[None]:
+    def building(
+        self, name: str, pretrained: bool, instead: str = "a local file", options: Options = Options()
+    ) -> Iterator[None]:
         """A library builds a model inside; whatever it raises becomes an error for the user.
 
         Raises
@@ -129,9 +145,11 @@ class Family(ABC):
             yield
         except Exception as error:
             if not pretrained:
-                raise UserError(f"{self.name} cannot build {name!r}: {error}") from None
+                raise UserError(
+                    f"{self.name} cannot build {name!r}{options}: {str(error) or type(error).__name__}"
+                ) from None
             raise UserError(
-                f"{self.name}/{name}: its pretrained weights cannot be had ({type(error).__name__}); "
+                f"{self.name}/{name}: its pretrained weights cannot be had{options} ({type(error).__name__}); "
                 f"go online once, or give {instead} as weights"
             ) from None
 
@@ -150,9 +168,57 @@ class Family(ABC):
         assert architecture.preprocessing is not None
         return replace(architecture, preprocessing=replace(architecture.preprocessing, **stated))
 
+    def classes(self, name: str, module: nn.Module, count: int) -> Sequence[str] | None:
+        """Names of the classes for which a module scores images.
+
+        Parameters
+        ----------
+        name
+            Of the model in the family.
+        module
+            As the family built it.
+        count
+            Scores of an image.
+
+        Returns
+        -------
+        sequence or None
+            In the order of the scores; empty where nothing tells their names. None where the module's output are no
+            scores of classes.
+        """
+        return None
+
     def unsure(self, name: str) -> tuple[str, ...]:
         """Fields of the preprocessing in which published weights of this name differ among themselves."""
         return ()
+
+
+class OptionFamily(Family):
+    """A family whose models have a constructor that takes options."""
+
+    takes_options = True
+
+    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
+        """See :meth:`Family.build`."""
+        return self.construct(name, state, pretrained, condition, Options())
+
+    @abstractmethod
+    def construct(
+        self, name: str, state: State | None, pretrained: bool, condition: Condition, options: Options
+    ) -> Architecture:
+        """As :meth:`Family.build`.
+
+        Parameters
+        ----------
+        options
+            What the recipe asks of the constructor. A stated size is used here where it decides about the module's
+            tensors; :meth:`Family.prepare` sees it as well.
+
+        Raises
+        ------
+        UserError
+            As there, or the constructor takes no such options.
+        """
 
 
 class FolderFamily(Family):
@@ -167,6 +233,12 @@ class FolderFamily(Family):
         UserError
             The folder is not what the family takes.
         """
+
+    def construct_from(
+        self, name: str, folder: Folder, condition: Condition, options: Options
+    ) -> tuple[Architecture, dict[str, Tensor]]:
+        """As :meth:`build_from`, with what a recipe asks of the constructor; there is none to ask."""
+        return self.build_from(name, folder, condition)
 
     @abstractmethod
     def build_from(self, name: str, folder: Folder, condition: Condition) -> tuple[Architecture, dict[str, Tensor]]:

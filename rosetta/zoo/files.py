@@ -14,6 +14,7 @@ from rosetta.zoo.architecture import Architecture, Family
 from rosetta.zoo.maps.capture import Capture
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.notes import say
+from rosetta.zoo.options import Options
 from rosetta.zoo.weights.checkpoint import parallel_stripped, read_entries
 from rosetta.zoo.weights.fitting import Fit, best_fit
 from rosetta.zoo.weights.needed import missed, surplus
@@ -22,6 +23,8 @@ from rosetta.zoo.weights.source import FromFile, Shards, forked_rng
 from rosetta.zoo.weights.statedict import MisfitError, load_state, misfit
 
 _MOST_NAMES = 4
+_ALL_STATED = 4
+"""Fields of the preprocessing that a recipe can state."""
 
 
 def load_file(
@@ -121,6 +124,11 @@ def require_fit(
     raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {why}")
 
 
+def options_of(spec: ModelSpec) -> Options:
+    """What a recipe asks of a model's constructor."""
+    return Options(spec.options or {}, spec.size)
+
+
 def prepared(spec: ModelSpec, family: Family, architecture: Architecture) -> Architecture:
     """With the preprocessing that the recipe states, where it does.
 
@@ -144,7 +152,7 @@ def prepared(spec: ModelSpec, family: Family, architecture: Architecture) -> Arc
 def _built(spec: ModelSpec, family: Family, name: str, state: Mapping[str, Tensor]) -> Architecture:
     try:
         with forked_rng(None):
-            return prepared(spec, family, family.build(name, state, False, spec.condition))
+            return prepared(spec, family, family.construct(name, state, False, spec.condition, options_of(spec)))
     except MisfitError as error:
         raise UserError(f"weights {spec.weights!r} do not fit {spec.model}: {error}") from None
 
@@ -179,16 +187,28 @@ def tell(spec: ModelSpec, fit: Fit) -> None:
 
 def warn_unsure(spec: ModelSpec, family: Family, name: str, architecture: Architecture) -> None:
     """Say that a file's tensors do not tell what was done to its images in training, where that matters."""
-    unsure = [field for field in family.unsure(name) if field not in spec.preprocessing]
+    differing = family.unsure(name)
+    unsure = [field for field in differing if field not in spec.preprocessing]
+    if not differing:
+        say_published(spec, architecture)
     if architecture.preprocessing is None or not unsure:
         return
     values = architecture.preprocessing.as_dict()
     used = ", ".join(f"{field} = {values[field]}" for field in unsure)
+    whose = "here" if architecture.published is None else f"here, as of {architecture.published}"
     say(
         f"{spec.name}: published weights of {spec.model} differ in {_listed(unsure)}, and a file does not tell; used "
-        f"here: {used}; if {spec.weights!r} was trained with others, state them beside weights",
+        f"{whose}: {used}; if {spec.weights!r} was trained with others, state them beside weights",
         logging.WARNING,
     )
+
+
+def say_published(spec: ModelSpec, architecture: Architecture) -> None:
+    """Say which published weights the preprocessing is of, where the model's name leaves that to the library."""
+    published = architecture.published
+    if published is None or not published.startswith(f"{spec.model}.") or len(spec.preprocessing) == _ALL_STATED:
+        return
+    say(f"{spec.name}: size and colours are those of {published}")
 
 
 def _grouped(names: Sequence[str], prefix: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
 from pathlib import PurePosixPath
 
 import torch
@@ -14,14 +13,14 @@ from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, FolderFamily
 from rosetta.zoo.device import building_for
 from rosetta.zoo.features.formats import files_of, read_encoder
-from rosetta.zoo.files import load_file, prepared, require_fit, tell, warn_unsure
+from rosetta.zoo.files import load_file, options_of, prepared, require_fit, say_published, tell, warn_unsure
 from rosetta.zoo.latents import Prior
 from rosetta.zoo.maps.capture import Capture, Features, choose_layers
 from rosetta.zoo.maps.layout import Layout
 from rosetta.zoo.maps.probe import Probe, probe
 from rosetta.zoo.model import Model
 from rosetta.zoo.registry import find
-from rosetta.zoo.weights.fitting import Fit
+from rosetta.zoo.weights.fitting import Assignment, Fit
 from rosetta.zoo.weights.published_sha256 import PUBLISHED
 from rosetta.zoo.weights.source import (
     FromFile,
@@ -78,6 +77,8 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
         indexed=architecture.indexed,
         device=place,
         capture=capture,
+        published=architecture.published,
+        assignment=_assignment(spec, architecture, fit),
     )
 
 
@@ -214,33 +215,43 @@ def is_generator(spec: ModelSpec) -> bool:
     family, name = find(spec.model)
     if name not in family.names():  # a family without a list can only be asked
         with forked_rng(None):
-            return family.build(name, None, pretrained=False, condition=spec.condition).latent is not None
+            return family.construct(name, None, False, spec.condition, options_of(spec)).latent is not None
     return family.generators and spec.condition.timestep is None
 
 
 def _build(spec: ModelSpec) -> tuple[Architecture, str, Fit | None]:
     """The module with its weights in, their sha256, and what of a file fitted by name."""
     family, name = find(spec.model)
-    _require_taken(spec, family.conditions)
+    _require_taken(spec, family)
+    options = options_of(spec)
     weights = parse_weights(spec.weights)
     if isinstance(weights, FromLibrary):
         with forked_rng(None), quiet_hub():
-            architecture = family.build(name, None, True, spec.condition)
+            architecture = family.construct(name, None, True, spec.condition, options)
         sha256 = _verified(spec, tensors_sha256(architecture.module))
+        say_published(spec, architecture)
         return prepared(spec, family, architecture), sha256, None
     _require_order(spec, family, weights)
     sha256 = _sha256(spec, family, name, weights)  # before anything in the file is read as more than bytes
     if isinstance(weights, FromSeed):
         with forked_rng(weights.seed):
-            return prepared(spec, family, family.build(name, None, False, spec.condition)), sha256, None
+            architecture = family.construct(name, None, False, spec.condition, options)
+            return prepared(spec, family, architecture), sha256, None
     if isinstance(family, FolderFamily):
         with forked_rng(None):
-            architecture, state = family.build_from(name, weights.folder, spec.condition)
+            architecture, state = family.construct_from(name, weights.folder, spec.condition, options)
         load_state(architecture.module, state, "name", spec.weights, spec.model, ordered=False)
         return prepared(spec, family, architecture), sha256, None
     architecture, fit = load_file(spec, family, name, sharded(weights))
     warn_unsure(spec, family, name, architecture)
     return architecture, sha256, fit
+
+
+def _assignment(spec: ModelSpec, architecture: Architecture, fit: Fit | None) -> Assignment | None:
+    if fit is not None:
+        return fit.assignment
+    from_file = isinstance(parse_weights(spec.weights), FromFile)
+    return architecture.assignment or (Assignment.whole(architecture.module) if from_file else None)
 
 
 def _require_order(spec: ModelSpec, family: Family, weights: FromFile | FromSeed) -> None:
@@ -279,13 +290,18 @@ def _verified(spec: ModelSpec, sha256: str) -> str:
     return sha256
 
 
-def _require_taken(spec: ModelSpec, taken: Collection[str]) -> None:
+def _require_taken(spec: ModelSpec, family: Family) -> None:
     """
     Raises
     ------
     UserError
         The recipe tells the model what its family does not take.
     """
+    if spec.options and not family.takes_options:
+        raise UserError(
+            f"model {spec.name!r}: {spec.model} takes no options; remove options.{next(iter(spec.options))}"
+        )
+    taken = family.conditions
     for name in spec.condition.given:
         if name not in taken:
             known = f"it takes {', '.join(sorted(taken))}" if taken else "it takes none"

@@ -15,6 +15,7 @@ from rosetta.zoo.device import true_float32
 from rosetta.zoo.latents import Indices, Prior, draw_classes
 from rosetta.zoo.maps.capture import Capture, Take
 from rosetta.zoo.preprocessing import Preprocessing
+from rosetta.zoo.weights.fitting import Assignment
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Model:
     """Where it runs."""
     capture: Capture = field(repr=False, compare=False)
     """Runs the module on prepared inputs and keeps the maps."""
+    published: str | None = None
+    """The published weights whose preprocessing it has where the recipe states no other; None where none are known."""
+    assignment: Assignment | None = None
+    """Which tensors of its checkpoint went into it; None where there is no checkpoint, or its library does not tell."""
 
     @property
     def is_generator(self) -> bool:

@@ -95,6 +95,21 @@ class Preprocessing:
         return resized.clamp(0, 1) if self.interpolation == "bicubic" else resized
 
 
+def require_patches(size: tuple[int, int], patch: tuple[int, int]) -> None:
+    """
+    Raises
+    ------
+    UserError
+        Images of this size cannot be cut into such patches: a network would leave out a strip at their border.
+    """
+    if any(side % part for side, part in zip(size, patch, strict=True)):
+        near = [max(1, round(side / part)) * part for side, part in zip(size, patch, strict=True)]
+        raise UserError(
+            f"cannot take images of {size[0]} × {size[1]}: its patches are {patch[0]} × {patch[1]}; "
+            f"state size = {near}, for example"
+        )
+
+
 def differing(several: Iterable[Preprocessing]) -> tuple[str, ...]:
     """The fields in which they are not all the same."""
     found = list(several)

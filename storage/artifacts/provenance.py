@@ -43,8 +43,12 @@ def ended_with(recipe: Recipe) -> bool:
     if (local := root.local) is None or not (local / PROVENANCE).exists():
         return False
     try:
-        return root.read_bytes(RECIPE).decode() == recipe.to_toml()
-    except (OSError, UnicodeDecodeError):
+        stored = root.read_bytes(RECIPE).decode()
+        if recipe.images.size is None:  # it follows from the models, and is recorded
+            size = parse_recipe(stored, RECIPE).images.size
+            recipe = recipe.model_copy(update={"images": recipe.images.model_copy(update={"size": size})})
+        return stored == recipe.to_toml()
+    except (OSError, UnicodeDecodeError, UserError):
         return False
 
 

@@ -14,7 +14,6 @@ from storage.artifacts.catalogue import ACTIVATIONS, IMAGES
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
-from tasks.dump.forward import say_enlarged
 from tasks.dump.images import layout
 from tasks.dump.memory import writers
 from tasks.dump.model_store import cut, lay_out, require_same
@@ -90,7 +89,6 @@ def dump(
         raise FileNotFoundError(f"{root.shown}/{IMAGES.path()}")
     keep_freed_memory()
     model = load(spec, device)
-    say_enlarged(model, pixels)
     if store is not None:
         require_same(store, model, pixels)
     held = cut(spec.name, model.units, pixels, compute, store, model.is_generator)

@@ -124,8 +124,8 @@ def read_source(
     if found.fingerprint is not None and (stored_attributes(root, IMAGES.path()) or {}).get("complete"):
         return "skipped"
     room = images.count or len(files)
-    block = block_size(images.size**2 * 3, chunk_mib * MIB, room)
-    store = SourceStore.begin(root, settings(images, streamed), images=room, size=images.size, block=block)
+    block = block_size(images.side**2 * 3, chunk_mib * MIB, room)
+    store = SourceStore.begin(root, settings(images, streamed), images=room, size=images.side, block=block)
     candidates = files if images.skip_bad else files[:room]
     with track("images", room) as advance, ThreadPoolExecutor(_DECODERS) as pool:
         reading = _Reading(store, candidates, images, pool)

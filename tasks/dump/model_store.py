@@ -74,6 +74,8 @@ def lay_out(
         "weights": spec.weights,
         "weights_sha256": model.weights_sha256,
         "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
+        "options": spec.options or {},
+        "published": model.published,
         "condition": spec.condition.identity,
         "generator": model.is_generator,
         "control": spec.control,

@@ -29,6 +29,15 @@ class Identity:
     """Name, channels, grid_y and grid_x of each layer; empty where only a generator's images are identified."""
 
     @property
+    def image_size(self) -> Grid | None:
+        """Height and width of the images that it takes; None where that is not known, or it makes images itself."""
+        preprocessing = self.depends.get("preprocessing")
+        if not preprocessing:
+            return None
+        height, width = preprocessing["size"]
+        return height, width
+
+    @property
     def grids(self) -> set[Grid]:
         """The distinct grids of its layers."""
         return {(grid_y, grid_x) for _, _, grid_y, grid_x in self.layers}

@@ -111,10 +111,10 @@ class Headers:
 
     def lines(self, images: Images) -> Iterator[str]:
         """What reading them changes."""
-        small, total = self.sides[self.sides < images.size], len(self.sides)
+        small, total = self.sides[self.sides < images.side], len(self.sides)
         if len(small):
             yield (
-                f"{_of(len(small), total, 'is', 'are')} smaller than images.size = {images.size} and enlarged;"
+                f"{_of(len(small), total, 'is', 'are')} smaller than images.size = {images.side} and enlarged;"
                 f" with images.size = {small.min()} none would be"
             )
         for told, count in sorted(self.traits.items()):
@@ -215,7 +215,7 @@ def square(file: ImageFile, content: bytes, images: Images) -> Square:
         raise
     except Exception as error:
         raise _unreadable(file, error) from None
-    pixels = np.asarray(ImageOps.fit(rgb, (images.size, images.size), Image.Resampling.BICUBIC))
+    pixels = np.asarray(ImageOps.fit(rgb, (images.side, images.side), Image.Resampling.BICUBIC))
     return Square(pixels, _middle(rgb.width, rgb.height), composited)
 
 

@@ -116,7 +116,7 @@ def settings(images: Images, streamed: Streamed | None = None) -> Fingerprint:
         stated["labels"] = images.labels if images.labels in (FOLDER, NONE) else "table"
     if streamed is not None:
         stated |= {"streamed": streamed.images, "listing": streamed.listing}
-    return fingerprint("images", None, size=images.size, order=images.order, **stated, **decoding(images))
+    return fingerprint("images", None, size=images.side, order=images.order, **stated, **decoding(images))
 
 
 def record_of(file: ImageFile, content: bytes | None = None) -> FileRecord:
@@ -239,8 +239,8 @@ def _recognise_older(attributes: dict[str, Any], images: Images, files: Files) -
     depends = attributes["depends"]
     listed = files.take(files.by_source())[: images.count]
     now = [[file.source.rpartition("/")[2], file.size] for file in listed]
-    if depends["size"] != images.size:
-        return Recognised(difference=f"size: {depends['size']} → {images.size}")
+    if depends["size"] != images.side:
+        return Recognised(difference=f"size: {depends['size']} → {images.side}")
     if now == depends["files"]:
         return Recognised(Fingerprint(depends))
     pairs = zip(now, depends["files"], strict=False)

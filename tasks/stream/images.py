@@ -50,5 +50,5 @@ def read(files: Sequence[ImageFile], source: Images, pool: Executor) -> tuple[Pi
             bad.append(one)
         else:
             good.append(one[1].pixels)
-    pixels = np.stack(good) if good else np.empty((0, source.size, source.size, 3), np.uint8)
+    pixels = np.stack(good) if good else np.empty((0, source.side, source.side, 3), np.uint8)
     return pixels, bad

@@ -58,8 +58,8 @@ def test_what_is_said_of_a_folder(photos, tiny, tmp_path):
         "images.source: 1 of 6 images is smaller than images.size = 12 and enlarged; with images.size = 8 none"
         " would be",
         "images.source: 1 of 6 images has transparency, shown over images.background = '#00ff80'",
-        "ada: sees images of 16×16 enlarged from 12×12",
-        "bob: sees images of 16×16 enlarged from 12×12",
+        "images: 12 × 12 pixels are enlarged for ada (16 × 16), bob (16 × 16); images.size = 16 would show them all"
+        " that they take",
     ]:
         assert told.count(line) == 1, line
     images = xr.open_zarr(tmp_path / "root/images.zarr")

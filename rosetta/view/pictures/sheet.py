@@ -93,7 +93,7 @@ def draw_sheet(
     axes.tick_params(length=0, pad=3)
     axes.spines[:].set_visible(False)
     bar = axes.inset_axes(scale)
-    bar.imshow(np.linspace(0, 1, 256)[None], cmap=_colours(), aspect="auto", extent=(0, 1, 0, 1))
+    bar.imshow(np.linspace(0, 1, 256)[None], cmap=heat_on_white(), aspect="auto", extent=(0, 1, 0, 1))
     bar.set_yticks([])
     bar.spines[:].set_linewidth(0.4)
     bar.set_xticks([0, 1], ["unit's mean", "its maximum over the run"], fontsize=size)
@@ -157,7 +157,7 @@ def _tile_inches(columns: int) -> float:
     return float(np.clip(_PAGE / max(columns, 1), _NARROWEST, _WIDEST))
 
 
-def _colours() -> Colormap:
+def heat_on_white() -> Colormap:
     """The heat colours as they lie on white."""
     strength = np.linspace(0, 1, 256)
     cover = opacity(strength)[:, None]

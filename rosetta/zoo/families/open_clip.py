@@ -2,27 +2,35 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 from torch import nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
-from rosetta.zoo.architecture import Architecture, Family, State
-from rosetta.zoo.families.timm import RESNET_STAGES, describe, is_saved, require_saved, traits_of
+from rosetta.units import Grid
+from rosetta.zoo.architecture import Architecture, OptionFamily, State
+from rosetta.zoo.families.timm import RESNET_STAGES, Timm, describe, is_saved, require_saved
 from rosetta.zoo.families.token_orders import layouts_of
 from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import Preprocessing, differing
+from rosetta.zoo.options import Options
+from rosetta.zoo.preprocessing import Preprocessing, differing, require_patches
 
 _MLP_ACTIVATIONS = ("transformer.resblocks.*.mlp.gelu",)
 _SAVED = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
 """Files of weights that the library takes before any other; both are of tensors alone."""
+_FORCED = frozenset({"force_quick_gelu", "force_patch_dropout"})
+"""Keywords of `create_model` that are about the image tower."""
+_RESNET_CELL = 32
+"""Pixels in a cell of a ResNet's last map."""
+_VISUAL, _TRUNK = "visual.", "trunk."
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
 """The least text tower: the library builds none without, and the real ones are large or need further libraries."""
 
 
-class OpenCLIP(Family):
+class OpenCLIP(OptionFamily):
     """The family `open_clip`; imports the library, which is optional, only when used.
 
     A name is the library's, `ViT-B-16` say, and may be followed by the tag of published weights, `ViT-B-16.openai`.
@@ -43,13 +51,19 @@ class OpenCLIP(Family):
         except UserError:
             return []
 
-    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
-        """See :meth:`rosetta.zoo.architecture.Family.build`."""
+    def construct(
+        self, name: str, state: State | None, pretrained: bool, condition: Condition, options: Options
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.OptionFamily.construct`."""
         library = _library()
         if is_saved(name):
             require_saved(name, "open_clip_config.json", _SAVED)
-            with self.building(name, pretrained):
-                saved: nn.Module = library.create_model(name, load_weights=pretrained).visual
+            options.require(f"open_clip/{name}", _FORCED, weights_tell=True)
+            with self.building(name, pretrained, options=options):
+                whole = library.create_model(
+                    name, load_weights=pretrained, force_image_size=options.size, **options.values
+                )
+            saved: nn.Module = whole.visual
             return _describe(saved, [dict(getattr(saved, "preprocess_cfg", {}))])
         base, _, tag = name.partition(".")
         self.require_known(base)
@@ -60,13 +74,45 @@ class OpenCLIP(Family):
             example = f"; name it with a tag, open_clip/{base}.{tags[0]} say" if tags else "; give a file as weights"
             raise UserError(f"open_clip/{base} has no weights of its own{example}")
         published = [library.get_pretrained_cfg(base, each) for each in ([tag] if tag else tags)]
-        quick = bool(tag and published[0].get("quick_gelu"))
-        with self.building(name if pretrained else base, pretrained):
+        config = _configured(library, base, options)
+        size = _accepted(f"open_clip/{base}", config["vision_cfg"], options.size)
+        if tag and "quick_gelu" not in options.values.keys() | _forced(options):
+            config["quick_gelu"] = bool(published[0].get("quick_gelu")) or config["quick_gelu"]
+        with self.building(name if pretrained else base, pretrained, options=options):
             if pretrained:
-                tower: nn.Module = library.create_model(base, pretrained=tag, force_quick_gelu=quick).visual
+                whole = library.create_model(
+                    base,
+                    pretrained=tag,
+                    force_quick_gelu=config["quick_gelu"],
+                    force_image_size=size,
+                    **(_with_size(config, size) if options.values else {}),
+                )
+                tower: nn.Module = whole.visual
             else:
-                tower = _tower(library, base, quick)
-        return _describe(tower, published)
+                tower = _tower(library, config, size)
+        described = _describe(tower, published)
+        return replace(described, published=f"open_clip/{name}") if tag else described
+
+    def translate(self, module: nn.Module, state: State) -> State:
+        """Position embeddings at the size of the tower, as the library resamples them."""
+        trunk = getattr(module, "trunk", None)
+        if isinstance(trunk, nn.Module):  # a network of timm
+            inside = {name.removeprefix(_TRUNK): value for name, value in state.items() if name.startswith(_TRUNK)}
+            beside = {name: value for name, value in state.items() if not name.startswith(_TRUNK)}
+            return beside | {f"{_TRUNK}{name}": value for name, value in Timm().translate(trunk, inside).items()}
+        whole = {f"{_VISUAL}{name}": value for name, value in state.items()}
+        try:
+            _library().model.resize_pos_embed(whole, SimpleNamespace(visual=module))
+        except (RuntimeError, ValueError):  # of another tower; the caller says in what they differ
+            return state
+        return {name.removeprefix(_VISUAL): value for name, value in whole.items()}
+
+    def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.prepare`; the size is that of the tower as it was built."""
+        patch: Any = getattr(architecture.module, "patch_size", None)
+        if "size" in stated and patch is not None:
+            require_patches(stated["size"], patch)
+        return super().prepare(architecture, stated)
 
     def unsure(self, name: str) -> tuple[str, ...]:
         """See :meth:`rosetta.zoo.architecture.Family.unsure`; a tag settles it."""
@@ -87,13 +133,64 @@ def _library() -> Any:
     return open_clip
 
 
-def _tower(library: Any, name: str, quick: bool) -> nn.Module:
-    """A tower without weights; `quick` where its weights want QuickGELU though the name does not say so."""
+def _configured(library: Any, name: str, options: Options) -> dict[str, Any]:
+    """The library's configuration of an image tower with a recipe's options in it, by keywords of `create_model`.
+
+    Raises
+    ------
+    UserError
+        The configuration has no such fields.
+    """
     config = library.get_model_config(name)
-    vision = {**config["vision_cfg"], "timm_model_pretrained": False}
-    quick = quick or config.get("quick_gelu", False)
+    model = f"open_clip/{name}"
+    options.require(model, {"embed_dim", "quick_gelu", "vision_cfg", *_FORCED}, weights_tell=True)
+    given = options.values.get("vision_cfg", {})
+    if not isinstance(given, Mapping):
+        raise UserError(f"{model}: options.vision_cfg is {given!r}; it must be a table of fields")
+    Options(given).require(f"{model} (vision_cfg)", set(vars(library.CLIPVisionCfg())), weights_tell=True)
+    found = {
+        "embed_dim": config["embed_dim"],
+        "quick_gelu": config.get("quick_gelu", False),
+        **options.values,
+        "vision_cfg": {**config["vision_cfg"], **given},
+    }
+    forced = {name: found.pop(f"force_{name}") for name in _forced(options)}
+    if "patch_dropout" in forced:
+        found["vision_cfg"]["patch_dropout"] = forced.pop("patch_dropout")
+    return found | forced
+
+
+def _forced(options: Options) -> set[str]:
+    return {name.removeprefix("force_") for name in options.values if name in _FORCED}
+
+
+def _accepted(model: str, vision: Mapping[str, Any], size: Grid | None) -> Grid | int | None:
+    """A size as the library takes it.
+
+    Raises
+    ------
+    UserError
+        The tower does not take it.
+    """
+    if size is None or not isinstance(vision.get("layers"), list | tuple):
+        return size
+    if size[0] != size[1] or size[0] % _RESNET_CELL:  # what pools a ResNet's last map counts its cells
+        raise UserError(f"{model} takes square images of a multiple of {_RESNET_CELL}; state such a size")
+    return size[0]
+
+
+def _with_size(config: Mapping[str, Any], size: Grid | int | None) -> dict[str, Any]:
+    image = {} if size is None else {"image_size": size}
+    return {**config, "vision_cfg": {**config["vision_cfg"], **image, "timm_model_pretrained": False}}
+
+
+def _tower(library: Any, config: Mapping[str, Any], size: Grid | int | None) -> nn.Module:
+    """A tower without weights."""
     # This fails where a tower wants a newer timm than the installed one, say.
-    tower: nn.Module = library.CLIP(config["embed_dim"], vision, _NO_TEXT, quick_gelu=quick).visual
+    tower: nn.Module = library.CLIP(**_with_size(config, size), text_cfg=_NO_TEXT).visual
+    resize: Any = getattr(tower, "set_input_size", None)
+    if size is not None and resize is not None:
+        resize(size)
     return tower
 
 
@@ -102,10 +199,9 @@ def _describe(tower: nn.Module, published: list[Mapping[str, Any]]) -> Architect
     preprocessing = _preprocessing(tower, published)
     trunk = getattr(tower, "trunk", None)
     if isinstance(trunk, nn.Module):  # a network of timm under a head of the library's
-        inside = describe(trunk)
+        inside = describe(trunk, preprocessing.size)
         preferred = tuple(tuple(f"trunk.{glob}" for glob in some) for some in inside.preferred)
-        traits = traits_of(trunk, preprocessing.size)  # which is not always that of timm's configuration
-        return Architecture(tower, preprocessing, preferred=preferred, traits=traits.below("trunk"))
+        return Architecture(tower, preprocessing, preferred=preferred, traits=inside.traits.below("trunk"))
     if all(hasattr(tower, stage) for stage in RESNET_STAGES):
         return Architecture(tower, preprocessing, layers=RESNET_STAGES)
     rows, columns = tower.grid_size  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """A user's own model: `python:<module>:<factory>`.
 
-`factory()` takes nothing and returns a `torch.nn.Module`. By default that is a discriminative model of
+`factory()` returns a `torch.nn.Module`. It is called with the `options` of the model's table as keyword arguments,
+without any if there are none. By default that is a discriminative model of
 normalised images (image, rgb, y, x), looked at through its stage outputs. Attributes of the module, all
 optional, say more:
 
@@ -39,6 +40,7 @@ belongs on PYTHONPATH.
 """
 
 import importlib
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -49,16 +51,17 @@ from torch import nn
 from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
 from rosetta.units import Frame, Grid
-from rosetta.zoo.architecture import Architecture, Family, State
+from rosetta.zoo.architecture import Architecture, OptionFamily, State
 from rosetta.zoo.families.timm import traits_of
 from rosetta.zoo.maps.layout import Traits
+from rosetta.zoo.options import Options
 from rosetta.zoo.preprocessing import Preprocessing
 
 _LAYOUT = ("num_prefix_tokens", "num_suffix_tokens", "token_grid", "channels_last", "batch_first")
 """Attributes that say how maps are read."""
 
 
-class PythonFactory(Family):
+class PythonFactory(OptionFamily):
     """The family `python`."""
 
     name = "python"
@@ -70,16 +73,41 @@ class PythonFactory(Family):
         """None are known beforehand."""
         return []
 
-    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
-        """See :meth:`rosetta.zoo.architecture.Family.build`; `name` is `<module>:<factory>`."""
+    def construct(
+        self, name: str, state: State | None, pretrained: bool, condition: Condition, options: Options
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.OptionFamily.construct`; `name` is `<module>:<factory>`."""
         factory = _find(name)
+        _require_parameters(f"python:{name}", factory, options.values)
         try:
-            module = factory()
+            module = factory(**options.values)
         except Exception as error:
-            raise UserError(f"python:{name} failed: {type(error).__name__}: {error}") from None
+            raise UserError(f"python:{name} failed{options}: {type(error).__name__}: {error}") from None
         if not isinstance(module, nn.Module):
             raise UserError(f"python:{name} returned a {type(module).__name__}; return a torch.nn.Module")
         return _describe(module, f"python:{name}")
+
+
+def _require_parameters(model: str, factory: Callable[..., Any], values: Mapping[str, Any]) -> None:
+    """
+    Raises
+    ------
+    UserError
+        The factory has no parameter of that name, or one without a default is not given.
+    """
+    try:
+        found = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # of a compiled function; calling it will tell
+        return
+    named = [one for one in found if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    for name in values:
+        if name not in [one.name for one in named] and not any(one.kind is one.VAR_KEYWORD for one in found):
+            takes = ", ".join(one.name for one in named) or "none"
+            hint = nearest(name, [one.name for one in named]) or f"; it takes {takes}"
+            raise UserError(f"{model} takes no option {name!r}{hint}")
+    for one in named:
+        if one.default is one.empty and one.name not in values:
+            raise UserError(f"{model} needs {one.name!r}; give options = {{ {one.name} = … }} in the model's table")
 
 
 def _find(name: str) -> Any:

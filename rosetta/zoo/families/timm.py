@@ -2,20 +2,24 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
 from rosetta.units import Grid
-from rosetta.zoo.architecture import Architecture, Family, State
+from rosetta.zoo.architecture import Architecture, OptionFamily, State
 from rosetta.zoo.families.token_orders import layouts_of
 from rosetta.zoo.lean_import import without_compiler
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import Preprocessing, differing
+from rosetta.zoo.options import Options, parameters
+from rosetta.zoo.preprocessing import Preprocessing, differing, require_patches
+from rosetta.zoo.weights.source import forked_rng
 
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _MLP_ACTIVATIONS = ("blocks.*.mlp.act", "encoder.blocks.*.mlp.act")
@@ -33,7 +37,7 @@ _STATES = ("EfficientViM",)
 """Classes whose sequences are of hidden states; their maps have two axes of places."""
 
 
-class Timm(Family):
+class Timm(OptionFamily):
     """The family `timm`; imports the library only when used, as that takes seconds."""
 
     name = "timm"
@@ -47,24 +51,43 @@ class Timm(Family):
 
         return sorted(timm.list_models())
 
-    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
-        """See :meth:`rosetta.zoo.architecture.Family.build`."""
+    def construct(
+        self, name: str, state: State | None, pretrained: bool, condition: Condition, options: Options
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.OptionFamily.construct`."""
         timm = _library()
 
         if is_saved(name):
             require_saved(name, "config.json", ("model.safetensors",))
+        else:
+            self._require_model(name)
+        known: dict[str, Any] = {} if state is None or is_saved(name) else _classes(name, state)
+        if options.values or options.size:
             with self.building(name, pretrained):
-                return describe(timm.create_model(name, pretrained=pretrained))
+                kind = _kind(name)
+            takes = parameters(kind)
+            options.require(f"timm/{name}", takes, weights_tell=pretrained or state is not None)
+            known |= options.values
+            if options.size and "img_size" in takes and not hasattr(kind, "set_input_size"):
+                known["img_size"] = options.size
+        with self.building(name, pretrained, options=options):
+            module: nn.Module = timm.create_model(name, pretrained=pretrained, **known)
+        return describe(module)
+
+    def _require_model(self, name: str) -> None:
+        """
+        Raises
+        ------
+        UserError
+            There is no such architecture, or it has no such tag.
+        """
+        timm = _library()
         if not timm.is_model(name):
             raise UserError(f"timm has no model {name!r}{nearest(name, self.names())}")
         tags = {found.partition(".")[2] for found in timm.list_pretrained(f"{name.partition('.')[0]}.*")}
         tag = name.partition(".")[2]
         if tag and tag not in tags:
             raise UserError(f"timm/{name}: no tag {tag!r}{nearest(tag, tags) or f'; it has {sorted(tags)}'}")
-        options: dict[str, Any] = {} if state is None else _classes(name, state)
-        with self.building(name, pretrained):
-            module: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
-        return describe(module)
 
     def translate(self, module: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The architecture's own way to read the checkpoints of its authors, where timm has one."""
@@ -80,6 +103,9 @@ class Timm(Family):
     def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
         """See :meth:`rosetta.zoo.architecture.Family.prepare`; position embeddings are resized where timm does so."""
         module = architecture.module
+        embed = getattr(module, "patch_embed", None)
+        if "size" in stated and isinstance(embed, _library().layers.PatchEmbed) and not embed.dynamic_img_pad:
+            require_patches(stated["size"], embed.patch_size)
         resize = getattr(module, "set_input_size", None)
         if "size" in stated and resize is not None:
             try:
@@ -87,8 +113,18 @@ class Timm(Family):
             except Exception as error:  # patches that do not fit into it, say
                 height, width = stated["size"]
                 raise UserError(f"cannot take images of {height} × {width}: {error}; state another size") from None
-            architecture = describe(module)
+        if "size" in stated:
+            architecture = describe(module, stated["size"])
         return super().prepare(architecture, stated)
+
+    def classes(self, name: str, module: nn.Module, count: int) -> Sequence[str] | None:
+        """See :meth:`rosetta.zoo.architecture.Family.classes`; names are those of ImageNet and its subsets."""
+        data = _library().data
+        if getattr(module, "num_classes", 0) != count:
+            return None
+        subset = data.infer_imagenet_subset(module)
+        names = [] if subset is None else data.ImageNetInfo(subset).label_descriptions()
+        return names if len(names) == count else []
 
     def unsure(self, name: str) -> tuple[str, ...]:
         """See :meth:`rosetta.zoo.architecture.Family.unsure`; a tag settles it."""
@@ -129,8 +165,28 @@ def _library() -> Any:
     return timm
 
 
-def describe(module: nn.Module) -> Architecture:
-    """A timm module with its preprocessing and its default layers."""
+@lru_cache(maxsize=64)
+def _kind(name: str) -> type[nn.Module]:
+    """The class of a model, which knows what options there are."""
+    timm = _library()
+    with forked_rng(None):
+        try:
+            with torch.device("meta"):
+                return type(timm.create_model(name))
+        except Exception:  # its initialisation asks for values
+            return type(timm.create_model(name))
+
+
+def describe(module: nn.Module, image: Grid | None = None) -> Architecture:
+    """A timm module with its preprocessing and its default layers.
+
+    Parameters
+    ----------
+    module
+        Of timm.
+    image
+        Height and width of its images, where these are not those of its configuration.
+    """
     config = _library().data.resolve_model_data_config(module)
     channels, height, width = config["input_size"]
     if channels != _RGB:
@@ -143,14 +199,22 @@ def describe(module: nn.Module) -> Architecture:
     return Architecture(
         module,
         _preprocessing(config),
+        published=_published(module),
         preferred=(RESNET_STAGES,) if resnet else (*transformers, stages),
-        traits=traits_of(module, (height, width)),
+        traits=traits_of(module, image or (height, width)),
     )
 
 
 def _stages(module: nn.Module) -> tuple[str, ...]:
     """The modules whose outputs timm itself offers as maps."""
     return tuple(info["module"] for info in getattr(module, "feature_info", None) or () if info.get("module"))
+
+
+def _published(module: nn.Module) -> str | None:
+    """The name, with its tag, of the weights whose configuration a module has."""
+    config: Mapping[str, Any] = getattr(module, "pretrained_cfg", None) or {}
+    name, tag = config.get("architecture"), config.get("tag")
+    return f"timm/{name}.{tag}" if name and tag else None
 
 
 def _gated(module: nn.Module) -> list[tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """Image models of transformers: DINOv2 and v3, CLIP, SigLIP, MAE, I-JEPA, BEiT, AIMv2, Swin, ConvNeXt and others."""
 
+import inspect
 import json
 import tempfile
 from collections.abc import Mapping
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 from rosetta.errors import UserError, nearest
 from rosetta.model_spec import Condition
 from rosetta.units import Grid
-from rosetta.zoo.architecture import Architecture, FolderFamily, State
+from rosetta.zoo.architecture import Architecture, FolderFamily, OptionFamily, State
 from rosetta.zoo.families.token_orders import layouts_of
 from rosetta.zoo.maps.layout import Traits
-from rosetta.zoo.preprocessing import Preprocessing
+from rosetta.zoo.options import Options
+from rosetta.zoo.preprocessing import Preprocessing, require_patches
+from rosetta.zoo.weights.fitting import Assignment
 from rosetta.zoo.weights.source import Folder, Shards
 
 _CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
@@ -47,11 +50,13 @@ _LAYERS = (
 _FILTERS = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """By the numbers of Pillow."""
 _IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+_RESAMPLE = "interpolate_pos_encoding"
+"""What networks of the library are told where their images are of another size than their position embeddings."""
 _UNUSED = ("head", "classifier", "pooler", "decoder", "text_model", "logit_scale", "logit_bias", "mask_token")
 """What a file may hold beyond the network that looks at images."""
 
 
-class Transformers(FolderFamily):
+class Transformers(OptionFamily, FolderFamily):
     """The family `transformers`; imports the library, which is optional, only when used.
 
     A name is a type of network as `config.json` states it, `dinov2` say, with a folder as weights; or a name of the
@@ -73,8 +78,10 @@ class Transformers(FolderFamily):
             return []
         return sorted({*library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, *_MORE_TYPES})
 
-    def build(self, name: str, state: State | None, pretrained: bool, condition: Condition) -> Architecture:
-        """See :meth:`rosetta.zoo.architecture.Family.build`."""
+    def construct(
+        self, name: str, state: State | None, pretrained: bool, condition: Condition, options: Options
+    ) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.OptionFamily.construct`; options are fields of the configuration."""
         _library()
         from transformers import AutoConfig, AutoModel
 
@@ -83,13 +90,16 @@ class Transformers(FolderFamily):
                 remedy = f"give a folder as weights, or a name of the hub as the model, transformers/ORG/{name} say"
                 raise UserError(f"transformers/{name} is a type of network and names no weights; {remedy}")
             if Path(name).is_dir():
-                return self.build_from(name, Folder(name, name), condition)[0]
+                return self.construct_from(name, Folder(name, name), condition, options)[0]
             _require_name(name)
             with self.building(name, True, "a folder as save_pretrained writes it"):
-                module, gaps = _from_pretrained(name)
+                config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+            config = _changed(config, options, f"transformers/{name}")
+            with self.building(name, True, "a folder as save_pretrained writes it", options):
+                module, gaps = _from_pretrained(name, config)
                 processor = _processor_of(name)
             _require_whole(gaps, f"transformers/{name}")
-            return _describe(module, processor, f"transformers/{name}")
+            return _with_assignment(_describe(module, processor, f"transformers/{name}"), module, gaps)
         if name in self.names():
             config, processor = AutoConfig.for_model(name), None
         elif Path(name).is_dir():
@@ -99,9 +109,20 @@ class Transformers(FolderFamily):
             _require_name(name, self.names())
             with self.building(name, True, "a folder as save_pretrained writes it"):
                 config, processor = AutoConfig.from_pretrained(name, trust_remote_code=False), _processor_of(name)
-        with self.building(name, False):
+        config = _changed(config, options, f"transformers/{name}")
+        with self.building(name, False, options=options):
             module = AutoModel.from_config(config, trust_remote_code=False)
         return _describe(module, processor, f"transformers/{name}")
+
+    def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
+        """See :meth:`rosetta.zoo.architecture.Family.prepare`; the library resamples position embeddings."""
+        size, module = stated.get("size"), architecture.module
+        if size is not None:
+            if (stride := _stride(module.config)) is not None:
+                require_patches(size, stride)
+            _resample(module, size)
+            architecture = replace(architecture, traits=replace(architecture.traits, token_grid=_grid(module, size)))
+        return super().prepare(architecture, stated)
 
     def files(self, name: str, folder: Folder) -> tuple[str, ...]:
         """See :meth:`rosetta.zoo.architecture.FolderFamily.files`."""
@@ -117,25 +138,48 @@ class Transformers(FolderFamily):
 
     def build_from(self, name: str, folder: Folder, condition: Condition) -> tuple[Architecture, dict[str, Tensor]]:
         """See :meth:`rosetta.zoo.architecture.FolderFamily.build_from`."""
+        return self.construct_from(name, folder, condition, Options())
+
+    def construct_from(
+        self, name: str, folder: Folder, condition: Condition, options: Options
+    ) -> tuple[Architecture, dict[str, Tensor]]:
+        """See :meth:`rosetta.zoo.architecture.FolderFamily.construct_from`."""
         _library()
         origin = f"weights {folder.text!r}"
         kind = str((_read_json(folder, _CONFIG) or {}).get("model_type"))
         if name in self.names() and kind not in (name, name.removesuffix("_vision_model")):
             raise UserError(f"{origin} are of a {kind}, not of transformers/{name}; name the model transformers/{kind}")
-        _config(folder)
-        with tempfile.TemporaryDirectory() as copy, self.building(name, False):
+        config = _changed(_config(folder), options, f"transformers/{name}")
+        with tempfile.TemporaryDirectory() as copy, self.building(name, False, options=options):
             # The library renames tensors of older releases, but only on its own way from a folder of this machine.
-            module, gaps = _from_pretrained(_local(folder, self.files(name, folder), Path(copy)))
+            module, gaps = _from_pretrained(_local(folder, self.files(name, folder), Path(copy)), config)
         _require_whole(gaps, origin)
-        architecture = _describe(module, _read_json(folder, _PROCESSOR), origin)
+        architecture = _with_assignment(_describe(module, _read_json(folder, _PROCESSOR), origin), module, gaps)
         return architecture, dict(architecture.module.state_dict())
 
-    def prepare(self, architecture: Architecture, stated: Mapping[str, Any]) -> Architecture:
-        """See :meth:`rosetta.zoo.architecture.Family.prepare`; images of another size have another grid of patches."""
-        if (size := stated.get("size")) is not None:
-            grid = _grid(architecture.module, size)
-            architecture = replace(architecture, traits=replace(architecture.traits, token_grid=grid))
-        return super().prepare(architecture, stated)
+
+def _changed(config: Any, options: Options, origin: str) -> Any:
+    """A configuration with some of its fields changed; of a model with a text tower, those of the image tower.
+
+    Raises
+    ------
+    UserError
+        It has no such fields, or they cannot have these values.
+    """
+    from transformers import AutoConfig, PreTrainedConfig
+
+    if not options.values:
+        return config
+    plain = config.to_dict()
+    inside = plain["vision_config"] if isinstance(plain.get("vision_config"), dict) else plain
+    options.require(origin, inside.keys() - PreTrainedConfig().to_dict().keys(), weights_tell=True)
+    inside |= options.values
+    for derived in ("stage_names", "out_features", "out_indices"):
+        inside.pop(derived, None)
+    try:
+        return AutoConfig.for_model(plain.pop("model_type"), **plain)
+    except Exception as error:  # the library checks each field in its own way
+        raise UserError(f"{origin}{options}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _library() -> Any:
@@ -156,7 +200,7 @@ def _require_name(name: str, known: list[str] | None = None) -> None:
         )
 
 
-def _from_pretrained(place: str) -> tuple[nn.Module, Mapping[str, Any]]:
+def _from_pretrained(place: str, config: Any) -> tuple[nn.Module, Mapping[str, Any]]:
     """A module with its weights, and which tensors were lacking."""
     from transformers import AutoModel
     from transformers.utils import logging
@@ -167,6 +211,7 @@ def _from_pretrained(place: str) -> tuple[nn.Module, Mapping[str, Any]]:
     try:
         module, gaps = AutoModel.from_pretrained(
             place,
+            config=config,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
@@ -193,6 +238,22 @@ def _require_whole(gaps: Mapping[str, Any], origin: str) -> None:
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise UserError(f"{origin} {words} {sorted(names)[0]}{more}; are they of another model?")
+
+
+def _with_assignment(architecture: Architecture, whole: nn.Module, gaps: Mapping[str, Any]) -> Architecture:
+    """With the names of the tensors that were loaded, and of those that were not, or not into the image tower."""
+    own = Assignment.whole(architecture.module).used
+    inside = "" if architecture.module is whole else "vision_model."
+    missing = {str(name).removeprefix(inside) for name in gaps.get("missing_keys") or ()}
+    beside = [name for name in Assignment.whole(whole).used if not name.startswith(inside)]
+    return replace(
+        architecture,
+        assignment=Assignment(
+            used=tuple(name for name in own if name not in missing),
+            left_over=tuple(sorted(map(str, [*(gaps.get("unexpected_keys") or ()), *beside]))),
+            filled_in=tuple(name for name in own if name in missing),
+        ),
+    )
 
 
 def _local(folder: Folder, files: tuple[str, ...], copy: Path) -> str:
@@ -265,11 +326,19 @@ def _describe(module: nn.Module, processor: Mapping[str, Any] | None, origin: st
         # In training, patches are left out and shuffled at random.
         tower.embeddings.random_masking = _all_in_order
     preprocessing = _preprocessing(processor or {}, config, origin)
+    _resample(tower, preprocessing.size)
     if config.model_type.startswith("siglip2_vision"):
         tower.register_forward_pre_hook(partial(_as_patches, config.patch_size), with_kwargs=True)
     suffix = int(getattr(config, "num_detection_tokens", 0))
     traits = Traits(token_grid=_grid(tower, preprocessing.size), suffix_tokens=suffix, **layouts_of(tower))
     return Architecture(tower, preprocessing, preferred=_LAYERS, traits=traits)
+
+
+def _resample(tower: nn.Module, size: Grid) -> None:
+    """Let a network resample its position embeddings where images have another size than these."""
+    takes = inspect.signature(tower.forward).parameters
+    if _RESAMPLE in takes and size != _pair(getattr(tower.config, "image_size", None)):
+        tower.forward = partial(tower.forward, **{_RESAMPLE: True})
 
 
 def _grid(tower: nn.Module, size: Grid) -> Grid | None:

@@ -26,6 +26,23 @@ _LONGEST = 1024
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """Which tensors of a checkpoint went into a module, by name. Batch counters and indices are left out."""
+
+    used: tuple[str, ...]
+    """Of the module, with values of the checkpoint."""
+    left_over: tuple[str, ...] = ()
+    """Of the checkpoint, for which the module has no place."""
+    filled_in: tuple[str, ...] = ()
+    """Of the module, that the checkpoint lacks and no captured layer needs."""
+
+    @classmethod
+    def whole(cls, module: nn.Module) -> "Assignment":
+        """All of a module's tensors, and no others."""
+        return cls(tuple(_names(_tensors(module.state_dict()))))
+
+
+@dataclass(frozen=True)
 class Fit:
     """What of a checkpoint goes into a module."""
 
@@ -74,6 +91,11 @@ class Fit:
     def outside(self) -> list[str]:
         """Names in the entry that do not begin with the prefix."""
         return [name for name in self.entry.tensors if not name.startswith(self.prefix)]
+
+    @property
+    def assignment(self) -> Assignment:
+        """What goes where, by name."""
+        return Assignment(tuple(_names(self.taken)), (*self.left, *self.outside), tuple(self.lacking))
 
     @property
     def whole(self) -> bool:

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -234,6 +234,8 @@ def forked_rng(seed: int | None) -> Iterator[None]:
 @contextmanager
 def quiet_hub() -> Iterator[None]:
     """The hub's client does not tell of each retry while it cannot be reached; an error says once what failed."""
+    with suppress(ImportError):
+        import huggingface_hub.utils.logging  # noqa: F401  # sets a level of its own once it is imported
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     hub.setLevel(logging.ERROR)

@@ -128,7 +128,9 @@ def test_weights_that_are_named_decide(capsys, monkeypatch):
     outlined = json.loads(_printed(capsys, "dcgan/digiface", "--json"))
     monkeypatch.setattr("rosetta.zoo.outline", lambda _: pytest.fail("an outline was asked for"))
     weights = "package:gan_face_generate/weights.tar"
-    assert json.loads(_printed(capsys, "dcgan/digiface", "--set", f'weights="{weights}"', "--json")) == outlined
+    named = json.loads(_printed(capsys, "dcgan/digiface", "--set", f'weights="{weights}"', "--json"))
+    assert named.pop("tensors") == {"used": 21, "left_over": [], "filled_in": []}
+    assert named == outlined
 
 
 def test_a_generator_in_words(capsys, never_run):
@@ -162,6 +164,15 @@ def test_an_entry_can_be_changed(capsys):
     assert [layer["name"] for layer in found["layers"]] == ["layer2"]
 
 
+def test_options_of_an_entry(capsys, never_run):
+    told = ("timm/test_vit", "--set", "options.dynamic_img_size=true", "--set", "options.depth=2")
+    assert "Built with options dynamic_img_size = true, depth = 2." in _printed(capsys, *told)
+    found = json.loads(_printed(capsys, *told, "--json"))
+    assert found["options"] == {"dynamic_img_size": True, "depth": 2}
+    assert found["published"] == "timm/test_vit.r160_in1k"
+    assert len(found["layers"]) == 2
+
+
 def test_the_places_of_a_module(capsys):
     found = json.loads(
         _printed(capsys, "torchvision/resnet18", "--layers", "layer1.0.relu", "--layers", "fc", "--json")
@@ -183,6 +194,9 @@ def test_the_places_of_a_module(capsys):
         (["timm/test_vit", "--layers", "blocks.0", "--time"], ["give one of them"]),
         (["--layers", "blocks.0"], ["need a model"]),
         (["timm/resnet5o"], ["did you mean"]),
+        (["timm/test_vit", "--set", "options.dept=2"], ["takes no option 'dept'", "'depth'"]),
+        (["timm/test_vit", "--set", "options.img_size=96"], ["options.img_size cannot be set", "`size`"]),
+        (["timm/test_vit", "--set", "size=100"], ["cannot take images of 100 × 100", "[96, 96]"]),
         (["tim/resnet50"], ["did you mean 'timm'"]),
         (["timm/test_resnet", "--set", "condition.classes=[3]"], ["takes no condition.classes", "it takes none"]),
         (["timm/test_resnet", "--set", "condition.trunkation=1"], ["trunkation", "truncation"]),

@@ -52,13 +52,14 @@ class Seer(nn.Module):
     image_size = (16, 16)
     preprocessing = {"size": (16, 16), "mean": (0.5, 0.5, 0.5)}
 
-    def __init__(self):
+    def __init__(self, scale=1.0):
         super().__init__()
+        self.scale = scale
         self.body = body()
         self.default_layers = ("body.1", "body.3")
 
     def forward(self, images):
-        return self.body(images * 1.0).mean(dim=(2, 3))
+        return self.body(images * 1.0 * self.scale).mean(dim=(2, 3))
 '''
 PARTS = """
 from torch import nn
@@ -236,6 +237,9 @@ MADE: list[Row] = [
         'pth"', 'pth"\nsae = [{place = "body.1", weights = "random:0", width = 9, activation = "relu"}]'
     ), SEER, "models.seer.sae"),
     ("match", lambda kit: kit.rewrite('pth"', 'pth"\nmatch = "order"'), SEER, "models.seer.match: "),
+    ("options", lambda kit: kit.rewrite('pth"', 'pth"\noptions = { scale = 2 }'), SEER,
+     'models.seer.options: nothing → {"scale": 2}'),
+    ("no options", lambda kit: kit.rewrite('pth"', 'pth"\noptions = {}'), set(), ""),
     ("forward pass", lambda kit: kit.edit("table_zoo.py", ("images * 1.0", "images * 1.1")), BOTH,
      f"model.{MAPS} differ: body.1, body.3"),
     ("comments", lambda kit: kit.edit("table_zoo.py", ('that looks."""', 'that sees."""  # so')), set(), ""),

@@ -117,15 +117,15 @@ def test_nothing_is_loaded_where_shapes_will_do(spec: Spec, monkeypatch: pytest.
 
 def test_what_needs_its_weights_is_loaded(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
-    build = PythonFactory.build
+    construct = PythonFactory.construct
 
     def counted(self: PythonFactory, *given: object) -> object:
         built.append(given)
         if len(built) == 1:
             raise RuntimeError("not without values")
-        return build(self, *given)  # type: ignore[arg-type]
+        return construct(self, *given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(PythonFactory, "build", counted)
+    monkeypatch.setattr(PythonFactory, "construct", counted)
     assert len(zoo.structure(spec("python:torchvision.models:resnet18", weights="random:0"))) == 1024
     assert len(built) == 2
 

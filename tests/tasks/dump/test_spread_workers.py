@@ -164,6 +164,6 @@ def test_a_worker_that_comes_later_and_cannot_help_is_left_alone(tmp_path, pair,
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_of_workers_is_none_that_this_process_needs(tmp_path, pair):
     recipe = parse_recipe(text(tmp_path), "tiny", changes=[f"compute.cluster={pair[0]}", "compute.device=cuda"])
-    assert look(recipe).device == "cpu"
+    assert look(recipe)[1].device == "cpu"
     with pytest.raises(UserError, match=r"compute\.device: there is no cuda here"):
         look(parse_recipe(text(tmp_path), "tiny", changes=["compute.cluster=local", "compute.device=cuda"]))

@@ -77,6 +77,16 @@ def test_rounding_is_what_was_lost(arguments):
     assert store.group["0/activation"].attrs["quantization_nsb"] == 10
 
 
+def test_what_the_store_says_of_its_model(arguments, tmp_path):
+    root, wanted, pictures, _, compute, device = arguments
+    spec = ModelSpec(name="net", model="timm/test_vit", weights="random:0", options={"depth": 2}, size=32)
+    dump(root, wanted, pictures, spec, compute, device)
+    attributes = ActivationStore.read(root, "net").attributes
+    assert attributes["options"] == {"depth": 2}
+    assert attributes["published"] == "timm/test_vit.r160_in1k"
+    assert attributes["preprocessing"]["size"] == [32, 32]
+
+
 def test_float32_is_kept_as_it_is(arguments):
     root, wanted, pictures, spec, _, device = arguments
     dump(root, wanted, pictures, spec, Compute(dtype="float32"), device)

@@ -289,7 +289,7 @@ def test_what_cannot_be_built(spec: Spec, model: str, weights: str, message: str
 def test_pretrained_weights_come_from_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 
-    def give(name: str, pretrained: str, force_quick_gelu: bool) -> nn.Module:
+    def give(name: str, pretrained: str, force_quick_gelu: bool, force_image_size: None) -> nn.Module:
         asked.append((name, pretrained, force_quick_gelu))
         vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
         whole: nn.Module = open_clip.CLIP(8, vision, TEXT)

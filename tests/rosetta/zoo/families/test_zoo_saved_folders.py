@@ -64,6 +64,26 @@ def test_a_folder_of_timm(spec: Spec, vit: Path) -> None:
     assert untrained.weights_sha256 != model.weights_sha256
 
 
+def test_sizes_and_options_of_folders(spec: Spec, vit: Path, clip: Path) -> None:
+    import open_clip
+
+    images = torch.rand(1, 3, 48, 16)
+    model = zoo.load(spec(f"open_clip/local-dir:{clip}", "pretrained", size=(48, 16)))
+    assert {layer.grid for layer in model.units.layers} == {(6, 2)}
+    own = open_clip.create_model(f"local-dir:{clip}", force_image_size=(48, 16)).visual.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(model.module(images), own(images))
+    quick = zoo.load(spec(f"open_clip/local-dir:{clip}", "pretrained", options={"force_quick_gelu": True}))
+    assert type(quick.module.get_submodule(quick.units.layers[0].name)).__name__ == "QuickGELU"
+    with pytest.raises(UserError, match="takes no option 'layers'"):
+        zoo.load(spec(f"open_clip/local-dir:{clip}", "pretrained", options={"layers": 3}))
+
+    model = zoo.load(spec(f"timm/local-dir:{vit}", "pretrained", size=(96, 32), options={"class_token": True}))
+    assert {layer.grid for layer in model.units.layers} == {(6, 2)}
+    with pytest.raises(UserError, match="the weights tell the number of classes"):
+        zoo.load(spec(f"timm/local-dir:{vit}", "pretrained", options={"num_classes": 3}))
+
+
 def test_a_folder_of_open_clip(spec: Spec, clip: Path) -> None:
     import open_clip
 

@@ -152,9 +152,9 @@ def test_the_library_sees_no_other_files(
     (tmp_path / "vit" / "pytorch_model.bin").write_bytes(b"a pickle")
     load, seen = family._from_pretrained, set[str]()
 
-    def watched(place: str) -> Any:
+    def watched(place: str, config: Any) -> Any:
         seen.update(path.name for path in Path(place).iterdir())
-        return load(place)
+        return load(place, config)
 
     monkeypatch.setattr(family, "_from_pretrained", watched)
     zoo.load(spec("transformers/vit", str(tmp_path / "vit"), size=32))

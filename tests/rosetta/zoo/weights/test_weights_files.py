@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import tinyzoo
@@ -71,3 +73,16 @@ def test_files_that_are_gone(tmp_path, kind):
 @pytest.mark.parametrize("weights", ["random:3", "pretrained"])
 def test_weights_without_files(weights):
     assert zoo.weights_files(ModelSpec(name="a", model="python:tinyzoo:small", weights=weights)) == ()
+
+
+def test_the_hub_says_nothing_of_its_retries() -> None:
+    """In a process of its own: the hub's client sets a level once it is imported."""
+    program = (
+        "import logging\n"
+        "from rosetta.zoo.weights.source import quiet_hub\n"
+        "with quiet_hub():\n"
+        "    import huggingface_hub\n"
+        "    print(logging.getLogger('huggingface_hub').getEffectiveLevel() >= logging.ERROR)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
