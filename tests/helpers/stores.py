@@ -46,6 +46,7 @@ def begin(
     images: int,
     block: int,
     labels: Mapping[str, np.ndarray] | None = None,
+    indices: np.ndarray | None = None,
     **attributes: object,
 ) -> ActivationStore:
     """A store that is laid out, with shards of one chunk."""
@@ -58,6 +59,7 @@ def begin(
         block=block,
         chunk=block,
         codecs={layer.name: "lz4" for layer in units.layers},
+        indices=indices,
         labels=labels or {},
         attributes=attributes,
     )
