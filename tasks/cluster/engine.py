@@ -133,7 +133,8 @@ class Cluster:
     def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> None:
         """Run them all. What they give is not fetched: they write it, and their worker may be gone by then.
 
-        What a lost worker had not finished runs again on another.
+        What a lost worker had not finished runs again on another. Of work that is meant for certain workers, the rest
+        is left undone once all of them are lost and others came, as Dask would not give it to those: deal it out again.
 
         Raises
         ------
@@ -149,13 +150,20 @@ class Cluster:
         ended: SimpleQueue[Any] = SimpleQueue()
         for future in futures:
             future.add_done_callback(ended.put)
-        left, absence = len(futures), Absence(self.address, needs_gpu := any(map(_asks_for_gpu, tasks)))
+        left, absence = (
+            len(futures),
+            Absence(self.address, needs_gpu := any(_asks(task, "resources") for task in tasks)),
+        )
+        meant = {*self.workers()} if any(_asks(task, "workers") for task in tasks) else set()
         try:
             while left:
                 try:
                     future = ended.get(timeout=_LOOK)
                 except Empty:
-                    absence.look(any(worker.gpu or not needs_gpu for worker in self.workers().values()))
+                    there = {one for one, worker in self.workers().items() if worker.gpu or not needs_gpu}
+                    absence.look(bool(there))
+                    if meant and there and meant.isdisjoint(there):
+                        return
                     continue
                 absence.look(True)
                 if future.status in ("error", "cancelled"):
@@ -333,10 +341,10 @@ def _has_gpu(worker: Mapping[str, Any]) -> bool:
     return "GPU" in worker.get("resources", {})
 
 
-def _asks_for_gpu(task: Delayed) -> bool:
-    """Whether some step of a task runs on workers with a GPU alone."""
+def _asks(task: Delayed, what: str) -> bool:
+    """Whether some step of a task is meant for workers with `resources`, or for certain `workers`."""
     graph: Any = task.__dask_graph__()
-    return any("resources" in (layer.annotations or {}) for layer in graph.layers.values())
+    return any(what in (layer.annotations or {}) for layer in graph.layers.values())
 
 
 def _capacity(workers: Sequence[Mapping[str, Any]]) -> Capacity:

@@ -369,3 +369,27 @@ def test_workers_without_a_gpu_are_none_where_one_is_needed(big, monkeypatch):
         with pytest.raises(UserError, match=rf"no worker with a GPU for .* worker {address} --resources GPU=1 and"):
             where.run([task], lambda *_: None, 1)
         where.run([part(int)], lambda *_: None, 1)
+
+
+def test_work_meant_for_a_lost_worker_is_left_once_another_came(big, monkeypatch):
+    monkeypatch.setattr("tasks.cluster.engine._LOOK", 0.1)
+    with local_processes(0) as address, ExitStack() as late, ExitStack() as first:
+        first.enter_context(worker(address))
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+        where = late.enter_context(engine(address, 1, big))
+        (lost,) = where.workers()
+        with dask.annotate(workers=[lost], allow_other_workers=True):
+            task = part(time.sleep, 2)
+
+        def replace() -> None:
+            time.sleep(0.5)
+            first.close()
+            time.sleep(0.5)
+            late.enter_context(worker(address))
+
+        replacing = Thread(target=replace)
+        replacing.start()
+        where.run([task], lambda *_: None, 1)
+        replacing.join()
+        assert lost not in where.workers()
