@@ -1,6 +1,7 @@
 """The command `rosetta export`: a part of a run in one file."""
 
 import re
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,8 @@ from flows.command.json_output import Json, print_json
 from rosetta.errors import UserError
 
 if TYPE_CHECKING:
-    from storage.run.data import Chosen, RunData
+    from storage.run.chosen import Chosen
+    from storage.run.data import RunData
 
 
 def export(
@@ -25,14 +27,14 @@ def export(
     units
         Units of a model, for example lite0:143,150-159. May be repeated. Default: all units of Rosetta neurons.
     images
-        For example 0-63,100. Default: all.
+        For example 0-63,100; of a range those whose maps were kept. Default: all.
     """
     from storage.run.export import exported, matched_units, require_new, write
     from storage.run.run import Run
 
     require_new(out)
     run = Run.open(root)
-    shown = None if images is None else _numbers("--images", images, run.pictures.count)
+    shown = None if images is None else _numbers("--images", images, run.seen, set(run.image_indices.tolist()))
     chosen = _by_model(units, run) if units else matched_units(run)
     if not chosen:
         raise UserError(f"{run.root.shown} has no Rosetta neurons to export; name units, like --units {run.anchor}:0-9")
@@ -58,10 +60,15 @@ def _by_model(options: tuple[str, ...], run: "RunData") -> "dict[str, Chosen]":
     return {model: list(dict.fromkeys(numbers)) for model, numbers in units.items()}
 
 
-def _numbers(option: str, text: str, count: int) -> list[int]:
+def _numbers(option: str, text: str, count: int, kept: Container[int] | None = None) -> list[int]:
     """Numbers and ranges of numbers, ends included: `0-63,100`.
 
     Of a range that reaches beyond what there is, the end alone, which whoever looks it up refuses.
+
+    Parameters
+    ----------
+    kept
+        What a range takes, where that is not all; of one without any its start, which is refused in the same way.
     """
     numbers: list[int] = []
     for part in text.split(","):
@@ -70,5 +77,6 @@ def _numbers(option: str, text: str, count: int) -> list[int]:
         if not all(re.fullmatch("[0-9]{1,12}", end) for end in ends) or int(ends[0]) > int(ends[1]):
             raise UserError(f"{option} {text!r} is not a list of numbers; write it like 0-63,100")
         start, end = map(int, ends)
-        numbers += range(start, end + 1) if end < count else [end]
+        within = [number for number in range(start, min(end + 1, count)) if kept is None or number in kept]
+        numbers += [end] if end >= count else within if dash and within else [start]
     return numbers

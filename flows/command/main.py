@@ -11,6 +11,7 @@ from cyclopts import ValidationError as RefusedValue
 from pydantic import ValidationError
 
 from flows.command import upkeep
+from flows.command.closed_output import ends_quietly, is_of_output
 from flows.command.export import export
 from flows.command.json_output import Json, print_json
 from flows.command.report import report
@@ -209,8 +210,17 @@ def bench() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command. Exit codes: 0 for success, 2 with one line for an error the user can fix, 1 for a bug."""
+    """Run the command. Exit codes: 0 for success, 2 with one line for an error the user can fix, 1 for a bug.
+
+    Where nobody reads the output any more (`rosetta … | head`), 141 without a line, as of other commands.
+    """
     collect_rarely()
+    with ends_quietly():
+        _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    """Run the command, and turn errors into exit codes."""
     try:
         words = _current(sys.argv[1:] if arguments is None else arguments)
         app(words, print_error=False, exit_on_error=False, result_action="return_value")
@@ -219,6 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError as error:
         _refuse(_usage(error))
     except Exception as error:
+        if is_of_output(error):
+            raise
         from flows.reporting.embedded_server import fault_of_server
         from storage.filesystem.s3 import fault_of_store
         from storage.upkeep.check import is_damage

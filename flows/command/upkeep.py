@@ -33,6 +33,8 @@ def status(root: str, /, *, as_json: Json = False) -> None:
         print(f"Not dumped yet: {', '.join(state.without_store)}")
     for user in state.users:
         print(f"Shared by {user}")
+    if state.upgrade:
+        print(f"Upgrade: {state.upgrade}")
     if state.running:
         print(f"Under way: {state.running}")
     if state.work is not None:

@@ -17,7 +17,7 @@ from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid
 from rosetta.view.numbers import operations
 from storage.artifacts.activations import ActivationStore, file_count
-from storage.artifacts.blocks import model_blocks
+from storage.artifacts.blocks import model_blocks, stored_values
 from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.finished import is_finished
 from storage.artifacts.layout import open_at
@@ -239,7 +239,7 @@ def _store(plan: Plan, spec: ModelSpec, side: Side, footprints: bool) -> ModelFo
         held = fitted(spec.name, units, images, compute)
     shard = held.blocks.shard
     itemsize = 2 if compute.dtype == "float16" else 4
-    size = itemsize * images * sum(layer.values for layer in units.layers)
+    size = itemsize * images * sum(map(stored_values, units.layers))
     labels = 2 if plan.facts.generator is None else 1  # source, and the label of a file
     files = file_count(units, images, shard, labels)
     model = zoo.footprint(spec, batch_size(torch.device("cpu"))) if footprints else None
@@ -265,11 +265,13 @@ def _store(plan: Plan, spec: ModelSpec, side: Side, footprints: bool) -> ModelFo
 
 def _side(plan: Plan, spec: ModelSpec) -> Side:
     """A model's store, or what it will be."""
+    setting = Setting.of(plan)
     if _is_dumped(plan, spec):
-        return plan_side(ActivationStore(open_at(plan.place(ACTIVATIONS.path(spec.name)))))
+        return plan_side(ActivationStore(open_at(plan.place(ACTIVATIONS.path(spec.name)))), setting)
     compute, count, facts = plan.recipe.compute, plan.image_count, plan.facts
     units = zoo.structure(spec) if spec.name in facts.unseen else examined(spec, facts.weights[spec.name]).units
-    return Side(units, count, fitted(spec.name, units, count, compute).blocks.chunk)
+    sparse = (layer.name for layer in units.layers if layer.sparse and setting.skips_zeros)
+    return Side(units, count, fitted(spec.name, units, count, compute).blocks.chunk, frozenset(sparse))
 
 
 def image_size_of(plan: Plan, spec: ModelSpec) -> Grid | None:

@@ -34,15 +34,11 @@ from storage.artifacts.layout import open_complete
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
 from storage.artifacts.provenance import require_run, stored_recipe
 from storage.filesystem.root import Root
+from storage.run.chosen import Images, indices, positions
 from storage.upkeep.formats import require_no_upgrade
 
 if TYPE_CHECKING:
     import xarray as xr
-
-Chosen = int | slice | Sequence[int] | npt.NDArray[np.integer]
-"""Some of what is numbered from 0: one, a range, or a list."""
-Images = Chosen
-"""Some images of a run."""
 
 TABLES = (UNITS, BUDDIES, TRUST, ROSETTA, CLUSTERS)
 
@@ -233,9 +229,14 @@ class RunData:
         return int(self.pictures.attributes["depends"].get("streamed", self.pictures.count))
 
     @property
+    def keeps_some(self) -> bool:
+        """Whether the maps of only some images are stored."""
+        return self.seen != self.pictures.count
+
+    @property
     def kept(self) -> str:
         """What a reader must know where the maps of only some images are stored; else nothing."""
-        if self.seen == self.pictures.count:
+        if not self.keeps_some:
             return ""
         return (
             f"correlations, statistics and tests are over {self.seen:,} images; pictures and maps are those of the"
@@ -301,18 +302,31 @@ class RunData:
             there = f"its concepts are 0 to {known.max()}" if len(known) else "it has none"
             raise UserError(f"concept {cluster} is not in the dictionary of {self.root.shown}; {there}")
 
+    @cached_property
+    def image_indices(self) -> npt.NDArray[np.intp]:
+        """(stored image,) the index of each image that is stored among all of the run, rising."""
+        return self.pictures.indices(slice(None)).astype(np.intp)
+
     def chosen(self, chosen: Images) -> npt.NDArray[np.intp]:
-        """(image,) indices of some images.
+        """(image,) positions in the stores of some images.
+
+        Parameters
+        ----------
+        chosen
+            By their index among all images of the run. A slice gives those of its images that were kept.
 
         Raises
         ------
         UserError
-            One of them is not in the run.
+            One of them is not in the run, or was not kept.
         """
-        return indices(chosen, self.pictures.count, "image", self.root.shown)
+        asked = indices(chosen, self.seen, "image", self.root.shown)
+        if not self.keeps_some:
+            return asked
+        return positions(asked, self.image_indices, self.seen, self.root.shown, skip=isinstance(chosen, slice))
 
     def pixels(self, chosen: Images) -> npt.NDArray[np.uint8]:
-        """(image, y, x, rgb) of some images, in the order asked for; each chunk is read once."""
+        """(image, y, x, rgb) of some images by their index, in the order asked for; each chunk is read once."""
         shown, store = self.chosen(chosen), self.pictures
         pixels = np.empty((len(shown), *store.size, 3), dtype=np.uint8)
         for span, inside in by_block(shown, store.block, store.count):
@@ -340,30 +354,6 @@ class RunData:
             "median_pearson": pairs["pearson"].median(),
             "rosetta": self.rosetta.loc[self.rosetta["model"] == model, "unit"].nunique(),
         }
-
-
-def indices(chosen: Chosen, count: int, what: str, where: str) -> npt.NDArray[np.intp]:
-    """(index,) the numbers of what is chosen of `count`, in the order asked for.
-
-    Parameters
-    ----------
-    what, where
-        What is numbered, "image", and what has them, for the message.
-
-    Raises
-    ------
-    UserError
-        One of them is not there.
-    """
-    if isinstance(chosen, slice):
-        return np.arange(count)[chosen]
-    numbers = np.atleast_1d(np.asarray(chosen))
-    if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
-        raise UserError(f"{what} {numbers.flat[0]!r} is not in {where}; its {what}s have whole numbers from 0")
-    for number in numbers.tolist():
-        if not 0 <= number < count:
-            raise UserError(f"{what} {number} is not in {where}; its {what}s are 0 to {count - 1}")
-    return numbers.astype(np.intp)
 
 
 def _turned(pair: "xr.Dataset") -> "xr.Dataset":

@@ -16,7 +16,7 @@ from storage.artifacts.attributes import encode
 from storage.artifacts.catalogue import RECIPE, TRUST
 from storage.artifacts.layout import CONVENTIONS
 from storage.artifacts.store import ArtifactStore
-from storage.run.data import Chosen
+from storage.run.chosen import Chosen
 from storage.run.views import RunViews, variables
 
 SUFFIXES = (".nc", ".zarr")
@@ -93,7 +93,7 @@ def exported(run: RunViews, units: Mapping[str, Chosen], images: Chosen | None =
     }
     for model, chosen in numbers.items():
         parts[f"units/{model}"] = run.units(model).isel(image=shown, unit=chosen).chunk({"image": -1, "unit": _UNITS})
-        tree = run.activations(model, chosen, shown)
+        tree = run.activations(model, chosen, run.image_indices[shown])
         parts[f"maps/{model}"] = xr.Dataset(attrs=_about(run.stores[model]))
         for name, layer in tree.children.items():
             parts[f"maps/{model}/{name}"] = layer.to_dataset(inherit=False)[["activation"]]
@@ -101,7 +101,7 @@ def exported(run: RunViews, units: Mapping[str, Chosen], images: Chosen | None =
     parts["/"].attrs = {
         "Conventions": CONVENTIONS,
         "title": f"part of the run {run.name}",
-        "summary": f"{count} units of {', '.join(numbers)} over {len(shown)} of {run.pictures.count} images",
+        "summary": f"{count} units of {', '.join(numbers)} over {len(shown)} of {run.seen} images",
         "recipe": run.root.read_bytes(RECIPE.path()).decode(),
     }
     return xr.DataTree.from_dict(parts)

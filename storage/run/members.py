@@ -12,7 +12,7 @@ import xarray as xr
 from rosetta.errors import UserError
 from rosetta.mining.buddies import nearest_neighbours
 from storage.artifacts.neurons import neuron_rows
-from storage.run.data import Images
+from storage.run.chosen import Images
 from storage.run.layer_maps import read_maps
 from storage.run.views import RunViews
 
@@ -57,12 +57,12 @@ class Unit:
 
     @cached_property
     def peaks(self) -> npt.NDArray[np.float32]:
-        """(image,) the maximum of its map of each image."""
+        """(stored image,) the maximum of its map of each image that is stored."""
         return self.run.stores[self.model].peaks(self.layer)[:, self.channel]
 
     def top(self, count: int) -> npt.NDArray[np.intp]:
-        """(image,) the images where it peaks highest, highest first; ties to the lower index."""
-        return np.argsort(-self.peaks, kind="stable")[:count]
+        """(image,) indices of the images where it peaks highest, highest first; ties to the lower index."""
+        return self.run.image_indices[np.argsort(-self.peaks, kind="stable")[:count]]
 
     @property
     def top_images(self) -> npt.NDArray[np.intp]:
@@ -77,10 +77,11 @@ class Unit:
         UserError
             One of the images is not in the run.
         """
-        indices = self.top_images if images is None else self.run.chosen(images)
-        maps = read_maps(self.run.stores[self.model], self.layer, indices, np.array([self.channel]))[:, 0]
+        positions = self.run.chosen(self.top_images if images is None else images)
+        maps = read_maps(self.run.stores[self.model], self.layer, positions, np.array([self.channel]))[:, 0]
         attributes = {"model": self.model, "layer": self.layer, "channel": self.channel, "unit": self.unit}
-        return xr.DataArray(maps, {"image": indices}, ("image", "y", "x"), "activation", attributes)
+        labels = {"image": self.run.image_indices[positions]}
+        return xr.DataArray(maps, labels, ("image", "y", "x"), "activation", attributes)
 
     def neighbours(self, model: str | None = None, count: int | None = None) -> pd.DataFrame:
         """The units that correlate most with it, nearest first.
@@ -220,7 +221,7 @@ class Concept:
         return float(self.strongest.set_index("model").loc[self.unit(model).model, "pearson"])
 
     def top(self, count: int) -> npt.NDArray[np.intp]:
-        """(image,) the images where the anchor's unit peaks highest, highest first."""
+        """(image,) indices of the images where the anchor's unit peaks highest, highest first."""
         return self.unit(self.run.anchor).top(count)
 
     @property

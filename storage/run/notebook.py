@@ -70,14 +70,15 @@ def run_cell(run: RunMembers) -> Cell:
     """A run: its facts, some of its images, and its models."""
     facts = [
         run.root.shown,
-        counted(run.pictures.count, "image", "images"),
+        counted(run.seen, "image", "images"),
+        *([f"{run.pictures.count:,} of them kept"] if run.keeps_some else []),
         counted(run.rosetta["rosetta"].nunique(), "Rosetta neuron", "Rosetta neurons"),
         *([f"{count(run.trusted)} of them trusted"] if run.judged else []),
         counted(len(run.clusters), "concept", "concepts"),
         f"{run.anchor} names them",
     ]
     models = list(run.summary.reset_index().itertuples(index=False))
-    return Cell(f"Run {run.name}", facts, *_pictured(run, run.chosen(slice(_FEW)), {}), models=models)
+    return Cell(f"Run {run.name}", facts, *_pictured(run, run.image_indices[:_FEW], {}), models=models)
 
 
 def _pictured(run: RunData, images: Index, lines: dict[Unit, list[str]]) -> tuple[Sequence[int], Sequence[Strip]]:

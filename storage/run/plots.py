@@ -14,7 +14,7 @@ from rosetta.view.plots.depth import draw_depth
 from rosetta.view.plots.layers import draw_layers
 from rosetta.view.plots.scatter import draw_scatter
 from rosetta.view.plots.sizes import draw_sizes
-from storage.run.data import Images
+from storage.run.chosen import Images
 from storage.run.members import RunMembers
 from storage.run.sheets import concept_sheet, dictionary_sheet
 

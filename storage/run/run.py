@@ -47,7 +47,7 @@ class Run(RunMembers):
         return Plots(self)
 
     def __repr__(self) -> str:
-        kept = "" if self.seen == self.pictures.count else f" ({self.pictures.count:,} kept)"
+        kept = f" ({self.pictures.count:,} kept)" if self.keeps_some else ""
         counts = f"{self.seen:,} images{kept}, {len(self.models)} models, {len(self.unit_table):,} units"
         dictionary = f"{len(self.neurons):,} Rosetta neurons in {len(self.clusters):,} concepts"
         trusted = f", {self.trusted:,} of the neurons trusted" if self.judged else ""

@@ -44,8 +44,8 @@ def concept_sheet(concept: Concept, images: int) -> Captioned:
     caption = (
         f"Concept {concept.cluster} of {run.name}: {counted(concept.size, 'Rosetta neuron', 'Rosetta neurons')}, mean "
         f"correlation {correlation(concept.mean_pearson)}. Shown is the strongest, {', '.join(neuron)}, where r is the "
-        f"Pearson correlation with the unit of {run.anchor} over all {run.pictures.count:,} images and positions. "
-        f"Rows: the {counted(len(shown), 'image', 'images')} where that unit peaks highest."
+        f"Pearson correlation with the unit of {run.anchor} over all {run.seen:,} images and positions. "
+        f"Rows: the {counted(len(shown), 'image', 'images')} where that unit peaks highest.{_kept(run)}"
     )
     sheet = Sheet(np.stack(columns, axis=1), tuple(str(image) for image in shown), tuple(headings), "image")
     return Captioned(sheet, caption)
@@ -82,7 +82,7 @@ def dictionary_sheet(run: RunMembers, image: int, concepts: Sequence[int] | None
     caption = (
         f"{counted(len(chosen), 'concept', 'concepts')} of {run.name} over image {image}. Each row is a concept, shown "
         "by its strongest Rosetta neuron; r is the mean Pearson correlation of its units with that of "
-        f"{run.anchor}, over all {run.pictures.count:,} images and positions."
+        f"{run.anchor}, over all {run.seen:,} images and positions.{_kept(run)}"
     )
     whole = bare(run, alone, size * 2)[0]
     return Captioned(Sheet(np.stack(rows), named, headings, "concept"), caption, whole, f"image {image}")
@@ -95,9 +95,17 @@ def strongest_on(run: RunData, image: int) -> list[int]:
     """
     own = run.rosetta[run.rosetta["model"] == run.anchor].sort_values("rosetta").drop_duplicates("cluster")
     units = run.unit_table[run.unit_table["model"] == run.anchor].set_index("unit").loc[own["unit"]]
-    peaks = {layer: run.stores[run.anchor].peaks(layer)[image] for layer in units["layer"].unique()}
+    (position,) = run.chosen(image)
+    peaks = {layer: run.stores[run.anchor].peaks(layer)[position] for layer in units["layer"].unique()}
     peak = np.array([peaks[layer][channel] for layer, channel in zip(units["layer"], units["channel"], strict=True)])
     low, high = units["mean"].to_numpy(), units["maximum"].to_numpy()
     span = np.where(high > low, high - low, np.inf)
     order = np.argsort(-own["mean_pearson"].to_numpy() * (peak - low) / span, kind="stable")
     return own["cluster"].to_numpy()[order].tolist()
+
+
+def _kept(run: RunData) -> str:
+    """What a caption adds where the maps of only some images are stored."""
+    if not run.keeps_some:
+        return ""
+    return f" Pictures and maps are those of the {run.pictures.count:,} of {run.seen:,} images that were kept."

@@ -14,7 +14,8 @@ from storage.artifacts.catalogue import UNITS
 from storage.artifacts.columns import Column, Columns
 from storage.artifacts.layout import centres
 from storage.run.accessor import RosettaAccessor
-from storage.run.data import Chosen, RunData, indices
+from storage.run.chosen import Chosen, indices
+from storage.run.data import RunData
 from storage.run.layer_maps import lazy_maps
 
 _OF_OTHER_TABLES = (
@@ -160,7 +161,7 @@ class RunViews(RunData):
     @cached_property
     def known_of_images(self) -> dict[str, xr.Variable]:
         """(image,) what is known of the images beside their pixels, and their index."""
-        known = {"image": self.pictures.indices(slice(None)).astype(np.int32), **self.pictures.coordinates()}
+        known = {"image": self.image_indices.astype(np.int32), **self.pictures.coordinates()}
         return {name: xr.Variable("image", values) for name, values in known.items()}
 
     def _columns(self, model: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from rosetta.errors import UserError
 from storage.artifacts.attributes import decode
 from storage.artifacts.catalogue import IMAGES, PROVENANCE, SHARED, UPGRADE
 from storage.artifacts.fingerprint import FORMAT, format_of
+from storage.filesystem.lock import holder
 from storage.filesystem.root import Root
 
 JOURNAL = f"{UPGRADE}/journal.json"
@@ -36,6 +37,16 @@ def require_present(root: Root) -> None:
             f"{root.shown} was written in format {version}; run rosetta upgrade {root.shown} to rewrite it in format"
             f" {FORMAT}, then mine again"
         )
+
+
+def unfinished_upgrade(root: Root) -> str | None:
+    """What to say of an upgrade of the root that is not finished; None where there is none."""
+    if not root.exists(JOURNAL):
+        return None
+    who = holder(root)
+    if who is not None and who.alive:
+        return f"under way; if it stops, rosetta upgrade {root.shown} resumes it"
+    return f"cut short; run rosetta upgrade {root.shown} to finish it"
 
 
 def require_no_upgrade(root: Root) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rosetta.errors import UserError, nearest
 from storage.artifacts import provenance, shared
-from storage.artifacts.catalogue import ACTIVATIONS, Artifact, Instance, instance_at, instances
+from storage.artifacts.catalogue import ACTIVATIONS, UPGRADE, Artifact, Instance, instance_at, instances
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.offered_weights import offered_weights
 from storage.artifacts.provenance import require_run
@@ -18,6 +18,7 @@ from storage.artifacts.seals import discard
 from storage.artifacts.shared import User
 from storage.filesystem.root import Root
 from storage.upkeep.expected import Named, named_by
+from storage.upkeep.formats import unfinished_upgrade
 from storage.upkeep.status import is_being_written
 
 _PART = re.compile(r"^\..*\.part$|\.[0-9a-f]{32}\.partial$")
@@ -65,7 +66,8 @@ class Pruning:
 def find_leftovers(root: Root, forget: Collection[str] = ()) -> Pruning:
     """Find what neither the root's own recipe names nor any run that shares the root; nothing is changed.
 
-    Inversions, edits and figures stay, as no recipe names them. Links are not followed.
+    Inversions, edits and figures stay, as no recipe names them. Links are not followed. Nothing is left over as long as
+    an upgrade of the root is not finished.
 
     Parameters
     ----------
@@ -82,6 +84,8 @@ def find_leftovers(root: Root, forget: Collection[str] = ()) -> Pruning:
     if recipe is None and not known:
         require_run(root)
     gone = [_forgotten(known, url, root) for url in forget]
+    if unfinished_upgrade(root):  # what no recipe names may be half replaced, too
+        return Pruning((), ((UPGRADE, _reason_to_stay(root, UPGRADE) or ""),), ())
     kept: list[tuple[str, str]] = []
     leftovers = []
     named = None if recipe is None else named_by(root, recipe)
@@ -123,6 +127,8 @@ def _candidates(root: Root, named: Named | None, shares: Collection[str]) -> Ite
         if path not in shares and (named is None or path in own or not _is_named(named, instance)):
             yield path, "no recipe names it"
     yield from ((path, "no model of the recipe has these weights") for path in _weights(root, named))
+    if root.list(UPGRADE):
+        yield UPGRADE, "left by an upgrade that has ended"
     yield from ((path, "a write that was cut off") for path in _parts(root))
 
 
@@ -147,7 +153,7 @@ def _parts(root: Root) -> Iterator[str]:
     if (local := root.local) is None:
         return
     for folder, folders, files in os.walk(local):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if Path(folder) / name != Path(local) / UPGRADE)
         for name in sorted(files):
             path = Path(folder) / name
             if _PART.search(name) and time.time() - path.lstat().st_mtime > _OLD:
@@ -159,10 +165,21 @@ def _reason_to_stay(root: Root, path: str) -> str | None:
         steps = [local / path, *(local / path).parents]
         if any(step.is_symlink() for step in steps[: len(Path(path).parts)]):
             return "reached by a link, so its target belongs to another root"
+    if path == UPGRADE:
+        return _reason_to_keep_staged(root)
     instance = instance_at(path)
     if instance is not None and instance.artifact.kind == "store" and is_being_written(root, path):
         return "written to a moment ago"
     return None
+
+
+def _reason_to_keep_staged(root: Root) -> str | None:
+    """Why what an upgrade has written must stay: it may be the only copy of a store."""
+    if state := unfinished_upgrade(root):
+        return f"may hold the only copy of a store (upgrade {state})"
+    staged = instances(Root(f"{root.url}/{UPGRADE}"), lambda artifact: artifact.kind == "store")
+    alone = [store.path for store in staged if not root.exists(store.index)]
+    return f"holds the only copy of {alone[0]}; move that to its place first" if alone else None
 
 
 def remove(root: Root, pruning: Pruning, advance: Callable[[int], None] = lambda _: None) -> None:

@@ -16,6 +16,7 @@ from storage.artifacts.workers import Work
 from storage.filesystem.lock import holder
 from storage.filesystem.root import Root
 from storage.upkeep.expected import begun, named_by
+from storage.upkeep.formats import unfinished_upgrade
 
 _RECENT = 120.0
 """Seconds since something was last written to an artifact, within which it counts as being worked on."""
@@ -57,11 +58,13 @@ class Status:
     artifacts: tuple[Progress, ...]
     work: Work | None = None
     """What each worker of the stage under way does, once one has said so."""
+    upgrade: str | None = None
+    """That an upgrade of the root is not finished, and how to finish it; None where there is none."""
 
     @property
     def state(self) -> str:
         """`complete`, `running` or `incomplete`."""
-        if all(entry.state == "complete" for entry in self.artifacts):
+        if self.upgrade is None and all(entry.state == "complete" for entry in self.artifacts):
             return "complete"
         return "running" if self.running else "incomplete"
 
@@ -91,6 +94,7 @@ def status(root: Root) -> Status:
         tuple(user.root.shown for user in shared.users(root)),
         tuple(found),
         workers.under_way(root),
+        unfinished_upgrade(root),
     )
 
 

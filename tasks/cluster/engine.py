@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -23,17 +24,21 @@ from dask.delayed import Delayed, delayed
 from rosetta.errors import UserError
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
+from tasks.cluster.absence import Absence
 from tasks.cluster.gpus import processes
 from tasks.cluster.probe import probe, retried
+from tasks.cluster.requirements import require_able_workers, require_same_versions
 from tasks.stage.metrics import ContextThreads
 from tasks.stage.progress import Advance, log
 
+_LOOK = 5.0
+"""Seconds after which it looks whether any worker is left, where nothing was done meanwhile."""
 _PATIENCE = "10s"
 """How long a scheduler may take to answer."""
 PART = "part"
 """What the keys of tasks begin with that count as progress."""
 _TOPIC = "rosetta-part"
-"""Where workers say that a part is done, with their address."""
+"""Where workers say that a part is done, with their address and its key."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,11 @@ def summed(parts: list[Delayed], merge: Callable[[Sequence[Any]], Any]) -> Delay
     return level[0]
 
 
+def _parts(tasks: Sequence[Delayed]) -> set[str]:
+    """Keys of what counts as progress in some tasks."""
+    return {str(key) for task in tasks for key in task.__dask_graph__() if str(key).startswith(f"{PART}-")}
+
+
 @dataclass(frozen=True)
 class Capacity:
     """What a plan needs to know of where it will run."""
@@ -80,13 +90,13 @@ class Threads:
     capacity: Capacity
     gpu_workers: ClassVar[bool] = False
 
-    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> list[Any]:
-        """Run them all; what each gave, in their order."""
-        parts = {key for task in tasks for key in task.__dask_graph__() if str(key).startswith(f"{PART}-")}
+    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> None:
+        """Run them all. What they give is not fetched: they write it."""
+        parts = _parts(tasks)
         done = Callback(posttask=lambda key, *_: advance(1) if key in parts else None)
         with done, _all_torch_threads(), ContextThreads(at_once) as pool:
             # Given by name, dask would import all of distributed to look for it there.
-            return list(dask.compute(*tasks, scheduler=dask.threaded.get, pool=pool, optimize_graph=False))
+            dask.compute(*tasks, scheduler=dask.threaded.get, pool=pool, optimize_graph=False)
 
 
 @dataclass(frozen=True)
@@ -115,19 +125,51 @@ class Cluster:
             for address, entry in _entries(self.client).items()
         }
 
-    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> list[Any]:
-        """Run them all; what each gave, in their order. What a lost worker had not finished runs again on another."""
-        from distributed import KilledWorker, as_completed
+    @property
+    def address(self) -> str:
+        """Of the scheduler."""
+        return str(self.client.scheduler.address)
 
-        self.client.subscribe_topic(_TOPIC, lambda _: advance(1))
+    def run(self, tasks: Sequence[Delayed], advance: Advance, at_once: int) -> None:
+        """Run them all. What they give is not fetched: they write it, and their worker may be gone by then.
+
+        What a lost worker had not finished runs again on another. Of work that is meant for certain workers, the rest
+        is left undone once all of them are lost and others came, as Dask would not give it to those: deal it out again.
+
+        Raises
+        ------
+        UserError
+            Workers die over a piece of work again and again, or none has been there for a while.
+        """
+        from distributed import KilledWorker
+
+        parts = _parts(tasks)
+        # Another run may have the same scheduler.
+        self.client.subscribe_topic(_TOPIC, lambda event: advance(1) if event[1][1] in parts else None)
         futures = self.client.compute(list(tasks), optimize_graph=False)
-        places = {future.key: place for place, future in enumerate(futures)}
-        results: list[Any] = [None] * len(futures)
+        ended: SimpleQueue[Any] = SimpleQueue()
+        for future in futures:
+            future.add_done_callback(ended.put)
+        left, absence = (
+            len(futures),
+            Absence(self.address, needs_gpu := any(_asks(task, "resources") for task in tasks)),
+        )
+        meant = {*self.workers()} if any(_asks(task, "workers") for task in tasks) else set()
         try:
-            for future in as_completed(futures, loop=self.client.loop):
-                results[places[future.key]] = future.result()
+            while left:
+                try:
+                    future = ended.get(timeout=_LOOK)
+                except Empty:
+                    there = {one for one, worker in self.workers().items() if worker.gpu or not needs_gpu}
+                    absence.look(bool(there))
+                    if meant and there and meant.isdisjoint(there):
+                        return
+                    continue
+                absence.look(True)
+                if future.status in ("error", "cancelled"):
+                    future.result()
                 future.release()
-            return results
+                left -= 1
         except KilledWorker as error:
             raise died(error.allowed_failures + 1, error.last_worker.address) from None
         finally:
@@ -173,7 +215,7 @@ def part_done() -> None:
 
     with suppress(ValueError):
         worker = get_worker()
-        worker.log_event(_TOPIC, worker.address)
+        worker.log_event(_TOPIC, (worker.address, worker.get_current_task()))
 
 
 Engine = Threads | Cluster
@@ -299,6 +341,12 @@ def _has_gpu(worker: Mapping[str, Any]) -> bool:
     return "GPU" in worker.get("resources", {})
 
 
+def _asks(task: Delayed, what: str) -> bool:
+    """Whether some step of a task is meant for workers with `resources`, or for certain `workers`."""
+    graph: Any = task.__dask_graph__()
+    return any(what in (layer.annotations or {}) for layer in graph.layers.values())
+
+
 def _capacity(workers: Sequence[Mapping[str, Any]]) -> Capacity:
     return Capacity(len(workers), max(worker["nthreads"] for worker in workers), fewer=False)
 
@@ -320,51 +368,13 @@ def _connected(address: str, root: str | None) -> Iterator[Any]:
             f"compute.cluster: {reason} at {address}; start a scheduler there, or use threads or local"
         ) from None
     try:
-        _require_same_versions(address, client)
+        require_same_versions(address, client)
         if not _entries(client):
             raise UserError(f"compute.cluster: {address} has no workers; start some with dask worker {address}")
-        _require_able_workers(address, client.run(probe, root, on_error="return"))
+        require_able_workers(address, client.run(probe, root, on_error="return"))
         yield client
     finally:
         client.close()
-
-
-def _require_same_versions(address: str, client: Any) -> None:
-    """Versions of Dask that differ fail later, in the middle of the work and in words that name neither.
-
-    Raises
-    ------
-    UserError
-        The scheduler or a worker has another version of Dask than this process.
-    """
-    found = client.get_versions()
-    here = found["client"]["packages"]
-    places = {"the scheduler": found["scheduler"]}
-    places |= {f"worker {worker}": told for worker, told in found["workers"].items()}
-    for place, told in places.items():
-        for package in ("dask", "distributed"):
-            there = (told or {}).get("packages", {}).get(package)
-            if there != here[package]:
-                raise UserError(
-                    f"compute.cluster: {place} of {address} has {package} {there or 'of an unknown version'} and this"
-                    f" process has {here[package]}; install the same version of dask and distributed on both"
-                )
-
-
-def _require_able_workers(cluster: str, workers: Mapping[str, Any]) -> None:
-    for worker, found in workers.items():
-        remedy = "install rosetta-mine with the same versions there"
-        if isinstance(found, BaseException):
-            # Not even the question could be read there: this project is not installed.
-            problem = f"cannot run this project ({type(found).__name__}: {found})"
-        elif found["lacks"]:
-            problem = f"has no {found['lacks']}"
-        elif not found["sees_root"]:
-            problem = "does not see the run's root"
-            remedy = "put it on a file system or an object store that all workers share"
-        else:
-            continue
-        raise UserError(f"compute.cluster: worker {worker} of {cluster} {problem}; {remedy}")
 
 
 @contextmanager

@@ -23,10 +23,13 @@ class Report:
     """Kind and name of the device that the model ran on."""
     worker: str = "this process"
     """Address of the worker."""
+    run: str = ""
+    """URL of the run's root: only who listens to that run hears it."""
 
 
 Take = Callable[[Report], None]
-_listeners: list[Take] = []
+_listeners: list[tuple[str | None, Take]] = []
+"""Each with the run that it listens to; None for all."""
 _lock = threading.Lock()
 
 
@@ -44,19 +47,32 @@ def report(report: Report) -> None:
 
 def _tell(report: Report) -> None:
     with _lock:
-        listeners = list(_listeners)
+        listeners = [take for run, take in _listeners if run in (None, report.run)]
     for take in listeners:
         take(report)
 
 
 @contextmanager
-def listening(take: Take, client: Any = None) -> Iterator[None]:
-    """Have reports given to `take`, in whichever thread: of this process, or of the workers of a cluster's client."""
+def listening(take: Take, client: Any = None, run: str | None = None) -> Iterator[None]:
+    """Have reports given to `take`, in whichever thread: of this process, or of the workers of a cluster's client.
+
+    Parameters
+    ----------
+    run
+        URL of the root of the only run to listen to; of all runs where none is given.
+    """
+    listener = run, take
     if client is not None:
-        client.subscribe_topic(TOPIC, lambda event: take(Report(**event[1])))
+
+        def hear(event: tuple[float, dict[str, Any]]) -> None:
+            report = Report(**event[1])
+            if run in (None, report.run):
+                take(report)
+
+        client.subscribe_topic(TOPIC, hear)
     else:
         with _lock:
-            _listeners.append(take)
+            _listeners.append(listener)
     try:
         yield
     finally:
@@ -65,11 +81,17 @@ def listening(take: Take, client: Any = None) -> Iterator[None]:
                 client.unsubscribe_topic(TOPIC)
         else:
             with _lock:
-                _listeners.remove(take)
+                _listeners.remove(listener)
 
 
 @contextmanager
-def relayed(client: Any) -> Iterator[None]:
-    """Give what the workers of a cluster's client report to the listeners of this process, as what it does itself."""
-    with listening(_tell, client):
+def relayed(client: Any, run: str | None = None) -> Iterator[None]:
+    """Give what the workers of a cluster's client report to the listeners of this process, as what it does itself.
+
+    Parameters
+    ----------
+    run
+        As of :func:`listening`: another run of this process relays its own.
+    """
+    with listening(_tell, client, run):
         yield

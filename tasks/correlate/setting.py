@@ -56,6 +56,11 @@ class Setting:
             ahead=int(device != "cpu" or plan.root.local is None),
         )
 
+    @property
+    def skips_zeros(self) -> bool:
+        """Whether layers that are mostly zeros are read and multiplied without them, wherever tasks run."""
+        return self.correlation == "pearson" and skips_zeros(self.device, self.precision)
+
     def multiplying(self) -> "Setting":
         """The same where little is done but to multiply: few tasks on a GPU of this process, with many readers."""
         if not self.device.startswith("cuda") or self.cluster != "threads" or self.correlation != "pearson":
@@ -91,6 +96,5 @@ def plan_for(setting: Setting, sides: Mapping[str, Side], pairs: Sequence[Pair],
 
 def plan_side(store: ActivationStore, setting: Setting | None = None) -> Side:
     """What a plan needs to know of a store; `setting` says how its maps are correlated, if they are."""
-    if setting is None or setting.correlation != "pearson" or not skips_zeros(setting.device, setting.precision):
-        return Side(store.units, store.images, store.chunk)
-    return Side(store.units, store.images, store.chunk, sparse_layers(store))
+    skips = setting is not None and setting.skips_zeros
+    return Side(store.units, store.images, store.chunk, sparse_layers(store) if skips else frozenset())

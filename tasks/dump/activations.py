@@ -95,7 +95,8 @@ def dump(
     blocks = held.blocks
     begin_store = partial(lay_out, root, fingerprint, spec, model, pixels, compute, blocks)
     rounded = compute.dtype == "float16"
-    pipeline = Pipeline(model, pixels, blocks, begin_store, rounded, writers(compute), held.sets)
+    run = root.absolute.url
+    pipeline = Pipeline(model, pixels, blocks, begin_store, rounded, writers(compute), held.sets, run=run)
     left = compute.memory_bytes - held.peak
     observation = begin(model.units, pixels.count, blocks.chunk, left) if begin is not None else None
     missing = [*range(block_count(pixels.count, blocks.shard))] if store is None else pipeline.missing(store)

@@ -66,6 +66,8 @@ class Pipeline:
     writers: int
     sets: int = 2
     observe: Observer | None = None
+    run: str = ""
+    """URL of the run's root, to which reports are addressed."""
     _free: SimpleQueue[MapBuffers] = field(default_factory=SimpleQueue)
 
     def fill(
@@ -102,7 +104,7 @@ class Pipeline:
                     done = waiting.popleft().result()
                     saw_images(done)
                     now = time.perf_counter()
-                    report(Report(self.model.spec.name, done, now - since, device))
+                    report(Report(self.model.spec.name, done, now - since, device, run=self.run))
                     since = now
                     advance(done)
 

@@ -2,20 +2,21 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 
-from rosetta.errors import UserError
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import block_count
 from storage.artifacts.catalogue import ACTIVATIONS, IMAGES
 from storage.artifacts.images import ImageStore
+from tasks.cluster.absence import Absence
 from tasks.cluster.engine import Cluster, died, engine
 from tasks.cluster.reports import Report, listening, relayed
 from tasks.dump.activations import fingerprint_of
@@ -36,8 +37,6 @@ _LAST = 60.0
 """Seconds that blocks under way may take once something failed."""
 _MOMENT = 0.1
 """Seconds between two looks at them."""
-_ALONE = 60.0
-"""Seconds without any worker after which a run ends."""
 _DEATHS = 4
 """Workers that may die over the same piece of work; as many as Dask allows."""
 
@@ -131,10 +130,12 @@ class _SpreadDump:
     """Of which all blocks are written."""
     _deaths: "Counter[tuple[str, int]]" = field(default_factory=Counter)
     """By model and first block of a piece."""
-    _seen: float = field(default_factory=time.monotonic)
-    """When there was a worker last."""
     _ended: "SimpleQueue[str]" = field(default_factory=SimpleQueue)
     """Workers that are done with something."""
+
+    @cached_property
+    def _absence(self) -> Absence:
+        return Absence(self.where.address, self.team.resources is not None)
 
     def run(self, images: int) -> None:
         """Run it all.
@@ -149,9 +150,9 @@ class _SpreadDump:
         total, left = images * len(dumps), sum(self.schedule.images_in(name, dump.left) for name, dump in dumps.items())
         # Some were stopped between their last block and the end.
         self._finishing = [dump for dump in dumps.values() if dump.is_written]
-        with track(title, total) as advance, relayed(self.where.client):
+        with track(title, total) as advance, relayed(self.where.client, run := self.team.root.url):
             advance(total - left)
-            with listening(counted := _Counted(advance, left)):
+            with listening(counted := _Counted(advance, left), run=run):
                 try:
                     self._give_out()
                     while self._busy or self._finishing or not all(dump.is_written for dump in dumps.values()):
@@ -184,7 +185,7 @@ class _SpreadDump:
             self.where.client.cancel([work.future])
             self.schedule.lost(worker)
             work.back()
-        self._require_any(there)
+        self._absence.look(bool(there))
         for worker, lanes in there.items():
             if worker in self._busy:
                 continue
@@ -194,21 +195,6 @@ class _SpreadDump:
                 self._finish(worker, self._finishing.pop(0))
             elif (piece := self.schedule.next(worker, len(there))) is not None:
                 self._dump(worker, piece, lanes)
-
-    def _require_any(self, there: Collection[str]) -> None:
-        """
-        Raises
-        ------
-        UserError
-            No worker has been there for a while: all died, and nobody starts others.
-        """
-        if there:
-            self._seen = time.monotonic()
-        elif time.monotonic() - self._seen > _ALONE:
-            raise UserError(
-                "compute.cluster: no worker that can run models is left; start some and run the same command again,"
-                " which resumes"
-            )
 
     def _ask(self, worker: str) -> None:
         future = self.team.ask(worker)

@@ -80,7 +80,7 @@ def dump_blocks(job: Job, blocks: Sequence[int], first: bool, lanes: Lanes) -> N
         held, writers = _fitting(job, model, lanes.writers)
         begin = partial(lay_out, job.root, job.fingerprint, job.spec, model, images, job.compute, job.blocks)
         rounded = job.compute.dtype == "float16"
-        pipeline = Pipeline(model, images, job.blocks, begin, rounded, writers, held.sets)
+        pipeline = Pipeline(model, images, job.blocks, begin, rounded, writers, held.sets, run=job.root.url)
         missing = blocks if store is None else [block for block in pipeline.missing(store) if block in blocks]
         if missing:
             pipeline.fill(store, missing)

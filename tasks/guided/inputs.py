@@ -15,7 +15,6 @@ from rosetta.errors import UserError
 from rosetta.recipe import Images
 from rosetta.zoo.image_arrays import to_pixels
 from rosetta.zoo.model import Model
-from storage.artifacts.images import ImageStore
 from storage.run.data import RunData
 from tasks.source.files import find_images
 from tasks.source.pixels import content_of, square
@@ -65,7 +64,8 @@ def read_inputs(run: RunData, generator: Model, texts: Sequence[str], file_class
     Parameters
     ----------
     texts
-        An index of the run, `7`; a range, `0:32`; `new:32`; a path or an fsspec glob.
+        An index of the run, `7`; a range, `0:32`, of which those that were kept are taken; `new:32`; a path or an
+        fsspec glob.
     file_class
         The class of all files, of a conditional generator; left out: see :func:`class_of`.
 
@@ -155,17 +155,22 @@ def _read(run: RunData, generator: Model, text: str, file_class: int | None) -> 
             raise UserError(f"images {text!r}: give how many new images to make, from 1 to 100000, like new:32")
         return new_images(generator, int(match[1]), run.recipe.images.seed + NEW)
     if match := _RANGE.fullmatch(text):
-        return _of_run(run.pictures, range(int(match[1]), int(match[2])), text)
+        return _of_run(run, slice(int(match[1]), int(match[2])), text)
     if _INDEX.fullmatch(text):
-        return _of_run(run.pictures, range(int(text), int(text) + 1), text)
+        return _of_run(run, int(text), text)
     return _from_files(generator, text, file_class)
 
 
-def _of_run(store: ImageStore, indices: range, text: str) -> Inputs:
-    if not indices or indices.stop > store.count:
-        raise UserError(f"image {text!r} is not in the run, whose images are 0 to {store.count - 1}; give one of them")
-    span = slice(indices.start, indices.stop)
-    names = tuple(f"image {index}" for index in indices)
+def _of_run(run: RunData, asked: int | slice, text: str) -> Inputs:
+    """Images by their index among all of the run; of a range those that were kept."""
+    first, stop = (asked.start, asked.stop) if isinstance(asked, slice) else (asked, asked + 1)
+    if first >= stop or stop > run.seen:
+        raise UserError(f"image {text!r} is not in the run, whose images are 0 to {run.seen - 1}; give one of them")
+    chosen, store = run.chosen(asked), run.pictures
+    if not len(chosen):
+        run.chosen(first)  # none of the range was kept, and the error names those nearest to its start
+    span = slice(int(chosen[0]), int(chosen[-1]) + 1)
+    names = tuple(f"image {index}" for index in run.image_indices[span])
     return Inputs(names, store.pixels(span), store.latents(span), store.classes(span))
 
 

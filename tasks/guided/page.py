@@ -52,7 +52,7 @@ class Story:
 
 def _kept(run: RunData) -> list[tuple[str, str]]:
     """What a reader must know of the numbers that maps are standardised by, where not all maps were kept."""
-    if run.seen == run.pictures.count:
+    if not run.keeps_some:
         return []
     return [("means and deviations", f"of the {run.pictures.count:,} images that were kept of {run.seen:,}")]
 

@@ -78,7 +78,7 @@ class Stage:
         """:meth:`make` as a task of a Prefect flow, which says under the root what its workers do."""
 
         def make() -> Outcome:
-            with collecting(plan.root) as collector, listening(collector.take):
+            with collecting(plan.root) as collector, listening(collector.take, run=plan.root.absolute.url):
                 return self.make(plan, names)
 
         return run_as_task(self.title(names), make)

@@ -6,7 +6,7 @@ from storage.artifacts.seals import discard
 from tasks.plan import Plan, Stage
 
 PAGE = Instance(REPORT).index
-_VERSION = 4
+_VERSION = 5
 """Of the page: another one writes the pages of all runs again."""
 
 

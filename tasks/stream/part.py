@@ -146,7 +146,7 @@ class _Part:
         names = ", ".join(model.spec.name for model in self._models)
         device = self._device.type
         name = torch.cuda.get_device_name(self._device) if device == "cuda" else device
-        report(Report(names, images, seconds, name))
+        report(Report(names, images, seconds, name, run=self._job.root.url))
 
     def _settle(self) -> None:
         """Wait until the block that is being added is in the sums."""

@@ -210,10 +210,10 @@ def _run(job: Job, plan: Plan, where: Engine, advance: Advance, on_gpus: bool, a
                     workers=[address], allow_other_workers=True, **({"resources": {"GPU": 1}} if on_gpus else {})
                 ):
                     tasks.append(delayed(stream_part, pure=False)(job, part, share, files))
-            with relayed(where.client), listening(take):
+            with relayed(where.client, job.root.url), listening(take, run=job.root.url):
                 where.run(tasks, lambda *_: None, 1)
         else:
-            with listening(take):
+            with listening(take, run=job.root.url):
                 if alone:
                     sums = stream_here(job, parts[0], left, _files(plan, job, left))
                     for other in before[1:]:

@@ -1,5 +1,6 @@
 """A finished run that no one mined: three models of spots at known places, for tests of what reads a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +90,17 @@ def pearson(a: str, b: str) -> np.ndarray:
     return np.array([[one(x, y) for y in units(b)] for x in units(a)], dtype=np.float32)
 
 
-def write(place: Path, keep: str = "matrix") -> Path:
-    """The run under a folder, with correlations kept as a matrix or as neighbours."""
+def write(place: Path, keep: str = "matrix", kept: Sequence[int] | None = None, seen: int = IMAGES) -> Path:
+    """The run under a folder, with correlations kept as a matrix or as neighbours.
+
+    Parameters
+    ----------
+    kept
+        (image,) index of each image where they are only some of so many as are `seen`.
+    """
     root = Root(str(place))
     root.write_bytes("recipe.toml", RECIPE.encode())
-    _write_images(root)
+    _write_images(root, kept, seen)
     for model in LAYERS:
         _write_activations(root, model)
     for other in ("g", "d", "c"):
@@ -105,10 +112,11 @@ def write(place: Path, keep: str = "matrix") -> Path:
     return place
 
 
-def _write_images(root: Root) -> None:
+def _write_images(root: Root, kept: Sequence[int] | None, seen: int) -> None:
+    made = fingerprint("images") if kept is None else fingerprint("images", streamed=seen)
     store = ImageStore.create(
-        root, fingerprint("images"), images=IMAGES, size=(SIDE, SIDE), block=BLOCK,
-        latents=np.zeros((IMAGES, 3), dtype=np.float32), classes=np.arange(IMAGES) % 2,
+        root, made, images=IMAGES, size=(SIDE, SIDE), block=BLOCK,
+        latents=np.zeros((IMAGES, 3), dtype=np.float32), classes=np.arange(IMAGES) % 2, indices=kept,
     )  # fmt: skip
     for block in range(-(-IMAGES // BLOCK)):
         store.write(block, pixels()[block_slice(block, BLOCK, IMAGES)])
@@ -118,8 +126,11 @@ def _write_images(root: Root) -> None:
 def _write_activations(root: Root, model: str) -> None:
     units, maps = Units(LAYERS[model]), maps_of(model)
     made = fingerprint("activations", of=model)
-    known = ImageStore.read(root).coordinates()
-    store = begin(root, model, made, units, images=IMAGES, block=BLOCK, labels=known, generator=model == "g")
+    pictures = ImageStore.read(root)
+    known, indices = pictures.coordinates(), pictures.indices(slice(None))
+    store = begin(
+        root, model, made, units, images=IMAGES, block=BLOCK, labels=known, indices=indices, generator=model == "g"
+    )
     write_blocks(store, maps)
 
 

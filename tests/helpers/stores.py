@@ -47,6 +47,7 @@ def begin(
     block: int,
     labels: Mapping[str, np.ndarray] | None = None,
     codec: str = "lz4",
+    indices: np.ndarray | None = None,
     **attributes: object,
 ) -> ActivationStore:
     """A store that is laid out, with shards of one chunk."""
@@ -59,6 +60,7 @@ def begin(
         block=block,
         chunk=block,
         codecs={layer.name: codec for layer in units.layers},
+        indices=indices,
         labels=labels or {},
         attributes=attributes,
     )

@@ -83,7 +83,7 @@ def run() -> dict:
         "neighbours": NEIGHBOURS, "concepts": CONCEPTS, "rosetta": 2 * CONCEPTS, "judged": True, "trusted": 60,
         "trusted_concepts": 40, "tests": TESTS, "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64,
         "command": HOSTILE, "root": "runs/it's here", "trust_page": "trust.html", "tables": list(tables()),
-        "shown": list(range(IMAGES)),
+        "shown": list(range(IMAGES)), "indices": None,
         "strongest": {name: values[:12] for name, values in columns().items()}, "models": models,
     }  # fmt: skip
 
@@ -207,8 +207,14 @@ def plots() -> list[dict]:
     return [{"title": f"A plot {HOSTILE}", "caption": "Its caption", "svg": drawn}]
 
 
-def write(folder: Path) -> Path:
-    """The whole atlas; returns its page."""
+def write(folder: Path, **changes: object) -> Path:
+    """The whole atlas; returns its page.
+
+    Parameters
+    ----------
+    changes
+        What its shell says otherwise than :func:`run`.
+    """
     values = {"concepts": columns(), "search": search(), "plots": plots()}
     values |= {f"concept/{number}": concept(number) for number in range(CONCEPTS)}
     values |= {f"table/{name}": table for name, table in tables().items()}
@@ -229,5 +235,5 @@ def write(folder: Path) -> Path:
     for number in range(IMAGES):
         Image.new("RGB", (300, 300), shade(number)).save(folder / "pictures" / f"{number}.webp", lossless=True)
     page = folder / "index.html"
-    page.write_text(render(run()), encoding="utf-8")
+    page.write_text(render({**run(), **changes}), encoding="utf-8")
     return page

@@ -37,11 +37,12 @@ def atlas(browser, address):
     page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield Opened(page, address, requests)
+    opened = Opened(page, address, requests)
+    yield opened
     hacked = page.evaluate("window.hacked")
     page.close()
     assert complaints == []
     assert hacked is None, "a name was executed"
-    folder = address.rpartition("/")[0]
+    folder = opened.address.rpartition("/")[0]
     strangers = [url for url in requests if not url.startswith((folder, "data:", "blob:", "about:"))]
     assert strangers == []

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from atlas_page import CHANNELS, CONCEPTS, HOSTILE, LAYERS, MODELS, SIGNS, columns, members
+from atlas_page import CHANNELS, CONCEPTS, HOSTILE, IMAGES, LAYERS, MODELS, SIGNS, columns, members, write
 from atlas_view import KEPT, ids, query, unit_address
 from playwright.sync_api import expect
 
@@ -191,3 +191,20 @@ def test_a_filter_that_names_nothing_says_so(atlas):
     expect(page.get_by_text("no layer blocks.5")).to_be_hidden()
     page = atlas.go("image/12?concept=999")
     expect(page.get_by_text("There is no concept 999.")).to_be_visible()
+
+
+def test_images_of_which_some_were_kept_go_by_their_index(atlas, tmp_path):
+    indices = [7 * place + 3 for place in range(IMAGES)]
+    atlas.address = write(tmp_path, indices=indices, seen=300).as_uri()
+    page = atlas.go("concept/5")
+    expect(page.locator(".dictionary .thumb").first).to_have_text("image 3")
+    assert page.locator(".dictionary .thumb").nth(1).get_attribute("href") == "#/image/10"
+    expect(page.get_by_text("--concepts 5")).to_contain_text(" 3 --concepts 5")
+    page = atlas.go("image/87")
+    expect(page.locator("h1")).to_have_text("Image 87")
+    expect(page.get_by_text("--dictionary 87")).to_be_visible()
+    assert page.locator(".picture.large").get_attribute("style").count("pictures/12.webp") == 1
+    assert [link.get_attribute("href") for link in page.locator(".steps a").all()] == ["#/image/80", "#/image/94"]
+    for index, told in [(5, "3 and 10"), (0, "are 3"), (299, "are 276")]:
+        expect(atlas.go(f"image/{index}").get_by_text(f"image {index} was not kept")).to_contain_text(told)
+    expect(atlas.go("image/300").get_by_text("they run from 0 to 299")).to_be_visible()

@@ -19,14 +19,15 @@ of the unit's scale and 255 the most. Sheets are 8 × 8 squares of `thumb` pixel
 too, its left-over places black.
 
 Models, layers, images and concepts are known by their places (integers) in all data; in the page's address models and
-layers go by their names, which stay when the recipe gets another model. Names may hold any character: they
-are JSON strings, all beyond ASCII escaped and `<`, `>` and `&` too, and the page puts them in as text only. An object's
-keys that are models or images are their places as text.
+layers go by their names, which stay when the recipe gets another model, and images by their index in the run. Names may
+hold any character: they are JSON strings, all beyond ASCII escaped and `<`, `>` and `&` too, and the page puts them in
+as text only. An object's keys that are models or images are their places as text.
 
 `run` (in the shell, `<script type="application/json" id="run">`)
-    name, anchor (model), images, thumb (pixels of a side), per_sheet, neighbours (K), concepts, rosetta, judged,
-    trusted (neurons), trusted_concepts (with at least one of them), judgement, fingerprint, command, root,
-    trust_page: the address of the page that explains trust, or null
+    name, anchor (model), images (that are kept), seen (images that numbers are over), thumb (pixels of a side),
+    per_sheet, neighbours (K), concepts, rosetta, judged, trusted (neurons), trusted_concepts (with at least one of
+    them), judgement, fingerprint, command, root, trust_page: the address of the page that explains trust, or null
+    indices: [index…]   of each image among all of the run where only some are kept, else null
     heat: [[red, green, blue]…]   the heat colours from weak to strong, evenly spaced (:mod:`rosetta.view.atlas.page`)
     tests: [{name, word, passed}]   the tests of trust (:mod:`rosetta.mining.trust.tests`)
     tables: [name…]   each has a file

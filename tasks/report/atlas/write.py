@@ -95,6 +95,7 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
         "anchor": run.index[run.anchor],
         "images": run.pictures.count,
         "seen": run.seen,
+        "indices": run.image_indices.tolist() if run.keeps_some else None,
         "thumb": THUMB,
         "per_sheet": PER_SHEET,
         "neighbours": run.k,

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,18 +19,24 @@ from format_2 import IMAGES_NOW, MAPS_NOW, require_maps, require_upgraded
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from planted import write_maps
 
+from flows.command.upkeep import prune
+from flows.command.upkeep import status as show
 from rosetta.errors import UserError
 from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.images import ImageStore
 from storage.artifacts.neighbours import NeighbourStore
+from storage.filesystem.lock import locked
 from storage.filesystem.root import Root
 from storage.filesystem.traffic import CountedStore
 from storage.upkeep import format_2 as rewriting
 from storage.upkeep.check import check_root
 from storage.upkeep.decoded import Decoded
 from storage.upkeep.formats import format_of_root, require_present
+from storage.upkeep.prune import find_leftovers, remove
+from storage.upkeep.status import status
 from storage.upkeep.upgrade import Upgrade
 
 NUMBERS = count()
@@ -236,7 +243,62 @@ def test_a_kill_at_any_moment_loses_nothing(kept, data):
     else:
         with pytest.raises(UserError, match="an upgrade was cut short; run rosetta upgrade"):
             require_present(root)
+        require_nothing_to_prune(root)
     upgraded(root)
+    require_upgraded(root)
+
+
+def require_nothing_to_prune(root: Root) -> None:
+    """That an unfinished upgrade is said, and that nothing is offered for removal."""
+    state, found = status(root), find_leftovers(root)
+    assert state.upgrade == f"cut short; run rosetta upgrade {root.shown} to finish it"
+    assert state.state == "incomplete"
+    assert found.leftovers == found.entries == ()
+    assert found.kept == (("upgrade", f"may hold the only copy of a store (upgrade {state.upgrade})"),)
+
+
+def test_what_a_kill_leaves_is_no_leftover(tmp_path, capsys, monkeypatch):
+    root = Root(str(tmp_path))
+    format_2.write(root)
+    write_maps(root, "gone", {"layer": np.zeros((8, 1, 2, 2), np.float32)}, block=4)  # no recipe names it
+    root.write_bytes("upgrade/.x.part", b"")
+    os.utime(tmp_path / "upgrade/.x.part", (0, 0))
+    monkeypatch.setattr(Root, "move", lambda *_: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        upgraded(root)
+    monkeypatch.undo()
+    assert not root.exists("images.zarr")
+    only_copy = root.find("upgrade/images.zarr")
+    assert only_copy
+    require_nothing_to_prune(root)
+    show(str(tmp_path))
+    assert f"Upgrade: cut short; run rosetta upgrade {tmp_path} to finish it\n" in capsys.readouterr().out
+    with pytest.raises(UserError, match="an upgrade was cut short; run rosetta upgrade"):
+        prune(str(tmp_path), yes=True)
+    assert capsys.readouterr().out.startswith("upgrade  ")
+    with locked(root):
+        assert status(root).upgrade == f"under way; if it stops, rosetta upgrade {tmp_path} resumes it"
+        assert status(root).state == "running"
+    # Without its journal it is not known to be unfinished, but still the only copy.
+    journal = root.read_bytes("upgrade/journal.json")
+    root.remove("upgrade/journal.json")
+    assert ("upgrade", "holds the only copy of images.zarr; move that to its place first") in find_leftovers(root).kept
+    root.write_bytes("upgrade/journal.json", journal)
+    assert root.find("upgrade/images.zarr") == only_copy
+    upgraded(root)
+    require_upgraded(root)
+    assert status(root).upgrade is None
+
+
+def test_what_an_ended_upgrade_left_goes(tmp_path):
+    root = Root(str(tmp_path))
+    format_2.write(root)
+    upgraded(root)
+    root.write_bytes("upgrade/images.zarr/zarr.json", b"{}")
+    found = find_leftovers(root)
+    assert [(one.path, one.why) for one in found.leftovers] == [("upgrade", "left by an upgrade that has ended")]
+    remove(root, found)
+    assert not root.exists("upgrade")
     require_upgraded(root)
 
 

@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import dask
 import numpy as np
@@ -20,7 +21,8 @@ from storage.artifacts import catalogue, nearest
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
-from tasks.cluster.engine import check_cluster, local_processes
+from tasks.cluster.absence import Absence
+from tasks.cluster.engine import check_cluster, engine, local_processes, part
 from tasks.correlate.pair import correlate
 from tasks.correlate.setting import Setting
 from tasks.stage.progress import tracker
@@ -201,7 +203,7 @@ def test_workers_with_a_gpu_multiply_what_others_prepare(big, whole):
         assert check_cluster(address, "cuda").workers == 2
         found = result(big, Setting(cluster=address, device="auto"))
         np.testing.assert_allclose(found, whole, atol=1e-6, rtol=0)
-        assert {message for _, message in client.get_events("rosetta-part")} == {workers["with-gpu"]}
+        assert {where for _, (where, _) in client.get_events("rosetta-part")} == {workers["with-gpu"]}
 
 
 def test_a_root_that_workers_do_not_see(tmp_path, address):
@@ -308,3 +310,86 @@ def test_a_run_that_is_killed_between_two_pairs_goes_on_with_the_other(big):
     correlate(big, PAIRS, Setting(threads=2))
     for one, other in zip(undisturbed, both(big), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def killer(client: Client):
+    """Kills the one worker that is there once a part is done."""
+    (victim,) = client.run(os.getpid).values()
+
+    def kill(done: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+
+    return kill
+
+
+def test_a_run_whose_workers_are_all_gone_ends(big, monkeypatch):
+    monkeypatch.setattr("tasks.cluster.absence.ALONE", 1.0)
+    monkeypatch.setattr("tasks.cluster.engine._LOOK", 0.1)
+    # A worker without a nanny, which nobody starts again.
+    with local_processes(0) as address, worker(address), Client(address, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=60)
+        expected = (
+            rf"^compute.cluster: {address} has had no worker for \d+ s; start some with dask worker {address} and"
+        )
+        with on_part(killer(client)), pytest.raises(UserError, match=expected):
+            result(big, Setting(cluster=address))
+
+
+def test_a_worker_that_comes_back_in_time_goes_on(big, whole, monkeypatch):
+    monkeypatch.setattr("tasks.cluster.engine._LOOK", 0.1)
+    looks = []
+    look = Absence.look
+    monkeypatch.setattr(Absence, "look", lambda self, anyone: (looks.append(anyone), look(self, anyone)))
+    with (
+        local_processes(0) as address,
+        ExitStack() as late,
+        worker(address),
+        Client(address, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(1, timeout=60)
+        kill = killer(client)
+
+        def replace(done: int) -> None:
+            if done == 1:
+                kill(done)
+                Thread(target=lambda: late.enter_context(worker(address))).start()
+
+        with on_part(replace):
+            np.testing.assert_array_equal(result(big, Setting(cluster=address)), whole)
+    assert False in looks
+
+
+def test_workers_without_a_gpu_are_none_where_one_is_needed(big, monkeypatch):
+    monkeypatch.setattr("tasks.cluster.absence.ALONE", 0.5)
+    monkeypatch.setattr("tasks.cluster.engine._LOOK", 0.1)
+    with local_processes(1) as address, engine(address, 1, big) as where:
+        with dask.annotate(resources={"GPU": 1}):
+            task = part(int)
+        with pytest.raises(UserError, match=rf"no worker with a GPU for .* worker {address} --resources GPU=1 and"):
+            where.run([task], lambda *_: None, 1)
+        where.run([part(int)], lambda *_: None, 1)
+
+
+def test_work_meant_for_a_lost_worker_is_left_once_another_came(big, monkeypatch):
+    monkeypatch.setattr("tasks.cluster.engine._LOOK", 0.1)
+    with local_processes(0) as address, ExitStack() as late, ExitStack() as first:
+        first.enter_context(worker(address))
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+        where = late.enter_context(engine(address, 1, big))
+        (lost,) = where.workers()
+        with dask.annotate(workers=[lost], allow_other_workers=True):
+            task = part(time.sleep, 2)
+
+        def replace() -> None:
+            time.sleep(0.5)
+            first.close()
+            time.sleep(0.5)
+            late.enter_context(worker(address))
+
+        replacing = Thread(target=replace)
+        replacing.start()
+        where.run([task], lambda *_: None, 1)
+        replacing.join()
+        assert lost not in where.workers()

@@ -70,7 +70,7 @@ def root(tmp_path, monkeypatch) -> Root:
 def run(root: Root, seen: Seen, writers: int, monkeypatch) -> ActivationStore:
     with monkeypatch.context() as patch:
         patch.setattr(
-            activations, "Pipeline", lambda *given: replace(Pipeline(*given), observe=seen)
+            activations, "Pipeline", lambda *given, **named: replace(Pipeline(*given, **named), observe=seen)
         )  # as the stage makes it, with someone who looks on
         activations.dump(root, MADE, PICTURES, SPEC, Compute(writers=writers), "cpu")
     return ActivationStore.read(root, "own")

@@ -63,6 +63,7 @@ def test_two_workers_make_the_same_bytes_as_one_process(tmp_path, single, addres
     assert seen == dict.fromkeys(ALL, 45)
     assert {report.worker for report in reports} == set(loads)
     assert {report.device for report in reports} == {"cpu"}
+    assert {report.run for report in reports} == {str(tmp_path / "spread")}
     assert all(report.seconds > 0 for report in reports)
     assert (sum(steps), max(steps)) == (45 * len(ALL), 8), "progress goes on by the images of a block"
 
@@ -163,7 +164,7 @@ def test_a_model_that_kills_every_worker_is_an_error(tmp_path):
 
 
 def test_a_run_whose_workers_are_all_gone_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr("tasks.dump.spread._ALONE", 1.0)
+    monkeypatch.setattr("tasks.cluster.absence.ALONE", 1.0)
     # A worker without a nanny, which nobody starts again.
     with local_processes(0) as address, worker(address), connected(address, 1) as client:
         plan, (victim,) = planned(tmp_path / "alone", address), client.run(os.getpid).values()
@@ -172,6 +173,6 @@ def test_a_run_whose_workers_are_all_gone_ends(tmp_path, monkeypatch):
             with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
 
-        expected = "no worker that can run models is left; start some and run the same command again"
+        expected = rf"{address} has had no worker for \d+ s; start some with dask worker {address} and run the same"
         with listening(kill), pytest.raises(UserError, match=expected):
             dumped(plan)

@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import torch
 from distributed import Client
+from spread_runs import connected, worker
 from streamed_runs import KEEP, files, mined, planned
 
 from flows.plan.stages import CORRELATE
@@ -175,6 +178,33 @@ def test_a_killed_worker_costs_what_it_had_not_saved(tmp_path: Path, undisturbed
             if not killed and " " in report.model:  # of several models: of streaming
                 killed.append(report)
                 os.kill(victim, signal.SIGKILL)
+
+        with listening(kill):
+            plan = mined(tmp_path / "run", KEPT, OFTEN, f"compute.cluster={address}")
+    assert killed
+    assert made(plan) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_worker_that_takes_the_place_of_the_only_one_goes_on(
+    tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.cluster.engine._LOOK", 0.1)
+    with (
+        local_processes(0) as address,
+        ExitStack() as workers,
+        worker(address),
+        connected(address, 1) as client,
+    ):
+        plan = mined(tmp_path / "run", KEPT, f"compute.cluster={address}", stop=CORRELATE)
+        (victim,) = client.run(os.getpid).values()
+        killed: list[Report] = []
+
+        def kill(report: Report) -> None:
+            if not killed and " " in report.model:  # of several models: of streaming
+                killed.append(report)
+                os.kill(victim, signal.SIGKILL)
+                Thread(target=lambda: workers.enter_context(worker(address))).start()
 
         with listening(kill):
             plan = mined(tmp_path / "run", KEPT, OFTEN, f"compute.cluster={address}")

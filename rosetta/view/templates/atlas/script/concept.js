@@ -36,7 +36,7 @@
           return h(
             "span.col",
             { role: "cell", "data-image": image, "data-model": model },
-            parts.tile(image, field, show, `${run.models[model].name} over image ${image}`),
+            parts.tile(image, field, show, `${run.models[model].name} over image ${names.imageIndex(image)}`),
           );
         }),
       ),
@@ -86,7 +86,7 @@
     );
   }
 
-  /** @param {number} id @param {number} image */
+  /** @param {number} id @param {number} image its index in the run */
   function commands(id, image) {
     const root = text.shell(run.root);
     const generator = run.models[run.anchor].kind === "generator";
@@ -169,7 +169,7 @@
         for (const link of root.querySelectorAll(".steps a"))
           link.setAttribute("href", state.href(`concept/${id + (link.textContent === "←" ? -1 : 1)}`, query));
         if (before === order + show) return;
-        if (!before.startsWith(order)) use.replaceChildren(commands(id, value.rankings[order][0]));
+        if (!before.startsWith(order)) use.replaceChildren(commands(id, names.imageIndex(value.rankings[order][0])));
         before = order + show;
         const which =
           order === "activation"

@@ -6,7 +6,7 @@
  * @property {number} y 0…1 from the top
  */
 (() => {
-  const { h, text, run, state, parts, layout } = atlas;
+  const { h, text, run, state, parts, names, layout } = atlas;
   /** A step of the arrow keys, as a share of the image. */
   const STEP = 0.04;
   const MOVES = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
@@ -40,15 +40,15 @@
   /** @param {number} image */
   function head(image, value) {
     const place = run.shown.indexOf(image);
-    const href = (other) => (other === undefined ? null : state.href(`image/${other}`));
+    const href = (other) => (other === undefined ? null : state.href(`image/${names.imageIndex(other)}`));
     const [before, after] = [href(run.shown[place - 1]), href(run.shown[place + 1])];
     const facts = h(
       "p.facts",
-      value.source === null ? null : layout.fact("from", atlas.names.name(String(value.source))),
+      value.source === null ? null : layout.fact("from", names.name(String(value.source))),
       value.class === null ? null : layout.fact("class", value.class),
     );
     const kind = h("a", { href: "#/images" }, "Images");
-    return layout.title(kind, `Image ${image}`, facts, "image", before, after);
+    return layout.title(kind, `Image ${names.imageIndex(image)}`, facts, "image", before, after);
   }
 
   /** An entry of the list, which says how strong the concept is where the address asks, in the whole image else. */
@@ -70,10 +70,11 @@
   atlas.views.image = {
     title: ({ path }) => `Image ${path[0]}`,
     async show(root, first) {
-      const image = state.numbered("image", first.path[0], run.images);
+      const image = names.imagePlace(first.path[0]);
+      const index = names.imageIndex(image);
       if (!run.shown.includes(image))
         throw new Error(
-          `image ${image} has no page: only the ${text.count(run.shown.length)} do on which concepts are strongest`,
+          `image ${index} has no page: only the ${text.count(run.shown.length)} do on which concepts are strongest`,
         );
       const [concepts, value] = await Promise.all([atlas.load("concepts"), atlas.load(`image/${image}`)]);
       const entries = value.concept.map((id, number) => ({
@@ -90,7 +91,7 @@
         "button.target",
         {
           type: "button",
-          "aria-label": `Image ${image}. Click a place, or move with the arrow keys, to ask which concepts are strong there.`,
+          "aria-label": `Image ${index}. Click a place, or move with the arrow keys, to ask which concepts are strong there.`,
         },
         room,
         mark,
@@ -104,7 +105,7 @@
       });
       const heading = h("h2");
       const figure = parts.command(
-        `rosetta report ${text.shell(run.root)} --dictionary ${image}`,
+        `rosetta report ${text.shell(run.root)} --dictionary ${index}`,
         "draws a figure of the concepts over this image",
       );
       root.append(

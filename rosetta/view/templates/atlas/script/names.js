@@ -1,6 +1,6 @@
 /** Which layer a unit lies in, what units, layers and models are called, and which ones a name means. */
 (() => {
-  const { models, anchor, strongest } = atlas.run;
+  const { models, anchor, strongest, seen, indices } = atlas.run;
   /** Names that an error lists before it only counts them. */
   const LISTED = 12;
   /** By model and unit: looked up for every neuron that a search reads. */
@@ -62,6 +62,20 @@
     return { ...found, channel: number };
   }
 
+  /** The index in the run of an image that is kept. @param {number} place among those */
+  const imageIndex = (place) => indices?.[place] ?? place;
+
+  /** The place of the image that an address names by its index in the run. @param {string} [text] */
+  function imagePlace(text) {
+    const index = atlas.state.numbered("image", text, seen);
+    if (!indices) return index;
+    const place = indices.indexOf(index);
+    if (place >= 0) return place;
+    const after = indices.findIndex((one) => one > index);
+    const near = indices.slice(after < 0 ? -1 : Math.max(0, after - 1), after < 0 ? undefined : after + 1);
+    throw new Error(`image ${index} was not kept; the nearest that were are ${near.join(" and ")}`);
+  }
+
   /**
    * A name as the search reads it: in quotes where it would fall into several words; null where it cannot be asked for.
    * @param {string} name
@@ -107,5 +121,5 @@
 
   const asked = models.map((_, place) => place).filter((place) => !models[place].control);
 
-  atlas.names = { layerOf, channelAddress, find, locate, examples, name, unitLink, asked };
+  atlas.names = { layerOf, channelAddress, find, locate, examples, name, unitLink, imageIndex, imagePlace, asked };
 })();

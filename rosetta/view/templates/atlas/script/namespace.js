@@ -33,6 +33,7 @@
  * @property {number} anchor
  * @property {number} images that are kept
  * @property {number} seen images that all numbers are over
+ * @property {number[]|null} indices of the images that are kept among all of the run; null where all are
  * @property {number} thumb
  * @property {number} per_sheet
  * @property {number} neighbours

@@ -27,9 +27,10 @@
 
   /** An image with its number, a link where it has a file of its own. @param {number} image */
   function thumb(image) {
-    const inside = [picture("images", image), h("small", `image ${image}`)];
+    const index = atlas.names.imageIndex(image);
+    const inside = [picture("images", image), h("small", `image ${index}`)];
     return shown.has(image)
-      ? h("a.thumb", { href: atlas.state.href(`image/${image}`) }, inside)
+      ? h("a.thumb", { href: atlas.state.href(`image/${index}`) }, inside)
       : h("span.thumb", inside);
   }
 
