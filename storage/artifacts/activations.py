@@ -179,13 +179,7 @@ class ActivationStore(ModelStore):
         return reader.read(images, channels, out)
 
     def entries(self, layer: str, images: slice, channels: slice = slice(None)) -> Iterator[Entries]:
-        """What is not 0 in the maps of a layer that is :meth:`mostly_zeros`.
-
-        Raises
-        ------
-        ValueError
-            A checksum is wrong.
-        """
+        """What is not 0 in the maps of a layer that is :meth:`mostly_zeros`; raises as :meth:`maps`."""
         reader = self._reader(layer)
         assert reader is not None, "a store of format 2 never says that it is mostly zeros"
         return reader.entries(images, channels)
