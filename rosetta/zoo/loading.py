@@ -1,7 +1,5 @@
 """From a recipe's entry to a model that runs."""
 
-import hashlib
-from collections import Counter
 from pathlib import PurePosixPath
 
 import torch
@@ -12,10 +10,9 @@ from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid
 from rosetta.zoo.architecture import Architecture, Family, FolderFamily
 from rosetta.zoo.device import building_for
-from rosetta.zoo.features.formats import files_of, read_encoder
+from rosetta.zoo.features.layers import capture_layers, with_autoencoders
 from rosetta.zoo.files import load_file, options_of, prepared, require_fit, say_published, tell, warn_unsure
 from rosetta.zoo.latents import Prior
-from rosetta.zoo.maps.capture import Capture, Features, choose_layers
 from rosetta.zoo.maps.layout import Layout
 from rosetta.zoo.maps.probe import Probe, probe
 from rosetta.zoo.model import Model
@@ -60,7 +57,8 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
     inputs = _dummy(architecture, place)
     seen = _probe(spec, architecture, module, inputs)
     size = _made_images(spec, architecture, seen)
-    capture = _capture(spec, architecture, module, seen, place)
+    globs = spec.layers if spec.layers is not None else architecture.layers
+    capture = capture_layers(spec, module, seen, globs, architecture.preferred, place)
     if fit is not None and not fit.whole:
         require_fit(spec, fit, architecture, seen, capture, inputs)
     elif fit is not None:
@@ -69,7 +67,7 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
         spec=spec,
         module=module,
         units=capture.units,
-        weights_sha256=_with_features(spec, sha256),
+        weights_sha256=with_autoencoders(spec, sha256),
         preprocessing=architecture.preprocessing,
         prior=_prior(spec, architecture),
         classes=architecture.classes,
@@ -80,31 +78,6 @@ def load(spec: ModelSpec, device: str | torch.device = "cpu") -> Model:
         published=architecture.published,
         assignment=_assignment(spec, architecture, fit),
     )
-
-
-def _capture(
-    spec: ModelSpec, architecture: Architecture, module: nn.Module, seen: Probe, device: torch.device
-) -> Capture:
-    """Looks at the layers that a recipe asks for, and at features where it names autoencoders."""
-    globs = spec.layers if spec.layers is not None else architecture.layers
-    if not spec.sae:
-        return Capture(module, choose_layers(module, seen, spec.name, globs, architecture.preferred))
-    layers = () if spec.layers is None else choose_layers(module, seen, spec.name, spec.layers)
-    read = choose_layers(module, seen, spec.name, [one.place for one in spec.sae])
-    features = []
-    for one in spec.sae:
-        if one.place not in read:
-            raise UserError(f"model {spec.name!r}: sae.place = {one.place!r} is several places; name one")
-        with torch.device("cpu"):  # an outline has no values, but a file has, and says its width by them
-            encoder = read_encoder(one, read[one.place].channels).eval().requires_grad_(False)
-        encoder = encoder.to(device)
-        features.append(Features(f"{one.place}@{one.name}", one.place, encoder, encoder.width))
-    names = Counter(one.name for one in features)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise UserError(f"model {spec.name!r}: two autoencoders are called {twice[0]!r}; give one of them a name")
-    chosen = {**read, **{name: seen.places[name] for name in layers}}
-    layouts = {name: layout for name in seen.places if not isinstance(layout := chosen.get(name), str | None)}
-    return Capture(module, layouts, features, bare=[name for name in read if name not in layers])
 
 
 def places(spec: ModelSpec, device: str | torch.device = "cpu") -> dict[str, Layout | str]:
@@ -140,30 +113,7 @@ def weights_sha256(spec: ModelSpec) -> str:
     family, name = find(spec.model)
     weights = parse_weights(spec.weights)
     own = _build(spec)[1] if isinstance(weights, FromLibrary) else _sha256(spec, family, name, weights)
-    return _with_features(spec, own)
-
-
-def _with_features(spec: ModelSpec, sha256: str) -> str:
-    """The digest of a model's weights and of those of its autoencoders, if it has any.
-
-    Raises
-    ------
-    UserError
-        They cannot be read, or are not those that the recipe states.
-    """
-    if not spec.sae:
-        return sha256
-    lines = [f"{sha256}  {spec.model}\n"]
-    for one in spec.sae:
-        files = files_of(one)
-        digests = [file.sha256() for file in files] or [hashlib.sha256(one.weights.encode()).hexdigest()]
-        if one.sha256 not in (None, digests[-1]):
-            raise UserError(
-                f"sae at {one.place!r}: weights {one.weights!r} have the SHA-256 {digests[-1]}, but {one.sha256} is "
-                "stated; copy or download the file again, or correct sha256"
-            )
-        lines += [f"{digest}  {one.place}@{one.name}\n" for digest in digests]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return with_autoencoders(spec, own)
 
 
 def weights_files(spec: ModelSpec) -> tuple[tuple[str, FromFile], ...]:

@@ -26,8 +26,7 @@ from rosetta.zoo.weights.source import Folder, Shards
 _CONFIG, _PROCESSOR = "config.json", "preprocessor_config.json"
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _MORE_TYPES = (
-    "aimv2",
-    "aimv2_vision_model",
+    *("aimv2", "aimv2_vision_model"),
     "clip_vision_model",
     "ijepa",
     "siglip2_vision_model",
