@@ -27,7 +27,7 @@ from storage.artifacts.neurons import neuron_rows
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
 from storage.upkeep.sealing import seal_finished, unsealed
-from tasks.dump.forward import say_enlarged
+from tasks.dump.enlarged import say_enlarged
 from tasks.plan import Plan
 from tasks.report.page import PAGE
 from tasks.stage.logs import about

@@ -1,7 +1,6 @@
 """Images through a model, batch by batch."""
 
 from collections.abc import Callable, Iterator
-from operator import gt
 
 import torch
 from torch import Tensor
@@ -9,12 +8,8 @@ from torch import Tensor
 from rosetta.mining.plan import ranges
 from rosetta.zoo import Model
 from rosetta.zoo.image_arrays import from_pixels
-from storage.artifacts.catalogue import ACTIVATIONS, IMAGES
-from storage.artifacts.finished import is_finished
 from storage.artifacts.images import ImageStore
-from tasks.plan import Plan
 from tasks.stage.metrics import forward
-from tasks.stage.progress import log
 
 Take = Callable[[slice, str, Tensor], None]
 """Takes maps (image, channel, y, x) of a batch: where in the span its images are, and the layer."""
@@ -51,22 +46,3 @@ def forward_passes(span: slice, model: Model, images: ImageStore, take: Take) ->
             with forward():
                 model.observe(from_pixels(pixels[batch], model.device), indices[batch], take=keep)
             yield None
-
-
-def say_enlarged(plan: Plan) -> None:
-    """Warn once for a run where models take larger images than there are; not where all of their maps are there."""
-    images = ImageStore.open(plan.place(IMAGES.path()).root, plan.fingerprint(IMAGES))
-    if images is None or all(
-        is_finished(plan.place(ACTIVATIONS.path(name)), ACTIVATIONS, plan.digest(ACTIVATIONS, name))
-        for name in plan.names
-    ):
-        return
-    seen = {name: plan.facts.models[name].image_size for name in plan.names}
-    larger = {name: size for name, size in seen.items() if size is not None and any(map(gt, size, images.size))}
-    if not larger:
-        return
-    named = ", ".join(f"{name} ({size[0]} × {size[1]})" for name, size in larger.items())
-    remedy = ""
-    if plan.facts.generator is None:
-        remedy = f"; images.size = {max(max(size) for size in larger.values())} would show them all that they take"
-    log.warning("images: %s × %s pixels are enlarged for %s%s", *images.size, named, remedy)

@@ -74,14 +74,16 @@ def lay_out(
         "weights": spec.weights,
         "weights_sha256": model.weights_sha256,
         "preprocessing": model.preprocessing.as_dict() if model.preprocessing else None,
-        "options": spec.options or {},
-        "published": model.published,
         "condition": spec.condition.identity,
         "generator": model.is_generator,
         "control": spec.control,
     }
-    if (captured := getattr(model.module, "captured", None)) is not None:
-        attributes["captured"] = captured
+    beside = {
+        "options": spec.options or None,
+        "published": model.published,
+        "captured": getattr(model.module, "captured", None),
+    }
+    attributes |= {name: value for name, value in beside.items() if value is not None}
     return ActivationStore.create(
         root,
         spec.name,

@@ -6,8 +6,8 @@ from storage.artifacts.seals import discard
 from tasks.plan import Plan, Stage
 
 PAGE = Instance(REPORT).index
-_VERSION = 5
-"""Of the page: another one writes the pages of all runs again."""
+_VERSION, _STREAMED_VERSION = 4, 5
+"""Of the page, and of that of a streamed run: another one writes such pages again."""
 
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
@@ -17,7 +17,7 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
         dictionary=plan.digest(ROSETTA),
         units=plan.digest(UNITS),
         name=plan.recipe.name,
-        page=_VERSION,
+        page=_VERSION if plan.facts.streamed is None else _STREAMED_VERSION,
     )
 
 

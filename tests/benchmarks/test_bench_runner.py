@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-MODULES = {"stores": "activation_stores", "dump": "dump_rate", "workers": "two_workers", "cuda": "on_cuda"}
+MODULES = {
+    "stores": "activation_stores",
+    "dump": "dump_rate",
+    "workers": "two_workers",
+    "sparse": "sparse_features",
+    "cuda": "on_cuda",
+}
 PARTS = (
     "faces",
     "stores",
@@ -22,6 +28,7 @@ PARTS = (
     "guidance",
     "page",
     "correlation",
+    "sparse",
     "precision",
     "cuda",
 )
