@@ -80,10 +80,10 @@ def failing() -> nn.Module:
 
 
 class Deadly(Looker):
-    """Ends its process where it sees several images at once."""
+    """Ends its process where it sees different images at once, which only a dump shows it."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) if len(images) == 1 else os._exit(1)
+        return super().forward(images) if torch.equal(images[0], images[-1]) else os._exit(1)
 
 
 def deadly() -> nn.Module:
