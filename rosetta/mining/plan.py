@@ -60,7 +60,7 @@ class Side:
     """Layers that are read without their zeros."""
 
     def stored(self, layer: Layer) -> int:
-        """Bytes of a layer's maps of one image, decoded."""
+        """Bytes that a layer's maps of one image take once they are read."""
         return round(_SPARSE_BYTES * layer.values) if layer.name in self.sparse else 4 * layer.values
 
     def stays_sparse(self, layers: Iterable[Layer]) -> bool:
@@ -69,8 +69,8 @@ class Side:
 
     @property
     def image_bytes(self) -> int:
-        """Of all its maps of one image, decoded."""
-        return sum(map(self.stored, self.units.layers))
+        """Of all its maps of one image, decoded; those without their zeros are decoded, too."""
+        return sum(4 * layer.values for layer in self.units.layers)
 
     @cached_property
     def panel_values(self) -> int:
@@ -346,6 +346,6 @@ class _Panels:
         """Bytes of all chunks that the tiles of one pass read; a layer that two tiles share is read for each."""
         size = panels * PANEL
         return self.side.images * sum(
-            self.side.stored(layer) * ((span.stop - 1) // size - span.start // size + 1)
+            4 * layer.values * ((span.stop - 1) // size - span.start // size + 1)
             for layer, span in self.side.units.spans()
         )
