@@ -6,7 +6,8 @@ by, so every tile reads its rows of A and its columns of B once: few large tiles
 
 Sums of the two halves of the images are kept apart until the end: judging asks for them.
 
-Steps and ranges follow from the shapes of the stores alone, and so does the tree in which partial sums are added.
+Steps and ranges follow from the stores alone, their shapes and which layers are mostly zeros, and so does the tree in
+which partial sums are added.
 Memory and workers only decide how many panels make a tile: they change how long it takes, and not one bit of what comes
 out.
 """
@@ -43,6 +44,8 @@ _SPARSE_BYTES = 2 * 12 * MOST_ACTIVE
 some images may have twice as many as those that were looked at."""
 _MOST_RANGES = 16
 """Each range ends in an addition as large as its tile; more ranges spread further but add more."""
+_MOST_SPARSE_RANGES = 4
+"""The same where zeros are left out: there an addition takes longer than the products of thirty images, measured."""
 
 Tile = tuple[slice, slice]
 Integers = npt.NDArray[np.int64]
@@ -222,7 +225,8 @@ class Cuts:
         limit = min(_STEP_BYTES // (4 * values), _STEP_IMAGES, run_length(a.images))
         self.step = 1 << (max(1, limit).bit_length() - 1)
         self.range_images = max(a.block, b.block, 2 * self.step)
-        while self.range_images * _MOST_RANGES < a.images:
+        most = _MOST_SPARSE_RANGES if a.sparse or b.sparse else _MOST_RANGES
+        while self.range_images * most < a.images:
             self.range_images *= 2
         self.range_count = -(-a.images // self.range_images)
         self._in_range = halves_in(self.range_images, a.images)
