@@ -232,7 +232,6 @@ class Accumulator:
 
     def _add_sparse(self, uses: Iterable["_SparseUse"]) -> None:
         """Add products with a factor that is mostly zeros; the other one stands upright once for all that meet it."""
-        # In blocks of columns that stay close to the processor: twice as fast as all columns at once, measured.
         by_other: dict[int, list[_SparseUse]] = {}
         for use in uses:
             by_other.setdefault(id(use.other), []).append(use)
@@ -243,6 +242,7 @@ class Accumulator:
             pieces = split(other) if isinstance(other, SparseRows) else other.split(terms, dim=1)
             for number, piece in enumerate(pieces):
                 upright = piece.upright() if isinstance(piece, SparseRows) else piece.T
+                # Blocks that stay close to the processor: nearly twice as fast as all columns at once, measured.
                 blocks = [block.contiguous() for block in upright.split(_SPARSE_COLUMNS, dim=1)]
                 for use in of_other:
                     product, rows = use.product, split(use.rows)[number]

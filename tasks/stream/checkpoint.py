@@ -112,7 +112,7 @@ def _paths(root: Root, number: int) -> Iterator[str]:
 
 
 def _read(root: Root, path: str, fingerprint: str) -> Checkpoint | None:
-    """The checkpoint at a path; None where it was not written to its end, or is of other sums."""
+    """The checkpoint at a path; None where it was not written to its end, or belongs to other sums."""
     with suppress(FileNotFoundError, KeyError, TypeError, ValueError):
         group = zarr.open_group(root.store(path, read_only=True), mode="r")
         attributes = dict(group.attrs)

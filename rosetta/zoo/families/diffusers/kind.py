@@ -7,6 +7,7 @@ between latents and images. Each method does what the library's own pipeline doe
 import inspect
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -40,7 +41,7 @@ def same(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
-class Kind:
+class Kind(ABC):
     """One kind of pipeline."""
 
     pipeline: ClassVar[str]
@@ -115,10 +116,11 @@ class Kind:
             elif self.text_first and re.fullmatch(r"transformer_blocks\.\d+\.attn", path):
                 yield f"{path}@1", {"sequences": False}
 
+    @abstractmethod
     def texts_of(self, transformer: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         """Shapes of what text encoders say of a prompt, by the transformer's settings, as far as they are its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, pipeline: Any, prompts: Sequence[str], plain: bool, device: torch.device) -> dict[str, Tensor]:
         """What the pipeline's text encoders say of prompts.
 
@@ -129,12 +131,12 @@ class Kind:
         device
             Where the text encoders are.
         """
-        raise NotImplementedError
 
     def set_timesteps(self, scheduler: Any, steps: int, tokens: int) -> None:
         """Space the steps of images of so many tokens."""
         scheduler.set_timesteps(steps)
 
+    @abstractmethod
     def predict(self, transformer: nn.Module, noisy: Tensor, time: Tensor, texts: Texts, guidance: float) -> Tensor:
         """What the transformer says of (image, channel, y, x) latents, in that shape.
 
@@ -147,7 +149,6 @@ class Kind:
         guidance
             The scale that the transformer is given, where it takes one.
         """
-        raise NotImplementedError
 
     def encode_images(self, vae: Any, images: Tensor) -> Tensor:
         """(image, channel, y, x) latents of images: of an encoder's distribution, the mean."""
