@@ -9,7 +9,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
 from PIL import ImageColor
@@ -164,11 +164,41 @@ class Matching(Strict):
         return self
 
 
+Measurement = Literal["rotation", "maps", "exchange", "stability", "layers", "one_to_one", "rarefaction"]
+"""What is measured for the sake of trust alone, and can be left out."""
+
+
 class Trust(Strict):
     """What a match must pass to be trusted."""
 
+    tests: tuple[str, ...] = Field(
+        ("chance", "held_out", "lift", "partial", "excess", "robust"),
+        min_length=1,
+        description="Tests that a match must pass to be trusted. All others are reported beside them.",
+    )
+    leave_out: tuple[Measurement, ...] = Field(
+        (), description="Measurements that are not made: " + ", ".join(f"`{name}`" for name in get_args(Measurement))
+    )
     q: float = Field(0.05, gt=0, le=1, description="Highest false discovery rate.")
+    held_out: float = Field(
+        0.1, ge=-1, lt=1, description="Lower bound of the correlation in the half that did not choose the match."
+    )
     partial: float = Field(0.1, ge=-1, lt=1, description="Lower bound of the partial correlation, given the pixels.")
+    excess: float = Field(
+        0.05, ge=-1, lt=1, description="Lower bound of the excess over units of the same layer, rotated at random."
+    )
+    robust: float = Field(
+        0.1, ge=-1, lt=1, description="Lower bound of the correlation of maps clipped at their 99.9th percentile."
+    )
+    low: float = Field(0.0, ge=-1, lt=1, description="Lower bound of the lower end of the 95 % interval.")
+    influence: float = Field(
+        0.1, gt=0, le=2, description="Upper bound of the change of the correlation when one image is taken away."
+    )
+    within: float = Field(0.1, ge=-1, lt=1, description="Lower bound of the correlation within classes.")
+    rotations: int = Field(4, ge=1, le=1000, description="Random rotations of each layer, at least.")
+    exchanges: int = Field(3, ge=3, le=1000, description="Exchanges of images that the dictionary is counted under.")
+    resamples: int = Field(1000, ge=100, le=100_000, description="Bootstrap samples behind each interval.")
+    resample: Literal["images", "classes"] = Field("images", description="What a bootstrap sample is drawn of.")
 
 
 class Compute(Strict):

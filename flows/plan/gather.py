@@ -12,6 +12,7 @@ from flows.plan.stages import STAGES
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.mining.draw import kept_of
+from rosetta.mining.trust.tests import require_known
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Images, Recipe
 from rosetta.zoo.device import resolve_device
@@ -305,6 +306,7 @@ def _cluster(recipe: Recipe) -> str:
 
 
 def _plan(recipe: Recipe, facts: Facts) -> Plan:
+    require_known(recipe.trust)
     return Plan(recipe, facts, {artifact.pattern: stage.fingerprint for stage in STAGES for artifact in stage.writes})
 
 

@@ -289,10 +289,44 @@ TRUST_OF_PAIR = declare(Artifact(
     "what chance, halves, position and pixels leave of the buddies of a pair",
     (BUDDIES, CORRELATIONS, PROFILES, FEATURES), columns=columns.TRUST_OF_PAIR,
 ))
+EXCESS = declare(Artifact(
+    "tables/excess/{a}~{b}.parquet", "table", "pair",
+    "how much better each unit of a layer matches than units of the layer rotated at random", (CORRELATIONS, PROFILES),
+    columns=columns.EXCESS,
+))
+EXAMINED = declare(Artifact(
+    "tables/examined/{a}~{b}.parquet", "table", "pair",
+    "intervals, influence, few positions and classes: what the maps of a pair's buddies say of each",
+    (BUDDIES, ACTIVATIONS), columns=columns.EXAMINED,
+))
+ASSIGNED = declare(Artifact(
+    "tables/assigned/{a}~{b}.parquet", "table", "pair", "the units of a pair that are matched one to one",
+    (CORRELATIONS,), columns=columns.ASSIGNED,
+))
+DISTANCES = declare(Artifact(
+    "tables/distances.parquet", "table", "run", "how far models are from each other, and how much hubs take",
+    (ASSIGNED,), columns=columns.DISTANCES,
+))
+NULL = declare(Artifact(
+    "tables/null.parquet", "table", "run", "what the dictionary counts when images are exchanged",
+    (ACTIVATIONS, PROFILES, BUDDIES), columns=columns.NULL,
+))
+LAYERS = declare(Artifact(
+    "tables/layers.parquet", "table", "run", "how alike layers of two models are as wholes", (PROFILES,),
+    columns=columns.LAYERS,
+))
+RAREFACTION = declare(Artifact(
+    "tables/rarefaction.parquet", "table", "run", "buddies among equally many units of two models", (CORRELATIONS,),
+    columns=columns.RAREFACTION,
+))
 TRUST = declare(Artifact(
     "tables/trust.parquet", "table", "run",
-    "all pairs together, with what controls reach and which matches are trusted", (TRUST_OF_PAIR,),
-    columns=columns.TRUST,
+    "all pairs together, with what controls reach and which matches are trusted",
+    (TRUST_OF_PAIR, EXCESS, EXAMINED, ASSIGNED), columns=columns.TRUST,
+))
+STABILITY = declare(Artifact(
+    "tables/stability.parquet", "table", "run", "the dictionary with other numbers of neighbours",
+    (CORRELATIONS, TRUST), columns=columns.STABILITY,
 ))
 UNITS = declare(Artifact(
     "tables/units.parquet", "table", "run", "every unit: layer, channel, grid, statistics", (ACTIVATIONS, PROFILES),

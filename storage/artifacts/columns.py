@@ -76,17 +76,96 @@ TRUST_OF_PAIR = (
     Column("pearson_half_1", "float64", "the correlation on the first half of the images", "1"),
     Column("pearson_half_2", "float64", "the correlation on the second half of the images", "1"),
     Column("replicates", "bool", "whether the two are buddies in both halves of the images"),
+    Column("pearson_held_out", "float64", "the correlation in the half of the images that did not choose the match, "
+           "the mean of both where both halves choose it; NaN where neither does", "1"),
     Column("pearson_centred", "float64", "the correlation once each unit's mean map is taken away", "1"),
     Column("positional", "float64", "share of the correlation that the mean maps explain", "1"),
     Column("pearson_partial", "float64", "partial correlation given the pixel features", "1"),
     Column("pixel_explained", "float64", "share of the correlation that the pixel features explain", "1"),
 )
+_EXCESS = (
+    Column("pearson_rotated", "float64", "mean over random rotations of its layer of the best correlation of the "
+           "rotated unit of the same rank", "1"),
+    Column("excess", "float64", "best correlation of unit A with any unit of model B minus `pearson_rotated`", "1"),
+)
+EXCESS = (
+    *_unit("a"),
+    Column("model_b", "category", "name of the model whose units it is compared with"),
+    Column("pearson_best", "float32", "best correlation of unit A with any unit of model B", "1"),
+    *_EXCESS,
+)
+_OF_MAPS = (
+    Column("pearson_low", "float64", "lower end of the 95 % bootstrap interval of the correlation", "1"),
+    Column("pearson_high", "float64", "upper end of the 95 % bootstrap interval of the correlation", "1"),
+    Column("influence", "float64", "largest change of the correlation when a single image is taken away", "1"),
+    Column("few_positions", "float64", "share of the correlation that rests on the 0.1 % largest products of all "
+           "positions", "1"),
+    Column("pearson_robust", "float64", "the correlation of the maps clipped at their 99.9th percentile", "1"),
+    Column("pearson_within", "float64", "the correlation once the mean maps of each class are taken away; NaN where "
+           "classes are not known", "1"),
+)
+EXAMINED = (*_MATCH, *_OF_MAPS)
+ASSIGNED = (
+    *_MATCH,
+    Column("rank_ab", "int32", "rank of unit B among the neighbours of unit A; 1 is the nearest", "1"),
+    Column("rank_ba", "int32", "rank of unit A among the neighbours of unit B, 0 where it is not among those looked "
+           "at", "1"),
+)
+DISTANCES = (
+    Column("model_a", "category", "name of the first model"),
+    Column("model_b", "category", "name of the second model"),
+    Column("distance", "float64", "soft-matching distance: 1 minus the mean correlation of the pairs that are matched "
+           "one to one, unmatched units counting 0", "1"),
+    Column("assigned", "int32", "units that are matched one to one", "1"),
+    Column("unmatched_a", "int32", "units of model A that stay unmatched", "1"),
+    Column("unmatched_b", "int32", "units of model B that stay unmatched", "1"),
+    Column("hubness_a", "float64", "skewness of how often each unit of model A is among the K nearest of units of B",
+           "1"),
+    Column("hubness_b", "float64", "skewness of how often each unit of model B is among the K nearest of units of A",
+           "1"),
+)
+NULL = (
+    Column("exchange", "int32", "number of the exchange of images; 0 is the run itself, without one"),
+    Column("of", "str", "what is counted: buddies of the anchor with a model, by its name, `Rosetta neurons` or "
+           "`concepts`"),
+    Column("count", "int32", "how many there are", "1"),
+)
+STABILITY = (
+    Column("neighbours", "int32", "K of the mutual K-nearest neighbours", "1"),
+    Column("neurons", "int32", "Rosetta neurons with this K", "1"),
+    Column("trusted", "int32", "those whose matches are among the trusted ones of the run", "1"),
+    Column("concepts", "int32", "clusters of the neurons", "1"),
+    Column("largest", "int32", "neurons in the largest cluster", "1"),
+    Column("jaccard", "float64", "neurons that are Rosetta neurons with this K and with the recipe's, over those that "
+           "are with either", "1"),
+)
+LAYERS = (
+    Column("model_a", "category", "name of the first model"), Column("layer_a", "category", "layer of the first model"),
+    Column("model_b", "category", "name of the second model"),
+    Column("layer_b", "category", "layer of the second model"),
+    Column("cka", "float64", "linear centred kernel alignment of the two layers", "1"),
+    Column("cka_null", "float64", "mean of the same with the images of one of them exchanged", "1"),
+    Column("rsa", "float64", "Spearman correlation of the two layers' dissimilarities of images", "1"),
+    Column("rsa_null", "float64", "mean of the same with the images of one of them exchanged", "1"),
+)
+RAREFACTION = (
+    Column("model_a", "category", "name of the first model"), Column("model_b", "category", "name of the second model"),
+    Column("units", "int32", "units that are drawn from each of the two", "1"),
+    Column("draw", "int32", "number of the draw"),
+    Column("buddies", "int32", "mutual nearest neighbours among the units drawn", "1"),
+)
 TRUST = (
     *TRUST_OF_PAIR,
+    *_EXCESS,
+    *_OF_MAPS,
+    Column("assigned", "float64", "1 where the two are matched to each other one to one, 0 where they are not, NaN "
+           "where that was not found out", "1"),
     Column("control_best", "float64", "best correlation of unit A with any unit of a control, for a match with a "
            "control of another one; NaN without such a control", "1"),
+    Column("control_spread", "float64", "standard deviation of what the draws of that control's network reach, where "
+           "several were drawn", "1"),
     Column("lift", "float64", "`pearson` minus `control_best`", "1"),
-    Column("trusted", "bool", "whether the match passes every test"),
+    Column("trusted", "bool", "whether the match passes every test that the recipe asks for"),
 )
 ROSETTA = (
     Column("rosetta", "int32", "number of the Rosetta neuron, from 0 by falling mean correlation"),

@@ -33,6 +33,7 @@ def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
     """Of what is said of one pair's buddies."""
     return fingerprint(
         "trust part",
+        held_out=True,
         correlations=plan.digest(CORRELATIONS, a, b),
         features=plan.digest(FEATURES),
         neighbours=plan.recipe.matching.neighbours,

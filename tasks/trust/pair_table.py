@@ -21,7 +21,8 @@ from tasks.trust.pair_worker import JUDGED, Nearest, Question, Verdict, profiles
 from tasks.trust.panel_sides import ModelProfile
 
 KEY = ("model_a", "unit_a", "layer_a", "channel_a", "model_b", "unit_b", "layer_b", "channel_b", "pearson")
-COLUMNS = ("p_value", "q_value", "pearson_half_1", "pearson_half_2", "replicates", "pearson_centred", "positional",
+COLUMNS = ("p_value", "q_value", "pearson_half_1", "pearson_half_2", "replicates", "pearson_held_out",
+           "pearson_centred", "positional",
            "pearson_partial", "pixel_explained")  # fmt: skip
 Float64 = npt.NDArray[np.float64]
 
@@ -50,10 +51,12 @@ def write_judged(
     pearson = rows["pearson"].to_numpy(np.float64)
     partial = _partial(profiles, rows)
     units = [len(profile.store.units) for profile in profiles]
+    chosen = _chosen(found, question, pair[0] == pair[1], units)
     frame = _unjudged(len(rows)).assign(
         **judged,
         q_value=q_values(judged["p_value"], np.sum([verdict.p_counts for verdict in verdicts], axis=0)),
-        replicates=_replicates(found, question, pair[0] == pair[1], units),
+        replicates=chosen.all(axis=0),
+        pearson_held_out=held_out(chosen, judged["pearson_half_1"], judged["pearson_half_2"]),
         positional=_went(pearson, judged["pearson_centred"]),
         pearson_partial=partial,
         pixel_explained=_went(pearson, partial),
@@ -83,11 +86,35 @@ def _went(pearson: Float64, left: Float64) -> Float64:
         return np.where(pearson > 0, 1.0 - left / pearson, np.nan)
 
 
-def _replicates(
+def held_out(chosen: npt.NDArray[np.bool_], half_1: Float64, half_2: Float64) -> Float64:
+    """(buddy,) the correlation in the half that did not choose the pair; the mean of both where both halves choose it.
+
+    A pair that is the best of many in some images correlates higher there than it would on others. The half that had
+    no part in the choice has no such bias.
+
+    Parameters
+    ----------
+    chosen
+        (half, buddy) whether the pair is one of buddies in either half.
+    half_1, half_2
+        (buddy,) its correlation there.
+
+    Returns
+    -------
+    (buddy,) float64
+        NaN where neither half chooses it.
+    """
+    other = np.where(chosen, [half_2, half_1], 0.0)
+    ways = chosen.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.where(ways > 0, other.sum(axis=0) / ways, np.nan)
+
+
+def _chosen(
     verdicts: Sequence[tuple[PairTile, Verdict]], question: Question, same: bool, units: Sequence[int]
 ) -> npt.NDArray[np.bool_]:
-    """(buddy,) whether a pair is one of buddies in either half."""
-    both = np.ones(len(question.unit_a), dtype=bool)
+    """(half, buddy) whether a pair is one of buddies in either half."""
+    both = np.ones((2, len(question.unit_a)), dtype=bool)
     for half in range(2):
         of_a = _nearest([(tile.spans[0].start, verdict.near_a[half]) for tile, verdict in verdicts], units[0], question)
         # Tiles run along the columns: for one span of columns the rows come by rising index, too.
@@ -96,8 +123,8 @@ def _replicates(
             of_b = _nearest(
                 [(tile.spans[1].start, verdict.near_b[half]) for tile, verdict in verdicts], units[1], question
             )
-        both &= (of_a[question.unit_a] == question.unit_b[:, None]).any(axis=1)
-        both &= (of_b[question.unit_b] == question.unit_a[:, None]).any(axis=1)
+        both[half] &= (of_a[question.unit_a] == question.unit_b[:, None]).any(axis=1)
+        both[half] &= (of_b[question.unit_b] == question.unit_a[:, None]).any(axis=1)
     return both
 
 

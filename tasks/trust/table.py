@@ -6,11 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from rosetta.mining.groups import Pair
 from rosetta.mining.halves import LEAST_IMAGES
 from rosetta.mining.trust.tests import passing
+from rosetta.recipe import Measurement
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import TRUST, TRUST_OF_PAIR
+from storage.artifacts.catalogue import ASSIGNED, EXAMINED, EXCESS, TRUST, TRUST_OF_PAIR, Artifact
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
@@ -51,6 +53,12 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     return fingerprint(
         "trust",
         parts=plan.digests(TRUST_OF_PAIR),
+        measured={
+            what: {
+                "~".join(pair): plan.digest(artifact, *pair) for pair in plan.pairs if _is_made(plan, artifact, pair)
+            }
+            for artifact, what in _MEASURED.items()
+        },
         controls=list(plan.controls),
         knobs=plan.recipe.trust.model_dump(),
     )
@@ -68,7 +76,7 @@ def join_trust(plan: Plan) -> None:
         reached = _control_best(root, a, b, pairs, controls)
         best = reached[frame["unit_a"].to_numpy()]
         lift = frame["pearson"].to_numpy(np.float64) - best
-        frame = frame.assign(control_best=best, lift=lift)
+        frame = with_measured(plan, frame, (a, b)).assign(control_best=best, control_spread=np.nan, lift=lift)
         frames.append(frame.assign(trusted=passing(frame, plan.recipe.trust)["trusted"]))
     joined = pd.concat(frames, ignore_index=True)
     categories = tables.categories_of({name: ActivationStore.read(root, name).units for name in plan.names})
@@ -77,6 +85,41 @@ def join_trust(plan: Plan) -> None:
 
 
 JOIN_TRUST = Stage("trust", (TRUST,), fingerprint_of, join_trust)
+
+
+_MEASURED: dict[Artifact, Measurement] = {EXCESS: "rotation", EXAMINED: "maps", ASSIGNED: "one_to_one"}
+"""Tables of a pair that say more of its matches, and the measurement that makes each."""
+
+
+def with_measured(plan: Plan, frame: pd.DataFrame, pair: Pair) -> pd.DataFrame:
+    """The matches of a pair with what was measured for the sake of trust alone, NaN where it was not.
+
+    Parameters
+    ----------
+    frame
+        As in `tables/trust/<a>~<b>.parquet`.
+    """
+    carried = {column.name for column in TRUST.columns}
+    for artifact, key in ((EXCESS, ["unit_a"]), (EXAMINED, ["unit_a", "unit_b"])):
+        names = [column.name for column in artifact.columns if column.name in carried and column.name not in frame]
+        if _is_made(plan, artifact, pair):
+            frame = frame.merge(tables.read(plan.root, artifact.path(*pair))[[*key, *names]], on=key, how="left")
+        else:
+            frame = frame.assign(**dict.fromkeys(names, np.nan))
+    if not _is_made(plan, ASSIGNED, pair):
+        return frame.assign(assigned=np.nan)
+    assigned = tables.read(plan.root, ASSIGNED.path(*pair))[["unit_a", "unit_b"]].assign(assigned=1.0)
+    frame = frame.merge(assigned, on=["unit_a", "unit_b"], how="left")
+    return frame.assign(assigned=frame["assigned"].fillna(0.0))
+
+
+def _is_made(plan: Plan, artifact: Artifact, pair: Pair) -> bool:
+    """Whether the run has measured that of a pair: of a model with itself there is nothing to rotate or to assign."""
+    return (
+        artifact.pattern in plan.fingerprints
+        and _MEASURED[artifact] not in plan.recipe.trust.leave_out
+        and (pair[0] != pair[1] or artifact is EXAMINED)
+    )
 
 
 def _dead_halves(frame: pd.DataFrame) -> list[str]:

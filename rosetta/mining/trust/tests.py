@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.recipe import Trust
+from rosetta.errors import UserError, nearest
+from rosetta.recipe import Measurement, Trust
 
 Flags = npt.NDArray[np.bool_]
 
@@ -53,6 +54,8 @@ class TrustTest:
     """The column that is NaN where the test could not be made; the deciding one, if left out."""
     needs_control: bool = False
     """Whether it can only be made where the recipe has a control."""
+    measured: Measurement | None = None
+    """The measurement without which it cannot be made, where that can be left out."""
 
     @property
     def weakest(self) -> str:
@@ -94,7 +97,7 @@ TESTS: list[TrustTest] = [
     TrustTest(
         name="replicates",
         word="halves",
-        question="Is it a match again on other images?",
+        question="Is it a match in either half of the images?",
         column="replicates",
         condition="a match in both halves",
         heading="replicate",
@@ -102,6 +105,18 @@ TESTS: list[TrustTest] = [
         failed="not a match in both halves of the images",
         evidence=("pearson_half_1", "pearson_half_2"),
         asked="q_value",
+    ),
+    TrustTest(
+        name="held_out",
+        word="held out",
+        question="Does it correlate on images that had no part in choosing it?",
+        column="pearson_held_out",
+        limit="held_out",
+        condition="held-out r > {limit}",
+        heading="hold out",
+        passed="on images that did not choose it",
+        failed="little is left on other images (held out {value:z.2f})",
+        evidence=("pearson_half_1", "pearson_half_2"),
     ),
     TrustTest(
         name="lift",
@@ -127,14 +142,115 @@ TESTS: list[TrustTest] = [
         failed="pixels explain it (partial {value:z.2f})",
         evidence=("pixel_explained",),
     ),
+    TrustTest(
+        name="excess",
+        word="rotation",
+        question="Are the units shared, or only the space that their layer spans?",
+        column="excess",
+        limit="excess",
+        condition="excess > {limit}",
+        heading="beat rotation",
+        passed="more than its layer's subspace",
+        failed="units of the rotated layer do as well (excess {value:z.2f})",
+        evidence=("pearson_rotated",),
+        measured="rotation",
+    ),
+    TrustTest(
+        name="robust",
+        word="positions",
+        question="Is anything left without the few highest values of each map?",
+        column="pearson_robust",
+        limit="robust",
+        condition="clipped r > {limit}",
+        heading="robust",
+        passed="not made by a few positions",
+        failed="a few positions make it (clipped {value:z.2f})",
+        evidence=("few_positions",),
+        measured="maps",
+    ),
+    TrustTest(
+        name="interval",
+        word="interval",
+        question="Could it be nothing, on other images of the same kind?",
+        column="pearson_low",
+        limit="low",
+        condition="lower end > {limit}",
+        heading="clear of zero",
+        passed="clear of zero",
+        failed="its interval begins at {value:z.2f}",
+        evidence=("pearson_high",),
+        measured="maps",
+    ),
+    TrustTest(
+        name="influence",
+        word="one image",
+        question="Does a single image make it?",
+        column="influence",
+        limit="influence",
+        at_most=True,
+        condition="influence ≤ {limit}",
+        heading="no one image",
+        passed="not made by one image",
+        failed="one image changes it by {value:.2f}",
+        measured="maps",
+    ),
+    TrustTest(
+        name="within",
+        word="classes",
+        question="Do the units agree within a class, or only on which class it is?",
+        column="pearson_within",
+        limit="within",
+        condition="r within classes > {limit}",
+        heading="within classes",
+        passed="within classes, too",
+        failed="the classes' mean maps make it (within {value:z.2f})",
+        measured="maps",
+    ),
+    TrustTest(
+        name="one_to_one",
+        word="one to one",
+        question="Is it a pair when every unit may be matched once only?",
+        column="assigned",
+        limit=0.5,
+        condition="assigned to each other",
+        heading="one to one",
+        passed="matched one to one",
+        failed="others take their places one to one",
+        measured="one_to_one",
+    ),
 ]
 """In the order in which people read of them."""
 
 
+def asked(settings: Trust) -> list[TrustTest]:
+    """The tests that a match must pass to be trusted."""
+    return [test for test in TESTS if test.name in settings.tests]
+
+
+def require_known(settings: Trust) -> None:
+    """
+    Raises
+    ------
+    UserError
+        `trust.tests` names what is no test, or asks for one whose measurement is left out.
+    """
+    names = [test.name for test in TESTS]
+    for name in settings.tests:
+        if name not in names:
+            hint = nearest(name, names) or f"; there are {', '.join(names)}"
+            raise UserError(f"trust.tests: there is no test {name!r}{hint}")
+    for test in asked(settings):
+        if test.measured in settings.leave_out:
+            raise UserError(
+                f"trust.tests asks for {test.name!r}, and trust.leave_out leaves {test.measured!r} out, by which it is"
+                " decided; take the name off one of them"
+            )
+
+
 def passing(matches: Columns, settings: Trust) -> dict[str, Flags]:
-    """Test → (match,) whether each match passes it, and last `trusted`: whether it passes them all."""
+    """Test → (match,) whether each match passes it, and last `trusted`: whether it passes all that are asked for."""
     each = {test.name: test.passes(matches, settings) for test in TESTS}
-    return {**each, "trusted": np.all(list(each.values()), axis=0)}
+    return {**each, "trusted": np.all([each[test.name] for test in asked(settings)], axis=0)}
 
 
 def unasked(matches: Columns) -> dict[str, Flags]:
@@ -143,13 +259,14 @@ def unasked(matches: Columns) -> dict[str, Flags]:
 
 
 def failures(matches: Columns, settings: Trust) -> list[list[tuple[str, str]]]:
-    """(match,) of each match the tests that it fails: a word, and a sentence that says why.
+    """(match,) of each match the tests that it fails of those asked for: a word, and a sentence that says why.
 
-    Where tests could not be made, the last one says so.
+    Where one of them could not be made, the last one says so.
     """
-    blank = unasked(matches)
-    found: list[list[tuple[str, str]]] = [[] for _ in np.asarray(matches[TESTS[0].column])]
-    for test in TESTS:
+    tests = asked(settings)
+    blank = {test.name: test.unasked(matches) for test in tests}
+    found: list[list[tuple[str, str]]] = [[] for _ in np.asarray(matches[tests[0].column])]
+    for test in tests:
         values = np.asarray(matches[test.column])
         for match in np.flatnonzero(~test.passes(matches, settings) & ~blank[test.name]):
             found[match].append((test.word, _true_minus(test.failed.format(value=values[match]))))
