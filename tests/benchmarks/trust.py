@@ -1,6 +1,7 @@
-"""What judging every match costs, beside correlating: all stages of the one and of the other, store to store."""
+"""What the tests of trust cost, beside correlating: all stages of the one and of the other, store to store."""
 
 import shutil
+import statistics
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from figures import BENCH, clear, figure, in_turn, report, timed
 from synthetic import write
 
 from flows.plan.gather import plan_of_root
+from flows.plan.stages import CORRELATE, PROFILE, stages_from
 from rosetta.mining.buddies import best_buddies
 from rosetta.recipe import Recipe
 from rosetta.units import Layer
@@ -24,13 +26,10 @@ from storage.artifacts.images import ImageStore
 from storage.artifacts.nearest import neighbours
 from storage.artifacts.provenance import stored_recipe
 from storage.filesystem.root import Root
-from tasks.correlate.pair import CORRELATE
 from tasks.dump.features import WRITE_FEATURES
 from tasks.match.buddies import buddy_frame
-from tasks.plan import Plan
+from tasks.plan import Plan, Stage
 from tasks.plan.facts import Facts
-from tasks.trust.pair import JUDGE_PAIRS
-from tasks.trust.profile import PROFILE
 
 IMAGES = 512
 REPEATS = 3
@@ -40,7 +39,12 @@ WIDE = {
     "narrow": [Layer(f"block.{index}", 1024, (14, 14)) for index in range(4)],
 }
 """12,288 and 4,096 units: a third of a large vision transformer with itself, and against a small one."""
-JUDGED = ("features.zarr", "profiles", "tables/trust")
+_AFTER = ("units", "dictionary", "report")
+"""Stages behind the first of judging that write what a run without tests has, too."""
+JUDGING = [WRITE_FEATURES, *(stage for stage in stages_from(PROFILE) if stage.name not in _AFTER)]
+"""All that is made for the sake of trust."""
+Parts = dict[str, float]
+"""By stage: seconds, the median of several rounds."""
 
 
 def correlated(plan: Plan) -> float:
@@ -49,19 +53,27 @@ def correlated(plan: Plan) -> float:
     return timed(lambda: CORRELATE.make(plan))
 
 
-def judged(plan: Plan) -> float:
-    """Seconds to judge them: pixel features, profiles, and every pair."""
-    for path in JUDGED:
-        plan.root.remove(path)
-
-    def judge() -> None:
-        for stage in (WRITE_FEATURES, PROFILE, JUDGE_PAIRS):
-            stage.make(plan)
-
-    return timed(judge)
+def judged(plan: Plan, rounds: list[Parts]) -> float:
+    """Seconds to put all pairs to all tests anew; adds those of each stage to `rounds`."""
+    for stage in JUDGING:
+        for artifact, names in stage.artifacts(plan):
+            plan.root.remove(artifact.path(*names))
+    parts = {stage.name: timed(partial(_make, stage, plan)) for stage in JUDGING}
+    rounds.append(parts)
+    return sum(parts.values())
 
 
-def faces() -> tuple[float, float, float]:
+def _make(stage: Stage, plan: Plan) -> None:
+    for names in stage.instances(plan):
+        stage.make(plan, names)
+
+
+def _median(rounds: list[Parts]) -> Parts:
+    """Of all rounds but the first, which warms up."""
+    return {name: statistics.median(one[name] for one in rounds[1:]) for name in rounds[0]}
+
+
+def faces() -> tuple[float, float, float, Parts]:
     """Correlate and judge the faces run, and multiply as many numbers as that takes, in turn."""
     if not (BENCH / "mine" / "tables" / "trust.parquet").exists():
         mine("mine", IMAGES)
@@ -72,14 +84,18 @@ def faces() -> tuple[float, float, float]:
     assert recipe is not None
     plan = plan_of_root(place, recipe)
     units = {name: ActivationStore.read(place, name).units for name in plan.names}
+    rounds: list[Parts] = []
     correlating, judging, products = in_turn(
-        REPEATS, lambda: correlated(plan), lambda: judged(plan), lambda: bare_products(units, plan.pairs, IMAGES)
+        REPEATS,
+        lambda: correlated(plan),
+        lambda: judged(plan, rounds),
+        lambda: bare_products(units, plan.pairs, IMAGES),
     )
     clear("trust")
-    return correlating, judging, products
+    return correlating, judging, products, _median(rounds)
 
 
-def wide() -> tuple[float, float]:
+def wide() -> tuple[float, float, Parts]:
     """The same of two models with many units, once each after a warm-up."""
     clear("wide")
     folder: Path = BENCH / "wide"
@@ -101,23 +117,18 @@ def wide() -> tuple[float, float]:
         root.remove("correlations")
         return timed(lambda: CORRELATE.make(plan))
 
+    rounds: list[Parts] = []
+
     def judging() -> float:
-        for path in (*JUDGED, "tables"):
-            root.remove(path)
+        root.remove("tables")
         units = {name: ActivationStore.read(root, name).units for name in WIDE}
         frames = [buddy_frame(*pair, units, best_buddies(*neighbours(root, *pair, 5))) for pair in plan.pairs]
         tables.write(root, BUDDIES.path(), pd.concat(frames, ignore_index=True), fingerprint("buddies"))
-
-        def judge() -> None:
-            WRITE_FEATURES.make(plan)
-            PROFILE.make(plan)
-            JUDGE_PAIRS.make(plan)
-
-        return timed(judge)
+        return judged(plan, rounds)
 
     seconds = in_turn(1, correlating, judging)
     clear("wide")
-    return seconds[0], seconds[1]
+    return seconds[0], seconds[1], _median(rounds)
 
 
 def _named(pattern: str, _: Plan, *names: str) -> Fingerprint:
@@ -126,16 +137,19 @@ def _named(pattern: str, _: Plan, *names: str) -> Fingerprint:
 
 def main() -> None:
     """Few units in many layers, and many units."""
-    correlating, judging, products = faces()
+    correlating, judging, products, parts = faces()
     over = correlating / products
     figures = {
         "correlate_over_products": figure(over, "ratio", "≤ 3", over <= 3),
         "correlate_seconds": figure(correlating, "s"),
         "trust_seconds": figure(judging, "s"),
         "trust_over_correlate": figure(judging / correlating, "ratio", "≤ 1.5", judging <= 1.5 * correlating),
+        **{f"trust_{name}_seconds": figure(seconds, "s") for name, seconds in parts.items()},
     }
-    correlating, judging = wide()
+    correlating, judging, parts = wide()
     figures["trust_over_correlate_wide"] = figure(judging / correlating, "ratio", "≤ 1.5", judging <= 1.5 * correlating)
+    figures["correlate_wide_seconds"] = figure(correlating, "s")
+    figures |= {f"trust_{name}_wide_seconds": figure(seconds, "s") for name, seconds in parts.items()}
     report(f"trust, {cpu_count()} cores", figures)
 
 

@@ -1,0 +1,44 @@
+"""What a sceptic asks of matches whose truth is known: what is shared is trusted, and what is not is named."""
+
+import confounds
+import numpy as np
+import pandas as pd
+import pytest
+
+from storage.filesystem.root import Root
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+SEEDS = 20
+FEW = 2
+BY_TEST = {
+    "subspace": "excess",
+    "positions": "robust",
+    "class means": "within",
+    "one class": "interval",
+    "one image": "influence",
+    "hub": "one_to_one",
+}
+"""By confound: the test that is made for it."""
+
+
+@pytest.fixture(scope="module", params=[FEW, pytest.param(SEEDS, marks=pytest.mark.soak)])
+def matches(request, tmp_path_factory):
+    """The matches of all seeds with the two real models, and how many were planted."""
+    frames, count = [], 0
+    for seed in range(request.param):
+        root = Root(str(tmp_path_factory.mktemp("confounded")))
+        zoo = confounds.plant(root, seed)
+        frames.append(confounds.matches_of(zoo, confounds.judge(root)))
+        count += 2 * sum(kind.startswith("signal") for kind in zoo.kinds["g"])
+        root.remove("activations")
+    assert count == request.param * 2 * 2 * confounds.SHARED * len(confounds.SIGNALS)
+    return pd.concat(frames, ignore_index=True), count
+
+
+def test_what_is_shared_is_trusted_and_little_else(matches):
+    table, count = matches
+    shared = table["kind"].str.startswith("signal")
+    assert (table["trusted"] & shared).sum() >= 0.95 * count
+    assert (table["trusted"] & ~shared).sum() <= 0.05 * table["trusted"].sum()
+    assert set(confounds.CONFOUNDS) <= set(table["kind"])
