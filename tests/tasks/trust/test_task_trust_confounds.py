@@ -1,7 +1,6 @@
 """What a sceptic asks of matches whose truth is known: what is shared is trusted, and what is not is named."""
 
 import confounds
-import numpy as np
 import pandas as pd
 import pytest
 
