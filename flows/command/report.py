@@ -14,6 +14,7 @@ def report(
     figure: int | None = None,
     images: int | None = None,
     dictionary: int | None = None,
+    failing: str | None = None,
     concepts: str | None = None,
     count: int | None = None,
     out: Path | None = None,
@@ -27,8 +28,10 @@ def report(
         Root of a run, any fsspec URL.
     figure
         Draw the concept with this number: its images under the maps of every model.
+    failing
+        Draw the match that fails this test of trust and passes most others, for example excess.
     images
-        Images in that figure. Default: 6.
+        Images in the figure of a concept or of a match. Default: 6.
     dictionary
         Draw the image with this number: concepts over it, as every model sees them.
     concepts
@@ -38,10 +41,12 @@ def report(
     out
         FILE.png or FILE.pdf. Default: a file in figures/ under the root.
     """
-    if figure is not None and dictionary is not None:
-        raise UserError("--figure and --dictionary are two figures; give one at a time")
+    given = {"--figure": figure, "--dictionary": dictionary, "--failing": failing}
+    wanted = [option for option, value in given.items() if value is not None]
+    if len(wanted) > 1:
+        raise UserError(f"{' and '.join(wanted)} are {len(wanted)} figures; give one at a time")
     for option, value, needed, chosen in (
-        ("--images", images, "--figure", figure),
+        ("--images", images, "--figure", failing if figure is None else figure),
         ("--concepts", concepts, "--dictionary", dictionary),
         ("--count", count, "--dictionary", dictionary),
     ):
@@ -49,18 +54,20 @@ def report(
             raise UserError(f"{option} applies only to the figure of {needed}; add {needed} or leave {option} out")
     if concepts is not None and count is not None:
         raise UserError("--concepts names the concepts and --count has them chosen; give one of the two")
-    if figure is None and dictionary is None:
+    if not wanted:
         if out is not None:
-            raise UserError("--out applies only to a figure; add --figure or --dictionary")
+            raise UserError("--out applies only to a figure; add --figure, --dictionary or --failing")
         path = _page(root)
     else:
         named = None if concepts is None else _concept_ids(concepts)
         from storage import open_run
-        from tasks.report.figures import write_concept_figure, write_dictionary_figure
+        from tasks.report.figures import write_concept_figure, write_dictionary_figure, write_failing_figure
 
-        run = open_run(root)
+        run, shown = open_run(root), 6 if images is None else images
         if figure is not None:
-            path = write_concept_figure(run, figure, 6 if images is None else images, out)
+            path = write_concept_figure(run, figure, shown, out)
+        elif failing is not None:
+            path = write_failing_figure(run, failing, shown, out)
         else:
             assert dictionary is not None
             path = write_dictionary_figure(run, dictionary, named, 8 if count is None else count, out)

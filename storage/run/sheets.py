@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from rosetta.errors import UserError
+from rosetta.mining.trust.tests import asked, named_test, passing
 from rosetta.view.numbers import correlation, counted
 from rosetta.view.pictures.sheet import Heading, Sheet, tile_pixels
 from storage.run.data import RunData
@@ -86,6 +88,48 @@ def dictionary_sheet(run: RunMembers, image: int, concepts: Sequence[int] | None
     )
     whole = bare(run, alone, size * 2)[0]
     return Captioned(Sheet(np.stack(rows), named, headings, "concept"), caption, whole, f"image {image}")
+
+
+def failing_sheet(run: RunMembers, name: str, images: int) -> Captioned:
+    """The match that fails one test and, of those, passes most of the others; the strongest of several.
+
+    Rows are the images where its unit of the anchor peaks highest.
+
+    Parameters
+    ----------
+    name
+        Of a test of trust.
+
+    Raises
+    ------
+    UserError
+        There is no such test, it was not made, or no match fails it.
+    """
+    if images < 1:
+        raise UserError(f"cannot show {images} images; ask for at least 1")
+    test = named_test(name)
+    matches = pd.concat([run.with_anchor(run.trust, model) for model in run.targets])
+    passes, unasked = passing(matches, run.recipe.trust), test.unasked(matches)
+    fails = ~passes[name] & ~unasked
+    if not fails.any():
+        why = "it was made of none" if unasked.all() else "all pass it"
+        raise UserError(f"no match of {run.anchor} fails the test {name!r}: {why}")
+    others = np.sum([passes[one.name] for one in asked(run.recipe.trust) if one.name != name], axis=0)
+    row = matches.iloc[np.lexsort((-matches["pearson"].to_numpy(), -others, ~fails))[0]]
+    units = [run.unit(str(row[f"model_{side}"]), int(row[f"unit_{side}"])) for side in "ab"]
+    shown = units[0].top(images)
+    size = tile_pixels(3)
+    columns = [bare(run, shown, size), *(tiles(unit, shown, size) for unit in units)]
+    headings = [Heading("image"), *(Heading(unit.model, (unit.layer, f"ch {unit.channel}")) for unit in units)]
+    caption = (
+        f"{units[0].model} {units[0].label} and {units[1].model} {units[1].label}, a match of {run.name} with r "
+        f"{correlation(float(row['pearson']))} over all {run.seen:,} images and positions, fails the test "
+        f"“{test.word}”: {test.reason(row[test.column])}. Rows: the "
+        f"{counted(len(shown), 'image', 'images')} where the unit of {run.anchor} peaks highest.{_kept(run)}"
+    )
+    return Captioned(
+        Sheet(np.stack(columns, axis=1), tuple(str(image) for image in shown), tuple(headings), "image"), caption
+    )
 
 
 def strongest_on(run: RunData, image: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Figures in print quality: one concept, or the dictionary over one image, from the stores into a file."""
+"""Figures in print quality: one concept, the dictionary over one image, or a match that fails a test, into a file."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from storage.artifacts.catalogue import FIGURES
 from storage.artifacts.seals import break_seal
 from storage.filesystem.root import Root
 from storage.run.members import RunMembers
-from storage.run.sheets import Captioned, concept_sheet, dictionary_sheet
+from storage.run.sheets import Captioned, concept_sheet, dictionary_sheet, failing_sheet
 from storage.upkeep.sealing import seal
 
 
@@ -49,6 +49,26 @@ def write_dictionary_figure(
         There is no such image or concept, or the file cannot be written.
     """
     return _write(run, lambda: dictionary_sheet(run, image, concepts, count), f"dictionary-{image}", out)
+
+
+def write_failing_figure(run: RunMembers, test: str, images: int, out: Path | None) -> str:
+    """A match that fails a test of trust, images under the maps of both units, as PNG or PDF; gives the path.
+
+    Parameters
+    ----------
+    test
+        Name of the test.
+    images
+        How many, those first where the anchor's unit peaks highest.
+    out
+        Where to; `figures/failing-<test>.png` under the run's root where none is given.
+
+    Raises
+    ------
+    UserError
+        There is no such test, no match fails it, or the file cannot be written.
+    """
+    return _write(run, lambda: failing_sheet(run, test, images), f"failing-{test}", out)
 
 
 def _write(run: RunMembers, draw: Callable[[], Captioned], name: str, out: Path | None) -> str:

@@ -75,6 +75,10 @@ class TrustTest:
         """(match,) whether the test could not be made."""
         return np.isnan(np.asarray(matches[self.asked or self.column], dtype=np.float64))
 
+    def reason(self, value: float) -> str:
+        """What is wrong with a match that fails with some value of the deciding column."""
+        return _true_minus(self.failed.format(value=value))
+
     def condition_in(self, settings: Trust) -> str:
         """When a match passes under some settings: ``q ≤ 0.05``."""
         return _true_minus(self.condition.format(limit=f"{self.limit_in(settings):g}"))
@@ -227,6 +231,21 @@ def asked(settings: Trust) -> list[TrustTest]:
     return [test for test in TESTS if test.name in settings.tests]
 
 
+def named_test(name: str, origin: str = "") -> TrustTest:
+    """The test of that name.
+
+    Raises
+    ------
+    UserError
+        There is none; the message begins with `origin`.
+    """
+    known = {test.name: test for test in TESTS}
+    if name not in known:
+        hint = nearest(name, known) or f"; there are {', '.join(known)}"
+        raise UserError(f"{origin}there is no test {name!r}{hint}")
+    return known[name]
+
+
 def require_known(settings: Trust) -> None:
     """
     Raises
@@ -234,11 +253,8 @@ def require_known(settings: Trust) -> None:
     UserError
         `trust.tests` names what is no test, or asks for one whose measurement is left out.
     """
-    names = [test.name for test in TESTS]
     for name in settings.tests:
-        if name not in names:
-            hint = nearest(name, names) or f"; there are {', '.join(names)}"
-            raise UserError(f"trust.tests: there is no test {name!r}{hint}")
+        named_test(name, "trust.tests: ")
     for test in asked(settings):
         if test.measured in settings.leave_out:
             raise UserError(
@@ -269,7 +285,7 @@ def failures(matches: Columns, settings: Trust) -> list[list[tuple[str, str]]]:
     for test in tests:
         values = np.asarray(matches[test.column])
         for match in np.flatnonzero(~test.passes(matches, settings) & ~blank[test.name]):
-            found[match].append((test.word, _true_minus(test.failed.format(value=values[match]))))
+            found[match].append((test.word, test.reason(values[match])))
     for match in np.flatnonzero(np.any(list(blank.values()), axis=0)):
         found[match].append(("not judged", "some of the tests could not be made"))
     return found

@@ -6,6 +6,11 @@ import pytest
 from command import refused
 from PIL import Image
 
+from rosetta.errors import UserError
+from storage import open_run
+from storage.artifacts.catalogue import TRUST
+from storage.run.sheets import failing_sheet
+
 pytestmark = pytest.mark.slow
 
 
@@ -37,6 +42,20 @@ def test_the_dictionary_over_an_image(place, rosetta, tmp_path):
         assert small.height < large.height
 
 
+def test_a_match_that_fails_a_test(run, place, rosetta):
+    printed = rosetta.json("report", place, "--failing", "lift", "--images", 2)
+    assert printed == {"root": str(place), "path": str(place / "figures/failing-lift.png")}
+    opened = open_run(place)
+    drawn = failing_sheet(opened, "lift", 2)
+    assert drawn.sheet.tiles.shape[:2] == (2, 3)
+    assert "fails the test “control”: a control does as well (lift" in drawn.caption
+    for change, says in (({"lift": 1.0}, "all pass it"), ({"lift": float("nan")}, "it was made of none")):
+        changed = open_run(place)
+        changed._tables[TRUST.path()] = opened.trust.assign(**change)
+        with pytest.raises(UserError, match=f"fails the test 'lift': {says}"):
+            failing_sheet(changed, "lift", 2)
+
+
 def test_the_page_is_written_anew_and_nothing_else(run, place, rosetta):
     page = place / "report/index.html"
     before = page.read_text()
@@ -58,6 +77,8 @@ def test_what_can_be_wrong_is_one_line(place, here, tmp_path):
     refused(here("report", place, "--figure", 0, "--out", tmp_path / "figure.gif"), "figure.gif", ".png or .pdf")
     refused(here("report", place, "--figure", 0, "--out", "/proc/nowhere/figure.png"), "cannot be written", "--out")
     refused(here("report", place, "--figure", 0, "--dictionary", 1), "one at a time")
+    refused(here("report", place, "--figure", 0, "--failing", "lift"), "--figure and --failing", "one at a time")
+    refused(here("report", place, "--failing", "lft"), "no test 'lft'", "'lift'")
     refused(here("report", place, "--figure", 0, "--images", 0), "at least 1")
     refused(here("report", place, "--images", 3), "--images", "--figure")
     refused(here("report", place, "--dictionary", 24), "image 24", "0 to 23")
