@@ -13,7 +13,7 @@ so that all layers of one model against all of another are one matrix product.
 Units come as small thumbs, so a layer is compared in coarse places, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +59,8 @@ class Alignment:
     rsa_null: Float32
 
 
-def geometry(layers: Sequence[npt.NDArray[np.float16]]) -> Geometry:
-    """What layers make of their images.
+def geometry(layers: Iterable[npt.NDArray[np.float16]]) -> Geometry:
+    """What layers make of their images, one after the other.
 
     Parameters
     ----------
@@ -68,9 +68,13 @@ def geometry(layers: Sequence[npt.NDArray[np.float16]]) -> Geometry:
         (channel, image, position) of each layer: thumbs of the standardised maps over the same images, at least 4.
         Constant units are 0 everywhere and count for nothing.
     """
-    images = layers[0].shape[1]
-    found = [_of_layer(thumbs) for thumbs in layers]
-    return Geometry(np.stack([kernel for kernel, _ in found]), np.stack([ranks for _, ranks in found]), images)
+    kernels, ranks, images = [], [], 0
+    for thumbs in layers:
+        images = thumbs.shape[1]
+        gram, sums, features = _gram(thumbs)
+        kernels.append(_unit(_kernel(gram)))
+        ranks.append(_unit(_ranks(gram, sums, features)))
+    return Geometry(np.stack(kernels), np.stack(ranks), images)
 
 
 def exchanges(images: int, random: np.random.Generator, count: int = EXCHANGES) -> npt.NDArray[np.intp]:
@@ -103,16 +107,6 @@ def alignment(a: Geometry, b: Geometry, null: Geometry) -> Alignment:
     return Alignment(a.kernel @ b.kernel.T, null.kernel @ b.kernel.T, a.ranks @ b.ranks.T, null.ranks @ b.ranks.T)
 
 
-def _of_layer(thumbs: npt.NDArray[np.float16]) -> tuple[Float32, Float32]:
-    """(pair,) centred Gram matrix and centred ranks of a layer."""
-    gram, sums, features = _gram(thumbs)
-    upper = np.triu_indices(len(gram), 1)
-    kernel = _centred(gram)[upper]
-    # What rounding leaves of a layer that shows the same on all images is no geometry.
-    tells = np.linalg.norm(kernel) > _ROUNDING * np.linalg.norm(gram[upper])
-    return _unit(kernel if tells else np.zeros_like(kernel)), _unit(_ranks(gram, sums, features)[upper])
-
-
 def _gram(thumbs: npt.NDArray[np.float16]) -> tuple[Float64, Float64, int]:
     """(image, image) products and (image,) sums over units and positions, and how many these are."""
     images = thumbs.shape[1]
@@ -127,28 +121,30 @@ def _gram(thumbs: npt.NDArray[np.float16]) -> tuple[Float64, Float64, int]:
     return gram, sums, features
 
 
-def _centred(gram: Float64) -> Float64:
-    """Without the diagonal, and centred so that inner products are unbiased."""
-    images = len(gram)
+def _kernel(gram: Float64) -> Float64:
+    """(pair,) products without the diagonal, centred so that inner products are unbiased; 0 for a layer that tells no
+    images apart.
+    """
+    images, upper = len(gram), np.triu_indices(len(gram), 1)
     rest = gram - np.diag(np.diag(gram))
     rows = rest.sum(axis=1) / (images - 2)
-    return rest - rows[:, None] - rows[None, :] + rows.sum() / (images - 1)
+    centred = (rest - rows[:, None] - rows[None, :] + rows.sum() / (images - 1))[upper]
+    tells = np.linalg.norm(centred) > _ROUNDING * np.linalg.norm(gram[upper])
+    return centred if tells else np.zeros_like(centred)
 
 
 def _ranks(gram: Float64, sums: Float64, features: int) -> Float64:
-    """(image, image) ranks of the dissimilarities above the diagonal, of mean 0; NaN where one of them is unknown."""
+    """(pair,) ranks of the dissimilarities, of mean 0; NaN where an image has no pattern."""
     upper = np.triu_indices(len(gram), 1)
     covariance = gram - np.outer(sums, sums) / max(1, features)
-    power = np.diag(gram)
-    # A constant pattern correlates with nothing.
-    variance = np.where(np.diag(covariance) > _ROUNDING * power, np.diag(covariance), np.nan)
-    similar = covariance / np.sqrt(np.outer(variance, variance))
-    ranks = np.full(gram.shape, np.nan)
-    if not np.isnan(similar[upper]).any():
-        _, place, counts = np.unique(-similar[upper], return_inverse=True, return_counts=True)
-        mean_ranks = np.cumsum(counts) - (counts - 1) / 2
-        ranks[upper] = mean_ranks[place] - (len(place) + 1) / 2
-    return ranks
+    variance = np.diag(covariance)
+    patterned = variance > _ROUNDING * np.diag(gram)
+    if not patterned.all():  # a constant pattern correlates with nothing
+        return np.full(len(upper[0]), np.nan)
+    similar = (covariance / np.sqrt(np.outer(variance, variance)))[upper]
+    _, place, counts = np.unique(-similar, return_inverse=True, return_counts=True)
+    mean_ranks = np.cumsum(counts) - (counts - 1) / 2
+    return np.asarray(mean_ranks[place] - (len(place) + 1) / 2)
 
 
 def _unit(values: Float64) -> Float32:

@@ -8,12 +8,10 @@ Only pairs of which one is among the nearest of the other are looked at. Their o
 by the sparse Jonker-Volgenant algorithm, in which each unit of the smaller model has a slack vertex of its own.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from rosetta.mining.buddies import Neighbours
+from rosetta.mining.buddies import Buddies, Neighbours
 
 Index = npt.NDArray[np.int32]
 Units = npt.NDArray[np.int64]
@@ -22,21 +20,11 @@ NEAREST = 32
 """Neighbours of each unit that it may be matched to, and those it is among the nearest of."""
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """The units that are matched, by unit of A; one entry a pair."""
+class Assignment(Buddies):
+    """The units that are matched, by unit of A; one entry a pair, its correlation above 0.
 
-    unit_a: Index
-    unit_b: Index
-    pearson: npt.NDArray[np.float32]
-    """Above 0."""
-    rank_ab: Index
-    """Rank of b among the neighbours of a, 1 is the nearest; 0 where it is not among those looked at."""
-    rank_ba: Index
-    """Rank of a among the neighbours of b, the same way."""
-
-    def __len__(self) -> int:
-        return len(self.unit_a)
+    A rank is 0 where a unit is not among the neighbours that were looked at.
+    """
 
 
 def assign(of_a: Neighbours, of_b: Neighbours) -> Assignment:

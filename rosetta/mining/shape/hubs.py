@@ -2,6 +2,9 @@
 
 Radovanović, Nanopoulos and Ivanović, *Hubs in Space* (JMLR 2010): the k-occurrence of a point is how many others have
 it among their k nearest, and the skewness of its distribution says how far hubs rule the neighbourhoods.
+
+Neighbours that fall at random are skewed, too, the more the fewer there are for each unit: with λ a unit on average,
+by about 1/√λ. So a wide model among the neighbours of a narrow one is more skewed than the other way round.
 """
 
 from dataclasses import dataclass
