@@ -11,6 +11,10 @@ from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
 from tasks.plan import Plan, Stage
 from tasks.report.page import WRITE_REPORT
+from tasks.shape.assign import ASSIGN
+from tasks.shape.layers import WRITE_LAYERS
+from tasks.shape.rarefy import RAREFY
+from tasks.shape.stability import WRITE_STABILITY
 from tasks.stream.stage import or_streamed
 from tasks.trust import profile
 from tasks.trust.pair import JUDGE_PAIRS
@@ -28,7 +32,11 @@ STAGES = [
     MATCH,
     PROFILE,
     JUDGE_PAIRS,
+    ASSIGN,
     JOIN_TRUST,
+    WRITE_STABILITY,
+    WRITE_LAYERS,
+    RAREFY,
     WRITE_UNITS,
     WRITE_DICTIONARY,
     WRITE_REPORT,

@@ -196,8 +196,9 @@ def kit(request, tmp_path, monkeypatch):
     forget(tmp_path)
 
 
-TABLES = {f"tables/{name}.parquet" for name in ("buddies", "trust", "rosetta", "clusters")} | {"report/index.html"}
-UNITS = {"tables/units.parquet"}
+JUDGED = {f"tables/{name}.parquet" for name in ("trust", "stability", "rosetta", "clusters")} | {"report/index.html"}
+TABLES = JUDGED | {f"tables/{name}.parquet" for name in ("buddies", "distances", "rarefaction")}
+UNITS = {"tables/units.parquet", "tables/layers.parquet"}
 IMAGES = {"images.zarr", "features.zarr"}
 
 
@@ -207,6 +208,7 @@ def of(anchor: str, *models: str) -> set[str]:
     partners = names if anchor in models else set(models)
     found = {f"{folder}/{model}.zarr" for folder in ("activations", "profiles") for model in models} | TABLES | UNITS
     found |= {f"correlations/{anchor}~{partner}.zarr" for partner in partners}
+    found |= {f"tables/assigned/{anchor}~{partner}.parquet" for partner in partners - {anchor}}
     return found | {f"tables/trust/{anchor}~{partner}.parquet" for partner in partners}
 
 
@@ -264,8 +266,8 @@ MADE: list[Row] = [
     ("neighbours", lambda kit: kit.changes.append("matching.neighbours=3"),
      {path for path in PAIRS if "trust" in path} | TABLES, "matching.neighbours: 5 → 3"),
     ("control", lambda kit: kit.rewrite('"random:1"', '"random:1"\ncontrol = true'),
-     TABLES - {"tables/buddies.parquet"}, "models.plain.control: false → true"),
-    ("q", lambda kit: kit.changes.append("trust.q=0.01"), TABLES - {"tables/buddies.parquet"}, ""),
+     JUDGED, "models.plain.control: false → true"),
+    ("q", lambda kit: kit.changes.append("trust.q=0.01"), JUDGED, ""),
     ("name of the run", lambda kit: kit.changes.append("name=other"), {"report/index.html"}, ""),
     ("memory", lambda kit: kit.changes.append("compute.memory=1 GiB"), set(), ""),
 ]  # fmt: skip
