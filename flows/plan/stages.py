@@ -9,6 +9,7 @@ from tasks.dump.spread import SPREAD
 from tasks.match.buddies import MATCH
 from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
+from tasks.names.classes import WRITE_CLASSES
 from tasks.plan import Plan, Stage
 from tasks.report.page import WRITE_REPORT
 from tasks.stream.stage import or_streamed
@@ -31,6 +32,7 @@ STAGES = [
     JOIN_TRUST,
     WRITE_UNITS,
     WRITE_DICTIONARY,
+    WRITE_CLASSES,
     WRITE_REPORT,
 ]
 """Every stage, after those that write what it reads."""

@@ -71,8 +71,8 @@ def pictures(random: np.random.Generator, images: int) -> np.ndarray:
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def write_images(root: Root, pixels: np.ndarray) -> None:
-    """`images.zarr` with these pixels."""
+def write_images(root: Root, pixels: np.ndarray, classes: np.ndarray | None = None) -> None:
+    """`images.zarr` with these pixels and, where they are known, classes (image,)."""
     store = ImageStore.create(
         root,
         fingerprint("images", of="pixels"),
@@ -80,6 +80,7 @@ def write_images(root: Root, pixels: np.ndarray) -> None:
         size=pixels.shape[1:3],
         block=64,
         latents=None,
+        classes=classes,
     )
     for block in range(len(store.written())):
         store.write(block, pixels[block * 64 : (block + 1) * 64])
