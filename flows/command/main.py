@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from flows.command import upkeep
 from flows.command.closed_output import ends_quietly, is_of_output
+from flows.command.explain import explain as explain_image
 from flows.command.export import export
 from flows.command.json_output import Json, print_json
 from flows.command.report import report
@@ -159,6 +160,7 @@ app.command(zoo)
 # Their settings import torch, which no other command should wait for.
 app.command("flows.command.guided:invert", help="Find the latents of images, guided by the matches of a run.")
 app.command("flows.command.guided:edit", help="Edit images by changing the activation maps of their Rosetta neurons.")
+app.command(explain_image, name="explain")
 app.command(report)
 app.command(export)
 

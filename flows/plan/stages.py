@@ -9,6 +9,7 @@ from tasks.dump.spread import SPREAD
 from tasks.match.buddies import MATCH
 from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
+from tasks.names.classes import WRITE_CLASSES
 from tasks.plan import Plan, Stage
 from tasks.report.page import WRITE_REPORT
 from tasks.shape.assign import ASSIGN
@@ -39,6 +40,7 @@ STAGES = [
     RAREFY,
     WRITE_UNITS,
     WRITE_DICTIONARY,
+    WRITE_CLASSES,
     WRITE_REPORT,
 ]
 """Every stage, after those that write what it reads."""

@@ -352,6 +352,14 @@ CLUSTERS = declare(Artifact(
     "tables/clusters.parquet", "table", "run", "one row per concept of the dictionary", (BUDDIES, TRUST),
     columns=columns.CLUSTERS,
 ))
+CLASSES_OF_UNITS = declare(Artifact(
+    "tables/classes.parquet", "table", "run", "the classes of images that each unit is most selective for",
+    (IMAGES, ACTIVATIONS), columns=columns.CLASSES_OF_UNITS,
+))
+CLASSES_OF_CONCEPTS = declare(Artifact(
+    "tables/concept_classes.parquet", "table", "run", "the classes of images that each concept is most selective for",
+    (IMAGES, ACTIVATIONS, ROSETTA), columns=columns.CLASSES_OF_CONCEPTS,
+))
 REPORT = declare(Artifact(
     "report", "folder", "run", "the dictionary as a page that opens from disk, and the page on trust",
     (ROSETTA, CLUSTERS, UNITS, TRUST), index="index.html",

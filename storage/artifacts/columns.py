@@ -202,6 +202,23 @@ CLUSTERS = (
     Column("min_pearson", "float64", "lowest correlation of any match of its neurons", "1"),
     Column("trusted_neurons", "int32", "how many of its neurons are trusted", "1"),
 )
+_OF_CLASS = (
+    Column("rank", "int32", "1 for the class that it is most selective for", "1"),
+    Column("label", "str", "the class"),
+    Column("images", "int32", "images of the class in the run", "1"),
+    Column("auroc", "float64", "probability that an image of the class peaks higher than any other image", "1"),
+    Column("deviation", "float64", "how far `auroc` lies above one half, in standard deviations of what exchanging the "
+           "images would make of it", "1"),
+)
+CLASSES_OF_UNITS = (
+    _MODEL, _UNIT, _LAYER, _CHANNEL, *_OF_CLASS,
+    Column("mean", "float64", "mean peak over the images of the class", "1"),
+)
+CLASSES_OF_CONCEPTS = (
+    Column("cluster", "int32", "number of the concept"), *_OF_CLASS,
+    Column("mean", "float64", "mean over the images of the class and the units of the concept's strongest neuron of "
+           "their standardised peaks", "standard deviation"),
+)
 _IMAGE = (
     Column("image", "int64", "index of the image in the search's own store"),
     Column("source", "str", "name of the image: its file, or which image of the run it is"),

@@ -110,6 +110,17 @@ class ImageStore(ArtifactStore):
         """(image,) class of each image of a source, empty where it is not known; None where there are none."""
         return self._texts("label")
 
+    def named_classes(self) -> list[str] | None:
+        """(image,) class of each image as text: its label, the prompt or the number of the class that it was made of;
+        empty where one is not known, None where none are.
+        """
+        if (labels := self.labels()) is not None:
+            return labels
+        if (prompts := self._texts("prompt")) is not None:
+            return prompts
+        classes = self.classes(slice(None))
+        return None if classes is None else [str(number) for number in classes]
+
     def coordinates(self) -> dict[str, npt.NDArray[Any]]:
         """(image,) by name, what is known of each image beside its pixels: `source`, `label`, `class`, `prompt`."""
         names = ("source", "label", "class", "prompt")

@@ -115,9 +115,52 @@ class Capture:
             A layer gives another shape than for the probe's image, or did not run this time.
         """
         watch = _Watch(self._places, partial(self._layers_at, len(inputs)), take)
+        output = self._run(watch, partial(through or self._module, inputs, *more))
+        return output, {layer.name: watch.maps[layer.name] for layer in self.units.layers} if take is None else {}
+
+    def differentiate(
+        self, inputs: Tensor, *more: Tensor, of: Callable[[Any], Tensor]
+    ) -> tuple[Any, dict[str, Tensor], dict[str, Tensor]]:
+        """One forward and one backward pass.
+
+        Parameters
+        ----------
+        more
+            What the module takes beside its inputs.
+        of
+            Takes what the module returns and gives the single number that is differentiated.
+
+        Returns
+        -------
+        tuple
+            What the module returned, (image, channel, y, x) by layer, and the derivatives with respect to them, for
+            each layer that the number depends on.
+
+        Raises
+        ------
+        UserError
+            As in a call.
+        """
+        raw: dict[str, Tensor] = {}
+
+        def keep(name: str, tensor: Tensor) -> None:
+            if tensor.requires_grad:
+                # A hook of the tensor is about its value now; a later in-place activation has one of its own.
+                tensor.register_hook(partial(raw.__setitem__, name))
+
+        watch = _Watch(self._places, partial(self._layers_at, len(inputs)), None, keep)
+        with torch.enable_grad():
+            # Weights are frozen, so the inputs are what gradients flow to.
+            output = self._run(watch, partial(self._module, inputs.detach().requires_grad_(), *more))
+            of(output).backward()
+        maps = {layer.name: watch.maps[layer.name].detach() for layer in self.units.layers}
+        return output, maps, {name: self._arranged(len(inputs), name, partial(raw.__getitem__, name)) for name in raw}
+
+    def _run(self, watch: "_Watch", forward: Callable[[], Any]) -> Any:
+        """What a forward pass returns; every layer is watched, and has to run as it did for the probe."""
         attention = any(place.part in _ATTENTION for place in self._places)
         with self._alone, hooked(self._parts, watch, attention) as runs:
-            output = (through or self._module)(inputs, *more)
+            output = forward()
         for place, name in self._places.items():
             ran, expected = runs[place.path], self._layouts[name].runs
             if ran == 0:
@@ -129,7 +172,7 @@ class Capture:
                 )
             if name not in watch.seen:
                 raise UserError(f"layer {name!r} gave nothing this time; choose another")
-        return output, {layer.name: watch.maps[layer.name] for layer in self.units.layers} if take is None else {}
+        return output
 
     def _layers_at(self, count: int, name: str, find: Callable[[], Tensor]) -> Iterator[tuple[str, Tensor]]:
         """The layers at a place, with their maps."""
@@ -162,8 +205,9 @@ class _Watch:
         places: Mapping[Place, str],
         layers_at: Callable[[str, Callable[[], Tensor]], Iterable[tuple[str, Tensor]]],
         take: Take | None,
+        raw: Take | None = None,
     ) -> None:
-        self._places, self._layers_at, self._take = places, layers_at, take
+        self._places, self._layers_at, self._take, self._raw = places, layers_at, take, raw
         self.maps: dict[str, Tensor] = {}
         """By layer, where nobody takes them."""
         self.seen: set[str] = set()
@@ -192,7 +236,14 @@ class _Watch:
     def _keep(self, name: str, find: Callable[[], Tensor]) -> None:
         if name in self.seen:
             return  # its module runs or attends more often than it should
-        for layer, maps in self._layers_at(name, find):
+
+        def tensor() -> Tensor:
+            raw = find()
+            if self._raw is not None:
+                self._raw(name, raw)
+            return raw
+
+        for layer, maps in self._layers_at(name, tensor):
             if self._take is None:
                 # A later in-place activation would change the output under us, so the copy is made here and now.
                 self.maps[layer] = maps.clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,1 @@
+"""The stages that say what units and concepts are about."""

@@ -1,0 +1,119 @@
+"""Stage `classes`: which classes of images units and concepts are selective for, by the peaks of their maps."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from rosetta.mining.classes import Selectivity, selectivity
+from rosetta.mining.plan import ranges
+from storage.artifacts import tables
+from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import ACTIVATIONS, CLASSES_OF_CONCEPTS, CLASSES_OF_UNITS, IMAGES, ROSETTA
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.images import ImageStore
+from storage.filesystem.root import Root
+from tasks.plan import Plan, Stage
+
+TOP = 3
+"""Classes that are kept of a unit or concept."""
+_VALUES = 1 << 22
+"""Peaks that are ranked at once."""
+
+Float32 = npt.NDArray[np.float32]
+
+
+def fingerprint_of(plan: Plan) -> Fingerprint:
+    """Of the tables of classes."""
+    return fingerprint(
+        "classes",
+        images=plan.digest(IMAGES),
+        activations=plan.digests(ACTIVATIONS),
+        rosetta=plan.digest(ROSETTA),
+        top=TOP,
+    )
+
+
+def write_classes(plan: Plan) -> None:
+    """`tables/classes.parquet` and `tables/concept_classes.parquet`; without rows where no class is known."""
+    root = plan.root
+    stores = {name: ActivationStore.read(root, name) for name in plan.names}
+    labels = ImageStore.read(root).named_classes()
+    known = sorted({label for label in labels or [] if label})
+    number = {label: index for index, label in enumerate(known)}
+    classes = np.array([number.get(label, -1) for label in labels or []], np.int64)
+    counts = np.bincount(classes[classes >= 0], minlength=len(known))
+    of_units = [_unit_rows(name, store, classes) for name, store in stores.items()] if known else []
+    of_concepts = _concept_rows(root, plan, stores, classes) if known else None
+    categories = tables.categories_of({name: store.units for name, store in stores.items()})
+    for artifact, frame in (
+        (CLASSES_OF_UNITS, pd.concat(of_units, ignore_index=True) if of_units else None),
+        (CLASSES_OF_CONCEPTS, of_concepts),
+    ):
+        names = [column.name for column in artifact.columns]
+        if frame is None or not len(frame):
+            texts = ("category", "str")
+            frame = pd.DataFrame(
+                {one.name: pd.Series(dtype="str" if one.dtype in texts else one.dtype) for one in artifact.columns}
+            )
+        else:
+            frame = frame.assign(
+                label=np.array(known, dtype=object)[frame["class"]], images=counts[frame["class"]].astype(np.int32)
+            )
+        tables.write(root, artifact.path(), frame[names], plan.fingerprint(artifact), categories)
+
+
+WRITE_CLASSES = Stage("classes", (CLASSES_OF_UNITS, CLASSES_OF_CONCEPTS), fingerprint_of, write_classes)
+
+
+def _unit_rows(model: str, store: ActivationStore, classes: npt.NDArray[np.int64]) -> pd.DataFrame:
+    frames, first = [], 0
+    for layer in store.units.layers:
+        for channels in ranges(layer.channels, max(1, _VALUES // len(classes))):
+            found = _top(selectivity(np.ascontiguousarray(store.peaks(layer.name, channels).T), classes))
+            channel = found.pop("row") + channels.start
+            frames.append(
+                pd.DataFrame(
+                    {"model": model, "unit": first + channel, "layer": layer.name, "channel": channel, **found}
+                )
+            )
+        first += layer.channels
+    return pd.concat(frames, ignore_index=True).astype({"unit": np.int32, "channel": np.int32})
+
+
+def _concept_rows(
+    root: Root, plan: Plan, stores: dict[str, ActivationStore], classes: npt.NDArray[np.int64]
+) -> pd.DataFrame:
+    """By what the units of a concept's strongest neuron do together: the mean of their standardised peaks."""
+    rosetta = tables.read(root, ROSETTA.path()).sort_values("rosetta", kind="stable")
+    strongest = rosetta[rosetta["rosetta"] == rosetta.groupby("cluster")["rosetta"].transform("min")]
+    clusters = np.unique(strongest["cluster"].to_numpy())
+    total = np.zeros((len(clusters), len(classes)))
+    for model, rows in strongest.groupby("model"):
+        store = stores[str(model)]
+        for layer, of_layer in rows.groupby("layer"):
+            peaks = store.peaks(str(layer))[:, of_layer["channel"].to_numpy()].T.astype(np.float64)
+            deviation = peaks.std(axis=1, keepdims=True)
+            standardised = (peaks - peaks.mean(axis=1, keepdims=True)) / np.where(deviation > 0, deviation, 1.0)
+            np.add.at(total, np.searchsorted(clusters, of_layer["cluster"].to_numpy()), standardised)
+    found = _top(selectivity((total / max(1, len(plan.targets) + 1)).astype(np.float32), classes))
+    row = found.pop("row")
+    return pd.DataFrame({"cluster": clusters[row].astype(np.int32), **found})
+
+
+def _top(found: Selectivity) -> dict[str, npt.NDArray[np.generic]]:
+    """The few classes that each unit is most selective for: row, rank from 1, class, and what is known of each."""
+    kept = min(TOP, len(found.classes))
+    order = np.argsort(-found.auroc, axis=1, kind="stable")[:, :kept]
+
+    def of(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.take_along_axis(values, order, axis=1).ravel()
+
+    rows = len(found.auroc)
+    return {
+        "row": np.repeat(np.arange(rows), kept),
+        "rank": np.tile(np.arange(1, kept + 1, dtype=np.int32), rows),
+        "class": found.classes[order].ravel(),
+        "auroc": of(found.auroc),
+        "deviation": of(found.deviation),
+        "mean": of(found.mean),
+    }

@@ -1,0 +1,57 @@
+"""`rosetta explain`: where a classifier looks, and which concepts lie there."""
+
+import numpy as np
+import pytest
+from command import refused
+from PIL import Image
+from skimage.data import chelsea
+
+from storage import open_run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cat(tmp_path_factory):
+    """A photograph that is no image of the run."""
+    path = tmp_path_factory.mktemp("photos") / "cat.png"
+    Image.fromarray(chelsea()).save(path)
+    return path
+
+
+def test_a_photograph(run, here, cat, tmp_path):
+    import json
+
+    picture = tmp_path / "cat.png"
+    done = here("explain", run[0], cat, "--model", "lite0", "--class", 285, "--out", picture, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["class"]["name"] == "Egyptian cat"
+    assert found["layer"] == "blocks.6"
+    assert np.shape(found["grad_cam"]) == (7, 7)
+    weights = [concept["weight"] for concept in found["concepts"]]
+    assert weights == sorted(weights, reverse=True)
+    assert len(weights) == len(open_run(run[0]).clusters)
+    assert 0 < found["share"] <= 1
+    with Image.open(picture) as figure:
+        assert min(figure.size) > 300
+
+
+def test_an_image_of_the_run_in_words(run, here):
+    done = here("explain", run[0], 3, "--model", "mobilenet")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("image 3: mobilenet gives class ")
+    assert "All concepts together explain" in done.stdout
+
+
+def test_what_can_be_wrong_is_one_line(run, here, cat, tmp_path):
+    root = run[0]
+    refused(here("explain", root, 3, "--model", "dcgan"), "dcgan has no part", "--model is one of lite0, mobilenet")
+    refused(here("explain", root, 3, "--model", "untrained"), "untrained has no part")
+    refused(here("explain", root, 3, "--model", "lite"), "lite")
+    refused(here("explain", root, 24, "--model", "lite0"), "24")
+    refused(here("explain", root, 3, "--model", "lite0", "--class", 1000), "no class 1000", "0 to 999")
+    refused(here("explain", root, 3, "--model", "lite0", "--layer", "blocks.5"), "no layer 'blocks.5'", "blocks.6")
+    refused(here("explain", root, tmp_path / "none.png", "--model", "lite0"), "none.png")
+    refused(here("explain", root, cat, "--model", "lite0", "--out", tmp_path / "x.gif"), "x.gif", ".png or .pdf")
+    refused(here("explain", tmp_path, cat, "--model", "lite0"), "holds no run")
