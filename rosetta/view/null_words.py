@@ -27,7 +27,9 @@ def ratio(null: NullCount) -> str:
 
 def mean(null: NullCount) -> str:
     """The mean count with images exchanged: ``31``, ``0.33``."""
-    return significant(null.null_mean, 2) if null.null_mean < 10 else significant(round(null.null_mean))
+    if not math.isfinite(null.null_mean):
+        return "–"
+    return f"{null.null_mean:.2g}" if null.null_mean < 10 else count(round(null.null_mean))
 
 
 def phrase(nulls: Sequence[NullCount]) -> str:
@@ -53,4 +55,4 @@ def as_json(null: NullCount) -> dict[str, Any]:
 def _times(value: float) -> str:
     if not math.isfinite(value):
         return "∞" if value > 0 else "–"
-    return significant(value, 2) if value < 100 else significant(round(value))
+    return significant(value, 2) if value < 100 else count(round(value))

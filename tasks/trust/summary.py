@@ -70,7 +70,7 @@ class Survivors:
         nulls = [(row, row.null) for row in self.rows if row.null is not None]
         if nulls:
             print("\nWith the images of every model exchanged:")
-            rows = [(row.label, row.count, *_null_cells(null)) for row, null in nulls]
+            rows = [(row.label, null.found, *_null_cells(null)) for row, null in nulls]
             print_table(("", "found", "null", "found over null", "false discovery rate"), rows, width=120)
         for note in self.notes:
             print(f"Note: {note}")

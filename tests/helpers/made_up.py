@@ -51,10 +51,12 @@ def of_run(plan: Plan) -> None:
                       "largest": np.maximum(1, ks**2 // 4), "jaccard": 1.0 / (1.0 + abs(ks - 5))}),
     )  # fmt: skip
     pairs = [(plan.anchor, name) for name in others]
+    hubs = {"hubness_a": 1.5, "hub_a": 7, "hub_occurrences_a": 11, "hubness_b": 0.5, "hub_b": -1}
+    distances = {"assigned": 12, "unmatched_a": 6, "unmatched_b": 3, **hubs}
     _write(
         plan, DISTANCES,
-        pd.DataFrame([{"model_a": a, "model_b": b, "distance": 0.6 + 0.05 * place, "assigned": 12, "unmatched_a": 6,
-                       "unmatched_b": 3, "hubness_a": 1.5, "hubness_b": 0.5} for place, (a, b) in enumerate(pairs)]),
+        pd.DataFrame([{"model_a": a, "model_b": b, "distance": 0.6 + 0.05 * place, **distances}
+                      for place, (a, b) in enumerate(pairs)]),
     )  # fmt: skip
     layers = {name: [layer.name for layer in _units(plan, name).layers] for name in plan.names}
     _write(

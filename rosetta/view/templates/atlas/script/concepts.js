@@ -3,8 +3,8 @@
   const { h, text, run, state, layout } = atlas;
   const SORTS = {
     mean: "Correlation",
-    best_held_out: "Correlation held out",
-    best_excess: "Excess over rotation",
+    best_held_out: "Held-out r",
+    best_excess: "Excess",
     trusted: "Trusted neurons",
     size: "Neurons",
     depth: "Depth",

@@ -51,7 +51,8 @@
       known("within classes", within),
       one_to_one === 1 ? "one to one" : one_to_one === 0 ? "not one to one" : "",
     ].filter(Boolean);
-    return parts.length ? parts.join(" · ") : null;
+    // The dot stays at the end of its line.
+    return parts.length ? parts.join("\u00a0· ") : null;
   }
 
   atlas.trust = { asked, others, badge, share, passed, measured };
