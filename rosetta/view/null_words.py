@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rosetta.mining.trust.null_dictionary import NEURONS, NullCount
-from rosetta.view.numbers import count, percent, significant
+from rosetta.view.numbers import count, counted, percent, significant
 
 
 def rate(null: NullCount) -> str:
@@ -39,7 +39,7 @@ def phrase(nulls: Sequence[NullCount]) -> str:
     """
     for null in reversed(nulls):  # a model may have that name, and comes before
         if null.of == NEURONS and math.isfinite(null.null_mean):
-            found = f"{count(null.found)} neurons, {mean(null)} with images exchanged"
+            found = f"{counted(null.found, 'neuron', 'neurons')}, {mean(null)} with images exchanged"
             return found + (f": false discovery rate {rate(null)}" if math.isfinite(null.fdr) else "")
     return ""
 
