@@ -1,10 +1,12 @@
 """Writes those tables of the documents that follow from lists in the code: `python docs/generated_tables.py`."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rosetta.mining.trust.tests import TESTS
+from rosetta.recipe import Trust
 from storage.artifacts.catalogue import BESIDE, CATALOGUE, Artifact, all_tables
 from storage.artifacts.columns import of_each_test
 
@@ -32,13 +34,23 @@ def _names(sources: Sequence[Artifact]) -> str:
 
 def tests() -> str:
     """The tests of trust."""
-    rows = []
+    rows, default = [], Trust().tests
     for test in TESTS:
         limit = f"`[trust] {test.limit}`" if isinstance(test.limit, str) else f"{test.limit:g}"
         condition = test.condition.format(limit=limit) + (" (needs a control)" if test.needs_control else "")
         columns = ", ".join(f"`{column}`" for column in (test.column, *test.evidence))
-        rows.append((test.word, test.question, condition, columns))
-    return _table(("test", "question", "a match passes when", "columns"), rows)
+        name = f"`{test.name}`" + (", decides" if test.name in default else "")
+        rows.append((test.word, name, test.question, condition, columns))
+    return _table(("test", "in `tests`", "question", "a match passes when", "columns"), rows)
+
+
+def trust_keys() -> str:
+    """The settings of `[trust]`."""
+    rows = [
+        (f"`{name}`", f"`{json.dumps(field.default)}`", str(field.description))
+        for name, field in Trust.model_fields.items()
+    ]
+    return _table(("key", "default", "what"), rows)
 
 
 def columns() -> str:
@@ -55,22 +67,23 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows)).replace("| --- ", "|---")
 
 
-TABLES: dict[str, tuple[str, Callable[[], str]]] = {
-    "architecture.md": ("artifacts", artifacts),
-    "tables.md": ("columns", columns),
-    "trust.md": ("tests", tests),
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "architecture.md": {"artifacts": artifacts},
+    "tables.md": {"columns": columns},
+    "trust.md": {"tests": tests, "keys": trust_keys},
 }
-"""By document: the name between its markers, and what stands there."""
+"""By document: the names between its markers, and what stands there."""
 
 
-def with_table(document: str, text: str) -> str:
-    """The text of a document with its table as the code has it."""
-    name, made = TABLES[document]
-    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->\n"
-    return re.sub(f"(?<={begin}).*?(?={end})", lambda _: made(), text, flags=re.DOTALL)
+def with_tables(document: str, text: str) -> str:
+    """The text of a document with its tables as the code has them."""
+    for name, made in TABLES[document].items():
+        begin, end, table = f"<!-- begin {name} -->\n", f"<!-- end {name} -->\n", made()
+        text = re.sub(f"(?<={begin}).*?(?={end})", lambda _, table=table: table, text, flags=re.DOTALL)
+    return text
 
 
 if __name__ == "__main__":
     for document in TABLES:
         path = DOCS / document
-        path.write_text(with_table(document, path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(with_tables(document, path.read_text(encoding="utf-8")), encoding="utf-8")

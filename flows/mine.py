@@ -18,11 +18,13 @@ from flows.plan.gather import keep_agreed, with_images
 from flows.plan.stages import STAGES, fingerprints
 from flows.reporting.links import SUMMARY_HEAD, key_of, link, summary_row
 from flows.running import is_linked, link_shared, nothing_to_do, run
+from rosetta.mining.trust.null_dictionary import NullCount, null_counts
 from rosetta.recipe import Recipe, parse_recipe, read_recipe
+from rosetta.view.null_words import as_json, phrase
 from rosetta.view.numbers import count, counted
 from storage.artifacts import provenance, tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST, tables_of_run
+from storage.artifacts.catalogue import BUDDIES, CLUSTERS, NULL, ROSETTA, TRUST, tables_of_run
 from storage.artifacts.neurons import neuron_rows
 from storage.filesystem.root import Root
 from storage.filesystem.s3 import retries
@@ -55,6 +57,8 @@ class Mined:
     root: str
     stages: tuple[StageResult, ...]
     counts: Counts
+    null: tuple[NullCount, ...] = ()
+    """The counts beside what they are with images exchanged; empty where that was left out."""
     notes: tuple[str, ...] = ()
     """What a reader must know of how the matches were judged."""
     retries: int = 0
@@ -69,9 +73,14 @@ class Mined:
         told = "none judged" if trusted is None else f"{count(trusted)} of the neurons trusted"
         return f"{neurons} in {concepts}, {told}"
 
+    @property
+    def chance(self) -> str:
+        """How much of it chance would make; empty where that was left out."""
+        return phrase(self.null)
+
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON, where what is not a number is null."""
+        return {**asdict(self), "null": [as_json(null) for null in self.null]}
 
 
 @flow(name="mine", flow_run_name="mine {recipe.name}", validate_parameters=True)
@@ -158,18 +167,19 @@ def _mined(plan: Plan, stages: Sequence[StageResult]) -> Mined:
         len(tables.read(plan.root, CLUSTERS.path())),
     )
     notes = tables.attributes(plan.root, TRUST.path()).get("notes", ())
-    return Mined(plan.root.shown, tuple(stages), counts, tuple(notes))
+    null = null_counts(tables.read(plan.root, NULL.path())) if plan.root.exists(NULL.path()) else ()
+    return Mined(plan.root.shown, tuple(stages), counts, tuple(null), tuple(notes))
 
 
 def _link(root: Root, name: str, mined: Mined) -> None:
     """Leave links and a summary where Prefect's page shows them."""
     key = key_of(name)
     link(root, PAGE, "the dictionary", f"{key}-report")
-    for table in tables_of_run():
+    for table in filter(lambda table: root.exists(table.path()), tables_of_run()):
         link(root, table.path(), table.name, f"{key}-{table.name}")
     rows = "\n".join(map(summary_row, mined.stages))
     create_markdown_artifact(
-        f"**{mined.summary}**\n\n{SUMMARY_HEAD}\n{rows}\n",
+        f"**{'. '.join(filter(None, [mined.summary, mined.chance]))}**\n\n{SUMMARY_HEAD}\n{rows}\n",
         key=f"{key}-summary",
         description="what the run found, and how long each stage took",
     )

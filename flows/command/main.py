@@ -122,6 +122,8 @@ def mine(
     if all(stage.outcome == "skipped" for stage in mined.stages):
         print("Nothing to do: every artifact is complete.")
     print(mined.summary)
+    if mined.chance:
+        print(mined.chance)
     for note in mined.notes:
         print(f"Note: {note}")
     print(f"Report: {mined.root}/report/index.html")
@@ -131,14 +133,16 @@ def mine(
 def trust(root: str, /, *, changes: Changes = (), as_json: Json = False) -> None:
     """Test every match of a mined run, then rebuild the dictionary and its page.
 
-    The tests are chance, replication on halves of the images, position, pixels, and controls.
+    The recipe's `trust.tests` says which tests count. All others are reported beside them, with what the dictionary
+    counts when images are exchanged.
 
     Parameters
     ----------
     root
         Root of a run, any fsspec URL.
     changes
-        Change what a trusted match must pass, for example trust.q=0.01. May be repeated.
+        Change what a trusted match must pass, for example trust.q=0.01 or trust.tests=["chance","lift"]. May be
+        repeated.
     """
     server = start_server()
     from flows.trust import prepared

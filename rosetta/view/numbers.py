@@ -56,6 +56,13 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{rounded:,.{decimals}f}".replace("-", "−")
 
 
+def percent(share: float) -> str:
+    """A share in percent, one decimal where it is small: ``18 %``, ``1.2 %``; a dash where there is none."""
+    if not math.isfinite(share):
+        return "–"
+    return f"{100 * share:.{1 if 0 < share < 0.0995 else 0}f} %"
+
+
 def operations(count: int) -> str:
     """Floating-point operations: ``35.1 GFLOP``."""
     step = min((len(str(count)) - 1) // 3, len(_PREFIXES) - 1)

@@ -362,7 +362,7 @@ CLASSES_OF_CONCEPTS = declare(Artifact(
 ))
 REPORT = declare(Artifact(
     "report", "folder", "run", "the dictionary as a page that opens from disk, and the page on trust",
-    (ROSETTA, CLUSTERS, UNITS, TRUST), index="index.html",
+    (ROSETTA, CLUSTERS, UNITS, TRUST, NULL, STABILITY, LAYERS, DISTANCES, RAREFACTION), index="index.html",
 ))
 PROVENANCE = declare(Artifact(
     "provenance.json", "file", "run", "versions, digests of weights, devices, times, fingerprints", kept=True,

@@ -24,10 +24,13 @@ from storage.artifacts.catalogue import (
     CLUSTERS,
     CORRELATIONS,
     IMAGES,
+    NULL,
     ROSETTA,
     TRUST,
     UNITS,
     Artifact,
+    columns_at,
+    tables_of_run,
 )
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import open_complete
@@ -39,6 +42,8 @@ from storage.upkeep.formats import require_no_upgrade
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from rosetta.mining.trust.null_dictionary import NullCount
 
 TABLES = (UNITS, BUDDIES, TRUST, ROSETTA, CLUSTERS)
 
@@ -142,7 +147,9 @@ class RunData:
         return [layer.name for layer in self.stores[model].units.layers]
 
     def table(self, table: Artifact) -> pd.DataFrame:
-        """A table of the run as it lies there, with models and layers as plain text.
+        """A table of the run, with models and layers as plain text.
+
+        Numbers that the version which wrote it did not know yet are NaN: that was not measured.
 
         Raises
         ------
@@ -151,8 +158,19 @@ class RunData:
         """
         path = table.path()
         if path not in self._tables:
-            self._tables[path] = tables.read(self.root, path)
+            frame = tables.read(self.root, path)
+            missing = [one.name for one in columns_at(path) if one.name not in frame and one.dtype == "float64"]
+            self._tables[path] = frame.assign(**dict.fromkeys(missing, np.nan))
         return self._tables[path]
+
+    def optional(self, table: Artifact) -> pd.DataFrame | None:
+        """The same, or None where there is none: a measurement may have been left out."""
+        return self.table(table) if self.root.exists(table.path()) else None
+
+    @cached_property
+    def tables(self) -> tuple[Artifact, ...]:
+        """The tables that the run has one of."""
+        return tuple(table for table in tables_of_run() if self.root.exists(table.path()))
 
     @property
     def unit_table(self) -> pd.DataFrame:
@@ -193,6 +211,14 @@ class RunData:
     def judged(self) -> bool:
         """Whether any match was put to the tests of trust."""
         return bool(self.trust["p_value"].notna().any())
+
+    @cached_property
+    def null_counts(self) -> "list[NullCount]":
+        """What the dictionary counts beside what it counts with images exchanged; empty where that was left out."""
+        from rosetta.mining.trust.null_dictionary import null_counts
+
+        null = self.optional(NULL)
+        return [] if null is None else null_counts(null)
 
     @property
     def trusted(self) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rosetta.view.notebook import TILE, Cell, Strip
+from rosetta.view.null_words import phrase
 from rosetta.view.numbers import correlation, count, counted
 from rosetta.view.pictures.heatmap import overlay, plain
 from storage.run.data import RunData
@@ -74,6 +75,7 @@ def run_cell(run: RunMembers) -> Cell:
         *([f"{run.pictures.count:,} of them kept"] if run.keeps_some else []),
         counted(run.rosetta["rosetta"].nunique(), "Rosetta neuron", "Rosetta neurons"),
         *([f"{count(run.trusted)} of them trusted"] if run.judged else []),
+        *filter(None, [phrase(run.null_counts)]),
         counted(len(run.clusters), "concept", "concepts"),
         f"{run.anchor} names them",
     ]

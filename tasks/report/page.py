@@ -1,12 +1,23 @@
 """Stage `report`: tables and stores into `report/`, the dictionary that a person looks at."""
 
-from storage.artifacts.catalogue import REPORT, ROSETTA, UNITS, Instance
+from storage.artifacts.catalogue import (
+    DISTANCES,
+    LAYERS,
+    NULL,
+    RAREFACTION,
+    REPORT,
+    ROSETTA,
+    STABILITY,
+    UNITS,
+    Artifact,
+    Instance,
+)
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.seals import discard
 from tasks.plan import Plan, Stage
 
 PAGE = Instance(REPORT).index
-_VERSION, _STREAMED_VERSION = 4, 5
+_VERSION, _STREAMED_VERSION = 6, 7
 """Of the page, and of that of a streamed run: another one writes such pages again."""
 
 
@@ -16,9 +27,18 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
         "report",
         dictionary=plan.digest(ROSETTA),
         units=plan.digest(UNITS),
+        measured={table.name: plan.digest(table) for table in _MEASURED if _is_made(plan, table)},
         name=plan.recipe.name,
         page=_VERSION if plan.facts.streamed is None else _STREAMED_VERSION,
     )
+
+
+_MEASURED = (NULL, STABILITY, LAYERS, DISTANCES, RAREFACTION)
+"""Tables that the page on trust shows where the run has them."""
+
+
+def _is_made(plan: Plan, table: Artifact) -> bool:
+    return table.pattern in plan.fingerprints and table.measured not in plan.recipe.trust.leave_out
 
 
 def write_report(plan: Plan) -> None:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from rosetta.mining.trust.judge import Panel, chance
 from rosetta.mining.trust.null import standardised_shifts
-from rosetta.view.trust.contents import NullExample, TrustStory
+from rosetta.view.trust.contents import ModelSize, NullExample, TrustStory, WholeRun
+from storage.artifacts.catalogue import DISTANCES, LAYERS, NULL, RAREFACTION, STABILITY
 from storage.run.data import RunData
 from tasks.trust.nulls import null_of_strip, partners, shapes, strips
 from tasks.trust.panel_sides import ModelProfile
@@ -41,6 +42,27 @@ def trust_story(run: RunData, judgement: str, fingerprint: str) -> TrustStory:
         null=_example(run, rows[~rows["control"]]),
         fingerprint=fingerprint,
         command=f"rosetta trust {run.root.shown}",
+        neighbours=run.recipe.matching.neighbours,
+        whole=_whole(run),
+    )
+
+
+def _whole(run: RunData) -> WholeRun:
+    facts = run.summary
+    sizes = {
+        name: ModelSize(int(facts.at[name, "units"]), int(facts.at[name, "buddies"]), name in run.controls)
+        for name in run.models
+        if name != run.anchor
+    }
+    return WholeRun(
+        null=run.optional(NULL),
+        stability=run.optional(STABILITY),
+        layers=run.optional(LAYERS),
+        distances=run.optional(DISTANCES),
+        rarefaction=run.optional(RAREFACTION),
+        null_counts=run.null_counts,
+        sizes=sizes,
+        layer_names={name: run.layers(name) for name in run.models},
     )
 
 

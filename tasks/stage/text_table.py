@@ -20,7 +20,8 @@ def print_table(
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="left" if column in words else "right")
+        # Names of rows, whose column has no heading, stay on their line.
+        table.add_column(column, justify="left" if column in words else "right", no_wrap=not column)
     for row in rows:
         table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row))
     Console(width=None if Console().is_terminal else width).print(table)

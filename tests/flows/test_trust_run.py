@@ -45,7 +45,10 @@ def test_every_match_has_a_row_in_the_order_of_the_buddies(run):
 
 def test_trusted_is_all_tests_at_once(run):
     trust = table(run[0], "trust")
-    expected = (trust["q_value"] <= 0.05) & trust["replicates"] & (trust["lift"] > 0) & (trust["pearson_partial"] > 0.1)
+    expected = (
+        (trust["q_value"] <= 0.05) & (trust["pearson_held_out"] > 0.1) & (trust["lift"] > 0)
+        & (trust["pearson_partial"] > 0.1) & (trust["excess"] > 0.05) & (trust["pearson_robust"] > 0.1)
+    )  # fmt: skip
     assert (trust["trusted"] == expected).all()
     assert 0 < trust["trusted"].sum() < len(trust)
 
@@ -115,7 +118,7 @@ def test_survivors_are_counted_the_same(run):
     rows = {row.of: row for row in survivors(RunData.open(root)).rows}
     assert rows["Rosetta neurons"].passing["trusted"] == neurons["trusted"].sum()
     assert rows["concepts"].passing["trusted"] == neurons.loc[neurons["trusted"], "cluster"].nunique()
-    assert rows["untrained"].passing["lift"] is None, "no other control to be measured by: not asked, not 0"
+    assert rows["untrained"].passing["lift"] is None, "no other control to be measured by: not made, not 0"
     of_page = {model["name"]: model["survives"] for model in page_of(root)["models"]}
     for model in ("lite0", "mobilenet", "untrained"):
         assert of_page[model] == rows[model].passing

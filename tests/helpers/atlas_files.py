@@ -6,18 +6,25 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import made_up
 import numpy as np
 from plans import make, plan_over
-from planted import judge, pictures, write_images, write_maps
+from planted import FOUR, pictures, write_images, write_maps
 
 from rosetta.model_spec import ModelSpec
-from rosetta.recipe import Matching, Recipe
+from rosetta.recipe import Matching, Recipe, Trust
 from storage.artifacts import catalogue, tables
 from storage.filesystem.root import Root
+from tasks.correlate.pair import CORRELATE
 from tasks.correlate.setting import Setting
+from tasks.dump.features import WRITE_FEATURES
+from tasks.match.buddies import MATCH
 from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
 from tasks.report.atlas.run import AtlasRun
+from tasks.trust.pair import JUDGE_PAIRS
+from tasks.trust.profile import PROFILE
+from tasks.trust.table import JOIN_TRUST
 
 IMAGES = 40
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&\u2028\u2029🦩".replace("/", "")
@@ -38,6 +45,7 @@ RECIPE = Recipe(
         for name in GRIDS
     ),
     matching=Matching(neighbours=2),
+    trust=Trust(tests=FOUR.tests),
 )
 MODELS = list(GRIDS)
 STORES = {"g": ["g", "d", "e", "untrained"], "d": ["g"], "e": ["g"], "untrained": ["g"]}
@@ -56,8 +64,8 @@ def seen(place: np.ndarray, bright: np.ndarray, grid: tuple[int, int]) -> np.nda
     return (bright[..., None, None] * np.exp(-(down**2 + across**2) / 0.03)).swapaxes(0, 1)
 
 
-def finished_run(root: Root, keep: str = "matrix") -> dict[str, dict[str, np.ndarray]]:
-    """All that the atlas is made from; returns the maps by model and layer, the same for any `keep`."""
+def finished_run(root: Root, keep: str = "matrix", recipe: Recipe = RECIPE) -> dict[str, dict[str, np.ndarray]]:
+    """All that the atlas is made from; returns the maps by model and layer, the same for any `keep` and `recipe`."""
     random = np.random.default_rng(7)
     write_images(root, pictures(random, IMAGES))
     place, bright = spots(random, 2)
@@ -72,8 +80,12 @@ def finished_run(root: Root, keep: str = "matrix") -> dict[str, dict[str, np.nda
             maps[model][layer] = values.astype(np.float32)
         write_maps(root, model, maps[model], block=8)
     setting = Setting(threads=1, keep=keep)
-    judge(root, tuple(GRIDS), ("untrained",), RECIPE.matching.neighbours, RECIPE.trust, setting)
-    make(plan_over(root, tuple(GRIDS), setting, ("untrained",)), WRITE_UNITS, WRITE_DICTIONARY)
+    neighbours, trust = recipe.matching.neighbours, recipe.trust
+    plan = plan_over(root, tuple(GRIDS), setting, ("untrained",), neighbours=neighbours, trust=trust)
+    make(plan, CORRELATE, MATCH, WRITE_FEATURES, PROFILE, JUDGE_PAIRS)
+    made_up.of_pairs(plan)
+    make(plan, JOIN_TRUST, WRITE_UNITS, WRITE_DICTIONARY)
+    made_up.of_run(plan)
     return maps
 
 

@@ -175,4 +175,22 @@ def _tables() -> dict[str, pd.DataFrame]:
         [{"cluster": 0, "size": 1, "anchor_unit": 0, "mean_pearson": match["pearson"],
           "min_pearson": match["pearson"], "trusted_neurons": 1}]
     )  # fmt: skip
-    return {"units": units, "buddies": buddies, "trust": trust, "rosetta": rosetta, "clusters": clusters}
+    found = {"units": units, "buddies": buddies, "trust": trust, "rosetta": rosetta, "clusters": clusters}
+    return found | _of_run()
+
+
+def _of_run() -> dict[str, pd.DataFrame]:
+    """What is measured of the run as a whole: a dictionary of one neuron, and three more times nothing."""
+    pair = {"model_a": "g", "model_b": "d"}
+    null = [
+        (exchange, of, int(exchange == 0)) for exchange in range(4) for of in ("d", "c", "Rosetta neurons", "concepts")
+    ]
+    return {
+        "null": pd.DataFrame(null, columns=["exchange", "of", "count"]),
+        "stability": pd.DataFrame(
+            [{"neighbours": k, "neurons": 1, "trusted": 1, "concepts": 1, "largest": 1, "jaccard": 1.0} for k in (1, 2)]
+        ),
+        "distances": pd.DataFrame([{**pair, "distance": 0.7, "assigned": 1, "unmatched_a": 2, "unmatched_b": 2}]),
+        "layers": pd.DataFrame([{**pair, "layer_a": HOSTILE, "layer_b": "early", "cka": 0.8, "cka_null": 0.1}]),
+        "rarefaction": pd.DataFrame([{**pair, "units": 2, "draw": draw, "buddies": 1} for draw in range(3)]),
+    }

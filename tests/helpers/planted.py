@@ -6,13 +6,14 @@ It lies under a root as if models had been dumped, and is judged by the real sta
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import torch
 from plans import make, plan_over
 from stores import begin, write_blocks
 
-from rosetta.recipe import Trust
+from rosetta.recipe import Measurement, Trust
 from rosetta.units import Layer, Units
 from rosetta.zoo.families.pixels import pixel_features
 from storage.artifacts import catalogue, tables
@@ -33,6 +34,8 @@ GRIDS = {"g": ((8, 8), (16, 16)), "d": ((6, 6), (12, 9)), "e": ((7, 7), (14, 14)
 SIGNALS = (0.3, 0.45, 0.6, 0.8)
 SIDE = 64
 """Of the images, in pixels."""
+FOUR = Trust(tests=("chance", "replicates", "lift", "partial"), leave_out=get_args(Measurement))
+"""The tests that :func:`judge` makes: those that need no measurement for the sake of trust alone."""
 _SETTING = Setting(threads=2)
 
 
@@ -167,7 +170,7 @@ def judge(
     models: Sequence[str] = ("g", "d", "e", "pixels", "untrained"),
     controls: Sequence[str] = ("pixels", "untrained"),
     neighbours: int = 5,
-    knobs: Trust = Trust(),
+    knobs: Trust = FOUR,
     setting: Setting = _SETTING,
 ):
     """Correlate the first model with all, and judge: `tables/trust.parquet`, and what there is to note."""

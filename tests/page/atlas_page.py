@@ -30,12 +30,16 @@ LAYERS = {
 MODELS = list(LAYERS)
 CHANNELS = 48
 TESTS = [
-    {"name": "chance", "word": "chance", "passed": "beyond chance"},
-    {"name": "replicates", "word": "halves", "passed": "in both halves of the images"},
-    {"name": "lift", "word": "control", "passed": "above every control"},
-    {"name": "partial", "word": "pixels", "passed": "not explained by pixels"},
+    {"name": "chance", "word": "chance", "passed": "beyond chance", "asked": True},
+    {"name": "replicates", "word": "halves", "passed": "in both halves of the images", "asked": False},
+    {"name": "lift", "word": "control", "passed": "above every control", "asked": True},
+    {"name": "partial", "word": "pixels", "passed": "not explained by pixels", "asked": True},
 ]
 """Of trust."""
+MEASURED = {
+    "low": 0.31, "high": 0.52, "held_out": 0.4, "excess": -0.051, "robust": 0.38, "within": None, "one_to_one": 1,
+}  # fmt: skip
+"""Of a match, beside its correlation."""
 SOURCE = "photos/" + HOSTILE + ".jpg"
 
 
@@ -81,7 +85,8 @@ def run() -> dict:
     return {
         "name": f"spots {HOSTILE}", "anchor": 0, "images": IMAGES, "seen": IMAGES, "thumb": 128, "per_sheet": 64,
         "neighbours": NEIGHBOURS, "concepts": CONCEPTS, "rosetta": 2 * CONCEPTS, "judged": True, "trusted": 60,
-        "trusted_concepts": 40, "tests": TESTS, "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64,
+        "trusted_concepts": 40, "tests": TESTS, "null": "240 neurons, 31 with images exchanged",
+        "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64,
         "command": HOSTILE, "root": "runs/it's here", "trust_page": "trust.html", "tables": list(tables()),
         "shown": list(range(IMAGES)), "indices": None,
         "strongest": {name: values[:12] for name, values in columns().items()}, "models": models,
@@ -104,6 +109,8 @@ def columns() -> dict:
         "depth": [round(one // CHANNELS / 2, 3) for one in units], "unit": units,
         "chance": [1 + concept % 6 for concept in ids], "replicates": [1] * CONCEPTS, "lift": [None] * CONCEPTS,
         "partial": [trusted(concept) for concept in ids],
+        "best_held_out": [None if concept % 4 == 0 else round(concept / 200, 4) for concept in ids],
+        "best_excess": [None] * CONCEPTS,
         "image": [concept % IMAGES for concept in ids],
     }  # fmt: skip
 
@@ -129,6 +136,7 @@ def concept(number: int) -> dict:
                 {
                     "model": model, "unit": one, "pearson": None if model == 0 else 0.4 + model / 10,
                     "rank_ab": None if model == 0 else 1, "rank_ba": None if model == 0 else 2,
+                    **(dict.fromkeys(MEASURED) if model == 0 else MEASURED),
                 }
                 for model, one in enumerate(members(number)) if one >= 0
             ],

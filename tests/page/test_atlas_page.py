@@ -54,7 +54,8 @@ def test_overview(atlas):
     rows = page.locator("table.models tbody tr")
     expect(rows).to_have_count(len(MODELS))
     assert "28 %" in rows.nth(0).inner_text(), "40 of 144 units are matched"
-    assert rows.nth(1).locator("td").nth(-3).inner_text() == "not asked", "no control: not 0"
+    assert rows.nth(1).locator("td").nth(-3).inner_text() == "not made", "no control: not 0"
+    expect(page.get_by_role("link", name="240 neurons, 31 with images")).to_have_attribute("href", "trust.html#null")
     expect(page.locator("svg.plot")).to_have_count(0)
     page.get_by_role("heading", name="The matches at large").scroll_into_view_if_needed()
     expect(page.locator(".plate > .scroll > svg.plot")).to_have_count(1)
@@ -355,7 +356,7 @@ def test_a_concept_says_how_many_of_its_neurons_pass(atlas):
     page = atlas.go("concept/3")
     expect(page.locator(".facts")).to_contain_text("2 of 4 neurons trusted")
     expect(page.locator(".facts")).to_contain_text(
-        "4 beyond chance, 1 in both halves of the images, above every control: not asked, 2 not explained by pixels"
+        "4 beyond chance, above every control: not made, 2 not explained by pixels"
     )
     expect(atlas.go("concept/4").locator(".facts")).to_contain_text("0 of 5 neurons trusted")
 
@@ -367,5 +368,28 @@ def test_a_neuron_that_is_not_trusted_says_which_tests_it_fails(atlas):
 
 
 def test_the_overview_has_a_column_for_each_test(atlas):
-    columns = atlas.go("overview").locator("table.models thead th").all_inner_texts()
-    assert columns[-5:] == ["chance", "halves", "control", "pixels", "all tests"]
+    page = atlas.go("overview")
+    columns = page.locator("table.models thead th").all_inner_texts()
+    assert columns[-4:] == ["chance", "control", "pixels", "trusted"]
+    page.get_by_text("Tests that are reported beside them").click()
+    assert page.locator("table.others thead th").all_inner_texts() == ["Model", "halves"]
+    assert page.locator("table.others tbody td").all_inner_texts() == ["80"] * (len(MODELS) - 1)
+
+
+def test_a_match_says_what_was_measured_of_it(atlas):
+    told = atlas.go("concept/3").locator("table.neurons .measured").all_inner_texts()
+    assert [" ".join(line.split()) for line in told] == [
+        "0.31 to 0.52 · held out 0.40 · excess −0.05 · clipped 0.38 · one to one"
+    ] * 3, "not of the anchor"
+
+
+def test_sort_by_what_was_measured(atlas):
+    page = atlas.go("concepts")
+    sort = page.get_by_label("Sort by")
+    assert "Excess" not in sort.locator("option").all_inner_texts(), "measured of no concept"
+    sort.select_option("best_held_out")
+    first = page.locator(".grid .card").first
+    expect(first).to_have_attribute("data-concept", str(CONCEPTS - 1))
+    expect(first).to_contain_text("held out 0.60")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(page.locator('[data-concept="116"]')).to_contain_text("held out –")

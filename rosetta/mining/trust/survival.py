@@ -17,11 +17,14 @@ def surviving(frame: pd.DataFrame, settings: Trust, groups: "pd.Series[Any]") ->
     Parameters
     ----------
     frame
-        Rows with the columns of the tests.
+        Rows with the columns of the tests. Where it says `trusted`, that decides: the run may be older than a test.
     groups
         (row,) what each row belongs to.
     """
-    counts = pd.DataFrame(passing(frame, settings), frame.index).groupby(groups).sum().astype("Int64")
+    passes = passing(frame, settings)
+    if "trusted" in frame:
+        passes["trusted"] = frame["trusted"].to_numpy(bool)
+    counts = pd.DataFrame(passes, frame.index).groupby(groups).sum().astype("Int64")
     blank = pd.DataFrame(unasked(frame), frame.index).groupby(groups).all()
     return counts.mask(blank.assign(trusted=False))
 

@@ -44,6 +44,8 @@ class TrustTest:
     """What holds for a match that passes."""
     failed: str
     """What is wrong with a match that fails; `{value}` stands for its value."""
+    failed_blank: str = ""
+    """The same where the deciding column is NaN although the test was made."""
     limit: float | str = 0.0
     """A number, or the setting of `[trust]` that holds it."""
     at_most: bool = False
@@ -72,12 +74,16 @@ class TrustTest:
         return values <= limit if self.at_most else values > limit
 
     def unasked(self, matches: Columns) -> Flags:
-        """(match,) whether the test could not be made."""
-        return np.isnan(np.asarray(matches[self.asked or self.column], dtype=np.float64))
+        """(match,) whether the test could not be made: of any, where none of them has a value."""
+        blank, values = (
+            np.isnan(np.asarray(matches[of], np.float64)) for of in (self.asked or self.column, self.column)
+        )
+        return np.asarray(blank | values.all())
 
     def reason(self, value: float) -> str:
         """What is wrong with a match that fails with some value of the deciding column."""
-        return _true_minus(self.failed.format(value=value))
+        sentence = self.failed_blank if self.failed_blank and np.isnan(value) else self.failed
+        return _true_minus(sentence.format(value=value))
 
     def condition_in(self, settings: Trust) -> str:
         """When a match passes under some settings: ``q ≤ 0.05``."""
@@ -101,7 +107,7 @@ TESTS: list[TrustTest] = [
     TrustTest(
         name="replicates",
         word="halves",
-        question="Is it a match in either half of the images?",
+        question="Do both halves of the images, each by itself, make the same match?",
         column="replicates",
         condition="a match in both halves",
         heading="replicate",
@@ -117,10 +123,12 @@ TESTS: list[TrustTest] = [
         column="pearson_held_out",
         limit="held_out",
         condition="held-out r > {limit}",
-        heading="hold out",
-        passed="on images that did not choose it",
-        failed="little is left on other images (held out {value:z.2f})",
+        heading="hold on new images",
+        passed="correlated on images that did not choose it",
+        failed="little is left on images that did not choose it (held out {value:z.2f})",
+        failed_blank="neither half of the images chooses it",
         evidence=("pearson_half_1", "pearson_half_2"),
+        asked="q_value",
     ),
     TrustTest(
         name="lift",
@@ -149,20 +157,20 @@ TESTS: list[TrustTest] = [
     TrustTest(
         name="excess",
         word="rotation",
-        question="Are the units shared, or only the space that their layer spans?",
+        question="Does the unit match better than random mixtures of the units of its layer?",
         column="excess",
         limit="excess",
         condition="excess > {limit}",
         heading="beat rotation",
-        passed="more than its layer's subspace",
-        failed="units of the rotated layer do as well (excess {value:z.2f})",
+        passed="better than mixtures of its layer's units",
+        failed="random mixtures of its layer's units do as well (excess {value:z.2f})",
         evidence=("pearson_rotated",),
         measured="rotation",
     ),
     TrustTest(
         name="robust",
-        word="positions",
-        question="Is anything left without the few highest values of each map?",
+        word="few positions",
+        question="Is anything left once the few highest values of each map are cut off?",
         column="pearson_robust",
         limit="robust",
         condition="clipped r > {limit}",
@@ -175,13 +183,13 @@ TESTS: list[TrustTest] = [
     TrustTest(
         name="interval",
         word="interval",
-        question="Could it be nothing, on other images of the same kind?",
+        question="Would it stay above zero on other images of the same kind?",
         column="pearson_low",
         limit="low",
         condition="lower end > {limit}",
         heading="clear of zero",
         passed="clear of zero",
-        failed="its interval begins at {value:z.2f}",
+        failed="its 95 % interval begins at {value:z.2f}",
         evidence=("pearson_high",),
         measured="maps",
     ),
@@ -193,7 +201,7 @@ TESTS: list[TrustTest] = [
         limit="influence",
         at_most=True,
         condition="influence ≤ {limit}",
-        heading="no one image",
+        heading="no single image",
         passed="not made by one image",
         failed="one image changes it by {value:.2f}",
         measured="maps",
@@ -207,19 +215,19 @@ TESTS: list[TrustTest] = [
         condition="r within classes > {limit}",
         heading="within classes",
         passed="within classes, too",
-        failed="the classes' mean maps make it (within {value:z.2f})",
+        failed="little is left within classes ({value:z.2f})",
         measured="maps",
     ),
     TrustTest(
         name="one_to_one",
         word="one to one",
-        question="Is it a pair when every unit may be matched once only?",
+        question="Are the two a pair when every unit may have only one partner?",
         column="assigned",
         limit=0.5,
         condition="assigned to each other",
         heading="one to one",
         passed="matched one to one",
-        failed="others take their places one to one",
+        failed="with one partner for each unit, these two are no pair",
         measured="one_to_one",
     ),
 ]

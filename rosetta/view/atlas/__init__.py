@@ -29,7 +29,9 @@ as text only. An object's keys that are models or images are their places as tex
     them), judgement, fingerprint, command, root, trust_page: the address of the page that explains trust, or null
     indices: [index…]   of each image among all of the run where only some are kept, else null
     heat: [[red, green, blue]…]   the heat colours from weak to strong, evenly spaced (:mod:`rosetta.view.atlas.page`)
-    tests: [{name, word, passed}]   the tests of trust (:mod:`rosetta.mining.trust.tests`)
+    tests: [{name, word, passed, asked}]   the tests of trust (:mod:`rosetta.mining.trust.tests`), and whether what is
+                                        trusted must pass it
+    null: how much of the dictionary chance would make, in a phrase (:mod:`rosetta.view.null_words`), or empty
     tables: [name…]   each has a file
     shown: [image…]   the images that have a file of their own, rising: all, or the SHOWN that concepts are strongest in
     strongest: the concepts that the overview shows, with the columns of `concepts`: those with a trusted neuron first,
@@ -40,6 +42,7 @@ as text only. An object's keys that are models or images are their places as tex
               layers: [{name, channels, first, grid_y, grid_x}]}]
 `concepts`
     id, size, mean, min, layer (of the anchor's best unit), depth (0..1 in the anchor), unit, image (shown on the card),
+    best_held_out and best_excess (of its neurons the highest, each with every model; null where not measured),
     trusted, and each test by its name (how many of its neurons pass it; null as in `survives`): arrays, one entry a
     concept, by id
 `search`
@@ -47,8 +50,9 @@ as text only. An object's keys that are models or images are their places as tex
     model (row-major, models as in run, -1 where a model is not asked)
 `concept/<c>`
     neurons: [{rosetta, mean, trusted, failures: [[word, sentence]…], members: [{model, unit, pearson, rank_ab,
-              rank_ba}]}]         best first; failures has an entry for each test that the neuron fails, and the first
-              member is the anchor's unit
+              rank_ba, low, high, held_out, excess, robust, within, one_to_one}]}]
+              best first; failures has an entry for each test that the neuron fails and must pass, and the first member
+              is the anchor's unit. From low on: what was measured of its match beside the correlation, null where not
     buddies: [[model, unit, pearson, rank_ab, rank_ba, anchor_unit]…]    all of them beyond the strongest, with controls
              and with the anchor itself as well
     rankings: {activation: [image…], agreement: [image…]}
@@ -69,7 +73,7 @@ as text only. An object's keys that are models or images are their places as tex
     near: {model → [[unit, pearson, mutual]…] by channel}; concept: by channel, -1 where there is none
               mutual is 0 or 1; a model is there if the layer's model was correlated with it
 `table/<t>`
-    {column → [value…]} of units, buddies, rosetta, clusters or trust; null for what is not a number
+    {column → [value…]} of a table that the run has one of; null for what is not a number
 `plots`
     [{title, caption, svg}…]
 """

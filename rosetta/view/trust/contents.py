@@ -1,13 +1,15 @@
 """What the page about trust shows, as plain values and the run's own numbers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from rosetta.recipe import Trust
+from rosetta.mining.trust.null_dictionary import NullCount
+from rosetta.recipe import Measurement, Trust
 
 Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -30,6 +32,33 @@ class NullExample:
     """Its chance."""
     tail_from: float
     """Where the fitted tail starts, in correlation; NaN when none was fitted."""
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """A model beside the anchor, for counts over sizes."""
+
+    units: int
+    buddies: int
+    """With the anchor."""
+    control: bool
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """What was measured of the run as a whole: each a table of the run, None where there is none."""
+
+    null: pd.DataFrame | None = None
+    stability: pd.DataFrame | None = None
+    layers: pd.DataFrame | None = None
+    distances: pd.DataFrame | None = None
+    rarefaction: pd.DataFrame | None = None
+    null_counts: Sequence[NullCount] = ()
+    """What the table of the null says of each count."""
+    sizes: Mapping[str, ModelSize] = field(default_factory=dict)
+    """By model, all but the anchor, in the order of the run."""
+    layer_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By model, in forward order."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +89,13 @@ class TrustStory:
     """How it was made."""
     home: str = "index.html"
     """Relative address of the dictionary."""
+    neighbours: int = 5
+    """K of the mutual nearest neighbours."""
+    whole: WholeRun = field(default_factory=WholeRun)
+    """What was measured of the run as a whole."""
+
+    def why_not(self, measurement: Measurement | None) -> str:
+        """Why there is nothing of a measurement, in a sentence."""
+        if measurement in self.settings.leave_out:
+            return f"The recipe leaves this out: trust.leave_out names {measurement}."
+        return "This run has no such numbers."

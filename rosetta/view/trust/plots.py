@@ -38,7 +38,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Points that look alike."""
 
     label: str
@@ -46,12 +46,12 @@ class _Group:
     colour: str
 
 
-def _spread(total: int) -> npt.NDArray[np.intp]:
-    """(drawn,) places of the points to draw: all, or DRAWN evenly over the order of the matches."""
-    return np.unique(np.linspace(0, total - 1, min(total, DRAWN)).round().astype(np.intp))
+def spread(total: int, most: int) -> npt.NDArray[np.intp]:
+    """(drawn,) places of what is drawn of so many: all, or `most` evenly over their order."""
+    return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.intp))
 
 
-def _dots(axes: Axes, x: Numbers, y: Numbers, colour: str) -> None:
+def dots(axes: Axes, x: Numbers, y: Numbers, colour: str, width: float = 2.6) -> None:
     """Points as short strokes with round ends: a tenth of the text that a marker each would take."""
     for start in range(0, len(x), _TOGETHER):
         ends = np.column_stack([x[start : start + _TOGETHER], y[start : start + _TOGETHER]]).repeat(2, axis=0)
@@ -59,7 +59,7 @@ def _dots(axes: Axes, x: Numbers, y: Numbers, colour: str) -> None:
         path.should_simplify = False
         axes.add_patch(
             PathPatch(
-                path, facecolor="none", edgecolor=colour, linewidth=2.6, alpha=0.5, capstyle="round", clip_on=False
+                path, facecolor="none", edgecolor=colour, linewidth=width, alpha=0.5, capstyle="round", clip_on=False
             )
         )  # fmt: skip
 
@@ -81,7 +81,7 @@ def missing(left_out: int, why: str) -> str:
 def scatter(
     x: Numbers,
     y: Numbers,
-    groups: Sequence[_Group],
+    groups: Sequence[Group],
     names: tuple[str, str],
     below: str = "",
     floor: float = np.nan,
@@ -117,7 +117,7 @@ def scatter(
     low, high = min(0.0, float(np.floor(values.min() * 10) / 10)), min(1.0, float(np.ceil(values.max() * 10) / 10))
     low, high = low - 0.02, max(high, low + 0.1) + 0.02
     places = np.flatnonzero(here)
-    places = places[_spread(len(places))]
+    places = places[spread(len(places), DRAWN)]
     with svg.style():
         # A square of 0.87 of the width, with the legend's line above it.
         figure = Figure(figsize=(SIDE, SIDE))
@@ -134,7 +134,7 @@ def scatter(
         handles = []
         for group in groups:
             inside = places[group.mask[places]]
-            _dots(axes, x[inside], y[inside], group.colour)
+            dots(axes, x[inside], y[inside], group.colour)
             total = int((group.mask & here).sum())
             dot = Line2D([], [], linestyle="none", marker="o", markersize=4, color=group.colour, alpha=0.8)
             dot.set_label(f"{group.label} ({count(total)})")
@@ -147,7 +147,7 @@ def scatter(
             axis.set_major_locator(MultipleLocator(0.2 if high - low > 0.5 else 0.1))
         label(axes, *names)
         figure.legend(
-            handles=handles, loc="upper left", ncols=2, bbox_to_anchor=(0.1, 1.0),
+            handles=handles, loc="upper left", ncols=3, bbox_to_anchor=(0.1, 1.0),
             handletextpad=0.1, borderaxespad=0.1, columnspacing=1.6,
         )  # fmt: skip
         plot = svg.text(figure, f"{names[1]} against {names[0]}")
@@ -155,34 +155,34 @@ def scatter(
     return Picture(plot, f"{counted(int(here.sum()), 'match', 'matches')}.{drawn}{gone} {note}".rstrip())
 
 
-def _kinds(control: Flags) -> list[_Group]:
+def kinds(control: Flags) -> list[Group]:
     """Matches with controls above the others: they are fewer."""
-    return [_Group("trained models", ~control, svg.ACCENT), _Group("controls", control, svg.CONTROL)]
+    return [Group("trained models", ~control, svg.ACCENT), Group("controls", control, svg.CONTROL)]
 
 
 def halves(matches: Matches) -> Picture:
     """The two halves against each other; a replicating match has the accent's colour, whatever its model."""
     replicates = matches["replicates"]
-    groups = [_Group("do not replicate", ~replicates, svg.QUIET), _Group("replicate", replicates, svg.ACCENT)]
+    groups = [Group("do not replicate", ~replicates, svg.QUIET), Group("replicate", replicates, svg.ACCENT)]
     return scatter(matches["pearson_half_1"], matches["pearson_half_2"], groups, ("r in half 1", "r in half 2"))
 
 
 def centred(matches: Matches) -> Picture:
     """What is left without the mean maps."""
-    return scatter(matches["pearson"], matches["pearson_centred"], _kinds(matches["control"]), ("r", "r, centred"))
+    return scatter(matches["pearson"], matches["pearson_centred"], kinds(matches["control"]), ("r", "r, centred"))
 
 
 def partial(matches: Matches, level: float) -> Picture:
     """What is left without the pixels' part, and the level that a trusted match must exceed."""
     left = matches["pearson_partial"]
     note = f"{count(int((left > level).sum()))} are above the dotted line at {knob(level)}."
-    return scatter(matches["pearson"], left, _kinds(matches["control"]), ("r", "r, partial"), floor=level, note=note)
+    return scatter(matches["pearson"], left, kinds(matches["control"]), ("r", "r, partial"), floor=level, note=note)
 
 
 def lift(matches: Matches) -> Picture:
     """Each match against the best that a control does with the same unit."""
     note = f"{count(int((matches['lift'] > 0.0).sum()))} have lift above 0."
     return scatter(
-        matches["control_best"], matches["pearson"], _kinds(matches["control"]), ("best r of a control", "r"),
+        matches["control_best"], matches["pearson"], kinds(matches["control"]), ("best r of a control", "r"),
         below="no better than a control", note=note,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from rosetta.mining.trust.survival import surviving
@@ -46,9 +47,20 @@ def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str
         "layer": layer.tolist(),
         "depth": numbers(layer / max(1, len(units.layers) - 1), 3),
         "unit": best.tolist(),
+        **{name: numbers(_best(run, column)[frame["cluster"]]) for name, column in _BEST.items()},
         **passing.astype(object).where(passing.notna(), None).to_dict("list"),
         "image": rankings.activation[frame["cluster"].to_numpy(), 0].tolist(),
     }
+
+
+_BEST = {"best_held_out": "pearson_held_out", "best_excess": "excess"}
+"""What concepts can be sorted by, and the column of neurons that it is of."""
+
+
+def _best(run: AtlasRun, column: str) -> npt.NDArray[np.float64]:
+    """(concept,) what its best neuron reaches with every model; NaN where that was measured of none."""
+    best = run.neurons.groupby("cluster")[column].max()
+    return best.reindex(range(run.concepts)).to_numpy(np.float64)
 
 
 def search_file(run: AtlasRun) -> tuple[str, bytes]:
@@ -91,13 +103,16 @@ def concept_files(
 
 def _members(run: AtlasRun) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of all neurons with their ranks, and all further buddies of their anchor units, strongest first."""
-    buddies = run.buddies
-    buddies = buddies[buddies["model_a"] == run.anchor].rename(
-        columns={"unit_a": "anchor_unit", "model_b": "model", "unit_b": "unit"}
+    buddies, matches = (
+        frame[frame["model_a"] == run.anchor].rename(
+            columns={"unit_a": "anchor_unit", "model_b": "model", "unit_b": "unit"}
+        )
+        for frame in (run.buddies, run.trust)
     )
     key = ["anchor_unit", "model", "unit"]
     # The anchor's own row is no buddy of itself: it finds nothing, and has no ranks.
     members = run.members.merge(buddies[[*key, "rank_ab", "rank_ba"]], on=key, how="left")
+    members = members.merge(matches[[*key, "pearson_high"]], on=key, how="left")
     own = run.neurons[["anchor_unit", "cluster"]]
     others = buddies[[*key, "pearson", "rank_ab", "rank_ba"]].merge(own, on="anchor_unit")
     others = others.merge(run.members[key], on=key, how="left", indicator=True)
@@ -109,13 +124,21 @@ def _members(run: AtlasRun) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 _MEMBER = {"model_index": "model", "unit": "unit", "pearson": "pearson", "rank_ab": "rank_ab", "rank_ba": "rank_ba"}
 """Columns of a member, and what the atlas calls them."""
+_MEASURED = {
+    "pearson_low": "low", "pearson_high": "high", "pearson_held_out": "held_out", "excess": "excess",
+    "pearson_robust": "robust", "pearson_within": "within", "assigned": "one_to_one",
+}  # fmt: skip
+"""The same of what was measured of the match with the anchor's unit, beside its correlation."""
 
 
 def _neurons(members: pd.DataFrame, settings: Trust) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Concept by concept its neurons, each with its members and the tests that it fails."""
-    columns = (numbers(members[name].to_numpy()) for name in _MEMBER)
-    listed = [dict(zip(_MEMBER.values(), row, strict=True)) for row in zip(*columns, strict=True)]
+    names = _MEMBER | _MEASURED
+    columns = (numbers(members[name].to_numpy()) for name in names)
+    listed = [dict(zip(names.values(), row, strict=True)) for row in zip(*columns, strict=True)]
     for member in listed:
+        if member["rank_ab"] is None:  # of the anchor: what tables say there is of the weakest match
+            member.update(dict.fromkeys(_MEASURED.values()))
         for rank in ("rank_ab", "rank_ba"):
             # Ranks are whole numbers; a table with gaps has made them floats.
             member[rank] = None if member[rank] is None else int(member[rank])

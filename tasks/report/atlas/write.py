@@ -9,7 +9,7 @@ from rosetta.mining.trust.survival import in_all
 from rosetta.mining.trust.tests import TESTS
 from rosetta.view.atlas.script import columns, number, put
 from rosetta.view.atlas.sheets import PER_SHEET, THUMB
-from storage.artifacts.catalogue import tables_of_run
+from rosetta.view.null_words import phrase
 from storage.artifacts.provenance import RECIPE
 from storage.filesystem.root import Root
 from tasks.report.atlas.concepts import concept_files, concepts_file, search_file, strongest_concepts
@@ -65,7 +65,7 @@ def _count(run: AtlasRun, rankings: Rankings) -> int:
     """How many files there will be."""
     sheets = -(-run.pictures.count // PER_SHEET) + -(-run.concepts // PER_SHEET)
     layers = sum(len(run.layers(model)) for model in run.models)
-    return 3 + len(tables_of_run()) + layers + sheets + 2 * len(rankings.shown) + run.concepts
+    return 3 + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
 
 
 def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
@@ -74,7 +74,7 @@ def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
     yield search_file(run)
     known = nearest(run)
     yield plots_file(run, known)
-    for table in tables_of_run():
+    for table in run.tables:
         frame = run.table(table)
         value = columns({str(name): frame[name].to_numpy() for name in frame.columns})
         yield f"data/table/{table.name}.js", put(f"table/{table.name}", value)
@@ -104,13 +104,17 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
         "judged": run.judged,
         "trusted": run.trusted,
         "trusted_concepts": int((run.trusted_by_concept > 0).sum()),
-        "tests": [{"name": test.name, "word": test.word, "passed": test.passed} for test in TESTS],
+        "tests": [
+            {"name": test.name, "word": test.word, "passed": test.passed, "asked": test.name in run.recipe.trust.tests}
+            for test in TESTS
+        ],
+        "null": phrase(run.null_counts),
         "judgement": ". ".join(note[0].upper() + note[1:] for note in filter(None, [run.kept, *run.notes])),
         "fingerprint": fingerprint,
         "command": f"rosetta mine {RECIPE}",
         "root": run.root.shown,
         "trust_page": None,
-        "tables": [table.name for table in tables_of_run()],
+        "tables": [table.name for table in run.tables],
         "shown": rankings.shown.tolist(),
         "strongest": strongest_concepts(run, rankings),
         "models": [_model(run, model) for model in run.models],

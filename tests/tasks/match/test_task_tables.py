@@ -26,7 +26,8 @@ def stored(root: Root, path: str) -> pd.DataFrame:
 
 def test_every_column_of_every_table_is_described(root):
     paths = root.find("tables")
-    assert len(paths) == len(tables_of_run()) + len(MODELS)
+    of_pairs = {"trust": 4, "examined": 4, "excess": 3, "assigned": 3}
+    assert len(paths) == len(tables_of_run()) + sum(of_pairs.values())
     for path in paths:
         schema, columns = pq.read_schema(root.local / path), columns_at(path)
         assert [field.metadata[b"description"].decode() for field in schema] == [column.about for column in columns]

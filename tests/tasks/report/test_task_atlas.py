@@ -138,7 +138,7 @@ def test_concepts_and_their_neighbours(made):
 
 def test_tables_are_the_parquet_files(made):
     root, _, folder, run = made
-    assert run["tables"] == ["buddies", "trust", "units", "rosetta", "clusters"]
+    assert run["tables"] == [table.name for table in catalogue.tables_of_run()]
     value = {table: read(folder, f"table/{table}") for table in run["tables"]}
     for table, columns in value.items():
         frame = tables.read(root, f"tables/{table}.parquet")

@@ -2,13 +2,20 @@
 
 import shutil
 
+import pandas as pd
+import pytest
 from atlas_files import RECIPE, read
+from reader import Reader
 
+from rosetta.mining.trust.tests import TESTS
+from rosetta.view.trust.page import render_trust
 from storage.artifacts import catalogue, tables
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
 from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.write import write_atlas
+from tasks.report.trust_page import trust_story
+from tasks.trust.summary import survivors
 
 
 def test_a_neuron_is_trusted_or_not_and_a_concept_counts_its_neurons(made):
@@ -65,3 +72,66 @@ def test_tables_of_older_versions_make_the_same_page(made, tmp_path):
     write_atlas(AtlasRun.of(old, RECIPE), "a digest", Root(str(here)))
     for path in sorted({*folder.rglob("*.js")} - {*(folder / "data" / "table").iterdir()}):
         assert (here / path.relative_to(folder)).read_bytes() == path.read_bytes()
+
+
+MEASURED = {"held_out": "pearson_held_out", "low": "pearson_low", "high": "pearson_high", "excess": "excess",
+            "robust": "pearson_robust", "within": "pearson_within", "one_to_one": "assigned"}  # fmt: skip
+"""What the page says of a match beside its correlation, and the column."""
+
+
+def test_what_was_measured_of_a_match_stands_beside_it(made):
+    root, _, folder, run = made
+    trust = tables.read(root, catalogue.TRUST.path())
+    matches = trust[trust["model_a"] == "g"].set_index(["unit_a", "model_b", "unit_b"])
+    models = [model["name"] for model in run["models"]]
+    best: dict[str, list[float | None]] = {"pearson_held_out": [], "excess": []}
+    for concept in range(run["concepts"]):
+        weakest: dict[str, list[float]] = {column: [] for column in best}
+        for neuron in read(folder, f"concept/{concept}")["neurons"]:
+            anchor, *members = neuron["members"]
+            assert {anchor[name] for name in MEASURED} == {None}, "it is about matches"
+            rows = [matches.loc[(anchor["unit"], models[one["model"]], one["unit"])] for one in members]
+            for member, row in zip(members, rows, strict=True):
+                for name, column in MEASURED.items():
+                    assert member[name] == (None if pd.isna(row[column]) else pytest.approx(row[column], rel=1e-3))
+            for column, values in weakest.items():
+                values.append(min(row[column] for row in rows) if all(pd.notna(row[column]) for row in rows) else -9.0)
+        for column, values in weakest.items():
+            best[column].append(max(values) if max(values) > -9.0 else None)
+    concepts = read(folder, "concepts")
+    for name, column in (("best_held_out", "pearson_held_out"), ("best_excess", "excess")):
+        for told, expected in zip(concepts[name], best[column], strict=True):
+            assert told == (None if expected is None else pytest.approx(expected, rel=1e-3))
+    assert [test["name"] for test in run["tests"] if test["asked"]] == list(RECIPE.trust.tests)
+    assert run["null"].startswith("40 neurons, 8 with images exchanged: false discovery rate 20 % (")
+
+
+def test_a_run_of_an_older_version_opens_without_what_is_measured_now(made, tmp_path):
+    root, _, _, run = made
+    old = Root(str(tmp_path / "old"))
+    shutil.copytree(root.local, old.local)
+    known = {"q_value", "replicates", "lift", "pearson_partial"}
+    new = {*MEASURED.values(), "pearson_rotated", "influence", "few_positions", "control_spread"} - known
+    for table in (catalogue.TRUST, catalogue.ROSETTA):
+        frame = pd.read_parquet(root.local / table.path())
+        frame.drop(columns=new & set(frame)).to_parquet(old.local / table.path())
+    for table in (catalogue.NULL, catalogue.STABILITY, catalogue.LAYERS, catalogue.DISTANCES, catalogue.RAREFACTION):
+        old.remove(table.path())
+    opened = AtlasRun.of(old, RECIPE)
+    assert opened.trust[sorted(new)].isna().all(axis=None)
+    shown = write_atlas(opened, "a digest")
+    assert shown["tables"] == ["buddies", "trust", "units", "rosetta", "clusters"]
+    assert shown["null"] == ""
+    assert (shown["trusted"], shown["strongest"]["id"]) == (run["trusted"], run["strongest"]["id"])
+    assert set(shown["strongest"]["best_held_out"]) == {None}
+    survives = shown["models"][1]["survives"]
+    made_then = {test.name for test in TESTS if test.column in known}
+    assert {test for test, count in survives.items() if count is not None} == made_then | {"trusted"}
+    found = survivors(opened)
+    assert all(row.null is None for row in found.rows)
+    assert found.rows[-2].passing["trusted"] == run["trusted"]
+    # What it was judged by then is trusted, whatever the recipe asks for now.
+    now = RECIPE.model_copy(update={"trust": RECIPE.trust.model_copy(update={"tests": ("chance", "excess")})})
+    assert survivors(AtlasRun.of(old, now)).rows[-2].passing["trusted"] == run["trusted"]
+    words = Reader(render_trust(trust_story(opened, "", "a digest"))).words
+    assert words.count("This run has no such numbers.") == 12

@@ -5,7 +5,6 @@ import planted
 import pytest
 
 from rosetta.errors import UserError
-from rosetta.recipe import Trust
 from storage.filesystem.root import Root
 from tasks.correlate.setting import Setting
 from tasks.trust.table import reason_not_to, reservations
@@ -121,8 +120,8 @@ def test_too_little_memory_names_the_layer_and_what_would_do(tmp_path):
 @pytest.mark.parametrize(
     ("knobs", "column", "passes"),
     [
-        (Trust(q=1e-9), "q_value", lambda values: values <= 1e-9),
-        (Trust(partial=0.62), "pearson_partial", lambda values: values > 0.62),
+        ({"q": 1e-9}, "q_value", lambda values: values <= 1e-9),
+        ({"partial": 0.62}, "pearson_partial", lambda values: values > 0.62),
     ],
 )
 def test_knobs_decide(tmp_path, knobs, column, passes):
@@ -130,6 +129,6 @@ def test_knobs_decide(tmp_path, knobs, column, passes):
     small_zoo(root, 60)
     lenient, _ = planted.judge(root, ("g", "d", "pixels"), ("pixels",))
     root.remove("tables/trust.parquet")
-    strict, _ = planted.judge(root, ("g", "d", "pixels"), ("pixels",), knobs=knobs)
+    strict, _ = planted.judge(root, ("g", "d", "pixels"), ("pixels",), knobs=planted.FOUR.model_copy(update=knobs))
     assert strict["trusted"].sum() < lenient["trusted"].sum()
     np.testing.assert_array_equal(strict["trusted"], lenient["trusted"] & passes(lenient[column]))

@@ -54,6 +54,17 @@ def test_a_failure_says_why_in_numbers_as_people_write_them():
     ]
 
 
+def test_a_match_that_neither_half_chooses_fails_to_hold_on_new_images():
+    table = {**columns([(0.01, True, 0.1, 0.1)] * 3), "pearson_held_out": np.array([0.4, 0.02, np.nan])}
+    settings = Trust(tests=("held_out",))
+    assert not unasked(table)["held_out"].any()
+    assert [[sentence for _, sentence in one] for one in failures(table, settings)] == [
+        [], ["little is left on images that did not choose it (held out 0.02)"],
+        ["neither half of the images chooses it"],
+    ]  # fmt: skip
+    assert unasked(columns([(0.01, True, 0.1, 0.1)]))["held_out"].all(), "of an older version, which has no such column"
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

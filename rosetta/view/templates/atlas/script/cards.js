@@ -6,12 +6,12 @@
 
   /**
    * @param {any} concepts the columns @param {number} row
-   * @param {number} [similarity] said in place of the correlation
+   * @param {{word: string, value: number|null}} [said] in place of the correlation
    */
-  function card(concepts, row, similarity) {
+  function card(concepts, row, said) {
     const id = concepts.id[row];
     const layer = run.models[run.anchor].layers[concepts.layer[row]];
-    const value = similarity ?? concepts.mean[row];
+    const { word, value } = said ?? { word: "r", value: concepts.mean[row] };
     return h(
       "div.cell",
       h(
@@ -23,7 +23,7 @@
           h("span.line", h("b", `Concept ${id}`), h("bdi.clip.quiet", { title: layer.name }, layer.name)),
           h(
             "span.line",
-            h("span.number", similarity === undefined ? "r " : "near ", text.r(value)),
+            h("span.number", `${word} ${text.r(value)}`),
             parts.bar(value ?? 0),
           ),
           h(

@@ -81,7 +81,7 @@
       h("p.intro", "Concepts whose best unit in the anchor correlates most with this one’s."),
       h(
         "div.shelf",
-        value.near.map(([id, similarity]) => atlas.cards.card(concepts, id, similarity)),
+        value.near.map(([id, similarity]) => atlas.cards.card(concepts, id, { word: "near", value: similarity })),
       ),
     );
   }

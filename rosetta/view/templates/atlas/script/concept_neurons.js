@@ -14,12 +14,16 @@
 
   /** @param {number[]} columns models */
   function neuronTable(neurons, columns) {
-    const cell = (model, member) =>
-      h(
+    const measured = neurons.some((neuron) => neuron.members.some(atlas.trust.measured));
+    const cell = (model, member) => {
+      const line = atlas.trust.measured(member);
+      return h(
         "td",
         names.unitLink(model, member.unit),
         member.pearson === null ? null : h("span.r", text.r(member.pearson), relation(member)),
+        line ? h("small.measured", line) : null,
       );
+    };
     const row = (neuron) => {
       const byModel = new Map(neuron.members.map((member) => [member.model, member]));
       return h(
@@ -44,6 +48,9 @@
       h(
         "p.intro",
         "Each row is one Rosetta neuron: a unit of the anchor and its strongest buddy in every other model, with the correlation and, small, the ranks in each other’s list of neighbours.",
+        measured
+          ? " Below: its 95 % interval, the correlation on images that did not choose it, the excess over the layer turned at random, the correlation of clipped maps and within classes, and whether it is a pair when each unit is matched once."
+          : "",
       ),
       table("table.data.neurons", "Neurons", head, body),
       more,

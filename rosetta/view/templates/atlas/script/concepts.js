@@ -1,8 +1,18 @@
 /** All concepts as cards, sorted, filtered and searched; what is asked stands in the address. */
 (() => {
   const { h, text, run, state, layout } = atlas;
-  const SORTS = { mean: "Correlation", trusted: "Trusted neurons", size: "Neurons", depth: "Depth", id: "Number" };
-  const FALLING = ["mean", "trusted", "size"];
+  const SORTS = {
+    mean: "Correlation",
+    best_held_out: "Held-out r",
+    best_excess: "Excess",
+    trusted: "Trusted neurons",
+    size: "Neurons",
+    depth: "Depth",
+    id: "Number",
+  };
+  const FALLING = ["mean", "best_held_out", "best_excess", "trusted", "size"];
+  /** What a card says in place of the correlation when concepts are sorted by it. */
+  const SAID = { best_held_out: "held out", best_excess: "excess" };
 
   /**
    * The places of the model and the layer that an address asks for, −1 where it asks for none; and what is wrong with it.
@@ -57,7 +67,9 @@
         waiting = setTimeout(() => patch({ q: q.value }), 120);
       },
     });
-    const sort = layout.select("Sort by", Object.entries(SORTS), (value) =>
+    // What the run has not measured cannot sort.
+    const sorts = Object.entries(SORTS).filter(([name]) => !SAID[name] || concepts[name].some((one) => one !== null));
+    const sort = layout.select("Sort by", sorts, (value) =>
       patch({ sort: value === "mean" ? "" : value }),
     );
     const turn = () => patch({ order: state.read().query.get("order") === "turned" ? "" : "turned" });
@@ -164,7 +176,10 @@
         bar.element,
         h("section.wide.cards", room, none, wrong),
       );
-      const grid = atlas.grid(room, 168, atlas.cards.BELOW, (id) => atlas.cards.card(concepts, id));
+      let sort = "mean";
+      const grid = atlas.grid(room, 168, atlas.cards.BELOW, (id) =>
+        atlas.cards.card(concepts, id, SAID[sort] && { word: SAID[sort], value: concepts[sort][id] }),
+      );
       let before = "";
       const say = (text) => {
         wrong.textContent = text ?? "";
@@ -185,6 +200,7 @@
           return;
         }
         before = `?${query}`;
+        sort = state.word(query.get("sort"), Object.keys(SORTS));
         const found = place.wrong ? [] : select(concepts, index, query, place);
         bar.report(
           found.length,

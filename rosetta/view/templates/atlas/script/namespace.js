@@ -27,6 +27,7 @@
  * @property {string} name
  * @property {string} word
  * @property {string} passed what holds for what passes it
+ * @property {boolean} asked whether what is trusted must pass it
  *
  * @typedef {object} Run
  * @property {string} name
@@ -45,6 +46,7 @@
  * @property {number} trusted_concepts those with at least one of them
  * @property {Test[]} tests of trust
  * @property {string} judgement
+ * @property {string} null how much of the dictionary chance would make; empty where that was left out
  * @property {string} fingerprint
  * @property {string} command
  * @property {string} root

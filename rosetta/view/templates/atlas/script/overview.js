@@ -43,16 +43,23 @@
         ),
         figure("units", text.count(run.models.reduce((sum, model) => sum + model.units, 0)), "#/unit"),
       ),
+      run.null
+        ? h("p.null", run.trust_page ? h("a", { href: `${run.trust_page}#null` }, run.null) : run.null)
+        : null,
       run.judgement ? h("p.notice", { role: "note" }, run.judgement) : null,
     );
   }
 
+  /** A count, where there can be one. @param {number|null|undefined} value */
+  const number = (value) =>
+    h("td.n", typeof value === "number" ? text.count(value) : value === null ? "not made" : "–");
+
+  /** How many buddies of a model pass each of some tests. @param {any} model @param {string[]} tests */
+  const survivors = (model, tests) => tests.map((test) => number((model.survives ?? {})[test]));
+
   /** @param {number} place */
   function modelRow(model, place) {
     const share = model.units ? model.matched / model.units : 0;
-    const survives = model.survives ?? {};
-    const number = (value) =>
-      h("td.n", typeof value === "number" ? text.count(value) : value === null ? "not asked" : "–");
     return h(
       model.control ? "tr.control" : "tr",
       h(
@@ -74,7 +81,36 @@
       number(model.buddies),
       model.control ? h("td.n", "–") : number(model.rosetta),
       h("td.n", text.r(model.median)),
-      run.judged ? [...run.tests.map((test) => test.name), "trusted"].map((test) => number(survives[test])) : null,
+      run.judged ? survivors(model, [...atlas.trust.asked.map((test) => test.name), "trusted"]) : null,
+    );
+  }
+
+  /** @param {Test[]} tests */
+  const testColumns = (tests) => tests.map(({ word, passed }) => numbers(word, `Survive: ${passed}`));
+
+  /** What passes the tests that do not decide. */
+  function others() {
+    const tests = atlas.trust.others;
+    const judged = run.models.filter((model) => model.survives);
+    if (!judged.length || !tests.length) return null;
+    const row = (model) =>
+      h(
+        model.control ? "tr.control" : "tr",
+        h("th", { scope: "row" }, names.name(model.name, "bdi.clip.strong")),
+        survivors(
+          model,
+          tests.map((test) => test.name),
+        ),
+      );
+    return h(
+      "details.fold",
+      h("summary", "Tests that are reported beside them"),
+      layout.table(
+        "table.data.others",
+        "Tests that do not decide",
+        [column("Model"), testColumns(tests)],
+        h("tbody", judged.map(row)),
+      ),
     );
   }
 
@@ -88,7 +124,7 @@
       numbers("In Rosetta neurons"),
       numbers("Median r", "Of its buddies with the anchor"),
     ];
-    const tests = [run.tests.map(({ word, passed }) => numbers(word, `Survive: ${passed}`)), numbers("all tests")];
+    const tests = [testColumns(atlas.trust.asked), numbers("trusted", "Survive all of them")];
     return layout.section(
       "section.wide",
       "models-title",
@@ -99,7 +135,7 @@
         run.models.some((model) => model.control)
           ? " A control is an untrained network or plain features of the pixels: what it reaches, too, says how much chance and architecture alone explain."
           : "",
-        run.judged ? " On the right, how many of its buddies survive each test of trust, and all of them. " : "",
+        run.judged ? " On the right, how many of its buddies survive each test that decides about trust, and all of them. " : "",
         run.trust_page ? h("a", { href: run.trust_page }, "What the tests ask, on this run →") : null,
       ),
       layout.table(
@@ -108,6 +144,7 @@
         run.judged ? [columns, tests] : columns,
         h("tbody", run.models.map(modelRow)),
       ),
+      run.judged ? others() : null,
     );
   }
 

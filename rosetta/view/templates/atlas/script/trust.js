@@ -21,16 +21,39 @@
     return trusted ? atlas.parts.chip(words, "good") : atlas.h("span.quiet", {}, words);
   }
 
+  /** The tests that what is trusted must pass, and those that are reported beside them. */
+  const asked = run.tests.filter((test) => test.asked);
+  const others = run.tests.filter((test) => !test.asked);
+
   /**
-   * Of a concept, how many of its neurons pass each test.
+   * Of a concept, how many of its neurons pass each test that they must pass.
    * @param {any} concepts the columns
    * @param {number} row
    */
   function passed(concepts, row) {
     const phrase = (/** @type {Test} */ { name, passed }) =>
-      concepts[name][row] === null ? `${passed}: not asked` : `${text.count(concepts[name][row])} ${passed}`;
-    return run.tests.map(phrase).join(", ");
+      concepts[name][row] === null ? `${passed}: not made` : `${text.count(concepts[name][row])} ${passed}`;
+    return asked.map(phrase).join(", ");
   }
 
-  atlas.trust = { badge, share, passed };
+  /**
+   * What was measured of a match beside its correlation, in a line; null where nothing was.
+   * @param {any} member of a neuron
+   */
+  function measured(member) {
+    const { low, high, held_out, excess, robust, within, one_to_one } = member;
+    const known = (word, value) => (typeof value === "number" ? `${word} ${text.r(value)}` : "");
+    const parts = [
+      typeof low === "number" ? `${text.r(low)} to ${text.r(high)}` : "",
+      known("held out", held_out),
+      known("excess", excess),
+      known("clipped", robust),
+      known("within classes", within),
+      one_to_one === 1 ? "one to one" : one_to_one === 0 ? "not one to one" : "",
+    ].filter(Boolean);
+    // The dot stays at the end of its line.
+    return parts.length ? parts.join("\u00a0· ") : null;
+  }
+
+  atlas.trust = { asked, others, badge, share, passed, measured };
 })();

@@ -19,7 +19,7 @@ LEAST = 0.9
 
 
 @pytest.fixture
-def fifth():
+def added():
     """A test that reads a column which no other reads."""
     test = TrustTest(
         name="centred",
@@ -37,10 +37,11 @@ def fifth():
     TESTS.remove(test)
 
 
-def test_a_fifth_test_is_one_entry(tmp_path, fifth, capsys):
-    root = Root(str(tmp_path))
-    finished_run(root)
-    write_recipe(root, RECIPE)
+def test_one_more_test_is_one_entry(tmp_path, added, capsys):
+    root, knobs = Root(str(tmp_path)), RECIPE.trust
+    recipe = RECIPE.model_copy(update={"trust": knobs.model_copy(update={"tests": (*knobs.tests, "centred")})})
+    finished_run(root, recipe=recipe)
+    write_recipe(root, recipe)
     trust, rosetta, clusters = (
         tables.read(root, f"tables/{name}.parquet") for name in ("trust", "rosetta", "clusters")
     )
@@ -57,7 +58,7 @@ def test_a_fifth_test_is_one_entry(tmp_path, fifth, capsys):
     assert clusters["trusted_neurons"].sum() == neurons["trusted"].sum() < len(neurons)
 
     # The counts of what survives, as JSON and as they are printed.
-    run = AtlasRun.of(root, RECIPE)
+    run = AtlasRun.of(root, recipe)
     found = survivors(run)
     rows = {row["of"]: row for row in found.as_dict()["rows"]}
     mine = trust[(trust["model_a"] == "g") & (trust["model_b"] == "d")]
@@ -68,7 +69,9 @@ def test_a_fifth_test_is_one_entry(tmp_path, fifth, capsys):
 
     # The dictionary's page.
     shell = write_atlas(run, "a digest")
-    assert shell["tests"][-1] == {"name": "centred", "word": "place", "passed": "not explained by place"}
+    assert shell["tests"][-1] == {
+        "name": "centred", "word": "place", "passed": "not explained by place", "asked": True,
+    }  # fmt: skip
     survives = next(model["survives"] for model in shell["models"] if model["name"] == "d")
     assert survives == {test: rows["d"][test] for test in survives}
     folder = root.local / "report"
@@ -80,5 +83,5 @@ def test_a_fifth_test_is_one_entry(tmp_path, fifth, capsys):
 
     # The page about trust.
     words = Reader(render_trust(trust_story(run, "", "a digest"))).words
-    for part in (fifth.question, "centred r > 0.9", "Place", ", place "):
+    for part in (added.question, "centred r > 0.9", "Place", ", place "):
         assert part in words
