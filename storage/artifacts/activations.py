@@ -11,11 +11,13 @@ import numpy.typing as npt
 import zarr
 
 from rosetta.errors import UserError
+from rosetta.mining.halves import Mask
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS, BOOKKEEPING
 from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.halves import DESCRIPTION, HALF, LONG_NAME, first_half
 from storage.artifacts.shards import Entries, ShardReader, Shards, write_shard
 from storage.artifacts.store import UNIT_LABELS, ModelStore, create_unit_labels, layer_rows
 from storage.filesystem.root import Root
@@ -89,7 +91,7 @@ class ActivationStore(ModelStore):
         codecs
             By layer name, see :func:`storage.artifacts.shards.best_codec`.
         labels
-            (image,) what is known of the images: `source`, `label`, `class`.
+            (image,) what is known of the images: `source`, `label`, `class`, `half`.
         attributes
             Attributes of the root that describe the model.
         rounded
@@ -200,6 +202,10 @@ class ActivationStore(ModelStore):
             array = self._array(layer, "activation")
             self._readers[layer] = None if array.shards is None else ShardReader(array)
         return self._readers[layer]
+
+    def first_half(self) -> Mask:
+        """(image,) whether each image belongs to the first half."""
+        return first_half(self.group, self.images)
 
     def peaks(self, layer: str, channels: slice = slice(None)) -> Float32:
         """(image, channel) each map's maximum."""
@@ -327,6 +333,7 @@ _LABELS = {
     "label": ("label of the image", ""),
     "class": ("class that the generator was asked for", ""),
     "prompt": ("prompt that the generator was given", ""),
+    HALF: (LONG_NAME, DESCRIPTION),
 }
 """What may be known of images: long name and description."""
 

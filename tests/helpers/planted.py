@@ -6,18 +6,20 @@ It lies under a root as if models had been dumped, and is judged by the real sta
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import torch
 from plans import make, plan_over
 from stores import begin, write_blocks
 
-from rosetta.recipe import Trust
+from rosetta.recipe import Measurement, Trust
 from rosetta.units import Layer, Units
 from rosetta.zoo.families.pixels import pixel_features
 from storage.artifacts import catalogue, tables
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.halves import numbers_of
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
 from tasks.correlate.pair import CORRELATE
@@ -33,6 +35,8 @@ GRIDS = {"g": ((8, 8), (16, 16)), "d": ((6, 6), (12, 9)), "e": ((7, 7), (14, 14)
 SIGNALS = (0.3, 0.45, 0.6, 0.8)
 SIDE = 64
 """Of the images, in pixels."""
+FOUR = Trust(tests=("chance", "replicates", "lift", "partial"), leave_out=get_args(Measurement))
+"""The tests that :func:`judge` makes: those that need no measurement for the sake of trust alone."""
 _SETTING = Setting(threads=2)
 
 
@@ -86,12 +90,17 @@ def write_images(root: Root, pixels: np.ndarray) -> None:
     store.finish()
 
 
-def write_maps(root: Root, model: str, maps: Mapping[str, np.ndarray], block: int = 32) -> None:
-    """A finished activation store of maps (image, channel, y, x) by layer, as float32."""
+def write_maps(
+    root: Root, model: str, maps: Mapping[str, np.ndarray], block: int = 32, first: np.ndarray | None = None
+) -> None:
+    """A finished activation store of maps (image, channel, y, x) by layer, as float32; with halves where given."""
     units = Units(tuple(Layer(name, values.shape[1], values.shape[2:]) for name, values in maps.items()))
     images = len(next(iter(maps.values())))
     made = fingerprint("activations", of=model, images="these")
-    store = begin(root, model, made, units, images=images, block=block, generator=False, weights_sha256="")
+    labels = {} if first is None else {"half": numbers_of(first)}
+    store = begin(
+        root, model, made, units, images=images, block=block, labels=labels, generator=False, weights_sha256=""
+    )
     write_blocks(store, {name: values.astype(np.float32) for name, values in maps.items()})
 
 
@@ -153,12 +162,14 @@ def _noise(random: np.random.Generator, images: int, grid: tuple[int, int], coun
     return smooth(random, count * images, grid).reshape(count, images, *grid)
 
 
-def write_controls(root: Root, random: np.random.Generator, pixels: np.ndarray) -> None:
+def write_controls(
+    root: Root, random: np.random.Generator, pixels: np.ndarray, first: np.ndarray | None = None
+) -> None:
     """The pixel features with their negations, and a network of random mixtures of them."""
     plain = pixel_maps(pixels, (16, 16))
-    write_maps(root, "pixels", {"plain": np.concatenate([plain, -plain], axis=1)})
+    write_maps(root, "pixels", {"plain": np.concatenate([plain, -plain], axis=1)}, first=first)
     mixed = np.einsum("nfyx,fc->ncyx", plain, random.normal(size=(plain.shape[1], 30)))
-    write_maps(root, "untrained", {"mixed": np.maximum(mixed, 0)})
+    write_maps(root, "untrained", {"mixed": np.maximum(mixed, 0)}, first=first)
 
 
 def judge(
@@ -166,7 +177,7 @@ def judge(
     models: Sequence[str] = ("g", "d", "e", "pixels", "untrained"),
     controls: Sequence[str] = ("pixels", "untrained"),
     neighbours: int = 5,
-    knobs: Trust = Trust(),
+    knobs: Trust = FOUR,
     setting: Setting = _SETTING,
 ):
     """Correlate the first model with all, and judge: `tables/trust.parquet`, and what there is to note."""
