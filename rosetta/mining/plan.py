@@ -44,8 +44,8 @@ _SUMMED_UP = 2
 _ENTRY_BYTES = 2 * 12 * MOST_ACTIVE
 """Of each value of a layer that is read without its zeros: an index and a number for those that are not 0, of which
 some images may have twice as many as those that were looked at."""
-_MOST_RANGES = 16
-"""Each range ends in an addition as large as its tile; more ranges spread further but add more."""
+_MOST_RANGES, _LEAST_STEPS = 16, 4
+"""Each range ends in two additions as large as its tile; more and shorter ranges spread further but add more."""
 _MOST_SPARSE_RANGES = 4
 """The same where zeros are left out: there an addition takes longer than the products of thirty images, measured."""
 
@@ -226,7 +226,7 @@ class Cuts:
         # A power of two, as blocks are: a step lies in one block.
         limit = min(_STEP_BYTES // (4 * values), _STEP_IMAGES)
         self.step = 1 << (max(1, limit).bit_length() - 1)
-        self.range_images = max(a.block, b.block, 2 * self.step)
+        self.range_images = max(a.block, b.block, _LEAST_STEPS * self.step)
         most = _MOST_SPARSE_RANGES if a.sparse or b.sparse else _MOST_RANGES
         while self.range_images * most < a.images:
             self.range_images *= 2
