@@ -50,9 +50,7 @@ def judged(request, tmp_path_factory):
         if how == "without halves":  # as correlations of earlier versions are
             patch.setattr("tasks.correlate.pair.LEAST_IMAGES", IMAGES + 1)
         setting = Setting(threads=2, keep=keep)
-        table, notes = planted.judge(
-            root, ("a", "b", "pixels", "untrained"), neighbours=K, setting=setting
-        )
+        table, notes = planted.judge(root, ("a", "b", "pixels", "untrained"), neighbours=K, setting=setting)
     return root, table, notes
 
 
