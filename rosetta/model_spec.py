@@ -142,7 +142,8 @@ class ModelSpec(Strict):
     model: str = Field(description="`<family>/<name>`, or `python:<module>:<factory>`.")
     weights: Place = Field(
         "pretrained",
-        description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`.",
+        description="`package:<package>/<file>`, a path or fsspec URL, `pretrained`, or `random:<seed>`. "
+        "`random:0..4` makes five models, `<name>-0` to `<name>-4`.",
     )
     sha256: Sha256 | None = Field(
         None,

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from rosetta.draws import drawn_apart
 from rosetta.errors import UserError
 from rosetta.fields import Name, Place, text, valid_url
 from rosetta.model_spec import ModelSpec
@@ -86,7 +87,9 @@ class Images(Strict):
         description="Images whose maps are stored, evenly spread: 'all', or a number. Maps of the others are correlated"
         " in memory and forgotten.",
     )
-    seed: int = Field(0, ge=0, description="Seed of a generator's latents, or of the order of a source.")
+    seed: int = Field(
+        0, ge=0, description="Seed of a generator's latents, of the order of a source, and of the halves."
+    )
     source: Place | None = Field(
         None,
         description="Folder or glob of image files, WebDataset tars or Parquet files, or a saved Hugging Face dataset; "
@@ -252,6 +255,11 @@ class Recipe(Strict):
     trust: Trust = Trust()
     compute: Compute = Compute()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_every_draw(cls, data: Any) -> Any:
+        return drawn_apart(data) if isinstance(data, Mapping) else data
+
     @model_validator(mode="after")
     def _models_make_a_run(self) -> "Recipe":
         twice = [name for name, count in Counter(spec.name for spec in self.models).items() if count > 1]
@@ -338,7 +346,11 @@ def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
     UserError
         The first thing wrong with it, by its dotted key.
     """
-    return validated(Recipe, data, f"recipe {origin}")
+    try:
+        every = drawn_apart(data)  # so that an error finds the model that it is about
+    except ValueError as error:
+        raise UserError(f"recipe {origin}: {error}") from None
+    return validated(Recipe, every, f"recipe {origin}")
 
 
 def _apply(data: dict[str, Any], change: str) -> None:

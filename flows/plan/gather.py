@@ -20,6 +20,7 @@ from storage.artifacts import agreed
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES, Artifact
 from storage.artifacts.fingerprint import Fingerprint, format_of
+from storage.artifacts.halves import HALVES
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import attributes_at, open_at
 from storage.artifacts.shared import Place, choose, place_of, shared_places, store_attributes
@@ -84,7 +85,12 @@ def look(recipe: Recipe, any_weights: bool = False) -> tuple[Recipe, Facts]:
     elif home is not None and generator is None:
         facts = replace(facts, **_shared_images(home, recipe.images.count))
     elif generator is not None:
-        facts = replace(facts, streamed=_streamed(recipe.images, recipe.images.count or DEFAULT_COUNT))
+        stored = attributes_at(_images_place(recipe))
+        facts = replace(
+            facts,
+            streamed=_streamed(recipe.images, recipe.images.count or DEFAULT_COUNT),
+            older_images=None if stored is None or HALVES in stored["depends"] else stored["depends"],
+        )
     return recipe, facts
 
 

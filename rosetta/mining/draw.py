@@ -1,7 +1,7 @@
 """The order in which the images of a folder are mined: drawn by seed, every class spread evenly along it.
 
-Half of a run is made of long runs of neighbouring images (:mod:`rosetta.mining.halves`), and `images.count` takes
-the first ones. In a listing neighbours are of one class, so either would see some classes and not others.
+`images.count` takes the first ones. In a listing neighbours are of one class, so these would be of some classes and not
+of others.
 """
 
 import hashlib

@@ -8,24 +8,24 @@ Each unit is shifted beforehand by an estimate of its mean. A fixed shift change
 constants, but leaves small numbers to multiply in float32.
 """
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rosetta.mining.grid import common_grid, gram, product_grid, sum_weights, upsampling
+from rosetta.mining.factor_sums import sums_device, sums_on
+from rosetta.mining.grid import common_grid, product_grid, upsampling
+from rosetta.mining.room import BRIEFLY, Room
 from rosetta.mining.sparse import SparseRows
+from rosetta.mining.split import Split
 from rosetta.units import Grid, Layer, Units
 
 _DENSE = 96 * 96
 """Up to this many entries, one dense matrix over both axes beats many small products along one axis each."""
-_BRIEFLY = "scratch"
-"""The key of room that a function needs for itself, until it returns."""
 
 Float32 = npt.NDArray[np.float32]
 Index = npt.NDArray[np.intp]
@@ -33,9 +33,6 @@ Maps = Mapping[str, Tensor | SparseRows]
 """By layer name: (image, channel, y, x) of any floating type, or, mostly zeros, (channel, image · position)."""
 Factor = Tensor | SparseRows
 """(unit, image · position), shifted."""
-
-_NEIGHBOURS = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""How far below and to the right of a position `UᵀU` joins others with it. The two diagonals count alike, as one."""
 
 PANEL = 1024
 """Units a side of one product: large enough for full speed, small enough for sixteen threads in 2 GiB.
@@ -95,29 +92,44 @@ class Factors:
     """(unit, other grid) float64 Σ (U a)²."""
 
 
-class Room:
-    """Room for the tensors of a step, used again by the next one.
+@dataclass(frozen=True)
+class HalvedFactors:
+    """The same of images of both halves: those of the first stand before those of the second."""
 
-    Fresh memory comes from the system page by page: measured, a third of the time of a step.
-    """
+    images: tuple[int, int]
+    """Of either half."""
+    other: tuple[Grid, ...]
+    maps: tuple[Mapping[Grid, Factor], ...]
+    """For each segment: by the grid of the products, of all images."""
+    sums: Tensor
+    """(half, unit, other grid) float64 Σ U a."""
+    squares: Tensor
+    """(half, unit, other grid) float64 Σ (U a)²."""
 
-    def __init__(self) -> None:
-        self._tensors: dict[Hashable, Tensor] = {}
-        self._constants: dict[Hashable, tuple[Float32, Tensor]] = {}
+    @cached_property
+    def halves(self) -> tuple[Factors | None, Factors | None]:
+        """The factors of either half, None of one without images; they share the memory of these."""
+        cut = [{grid: _cut(maps, self.images) for grid, maps in segment.items()} for segment in self.maps]
+        first, second = (
+            Factors(
+                images,
+                self.other,
+                tuple({grid: halves[number] for grid, halves in segment.items()} for segment in cut),
+                self.sums[number],
+                self.squares[number],
+            )
+            if images
+            else None
+            for number, images in enumerate(self.images)
+        )
+        return first, second
 
-    def take(self, key: Hashable, shape: Sequence[int], device: torch.device) -> Tensor:
-        """A float32 tensor with arbitrary content, which stands in the place of the last one of that key."""
-        size = math.prod(shape)
-        if key not in self._tensors or len(self._tensors[key]) < size:
-            self._tensors.pop(key, None)
-            self._tensors[key] = torch.empty(size, dtype=torch.float32, device=device)
-        return self._tensors[key][:size].view(tuple(shape))
 
-    def constant(self, key: Hashable, values: Float32, device: torch.device) -> Tensor:
-        """Values on a device, copied there once for as long as they stay the same: each copy waits for the device."""
-        if key not in self._constants or not np.array_equal(self._constants[key][0], values):
-            self._constants[key] = values, torch.from_numpy(values).to(device)
-        return self._constants[key][1]
+def _cut(maps: Factor, images: tuple[int, int]) -> Sequence[Factor]:
+    """(unit, image · position) of either half."""
+    width = maps.width if isinstance(maps, SparseRows) else maps.shape[1]
+    first = width // sum(images) * images[0]
+    return maps.cut(first) if isinstance(maps, SparseRows) else (maps[:, :first], maps[:, first:])
 
 
 def factors(
@@ -132,7 +144,28 @@ def factors(
     side: Hashable = None,
     summed: bool = True,
 ) -> Factors:
-    """Bring one model's maps of some images into the form that is multiplied.
+    """Bring one model's maps of some images into the form that is multiplied, as :func:`halved_factors` does it."""
+    whole = Split((images_in(units, maps), 0))
+    made = halved_factors(
+        units, maps, shift, other, whole, device=device, dtype=dtype, room=room, side=side, summed=summed
+    )
+    return Factors(made.images[0], made.other, made.maps, made.sums[0], made.squares[0])
+
+
+def halved_factors(
+    units: Units,
+    maps: Maps,
+    shift: Float32,
+    other: Sequence[Grid],
+    split: Split,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    room: Room | None = None,
+    side: Hashable = None,
+    summed: bool = True,
+) -> HalvedFactors:
+    """Bring one model's maps of some images into the form that is multiplied, those of the first half first.
 
     What comes out for one grid of `other` is bit for bit the same whatever grids stand beside it: so factors made once
     serve the accumulators of several pairs.
@@ -148,6 +181,8 @@ def factors(
         (A,) float32, near each unit's mean, the same for every block of a run.
     other
         The distinct grids of the other model, or of all models that these units meet.
+    split
+        Which images belong to which half; its order is where the maps are.
     dtype
         Of the factors; sums and squares are taken before rounding to it.
     room, side
@@ -157,39 +192,41 @@ def factors(
     """
     room, device = room or Room(), torch.device(device)
     pulled, sums, squares = [], [], []
-    images = images_in(units, maps)
     for number, segment in enumerate(segments(units)):
         targets = dict.fromkeys(product_grid(segment.grid, theirs) for theirs in other)
         below = room.constant((side, number), shift[segment.units], device)
-        rows = _sparse(segment, maps) if device.type == "cpu" and dtype == torch.float32 else None
+        rows = _sparse(segment, maps, split) if device.type == "cpu" and dtype == torch.float32 else None
         if rows is not None:
-            of_segment = _sparse_factors(rows.less(below), segment.grid, images, other, room, (side, number), summed)
+            of_segment = _sparse_factors(rows.less(below), segment.grid, split, other, room, (side, number), summed)
             pulled.append(of_segment[0])
             sums.append(of_segment[1])
             squares.append(of_segment[2])
             continue
         # Maps that are multiplied as they are stay; others only pass on their way to coarser grids.
         place = (side, number) if segment.grid in targets else "passing"
-        stack = room.take(place, (len(segment.units), images, *segment.grid), device)
-        _fill(stack, segment, maps, below)
+        stack = room.take(place, (len(segment.units), split.count, *segment.grid), device)
+        _fill(stack, segment, maps, below, split)
         pulled.append(
             {target: pull_back(stack, target, room, (side, number, target)).flatten(1).to(dtype) for target in targets}
         )
-        both = sums_on(stack, other, room) if summed else _no_sums(len(stack), other, device)
+        both = sums_on(stack, other, room, split.images) if summed else _no_sums(len(stack), other, device)
         sums.append(both[0])
         squares.append(both[1])
-    return Factors(images, tuple(other), tuple(pulled), torch.cat(sums), torch.cat(squares))
+    return HalvedFactors(split.images, tuple(other), tuple(pulled), torch.cat(sums, dim=1), torch.cat(squares, dim=1))
 
 
-def _sparse(segment: Segment, maps: Maps) -> SparseRows | None:
+def _sparse(segment: Segment, maps: Maps, split: Split) -> SparseRows | None:
     """(unit, image · position) of a segment whose layers are all mostly zeros, unshifted; else None."""
     layers = [(maps[layer.name], channels) for layer, channels in segment.pieces]
     rows = [one.of_rows(channels) for one, channels in layers if isinstance(one, SparseRows)]
-    return SparseRows.stacked(rows) if len(rows) == len(layers) else None
+    if len(rows) < len(layers):
+        return None
+    stacked = SparseRows.stacked(rows)
+    return stacked if split.order is None else stacked.in_order(split.order)
 
 
 def _sparse_factors(
-    rows: SparseRows, grid: Grid, images: int, other: Sequence[Grid], room: Room, key: Hashable, summed: bool
+    rows: SparseRows, grid: Grid, split: Split, other: Sequence[Grid], room: Room, key: Hashable, summed: bool
 ) -> tuple[dict[Grid, Factor], Tensor, Tensor]:
     """Factors, sums and squares of a segment that is mostly zeros.
 
@@ -200,8 +237,8 @@ def _sparse_factors(
     own = [common_grid(grid, theirs) == grid for theirs in other]
     stack = None
     if any(target != grid for target in targets) or (summed and not all(own)):
-        stack = room.take("passing", (len(rows), images * grid[0] * grid[1]), torch.device("cpu"))
-        stack = rows.fill(stack).view(len(rows), images, *grid)
+        stack = room.take("passing", (len(rows), split.count * grid[0] * grid[1]), torch.device("cpu"))
+        stack = rows.fill(stack).view(len(rows), split.count, *grid)
     made: dict[Grid, Factor] = {}
     for target in targets:
         if target == grid:
@@ -212,18 +249,20 @@ def _sparse_factors(
     if not summed:
         return made, *_no_sums(len(rows), other, torch.device("cpu"))
     # On its own grid from the entries, whatever grids stand beside it.
-    columns = dict.fromkeys((number for number, alike in enumerate(own) if alike), rows.sums())
+    halves = [half.sums() for half in rows.cut(split.images[0] * grid[0] * grid[1])]
+    exact = torch.stack([sums for sums, _ in halves]), torch.stack([squares for _, squares in halves])
+    columns = dict.fromkeys((number for number, alike in enumerate(own) if alike), exact)
     finer = [number for number, alike in enumerate(own) if not alike]
     if finer:
         assert stack is not None
-        on_finer = sums_on(stack, [other[number] for number in finer], room)
-        columns |= {number: (on_finer[0][:, at], on_finer[1][:, at]) for at, number in enumerate(finer)}
-    sums, squares = (torch.stack([columns[number][one] for number in range(len(other))], dim=1) for one in (0, 1))
+        on_finer = sums_on(stack, [other[number] for number in finer], room, split.images)
+        columns |= {number: (on_finer[0][..., at], on_finer[1][..., at]) for at, number in enumerate(finer)}
+    sums, squares = (torch.stack([columns[number][one] for number in range(len(other))], dim=2) for one in (0, 1))
     return made, sums, squares
 
 
 def _no_sums(units: int, other: Sequence[Grid], device: torch.device) -> tuple[Tensor, Tensor]:
-    zeros = torch.zeros((units, len(other)), dtype=torch.float64, device=sums_device(device))
+    zeros = torch.zeros((2, units, len(other)), dtype=torch.float64, device=sums_device(device))
     return zeros, zeros
 
 
@@ -234,17 +273,12 @@ def images_in(units: Units, maps: Maps) -> int:
     return first.width // (layer.grid[0] * layer.grid[1]) if isinstance(first, SparseRows) else len(first)
 
 
-def sums_device(device: torch.device) -> torch.device:
-    """Where sums in float64 are kept: on the device itself, but Metal knows no float64."""
-    return torch.device("cpu") if device.type == "mps" else device
-
-
 def factor_values(layer: Layer, other: Sequence[Grid]) -> int:
     """How many numbers of :class:`Factors` an image takes for a layer."""
     return layer.channels * sum(height * width for height, width in {product_grid(layer.grid, grid) for grid in other})
 
 
-def _fill(stack: Tensor, segment: Segment, maps: Maps, shift: Tensor) -> None:
+def _fill(stack: Tensor, segment: Segment, maps: Maps, shift: Tensor, split: Split) -> None:
     """Maps into (unit, image, y, x) float32: units first, so that a sum over images and positions is one product."""
     row = 0
     for layer, channels in segment.pieces:
@@ -253,13 +287,29 @@ def _fill(stack: Tensor, segment: Segment, maps: Maps, shift: Tensor) -> None:
             part = of_layer.of_rows(channels).dense().view(-1, *stack.shape[1:]).to(stack.device)
         else:
             part = of_layer[:, channels].to(stack.device, non_blocking=True).transpose(0, 1)
-        rows = slice(row, row + len(part))
-        below = shift[rows, None, None, None]
-        if part.dtype == stack.dtype:
-            torch.sub(part, below, out=stack[rows])
-        else:  # one pass that widens, puts units first and shifts at once was measured up to four times slower
-            stack[rows].copy_(part).sub_(below)
+        rows = stack[row : row + len(part)]
+        below = shift[row : row + len(part), None, None, None]
+        if part.device.type != "cpu" and split.order is not None:
+            part = part.index_select(1, split.order.to(part.device))
+        for place, image in _places(split if part.device.type == "cpu" else None):
+            if part.dtype == stack.dtype:
+                torch.sub(part[:, image], below, out=rows[:, place])
+            else:  # one pass that widens, puts units first and shifts at once was measured up to four times slower
+                rows[:, place].copy_(part[:, image]).sub_(below)
         row += len(part)
+
+
+def _places(split: Split | None) -> Sequence[tuple[slice, slice]]:
+    """Where images go, and which; neighbours that stay together at once."""
+    if split is None or split.order is None:
+        return [(slice(None), slice(None))]
+    order = split.order.numpy()
+    ends = [*(np.flatnonzero(np.diff(order) != 1) + 1).tolist(), len(order)]
+    starts = [0, *ends[:-1]]
+    return [
+        (slice(start, end), slice(int(order[start]), int(order[start]) + end - start))
+        for start, end in zip(starts, ends, strict=True)
+    ]
 
 
 def pull_back(maps: Tensor, target: Grid, room: Room | None = None, key: Hashable = None) -> Tensor:
@@ -297,7 +347,7 @@ def pull_back(maps: Tensor, target: Grid, room: Room | None = None, key: Hashabl
         source, result = maps.view(-1, height, width), fewer.view(-1, y, width)
         for coarse, fine, part in _bands(y, height, rows, maps.device):
             whole = len(part) == y
-            band = result if whole else room.take(_BRIEFLY, (len(source), len(part), width), maps.device)
+            band = result if whole else room.take(BRIEFLY, (len(source), len(part), width), maps.device)
             torch.matmul(part, source[:, fine], out=band)
             if not whole:
                 result[:, coarse] = band
@@ -326,74 +376,3 @@ def _bands(coarse: int, fine: int, size: int, device: torch.device) -> list[tupl
         source = slice(int(reach[0]), int(reach[-1]) + 1)
         bands.append((span, source, torch.tensor(matrix[source, span].T, dtype=torch.float32, device=device)))
     return bands
-
-
-def sums_on(stack: Tensor, other: Sequence[Grid], room: Room) -> tuple[Tensor, Tensor]:
-    """Σ U a and Σ (U a)² of maps (channel, image, y, x) float32, each (channel, other grid) float64.
-
-    Where the maps' own grid is the common one, both are sums over all positions alike. Elsewhere they are weighted sums
-    over few positions: of the maps with `Uᵀ1`, and of the products of neighbouring positions with the entries of the
-    tridiagonal `UᵀU`. These products are summed over images first and serve every common grid.
-
-    Nothing waits for the device, and the sums stay on it (:func:`sums_device`).
-    """
-    grid, home = (stack.shape[2], stack.shape[3]), sums_device(stack.device)
-    commons = [common_grid(grid, theirs) for theirs in other]
-    totals: dict[Grid, tuple[Tensor, Tensor]] = {}
-    if grid in commons:
-        # torch adds a sum up in pairs; a norm or a product would add all positions in a row, and err the more.
-        square = torch.mul(stack, stack, out=room.take(_BRIEFLY, stack.shape, stack.device))
-        of_maps = torch.stack([stack.sum(dim=(2, 3)), square.sum(dim=(2, 3))]).to(home, torch.float64)
-        totals[grid] = of_maps[0].sum(dim=1), of_maps[1].sum(dim=1)
-    finer = dict.fromkeys(common for common in commons if common != grid)
-    if finer:
-        of_images = stack.sum(dim=1).flatten(1).to(home, torch.float64)
-        products = _neighbour_products(stack, room).to(home, torch.float64)
-        for common in finer:
-            totals[common] = (
-                of_images @ _sum_weights(grid, common, home),
-                products @ _gram_weights(grid, common, home),
-            )
-    columns = [totals[common] for common in commons]
-    return torch.stack([sums for sums, _ in columns], dim=1), torch.stack([squares for _, squares in columns], dim=1)
-
-
-def _neighbour_products(stack: Tensor, room: Room) -> Tensor:
-    """(channel, product) Σ over images of each position times its :data:`_NEIGHBOURS`, one of these after the other.
-
-    Positions are multiplied in the order of memory, whole vectors at a time: those at the end of a row meet the start
-    of the next one, and are left out of the sums.
-    """
-    height, width = stack.shape[2:]
-    flat, size = stack.view(-1), stack.numel()
-    product = room.take(_BRIEFLY, stack.shape, stack.device)
-    found = []
-    for down, right in _NEIGHBOURS:
-        far = down * width + right
-        if far < size:
-            here = product.view(-1)[: size - far]
-            torch.mul(flat[: size - far], flat[far:], out=here)
-            if down and right:
-                here.addcmul_(flat[right : size - down * width], flat[down * width : size - right])
-        summed = product.sum(dim=1)[:, : height - down, : width - right]
-        found.append(summed.flatten(1))
-    return torch.cat(found, dim=1)
-
-
-@lru_cache(maxsize=1024)
-def _sum_weights(grid: Grid, common: Grid, device: torch.device) -> Tensor:
-    """(y · x) float64 `Uᵀ1`."""
-    weights = np.outer(sum_weights(grid[0], common[0]), sum_weights(grid[1], common[1]))
-    return torch.tensor(weights.ravel(), device=device)
-
-
-@lru_cache(maxsize=1024)
-def _gram_weights(grid: Grid, common: Grid, device: torch.device) -> Tensor:
-    """(product,) float64: what each of :func:`_neighbour_products` counts in Σ (U a)²; twice off the diagonal."""
-    along_y, along_x = (gram(own, theirs) for own, theirs in zip(grid, common, strict=True))
-    weights = [
-        np.outer(np.diagonal(along_y, down), np.diagonal(along_x, right)).ravel()
-        * (1.0 if (down, right) == (0, 0) else 2.0)
-        for down, right in _NEIGHBOURS
-    ]
-    return torch.tensor(np.concatenate(weights), device=device)

@@ -17,7 +17,6 @@ from rosetta.mining.plan import (
     Cuts,
     PairPlan,
     Side,
-    halves_in,
     plan_pair,
     ranges,
     scratch_values,
@@ -146,5 +145,5 @@ def _peak(sides: Mapping[str, Side], pairs: Sequence[Pair], plan: PairPlan, ahea
             most += 2 * side.panel_values
         scratch = max(scratch, 4 * plan.step_images * most + 4 * PANEL * PANEL)
     units = sum(len(sides[a].units) * len(sides[b].units) for a, b in pairs)
-    sums = sums_bytes(units, plan.threads, len(plan.image_ranges), halves_in(plan.range_images, plan.images))
+    sums = sums_bytes(units, plan.threads, len(plan.image_ranges))
     return plan.threads * (stored + factors + scratch) + sums

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from rosetta.mining.exact import Scales
-from rosetta.mining.factors import PANEL, Factor, Factors, segments, sums_device
+from rosetta.mining.factor_sums import sums_device
+from rosetta.mining.factors import PANEL, Factor, Factors, segments
 from rosetta.mining.grid import product_grid
 from rosetta.mining.sparse import SparseRows
 from rosetta.units import Grid, Units

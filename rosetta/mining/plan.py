@@ -4,7 +4,8 @@ The matrix of units × units is cut into *tiles*, each a whole number of panels 
 one task each, and ranges into *steps* that are multiplied at once. A tile's sums stay in memory while all images pass
 by, so every tile reads its rows of A and its columns of B once: few large tiles read least.
 
-Sums of the two halves of the images are kept apart until the end: judging asks for them.
+Sums of the two halves of the images are kept apart until the end: judging asks for them. Every step has images of
+both.
 
 Steps and ranges follow from the stores alone, their shapes and which layers are mostly zeros, and so does the tree in
 which partial sums are added.
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from itertools import product
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,6 @@ import numpy.typing as npt
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL, factor_values
 from rosetta.mining.grid import common_grid, product_grid
-from rosetta.mining.halves import run_length
 from rosetta.mining.sparse import MOST_ACTIVE
 from rosetta.units import Grid, Layer, Units
 
@@ -37,13 +37,15 @@ SUM_BYTES = 12
 """Of a pair of units while products are added up: in float64, and the last few thousand terms in float32."""
 MOMENT_BYTES = 8
 """Of a pair of units in moments."""
+_HALVES = 2
+"""Of the images, whose sums are kept apart."""
 _SUMMED_UP = 2
-"""Moments of a tile that are held beside those of one half when it is written: of the other half, and of all images."""
-_SPARSE_BYTES = 2 * 12 * MOST_ACTIVE
+"""Moments of a tile that are held beside those of the halves when it is written: of all images, twice."""
+_ENTRY_BYTES = 2 * 12 * MOST_ACTIVE
 """Of each value of a layer that is read without its zeros: an index and a number for those that are not 0, of which
 some images may have twice as many as those that were looked at."""
-_MOST_RANGES = 16
-"""Each range ends in an addition as large as its tile; more ranges spread further but add more."""
+_MOST_RANGES, _LEAST_STEPS = 16, 4
+"""Each range ends in two additions as large as its tile; more and shorter ranges spread further but add more."""
 _MOST_SPARSE_RANGES = 4
 """The same where zeros are left out: there an addition takes longer than the products of thirty images, measured."""
 
@@ -64,7 +66,7 @@ class Side:
 
     def stored(self, layer: Layer) -> int:
         """Bytes that a layer's maps of one image take once they are read."""
-        return round(_SPARSE_BYTES * layer.values) if layer.name in self.sparse else 4 * layer.values
+        return round(_ENTRY_BYTES * layer.values) if layer.name in self.sparse else 4 * layer.values
 
     def stays_sparse(self, layers: Iterable[Layer]) -> bool:
         """Whether factors of these layers hold no zeros, on the layers' own grids."""
@@ -221,15 +223,14 @@ class Cuts:
         self._ahead = ahead
         self.sides = _Panels(a, b.units.grids()), _Panels(b, a.units.grids())
         values = a.panel_values + b.panel_values
-        # Powers of two, as blocks and runs of the halves are: a step lies in one block and in one half.
-        limit = min(_STEP_BYTES // (4 * values), _STEP_IMAGES, run_length(a.images))
+        # A power of two, as blocks are: a step lies in one block.
+        limit = min(_STEP_BYTES // (4 * values), _STEP_IMAGES)
         self.step = 1 << (max(1, limit).bit_length() - 1)
-        self.range_images = max(a.block, b.block, 2 * self.step)
+        self.range_images = max(a.block, b.block, _LEAST_STEPS * self.step)
         most = _MOST_SPARSE_RANGES if a.sparse or b.sparse else _MOST_RANGES
         while self.range_images * most < a.images:
             self.range_images *= 2
         self.range_count = -(-a.images // self.range_images)
-        self._in_range = halves_in(self.range_images, a.images)
 
     def whole(self, threads: int) -> PairPlan:
         """The pair in one tile."""
@@ -262,14 +263,7 @@ class Cuts:
         factors = sum(4 * self.step * side.most(side.factors, panels) for side, panels in pairs)
         scratch = 4 * self.step * max(int(side.scratch.max()) for side in self.sides)
         product = 4 * PANEL * PANEL
-        return threads * (stored + factors + scratch + product) + sums_bytes(
-            units, threads, self.range_count, self._in_range
-        )
-
-
-def halves_in(images: int, of: int) -> int:
-    """How many halves of the images a range of so many reaches into at most."""
-    return 1 if images <= run_length(of) else 2
+        return threads * (stored + factors + scratch + product) + sums_bytes(units, threads, self.range_count)
 
 
 def scratch_values(layer: Layer, others: Iterable[Grid]) -> int:
@@ -285,8 +279,8 @@ def scratch_values(layer: Layer, others: Iterable[Grid]) -> int:
     return values + layer.channels * min(2 * rows, height) * width
 
 
-def sums_bytes(units: int, threads: int, range_count: int, in_range: int) -> int:
-    """Bytes of the sums of some pairs of units: in each task, and waiting in the tree to be added.
+def sums_bytes(units: int, threads: int, range_count: int) -> int:
+    """Bytes of the sums of some pairs of units: in each task, and waiting in the tree to be added; the halves apart.
 
     Parameters
     ----------
@@ -294,11 +288,9 @@ def sums_bytes(units: int, threads: int, range_count: int, in_range: int) -> int
         How many pairs of units.
     range_count
         How many ranges of images there are.
-    in_range
-        Halves that each reaches into; their sums are kept apart.
     """
     waiting = range_count.bit_length() if range_count > 1 else 0
-    return units * (threads * in_range * SUM_BYTES + (waiting + _SUMMED_UP) * MOMENT_BYTES)
+    return units * (_HALVES * (threads * SUM_BYTES + waiting * MOMENT_BYTES) + _SUMMED_UP * MOMENT_BYTES)
 
 
 def side_factor_values(side: Side, layers: Sequence[Layer], others: Iterable[Grid]) -> int:
@@ -307,9 +299,9 @@ def side_factor_values(side: Side, layers: Sequence[Layer], others: Iterable[Gri
     values = sum(factor_values(layer, others) for layer in layers)
     if not side.stays_sparse(layers):
         return values
-    # On their own grid these factors are the maps as they were read.
-    own = (layer for layer in layers if any(product_grid(layer.grid, other) == layer.grid for other in others))
-    return values - sum(layer.values for layer in own)
+    # On their own grid these factors are the entries as they were read, put in order, and those of either half.
+    own = sum(layer.values for layer in layers if any(product_grid(layer.grid, one) == layer.grid for one in others))
+    return values - own + ceil(2 * _ENTRY_BYTES / 4 * own)
 
 
 class _Panels:

@@ -83,14 +83,30 @@ class SparseRows:
         """Pieces of so many columns, the last one narrower."""
         if self.width <= size:
             return [self]
-        rows, pieces = self._rows, []
-        for first in range(0, self.width, size):
-            inside = (self.columns >= first) & (self.columns < first + size)
-            counts = torch.bincount(rows[inside], minlength=len(self))
-            width = min(size, self.width - first)
-            piece = SparseRows(_starts(counts), self.columns[inside] - first, self.values[inside], width, self.shift)
-            pieces.append(piece)
-        return pieces
+        rows, spans = self._rows, [(first, min(first + size, self.width)) for first in range(0, self.width, size)]
+        return [self._part(rows, (self.columns >= first) & (self.columns < stop), first, stop) for first, stop in spans]
+
+    def cut(self, column: int) -> tuple["SparseRows", "SparseRows"]:
+        """The columns before one, and those from it on."""
+        if column in (0, self.width):
+            none = SparseRows(torch.zeros_like(self.starts), self.columns[:0], self.values[:0], 0, self.shift)
+            return (self, none) if column else (none, self)
+        rows, before = self._rows, self.columns < column
+        return self._part(rows, before, 0, column), self._part(rows, ~before, column, self.width)
+
+    def in_order(self, images: Tensor) -> "SparseRows":
+        """The columns of images, all of as many, in another order: (image,) says which stands where."""
+        positions = self.width // len(images)
+        places = torch.empty_like(images)
+        places[images] = torch.arange(len(images))
+        columns = places[self.columns // positions] * positions + self.columns % positions
+        order = (self._rows * self.width + columns).argsort()
+        return replace(self, columns=columns[order], values=self.values[order])
+
+    def _part(self, rows: Tensor, inside: Tensor, first: int, stop: int) -> "SparseRows":
+        """Some neighbouring columns, given (entry,) the row of each and whether it stands in one of them."""
+        counts = torch.bincount(rows[inside], minlength=len(self))
+        return SparseRows(_starts(counts), self.columns[inside] - first, self.values[inside], stop - first, self.shift)
 
     def fill(self, rows: Tensor) -> Tensor:
         """Write all entries into a matrix (row, column), which may have any strides; returns it."""

@@ -11,11 +11,14 @@ import numpy.typing as npt
 import zarr
 
 from rosetta.errors import UserError
+from rosetta.mining.halves import Mask
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import ACTIVATIONS, BOOKKEEPING
 from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.halves import first_half
+from storage.artifacts.image_labels import IMAGE_LABELS, create_image_labels
 from storage.artifacts.shards import Entries, ShardReader, Shards, write_shard
 from storage.artifacts.store import UNIT_LABELS, ModelStore, create_unit_labels, layer_rows
 from storage.filesystem.root import Root
@@ -89,7 +92,7 @@ class ActivationStore(ModelStore):
         codecs
             By layer name, see :func:`storage.artifacts.shards.best_codec`.
         labels
-            (image,) what is known of the images: `source`, `label`, `class`.
+            (image,) what is known of the images: `source`, `label`, `class`, `half`.
         attributes
             Attributes of the root that describe the model.
         rounded
@@ -103,7 +106,7 @@ class ActivationStore(ModelStore):
             A layer is called like something else in the store.
         """
         for layer in units.layers:
-            if layer.name in (BOOKKEEPING, "image", *_LABELS):
+            if layer.name in (BOOKKEEPING, "image", *IMAGE_LABELS):
                 raise UserError(f"model {model}: layer {layer.name!r} is called like a part of its store; leave it out")
         group = layout.create_store(root, ACTIVATIONS.path(model))
         blocks = block_count(images, block)
@@ -117,11 +120,11 @@ class ActivationStore(ModelStore):
         files: dict[str, Any] = {} if slab == len(units) else {"shards": (block, slab * ceil(len(units) / slab))}
         layout.create_array(kept, "peak", "float32", peaks, "maximum of each map", **files)
         indices = np.arange(images) if indices is None else indices
-        _create_image_labels(group, indices, labels)
+        create_image_labels(group, indices, labels)
         for order, (layer, span) in enumerate(units.spans()):
             shards = Shards(layer.channels, layer.grid, chunk, block // chunk)
             held = group.create_group(layer.name, attributes={"layer": layer.name, "order": f"{order:04d}"})
-            _create_image_labels(held, indices, labels)
+            create_image_labels(held, indices, labels)
             _create_layer(held, layer, span, images, shards, codecs[layer.name], rounded)
         frames = {layer.name: list(layer.frame) for layer in units.layers if layer.frame != WHOLE}
         laid_out = {"layers": layer_rows(units), "frames": frames, "block": block, "chunk": chunk, "images": images}
@@ -200,6 +203,10 @@ class ActivationStore(ModelStore):
             array = self._array(layer, "activation")
             self._readers[layer] = None if array.shards is None else ShardReader(array)
         return self._readers[layer]
+
+    def first_half(self) -> Mask:
+        """(image,) whether each image belongs to the first half."""
+        return first_half(self.group, self.images)
 
     def peaks(self, layer: str, channels: slice = slice(None)) -> Float32:
         """(image, channel) each map's maximum."""
@@ -322,28 +329,10 @@ def combine_moments(
     return whole.mean, whole.square / (whole.images * positions)
 
 
-_LABELS = {
-    "source": ("source of the image", "path of its file in the source, or seed and index of its latent"),
-    "label": ("label of the image", ""),
-    "class": ("class that the generator was asked for", ""),
-    "prompt": ("prompt that the generator was given", ""),
-}
-"""What may be known of images: long name and description."""
-
-
-def _create_image_labels(
-    group: zarr.Group, indices: npt.NDArray[np.integer], labels: Mapping[str, npt.NDArray[Any]]
-) -> None:
-    layout.create_labels(group, "image", indices.astype(np.int32), "image", "index of the image")
-    for name, values in labels.items():
-        long_name, description = _LABELS[name]
-        layout.create_labels(group, name, values, "image", long_name, description=description)
-
-
 def _create_layer(
     group: zarr.Group, layer: Layer, span: slice, images: int, shards: Shards, codec: str, rounded: bool
 ) -> None:
-    known = [name for name in _LABELS if name in group]
+    known = [name for name in IMAGE_LABELS if name in group]
     of_maps = " ".join([UNIT_LABELS, *known])
     layout.create_array(
         group,

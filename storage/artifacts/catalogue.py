@@ -269,8 +269,8 @@ SHARED = declare(Artifact(
 ))
 IMAGES = declare(Artifact(
     "images.zarr", "store", "run",
-    "`pixels` uint8 (image, y, x, rgb), `source`; of files `sha256`, `label`, `crop`, `composited`; of a generator"
-    " `latent`, `class`, `prompt`",
+    "`pixels` uint8 (image, y, x, rgb), `source`, `half`; of files `sha256`, `label`, `crop`, `composited`; of a"
+    " generator `latent`, `class`, `prompt`",
     shareable=True, marker=of_blocks("pixels", "source", "stamp", "sha256", "crop", "composited"),
 ))
 ACTIVATIONS = declare(Artifact(

@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from rosetta.mining.halves import Mask
 from storage.artifacts import layout
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
+from storage.artifacts.halves import HALF, HALF_OF_RUN, create_halves, first_half
+from storage.artifacts.shared import place_of
 from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 
@@ -36,6 +39,7 @@ class ImageStore(ArtifactStore):
         prompts: Sequence[str] | None = None,
         seed: int | None = None,
         indices: Sequence[int] | npt.NDArray[np.integer] | None = None,
+        halves: Mask | None = None,
     ) -> "ImageStore":
         """Lay the store out; that of a folder of files is :class:`storage.artifacts.source_images.SourceStore`.
 
@@ -55,6 +59,8 @@ class ImageStore(ArtifactStore):
             Of the draw of a generator's latents.
         indices
             (image,) of each image among all of the run, where those of the store are only some.
+        halves
+            (image of the run,) whether each belongs to the first half.
         """
         drawn: dict[str, object] = {} if seed is None else {"seed": seed, "order": "drawn"}
         group = lay_out(root, images, size, block, coordinates="source" if drawn else None)
@@ -68,8 +74,15 @@ class ImageStore(ArtifactStore):
             layout.create_labels(group, "class", classes, "image", "class that the generator was asked for")
         if prompts is not None:
             layout.create_labels(group, "prompt", list(prompts), "image", "prompt that the generator was given")
+        if halves is not None:
+            write_halves(group, halves, None if indices is None else values)
         layout.seal_layout(group, fingerprint, {"block": block, **drawn})
         return cls(group)
+
+    @classmethod
+    def begun(cls, root: Root) -> "ImageStore":
+        """A store that is laid out, finished or not."""
+        return cls(layout.open_to_read(place_of(root, IMAGES.path())))
 
     @property
     def count(self) -> int:
@@ -121,9 +134,19 @@ class ImageStore(ArtifactStore):
         classes = self.classes(slice(None))
         return None if classes is None else [str(number) for number in classes]
 
+    def first_half(self) -> Mask:
+        """(image,) whether each image belongs to the first half."""
+        return first_half(self.group, self.count)
+
+    def first_half_of_run(self, images: int) -> Mask:
+        """The same of all images of a run, where those of the store are only some of so many."""
+        return first_half(self.group, images, HALF_OF_RUN)
+
     def coordinates(self) -> dict[str, npt.NDArray[Any]]:
-        """(image,) by name, what is known of each image beside its pixels: `source`, `label`, `class`, `prompt`."""
-        names = ("source", "label", "class", "prompt")
+        """(image,) by name, what is known of each image beside its pixels: `source`, `label`, `class`, `prompt`,
+        `half`.
+        """
+        names = ("source", "label", "class", "prompt", HALF)
         known = {name: np.asarray(self._array(name)[...]) for name in names if name in self.group}
         if "source" in known and not self.complete and "seed" in self.group.attrs:
             known["source"] = self._drawn(slice(0, self.count))  # they are written with the pixels
@@ -144,6 +167,21 @@ class ImageStore(ArtifactStore):
 
     def _texts(self, name: str) -> list[str] | None:
         return [str(text) for text in np.asarray(self._array(name)[:])] if name in self.group else None
+
+
+def write_halves(group: zarr.Group, halves: Mask, indices: npt.NDArray[np.integer] | None) -> None:
+    """Write the halves of a run's images.
+
+    Parameters
+    ----------
+    halves
+        (image of the run,) whether each belongs to the first half.
+    indices
+        (image,) of each image among all of the run, where those of the store are only some.
+    """
+    create_halves(group, halves if indices is None else halves[indices])
+    if indices is not None:
+        create_halves(group, halves, HALF_OF_RUN, "image_of_run")
 
 
 def lay_out(root: Root, images: int, size: tuple[int, int], block: int, coordinates: str | None = None) -> zarr.Group:

@@ -13,7 +13,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.common import concurrent_map
 from zarr.core.sync import sync
 
-from rosetta.mining.halves import first_half
+from rosetta.mining.halves import run_halves
 from rosetta.mining.trust.pixels import FeatureMoments
 from rosetta.mining.trust.profile import SHAPE_SIDE, LayerProfile, shape_images
 from rosetta.mining.trust.thumbs import SIDE
@@ -93,7 +93,7 @@ class ProfileStore(ModelStore):
         features
             Their moments on every common grid of the model's units with their partners.
         half_images
-            Images in either half, where that does not follow from their number, as bad files were left out.
+            Images in either half; left out where halves are runs of neighbours, as in earlier versions.
         """
         group = layout.create_store(root, PROFILES.path(model))
         layout.create_written(group, layer=len(units.layers))
@@ -211,7 +211,7 @@ class ProfileStore(ModelStore):
 
 
 def _half_images(images: int) -> tuple[int, int]:
-    first = int(first_half(images).sum())
+    first = int(run_halves(images).sum())
     return first, images - first
 
 

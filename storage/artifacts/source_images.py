@@ -12,12 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rosetta.mining.halves import Mask
 from storage.artifacts import layout
 from storage.artifacts.attributes import encode
 from storage.artifacts.blocks import block_count, block_slice
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.images import ImageStore, lay_out
+from storage.artifacts.halves import HALF
+from storage.artifacts.images import ImageStore, lay_out, write_halves
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 
@@ -181,6 +183,7 @@ class SourceStore(ImageStore):
         labels: Sequence[str] | None,
         labels_given: bool = False,
         indices: npt.NDArray[np.integer] | None = None,
+        halves: Mask | None = None,
     ) -> None:
         """Record the files, and mark the store as finished.
 
@@ -196,6 +199,8 @@ class SourceStore(ImageStore):
             Whether labels are part of the content: they do not follow from the sources' names.
         indices
             (image,) index among all images of the run, where those of the store are only some.
+        halves
+            (image of the run,) whether each belongs to the first half; None in a store of an earlier version.
         """
         self._resize(images)
         index = np.arange(images) if indices is None else indices
@@ -207,7 +212,11 @@ class SourceStore(ImageStore):
                 del self.group[name]
             if name in values:
                 layout.create_labels(self.group, name, values[name], "image", LABELS[name])
-        self._array("pixels").attrs["coordinates"] = " ".join(["source", *(name for name in values if name != "image")])
+        beside = [name for name in values if name != "image"]
+        if halves is not None:
+            write_halves(self.group, halves, indices)
+            beside.append(HALF)
+        self._array("pixels").attrs["coordinates"] = " ".join(["source", *beside])
         source = self.column("source")
         digests = map(str, chain.from_iterable(self._parts("sha256")))
         given = [labels] if labels is not None and labels_given else []

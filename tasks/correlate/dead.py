@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 
 from rosetta.mining.grid import common_grid
-from rosetta.mining.halves import first_half
 from rosetta.mining.moments import Moments, segment_order
 from rosetta.units import Units
 from tasks.correlate.reading import TileSide
@@ -39,7 +38,7 @@ def _dead(images: int, sums: Float64, squares: Float64, side: TileSide, other: U
     mean = sums[order] / counts
     suspect = (squares[order] / counts - mean**2 <= _NOISE * mean**2).any(axis=1)
     dead, store = side.constant.copy(), side.model.store
-    half, offset = first_half(store.images), 0
+    half, offset = side.model.first, 0
     for layer, channels in side.parts():
         for index in np.flatnonzero((suspect & ~dead)[offset : offset + layer.channels]):
             channel = channels.start + int(index)

@@ -63,5 +63,5 @@ def _spread(job: Job, tiles: Tiles, plan: PairPlan) -> list[Delayed]:
     for images in ranges(plan.images, _STEPS_SENT * plan.step_images):
         steps = delayed(prepared_steps, pure=False)(job, tiles, images)
         with dask.annotate(resources={"GPU": 1}):
-            parts.append(part(multiplied, job, tiles, images, steps))
+            parts.append(part(multiplied, job, tiles, steps))
     return parts

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from rosetta.mining.factors import Maps
+from rosetta.mining.halves import Mask
 from rosetta.mining.moments import Precision
 from rosetta.mining.plan import Tile, ranges
 from rosetta.mining.sparse import MOST_ACTIVE, SparseRows
+from rosetta.mining.split import Split
 from rosetta.units import Grid, Layer, Units
 from storage.artifacts.activations import ActivationStore
 from storage.filesystem.root import Root
@@ -85,6 +87,8 @@ class Model:
     """(unit,) 0 where a unit holds one single value."""
     sparse: frozenset[str]
     """Layers that are read without their zeros."""
+    first: Mask
+    """(image,) whether each image belongs to the first half."""
 
 
 @lru_cache(maxsize=64)
@@ -92,7 +96,7 @@ def _model(root: Root, model: str, digest: str) -> Model:
     store = ActivationStore.read(root, model)
     if store.digest != digest:
         raise FileNotFoundError(f"activations of {model} under {root.shown} are not those that this work began with")
-    return Model(store, store.mean().astype(np.float32), store.std(), sparse_layers(store))
+    return Model(store, store.mean().astype(np.float32), store.std(), sparse_layers(store), store.first_half())
 
 
 def sparse_layers(store: ActivationStore) -> frozenset[str]:
@@ -233,13 +237,21 @@ def members_of(job: Job, tiles: Sequence[PairTile]) -> dict[SideKey, Member]:
     return {key: Member(side, tuple(met[key])) for key, side in sides.items()}
 
 
-Step = tuple[int, dict[SideKey, Maps]]
-"""The first image of a step, and the maps of every side."""
+@dataclass(frozen=True)
+class Step:
+    """Some images that are multiplied at once."""
+
+    split: Split
+    """Which of them belong to which half."""
+    maps: Mapping[SideKey, Maps]
+    """Of every side, in the order of the stores."""
 
 
 def steps_of(job: Job, members: Mapping[SideKey, Member], images: slice) -> Iterator[Step]:
     """The maps of some images, step by step, of all sides at once; each step is gone when the next is asked for."""
+    first = next(iter(members.values())).side.model.first
     with ContextThreads(job.ahead) if job.ahead else nullcontext() as pool:
         coming = {key: member.side.steps(images, job.step_images, pool) for key, member in members.items()}
         for step in _cut(images, job.step_images):
-            yield images.start + step.start, {key: next(steps) for key, steps in coming.items()}
+            here = first[images.start + step.start : images.start + step.stop]
+            yield Step(Split.of(here), {key: next(steps) for key, steps in coming.items()})

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from rosetta.mining.buddies import nearest_neighbours
-from rosetta.mining.factors import PANEL, Factor, Factors, Room, factors
+from rosetta.mining.factors import PANEL, Factor, HalvedFactors, halved_factors
 from rosetta.mining.gpu_copy import Move, in_turn
-from rosetta.mining.halves import first_half
 from rosetta.mining.moments import Accumulator, Moments, Precision, factor_dtype, merge_moments
 from rosetta.mining.pearson import pearson
 from rosetta.mining.plan import ranges
+from rosetta.mining.room import Room
 from rosetta.mining.sparse import SparseRows
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
@@ -34,7 +34,7 @@ from tasks.stage.memory import return_freed_memory
 
 Halved = tuple[Moments | None, Moments | None]
 """Moments of a tile over the images of the first half, and over those of the second; None where there are none."""
-Prepared = dict[SideKey, Factors]
+Prepared = dict[SideKey, HalvedFactors]
 """Every side of one step, ready to be multiplied."""
 Values = Callable[[slice, slice], npt.NDArray[np.float32]]
 """Takes rows and columns, counted from a tile's first, and gives their (row, column) correlations."""
@@ -43,10 +43,9 @@ Values = Callable[[slice, slice], npt.NDArray[np.float32]]
 def _prepare(
     job: Job, members: Mapping[SideKey, Member], step: Step, device: torch.device, room: Room, summed: bool = True
 ) -> Prepared:
-    make = partial(factors, device=device, dtype=factor_dtype(job.precision), room=room, summed=summed)
-    _, maps = step
+    make = partial(halved_factors, device=device, dtype=factor_dtype(job.precision), room=room, summed=summed)
     return {
-        key: make(member.side.units, maps[key], member.side.shift, member.grids, side=key)
+        key: make(member.side.units, step.maps[key], member.side.shift, member.grids, step.split, side=key)
         for key, member in members.items()
     }
 
@@ -56,17 +55,18 @@ class _Totals:
 
     def __init__(self, job: Job, tiles: Sequence[PairTile], members: Mapping[SideKey, Member], mirrored: bool) -> None:
         self._device, self._tiles, self._members, self._mirrored = job.torch_device, tiles, members, mirrored
-        self._first = first_half(next(iter(members.values())).side.model.store.images)
         self._sums: list[dict[int, Accumulator]] = [{} for _ in tiles]
 
-    def add(self, image: int, prepared: Prepared) -> None:
-        """Add one step, given its first image."""
-        half = 0 if self._first[image] else 1
+    def add(self, prepared: Prepared) -> None:
+        """Add one step."""
         for tile, sums in zip(self._tiles, self._sums, strict=True):
-            if half not in sums:
-                sums[half] = self._begin(tile)
-            a, b = tile.keys
-            sums[half].add(prepared[a], prepared[b])
+            of_a, of_b = (prepared[key].halves for key in tile.keys)
+            for half, (a, b) in enumerate(zip(of_a, of_b, strict=True)):
+                if a is None or b is None:
+                    continue
+                if half not in sums:
+                    sums[half] = self._begin(tile)
+                sums[half].add(a, b)
 
     def _begin(self, tile: PairTile) -> Accumulator:
         a, b = (self._members[key].side.units for key in tile.keys)
@@ -93,7 +93,7 @@ def tile_moments(job: Job, tiles: Sequence[PairTile], images: slice, summed: boo
     members, device, room = members_of(job, tiles), job.torch_device, Room()
     totals = _Totals(job, tiles, members, mirrored=summed)
     for step in in_turn(steps_of(job, members, images), _each_map, device):
-        totals.add(step[0], _prepare(job, members, step, device, room, summed))
+        totals.add(_prepare(job, members, step, device, room, summed))
     part_done()
     return totals.moments()
 
@@ -106,13 +106,12 @@ def prepared_steps(job: Job, tiles: Sequence[PairTile], images: slice) -> list[P
     return [_prepare(job, members, step, torch.device("cpu"), Room()) for step in steps_of(job, members, images)]
 
 
-def multiplied(job: Job, tiles: Sequence[PairTile], images: slice, steps: Sequence[Prepared]) -> list[Halved]:
+def multiplied(job: Job, tiles: Sequence[PairTile], steps: Sequence[Prepared]) -> list[Halved]:
     """The moments of some tiles over steps that others have prepared."""
     set_up(job)
     totals = _Totals(job, tiles, members_of(job, tiles), mirrored=True)
-    starts = range(images.start, images.stop, job.step_images)
-    for start, step in zip(starts, in_turn(steps, _each_factor, job.torch_device), strict=True):
-        totals.add(start, step)
+    for step in in_turn(steps, _each_factor, job.torch_device):
+        totals.add(step)
     part_done()
     return totals.moments()
 
@@ -134,7 +133,7 @@ def write_tile(job: Job, tile: PairTile, halved: Halved) -> None:
     """Turn the moments of all images into correlations, and write every panel of the tile."""
     a, b = sides_of(job, tile)
     first, whole = halved[0], _sum(*halved)
-    assert first is not None, "the first image belongs to the first half"
+    assert first is not None, "an odd image belongs to the first half"
     assert whole is not None
     of_all = partial(pearson, whole, a.units, b.units, a.constant, b.constant)
     write_panels(job.root, tile, of_all, partial(pearson, first, a.units, b.units, *dead_in(first, a, b)))
@@ -181,7 +180,9 @@ def _write_panel(store: PairStore, first: tuple[int, int], values: Sequence[npt.
 
 
 def _each_map(step: Step, move: Move) -> Step:
-    return step[0], {key: {name: move(_dense(one)) for name, one in maps.items()} for key, maps in step[1].items()}
+    order = step.split.order
+    maps = {key: {name: move(_dense(one)) for name, one in maps.items()} for key, maps in step.maps.items()}
+    return Step(replace(step.split, order=None if order is None else move(order)), maps)
 
 
 def _dense(maps: Factor) -> Tensor:
@@ -190,7 +191,7 @@ def _dense(maps: Factor) -> Tensor:
 
 
 def _each_factor(step: Prepared, move: Move) -> Prepared:
-    def moved(side: Factors) -> Factors:
+    def moved(side: HalvedFactors) -> HalvedFactors:
         maps = tuple({grid: move(_dense(tensor)) for grid, tensor in part.items()} for part in side.maps)
         return replace(side, maps=maps, sums=move(side.sums), squares=move(side.squares))
 

@@ -3,21 +3,23 @@
 from array import array
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 
 from rosetta.errors import UserError
 from rosetta.mining.draw import kept_of
+from rosetta.mining.halves import Mask, drawn_halves
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Compute, Images
 from rosetta.view.numbers import counted
-from rosetta.zoo import load
+from rosetta.zoo import Model, load
 from storage.artifacts import agreed
 from storage.artifacts.blocks import MIB, block_count, block_size
 from storage.artifacts.catalogue import IMAGES
-from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.fingerprint import FORMAT, Fingerprint, fingerprint, first_difference
+from storage.artifacts.halves import HALVES
 from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.shared import place_of
@@ -52,7 +54,7 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     if maker is None:
         return settings(images, plan.facts.streamed)
     streamed = {} if plan.streamed is None else {"streamed": plan.streamed}
-    return fingerprint(
+    made = fingerprint(
         "images",
         maker.made_with,
         count=plan.image_count,
@@ -61,6 +63,10 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
         **streamed,
         **layout(plan.recipe.compute),
     )
+    older = plan.facts.older_images
+    if older is not None and not first_difference({**older, "format": FORMAT}, made.depends):
+        return made
+    return replace(made, depends={**made.depends, HALVES: images.seed})
 
 
 def draw_images(plan: Plan) -> Outcome | None:
@@ -88,8 +94,10 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
         return "skipped"
     model = load(generator, plan.facts.device)
     count, seed = plan.image_count, plan.recipe.images.seed
-    indices = range(count) if plan.streamed is None else kept_of(plan.streamed, count)
-    classes = model.draw_classes(indices, seed)
+    every = range(plan.streamed or count)
+    indices = None if plan.streamed is None else kept_of(plan.streamed, count)
+    kept = every if indices is None else indices
+    classes = model.draw_classes(kept, seed)
     assert model.image_size is not None
     ImageStore.create(
         root,
@@ -97,13 +105,19 @@ def _lay_latents_out(plan: Plan, generator: ModelSpec) -> Outcome | None:
         images=count,
         size=model.image_size,
         block=fitted(model.spec.name, model.units, count, compute).blocks.shard,
-        latents=model.draw_latents(indices, seed),
+        latents=model.draw_latents(kept, seed),
         classes=classes,
         prompts=model.prompts(classes),
         seed=seed,
         indices=indices,
+        halves=_halves_made(model, every, seed) if HALVES in images.depends else None,
     )
     return None
+
+
+def _halves_made(model: Model, images: range, seed: int) -> Mask:
+    """(image,) whether each image that a generator makes belongs to the first half."""
+    return drawn_halves(map(str, images), seed, model.draw_classes(images, seed))
 
 
 def read_source(
@@ -125,7 +139,9 @@ def read_source(
         return "skipped"
     room = images.count or len(files)
     block = block_size(images.side**2 * 3, chunk_mib * MIB, room)
-    store = SourceStore.begin(root, settings(images, streamed), images=room, size=images.side, block=block)
+    stored = stored_attributes(root, IMAGES.path())
+    stated = settings(images, streamed, stored and stored["depends"])
+    store = SourceStore.begin(root, stated, images=room, size=images.side, block=block)
     candidates = files if images.skip_bad else files[:room]
     with track("images", room) as advance, ThreadPoolExecutor(_DECODERS) as pool:
         reading = _Reading(store, candidates, images, pool)
@@ -153,12 +169,20 @@ def read_source(
     position = np.empty(len(files), np.int64)
     position[files.by_source()] = np.arange(len(files))
     mined = np.array(reading.taken, np.int64)
-    labels = _labels(files.take(mined), images)
-    given = files.take(mined).have_labels
+    taken = files.take(mined)
+    labels = _labels(taken, images)
+    halves = _halves(taken if streamed is None else streamed.files, images) if HALVES in stated.depends else None
     indices = None if streamed is None else kept_of(streamed.images, len(files))[mined]
     at = position[mined]
-    store.finish_files(settings(images, streamed), reading.images, at, reading.bad, labels, given, indices)
+    store.finish_files(
+        stated, reading.images, at, reading.bad, labels, labels_given=taken.have_labels, indices=indices, halves=halves
+    )
     return None
+
+
+def _halves(files: Files, images: Images) -> Mask:
+    """(image,) whether each image of a run belongs to the first half."""
+    return drawn_halves(files.names(), images.seed, labels_of(files, images))
 
 
 def _labels(files: Files, images: Images) -> list[str] | None:

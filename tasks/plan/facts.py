@@ -67,6 +67,8 @@ class Facts:
     """What stored images are to the files of a source."""
     images: Fingerprint | None = None
     """Of stored images, where these are the images of the recipe."""
+    older_images: Mapping[str, Any] | None = None
+    """What a generator's images depend on that are there from an earlier version, which drew no halves."""
     stored_count: int | None = None
     """How many they are; None as long as they are incomplete."""
     format: int = FORMAT

@@ -23,6 +23,7 @@ from rosetta.recipe import Images
 from rosetta.view.numbers import counted
 from storage.artifacts.catalogue import IMAGES
 from storage.artifacts.fingerprint import Fingerprint, fingerprint, first_difference
+from storage.artifacts.halves import HALVES
 from storage.artifacts.layout import attributes_at
 from storage.artifacts.provenance import stored_recipe
 from storage.artifacts.seals import sha256
@@ -102,13 +103,15 @@ def listing_digest(files: Files) -> str:
     return digest.hexdigest()
 
 
-def settings(images: Images, streamed: Streamed | None = None) -> Fingerprint:
+def settings(images: Images, streamed: Streamed | None = None, stored: Mapping[str, Any] | None = None) -> Fingerprint:
     """What is known of a source's images before its files have been read.
 
     Parameters
     ----------
     streamed
         All images, where only some are stored.
+    stored
+        What a store that is there depends on. One that an earlier version has finished keeps its halves.
     """
     stated: dict[str, object] = {} if images.order == "listed" else {"seed": images.seed}
     if images.labels is not None:
@@ -116,6 +119,8 @@ def settings(images: Images, streamed: Streamed | None = None) -> Fingerprint:
         stated["labels"] = images.labels if images.labels in (FOLDER, NONE) else "table"
     if streamed is not None:
         stated |= {"streamed": streamed.images, "listing": streamed.listing}
+    if stored is None or was_never_finished(stored) or HALVES in stored:
+        stated[HALVES] = images.seed
     return fingerprint("images", None, size=images.side, order=images.order, **stated, **decoding(images))
 
 
@@ -150,7 +155,7 @@ def recognise(
     depends: dict[str, Any] = attributes["depends"]
     if isinstance(depends.get("files"), list):
         return _recognise_older(attributes, images, files)
-    if difference := first_difference(without_content(depends), settings(images, streamed).depends):
+    if difference := first_difference(without_content(depends), settings(images, streamed, depends).depends):
         return Recognised(difference=difference)
     store = SourceStore.at(place)
     left = {one.record.source: one.record for one in store.left_out()} if images.skip_bad else {}

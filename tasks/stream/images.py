@@ -36,19 +36,22 @@ def made(model: Model, images: range, seed: int, size: int, take: Take) -> Pixel
     return np.concatenate(pixels)
 
 
-def read(files: Sequence[ImageFile], source: Images, pool: Executor) -> tuple[Pixels, list[LeftOut]]:
-    """The images of files as squares, without gaps, and those that are bad.
+def read(
+    files: Sequence[ImageFile], source: Images, pool: Executor
+) -> tuple[Pixels, npt.NDArray[np.bool_], list[LeftOut]]:
+    """The images of files as squares, without gaps; (file,) which files these are of; and those that are bad.
 
     Raises
     ------
     UserError
         The disk or the network fails.
     """
-    good, bad = [], []
-    for one in read_squares(files, source, pool):
+    good, bad, are_good = [], [], np.ones(len(files), bool)
+    for place, one in enumerate(read_squares(files, source, pool)):
         if isinstance(one, LeftOut):
             bad.append(one)
+            are_good[place] = False
         else:
             good.append(one[1].pixels)
     pixels = np.stack(good) if good else np.empty((0, source.side, source.side, 3), np.uint8)
-    return pixels, bad
+    return pixels, are_good, bad

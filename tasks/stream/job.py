@@ -1,12 +1,12 @@
 """What a worker needs to know to stream images: it travels with every task."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from rosetta.mining.grid import common_grid
-from rosetta.mining.halves import run_length
+from rosetta.mining.halves import Mask
 from rosetta.mining.moments import Precision
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Images
@@ -40,6 +40,8 @@ class Job:
     """Of the run."""
     block: int
     """Images of a block."""
+    first: Mask = field(compare=False, repr=False)
+    """(image of the run,) whether each belongs to the first half."""
     source: Images
     """Where images come from."""
     device: str
@@ -52,10 +54,6 @@ class Job:
     def span(self, block: int) -> slice:
         """The images of a block."""
         return slice(block * self.block, min((block + 1) * self.block, self.images))
-
-    def half(self, block: int) -> int:
-        """0 or 1: of the images to which the whole block belongs."""
-        return block * self.block // run_length(self.images) % 2
 
     def commons(self, model: str, grid: Grid) -> tuple[Grid, ...]:
         """The common grids of a layer with all that it is compared with."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rosetta.errors import UserError
+from rosetta.mining.halves import Mask
 from rosetta.mining.plan import ranges
 from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureBlock, FeatureSpan
 from rosetta.model_spec import ModelSpec
@@ -128,13 +129,14 @@ class _Part:
             for number, block in enumerate(left):
                 began = time.perf_counter()
                 here = buffers[number % 2]
-                pixels = self._fill(here, block, decoders)
+                pixels, first = self._fill(here, block, decoders)
                 self._settle()  # While models ran, the last block was added.
                 if self._is_bad:
                     continue
                 self._adding = block
                 if len(pixels):
-                    self._pending = self.sums.add(block, here.maps(len(pixels)), self._features(pixels), submit)
+                    maps, features = here.maps(len(pixels)), self._features(pixels)
+                    self._pending = self.sums.add(block, first, maps, features, submit)
                 self._report(len(pixels), time.perf_counter() - began)
                 if time.monotonic() - self._saved >= self._job.checkpoint_seconds:
                     self._settle()
@@ -164,21 +166,24 @@ class _Part:
         self._sequence += 1
         self._saved = time.monotonic()
 
-    def _fill(self, buffers: "_Buffers", block: int, decoders: ThreadPoolExecutor) -> Pixels:
-        """Push a block's images through all models; gives (image, y, x, rgb)."""
+    def _fill(self, buffers: "_Buffers", block: int, decoders: ThreadPoolExecutor) -> tuple[Pixels, Mask]:
+        """Push a block's images through all models; gives (image, y, x, rgb) and (image,) whether each belongs to the
+        first half.
+        """
         span, size = self._job.span(block), batch_size(self._device)
-        images = range(span.start, span.stop)
+        images, first = range(span.start, span.stop), self._job.first[span]
         viewers = [model for model in self._models if not model.is_generator]
         maker = next((model for model in self._models if model.is_generator), None)
         if maker is not None:
             with forward():
                 pixels = made(maker, images, self._job.source.seed, size, buffers.taker(maker))
         else:
-            first = self._place[block] * self._job.block
-            pixels, bad = read(self._files[first : first + len(images)], self._job.source, decoders)
+            place = self._place[block] * self._job.block
+            pixels, good, bad = read(self._files[place : place + len(images)], self._job.source, decoders)
+            first = first[good]
             self._bad += bad
             if self._is_bad:
-                return pixels  # files are read to the end, to name all that are bad
+                return pixels, first  # files are read to the end, to name all that are bad
         for model in viewers:
             take = buffers.taker(model)
             for batch in ranges(len(pixels), size):
@@ -189,7 +194,7 @@ class _Part:
 
                 with forward():
                     model.observe(from_pixels(pixels[batch], self._device), indices, take=keep)
-        return pixels
+        return pixels, first
 
     def _features(self, pixels: Pixels) -> FeatureSpan:
         """Of a block's images."""

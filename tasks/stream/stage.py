@@ -25,6 +25,7 @@ from storage.artifacts.catalogue import ACTIVATIONS, CORRELATIONS, IMAGES, PROFI
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.finished import is_finished
+from storage.artifacts.images import ImageStore
 from tasks.cluster.engine import Cluster, Engine, engine
 from tasks.cluster.reports import Report, listening, relayed
 from tasks.correlate.pair import lay_out
@@ -164,6 +165,7 @@ def _job(
         tiles,
         plan.streamed,
         planned.block,
+        ImageStore.begun(plan.root.absolute).first_half_of_run(plan.streamed),
         plan.recipe.images,
         setting.device,
         setting.precision,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -10,9 +11,12 @@ import torch
 from torch import Tensor
 
 from rosetta.mining.exact import Scales, quantum
-from rosetta.mining.factors import PANEL, Factors, Room, factors
+from rosetta.mining.factors import PANEL, HalvedFactors, halved_factors
 from rosetta.mining.grid import product_grid
+from rosetta.mining.halves import Mask
 from rosetta.mining.moments import Accumulator, factor_dtype, segment_order
+from rosetta.mining.room import Room
+from rosetta.mining.split import Split
 from rosetta.mining.streamed.features import StreamedFeatures
 from rosetta.mining.streamed.layer import StreamedLayer, scale_of
 from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan
@@ -92,17 +96,25 @@ class Sums:
         positions = max(int(np.prod(product_grid(one, other))) for one in a.grids() for other in b.grids())
         return Scales(of_a, of_b, quantum(self._job.images * positions))
 
-    def add(self, block: int, maps: Maps, features: FeatureSpan, submit: Submit) -> list[Future[Any]]:
-        """Begin to add a block; what comes back fails where a value is not finite."""
-        half, first = self._job.half(block), self._job.span(block).start
-        made: dict[SideKey, Future[Factors]] = {}
+    def add(self, block: int, first: Mask, maps: Maps, features: FeatureSpan, submit: Submit) -> list[Future[Any]]:
+        """Begin to add a block; what comes back fails where a value is not finite.
+
+        Parameters
+        ----------
+        first
+            (image,) whether each image of the block belongs to the first half.
+        """
+        begin, split = self._job.span(block).start, Split.of(first)
+        if split.order is not None:
+            split = replace(split, order=split.order.to(self._device))
+        made: dict[SideKey, Future[HalvedFactors]] = {}
         for key, grids in self._sides.items():
-            made[key] = submit(self._factors, key, grids, maps)
-        work = [submit(self._add_layer, key, first, half, maps, features) for key in self.layers]
+            made[key] = submit(self._factors, key, grids, maps, split)
+        work = [submit(self._add_layer, key, begin, first, maps, features) for key in self.layers]
         if self.features is not None:
             work.append(submit(self.features.add, features))
         for tile, halves in zip(self._job.tiles, self.tiles, strict=True):
-            work.append(submit(self._multiply, halves[half], *(made[key] for key in tile.keys)))
+            work.append(submit(self._multiply, halves, *(made[key] for key in tile.keys)))
         return [*made.values(), *work]
 
     @cached_property
@@ -115,14 +127,15 @@ class Sums:
                 met.setdefault(own, {}).update(dict.fromkeys(grids))
         return {key: tuple(grids) for key, grids in met.items()}
 
-    def _factors(self, key: SideKey, grids: tuple[Grid, ...], maps: Maps) -> Factors:
+    def _factors(self, key: SideKey, grids: tuple[Grid, ...], maps: Maps, split: Split) -> HalvedFactors:
         model, start, stop = key
         cut = self.units[model].restrict(slice(start, stop))
-        return factors(
+        return halved_factors(
             self.units[model].cut(slice(start, stop)),
             {layer.name: maps[model][layer.name][:, channels] for layer, channels in cut},
             self._shift[model][start:stop],
             grids,
+            split,
             device=self._device,
             dtype=factor_dtype(self._job.precision),
             room=self._side_rooms.setdefault(key, Room()),
@@ -130,18 +143,20 @@ class Sums:
             summed=False,
         )
 
-    def _add_layer(self, key: tuple[str, str], first: int, half: int, maps: Maps, features: FeatureSpan) -> None:
+    def _add_layer(self, key: tuple[str, str], begin: int, first: Mask, maps: Maps, features: FeatureSpan) -> None:
         model, layer = key
         own = maps[model][layer]
-        if not self.layers[key].add(first, half, own, self._products[key], features, self._rooms[key]):
+        if not self.layers[key].add(begin, first, own, self._products[key], features, self._rooms[key]):
             bad = ~torch.isfinite(own).flatten(2).all(dim=2)
-            raise not_finite(bad, layer, model, first)
+            raise not_finite(bad, layer, model, begin)
 
-    def _multiply(self, sums: Accumulator, a: Future[Factors], b: Future[Factors]) -> None:
+    def _multiply(self, halves: tuple[Accumulator, ...], a: Future[HalvedFactors], b: Future[HalvedFactors]) -> None:
         """Add the products of a block. No thread waits for ever: factors are begun before products are."""
         set_up_precision(self._job.precision)
-        sums.add(a.result(), b.result())
-        sums.settle()
+        for sums, of_a, of_b in zip(halves, a.result().halves, b.result().halves, strict=True):
+            if of_a is not None and of_b is not None:
+                sums.add(of_a, of_b)
+                sums.settle()
         set_up_precision("float32")
 
     def state(self) -> dict[str, Tensor]:

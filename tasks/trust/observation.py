@@ -12,7 +12,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from rosetta.mining.factors import Room
+from rosetta.mining.room import Room
 from rosetta.mining.trust.layer_sums import LayerSums, sum_bytes
 from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureBlock, FeatureProducts, FeatureSpan
 from rosetta.units import Units
@@ -22,6 +22,7 @@ from storage.artifacts.blocks import block_slice
 from storage.artifacts.catalogue import FEATURES, PROFILES
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.finished import is_finished
+from storage.artifacts.images import ImageStore
 from storage.artifacts.layout import attributes_at
 from storage.artifacts.shared import turn
 from tasks.plan import Plan
@@ -49,7 +50,8 @@ class Observation:
         self._plan, self._model, self._pieces = plan, model, pieces
         self._root = plan.root.absolute
         chosen = _fitting(pieces, images, memory)
-        self._parts = {one.layer.name: _Part(one, one.sums(images), one.products()) for one in chosen}
+        first = ImageStore.begun(self._root).first_half()
+        self._parts = {one.layer.name: _Part(one, one.sums(first), one.products()) for one in chosen}
         chunk = max(piece.chunk for piece in pieces)
         most = 2 * ceil(chunk / FEATURE_BLOCK) + 1
         self._features = _Features(FeatureStore.read(self._root), most, pieces[0].torch_device)

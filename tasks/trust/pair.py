@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dask.delayed import Delayed, delayed
 
 from rosetta.mining.groups import Pair
-from rosetta.mining.halves import first_half
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import BUDDIES, CORRELATIONS, FEATURES, TRUST_OF_PAIR
@@ -88,17 +87,13 @@ def _graphs(
         return graphs, where.threads
     sides = {name: plan_side(model, setting) for name, model in models.items()}
     groups = plan_for(setting, sides, again, where)
-    first = first_half(models[pairs[0][0]].images)
     verdicts: dict[Pair, list[tuple[PairTile, Delayed]]] = {pair: [] for pair in again}
     parts: list[Delayed] = []
     for group in groups:
         cut = group.first
         job = judging.job(cut.step_images)
-        # The second half follows from the first, where all correlations are kept.
-        whole = any(not isinstance(stores[pair], CorrelationStore) for pair in group.pairs)
-        images = [span for span in cut.image_ranges if whole or first[span].any()]
         for tiles in tiles_of(group):
-            ranges_of = range_parts(job, tiles, images, summed_up=False)
+            ranges_of = range_parts(job, tiles, cut.image_ranges, summed_up=False)
             graph = ended(tiles, ranges_of, judging.of_moments(job))
             parts += graph.parts
             for tile, end in zip(tiles, graph.ends, strict=True):

@@ -109,7 +109,9 @@ def lay_out(root: Root, model: str, fingerprint: Fingerprint, commons: tuple[Gri
     """Lay the store of a model out, with the features' moments on all its common grids."""
     store = ActivationStore.read(root, model)
     moments = _feature_moments(root, commons)
-    return ProfileStore.create(root, model, fingerprint, store.units, store.images, INDEPENDENT, moments)
+    first = int(store.first_half().sum())
+    halves = first, store.images - first
+    return ProfileStore.create(root, model, fingerprint, store.units, store.images, INDEPENDENT, moments, halves)
 
 
 def _feature_moments(root: Root, commons: tuple[Grid, ...]) -> dict[Grid, FeatureMoments]:

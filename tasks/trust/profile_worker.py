@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rosetta.mining.factors import Room
-from rosetta.mining.halves import first_half
+from rosetta.mining.halves import Mask
 from rosetta.mining.plan import ranges
+from rosetta.mining.room import Room
 from rosetta.mining.trust.layer_sums import LayerSums
 from rosetta.mining.trust.pixels import FEATURE_BLOCK, FeatureProducts, FeatureSpan
 from rosetta.mining.trust.standardised import dead_in_halves, layer_profile
@@ -55,10 +55,10 @@ class Piece:
         found = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(found if self.device == "auto" else self.device)
 
-    def sums(self, images: int) -> LayerSums:
-        """Sums of the layer, at zero."""
+    def sums(self, first: Mask) -> LayerSums:
+        """Sums of the layer at zero, given (image,) whether each belongs to the first half."""
         width = Shards(self.layer.channels, self.layer.grid, self.chunk, 1).width
-        return LayerSums(self.layer, images, self.commons, len(INDEPENDENT), width=width, device=self.torch_device)
+        return LayerSums(self.layer, first, self.commons, len(INDEPENDENT), width=width, device=self.torch_device)
 
     def products(self) -> FeatureProducts:
         """Of its maps with the features."""
@@ -72,7 +72,7 @@ def profile_layers(root: Root, pieces: Sequence[Piece]) -> None:
     features = FeatureStore.read(root)
     stores = {piece.model: ActivationStore.read(root, piece.model) for piece in pieces}
     images, room = features.shape[0], Room()
-    sums = [piece.sums(images) for piece in pieces]
+    sums = [piece.sums(stores[piece.model].first_half()) for piece in pieces]
     products = [piece.products() for piece in pieces]
     longest = max(FEATURE_BLOCK, *(piece.chunk for piece in pieces))
 
@@ -125,7 +125,7 @@ def _dead(
     activations: ActivationStore, layer: Layer, dead: npt.NDArray[np.bool_], doubtful: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
     """(channel, half) whether a unit holds one single value in a half of the images; looks at those in doubt."""
-    peaks, first = activations.peaks(layer.name), first_half(activations.images)
+    peaks, first = activations.peaks(layer.name), activations.first_half()
     for half, images in enumerate((first, ~first)):
         for channel in np.flatnonzero(doubtful[:, half]):
             # Such a unit has the same peak in all of them.

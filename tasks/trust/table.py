@@ -9,6 +9,7 @@ import pandas as pd
 from rosetta.mining.groups import Pair
 from rosetta.mining.halves import LEAST_IMAGES
 from rosetta.mining.trust.tests import passing
+from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Measurement
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
@@ -16,7 +17,6 @@ from storage.artifacts.catalogue import ASSIGNED, EXAMINED, EXCESS, TRUST, TRUST
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
-from storage.filesystem.root import Root
 from tasks.plan import Plan, Stage
 
 Float64 = npt.NDArray[np.float64]
@@ -73,10 +73,10 @@ def join_trust(plan: Plan) -> None:
     frames = []
     for a, b in pairs:
         frame = tables.read(root, TRUST_OF_PAIR.path(a, b))
-        reached = _control_best(root, a, b, pairs, controls)
-        best = reached[frame["unit_a"].to_numpy()]
+        units = frame["unit_a"].to_numpy()
+        best, spread = (of_all[units] for of_all in _controls_reach(plan, a, b))
         lift = frame["pearson"].to_numpy(np.float64) - best
-        frame = with_measured(plan, frame, (a, b)).assign(control_best=best, control_spread=np.nan, lift=lift)
+        frame = with_measured(plan, frame, (a, b)).assign(control_best=best, control_spread=spread, lift=lift)
         frames.append(frame.assign(trusted=passing(frame, plan.recipe.trust)["trusted"]))
     joined = pd.concat(frames, ignore_index=True)
     categories = tables.categories_of({name: ActivationStore.read(root, name).units for name in plan.names})
@@ -131,16 +131,53 @@ def _dead_halves(frame: pd.DataFrame) -> list[str]:
     return [f"{dead} of {len(frame)} matches have a unit that never varies in one half of the images"]
 
 
-def _control_best(root: Root, a: str, b: str, pairs: Sequence[tuple[str, str]], controls: Sequence[str]) -> Float64:
-    """(unit_a,) the best correlation that any unit of a control reaches with each unit of A; NaN without a control.
+def _controls_reach(plan: Plan, a: str, b: str) -> tuple[Float64, Float64]:
+    """What the controls of a pair reach with each unit of A. A control is measured by the other controls.
 
-    A control is measured by the other controls.
+    Returns
+    -------
+    best, spread
+        (unit_a,) the best correlation with any unit of any control, NaN without a control; and, where that control is
+        one of several draws of random weights of one network, the standard deviation (n − 1) of what the draws reach,
+        else NaN.
     """
-    best = np.full(len(ActivationStore.read(root, a).units), np.nan)
-    for control in controls:
-        if control in (a, b):
+    count = len(ActivationStore.read(plan.root, a).units)
+    best, spread = np.full(count, np.nan), np.full(count, np.nan)
+    others = [spec for spec in plan.recipe.models if spec.name in plan.controls and spec.name not in (a, b)]
+    for draws in _networks(others):
+        found = [[one for name in names if (one := _reached(plan, a, name)) is not None] for names in draws]
+        of_draws = np.array([np.fmax.reduce(of_seed) for of_seed in found if of_seed])
+        if not len(of_draws):
             continue
-        for pair, side in (((a, control), 0), ((control, a), 1)):
-            if pair in pairs:
-                best = np.fmax(best, nearest(root, *pair, 1)[side].pearson[:, 0].astype(np.float64))
-    return best
+        highest = np.fmax.reduce(of_draws)
+        here = ~(highest <= best) & ~np.isnan(highest)
+        best[here] = highest[here]
+        spread[here] = _deviation(of_draws[:, here])
+    return best, spread
+
+
+def _networks(controls: Sequence[ModelSpec]) -> list[list[list[str]]]:
+    """Controls that differ in nothing but the seed of their random weights together: the names of each seed."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for spec in controls:
+        is_drawn = spec.weights.startswith("random:")
+        key = spec.model_dump_json(exclude={"name", "weights"}) if is_drawn else spec.name
+        found.setdefault(key, {}).setdefault(spec.weights, []).append(spec.name)
+    return [list(draws.values()) for draws in found.values()]
+
+
+def _reached(plan: Plan, a: str, control: str) -> Float64 | None:
+    """(unit_a,) the best correlation with any unit of a control; None where the two were not correlated."""
+    for pair, side in (((a, control), 0), ((control, a), 1)):
+        if pair in plan.pairs:
+            return nearest(plan.root, *pair, 1)[side].pearson[:, 0].astype(np.float64)
+    return None
+
+
+def _deviation(values: Float64) -> Float64:
+    """(unit,) standard deviation over (draw, unit); NaN where fewer than two draws have a value."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1)
+    squares = np.where(known, values - mean, 0.0) ** 2
+    return np.where(count > 1, np.sqrt(squares.sum(axis=0) / np.maximum(count - 1, 1)), np.nan)

@@ -12,10 +12,11 @@ from figures import BENCH, apart, clear, figure, in_turn, report, timed
 from synthetic import WIDE, write
 
 from rosetta.mining.buddies import Buddies, best_buddies
-from rosetta.mining.factors import PANEL, Room, factors, segments
+from rosetta.mining.factors import PANEL, factors, segments
 from rosetta.mining.grid import product_grid
 from rosetta.mining.moments import Accumulator, Precision, factor_dtype
 from rosetta.mining.plan import PairPlan, plan_pair
+from rosetta.mining.room import Room
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import CORRELATIONS

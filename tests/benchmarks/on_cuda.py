@@ -30,10 +30,11 @@ from precision import error
 from synthetic import WIDE
 from torch import Tensor
 
-from rosetta.mining.factors import PANEL, Room, factors
+from rosetta.mining.factors import PANEL, factors
 from rosetta.mining.gpu_copy import Move
 from rosetta.mining.gpu_copy import in_turn as one_ahead
 from rosetta.mining.moments import Accumulator, Precision, factor_dtype
+from rosetta.mining.room import Room
 from rosetta.units import Layer, Units
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.fingerprint import fingerprint

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from dask.system import cpu_count
 
+from rosetta.mining.halves import drawn_halves
 from rosetta.mining.plan import ranges
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import Blocks, block_count, block_slice, model_blocks
 from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.halves import numbers_of
 from storage.filesystem.root import Root
 from tasks.dump.maps import Encoded, MapBuffers, layer_block
 
@@ -61,7 +63,7 @@ def write(
         block=blocks.shard,
         chunk=blocks.chunk,
         codecs={layer.name: codec for layer in layers},
-        labels={},
+        labels={"half": numbers_of(drawn_halves(map(str, range(images)), 0, None))},
         attributes={"generator": False},
     )
     random = dict(zip(units.layers, np.random.default_rng(seed).spawn(len(units.layers)), strict=True))

@@ -19,6 +19,7 @@ from rosetta.zoo.families.pixels import pixel_features
 from storage.artifacts import catalogue, tables
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.halves import numbers_of
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
 from tasks.correlate.pair import CORRELATE
@@ -90,12 +91,17 @@ def write_images(root: Root, pixels: np.ndarray, classes: np.ndarray | None = No
     store.finish()
 
 
-def write_maps(root: Root, model: str, maps: Mapping[str, np.ndarray], block: int = 32) -> None:
-    """A finished activation store of maps (image, channel, y, x) by layer, as float32."""
+def write_maps(
+    root: Root, model: str, maps: Mapping[str, np.ndarray], block: int = 32, first: np.ndarray | None = None
+) -> None:
+    """A finished activation store of maps (image, channel, y, x) by layer, as float32; with halves where given."""
     units = Units(tuple(Layer(name, values.shape[1], values.shape[2:]) for name, values in maps.items()))
     images = len(next(iter(maps.values())))
     made = fingerprint("activations", of=model, images="these")
-    store = begin(root, model, made, units, images=images, block=block, generator=False, weights_sha256="")
+    labels = {} if first is None else {"half": numbers_of(first)}
+    store = begin(
+        root, model, made, units, images=images, block=block, labels=labels, generator=False, weights_sha256=""
+    )
     write_blocks(store, {name: values.astype(np.float32) for name, values in maps.items()})
 
 
@@ -157,12 +163,14 @@ def _noise(random: np.random.Generator, images: int, grid: tuple[int, int], coun
     return smooth(random, count * images, grid).reshape(count, images, *grid)
 
 
-def write_controls(root: Root, random: np.random.Generator, pixels: np.ndarray) -> None:
+def write_controls(
+    root: Root, random: np.random.Generator, pixels: np.ndarray, first: np.ndarray | None = None
+) -> None:
     """The pixel features with their negations, and a network of random mixtures of them."""
     plain = pixel_maps(pixels, (16, 16))
-    write_maps(root, "pixels", {"plain": np.concatenate([plain, -plain], axis=1)})
+    write_maps(root, "pixels", {"plain": np.concatenate([plain, -plain], axis=1)}, first=first)
     mixed = np.einsum("nfyx,fc->ncyx", plain, random.normal(size=(plain.shape[1], 30)))
-    write_maps(root, "untrained", {"mixed": np.maximum(mixed, 0)})
+    write_maps(root, "untrained", {"mixed": np.maximum(mixed, 0)}, first=first)
 
 
 def judge(

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rosetta.errors import UserError
+from rosetta.mining.halves import drawn_halves
 from rosetta.mining.plan import Side, plan_pair
 from rosetta.units import Layer, Units
 from storage.artifacts.activations import ActivationStore, LayerBlock
 from storage.artifacts.blocks import block_slice
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.halves import numbers_of
 from storage.artifacts.shards import Shards, encode
 from storage.filesystem.root import Root
 
@@ -73,7 +75,8 @@ def fill(
     random = np.random.default_rng(ord(name))
     units = Units(tuple(layers or LAYERS[name]))
     made = fingerprint("activations", of=name, images=images)
-    store = begin(root, name, made, units, images=count, block=BLOCKS[name])
+    labels = {"half": numbers_of(drawn_halves(map(str, range(count)), 0, None))}
+    store = begin(root, name, made, units, images=count, block=BLOCKS[name], labels=labels)
     scene = random.normal(size=(count, 1, 1, 1))
     maps = {
         layer.name: (scene * random.normal(size=(1, layer.channels, 1, 1)) + random.normal(

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from rosetta.mining.exact import add_exactly, quantum
-from rosetta.mining.factors import Room
+from rosetta.mining.halves import Mask
+from rosetta.mining.room import Room
 from rosetta.mining.streamed.shares import ACTIVATION_BYTES, Activations
 from rosetta.mining.trust.layer_sums import LayerSums
 from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan
@@ -71,7 +72,7 @@ class StreamedLayer:
         self.shift, self.scale = about
         device = self.shift.device
         self._features = features
-        self._block = self._sums(block)
+        self._block = self._sums(np.zeros(block, bool))
         self.grids = self._block.grids
         largest = max(height * width for height, width in self.grids)
         self._quantum, self._of_powers = quantum(images * largest), quantum(images * largest, powers=True)
@@ -91,48 +92,52 @@ class StreamedLayer:
         self._high = torch.full((2, channels), -torch.inf, device=device)
 
     def add(
-        self, first: int, half: int, maps: Tensor, products: FeatureProducts, features: FeatureSpan, room: Room
+        self, begin: int, first: Mask, maps: Tensor, products: FeatureProducts, features: FeatureSpan, room: Room
     ) -> bool:
         """Add a block; False where a value is not finite, and nothing is to be added then.
 
         Parameters
         ----------
-        first
+        begin
             Index of the block's first image in the run.
-        half
-            0 or 1: that of the images to which the whole block belongs.
+        first
+            (image,) whether each belongs to the first half.
         maps
             (image, channel, y, x) float32.
         products, features, room
             As :meth:`rosetta.mining.trust.layer_sums.LayerSums.add` takes them.
         """
         sums, count = self._block, len(maps)
-        if sums.images != count:  # the last block of a run, or one with bad files
-            sums = self._sums(count)
+        if sums.images == count:
+            sums.clear(first)
+        else:  # the last block of a run, or one with bad files
+            sums = self._sums(first)
         sums.add(maps, products, features, room)
         peaks = maps.flatten(2).amax(dim=2)
         if not bool(torch.isfinite(sums.on).all() & torch.isfinite(peaks).all()):
             return False
-        self._seen[half] += count
-        add_exactly(self._map, sums.map.part.double(), self._quantum)
-        self._add_squares(sums.square.part)
+        self._seen += torch.from_numpy(sums.half_images)
+        add_exactly(self._map, sums.map.part.double().sum(dim=1), self._quantum)
+        for square in sums.square:
+            self._add_squares(square.part)
         add_exactly(self._cross, sums.cross, self._quantum)
-        add_exactly(self._on[half], sums.on.sum(dim=0), self._quantum)
+        add_exactly(self._on, sums.on, self._quantum)
         add_exactly(self._powers, sums.powers, self._of_powers)
         self._activations.add(sums.mass * self.scale[:, None])
-        torch.minimum(self._low[half], peaks.amin(dim=0), out=self._low[half])
-        torch.maximum(self._high[half], peaks.amax(dim=0), out=self._high[half])
-        begin, stop = np.searchsorted(self._chosen, [first, first + count])
-        if begin < stop:
-            index = torch.from_numpy(self._chosen[begin:stop] - first).to(sums.shape.device)
-            self._shape[:, begin:stop] = sums.shape.index_select(1, index)
-        if sums is self._block:
-            sums.clear()
+        for low, high, index in zip(self._low, self._high, sums.indices, strict=True):
+            if len(index):
+                of_half = peaks.index_select(0, index)
+                torch.minimum(low, of_half.amin(dim=0), out=low)
+                torch.maximum(high, of_half.amax(dim=0), out=high)
+        start, stop = np.searchsorted(self._chosen, [begin, begin + count])
+        if start < stop:
+            index = torch.from_numpy(self._chosen[start:stop] - begin).to(sums.shape.device)
+            self._shape[:, start:stop] = sums.shape.index_select(1, index)
         return True
 
-    def _sums(self, images: int) -> LayerSums:
+    def _sums(self, first: Mask) -> LayerSums:
         about, device = (self.shift, self.scale), self.shift.device
-        return LayerSums(self.layer, images, self.commons, self._features, device=device, about=about, run=images)
+        return LayerSums(self.layer, first, self.commons, self._features, device=device, about=about)
 
     def _add_squares(self, part: Tensor) -> None:
         """In slices of channels: in float64 all of them at once are a lot of memory."""
@@ -248,5 +253,7 @@ def layer_bytes(layer: Layer, images: int, commons: int, features: int) -> int:
     cells = int(np.prod(thumb_grid(layer.grid)))
     small = int(np.prod(thumb_grid(layer.grid, SHAPE_SIDE)))
     positions = layer.grid[0] * layer.grid[1]
-    long = 12 * (positions + cells**2) + 4 * small * (len(shape_images(images)) + 64)
+    # Exact sums; and of a block those of either half, of the products of positions where maps are their own thumbs.
+    of_block = 2 * positions + (2 if cells == positions else 1) * cells**2
+    long = 8 * (positions + cells**2) + 4 * of_block + 4 * small * (len(shape_images(images)) + 64)
     return layer.channels * (long + ACTIVATION_BYTES + 16 * (commons + 1) * (features + 6))

@@ -6,7 +6,6 @@ from math import ceil
 
 from rosetta.mining.factors import PANEL, factor_values
 from rosetta.mining.groups import Pair, met_grids
-from rosetta.mining.halves import run_length
 from rosetta.mining.plan import Tile, ranges, scratch_values, too_little
 from rosetta.units import Units
 
@@ -15,7 +14,8 @@ PAIR_BYTES = 24
 _BLOCK_BYTES = {"cpu": 256 * 2**20}
 _BLOCK_BYTES_BESIDE = 2 * 2**30
 """Float32 maps of all models over a block of images, at most, by kind of device."""
-_BLOCK_IMAGES = 64
+_BLOCK_IMAGES, _BLOCKS = 64, 4
+"""Images of a block at most, and blocks at least."""
 _BUFFERS = 2
 """Blocks in memory: one is filled while the other is added to the sums."""
 
@@ -38,12 +38,12 @@ class Pass:
 
 
 def block_images(units: Sequence[Units], images: int, device: str) -> int:
-    """Images of a block: a power of two that divides the runs of images that are dealt out to the halves.
+    """Images of a block, a power of two.
 
     It follows from shapes and the kind of device alone: in which blocks images are added decides about the last bits.
     """
     values = sum(layer.values for model in units for layer in model.layers)
-    most = min(_BLOCK_IMAGES, run_length(images), _BLOCK_BYTES.get(device, _BLOCK_BYTES_BESIDE) // (4 * values))
+    most = min(_BLOCK_IMAGES, images // _BLOCKS, _BLOCK_BYTES.get(device, _BLOCK_BYTES_BESIDE) // (4 * values))
     return 1 << (max(1, most).bit_length() - 1)
 
 

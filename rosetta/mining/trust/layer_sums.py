@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rosetta.mining.factors import Room
 from rosetta.mining.grid import gram, sum_weights
-from rosetta.mining.halves import first_half, run_length
+from rosetta.mining.halves import Mask
 from rosetta.mining.plan import ranges
+from rosetta.mining.room import Room
 from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan
 from rosetta.mining.trust.profile import SHAPE_IMAGES, SHAPE_SIDE, shape_images
 from rosetta.mining.trust.selectivity import half_share
@@ -75,21 +75,20 @@ class LayerSums:
     def __init__(
         self,
         layer: Layer,
-        images: int,
+        first: Mask,
         commons: Sequence[Grid],
         features: int,
         *,
         width: int | None = None,
         device: torch.device | str = "cpu",
         about: tuple[Tensor, Tensor] | None = None,
-        run: int | None = None,
     ) -> None:
         """Begin at zero.
 
         Parameters
         ----------
-        images
-            Of the run.
+        first
+            (image of the run,) whether each belongs to the first half.
         commons
             Common grids with the units' partners, none coarser than the layer's own.
         features
@@ -98,14 +97,12 @@ class LayerSums:
             Channels in a column of maps (:class:`storage.artifacts.shards.Shards`); left out, all.
         about
             (channel,) float32 shift and scale; left out, they follow from the first images.
-        run
-            Neighbouring images of one half; left out, it follows from the number of images.
         """
-        self.layer, self.images, self.commons = layer, images, tuple(commons)
+        self.layer, self.images, self.commons = layer, len(first), tuple(commons)
+        images = self.images
         self.grids = (layer.grid, *(common for common in self.commons if common != layer.grid))
         """The layer's own grid, and the common grids that differ from it."""
         self._device, self.done = torch.device(device), 0
-        self._run = run or run_length(images)
         channels, (height, width_of_map) = layer.channels, layer.grid
         self._positions = height * width_of_map
         self._columns = width or channels
@@ -113,7 +110,7 @@ class LayerSums:
         rows = max(min(channels, _ROWS), features * len(self.commons))
         step_bytes = _STEP_BYTES if self._device.type == "cpu" else _STEP_BYTES_BESIDE
         most = max(1, step_bytes // (4 * self._positions * rows))
-        self._step = 1 << (min(_STEP_IMAGES, self._run, most).bit_length() - 1)
+        self._step = 1 << (min(_STEP_IMAGES, most).bit_length() - 1)
         at_once = step_bytes // (4 * self._positions * self._step)
         self._group = self._columns * max(1, at_once // self._columns)
         self._thumb, self._small = thumb_grid(layer.grid), thumb_grid(layer.grid, SHAPE_SIDE)
@@ -127,27 +124,38 @@ class LayerSums:
         self.scale = torch.ones(channels, device=self._device) if about is None else about[1]
         self.mass = zeros(channels, images, dtype=torch.float32)
         """(channel, image) what is above 0, of maps as they are."""
-        self.map = LongSum((channels, self._positions), images, self._device)
-        self.square = LongSum((channels, cells, cells), images, self._device)
+        self.map = LongSum((channels, 2, self._positions), images, self._device)
+        """Of either half."""
+        self._is_small = self._thumb == layer.grid
+        """Whether maps are their own thumbs, whose products hold those of all neighbours."""
+        self._apart = self._is_small and len(self.grids) > 1
+        """Whether these products are of either half."""
+        shape = (2 if self._apart else 1, channels, cells, cells)
+        self.square = [LongSum(shape[1:], images, self._device) for _ in range(shape[0])]
         """Products of a thumb's positions."""
         self.powers = zeros(3, channels)
         """Σ y², Σ y³ and Σ y⁴."""
         self.cross = zeros(channels, len(self.commons), features)
         self.on = zeros(2, 2, channels, len(self.grids))
-        """Sums and sums of squares, of either half, on each of :attr:`grids`."""
+        """Sums and sums of squares, of either half, on each of :attr:`grids`; once all images are in."""
         chosen = shape_images(images)
         self._chosen, self._chosen_here = chosen, torch.from_numpy(chosen).to(self._device)
         self.shape = zeros(channels, len(chosen), self._small[0] * self._small[1], dtype=torch.float32)
         self._coarser = coarsening(self._thumb, self._small).to(self._device)
-        self._ones = torch.ones(1, self._step, device=self._device)
         self._weights = _sum_weights(layer.grid, self.grids, self._device)
-        self._is_small = self._thumb == layer.grid
-        """Whether maps are their own thumbs, whose products hold those of all neighbours."""
         finer = self.grids[1:]
         self._neighbours = [] if self._is_small else _neighbour_weights(layer.grid, finer, self._device)
-        self._pairs = _pair_weights(layer.grid, finer, self._device) if self._is_small and finer else None
-        self._before = zeros(2, channels, len(self.grids))
-        """What :meth:`_linear` gave when the last run of images ended."""
+        self._pairs = _pair_weights(layer.grid, finer, self._device) if self._apart else None
+        self._set_halves(first)
+
+    def _set_halves(self, first: Mask) -> None:
+        self.half_images = np.array([first.sum(), (~first).sum()], np.int64)
+        """(half,) images in either half."""
+        self._member = torch.from_numpy(np.stack([first, ~first]).astype(np.float32)).to(self._device)
+        """(half, image) 1 where the image belongs to the half."""
+        self._images_of = [np.flatnonzero(half) for half in (first, ~first)]
+        self.indices = [torch.from_numpy(half).to(self._device) for half in self._images_of]
+        """Of either half the images, (image,) int64."""
 
     def add(self, maps: Tensor, products: FeatureProducts, features: FeatureSpan, room: Room) -> None:
         """Add the next images.
@@ -170,35 +178,35 @@ class LayerSums:
                 self._begin(part, room)
             count = part.shape[1]
             self.map.make_room(count)
-            self.square.make_room(count)
+            for square in self.square:
+                square.make_room(count)
             rows = features.rows(products, images)
             for channels in ranges(self.layer.channels, self._group):
                 self._add(self._stack(part, channels, room), channels, products, rows, room)
             self.done += count
-            if self.done % self._run == 0 or self.done == self.images:
-                self._end_run()
+        if self.done == self.images:
+            self._end()
 
-    def clear(self) -> None:
-        """Begin at zero again."""
+    def clear(self, first: Mask) -> None:
+        """Begin at zero again, with as many images."""
         self.done = 0
-        for sums in (self.map.part, self.square.part, self.mass, self.powers, self.cross, self.on, self._before):
+        self._set_halves(first)
+        for sums in (self.mass, self.powers, self.cross, self.on):
             sums.zero_()
-        self.map.forget()
-        self.square.forget()
-
-    @property
-    def half_images(self) -> npt.NDArray[np.int64]:
-        """(half,) images in either half."""
-        first = int(first_half(self.images).sum())
-        return np.array([first, self.images - first])
+        for long in (self.map, *self.square):
+            long.part.zero_()
+            long.forget()
 
     def map_sums(self, channels: slice) -> Tensor:
         """(channel, position) float64 Σ y."""
-        return self.map.of(channels)
+        return self.map.of(channels).sum(dim=1)
 
     def square_sums(self, channels: slice) -> Tensor:
         """(channel, cell, cell) float64 products of a thumb's positions."""
-        return self.square.of(channels)
+        total = self.square[0].of(channels)
+        for other in self.square[1:]:
+            total += other.of(channels)
+        return total
 
     def half_share(self) -> npt.NDArray[np.float64]:
         """(channel,) the smallest share of images that carries half of a unit's activation."""
@@ -235,30 +243,40 @@ class LayerSums:
         self, stack: Tensor, channels: slice, products: FeatureProducts, rows: Sequence[Tensor], room: Room
     ) -> None:
         images = slice(self.done, self.done + stack.shape[1])
-        half = images.start // self._run % 2
+        member = self._member[:, images]
         scratch = room.take("scratch", stack.shape, self._device)
         self.mass[channels, images] = torch.clamp_min(stack, 0.0, out=scratch).sum(dim=2)
         stack.sub_(self.shift[channels, None, None]).mul_(self.scale[channels, None, None])
         maps = stack.view(*stack.shape[:2], *self.layer.grid)
         small = thumbs(maps, self._thumb, room)
-        self._ones_of(stack, self.map.part[channels, None])
-        self.square.part[channels].baddbmm_(small.transpose(1, 2), small)
+        self._of_halves(stack, member, self.map.part[channels])
+        self._add_squares(small, channels, images)
         self._keep_shape(small, channels, images)
         if self.commons:
             self.cross[channels] += products.cross(maps, rows).double()
         squares = torch.mul(stack, stack, out=scratch)
-        square = squares.sum(dim=(1, 2)).double()
-        self.on[half, 1, channels, 0] += square
-        self.powers[0, channels] += square
+        square = squares.sum(dim=2).double() @ member.T.double()
+        self.on[:, 1, channels, 0] += square.T
+        self.powers[0, channels] += square.sum(dim=1)
         self.powers[2, channels] += torch.linalg.vector_norm(squares, dim=(1, 2)).double().square()
         for offset, weights in self._neighbours:
             product = scratch if offset == 0 else self._product(stack, offset, room)
-            self.on[half, 1, channels, 1:] += torch.mm(self._ones_of(product)[:, 0].double(), weights)
+            self.on[:, 1, channels, 1:] += (self._of_halves(product, member).double() @ weights).transpose(0, 1)
         self.powers[1, channels] += squares.mul_(stack).sum(dim=(1, 2)).double()
 
-    def _ones_of(self, stack: Tensor, into: Tensor | None = None) -> Tensor:
-        """(channel, 1, position) sum over images; added to `into` where it is given."""
-        ones = self._ones[:, : stack.shape[1]].expand(len(stack), 1, -1)
+    def _add_squares(self, small: Tensor, channels: slice, images: slice) -> None:
+        if not self._apart:
+            self.square[0].part[channels].baddbmm_(small.transpose(1, 2), small)
+            return
+        for square, indices, here in zip(self.square, self._images_of, self.indices, strict=True):
+            begin, stop = np.searchsorted(indices, [images.start, images.stop])
+            if begin < stop:
+                of_half = small.index_select(1, here[begin:stop] - images.start)
+                square.part[channels].baddbmm_(of_half.transpose(1, 2), of_half)
+
+    def _of_halves(self, stack: Tensor, member: Tensor, into: Tensor | None = None) -> Tensor:
+        """(channel, half, position) sums over the images of either half; added to `into` where it is given."""
+        ones = member.expand(len(stack), 2, -1)
         return torch.bmm(ones, stack) if into is None else into.baddbmm_(ones, stack)
 
     def _product(self, stack: Tensor, offset: int, room: Room) -> Tensor:
@@ -275,32 +293,27 @@ class LayerSums:
             index = self._chosen_here[first:stop] - images.start
             self.shape[channels, first:stop] = small.index_select(1, index) @ self._coarser
 
-    def _end_run(self) -> None:
-        """What follows from sums over all images so far belongs to the half whose run ends here."""
-        half = (self.done - 1) // self._run % 2
-        now = self._linear()
-        self.on[half, 0] += now[0] - self._before[0]
-        if self._pairs is not None:
-            self.on[half, 1, :, 1:] += (now[1] - self._before[1])[:, 1:]
-        self._before = now
-
-    def _linear(self) -> Tensor:
-        """(2, channel, grid) Σ U y on each grid, and Σ (U y)² where products of all positions are known."""
-        found = torch.zeros_like(self._before)
+    def _end(self) -> None:
+        """What follows from the sums over all images: Σ U y on each grid, and Σ (U y)² where products of all positions
+        are known.
+        """
         for channels in ranges(self.layer.channels, max(1, 2**20 // self._positions)):
-            found[0, channels] = self.map.of(channels) @ self._weights
+            self.on[:, 0, channels] = (self.map.of(channels) @ self._weights).transpose(0, 1)
             if self._pairs is not None:
-                found[1, channels, 1:] = self.square.of(channels).flatten(1) @ self._pairs
-        return found
+                for half, square in enumerate(self.square):
+                    self.on[half, 1, channels, 1:] = square.of(channels).flatten(1) @ self._pairs
 
 
 def sum_bytes(layer: Layer, images: int, commons: Sequence[Grid], features: int) -> int:
     """What the sums of a layer take at most."""
     height, width = layer.grid
     (thumb_y, thumb_x), (small_y, small_x) = thumb_grid(layer.grid), thumb_grid(layer.grid, SHAPE_SIDE)
-    long = 4 * (height * width + (thumb_y * thumb_x) ** 2) * (1 if images <= TERMS else 2)
+    apart = (thumb_y, thumb_x) == layer.grid and any(common != layer.grid for common in commons)
+    squares = (1 + apart) * (thumb_y * thumb_x) ** 2
+    long = 4 * (2 * height * width + squares) * (1 if images <= TERMS else 2)
     kept = 4 * (images + small_y * small_x * min(images, SHAPE_IMAGES))
-    return layer.channels * (long + kept + 8 * (len(commons) + 1) * (features + 6))
+    of_images = images * (2 * 4 + 2 * 8)
+    return layer.channels * (long + kept + 8 * (len(commons) + 1) * (features + 6)) + of_images
 
 
 def step_bytes(layer: Layer, images: int, commons: Sequence[Grid], features: int) -> int:
@@ -310,7 +323,7 @@ def step_bytes(layer: Layer, images: int, commons: Sequence[Grid], features: int
     # Three copies of a group's maps, and features on each common grid with what they are made by.
     step = 4 * max(_STEP_BYTES, 4 * layer.values // max(1, layer.channels // 12))
     rows = 4 * 4 * features * max(1, len(commons)) * _STEP_BYTES // (features * max(1, len(commons)))
-    at_end = layer.channels * (3 * 8 * height * width + 3 * (thumb_y * thumb_x) ** 2 + 8 * images)
+    at_end = layer.channels * (4 * 8 * height * width + 3 * (thumb_y * thumb_x) ** 2 + 8 * images)
     return max(step + rows + 8 * side**2, at_end)
 
 

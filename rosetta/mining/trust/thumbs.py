@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rosetta.mining.factors import Room, pull_back
+from rosetta.mining.factors import pull_back
 from rosetta.mining.grid import product_grid, upsampling
+from rosetta.mining.room import Room
 from rosetta.units import Grid
 
 SIDE = 8

@@ -1,28 +1,54 @@
-"""Planted units, each of one class: whether they match in both halves may not hang on how files are named."""
-
-import hashlib
+"""Halves of the images: balanced in all and per class, whatever their order, and what is of one class is in both."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rosetta.mining.draw import drawn_order
-from rosetta.mining.halves import first_half
+from rosetta.mining.halves import drawn_halves, run_halves
 
 CLASSES, EACH, POSITIONS = 20, 20, 9
+COUNTS = st.lists(st.integers(1, 30), min_size=1, max_size=12)
+SEEDS = st.integers(0, 2**31)
 
 
-def sorted_by_class(image: int) -> str:
-    return f"{image // EACH:02}-{image % EACH:02}.png"
+def labelled(counts: list[int]) -> tuple[list[str], np.ndarray]:
+    """Names and classes of images, sorted by class."""
+    classes = np.repeat(np.arange(len(counts)), counts)
+    return [f"{label}/{image}.png" for image, label in enumerate(classes)], classes
 
 
-def in_class_folders(image: int) -> str:
-    return f"{image // EACH:02}/{image % EACH:02}.png"
+@given(COUNTS, SEEDS)
+def test_halves_are_balanced_in_all_and_within_each_class(counts, seed):
+    names, classes = labelled(counts)
+    first = drawn_halves(names, seed, classes)
+    assert int(first.sum()) - int((~first).sum()) == len(names) % 2
+    for label in range(len(counts)):
+        of_class = first[classes == label]
+        assert abs(int(of_class.sum()) - int((~of_class).sum())) <= 2
 
 
-def hashed(image: int) -> str:
-    return hashlib.sha256(str(image).encode()).hexdigest() + ".png"
+@given(COUNTS, SEEDS, st.randoms(use_true_random=False), st.booleans())
+def test_the_draw_does_not_depend_on_the_order_of_images(counts, seed, random, is_text):
+    names, numbers = labelled(counts)
+    classes = [f"class {number}" for number in numbers] if is_text else numbers
+    first = drawn_halves(names, seed, classes)
+    order = list(range(len(names)))
+    random.shuffle(order)
+    shuffled = [classes[image] for image in order] if is_text else numbers[order]
+    np.testing.assert_array_equal(drawn_halves([names[image] for image in order], seed, shuffled), first[order])
+
+
+def test_the_draw_is_the_same_for_ever_and_seeds_differ():
+    names = [str(image) for image in range(16)]
+    assert "".join("21"[int(one)] for one in drawn_halves(names, 0, None)) == "1221222122121111"
+    assert len({drawn_halves(names, seed, None).tobytes() for seed in range(20)}) > 15
+
+
+def test_neighbours_by_name_are_drawn_apart():
+    """Of many pairs of neighbours about half stand in different halves."""
+    first = drawn_halves(map(str, range(4000)), 1, None)
+    assert abs((first[::2] != first[1::2]).mean() - 0.5) < 0.05
 
 
 def maps(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -33,11 +59,10 @@ def maps(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return tuple(shared + random.normal(size=shared.shape) for _ in "ab")
 
 
-def replicating(order: np.ndarray, seed: int) -> int:
+def replicating(first: np.ndarray, seed: int) -> int:
     """Units of A with their twin in B as the mutual nearest neighbour in both halves, clearly so."""
-    first = first_half(len(order))
     both = np.ones(CLASSES, dtype=bool)
-    for half in (order[first], order[~first]):
+    for half in (first, ~first):
         a, b = (values[:, half].reshape(CLASSES, -1) for values in maps(seed))
         pearson = np.corrcoef(a, b)[:CLASSES, CLASSES:]
         twin = np.arange(CLASSES)
@@ -45,25 +70,20 @@ def replicating(order: np.ndarray, seed: int) -> int:
     return int(both.sum())
 
 
-@pytest.mark.parametrize("names", [sorted_by_class, in_class_folders, hashed])
-def test_what_is_of_one_class_replicates_however_files_are_named(names):
-    sources = [names(image) for image in range(CLASSES * EACH)]
-    found = [replicating(drawn_order(sources, seed), seed) for seed in range(3)]
-    assert min(found) >= 0.9 * CLASSES
+@pytest.mark.parametrize("has_classes", [True, False])
+def test_what_is_of_one_class_replicates_in_a_sorted_listing(has_classes):
+    names, classes = labelled([EACH] * CLASSES)
+    drawn = [drawn_halves(names, seed, classes if has_classes else None) for seed in range(3)]
+    assert min(replicating(first, seed) for seed, first in enumerate(drawn)) >= 0.9 * CLASSES
+    assert replicating(run_halves(len(names)), 0) <= CLASSES // 4, "runs hold whole classes"
 
 
-def test_as_listed_it_does_not():
-    """Runs of a listing by class hold whole classes, which are then in one half alone."""
-    listed = np.arange(CLASSES * EACH)
-    assert max(replicating(listed, seed) for seed in range(3)) <= CLASSES // 4
-
-
-@given(st.integers(4, 5000))
-def test_the_halves_take_turns_along_the_images(images):
-    """Neither is the front of the run or its back: at least four runs of neighbours, all of one length but the last."""
-    first = first_half(images)
+@given(st.integers(2, 5000))
+def test_halves_of_earlier_stores_take_turns_along_the_images(images):
+    """At least four runs of neighbours, all of one length but the last, a power of two."""
+    first = run_halves(images)
     runs = np.diff(np.flatnonzero(np.diff(first, prepend=~first[0], append=~first[-1])))
-    assert len(runs) >= 4
-    assert set(runs[:-1]) == {runs[0]}
+    assert images < 4 or 4 <= len(runs) <= 8
+    assert set(runs[:-1]) <= {runs[0]}
+    assert runs[0] & (runs[0] - 1) == 0
     assert runs[-1] <= runs[0]
-    assert abs(int(first.sum()) - int((~first).sum())) <= runs[0]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from strategies import DRAW_SEEDS, POOLS
 
 from rosetta.mining.draw import drawn_order, folder_of
-from rosetta.mining.halves import first_half, run_length
 
 
 def names(counts: list[int], prefix: str = "class ") -> list[str]:
@@ -82,17 +81,6 @@ def test_every_beginning_and_every_run_of_neighbours_holds_each_folder_by_its_sh
 @pytest.mark.parametrize("counts", [[500] + [1] * 300, [1] * 400, [64, 32, 16, 8, 4, 2, 1, 1], [7]])
 def test_rare_folders_do_not_gather(counts):
     assert max(np.abs(ahead).max() for ahead in shares(drawn(names(counts), 3)).values()) < 1
-
-
-@given(st.lists(st.integers(8, 40), min_size=2, max_size=12), DRAW_SEEDS)
-def test_both_halves_hold_each_class_alike_whatever_the_classes_are_called(counts, seed):
-    for prefix in ("class ", "z", "0"):
-        where = np.array([folder_of(source) for source in drawn(names(counts, prefix), seed)])
-        first = first_half(len(where))
-        runs = -(-len(where) // run_length(len(where)))
-        for folder, count in Counter(where.tolist()).items():
-            share = count * first.mean()
-            assert abs((where[first] == folder).sum() - share) < 2 * runs / 2 + 1
 
 
 def test_seeds_differ_and_folders_do_not_come_in_turn():

@@ -154,9 +154,13 @@ def test_fingerprints_of_recipes_without_labels_are_those_of_before(tmp_path, ro
     mine(root, folder)
     sources, digests = (SourceStore.read(root).column(name).to_pylist() for name in ("source", "sha256"))
     content = sha256(json.dumps([list(row) for row in zip(sources, digests, strict=True)]).encode())
-    made = fingerprint("images", None, size=photos.SIDE, order="drawn", seed=0, content=content)
+    made = fingerprint("images", None, size=photos.SIDE, order="drawn", seed=0, halves=0, content=content)
     assert fingerprint_of(root) == made.digest
-    assert settings(Images(source="x", order="listed")).depends.keys() == {"stage", "format", "size", "order"}
+    listed = settings(Images(source="x", order="listed"))
+    assert listed.depends.keys() == {"stage", "format", "size", "order", "halves"}
+    finished = {"order": "listed", "content": "those files"}
+    older = settings(Images(source="x", order="listed"), stored=finished)
+    assert older.depends.keys() == listed.depends.keys() - {"halves"}
 
 
 @pytest.mark.parametrize("labels", ["folder", "none", "labels.csv"])

@@ -9,13 +9,14 @@ from stores import BLOCKS, LAYERS, begin, fill, least, side, write_blocks
 
 from rosetta.errors import UserError
 from rosetta.mining import factors, groups, plan
-from rosetta.mining.halves import first_half
+from rosetta.mining.halves import drawn_halves, run_halves
 from rosetta.mining.plan import plan_pair
 from rosetta.units import Units
 from storage.artifacts import catalogue, correlations, layout, nearest, neighbours, pairs
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.halves import numbers_of
 from storage.artifacts.neighbours import NeighbourStore
 from storage.filesystem.root import Root
 from tasks.correlate import graph, tiles
@@ -230,10 +231,11 @@ def test_a_pair_that_is_there_is_not_read_again(root, monkeypatch):
 
 
 @pytest.mark.usefixtures("small_panels")
-@pytest.mark.parametrize("count", [16, 22, 70])
-def test_the_first_half_is_kept_beside_all(root, count):
+@pytest.mark.parametrize(("count", "is_drawn"), [(16, True), (22, False), (22, True), (70, True)])
+def test_the_first_half_is_kept_beside_all(root, count, is_drawn):
     random = np.random.default_rng(count)
-    first = first_half(count)
+    first = drawn_halves(map(str, range(count)), 2, None) if is_drawn else run_halves(count)
+    labels = {"half": numbers_of(first)} if is_drawn else {}
     maps = {}
     for name, layers in LAYERS.items():
         units = Units(layers)
@@ -245,7 +247,9 @@ def test_the_first_half_is_kept_beside_all(root, count):
         low = maps[name][layers[0].name]
         low[:, 7] = 2.5
         low[first, 9], low[~first, 11] = 0.1, -3.0
-        store = begin(root, name, fingerprint("activations", of=name), units, images=count, block=BLOCKS[name])
+        store = begin(
+            root, name, fingerprint("activations", of=name), units, images=count, block=BLOCKS[name], labels=labels
+        )
         write_blocks(store, maps[name])
     for pair in (("a", "b"), ("a", "a")):
         correlate(root, {pair: fingerprint("c")}, Setting(memory=least(*(side(model, count=count) for model in pair))))

@@ -15,9 +15,12 @@ from photos import BLOCK, SIDE, bytes_of, classes, fingerprint_of, mine, recipe_
 from PIL import Image
 
 from rosetta.errors import UserError
+from rosetta.mining.halves import run_halves
 from storage.artifacts import catalogue
 from storage.artifacts import layout as zarrs
-from storage.artifacts.fingerprint import fingerprint
+from storage.artifacts.attributes import encode
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
+from storage.artifacts.source_images import SourceStore
 from storage.filesystem.root import Root
 from tasks.dump import images as stage
 from tasks.source import recognition as source_images
@@ -89,6 +92,57 @@ def test_the_order_of_a_listing_changes_no_byte(tmp_path_factory, order):
             mine(root := Root(str(place / f"root {number}")), place / "photos")
             roots.append(bytes_of(root))
     assert roots[0] == roots[1]
+
+
+# Halves.
+
+
+def halves_by_source(root: Root) -> dict[str, int]:
+    found = xr.open_zarr(root.local / catalogue.IMAGES.path())
+    assert found["half"].dtype == np.int8
+    return dict(zip(found["source"].values.tolist(), found["half"].values.tolist(), strict=True))
+
+
+def test_each_image_belongs_to_a_half_whatever_their_order(folder, root, tmp_path):
+    mine(root, folder)
+    halves = halves_by_source(root)
+    assert sorted(Counter(halves.values()).items()) == [(1, 6), (2, 5)], "of 11"
+    of_cats = Counter(half for source, half in halves.items() if source.startswith("cat"))
+    assert abs(of_cats[1] - of_cats[2]) <= 2
+    mine(listed := Root(str(tmp_path / "listed")), folder, order="listed")
+    assert halves_by_source(listed) == halves
+    mine(other := Root(str(tmp_path / "other")), folder, seed=3)
+    assert halves_by_source(other) != halves
+
+
+def test_bad_files_leave_the_halves_balanced(folder, root):
+    write(folder / "cat/0.bmp", 0, whole=False)
+    mine(root, folder, skip_bad=True)
+    assert sorted(Counter(halves_by_source(root).values()).items()) == [(1, 5), (2, 5)]
+
+
+def test_finished_images_of_an_earlier_version_keep_their_runs(folder, root):
+    mine(root, folder)
+    group = zarrs.open_existing(root, catalogue.IMAGES.path())
+    depends = {key: value for key, value in zarrs.attributes_of(group)["depends"].items() if key != "halves"}
+    del group["half"]
+    group.update_attributes(encode(Fingerprint(depends).attributes()))
+    zarrs.complete(group)
+    before = fingerprint_of(root)
+    assert mine(root, folder) == "skipped"
+    assert fingerprint_of(root) == before
+    np.testing.assert_array_equal(SourceStore.read(root).first_half(), run_halves(11))
+    repaint(folder, "cat/0.bmp")
+    with pytest.raises(UserError, match=r"cat/0\.bmp changed"):
+        mine(root, folder)
+
+
+def test_a_half_that_is_none_is_refused(folder, root):
+    mine(root, folder)
+    group = zarrs.open_existing(root, catalogue.IMAGES.path())
+    group["half"][3] = 7
+    with pytest.raises(UserError, match=r"half of .* is no half, 1 or 2, of each of 11 images"):
+        SourceStore.read(root).first_half()
 
 
 # What is known again.

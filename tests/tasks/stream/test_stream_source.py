@@ -47,6 +47,8 @@ def test_files_are_streamed(tmp_path: Path, folder: Path) -> None:
     np.testing.assert_array_equal(images.pixels(slice(None)), every.pixels(slice(None))[index])
     assert images.sources() == [every.sources()[image] for image in index]
     assert set(images.labels()) == {"class0", "class1", "class2"}
+    np.testing.assert_array_equal(images.first_half(), every.first_half()[index])
+    np.testing.assert_array_equal(images.first_half_of_run(COUNT), every.first_half())
 
 
 def unkept(folder: Path, tmp_path: Path) -> Path:

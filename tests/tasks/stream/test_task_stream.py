@@ -49,6 +49,8 @@ def test_only_the_maps_of_the_kept_images_are_stored(tmp_path: Path) -> None:
     every = ImageStore.read(stored.root)
     np.testing.assert_array_equal(images.pixels(slice(None)), every.pixels(slice(None))[kept])
     np.testing.assert_array_equal(images.latents(slice(None)), every.latents(slice(None))[kept])
+    np.testing.assert_array_equal(images.first_half(), every.first_half()[kept])
+    np.testing.assert_array_equal(images.first_half_of_run(COUNT), every.first_half())
     for model in stored.names:
         of_kept, of_all = (ActivationStore.read(plan.root, model) for plan in (streamed, stored))
         assert of_kept.images == KEEP

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rosetta.mining.grid import common_grid
-from rosetta.mining.halves import first_half
+from rosetta.mining.halves import run_halves
 from rosetta.mining.trust.pixels import resampling
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.features import FeatureStore
@@ -18,7 +18,7 @@ IMAGES = 70
 K = 4
 
 
-@pytest.fixture(scope="module", params=["matrix", "matrix without halves", "neighbours"])
+@pytest.fixture(scope="module", params=["matrix", "matrix without halves", "matrix in runs", "neighbours"])
 def judged(request, tmp_path_factory):
     """Three models with grids that cross (one finer down, the other across), some units dead or dead in a half."""
     root = Root(str(tmp_path_factory.mktemp("trust"))).absolute
@@ -38,13 +38,16 @@ def judged(request, tmp_path_factory):
     a = {"low": layer((5, 9)), "high": layer((12, 7))}
     b = {"x": layer((9, 4)), "y": layer((20, 80)), "z": layer((1, 3))}
     a["low"][:, 2] = 1.5
-    b["x"][~first_half(IMAGES), 1] = 0.25
-    planted.write_maps(root, "a", a, block=16)
-    planted.write_maps(root, "b", b, block=8)
-    planted.write_controls(root, random, pixels)
-    keep, _, without = request.param.partition(" ")
+    keep, _, how = request.param.partition(" ")
+    # Stores of earlier versions do not know their halves.
+    first = run_halves(IMAGES) if how == "in runs" else np.random.default_rng(8).random(IMAGES) < 0.45
+    stored = None if how == "in runs" else first
+    b["x"][~first, 1] = 0.25
+    planted.write_maps(root, "a", a, block=16, first=stored)
+    planted.write_maps(root, "b", b, block=8, first=stored)
+    planted.write_controls(root, random, pixels, stored)
     with pytest.MonkeyPatch.context() as patch:
-        if without:  # as correlations of earlier versions are
+        if how == "without halves":  # as correlations of earlier versions are
             patch.setattr("tasks.correlate.pair.LEAST_IMAGES", IMAGES + 1)
         setting = Setting(threads=2, keep=keep)
         table, notes = planted.judge(root, ("a", "b", "pixels", "untrained"), neighbours=K, setting=setting)
@@ -79,8 +82,8 @@ def correlation(a, b):
 
 def test_halves_are_the_correlations_over_those_images(judged):
     root, table, _ = judged
-    first = first_half(IMAGES)
-    assert 0.4 < first.mean() < 0.6
+    first = halves_of(root)
+    assert 0.35 < first.mean() < 0.6
     for row, a, b, _ in pairs_of(root, table):
         expected = correlation(a[first], b[first]), correlation(a[~first], b[~first])
         np.testing.assert_allclose((row.pearson_half_1, row.pearson_half_2), expected, atol=1e-5)
@@ -88,22 +91,44 @@ def test_halves_are_the_correlations_over_those_images(judged):
 
 def test_replicates_means_a_buddy_in_either_half(judged):
     root, table, _ = judged
-    first = first_half(IMAGES)
-    both = None
-    for images in (first, ~first):
-        blocks = []
-        for layer_a in ("low", "high"):
-            a = ActivationStore.read(root, "a").maps(layer_a, slice(None))[images]
-            row = [
-                oracle.textbook_pearson(a, ActivationStore.read(root, "b").maps(layer_b, slice(None))[images])
-                for layer_b in ("x", "y", "z")
-            ]
-            blocks.append(np.concatenate(row, axis=1))
-        found = {pair[:2] for pair in oracle.buddies(np.concatenate(blocks).astype(np.float32), K)}
-        both = found if both is None else both & found
+    first, second = (buddies for _, buddies in chosen_by(root))
     rows = table[table["model_b"] == "b"]
-    assert rows["replicates"].tolist() == [pair in both for pair in zip(rows["unit_a"], rows["unit_b"], strict=True)]
+    pairs = zip(rows["unit_a"], rows["unit_b"], strict=True)
+    assert rows["replicates"].tolist() == [pair in first & second for pair in pairs]
     assert 0 < rows["replicates"].sum() < len(rows)
+
+
+def test_held_out_is_the_correlation_where_the_pair_was_not_chosen(judged):
+    root, table, _ = judged
+    (first, by_first), (second, by_second) = chosen_by(root)
+    rows = table[table["model_b"] == "b"]
+    ways = set()
+    for row in rows.itertuples():
+        pair = row.unit_a, row.unit_b
+        # Chosen in one half, correlated in the other.
+        values = [other[pair] for chosen, other in ((by_first, second), (by_second, first)) if pair in chosen]
+        ways.add(len(values))
+        expected = np.mean(values) if values else np.nan
+        np.testing.assert_allclose(row.pearson_held_out, expected, atol=1e-5, equal_nan=True)
+    assert ways == {1, 2}
+
+
+def halves_of(root: Root) -> np.ndarray:
+    """(image,) the first half."""
+    return ActivationStore.read(root, "a").first_half()
+
+
+def chosen_by(root: Root) -> list[tuple[np.ndarray, set[tuple[int, int]]]]:
+    """Of either half the correlations of all units, float64, and the pairs that are buddies there."""
+    found, first = [], halves_of(root)
+    stores = [ActivationStore.read(root, name) for name in ("a", "b")]
+    maps = [{layer.name: one.maps(layer.name, slice(None)) for layer in one.units.layers} for one in stores]
+    for images in (first, ~first):
+        pearson = np.block(
+            [[oracle.textbook_pearson(a[images], b[images]) for b in maps[1].values()] for a in maps[0].values()]
+        )
+        found.append((pearson, {pair[:2] for pair in oracle.buddies(pearson.astype(np.float32), K)}))
+    return found
 
 
 def test_centred_is_the_correlation_without_mean_maps(judged):

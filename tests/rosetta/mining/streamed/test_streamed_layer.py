@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from rosetta.mining.exact import quantum
-from rosetta.mining.factors import Room
-from rosetta.mining.halves import run_length
+from rosetta.mining.halves import drawn_halves
+from rosetta.mining.room import Room
 from rosetta.mining.streamed.layer import StreamedLayer, layer_bytes, scale_of
 from rosetta.mining.streamed.shares import Activations
 from rosetta.mining.trust.layer_sums import LayerSums
@@ -16,6 +16,7 @@ from rosetta.mining.trust.standardised import layer_profile
 from rosetta.units import Layer
 
 IMAGES, BLOCK, SIDE = 70, 8, 16
+FIRST = drawn_halves(map(str, range(IMAGES)), 5, None)
 CPU = torch.device("cpu")
 LAYERS = [Layer("small", 7, (4, 4)), Layer("large", 5, (12, 10))]
 
@@ -35,7 +36,7 @@ def maps_of(layer: Layer) -> np.ndarray:
     maps = random.normal(size=(IMAGES, layer.channels, *layer.grid)) ** 3
     maps *= 10.0 ** random.uniform(-3, 3, size=(layer.channels, 1, 1))
     maps[:, -1] = 0.1
-    maps[np.arange(IMAGES) // run_length(IMAGES) % 2 == 0, -2] = -1.5
+    maps[FIRST, -2] = -1.5
     return maps.astype(np.float32)
 
 
@@ -46,9 +47,8 @@ def streamed(layer: Layer, blocks: list[int]) -> StreamedLayer:
     products, room = FeatureProducts(layer.grid, SIDE, commons_of(layer), CPU), Room()
     for block in blocks:
         images = slice(block * BLOCK, min((block + 1) * BLOCK, IMAGES))
-        half = images.start // run_length(IMAGES) % 2
         span = FeatureSpan.of(torch.from_numpy(features[images]))
-        assert sums.add(images.start, half, torch.from_numpy(maps[images]), products, span, room)
+        assert sums.add(images.start, FIRST[images], torch.from_numpy(maps[images]), products, span, room)
     return sums
 
 
@@ -71,7 +71,7 @@ def test_sums_have_the_same_bits_in_any_order_and_from_parts(layer: Layer) -> No
 
 def test_a_profile_is_that_of_all_images(layer: Layer) -> None:
     maps, features = maps_of(layer), seen()
-    ordinary = LayerSums(layer, IMAGES, commons_of(layer), features.shape[1])
+    ordinary = LayerSums(layer, FIRST, commons_of(layer), features.shape[1])
     products = FeatureProducts(layer.grid, SIDE, commons_of(layer), CPU)
     span = FeatureSpan.of(torch.from_numpy(features))
     ordinary.add(torch.from_numpy(maps), products, span, Room())
@@ -108,7 +108,7 @@ def test_what_is_not_finite_is_refused_and_leaves_the_sums_as_they_are(layer: La
     maps = torch.from_numpy(maps_of(layer)[:BLOCK].copy())
     maps[0, 1, 0, 0] = torch.nan
     products = FeatureProducts(layer.grid, SIDE, commons_of(layer), CPU)
-    assert not sums.add(16, 0, maps, products, FeatureSpan.of(torch.from_numpy(seen()[:BLOCK])), Room())
+    assert not sums.add(16, FIRST[16:24], maps, products, FeatureSpan.of(torch.from_numpy(seen()[:BLOCK])), Room())
     for name, values in sums.state.items():
         assert torch.equal(values, before[name]), name
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from rosetta.errors import UserError
 from rosetta.mining.factors import PANEL
-from rosetta.mining.halves import first_half
 from rosetta.mining.streamed.passes import PAIR_BYTES, block_images, passing_bytes, plan_passes
 from rosetta.units import Layer, Units
 
@@ -60,9 +59,7 @@ def test_too_little_memory_is_refused_with_what_would_do() -> None:
 
 
 @given(st.integers(16, 10**6), st.integers(1, 10**7))
-def test_a_block_lies_in_one_half(images: int, values: int) -> None:
+def test_there_are_at_least_four_blocks(images: int, values: int) -> None:
     block = block_images([Units((Layer("one", 1, (1, values)),))], images, "cpu")
     assert block & (block - 1) == 0
-    first = first_half(images)[: 8 * block]
-    for start in range(0, len(first), block):
-        assert len(set(first[start : start + block])) == 1
+    assert 4 * block <= images

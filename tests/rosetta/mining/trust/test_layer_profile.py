@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy.stats import kurtosis
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rosetta.mining.factors import Room
 from rosetta.mining.grid import upsampling
-from rosetta.mining.halves import first_half
+from rosetta.mining.halves import Mask, drawn_halves
+from rosetta.mining.room import Room
 from rosetta.mining.trust import layer_sums
 from rosetta.mining.trust.layer_sums import LayerSums
 from rosetta.mining.trust.pixels import FeatureProducts, FeatureSpan, FeatureSums, resampling
@@ -27,11 +27,16 @@ def features_of(images: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(1, 1, (images, FEATURES, SIDE, SIDE)).astype(np.float32))
 
 
+def first_of(images: int) -> Mask:
+    """(image,) the first half."""
+    return drawn_halves(map(str, range(images)), 3, None)
+
+
 def summed(maps: np.ndarray, features: torch.Tensor, commons: tuple[Grid, ...], chunk: int = 16, width: int = 0):
     """Sums of maps (image, channel, y, x) that come in chunks; in columns of `width` channels where it is given."""
     images, channels, *grid = maps.shape
     layer = Layer("l", channels, (grid[0], grid[1]))
-    sums = LayerSums(layer, images, commons, FEATURES, width=width or None)
+    sums = LayerSums(layer, first_of(images), commons, FEATURES, width=width or None)
     products, span, room = (
         FeatureProducts(layer.grid, SIDE, commons, torch.device("cpu")),
         FeatureSpan.of(features),
@@ -94,7 +99,7 @@ def expected(maps: np.ndarray, features: torch.Tensor, commons: tuple[Grid, ...]
     centred = thumb - thumb.mean(axis=1, keepdims=True)
     covariance = np.einsum("cnp,cnq->cpq", centred, centred) / images
     upper = np.triu_indices(thumb.shape[2])
-    half = first_half(images)
+    half = first_of(images)
     with np.errstate(all="ignore"):
         fields = [on(z, common) for common in commons]
         halves = [
@@ -207,7 +212,7 @@ def test_maps_in_columns_give_the_same_bytes():
     features = features_of(len(maps))
     columns = profiled(maps, features, commons, width=4)
     layer = summed(maps, features, commons, width=4)
-    whole = LayerSums(layer.layer, len(maps), commons, FEATURES, width=4)
+    whole = LayerSums(layer.layer, first_of(len(maps)), commons, FEATURES, width=4)
     products = FeatureProducts(layer.layer.grid, SIDE, commons, torch.device("cpu"))
     for start in range(0, len(maps), 16):
         part = torch.from_numpy(maps[start : start + 16])
@@ -228,7 +233,7 @@ def test_long_sums_stay_exact(monkeypatch):
 
 def test_units_that_never_vary_in_a_half_are_known_or_doubted():
     maps = np.random.default_rng(0).normal(size=(64, 4, 9, 9)).astype(np.float32)
-    half = first_half(64)
+    half = first_of(64)
     maps[:, 0] = 3.0
     maps[half, 1] = 5.0
     maps[~half, 2] = 0.25
@@ -265,7 +270,7 @@ class Crossings(TorchDispatchMode):
 def test_no_step_waits_for_the_host():
     commons = ((10, 6), (10, 14))
     for grid, finer in (((10, 6), commons), ((3, 3), ((8, 8),))):
-        sums = LayerSums(Layer("l", 5, grid), 64, finer, FEATURES, device="meta")
+        sums = LayerSums(Layer("l", 5, grid), first_of(64), finer, FEATURES, device="meta")
         products = FeatureProducts(grid, SIDE, finer, torch.device("meta"))
         span = FeatureSpan.of(features_of(64).to("meta"))
         with Crossings() as crossings:

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, genpareto
 
-from rosetta.mining.halves import first_half, run_length
 from rosetta.mining.trust.chance import Covariances, permutation_variance
 from rosetta.mining.trust.discoveries import p_counts, q_values
 from rosetta.mining.trust.null import Null, Shapes, null_of, standardised_shifts
@@ -21,16 +20,6 @@ from rosetta.mining.trust.pixels import (
 )
 from rosetta.mining.trust.selectivity import half_share
 from rosetta.mining.trust.thumbs import thumb_grid, thumbs
-
-
-@given(st.integers(2, 400))
-def test_halves_are_disjoint_runs_of_about_the_same_size(images):
-    first = first_half(images)
-    run = run_length(images)
-    assert run & (run - 1) == 0
-    assert len(first) == images
-    assert abs(int(first.sum()) - int((~first).sum())) <= run
-    assert images < 4 or 4 <= -(-images // run) <= 8
 
 
 @given(st.lists(st.floats(1e-12, 1.0), min_size=1, max_size=60))
