@@ -13,6 +13,7 @@ from tasks.plan import Plan, Stage
 from tasks.report.page import WRITE_REPORT
 from tasks.stream.stage import or_streamed
 from tasks.trust import profile
+from tasks.trust.examine import EXAMINE
 from tasks.trust.pair import JUDGE_PAIRS
 from tasks.trust.table import JOIN_TRUST
 
@@ -28,6 +29,7 @@ STAGES = [
     MATCH,
     PROFILE,
     JUDGE_PAIRS,
+    EXAMINE,
     JOIN_TRUST,
     WRITE_UNITS,
     WRITE_DICTIONARY,
