@@ -72,9 +72,7 @@ def examine_pairs(plan: Plan) -> None:
     keep_freed_memory()
     stores = {name: ActivationStore.read(root, name) for name in dict.fromkeys(name for pair in left for name in pair)}
     buddies = tables.read(root, BUDDIES.path())
-    blocks = [
-        block for a, b in left for block in blocks_of((a, b), stores[a].units, stores[b].units, buddies)
-    ]
+    blocks = [block for a, b in left for block in blocks_of((a, b), stores[a].units, stores[b].units, buddies)]
     question = question_of(plan)
     notes = notes_of(plan, question, images)
     chunks = {name: store.chunk for name, store in stores.items()}

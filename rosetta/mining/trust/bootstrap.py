@@ -106,7 +106,9 @@ class ImageSums:
             drawn += [(side[one] @ counts.T)[of] for one in (0, 1)]
         of_samples = np.stack(drawn).astype(np.float64)
         positions = (counts @ self.images) * self.positions
-        return np.nan_to_num(correlation(of_samples, positions, self._least(sums, count)[:, :, None])).astype(np.float32)
+        return np.nan_to_num(correlation(of_samples, positions, self._least(sums, count)[:, :, None])).astype(
+            np.float32
+        )
 
     @property
     def _sides(self) -> tuple[tuple[Float32, Index], tuple[Float32, Index]]:

@@ -20,7 +20,6 @@ product grid, `⟨U a, U b⟩ = ⟨a, Uᵀ b⟩` where `b` is the finer, so noth
   count alone (:class:`Classes`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
@@ -31,6 +30,7 @@ from torch import Tensor
 
 from rosetta.mining.factors import pull_back
 from rosetta.mining.grid import common_grid, gram, product_grid, sum_weights
+from rosetta.mining.plan import ranges
 from rosetta.mining.trust.bootstrap import ImageSums, correlation
 from rosetta.mining.trust.largest import Largest
 from rosetta.units import Grid
@@ -38,9 +38,6 @@ from rosetta.units import Grid
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
-
-Products = Callable[[int, Float32], None]
-"""Takes the number of a block of pairs, and their products (pair, image · position)."""
 
 MOST_CLASSES = 128
 """Whose mean maps are there at once: of a map of 112 × 112 positions those take 6 MiB for each unit."""
@@ -173,9 +170,8 @@ class CellSums:
             cell.of_b,
         )
         self._clipped = np.zeros((5, pairs))
-        terms = images * cell.product[0] * cell.product[1]
-        self._few = ceil(FEW * terms)
-        self._largest: list[Largest] = []
+        self._few = ceil(FEW * images * cell.product[0] * cell.product[1])
+        self._largest: list[tuple[slice, Largest]] = []
         self._class_maps = [
             torch.zeros((len(side.channels), classes.count + 1, *side.grid))
             for side in (cell.a, cell.b)
@@ -184,7 +180,7 @@ class CellSums:
 
     def add(self, maps_a: Tensor, maps_b: Tensor) -> None:
         """Take the maps (image, channel, y, x) of the next images, of all channels of both layers."""
-        cell, images = self._cell, slice(self._done, self._done + len(maps_a))
+        cell, sums, images = self._cell, self._sums, slice(self._done, self._done + len(maps_a))
         maps = cell.a.standardised(maps_a), cell.b.standardised(maps_b)
         if self._classes is not None:
             # Images that do not count go to a row behind all classes.
@@ -192,66 +188,106 @@ class CellSums:
             row = torch.from_numpy(np.where(of_images < 0, self._classes.count, of_images))
             for total, one in zip(self._class_maps, maps, strict=True):
                 total.index_add_(1, row, one)
-        sums = self._sums
-        sums.cross[:, images], sums.a[..., images], sums.b[..., images] = self._products(*maps, self._take_largest)
-        clipped = (torch.minimum(one, side.clip, out=one) for one, side in zip(maps, (cell.a, cell.b), strict=True))
-        self._clipped += _by_pair(cell, *self._products(*clipped))
+        a, b = self._brought(*maps)
+        cross = torch.empty((len(cell.of_a), len(maps_a)))
+        for pairs, largest in self._in_parts(cross.shape[1]):
+            products = _product(a, b, cell.of_a[pairs], cell.of_b[pairs])
+            cross[pairs] = products.sum(dim=2)
+            largest.add(products)
+        sums.cross[:, images], sums.a[..., images], sums.b[..., images] = cross, a.own, b.own
+        self._add_clipped(a, b, cross)
         self._done = images.stop
+
+    def _in_parts(self, images: int) -> list[tuple[slice, Largest]]:
+        """Some pairs at a time, with the largest of their products; the same at every step."""
+        if not self._largest:
+            values, pairs = images * self._cell.product[0] * self._cell.product[1], len(self._cell.of_a)
+            parts = ranges(pairs, max(1, _AT_ONCE // values))
+            self._largest = [(part, Largest(part.stop - part.start, self._few)) for part in parts]
+        return self._largest
+
+    def _add_clipped(self, a: "_Brought", b: "_Brought", cross: Tensor) -> None:
+        """Add the sums of clipped maps; the maps and sums that are given are clipped themselves.
+
+        Few maps reach as far, so all others stay what they are.
+        """
+        cell, images = self._cell, cross.shape[1]
+        of_a, of_b = torch.from_numpy(cell.of_a), torch.from_numpy(cell.of_b)
+        reach = a.clip(cell.a.clip, cell.common)[of_a] | b.clip(cell.b.clip, cell.common)[of_b]
+        flat = torch.nonzero(reach.flatten())[:, 0]
+        for some in flat.split(max(1, _AT_ONCE // a.pulled.shape[2])):
+            pair, image = some // images, some % images
+            rows = [
+                side.pulled.flatten(0, 1).index_select(0, of[pair] * images + image)
+                for side, of in ((a, of_a), (b, of_b))
+            ]
+            cross.view(-1)[some] = rows[0].mul_(rows[1]).sum(dim=1)
+        self._clipped += _by_pair(cell, cross.numpy(), a.own.numpy(), b.own.numpy())
 
     def examined(self) -> Examined:
         """What is left to say once all images have passed by."""
-        pearson = self._sums.pearson()
-        total = self._sums.cross.sum(axis=1, dtype=np.float64)
-        few = np.concatenate([one.values()[:, -self._few :].sum(axis=1, dtype=np.float64) for one in self._largest])
+        sums, pearson = self._sums, self._sums.pearson()
+        few = [largest.values()[:, -self._few :].sum(axis=1, dtype=np.float64) for _, largest in self._largest]
         with np.errstate(invalid="ignore", divide="ignore"):
-            share = np.where(pearson > 0, few / total, np.nan)
-        count = len(self._sums.images) * self._sums.positions
-        robust = _or_nothing(correlation(self._clipped, count, _NOTHING), pearson)
+            share = np.where(pearson > 0, np.concatenate(few) / sums.cross.sum(axis=1, dtype=np.float64), np.nan)
+        robust = _or_nothing(correlation(self._clipped, len(sums.images) * sums.positions, _NOTHING), pearson)
         within = np.full(len(pearson), np.nan)
         if self._classes is not None:
-            within = _or_nothing(self._within(), pearson)
-        return Examined(self._sums, share, robust, within)
+            within = _or_nothing(self._within(self._classes), pearson)
+        return Examined(sums, share, robust, within)
 
-    def _within(self) -> Float64:
+    def _within(self, classes: Classes) -> Float64:
         """(pair,) the correlation once class means are taken away."""
-        assert self._classes is not None
-        roots = torch.from_numpy(np.sqrt(self._classes.images)).float()[:, None, None]
-        means = (total[:, :-1] / roots for total in self._class_maps)  # times √n_c
-        of_classes = _by_pair(self._cell, *self._products(*means))
-        counting, sums = self._classes.of_images >= 0, self._sums
-        whole = _by_pair(self._cell, sums.cross[:, counting], sums.a[..., counting], sums.b[..., counting])
-        left = whole - of_classes
+        cell, sums, counting = self._cell, self._sums, classes.of_images >= 0
+        roots = torch.from_numpy(np.sqrt(classes.images)).float()[:, None, None]
+        a, b = self._brought(*(total[:, :-1] / roots for total in self._class_maps))  # mean maps times √n_c
+        cross = torch.empty((len(cell.of_a), classes.count))
+        for pairs in ranges(len(cross), max(1, _AT_ONCE // a.pulled[0].numel())):
+            cross[pairs] = _product(a, b, cell.of_a[pairs], cell.of_b[pairs]).sum(dim=2)
+        whole = _by_pair(cell, sums.cross[:, counting], sums.a[..., counting], sums.b[..., counting])
+        left = whole - _by_pair(cell, cross.numpy(), a.own.numpy(), b.own.numpy())
         left[[1, 3]] = 0.0  # each class has mean 0 now, and so has all
         count = int(counting.sum()) * sums.positions
         return correlation(left, count, _NOTHING * whole[[2, 4]] / count)
 
-    def _products(self, a: Tensor, b: Tensor, each: Products | None = None) -> tuple[Float32, Float32, Float32]:
-        """The five sums of some images: (pair, image), (2, unit, image) and (2, unit, image).
+    def _brought(self, a: Tensor, b: Tensor) -> "tuple[_Brought, _Brought]":
+        cell = self._cell
+        return _Brought.of(a, cell.b.grid, cell.common), _Brought.of(b, cell.a.grid, cell.common)
 
-        Parameters
-        ----------
-        a, b
-            (unit, image, y, x) of the distinct units.
-        each
-            Is given the products of each block of pairs.
-        """
-        cell, images = self._cell, a.shape[1]
-        pulled = [pull_back(one, other.grid).flatten(2) for one, other in ((a, cell.b), (b, cell.a))]
-        cross = np.empty((len(cell.of_a), images), np.float32)
-        at_once = max(1, _AT_ONCE // pulled[0][0].numel())
-        for number, start in enumerate(range(0, len(cross), at_once)):
-            pairs = slice(start, start + at_once)
-            rows = [torch.from_numpy(of[pairs]) for of in (cell.of_a, cell.of_b)]
-            products = pulled[0].index_select(0, rows[0]).mul_(pulled[1].index_select(0, rows[1]))
-            cross[pairs] = products.sum(dim=2).numpy()
-            if each is not None:
-                each(number, products.flatten(1).numpy())
-        return cross, _own_sums(a, cell.common), _own_sums(b, cell.common)
 
-    def _take_largest(self, number: int, products: Float32) -> None:
-        if number == len(self._largest):
-            self._largest.append(Largest(self._few))
-        self._largest[number].add(products)
+@dataclass(frozen=True, eq=False)
+class _Brought:
+    """Maps of one side, and what the products of a cell take of them."""
+
+    maps: Tensor
+    """(unit, image, y, x)"""
+    other: Grid
+    """Of the other side."""
+    pulled: Tensor
+    """(unit, image, position) on the product grid."""
+    own: Tensor
+    """(2, unit, image) Σ U a and Σ (U a)² on the common grid."""
+
+    @classmethod
+    def of(cls, maps: Tensor, other: Grid, common: Grid) -> "_Brought":
+        """Bring maps (unit, image, y, x) there."""
+        return cls(maps, other, pull_back(maps, other).flatten(2), _own_sums(maps, common))
+
+    def clip(self, clip: Tensor, common: Grid) -> Tensor:
+        """Clip the maps at (unit, 1, 1, 1), where they are; (unit, image) whether each reaches as far."""
+        reach = self.maps.amax(dim=(2, 3)) > clip[:, 0, 0]
+        unit, image = torch.nonzero(reach, as_tuple=True)
+        if len(unit):
+            clipped = torch.minimum(self.maps[unit, image], clip[unit, 0])[None]
+            found = _Brought.of(clipped, self.other, common)
+            self.pulled[unit, image], self.own[:, unit, image] = found.pulled[0], found.own[:, 0]
+        return reach
+
+
+def _product(a: _Brought, b: _Brought, of_a: Index, of_b: Index) -> Tensor:
+    """(pair, image, position) products of some pairs."""
+    rows = [side.pulled.index_select(0, torch.from_numpy(of)) for side, of in ((a, of_a), (b, of_b))]
+    return rows[0].mul_(rows[1])
 
 
 def _or_nothing(left: Float64, pearson: Float64) -> Float64:
@@ -267,7 +303,7 @@ def _by_pair(cell: Cell, cross: Float32, a: Float32, b: Float32) -> Float64:
     return np.stack(rows)
 
 
-def _own_sums(maps: Tensor, common: Grid) -> Float32:
+def _own_sums(maps: Tensor, common: Grid) -> Tensor:
     """(2, unit, image) Σ U a and Σ (U a)² of maps (unit, image, y, x).
 
     `UᵀU` is tridiagonal per axis. So with `T = a UᵀU` along rows, the second sum takes only products of positions in
@@ -276,7 +312,7 @@ def _own_sums(maps: Tensor, common: Grid) -> Float32:
     height, width = maps.shape[2:]
     if (height, width) == common:
         flat = maps.flatten(2)
-        return torch.stack([flat.sum(dim=2), torch.linalg.vector_norm(flat, dim=2).square_()]).numpy()
+        return torch.stack([flat.sum(dim=2), torch.linalg.vector_norm(flat, dim=2).square_()])
     weights = np.outer(sum_weights(height, common[0]), sum_weights(width, common[1]))
     sums = maps.flatten(2) @ _float(weights.ravel())
     along_y = gram(height, common[0])
@@ -284,7 +320,7 @@ def _own_sums(maps: Tensor, common: Grid) -> Float32:
     squares = (maps * across).sum(dim=3) @ _float(np.diagonal(along_y))
     if height > 1:
         squares += 2 * ((maps[:, :, 1:] * across[:, :, :-1]).sum(dim=3) @ _float(np.diagonal(along_y, 1)))
-    return torch.stack([sums, squares]).numpy()
+    return torch.stack([sums, squares])
 
 
 def _float(values: Float64) -> Tensor:
