@@ -1,6 +1,6 @@
 """Which matches are examined together: as few groups as keep every core busy, or as the memory asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 
 import numpy as np
@@ -48,14 +48,21 @@ def in_groups(
         return [], 1
     classes = 0 if question.classes is None else min(MOST_CLASSES, int(question.classes.max(initial=-1)) + 1)
 
+    sums = {block: _sums_bytes(block, images, classes, question.resamples) for block in blocks}
+    steps = {block: _step_bytes(block, chunks) for block in blocks}
+    costs = _costs(blocks, images)
+
     def peak(group: Sequence[Block]) -> int:
-        sums = sum(_sums_bytes(block, images, classes, question.resamples) for block in group)
-        step = max(_step_bytes(block, chunks) for block in group)
-        return sums + step + _read_bytes(group, chunks) + _BEYOND
+        return (
+            sum(sums[block] for block in group)
+            + max(steps[block] for block in group)
+            + _read_bytes(group, chunks)
+            + _BEYOND
+        )
 
     for at_once in range(where.threads, 0, -1):
-        for count in range(min(at_once * where.workers, len(blocks)), len(blocks) + 1):
-            groups = _cut(blocks, count, images)
+        for count in _counts(min(at_once * where.workers, len(blocks)), len(blocks)):
+            groups = _cut(blocks, costs, count)
             if min(at_once, count) * max(map(peak, groups)) <= memory:
                 return groups, at_once
     largest = max(blocks, key=lambda block: peak([block]))
@@ -66,22 +73,36 @@ def in_groups(
     )
 
 
-def _cut(blocks: Sequence[Block], count: int, images: int) -> list[list[Block]]:
-    """So many groups of neighbours, of about the same work."""
+def _counts(least: int, most: int) -> Iterator[int]:
+    """Numbers of groups to try, in steps of an eighth."""
+    while least < most:
+        yield least
+        least += ceil(least / 8)
+    yield most
+
+
+def _costs(blocks: Sequence[Block], images: int) -> list[int]:
+    """The work of each block: values that are decoded for it and not for those before it, and the products it takes."""
     seen: set[LayerKey] = set()
     costs = []
     for block in blocks:
         cost = 0
         for key, layer, units in zip(block.keys, block.layers, block.distinct, strict=True):
-            positions = layer.grid[0] * layer.grid[1]
-            cost += positions * (2 * units + (layer.channels if key not in seen else 0))
+            cost += _positions(layer) * (2 * units + (layer.channels if key not in seen else 0))
             seen.add(key)
         height, width = product_grid(*(layer.grid for layer in block.layers))
         costs.append(images * (cost + _PRODUCT_COST * height * width * len(block.rows)))
+    return costs
+
+
+def _cut(blocks: Sequence[Block], costs: Sequence[int], count: int) -> list[list[Block]]:
+    """So many groups of neighbours, of about the same work; or fewer, where one block is most of it."""
     ends = np.cumsum(costs)
     place = np.minimum((ends - np.array(costs) / 2) * count // ends[-1], count - 1).astype(int)
-    groups = [[block for block, group in zip(blocks, place, strict=True) if group == index] for index in range(count)]
-    return [group for group in groups if group]
+    groups: dict[int, list[Block]] = {}
+    for block, group in zip(blocks, place.tolist(), strict=True):
+        groups.setdefault(group, []).append(block)
+    return list(groups.values())
 
 
 def _positions(layer: Layer) -> int:

@@ -5,6 +5,7 @@ Everything here runs wherever the graph runs (:mod:`tasks.cluster.engine`), open
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -53,7 +54,7 @@ class Block:
         a, b = ((model, layer.name) for model, layer in zip(self.pair, self.layers, strict=True))
         return a, b
 
-    @property
+    @cached_property
     def distinct(self) -> tuple[int, int]:
         """Units of either side."""
         a, b = (len(np.unique(channels)) for channels in self.channels)
@@ -142,8 +143,8 @@ def examine_blocks(root: Root, blocks: Sequence[Block], question: Question) -> d
     examined = [one.examined() for one in sums]
     ends = _intervals([one.sums for one in examined], question)
     found: dict[Pair, list[Found]] = {}
-    for block, one, (low, high) in zip(blocks, examined, ends, strict=True):
-        values = np.stack([low, high, one.sums.influence(), one.few_positions, one.robust, one.within])
+    for block, said, (low, high) in zip(blocks, examined, ends, strict=True):
+        values = np.stack([low, high, said.sums.influence(), said.few_positions, said.robust, said.within])
         found.setdefault(block.pair, []).append(Found(block.rows, values))
     part_done()
     return found

@@ -18,10 +18,11 @@ an estimate of its own, 88 to 94 %.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -70,11 +71,8 @@ class ImageSums:
         def joined(values: npt.NDArray[np.floating]) -> Float64:
             return np.add.reduceat(values[..., order].astype(np.float64), starts, axis=-1)
 
-        return replace(
-            self,
-            images=joined(self.images),
-            **{name: joined(getattr(self, name)).astype(np.float32) for name in ("cross", "a", "b")},
-        )
+        cross, a, b = (joined(one).astype(np.float32) for one in (self.cross, self.a, self.b))
+        return ImageSums(self.positions, joined(self.images), cross, a, b, self.of_a, self.of_b)
 
     def pearson(self) -> Float64:
         """(pair,) over all images; NaN of a unit that holds one single value."""
@@ -101,11 +99,11 @@ class ImageSums:
             (sample, item) how often each item was drawn.
         """
         sums, count = self._totals()
-        drawn = [self.cross @ counts.T]
+        drawn = [_times(self.cross, counts)]
         for side, of in self._sides:
-            drawn += [(side[one] @ counts.T)[of] for one in (0, 1)]
+            drawn += [_times(side[one], counts)[of] for one in (0, 1)]
         of_samples = np.stack(drawn).astype(np.float64)
-        positions = (counts @ self.images) * self.positions
+        positions = (counts * self.images).sum(axis=1) * self.positions
         return np.nan_to_num(correlation(of_samples, positions, self._least(sums, count)[:, :, None])).astype(
             np.float32
         )
@@ -127,6 +125,12 @@ class ImageSums:
         """(side, pair) variances that are rounding."""
         means, squares = sums[1::2] / count, sums[2::2] / count
         return _NOTHING * (squares - means**2)
+
+
+def _times(sums: Float32, counts: Float32) -> Float32:
+    """(row, sample) sums over what was drawn; torch keeps to the threads that a task may use, numpy takes all."""
+    found: Float32 = torch.mm(torch.from_numpy(sums), torch.from_numpy(counts).T).numpy()
+    return found
 
 
 def correlation(sums: Float64, count: Float64 | float, least: Float64 | float) -> Float64:

@@ -21,6 +21,7 @@ product grid, `⟨U a, U b⟩ = ⟨a, Uᵀ b⟩` where `b` is the finer, so noth
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -64,7 +65,7 @@ class CellSide:
     """(unit,) 99.9th percentile of the values."""
 
     def standardised(self, maps: Tensor) -> Tensor:
-        """(unit, image, y, x) of the layer's maps (image, channel, y, x), of mean 0 and variance 1; 0 of a dead unit."""
+        """(unit, image, y, x) of maps (image, channel, y, x) of the layer: of mean 0, variance 1; 0 of a dead unit."""
         chosen = maps.transpose(0, 1).index_select(0, torch.from_numpy(self.channels))
         return chosen.sub_(_upright(self.mean)).mul_(_upright(self._scale))
 
@@ -275,11 +276,11 @@ class _Brought:
 
     def clip(self, clip: Tensor, common: Grid) -> Tensor:
         """Clip the maps at (unit, 1, 1, 1), where they are; (unit, image) whether each reaches as far."""
-        reach = self.maps.amax(dim=(2, 3)) > clip[:, 0, 0]
+        reach = self.maps.flatten(2).amax(dim=2) > clip[:, 0, 0]
         unit, image = torch.nonzero(reach, as_tuple=True)
         if len(unit):
-            clipped = torch.minimum(self.maps[unit, image], clip[unit, 0])[None]
-            found = _Brought.of(clipped, self.other, common)
+            far = self.maps.flatten(0, 1).index_select(0, unit * reach.shape[1] + image)
+            found = _Brought.of(torch.minimum(far, clip[unit, 0], out=far)[None], self.other, common)
             self.pulled[unit, image], self.own[:, unit, image] = found.pulled[0], found.own[:, 0]
         return reach
 
@@ -313,15 +314,19 @@ def _own_sums(maps: Tensor, common: Grid) -> Tensor:
     if (height, width) == common:
         flat = maps.flatten(2)
         return torch.stack([flat.sum(dim=2), torch.linalg.vector_norm(flat, dim=2).square_()])
-    weights = np.outer(sum_weights(height, common[0]), sum_weights(width, common[1]))
-    sums = maps.flatten(2) @ _float(weights.ravel())
-    along_y = gram(height, common[0])
-    across = (maps.reshape(-1, width) @ _float(gram(width, common[1]))).view(maps.shape)
-    squares = (maps * across).sum(dim=3) @ _float(np.diagonal(along_y))
+    sums, along_y, beside_y, along_x = _weights((height, width), common)
+    across = (maps.reshape(-1, width) @ along_x).view(maps.shape)
+    squares = (maps * across).sum(dim=3) @ along_y
     if height > 1:
-        squares += 2 * ((maps[:, :, 1:] * across[:, :, :-1]).sum(dim=3) @ _float(np.diagonal(along_y, 1)))
-    return torch.stack([sums, squares])
+        squares += 2 * ((maps[:, :, 1:] * across[:, :, :-1]).sum(dim=3) @ beside_y)
+    return torch.stack([maps.flatten(2) @ sums, squares])
 
 
-def _float(values: Float64) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32)
+@lru_cache(maxsize=256)
+def _weights(grid: Grid, common: Grid) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`Uᵀ1` of all positions; `UᵀU` down the maps, its diagonal and the one beside it; and all of it across."""
+    sums = np.outer(sum_weights(grid[0], common[0]), sum_weights(grid[1], common[1])).ravel()
+    down, across = gram(grid[0], common[0]), gram(grid[1], common[1])
+    values = sums, np.diagonal(down), np.diagonal(down, 1), across
+    a, b, c, d = (torch.tensor(one, dtype=torch.float32) for one in values)
+    return a, b, c, d

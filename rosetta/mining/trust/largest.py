@@ -30,6 +30,8 @@ class Largest:
             return
         least = torch.from_numpy(self._best.min(axis=1))
         row, part = torch.nonzero(values.amax(dim=2) > least[:, None], as_tuple=True)
+        if not len(row):
+            return
         chosen = values[row, part]
         which, place = torch.nonzero(chosen > least[row, None], as_tuple=True)
         self._waiting.append((row[which].numpy(), chosen[which, place].numpy()))
