@@ -4,9 +4,6 @@ Maps are read once for all matches of a group. Where the memory does not hold th
 are more groups, and layers that several of them need are read for each.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -31,12 +28,13 @@ from tasks.stage.memory import keep_freed_memory
 from tasks.stage.metrics import saw_images
 from tasks.stage.progress import track
 from tasks.trust.examine_plan import in_groups
-from tasks.trust.examine_worker import MEASURED, Block, Found, Question, examine_blocks
-from tasks.trust.pair_table import KEY
+from tasks.trust.examine_table import write_examined
+from tasks.trust.examine_worker import Block, Question, examine_blocks
 from tasks.trust.table import reason_not_to
 
-_BLOCK = 256
-"""Matches of a block, at most."""
+_BLOCK, _BLOCK_IMAGES = (16, 256), 2**24
+"""Matches of a block, at least and at most where there are more; and matches times images. What is in a block follows
+from the run alone: how many matches are multiplied at once decides how sums are rounded."""
 
 
 def fingerprint_of(plan: Plan, a: str, b: str) -> Fingerprint:
@@ -72,7 +70,8 @@ def examine_pairs(plan: Plan) -> None:
     keep_freed_memory()
     stores = {name: ActivationStore.read(root, name) for name in dict.fromkeys(name for pair in left for name in pair)}
     buddies = tables.read(root, BUDDIES.path())
-    blocks = [block for a, b in left for block in blocks_of((a, b), stores[a].units, stores[b].units, buddies)]
+    units = {name: store.units for name, store in stores.items()}
+    blocks = [block for a, b in left for block in blocks_of((a, b), units[a], units[b], buddies, images)]
     question = question_of(plan)
     notes = notes_of(plan, question, images)
     chunks = {name: store.chunk for name, store in stores.items()}
@@ -130,7 +129,7 @@ def notes_of(plan: Plan, question: Question, images: int) -> list[str]:
     if plan.streamed is not None:
         notes.append(f"measured on the {images} of {plan.streamed} images whose maps are stored")
     if not question.has_intervals:
-        there = f"{question.items} classes are too few" if question.items else "the images have no classes"
+        there = f"{question.class_count} classes are too few" if question.class_count else "the images have no classes"
         notes.append(f"no intervals: trust.resample draws classes, and {there}; draw images instead")
     many = 0 if question.classes is None else int((np.bincount(question.classes[question.classes >= 0]) >= 2).sum())
     if many > MOST_CLASSES:
@@ -138,9 +137,9 @@ def notes_of(plan: Plan, question: Question, images: int) -> list[str]:
     return notes
 
 
-def blocks_of(pair: Pair, a: Units, b: Units, buddies: pd.DataFrame) -> list[Block]:
-    """The buddies of a pair, layers of B before those of A: of a layer of B all that it takes part in together."""
-    found = buddies_of(buddies, *pair)
+def blocks_of(pair: Pair, a: Units, b: Units, buddies: pd.DataFrame, images: int) -> list[Block]:
+    """The buddies of a pair by layer of B, then by layer of A, so that neighbours read the same maps."""
+    found, size = buddies_of(buddies, *pair), min(max(_BLOCK[0], _BLOCK_IMAGES // images), _BLOCK[1])
     (layer_a, channel_a), (layer_b, channel_b) = (
         (units.layer_index()[unit], units.channels()[unit].astype(np.intp))
         for units, unit in ((a, found.unit_a), (b, found.unit_b))
@@ -148,28 +147,8 @@ def blocks_of(pair: Pair, a: Units, b: Units, buddies: pd.DataFrame) -> list[Blo
     blocks = []
     for key in np.unique(np.stack([layer_b, layer_a]), axis=1).T:
         rows = np.flatnonzero((layer_b == key[0]) & (layer_a == key[1]))
-        for start in range(0, len(rows), _BLOCK):
-            some = rows[start : start + _BLOCK]
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
             layers = a.layers[key[1]], b.layers[key[0]]
             blocks.append(Block(pair, layers, some, (channel_a[some], channel_b[some])))
     return blocks
-
-
-def write_examined(
-    root: Root,
-    pair: Pair,
-    fingerprint: Fingerprint,
-    notes: Sequence[str],
-    parts: Sequence[dict[Pair, list[Found]]],
-) -> None:
-    """Write the table of a pair, given what was found of all of its buddies, or of none if they cannot be judged."""
-    buddies = tables.read(root, BUDDIES.path())
-    rows = buddies[(buddies["model_a"] == pair[0]) & (buddies["model_b"] == pair[1])].reset_index(drop=True)
-    values = np.full((len(MEASURED), len(rows)), np.nan)
-    for some in parts:
-        for found in some[pair]:
-            values[:, found.rows] = found.values
-    frame = rows[list(KEY)].assign(**dict(zip(MEASURED, values, strict=True)))
-    categories = tables.categories_of({model: ActivationStore.read(root, model).units for model in pair})
-    more: dict[str, Any] = {"notes": list(notes)} if notes else {}
-    tables.write(root, EXAMINED.path(*pair), frame, fingerprint, categories, **more)

@@ -47,24 +47,23 @@ def in_groups(
     if not blocks:
         return [], 1
     classes = 0 if question.classes is None else min(MOST_CLASSES, int(question.classes.max(initial=-1)) + 1)
-
     sums = {block: _sums_bytes(block, images, classes, question.resamples) for block in blocks}
-    steps = {block: _step_bytes(block, chunks) for block in blocks}
+    steps = {block: _step_bytes(block, images, chunks) for block in blocks}
     costs = _costs(blocks, images)
 
     def peak(group: Sequence[Block]) -> int:
-        return (
-            sum(sums[block] for block in group)
-            + max(steps[block] for block in group)
-            + _read_bytes(group, chunks)
-            + _BEYOND
-        )
+        passing = max(steps[block] for block in group)
+        return sum(sums[block] for block in group) + passing + _read_bytes(group, chunks) + _BEYOND
 
+    fitting = []
     for at_once in range(where.threads, 0, -1):
         for count in _counts(min(at_once * where.workers, len(blocks)), len(blocks)):
             groups = _cut(blocks, costs, count)
             if min(at_once, count) * max(map(peak, groups)) <= memory:
-                return groups, at_once
+                fitting.append((groups, at_once))
+                break
+    if fitting:  # more at once may be so many more groups that layers are read too often
+        return min(fitting, key=lambda found: sum(_read_bytes(group, chunks) for group in found[0]) / found[1])
     largest = max(blocks, key=lambda block: peak([block]))
     a, b = (f"{layer} of {model}" for model, layer in largest.keys)
     raise UserError(
@@ -119,12 +118,11 @@ def _sums_bytes(block: Block, images: int, classes: int, resamples: int) -> int:
     return sums + largest + (of_classes if classes else 0) + 4 * resamples * pairs
 
 
-def _step_bytes(block: Block, chunks: Mapping[str, int]) -> int:
-    """Maps of a step, standardised and clipped, on their own and on the product grid, with what passes on the way; or,
-    in the end, five sums of each image or sample."""
+def _step_bytes(block: Block, images: int, chunks: Mapping[str, int]) -> int:
+    """What passes: maps of a step, chosen, clipped and on the product grid; in the end sums class by class."""
     step = min(chunks[model] for model in block.pair)
     maps = sum(n * _positions(layer) for n, layer in zip(block.distinct, block.layers, strict=True))
-    return 4 * 4 * step * maps
+    return max(5 * 4 * step * maps, 2 * 4 * images * max(len(block.rows), 2 * max(block.distinct)))
 
 
 def _read_bytes(group: Sequence[Block], chunks: Mapping[str, int]) -> int:

@@ -73,16 +73,16 @@ class Question:
     """(image,) number of its class, −1 where it has none; None where classes are not known."""
 
     @property
-    def items(self) -> int:
-        """How many there are to draw from; an image without a class stands for itself."""
-        if not self.by_class or self.classes is None:
-            return 0 if self.by_class else 2
+    def class_count(self) -> int:
+        """Classes that there are to draw from; an image without one stands for itself. 0 where none are known."""
+        if self.classes is None:
+            return 0
         return len(np.unique(self.classes[self.classes >= 0])) + int((self.classes < 0).sum())
 
     @property
     def has_intervals(self) -> bool:
         """Whether there is enough to draw from."""
-        return not self.by_class or self.items >= LEAST_CLASSES
+        return not self.by_class or self.class_count >= LEAST_CLASSES
 
 
 @dataclass(frozen=True, eq=False)

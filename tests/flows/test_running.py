@@ -52,12 +52,12 @@ def test_workers_are_there_for_those_that_need_them(plan, seen):
     running.run(plan, STAGES)
     titles = [title for title, _ in seen]
     assert titles == [
-        "images", "start", "dump", "features", "correlate", "match", "profile", "judge", "stop",
+        "images", "start", "dump", "features", "correlate", "match", "profile", "judge", "examine", "stop",
         "trust", "units", "dictionary", "report",
     ]  # fmt: skip
     clusters = dict(seen)
     assert clusters["start"] == "3"
-    assert {clusters[stage] for stage in ("dump", "correlate", "profile", "judge")} == {"tcp://workers"}
+    assert {clusters[stage] for stage in ("dump", "correlate", "profile", "judge", "examine")} == {"tcp://workers"}
     assert clusters["images"] == "threads"
 
 
@@ -66,7 +66,7 @@ def test_one_process_dumps_one_model_after_the_other(plan, seen):
     titles = [title for title, _ in seen]
     assert titles == [
         "images", "features", "dump a", "dump b", "correlate", "match", "profile", "judge",
-        "trust", "units", "dictionary", "report",
+        "examine", "trust", "units", "dictionary", "report",
     ]  # fmt: skip
     assert {cluster for _, cluster in seen} == {"threads"}
 
@@ -87,7 +87,7 @@ def test_no_workers_are_started_where_all_that_needs_them_is_done(plan, seen, mo
     monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): stage.on_cluster)
     running.run(plan, STAGES)
     assert "start" not in dict(seen)
-    assert len(seen) == 11
+    assert len(seen) == 12
 
 
 def test_workers_start_before_the_first_stage_that_is_not_finished(plan, seen, monkeypatch):
@@ -116,4 +116,4 @@ def test_nothing_to_do_names_every_stage(plan, monkeypatch):
     monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): True)
     results = running.nothing_to_do(plan, STAGES)
     assert {result.outcome for result in results} == {"skipped"}
-    assert len(results) == 12
+    assert len(results) == 13

@@ -24,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rosetta.mining.plan import ranges
+
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -32,6 +34,8 @@ LEAST_CLASSES = 8
 """With fewer there is too little to draw from."""
 _AT_ONCE = 64
 """Samples whose counts are there at once."""
+_VALUES = 2**20
+"""Images times pairs that are looked at at once."""
 _NOTHING = 1e-6
 """Of a variance over all images: less than this in a sample is rounding, and the sample has no correlation."""
 
@@ -69,7 +73,8 @@ class ImageSums:
         starts = np.searchsorted(item[order], np.arange(item.max() + 1))
 
         def joined(values: npt.NDArray[np.floating]) -> Float64:
-            return np.add.reduceat(values[..., order].astype(np.float64), starts, axis=-1)
+            found: Float64 = np.add.reduceat(values[..., order], starts, axis=-1, dtype=np.float64)
+            return found
 
         cross, a, b = (joined(one).astype(np.float32) for one in (self.cross, self.a, self.b))
         return ImageSums(self.positions, joined(self.images), cross, a, b, self.of_a, self.of_b)
@@ -85,10 +90,14 @@ class ImageSums:
         Where a unit holds one single value in all other images, all of the correlation goes with that one.
         """
         sums, count = self._totals()
-        each = np.stack([self.cross, *(side[:, of][one] for side, of in self._sides for one in (0, 1))])
-        left = sums[:, :, None] - each.astype(np.float64)
-        without = correlation(left, count - self.images * self.positions, self._least(sums, count)[:, :, None])
-        return np.abs(self.pearson()[:, None] - np.nan_to_num(without)).max(axis=1)
+        least, whole = self._least(sums, count), self.pearson()
+        found = np.empty(len(whole))
+        for some in ranges(len(whole), max(1, _VALUES // len(self.images))):
+            each = np.stack([self.cross[some], *(side[one][of[some]] for side, of in self._sides for one in (0, 1))])
+            left = sums[:, some, None] - each
+            without = correlation(left, count - self.images * self.positions, least[:, some, None])
+            found[some] = np.abs(whole[some, None] - np.nan_to_num(without)).max(axis=1)
+        return found
 
     def samples(self, counts: Float32) -> Float32:
         """(pair, sample) correlations of bootstrap samples, 0 where there is none to speak of.

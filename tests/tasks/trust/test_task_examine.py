@@ -218,7 +218,7 @@ def test_groups_keep_every_core_busy(root):
     plan = plan_over(root, ("a", "b"))
     stores = {name: ActivationStore.read(root, name) for name in ("a", "b")}
     buddies = tables.read(root, BUDDIES.path())
-    blocks = [one for a, b in PAIRS for one in blocks_of((a, b), stores[a].units, stores[b].units, buddies)]
+    blocks = [one for a, b in PAIRS for one in blocks_of((a, b), stores[a].units, stores[b].units, buddies, IMAGES)]
     question, chunks = examine.question_of(plan), {"a": 16, "b": 8}
     groups, at_once = in_groups(blocks, IMAGES, chunks, question, 1 << 30, Capacity(3, 2, fewer=False))
     assert at_once == 2
