@@ -144,11 +144,24 @@ def blocks_of(pair: Pair, a: Units, b: Units, buddies: pd.DataFrame, images: int
         (units.layer_index()[unit], units.channels()[unit].astype(np.intp))
         for units, unit in ((a, found.unit_a), (b, found.unit_b))
     )
+    # Of a model with itself a match is there from either side, and the maps say the same of both.
+    same = pair[0] == pair[1]
+    once = found.unit_a < found.unit_b if same else np.ones(len(found.unit_a), dtype=bool)
+    mirror = _mirrored(found.unit_a, found.unit_b) if same else None
     blocks = []
-    for key in np.unique(np.stack([layer_b, layer_a]), axis=1).T:
-        rows = np.flatnonzero((layer_b == key[0]) & (layer_a == key[1]))
+    for key in np.unique(np.stack([layer_b, layer_a])[:, once], axis=1).T:
+        rows = np.flatnonzero((layer_b == key[0]) & (layer_a == key[1]) & once)
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             layers = a.layers[key[1]], b.layers[key[0]]
-            blocks.append(Block(pair, layers, some, (channel_a[some], channel_b[some])))
+            everywhere = (some,) if mirror is None else (some, mirror[some])
+            blocks.append(Block(pair, layers, everywhere, (channel_a[some], channel_b[some])))
     return blocks
+
+
+def _mirrored(unit_a: npt.NDArray[np.int32], unit_b: npt.NDArray[np.int32]) -> npt.NDArray[np.intp]:
+    """(match,) where the same match stands the other way round."""
+    one, other = (np.lexsort(units) for units in ((unit_b, unit_a), (unit_a, unit_b)))
+    found = np.empty(len(one), np.intp)
+    found[one] = other
+    return found

@@ -90,7 +90,7 @@ def _costs(blocks: Sequence[Block], images: int) -> list[int]:
             cost += _positions(layer) * (2 * units + (layer.channels if key not in seen else 0))
             seen.add(key)
         height, width = product_grid(*(layer.grid for layer in block.layers))
-        costs.append(images * (cost + _PRODUCT_COST * height * width * len(block.rows)))
+        costs.append(images * (cost + _PRODUCT_COST * height * width * block.matches))
     return costs
 
 
@@ -110,7 +110,7 @@ def _positions(layer: Layer) -> int:
 
 def _sums_bytes(block: Block, images: int, classes: int, resamples: int) -> int:
     """What is held of a block until all images have passed by, and when its table is made."""
-    pairs, units = len(block.rows), block.distinct
+    pairs, units = block.matches, block.distinct
     height, width = product_grid(*(layer.grid for layer in block.layers))
     sums = 4 * images * (pairs + 2 * sum(units))
     largest = 3 * 4 * pairs * ceil(FEW * images * height * width)
@@ -122,7 +122,7 @@ def _step_bytes(block: Block, images: int, chunks: Mapping[str, int]) -> int:
     """What passes: maps of a step, chosen, clipped and on the product grid; in the end sums class by class."""
     step = min(chunks[model] for model in block.pair)
     maps = sum(n * _positions(layer) for n, layer in zip(block.distinct, block.layers, strict=True))
-    return max(5 * 4 * step * maps, 2 * 4 * images * max(len(block.rows), 2 * max(block.distinct)))
+    return max(5 * 4 * step * maps, 2 * 4 * images * max(block.matches, 2 * max(block.distinct)))
 
 
 def _read_bytes(group: Sequence[Block], chunks: Mapping[str, int]) -> int:

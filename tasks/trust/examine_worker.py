@@ -43,10 +43,15 @@ class Block:
 
     pair: Pair
     layers: tuple[Layer, Layer]
-    rows: Index
-    """(match,) among the buddies of the pair."""
+    rows: tuple[Index, ...]
+    """(match,) among the buddies of the pair; twice of a model with itself, where it stands from either side."""
     channels: tuple[Index, Index]
     """(match,) of either side, in the layer."""
+
+    @property
+    def matches(self) -> int:
+        """How many there are."""
+        return len(self.channels[0])
 
     @property
     def keys(self) -> tuple[LayerKey, LayerKey]:
@@ -145,7 +150,7 @@ def examine_blocks(root: Root, blocks: Sequence[Block], question: Question) -> d
     found: dict[Pair, list[Found]] = {}
     for block, said, (low, high) in zip(blocks, examined, ends, strict=True):
         values = np.stack([low, high, said.sums.influence(), said.few_positions, said.robust, said.within])
-        found.setdefault(block.pair, []).append(Found(block.rows, values))
+        found.setdefault(block.pair, []).extend(Found(rows, values) for rows in block.rows)
     part_done()
     return found
 
