@@ -18,6 +18,7 @@ from tasks.shape.rarefy import RAREFY
 from tasks.shape.stability import WRITE_STABILITY
 from tasks.stream.stage import or_streamed
 from tasks.trust import profile
+from tasks.trust.examine import EXAMINE
 from tasks.trust.pair import JUDGE_PAIRS
 from tasks.trust.table import JOIN_TRUST
 
@@ -33,6 +34,7 @@ STAGES = [
     MATCH,
     PROFILE,
     JUDGE_PAIRS,
+    EXAMINE,
     ASSIGN,
     JOIN_TRUST,
     WRITE_STABILITY,

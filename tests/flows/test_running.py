@@ -52,12 +52,12 @@ def test_workers_are_there_for_those_that_need_them(plan, seen):
     running.run(plan, STAGES)
     titles = [title for title, _ in seen]
     assert titles == [
-        "images", "start", "dump", "features", "correlate", "match", "profile", "judge", "stop",
-        "assign", "trust", "stability", "layers", "rarefy", "units", "dictionary", "report",
+        "images", "start", "dump", "features", "correlate", "match", "profile", "judge", "rotate", "exchange",
+        "examine", "stop", "assign", "trust", "stability", "layers", "rarefy", "units", "dictionary", "classes", "report",
     ]  # fmt: skip
     clusters = dict(seen)
     assert clusters["start"] == "3"
-    assert {clusters[stage] for stage in ("dump", "correlate", "profile", "judge")} == {"tcp://workers"}
+    assert {clusters[stage] for stage in ("dump", "correlate", "profile", "judge", "examine")} == {"tcp://workers"}
     assert clusters["images"] == "threads"
 
 
@@ -66,7 +66,8 @@ def test_one_process_dumps_one_model_after_the_other(plan, seen):
     titles = [title for title, _ in seen]
     assert titles == [
         "images", "features", "dump a", "dump b", "correlate", "match", "profile", "judge",
-        "assign", "trust", "stability", "layers", "rarefy", "units", "dictionary", "report",
+        "rotate", "exchange", "examine", "assign", "trust", "stability", "layers", "rarefy", "units", "dictionary",
+        "classes", "report",
     ]  # fmt: skip
     assert {cluster for _, cluster in seen} == {"threads"}
 
