@@ -85,11 +85,13 @@ def _largest(values: Float32, k: int) -> Index:
     """(row, k) columns of the k largest values by falling value, ties to the lower column, −1 for −inf."""
     columns = values.shape[1]
     threshold = np.partition(values, columns - k, axis=1)[:, columns - k, None]
-    above = values > threshold
-    # Of the values equal to the k-th largest only the first few belong, and argpartition alone would pick any.
-    level = values == threshold
-    room = k - above.sum(axis=1, keepdims=True)
-    chosen = above | (level & (np.cumsum(level, axis=1) <= room))
+    chosen = values >= threshold
+    tied = np.flatnonzero(np.count_nonzero(chosen, axis=1) > k)
+    if len(tied):
+        # Of the values equal to the k-th largest only the first few belong, and argpartition alone would pick any.
+        above, level = values[tied] > threshold[tied], values[tied] == threshold[tied]
+        room = k - above.sum(axis=1, keepdims=True)
+        chosen[tied] = above | (level & (np.cumsum(level, axis=1) <= room))
     index = np.nonzero(chosen)[1].reshape(len(values), k)
     picked = np.take_along_axis(values, index, axis=1)
     order = np.argsort(-picked, axis=1, kind="stable")

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from rosetta.recipe import Measurement
 from storage.artifacts import columns
 from storage.artifacts.columns import Columns
 from storage.filesystem.lock import RUN
 from storage.filesystem.root import Root
 
 Kind = Literal["store", "table", "folder", "file"]
-Per = Literal["run", "model", "pair", "search", "figure"]
+Per = Literal["run", "model", "pair", "distinct pair", "search", "figure"]
+PAIRS: tuple[Per, ...] = ("pair", "distinct pair")
+"""All pairs of models, and those of two that are not the same one."""
 Chunk = tuple[int, ...]
 DERIVED: Chunk = ()
 """In place of an entry of `written`: of a chunk that is rebuilt from others when its store is finished."""
@@ -27,7 +30,13 @@ MINE = "rosetta mine"
 BOOKKEEPING = "bookkeeping"
 """The group of a store that holds what says nothing to a reader."""
 _NAME = "[a-z0-9][a-z0-9._-]*"
-_FIELDS = {"run": (), "model": ("model",), "pair": ("a", "b"), "search": ("name",), "figure": ("name",)}
+_FIELDS = {
+    "run": (),
+    "model": ("model",),
+    **dict.fromkeys(PAIRS, ("a", "b")),
+    "search": ("name",),
+    "figure": ("name",),
+}
 
 
 def of_blocks(*arrays: str) -> Marker:
@@ -69,7 +78,8 @@ class Artifact:
     kind: Kind
     """A Zarr store, a Parquet table, a folder that is sealed as a whole, or a single file."""
     per: Per
-    """What there is one of: per run, per model, per pair of models, per search (an inversion or edit), per figure."""
+    """What there is one of: per run, per model, per pair of models (:data:`PAIRS`), per search (an inversion or edit),
+    per figure."""
     about: str
     """What it holds, for the documentation."""
     made_from: tuple["Artifact", ...] = ()
@@ -78,6 +88,8 @@ class Artifact:
     """Of a store: whether a run may use the one under another root (`images.from`)."""
     expected: bool = True
     """Whether a run is unfinished without it."""
+    measured: Measurement | None = None
+    """Of what is measured for the sake of trust alone: the measurement, which a recipe may leave out."""
     marker: Marker | None = None
     """Of a store: which entry of `written` stands for a chunk."""
     index: str = ""
@@ -290,34 +302,34 @@ TRUST_OF_PAIR = declare(Artifact(
     (BUDDIES, CORRELATIONS, PROFILES, FEATURES), columns=columns.TRUST_OF_PAIR,
 ))
 EXCESS = declare(Artifact(
-    "tables/excess/{a}~{b}.parquet", "table", "pair",
+    "tables/excess/{a}~{b}.parquet", "table", "distinct pair",
     "how much better each unit of a layer matches than units of the layer rotated at random", (CORRELATIONS, PROFILES),
-    columns=columns.EXCESS,
+    measured="rotation", columns=columns.EXCESS,
 ))
 EXAMINED = declare(Artifact(
     "tables/examined/{a}~{b}.parquet", "table", "pair",
     "intervals, influence, few positions and classes: what the maps of a pair's buddies say of each",
-    (BUDDIES, ACTIVATIONS), columns=columns.EXAMINED,
+    (BUDDIES, ACTIVATIONS), measured="maps", columns=columns.EXAMINED,
 ))
 ASSIGNED = declare(Artifact(
-    "tables/assigned/{a}~{b}.parquet", "table", "pair", "the units of a pair that are matched one to one",
-    (CORRELATIONS,), columns=columns.ASSIGNED,
+    "tables/assigned/{a}~{b}.parquet", "table", "distinct pair", "the units of a pair that are matched one to one",
+    (CORRELATIONS,), measured="one_to_one", columns=columns.ASSIGNED,
 ))
 DISTANCES = declare(Artifact(
     "tables/distances.parquet", "table", "run", "how far models are from each other, and how much hubs take",
-    (ASSIGNED,), columns=columns.DISTANCES,
+    (ASSIGNED, CORRELATIONS), measured="one_to_one", columns=columns.DISTANCES,
 ))
 NULL = declare(Artifact(
     "tables/null.parquet", "table", "run", "what the dictionary counts when images are exchanged",
-    (ACTIVATIONS, PROFILES, BUDDIES), columns=columns.NULL,
+    (ACTIVATIONS, PROFILES, BUDDIES), measured="exchange", columns=columns.NULL,
 ))
 LAYERS = declare(Artifact(
     "tables/layers.parquet", "table", "run", "how alike layers of two models are as wholes", (PROFILES,),
-    columns=columns.LAYERS,
+    measured="layers", columns=columns.LAYERS,
 ))
 RAREFACTION = declare(Artifact(
     "tables/rarefaction.parquet", "table", "run", "buddies among equally many units of two models", (CORRELATIONS,),
-    columns=columns.RAREFACTION,
+    measured="rarefaction", columns=columns.RAREFACTION,
 ))
 TRUST = declare(Artifact(
     "tables/trust.parquet", "table", "run",
@@ -326,7 +338,7 @@ TRUST = declare(Artifact(
 ))
 STABILITY = declare(Artifact(
     "tables/stability.parquet", "table", "run", "the dictionary with other numbers of neighbours",
-    (CORRELATIONS, TRUST), columns=columns.STABILITY,
+    (CORRELATIONS, TRUST), measured="stability", columns=columns.STABILITY,
 ))
 UNITS = declare(Artifact(
     "tables/units.parquet", "table", "run", "every unit: layer, channel, grid, statistics", (ACTIVATIONS, PROFILES),

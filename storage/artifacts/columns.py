@@ -105,24 +105,34 @@ _OF_MAPS = (
            "classes are not known", "1"),
 )
 EXAMINED = (*_MATCH, *_OF_MAPS)
+_NOT_LOOKED_AT = "1 is the nearest, 0 where it is not among the 32 nearest"
 ASSIGNED = (
     *_MATCH,
-    Column("rank_ab", "int32", "rank of unit B among the neighbours of unit A; 1 is the nearest", "1"),
-    Column("rank_ba", "int32", "rank of unit A among the neighbours of unit B, 0 where it is not among those looked "
-           "at", "1"),
+    Column("rank_ab", "int32", f"rank of unit B among the neighbours of unit A; {_NOT_LOOKED_AT}", "1"),
+    Column("rank_ba", "int32", f"rank of unit A among the neighbours of unit B; {_NOT_LOOKED_AT}", "1"),
 )
+
+
+def _hubs(side: str, other: str) -> Columns:
+    of, by = f"model {side.upper()}", f"model {other.upper()}"
+    return (
+        Column(f"hubness_{side}", "float64", f"skewness of how many units of {by} have each unit of {of} among their K "
+               "nearest; 0 where all occur equally often", "1"),
+        Column(f"hub_{side}", "int32", f"the unit of {of} that occurs most often, by its index in the model; −1 where "
+               "none varies"),
+        Column(f"hub_occurrences_{side}", "int32", f"how many units of {by} have that one among their K nearest", "1"),
+    )
+
+
 DISTANCES = (
     Column("model_a", "category", "name of the first model"),
     Column("model_b", "category", "name of the second model"),
-    Column("distance", "float64", "soft-matching distance: 1 minus the mean correlation of the pairs that are matched "
-           "one to one, unmatched units counting 0", "1"),
-    Column("assigned", "int32", "units that are matched one to one", "1"),
+    Column("distance", "float64", "soft-matching distance: 1 minus the sum of the correlations of the pairs that are "
+           "matched one to one over the units of the smaller model, so that unmatched units count 0", "1"),
+    Column("assigned", "int32", "pairs of units that are matched one to one", "1"),
     Column("unmatched_a", "int32", "units of model A that stay unmatched", "1"),
     Column("unmatched_b", "int32", "units of model B that stay unmatched", "1"),
-    Column("hubness_a", "float64", "skewness of how often each unit of model A is among the K nearest of units of B",
-           "1"),
-    Column("hubness_b", "float64", "skewness of how often each unit of model B is among the K nearest of units of A",
-           "1"),
+    *_hubs("a", "b"), *_hubs("b", "a"),
 )
 NULL = (
     Column("exchange", "int32", "number of the exchange of images; 0 is the run itself, without one"),
@@ -131,28 +141,34 @@ NULL = (
     Column("count", "int32", "how many there are", "1"),
 )
 STABILITY = (
-    Column("neighbours", "int32", "K of the mutual K-nearest neighbours", "1"),
+    Column("neighbours", "int32", "K of the mutual K-nearest neighbours: 1 to 20, and the recipe's", "1"),
     Column("neurons", "int32", "Rosetta neurons with this K", "1"),
-    Column("trusted", "int32", "those whose matches are among the trusted ones of the run", "1"),
-    Column("concepts", "int32", "clusters of the neurons", "1"),
-    Column("largest", "int32", "neurons in the largest cluster", "1"),
-    Column("jaccard", "float64", "neurons that are Rosetta neurons with this K and with the recipe's, over those that "
-           "are with either", "1"),
+    Column("trusted", "int32", "those whose strongest match with every model is a trusted match of the run; matches "
+           "that only a K larger than the recipe's makes were not judged and count as not trusted", "1"),
+    Column("concepts", "int32", "concepts that the neurons make", "1"),
+    Column("largest", "int32", "neurons of the largest concept", "1"),
+    Column("jaccard", "float64", "anchor units that are Rosetta neurons with this K and with the recipe's, over those "
+           "that are with either; NaN where there are none", "1"),
 )
+_EXCHANGED = "mean of the same over 20 random exchanges of the images of one of them"
 LAYERS = (
-    Column("model_a", "category", "name of the first model"), Column("layer_a", "category", "layer of the first model"),
+    Column("model_a", "category", "name of the first model, the anchor"),
+    Column("layer_a", "category", "layer of the first model"),
     Column("model_b", "category", "name of the second model"),
     Column("layer_b", "category", "layer of the second model"),
-    Column("cka", "float64", "linear centred kernel alignment of the two layers", "1"),
-    Column("cka_null", "float64", "mean of the same with the images of one of them exchanged", "1"),
-    Column("rsa", "float64", "Spearman correlation of the two layers' dissimilarities of images", "1"),
-    Column("rsa_null", "float64", "mean of the same with the images of one of them exchanged", "1"),
+    Column("cka", "float64", "linear centred kernel alignment of the two layers, unbiased, so that it may fall below "
+           "0; NaN where a layer tells no images apart", "1"),
+    Column("cka_null", "float64", _EXCHANGED, "1"),
+    Column("rsa", "float64", "Spearman correlation of the two layers' dissimilarities of images, 1 minus the "
+           "correlation of their patterns; NaN where an image has no pattern", "1"),
+    Column("rsa_null", "float64", _EXCHANGED, "1"),
 )
 RAREFACTION = (
-    Column("model_a", "category", "name of the first model"), Column("model_b", "category", "name of the second model"),
-    Column("units", "int32", "units that are drawn from each of the two", "1"),
-    Column("draw", "int32", "number of the draw"),
-    Column("buddies", "int32", "mutual nearest neighbours among the units drawn", "1"),
+    Column("model_a", "category", "name of the first model, the anchor"),
+    Column("model_b", "category", "name of the second model"),
+    Column("units", "int32", "units that are drawn of each of the two", "1"),
+    Column("draw", "int32", "number of the draw, from 0; its units are among those of the same draw of more"),
+    Column("buddies", "int32", "mutual K-nearest neighbours among the units drawn", "1"),
 )
 TRUST = (
     *TRUST_OF_PAIR,

@@ -5,16 +5,18 @@ written.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Literal
+from typing import Literal, get_args
 
 import zarr
 from zarr.storage import StorePath
 
+from rosetta.errors import UserError
+from rosetta.recipe import Measurement
 from storage.artifacts import seals, tables
 from storage.artifacts.catalogue import CATALOGUE, SHARED, Chunk, Instance
 from storage.artifacts.layout import (
@@ -28,7 +30,7 @@ from storage.artifacts.layout import (
     written_of,
 )
 from storage.artifacts.offered_weights import offered_weights
-from storage.artifacts.provenance import require_run
+from storage.artifacts.provenance import require_run, stored_recipe
 from storage.artifacts.seals import BrokenSealError, Seal
 from storage.artifacts.shards import ShardReader
 from storage.artifacts.shared import Place, place_of
@@ -97,10 +99,24 @@ def check_run(root: Root) -> list[Finding]:
         return wrong  # it gives the locations of stores
     there = begun(root, lambda artifact: artifact.per != "search" and artifact is not SHARED)
     # Files that there is one of per run are missed even where they are gone.
-    once = [Instance(row) for row in CATALOGUE if row.per == "run" and row.kind != "store" and row is not SHARED]
+    left_out = _left_out(root)
+    once = [
+        Instance(row)
+        for row in CATALOGUE
+        if row.per == "run" and row.kind != "store" and row is not SHARED and row.measured not in left_out
+    ]
     wrong += [finding for instance in dict.fromkeys([*there, *once]) for finding in _check(root, instance)]
     damaged = [one.path for one in offered_weights(root) if not one.intact]
     return wrong + [Finding(path, "are not the weights that its name says", path, "file") for path in damaged]
+
+
+def _left_out(root: Root) -> Collection[Measurement]:
+    """The measurements that the run does not make; all that it may leave out where its recipe cannot be read."""
+    try:
+        recipe = stored_recipe(root)
+    except UserError:  # another finding
+        return get_args(Measurement)
+    return () if recipe is None else recipe.trust.leave_out
 
 
 def check_search(root: Root, search: Iterable[Instance]) -> list[Finding]:

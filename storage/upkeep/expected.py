@@ -31,12 +31,15 @@ def named_by(root: Root, recipe: Recipe) -> Named:
     """The artifacts of a run, whether or not they are there."""
     models = tuple(spec.name for spec in recipe.models)
     anchor = _anchor(root, recipe)
+    pairs = () if anchor is None else recipe.pairs(anchor)
     names: dict[str, Any] = {
         "run": [()],
         "model": [(model,) for model in models],
-        "pair": [] if anchor is None else recipe.pairs(anchor),
+        "pair": pairs,
+        "distinct pair": [(a, b) for a, b in pairs if a != b],
     }
-    found = (Instance(artifact, of) for artifact in CATALOGUE for of in names.get(artifact.per, ()))
+    made = [artifact for artifact in CATALOGUE if artifact.measured not in recipe.trust.leave_out]
+    found = (Instance(artifact, of) for artifact in made for of in names.get(artifact.per, ()))
     return Named(tuple(found), models, anchor is not None)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rosetta.errors import UserError, nearest
 from storage.artifacts import provenance, shared
-from storage.artifacts.catalogue import ACTIVATIONS, UPGRADE, Artifact, Instance, instance_at, instances
+from storage.artifacts.catalogue import ACTIVATIONS, PAIRS, UPGRADE, Artifact, Instance, instance_at, instances
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.offered_weights import offered_weights
 from storage.artifacts.provenance import require_run
@@ -115,8 +115,8 @@ def _forgotten(known: list[User], url: str, root: Root) -> User:
 
 
 def _is_prunable(artifact: Artifact) -> bool:
-    """Whether one may be left over: that of a model or pair which left the recipe, or a store for other runs."""
-    return artifact.per in ("model", "pair") or artifact.shareable
+    """Whether one may be left over: of a model, pair or measurement that left the recipe, or a store for others."""
+    return artifact.per in ("model", *PAIRS) or artifact.measured is not None or artifact.shareable
 
 
 def _candidates(root: Root, named: Named | None, shares: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -134,7 +134,7 @@ def _candidates(root: Root, named: Named | None, shares: Collection[str]) -> Ite
 
 def _is_named(named: Named, instance: Instance) -> bool:
     """Whether a recipe names an artifact; any pair of its models as long as the pairs are not known."""
-    unknown = instance.artifact.per == "pair" and not named.pairs_known
+    unknown = instance.artifact.per in PAIRS and not named.pairs_known
     return instance in named.instances or (unknown and set(instance.names) <= set(named.models))
 
 

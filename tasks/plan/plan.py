@@ -87,7 +87,9 @@ class Plan:
         """The names of everything that there is one of per run, per model or per pair."""
         if per == "run":
             return [()]
-        return self.pairs if per == "pair" else [(name,) for name in self.names]
+        if per == "model":
+            return [(name,) for name in self.names]
+        return [(a, b) for a, b in self.pairs if a != b or per == "pair"]
 
     @property
     def image_count(self) -> int:

@@ -59,6 +59,21 @@ def test_everything_that_is_finished_is_sealed_once(root):
     assert seals.read(root, "tables/units.parquet") is None
 
 
+def test_a_table_is_missed_unless_the_recipe_leaves_it_out(root):
+    text = root.read_bytes("recipe.toml")
+
+    def missed(*leave_out: str) -> set[str]:
+        seals.discard(root, "recipe.toml")
+        root.write_bytes("recipe.toml", text + f"[trust]\ntests = ['chance']\nleave_out = {[*leave_out]}\n".encode())
+        return {finding.artifact for finding in check_root(root)}
+
+    for measurement, table in {"layers": "layers", "one_to_one": "distances", "rarefaction": "rarefaction"}.items():
+        path = f"tables/{table}.parquet"
+        root.remove(path)
+        assert path in missed()
+        assert path not in missed(measurement)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_one_wrong_bit_is_named(root, seed):
     for file in flip(root.local, 1, seed):

@@ -32,10 +32,11 @@ def make(root: Root, *models: str, named: tuple[str, ...]) -> None:
     write_recipe(root, named)
 
 
-def write_recipe(root: Root, named: tuple[str, ...], **more) -> None:
+def write_recipe(root: Root, named: tuple[str, ...], leave_out: tuple[str, ...] = (), **more) -> None:
     specs = [{"name": name, "model": f"python:x:{name}"} for name in named]
-    images = {"source": "photos", **more}
-    provenance.write_recipe(root, recipe_from({"name": "r", "root": root.url, "images": images, "models": specs}, "r"))
+    images, trust = {"source": "photos", **more}, {"leave_out": leave_out, "tests": ["chance"]}
+    recipe = {"name": "r", "root": root.url, "images": images, "models": specs, "trust": trust}
+    provenance.write_recipe(root, recipe_from(recipe, "r"))
 
 
 def old(path: Path) -> None:
@@ -80,6 +81,15 @@ def test_what_no_recipe_names_goes_and_the_rest_stays(root):
     remove(root, found)
     assert files(local) == {path for path in before if not path.startswith(tuple(paths(found)))}
     assert paths(find_leftovers(root)) == []
+
+
+def test_tables_that_the_recipe_leaves_out_by_now_go(root):
+    measured = ["tables/assigned/a~b.parquet", "tables/distances.parquet", "tables/stability.parquet"]
+    for path in measured:
+        root.write_bytes(path, b"12345")
+    assert paths(find_leftovers(root)) == ["activations/c.zarr"]
+    write_recipe(root, ("a", "b"), leave_out=("one_to_one", "stability"))
+    assert sorted(paths(find_leftovers(root))) == ["activations/c.zarr", *measured]
 
 
 def test_pairs_of_models_of_the_recipe_stay_while_the_anchor_is_not_known(tmp_path):

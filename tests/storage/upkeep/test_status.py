@@ -22,6 +22,9 @@ from storage.filesystem.lock import locked
 from storage.filesystem.root import Root
 from storage.upkeep.status import status
 
+MEASURED = ("distances", "null", "layers", "rarefaction", "stability")
+"""Tables of what is measured for the sake of trust alone."""
+
 
 @pytest.fixture
 def root(tmp_path) -> Root:
@@ -55,11 +58,22 @@ def test_everything_that_the_recipe_names_is_listed_whether_or_not_it_is_there(r
         **{f"correlations/a~{name}.zarr": "missing" for name in "abc"},
         **{f"profiles/{name}.zarr": "missing" for name in "abc"},
         **{f"tables/{table}.parquet": "missing" for table in ("units", "buddies", "trust", "rosetta", "clusters")},
-        **{f"tables/trust/a~{name}.parquet": "missing" for name in "abc"},
+        **{f"tables/{table}/a~{name}.parquet": "missing" for table in ("trust", "examined") for name in "abc"},
+        # Of a model with itself there is nothing to rotate or to assign.
+        **{f"tables/{table}/a~{name}.parquet": "missing" for table in ("excess", "assigned") for name in "bc"},
+        **{f"tables/{table}.parquet": "missing" for table in MEASURED},
         "report/index.html": "missing",
     }
     assert status(root).without_store == ("b", "c")
     assert status(root).state == "incomplete"
+
+
+def test_what_the_recipe_leaves_out_is_not_missing(root):
+    write_recipe(root, ("a", "b", "c"), leave_out=("one_to_one", "layers", "stability"))
+    tables = {path for path in listed(root) if path.startswith("tables/")}
+    assert not {path for path in tables if "assigned" in path}
+    assert {name for name in MEASURED if f"tables/{name}.parquet" in tables} == {"null", "rarefaction"}
+    assert "tables/excess/a~b.parquet" in tables
 
 
 def bytes_of(model: str, root: Root) -> int:

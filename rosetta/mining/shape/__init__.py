@@ -1,0 +1,1 @@
+"""What the stored correlations and profiles say of a run as a whole: no map is read again."""
