@@ -13,7 +13,9 @@ from tasks.plan import Plan, Stage
 from tasks.report.page import WRITE_REPORT
 from tasks.stream.stage import or_streamed
 from tasks.trust import profile
+from tasks.trust.exchange import EXCHANGE
 from tasks.trust.pair import JUDGE_PAIRS
+from tasks.trust.rotate import ROTATE
 from tasks.trust.table import JOIN_TRUST
 
 CORRELATE, PROFILE = map(or_streamed, (of_pairs.CORRELATE, profile.PROFILE))
@@ -28,6 +30,8 @@ STAGES = [
     MATCH,
     PROFILE,
     JUDGE_PAIRS,
+    ROTATE,
+    EXCHANGE,
     JOIN_TRUST,
     WRITE_UNITS,
     WRITE_DICTIONARY,
