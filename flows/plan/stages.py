@@ -19,7 +19,9 @@ from tasks.shape.stability import WRITE_STABILITY
 from tasks.stream.stage import or_streamed
 from tasks.trust import profile
 from tasks.trust.examine import EXAMINE
+from tasks.trust.exchange import EXCHANGE
 from tasks.trust.pair import JUDGE_PAIRS
+from tasks.trust.rotate import ROTATE
 from tasks.trust.table import JOIN_TRUST
 
 CORRELATE, PROFILE = map(or_streamed, (of_pairs.CORRELATE, profile.PROFILE))
@@ -34,6 +36,8 @@ STAGES = [
     MATCH,
     PROFILE,
     JUDGE_PAIRS,
+    ROTATE,
+    EXCHANGE,
     EXAMINE,
     ASSIGN,
     JOIN_TRUST,
