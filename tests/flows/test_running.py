@@ -53,7 +53,8 @@ def test_workers_are_there_for_those_that_need_them(plan, seen):
     titles = [title for title, _ in seen]
     assert titles == [
         "images", "start", "dump", "features", "correlate", "match", "profile", "judge", "rotate", "exchange",
-        "examine", "stop", "assign", "trust", "stability", "layers", "rarefy", "units", "dictionary", "classes", "report",
+        "examine", "stop", "assign", "trust", "stability", "layers", "rarefy", "units", "dictionary",
+        "classes", "report",
     ]  # fmt: skip
     clusters = dict(seen)
     assert clusters["start"] == "3"
