@@ -101,7 +101,7 @@ def test_workers_start_before_the_first_stage_that_is_not_finished(plan, seen, m
 
 def test_a_part_of_the_stages(plan, seen):
     running.run(plan, stages_from(WRITE_UNITS))
-    assert [title for title, _ in seen] == ["units", "dictionary", "report"]
+    assert [title for title, _ in seen] == ["units", "dictionary", "classes", "report"]
 
 
 def test_a_stage_is_declared_behind_another(plan, monkeypatch):
