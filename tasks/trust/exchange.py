@@ -41,8 +41,8 @@ _LEAST_PARTS = 4
 """As long as that does not make steps smaller, though larger chunks of a store are then decoded several times."""
 _AT_ONCE = 128
 """Images of all blocks that are held at once, at most; or one of each."""
-_HALVINGS = 12
-"""How often less memory is tried for the plan of correlating, so that what exchanging takes beside it fits."""
+_LESS = 0.8
+"""So much of the memory is given to the plan of correlating, again and again, until what exchanging takes fits."""
 
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
@@ -158,18 +158,18 @@ def _planned(
     plan: Plan, setting: Setting, sides: Mapping[str, Side], pairs: Sequence[Pair], where: Capacity, side: int
 ) -> list[Group]:
     """Pairs in groups and tiles as for correlating them, with less memory until what exchanging takes fits, too."""
-    most = 0
-    for halving in range(_HALVINGS):
+    memory, least = setting.memory, 0
+    while True:
         try:
-            groups = plan_for(replace(setting, memory=setting.memory >> halving), sides, pairs, where)
+            groups = plan_for(replace(setting, memory=memory), sides, pairs, where)
         except UserError:
-            if not halving:
+            if not least:
                 raise
-            break
-        most = max(_bytes(plan, sides, group, side) for group in groups)
-        if most <= setting.memory:
+            raise too_little(setting.memory, least, "exchanging images") from None
+        least = max(_bytes(plan, sides, group, side) for group in groups)
+        if least <= setting.memory:
             return groups
-    raise too_little(setting.memory, most, "exchanging images")
+        memory = int(_LESS * memory)
 
 
 def _bytes(plan: Plan, sides: Mapping[str, Side], group: Group, side: int) -> int:

@@ -3,7 +3,7 @@
 Everything here runs wherever the graph runs (:mod:`tasks.cluster.engine`), opens its stores by name, and may run twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,14 +100,14 @@ class _Panels:
 
 
 def write_excess(
-    root: Root, pair: Pair, fingerprint: Fingerprint, units: Units, parts: Sequence[Sequence[Bests]]
+    root: Root, pair: Pair, fingerprint: Fingerprint, units: Mapping[str, Units], parts: Sequence[Sequence[Bests]]
 ) -> None:
     """Write the table of a pair.
 
     Parameters
     ----------
     units
-        Of model A.
+        Of both models.
     parts
         By layer: what its parts gave.
     """
@@ -121,23 +121,26 @@ def _of_layer(parts: Sequence[Bests]) -> Float64:
     return at_same_rank(np.concatenate(best), np.concatenate(rotated, axis=1))
 
 
-def write_unrotated(root: Root, pair: Pair, fingerprint: Fingerprint, units: Units) -> None:
+def write_unrotated(root: Root, pair: Pair, fingerprint: Fingerprint, units: Mapping[str, Units]) -> None:
     """Write the table of a pair whose layers cannot be rotated."""
     best = neighbours(root, *pair, 1)[0].pearson[:, 0]
-    _write(root, pair, fingerprint, units, best, np.full(len(units), np.nan))
+    _write(root, pair, fingerprint, units, best, np.full(len(best), np.nan))
 
 
-def _write(root: Root, pair: Pair, fingerprint: Fingerprint, units: Units, best: Float32, rotated: Float64) -> None:
+def _write(
+    root: Root, pair: Pair, fingerprint: Fingerprint, units: Mapping[str, Units], best: Float32, rotated: Float64
+) -> None:
+    own = units[pair[0]]
     frame = pd.DataFrame(
         {
-            "model_a": pd.Series([pair[0]] * len(units), dtype="str"),
-            "unit_a": np.arange(len(units), dtype=np.int32),
-            "layer_a": pd.Series(units.layer_names(), dtype="str"),
-            "channel_a": units.channels(),
-            "model_b": pd.Series([pair[1]] * len(units), dtype="str"),
+            "model_a": pd.Series([pair[0]] * len(own), dtype="str"),
+            "unit_a": np.arange(len(own), dtype=np.int32),
+            "layer_a": pd.Series(own.layer_names(), dtype="str"),
+            "channel_a": own.channels(),
+            "model_b": pd.Series([pair[1]] * len(own), dtype="str"),
             "pearson_best": best,
             "pearson_rotated": rotated,
             "excess": best.astype(np.float64) - rotated,
         }
     )
-    tables.write(root, EXCESS.path(*pair), frame, fingerprint, tables.categories_of({pair[0]: units}))
+    tables.write(root, EXCESS.path(*pair), frame, fingerprint, tables.categories_of(units))
