@@ -100,7 +100,8 @@ def count_exchanged(plan: Plan, side: int | None = None) -> None:
                     for number, tile in enumerate(some)
                 ]
         end = delayed(write_null, pure=False)(root, made, counted, tiles, ends)
-        with track(f"exchange {len(pairs)} pairs", len(parts)) as advance:
+        names = f"{len(pairs)} pairs" if len(pairs) > 1 else "~".join(*pairs)
+        with track(f"exchange {names}", len(parts)) as advance:
             where.run([end], advance, min(group.first.threads for group in groups))
 
 
@@ -138,10 +139,14 @@ def _reason_not_to(plan: Plan) -> str:
 
 
 def _cut(plan: Plan, sides: Mapping[str, Side], group: Group, side: int) -> tuple[Exchange, int]:
-    """How the images are exchanged for a group of pairs, and how many of each block are read at once."""
-    step, images, count = group.first.step_images, group.first.images, plan.recipe.trust.exchanges
-    chunk = max(step, *(sides[name].block for pair in group.pairs for name in pair))
-    exchange = Exchange.of(images, count, chunk, side)
+    """How the images are exchanged, and how many of each block are read at once for a pair.
+
+    It follows from the stores alone, whatever shares a group with the pair.
+    """
+    step, count = group.first.step_images, plan.recipe.trust.exchanges
+    chunk = max(sides[name].block for name in (plan.anchor, *plan.targets))
+    exchange = Exchange.of(group.first.images, count, chunk, side)
+    chunk = max(step, chunk)
     while chunk > 1 and (
         chunk * exchange.blocks > _AT_ONCE or (chunk > step and _LEAST_PARTS * chunk > exchange.length)
     ):

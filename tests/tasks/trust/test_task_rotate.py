@@ -108,7 +108,8 @@ def test_excess_is_that_of_rotated_maps(run, monkeypatch, tmp_path, layer, toler
     np.testing.assert_allclose(rows["pearson_best"], own, atol=1e-5)
     np.testing.assert_allclose(rows["pearson_rotated"], ranks, atol=tolerance)
     np.testing.assert_allclose(rows["excess"], own - ranks, atol=tolerance)
-    assert np.isnan(rows["excess"]).sum() == (layer == "same")
+    assert np.isnan(rows["excess"]).sum() == np.isnan(rows["alone"]).sum() == (layer == "same")
+    assert rows["alone"].max() > 0.5
 
 
 def test_threads_and_processes_give_the_same_bytes(run):
@@ -162,7 +163,7 @@ def test_what_cannot_be_rotated_is_no_number(tmp_path, why):
     rotated(root, setting)
     table = tables.read(root, EXCESS.path("g", "d"))
     assert len(table) == 27
-    assert table[["pearson_rotated", "excess"]].isna().all(axis=None)
+    assert table[["pearson_rotated", "excess", "alone"]].isna().all(axis=None)
     assert table["pearson_best"].notna().sum() == 26
 
 

@@ -8,6 +8,7 @@ from rosetta.mining.trust import rotation as module
 from rosetta.mining.trust.rotation import (
     LARGEST,
     at_same_rank,
+    best_alone,
     parts_of_layer,
     rotated_best,
     rotation,
@@ -126,6 +127,61 @@ def test_large_layers_are_rotated_in_parts(units):
     assert max(sizes) <= LARGEST
     assert max(sizes) - min(sizes) <= 1
     assert rotation_bytes(max(sizes)) < 1 << 30
+
+
+def test_alone_is_what_taking_a_unit_away_from_the_others_leaves():
+    random = np.random.default_rng(4)
+    a, b = random.normal(size=(8, 300)), random.normal(size=(30, 300))
+    a[1] += a[0]
+    a[7] = -a[0]  # the same unit again is no other
+    b[:6] += a[:6]
+    with_b = correlations(a, b)
+    best, alone = best_alone(
+        correlations(a, a).astype(np.float32), in_panels(with_b.astype(np.float32), np.zeros(30), 7)
+    )
+    np.testing.assert_allclose(best, with_b.max(axis=1), atol=1e-6)
+    for unit in range(7):
+        left = [
+            other
+            - other.mean()
+            - np.polyfit(a[unit] - a[unit].mean(), other - other.mean(), 1)[0] * (a[unit] - a[unit].mean())
+            for number, other in enumerate(a[:7])
+            if number != unit
+        ]
+        rest = correlations(np.array(left), b[with_b[unit].argmax()][None])
+        assert alone[unit] == pytest.approx(1 - np.abs(rest).max() / best[unit], abs=1e-4)
+
+
+def test_nothing_is_said_of_units_that_take_no_part():
+    own, _, with_b, grids = case(units=4)
+    own[1] = own[:, 1] = with_b[1] = np.nan
+    with_b[2] = -0.5
+    best, alone = best_alone(own.astype(np.float32), in_panels(with_b.astype(np.float32), grids, 9))
+    assert np.isnan(best).tolist() == [False, True, False, False]
+    assert np.isnan(alone).tolist() == [False, True, True, False]
+    assert np.isnan(best_alone(own[:1, :1].astype(np.float32), in_panels(with_b[:1].astype(np.float32), grids, 9))[1])
+
+
+def alone(a, b):
+    with_b = correlations(a, b).astype(np.float32)
+    return best_alone(correlations(a, a).astype(np.float32), in_panels(with_b, np.zeros(len(b)), 64))[1]
+
+
+@pytest.mark.parametrize("others", [12, 48])
+def test_units_are_told_from_a_space_that_part_of_a_layer_spans(others):
+    """Which excess over rotations of the whole layer does not tell."""
+    shared, space, by_excess = [], [], []
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        signals = fields(random, len(SIGNALS))
+        turned = rotation(len(signals), (99, seed)).numpy().T @ signals
+        a, b, c = (beside_noise(random, one, others) for one in (signals, signals, turned))
+        shared.append(alone(a, b)[: len(SIGNALS)])
+        space.append(alone(a, c)[: len(SIGNALS)])
+        by_excess.append(excess(a, c, seed)[: len(SIGNALS)])
+    assert np.mean(np.array(shared) > Trust().alone) >= 0.95
+    assert np.mean(np.array(space) > Trust().alone) <= 0.02
+    assert np.mean(np.array(by_excess) > LIMIT) > 0.1
 
 
 def excess(a, b, seed):
