@@ -190,6 +190,12 @@ class Trust(Strict):
     excess: float = Field(
         0.05, ge=-1, lt=1, description="Lower bound of the excess over units of the same layer, rotated at random."
     )
+    alone: float = Field(
+        0.6,
+        ge=-1,
+        lt=1,
+        description="Lower bound of how far a unit is alone in its layer in what it knows of its best partner.",
+    )
     robust: float = Field(
         0.1, ge=-1, lt=1, description="Lower bound of the correlation of maps clipped at their 99.9th percentile."
     )

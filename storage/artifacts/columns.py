@@ -87,6 +87,9 @@ _EXCESS = (
     Column("pearson_rotated", "float64", "mean over random rotations of its layer of the best correlation of the "
            "rotated unit of the same rank", "1"),
     Column("excess", "float64", "best correlation of unit A with any unit of model B minus `pearson_rotated`", "1"),
+    Column("alone", "float64", "1 minus the highest correlation of unit A's best partner with another unit of its "
+           "layer, once unit A is taken away from that, over `pearson_best`: 1 where no other unit knows of the "
+           "partner, 0 and below where one knows as much", "1"),
 )
 EXCESS = (
     *_unit("a"),

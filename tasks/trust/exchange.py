@@ -41,8 +41,8 @@ _LEAST_PARTS = 4
 """As long as that does not make steps smaller, though larger chunks of a store are then decoded several times."""
 _AT_ONCE = 128
 """Images of all blocks that are held at once, at most; or one of each."""
-_HALVINGS = 12
-"""How often less memory is tried for the plan of correlating, so that what exchanging takes beside it fits."""
+_LESS = 0.8
+"""So much of the memory is given to the plan of correlating, again and again, until what exchanging takes fits."""
 
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
@@ -100,7 +100,8 @@ def count_exchanged(plan: Plan, side: int | None = None) -> None:
                     for number, tile in enumerate(some)
                 ]
         end = delayed(write_null, pure=False)(root, made, counted, tiles, ends)
-        with track(f"exchange {len(pairs)} pairs", len(parts)) as advance:
+        names = f"{len(pairs)} pairs" if len(pairs) > 1 else "~".join(*pairs)
+        with track(f"exchange {names}", len(parts)) as advance:
             where.run([end], advance, min(group.first.threads for group in groups))
 
 
@@ -138,10 +139,14 @@ def _reason_not_to(plan: Plan) -> str:
 
 
 def _cut(plan: Plan, sides: Mapping[str, Side], group: Group, side: int) -> tuple[Exchange, int]:
-    """How the images are exchanged for a group of pairs, and how many of each block are read at once."""
-    step, images, count = group.first.step_images, group.first.images, plan.recipe.trust.exchanges
-    chunk = max(step, *(sides[name].block for pair in group.pairs for name in pair))
-    exchange = Exchange.of(images, count, chunk, side)
+    """How the images are exchanged, and how many of each block are read at once for a pair.
+
+    It follows from the stores alone, whatever shares a group with the pair.
+    """
+    step, count = group.first.step_images, plan.recipe.trust.exchanges
+    chunk = max(sides[name].block for name in (plan.anchor, *plan.targets))
+    exchange = Exchange.of(group.first.images, count, chunk, side)
+    chunk = max(step, chunk)
     while chunk > 1 and (
         chunk * exchange.blocks > _AT_ONCE or (chunk > step and _LEAST_PARTS * chunk > exchange.length)
     ):
@@ -158,18 +163,18 @@ def _planned(
     plan: Plan, setting: Setting, sides: Mapping[str, Side], pairs: Sequence[Pair], where: Capacity, side: int
 ) -> list[Group]:
     """Pairs in groups and tiles as for correlating them, with less memory until what exchanging takes fits, too."""
-    most = 0
-    for halving in range(_HALVINGS):
+    memory, least = setting.memory, 0
+    while True:
         try:
-            groups = plan_for(replace(setting, memory=setting.memory >> halving), sides, pairs, where)
+            groups = plan_for(replace(setting, memory=memory), sides, pairs, where)
         except UserError:
-            if not halving:
+            if not least:
                 raise
-            break
-        most = max(_bytes(plan, sides, group, side) for group in groups)
-        if most <= setting.memory:
+            raise too_little(setting.memory, least, "exchanging images") from None
+        least = max(_bytes(plan, sides, group, side) for group in groups)
+        if least <= setting.memory:
             return groups
-    raise too_little(setting.memory, most, "exchanging images")
+        memory = int(_LESS * memory)
 
 
 def _bytes(plan: Plan, sides: Mapping[str, Side], group: Group, side: int) -> int:

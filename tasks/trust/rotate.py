@@ -53,7 +53,7 @@ def rotate(plan: Plan) -> None:
     parts: dict[Pair, list[list[Rotated]]] = {}
     for pair in left:
         if reason or plan.recipe.matching.keep != "matrix" or (pair[0], pair[0]) not in plan.pairs:
-            write_unrotated(root, pair, plan.fingerprint(EXCESS, *pair), units[pair[0]])
+            write_unrotated(root, pair, plan.fingerprint(EXCESS, *pair), {model: units[model] for model in pair})
         else:
             parts[pair] = _parts(plan, pair, units)
     if not parts:
@@ -62,7 +62,7 @@ def rotate(plan: Plan) -> None:
     largest = max(every, key=lambda one: one.bytes)
     if largest.bytes > setting.memory:
         raise too_little(setting.memory, largest.bytes, f"rotating layer {largest.layer.name} of {largest.pair[0]}")
-    tasks = [_table(plan, pair, layers) for pair, layers in parts.items()]
+    tasks = [_table(plan, pair, units, layers) for pair, layers in parts.items()]
     with engine(setting.cluster, setting.threads, root) as where, track("rotate", len(every)) as advance:
         where.run(tasks, advance, min(where.capacity.threads, setting.memory // largest.bytes))
 
@@ -103,8 +103,7 @@ def _parts(plan: Plan, pair: Pair, units: Mapping[str, Units]) -> list[list[Rota
     ]
 
 
-def _table(plan: Plan, pair: Pair, layers: Sequence[Sequence[Rotated]]) -> Delayed:
+def _table(plan: Plan, pair: Pair, units: Mapping[str, Units], layers: Sequence[Sequence[Rotated]]) -> Delayed:
     root, made = plan.root.absolute, plan.fingerprint(EXCESS, *pair)
-    units = Units(tuple(layer[0].layer for layer in layers))
     bests = [[part(rotate_part, root, one) for one in layer] for layer in layers]
-    return delayed(write_excess, pure=False)(root, pair, made, units, bests)
+    return delayed(write_excess, pure=False)(root, pair, made, {model: units[model] for model in pair}, bests)

@@ -3,7 +3,7 @@
 Everything here runs wherever the graph runs (:mod:`tasks.cluster.engine`), opens its stores by name, and may run twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from rosetta.mining.factors import PANEL
 from rosetta.mining.grid import common_grid
 from rosetta.mining.groups import Pair
 from rosetta.mining.plan import ranges
-from rosetta.mining.trust.rotation import at_same_rank, rotated_best, rotation_bytes
+from rosetta.mining.trust.rotation import at_same_rank, best_alone, rotated_best, rotation_bytes
 from rosetta.units import Layer, Units
 from storage.artifacts import tables
 from storage.artifacts.catalogue import EXCESS
@@ -59,8 +59,16 @@ class Rotated:
         return rotation_bytes(count) + 4 * count * PANEL * 3 + min(_HELD, 4 * count * len(self.units_b))
 
 
-Bests = tuple[Float32, Float32]
-"""(unit,) the best correlation of each unit, and (rotation, unit) those of the rotated ones."""
+@dataclass(frozen=True)
+class Bests:
+    """What a part gives."""
+
+    best: Float32
+    """(unit,) the best correlation of each unit."""
+    alone: Float64
+    """(unit,) how far it is alone in that."""
+    rotated: Float32
+    """(rotation, unit) the best correlations of the rotated units."""
 
 
 def rotate_part(root: Root, part: Rotated) -> Bests:
@@ -74,13 +82,11 @@ def rotate_part(root: Root, part: Rotated) -> Bests:
     commons = profile.store.commons(part.layer.name)
     on = [commons.index(common_grid(part.layer.grid, grid)) for grid in part.units_b.grids()]
     std = profile.array(part.layer.name, "std_on")[part.channels][:, on]
-    panels = _Panels(with_b, part)
-    best = np.full(std.shape[0], np.nan, np.float32)
-    for values, _ in panels():
-        best = np.fmax(best, np.fmax.reduce(values, axis=1))
-    rotated = rotated_best(own.part(part.units, part.units), std, panels, part.rotations, part.seed)
+    panels, among = _Panels(with_b, part), own.part(part.units, part.units)
+    best, alone = best_alone(among, panels)
+    rotated = rotated_best(among, std, panels, part.rotations, part.seed)
     part_done()
-    return best, rotated
+    return Bests(best, alone, rotated)
 
 
 class _Panels:
@@ -100,44 +106,58 @@ class _Panels:
 
 
 def write_excess(
-    root: Root, pair: Pair, fingerprint: Fingerprint, units: Units, parts: Sequence[Sequence[Bests]]
+    root: Root, pair: Pair, fingerprint: Fingerprint, units: Mapping[str, Units], parts: Sequence[Sequence[Bests]]
 ) -> None:
     """Write the table of a pair.
 
     Parameters
     ----------
     units
-        Of model A.
+        Of both models.
     parts
         By layer: what its parts gave.
     """
-    best = np.concatenate([best for layer in parts for best, _ in layer])
-    rotated = np.concatenate([_of_layer(layer) for layer in parts])
-    _write(root, pair, fingerprint, units, best, rotated)
+    every = [part for layer in parts for part in layer]
+    best, alone = (np.concatenate([getattr(part, name) for part in every]) for name in ("best", "alone"))
+    rotated = np.concatenate(
+        [
+            at_same_rank(
+                np.concatenate([part.best for part in layer]), np.concatenate([part.rotated for part in layer], axis=1)
+            )
+            for layer in parts
+        ]
+    )
+    _write(root, pair, fingerprint, units, best, alone, rotated)
 
 
-def _of_layer(parts: Sequence[Bests]) -> Float64:
-    best, rotated = zip(*parts, strict=True)
-    return at_same_rank(np.concatenate(best), np.concatenate(rotated, axis=1))
-
-
-def write_unrotated(root: Root, pair: Pair, fingerprint: Fingerprint, units: Units) -> None:
+def write_unrotated(root: Root, pair: Pair, fingerprint: Fingerprint, units: Mapping[str, Units]) -> None:
     """Write the table of a pair whose layers cannot be rotated."""
     best = neighbours(root, *pair, 1)[0].pearson[:, 0]
-    _write(root, pair, fingerprint, units, best, np.full(len(units), np.nan))
+    nothing = np.full(len(best), np.nan)
+    _write(root, pair, fingerprint, units, best, nothing, nothing)
 
 
-def _write(root: Root, pair: Pair, fingerprint: Fingerprint, units: Units, best: Float32, rotated: Float64) -> None:
+def _write(
+    root: Root,
+    pair: Pair,
+    fingerprint: Fingerprint,
+    units: Mapping[str, Units],
+    best: Float32,
+    alone: Float64,
+    rotated: Float64,
+) -> None:
+    own = units[pair[0]]
     frame = pd.DataFrame(
         {
-            "model_a": pd.Series([pair[0]] * len(units), dtype="str"),
-            "unit_a": np.arange(len(units), dtype=np.int32),
-            "layer_a": pd.Series(units.layer_names(), dtype="str"),
-            "channel_a": units.channels(),
-            "model_b": pd.Series([pair[1]] * len(units), dtype="str"),
+            "model_a": pd.Series([pair[0]] * len(own), dtype="str"),
+            "unit_a": np.arange(len(own), dtype=np.int32),
+            "layer_a": pd.Series(own.layer_names(), dtype="str"),
+            "channel_a": own.channels(),
+            "model_b": pd.Series([pair[1]] * len(own), dtype="str"),
             "pearson_best": best,
             "pearson_rotated": rotated,
             "excess": best.astype(np.float64) - rotated,
+            "alone": alone,
         }
     )
-    tables.write(root, EXCESS.path(*pair), frame, fingerprint, tables.categories_of({pair[0]: units}))
+    tables.write(root, EXCESS.path(*pair), frame, fingerprint, tables.categories_of(units))

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from rosetta.units import Units
+
 Array = npt.NDArray[np.float64]
 
 
@@ -78,3 +80,33 @@ def components(anchor_units: Sequence[int], own: npt.NDArray[np.float32], k: int
             frontier |= near
         result.add(frozenset(cluster))
     return result
+
+
+def exchanged_pearson(maps: Mapping[str, Array], a: Units, b: Units, images: int, offset: int) -> Array:
+    """(unit_a, unit_b) correlations of image i of A with image i + offset of B, counted round among the first images.
+
+    Means and standard deviations are those over all images, exchanged or not; maps are shifted by their own means.
+
+    Parameters
+    ----------
+    maps
+        By layer: (image, channel, y, x).
+    """
+    result = np.full((len(a), len(b)), np.nan)
+    paired = (np.arange(images) + offset) % images
+    for layer_a, rows in a.spans():
+        for layer_b, columns in b.spans():
+            size = [max(one, other) for one, other in zip(layer_a.grid, layer_b.grid, strict=True)]
+            of_a, of_b = (_shifted(np.asarray(maps[layer.name], np.float64), size) for layer in (layer_a, layer_b))
+            means, stds = ([getattr(one, name)(axis=(0, 2, 3)) for one in (of_a, of_b)] for name in ("mean", "std"))
+            cross = np.einsum("nayx,nbyx->ab", of_a[:images], of_b[paired], optimize=True)
+            covariance = cross / (images * size[0] * size[1]) - np.outer(*means)
+            scale = np.outer(*stds)
+            result[rows, columns] = np.where(scale > 1e-9, covariance / np.where(scale > 1e-9, scale, 1.0), np.nan)
+    return result
+
+
+def _shifted(maps: Array, size: Sequence[int]) -> Array:
+    shifted = torch.from_numpy(maps - maps.mean(axis=(0, 2, 3), keepdims=True))
+    upsampled = torch.nn.functional.interpolate(shifted, list(size), mode="bilinear", align_corners=False)
+    return np.asarray(upsampled.numpy())

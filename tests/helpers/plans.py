@@ -19,6 +19,7 @@ def plan_over(
     *,
     neighbours: int = 5,
     trust: Trust = Trust(),
+    pairs: str = "anchor",
     **given: Fingerprint,
 ) -> Plan:
     """A plan of some models, the first of which is the anchor.
@@ -37,7 +38,12 @@ def plan_over(
                 {"name": name, "model": "timm/resnet18", "weights": "random:0", "control": name in controls}
                 for name in models
             ],
-            "matching": {"neighbours": neighbours, "keep": setting.keep},
+            "matching": {
+                "neighbours": neighbours,
+                "keep": setting.keep,
+                "correlation": setting.correlation,
+                "pairs": pairs,
+            },
             "compute": {"memory": f"{setting.memory}"},
             "trust": trust,
         }

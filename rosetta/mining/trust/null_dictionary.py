@@ -5,10 +5,10 @@ the run's own counts. Found over null says how many times more there is, null ov
 
 Both come with intervals of 95 % that hold for a few exchanges. Given their sum, of two Poisson counts one is binomial,
 and the interval of Clopper and Pearson (1934) for its share is one for their ratio; it stands where the null counts
-nothing, too. But units of a layer resemble each other, so that they gain and lose neighbours together, and counts
-scatter more than Poisson's. By how much is estimated from the few null counts and may well be underrated. So all counts
-are divided by that dispersion, at least 1, and by the square of what Student's t makes of two standard deviations with
-so few of them.
+nothing, too. But units of a layer resemble each other, so that they gain and lose neighbours together, and counts may
+scatter more than Poisson's. The few null counts say by how much, and may well underrate it: their variance over their
+mean is multiplied by the square of what Student's t makes of two standard deviations with so few of them. By that,
+where it is more than 1, all counts are divided.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def _interval(found: int, null: npt.NDArray[np.float64]) -> tuple[float, float]:
     dispersion = 1.0
     if times > 1:
         scatter = null.var(ddof=1) / null.mean() if total else 0.0
-        dispersion = max(1.0, float(scatter)) * float(stdtrit(times - 1, _TAIL) / ndtri(_TAIL)) ** 2
+        dispersion = max(1.0, float(scatter * (stdtrit(times - 1, _TAIL) / ndtri(_TAIL)) ** 2))
     own, other = found / dispersion, total / dispersion
     low = float(betaincinv(own, other + 1, _TAIL)) if found else 0.0
     high = float(betaincinv(own + 1, other, 1 - _TAIL)) if total else 1.0

@@ -1,11 +1,16 @@
 """Counts of a dictionary beside their null."""
 
 import numpy as np
+import oracle
 import pandas as pd
+import planted
 import pytest
 from scipy import stats
 
-from rosetta.mining.trust.null_dictionary import NullCount, null_counts
+from rosetta.mining.buddies import best_buddies, nearest_neighbours
+from rosetta.mining.dictionary import cluster, rosetta_neurons
+from rosetta.mining.trust.null_dictionary import CONCEPTS, NEURONS, NullCount, null_counts
+from rosetta.units import Layer, Units
 
 
 def counted(found: int, *null: int) -> NullCount:
@@ -46,8 +51,7 @@ def test_with_many_exchanges_the_interval_is_that_of_two_poisson_counts() -> Non
     assert (one.ratio_low * 20, one.ratio_high * 20) == pytest.approx((low, high), rel=0.05)
 
 
-@pytest.mark.parametrize("mean", [0.7, 6.0, 150.0])
-@pytest.mark.parametrize("dispersion", [1.0, 6.0])
+@pytest.mark.parametrize(("mean", "dispersion"), [(0.7, 1.0), (6.0, 1.0), (150.0, 1.0), (6.0, 6.0), (150.0, 6.0)])
 def test_the_interval_holds_1_in_19_of_20_where_found_is_one_more_of_the_null(mean: float, dispersion: float) -> None:
     """Counts scatter as Poisson's, or much more, as counts of units that go together do."""
     random = np.random.default_rng(0)
@@ -65,3 +69,47 @@ def test_counts_come_in_the_order_of_the_table() -> None:
 def test_a_model_may_be_called_concepts() -> None:
     frame = pd.DataFrame({"exchange": [0, 0, 1, 1], "of": "concepts", "count": [6, 8, 3, 2]})
     assert [one.ratio for one in null_counts(frame)] == [2.0, 4.0]
+
+
+def dictionary(seed: int, shared: float, k: int = 3) -> list[NullCount]:
+    """Counts of an anchor and two models of 40 units each, over 64 images, with three exchanges by quarters."""
+    random = np.random.default_rng(seed)
+    signal = random.normal(size=(40 * 64, 3, 3))
+    maps, units = {}, {}
+    for name, grid in {"g": (6, 6), "d": (5, 6), "e": (6, 4)}.items():
+        fields = [planted.sample(signal, grid), planted.smooth(random, 40 * 64, grid)]
+        maps[name] = shared**0.5 * fields[0] + (1 - shared) ** 0.5 * fields[1]
+        # Some units of a layer resemble others, as they do in networks.
+        maps[name] = maps[name].reshape(40, 64, *grid).swapaxes(0, 1)
+        maps[name][:, 30:] += maps[name][:, :10]
+        units[name] = Units((Layer(name, 40, grid),))
+
+    def buddies(model: str, offset: int):
+        pearson = oracle.exchanged_pearson(maps, units["g"], units[model], 64, offset).astype(np.float32)
+        upright = np.ascontiguousarray(pearson.T)
+        same = model == "g"
+        return best_buddies(nearest_neighbours(pearson, k, same=same), nearest_neighbours(upright, k, same=same))
+
+    own, rows = buddies("g", 0), []
+    for number in range(4):
+        of_models = {model: buddies(model, 16 * number) for model in ("d", "e")}
+        neurons = rosetta_neurons(of_models, 40)
+        counts = {model: len(found) for model, found in of_models.items()}
+        counts |= {NEURONS: len(neurons), CONCEPTS: len(cluster(neurons, own))}
+        rows += [(number, of, count) for of, count in counts.items()]
+    return null_counts(pd.DataFrame(rows, columns=["exchange", "of", "count"]))
+
+
+def test_with_nothing_planted_found_is_no_more_than_the_null() -> None:
+    covered: dict[str, list[bool]] = {}
+    for seed in range(20):
+        for one in dictionary(seed, shared=0.0):
+            covered.setdefault(one.of, []).append(one.ratio_low <= 1 <= one.ratio_high)
+    assert all(sum(seeds) >= 19 for seeds in covered.values()), covered
+
+
+def test_what_is_planted_is_more_than_the_null() -> None:
+    for seed in range(3):
+        found = {one.of: one for one in dictionary(seed, shared=0.5, k=1)}
+        assert found[NEURONS].ratio > 2
+        assert all(found[model].ratio > 1.4 for model in ("d", "e"))
