@@ -11,10 +11,10 @@ independent draws, so never positions are drawn, and where several images of one
 drawn in their place.
 
 The interval reaches from one percentile of the samples' correlations to another, *expanded* (T. Hesterberg, What
-Teachers Should Know About the Bootstrap, The American Statistician 69, 2015, section 5.3): with `n` images, percentiles
-are not 2.5 and 97.5 but those that the normal distribution has at ±√(n / (n − 1)) t, `t` being Student's of n − 1
-degrees of freedom. Over 100 images plain percentiles cover 92 to 94.5 % in place of 95, and BCa, whose acceleration is
-an estimate of its own, 88 to 94 %.
+Teachers Should Know About the Bootstrap, The American Statistician 69, 2015): with `n` images, these are not the
+percentiles 2.5 and 97.5 but those that a normal distribution has at ±√(n / (n − 1)) t, with `t` Student's quantile of
+n − 1 degrees of freedom. Measured over 100 images, plain percentiles cover the truth in 92 to 94.5 % of pairs instead
+of 95 %, and BCa, whose acceleration is an estimate of its own, in 88 to 94 %.
 """
 
 from collections.abc import Iterator, Sequence
