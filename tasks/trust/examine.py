@@ -7,7 +7,7 @@ are more groups, and layers that several of them need are read for each.
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from dask.delayed import delayed
+from dask.delayed import Delayed, delayed
 
 from rosetta.mining.groups import Pair
 from rosetta.mining.trust.examine import MOST_CLASSES
@@ -78,12 +78,12 @@ def examine_pairs(plan: Plan) -> None:
     with engine(setting.cluster, setting.threads, root) as where:
         groups, at_once = in_groups(blocks, images, chunks, question, setting.memory, where.capacity)
         parts = [part(examine_blocks, root, group, question) for group in groups]
-        ends = []
-        for pair in left:
-            of_pair = [one for one, group in zip(parts, groups, strict=True) if any(b.pair == pair for b in group)]
-            ends.append(
-                delayed(write_examined, pure=False)(root, pair, plan.fingerprint(EXAMINED, *pair), notes, of_pair)
-            )
+        of_pair: dict[Pair, list[Delayed]] = {pair: [] for pair in left}
+        for one, group in zip(parts, groups, strict=True):
+            for pair in dict.fromkeys(block.pair for block in group):
+                of_pair[pair].append(one)
+        write = delayed(write_examined, pure=False)
+        ends = [write(root, pair, plan.fingerprint(EXAMINED, *pair), notes, found) for pair, found in of_pair.items()]
         with track("examine", len(parts)) as advance:
             where.run(ends, advance, at_once)
         saw_images(images)

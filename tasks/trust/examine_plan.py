@@ -113,7 +113,7 @@ def _sums_bytes(block: Block, images: int, classes: int, resamples: int) -> int:
     pairs, units = block.matches, block.distinct
     height, width = product_grid(*(layer.grid for layer in block.layers))
     sums = 4 * images * (pairs + 2 * sum(units))
-    largest = 3 * 4 * pairs * ceil(FEW * images * height * width)
+    largest = 16 * pairs * ceil(FEW * images * height * width)
     of_classes = sum(4 * (classes + 1) * n * _positions(layer) for n, layer in zip(units, block.layers, strict=True))
     return sums + largest + (of_classes if classes else 0) + 4 * resamples * pairs
 

@@ -4,9 +4,9 @@ Everything here runs wherever the graph runs (:mod:`tasks.cluster.engine`), open
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from math import ceil, gcd
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,11 @@ LayerKey = tuple[str, str]
 
 MEASURED = ("pearson_low", "pearson_high", "influence", "few_positions", "pearson_robust", "pearson_within")
 """Columns of the table, in order."""
-_SAMPLED = 128
-"""Images out of which percentiles are taken, at least, evenly spread; of coarse maps more. They are read twice."""
+_SAMPLED = 256
+"""Images out of which percentiles are taken, at least, evenly spread; of coarse maps more. They are read twice.
+
+Out of 256 of 512 images, correlations of clipped maps differ from those out of all by 0.004 at most in 99 of 100
+matches; out of 128 images, by 0.02."""
 _SAMPLED_VALUES = 2**16
 """Values of a unit that its percentile is taken out of, at least: 65 lie above it."""
 
@@ -99,33 +102,33 @@ class Found:
     """(measured, match) in the order of :data:`MEASURED`."""
 
 
-@dataclass
 class _Reader:
     """The maps of one layer, chunk by chunk; each is gone when the next is read."""
 
-    store: ActivationStore
-    layer: str
-    room: Float32 | None = None
-    _held: slice = field(default_factory=lambda: slice(0, 0))
-
-    @property
-    def chunk(self) -> int:
-        return self.store.chunk
+    def __init__(self, store: ActivationStore, layer: str) -> None:
+        self._store, self._layer = store, layer
+        self._room: Float32 | None = None
+        self._held = slice(0, 0)
+        self._maps: Float32 = np.zeros(0, np.float32)
 
     def maps(self, images: slice) -> Tensor:
         """(image, channel, y, x) of images that lie in one chunk."""
+        chunk = self._store.chunk
         if not self._held.start <= images.start < self._held.stop:
-            start = images.start // self.chunk * self.chunk
-            self._held = slice(start, min(start + self.chunk, self.store.images))
-            room = None if self.room is None else self.room[: self._held.stop - start]
-            found = self.store.maps(self.layer, self._held, out=room)
-            self.room = found if self.room is None else self.room
-        assert self.room is not None
-        return torch.from_numpy(self.room[images.start - self._held.start : images.stop - self._held.start])
+            start = images.start // chunk * chunk
+            self._held = slice(start, min(start + chunk, self._store.images))
+            # Read into the same memory chunk after chunk: fresh memory comes from the system page by page.
+            room = None if self._room is None else self._room[: self._held.stop - start]
+            self._maps = self._store.maps(self._layer, self._held, out=room)
+            self._room = self._maps if self._room is None else self._room
+        return torch.from_numpy(self._maps[images.start - self._held.start : images.stop - self._held.start])
 
 
 def examine_blocks(root: Root, blocks: Sequence[Block], question: Question) -> dict[Pair, list[Found]]:
-    """Examine some matches; a task that counts as progress."""
+    """Examine some matches; a task that counts as progress.
+
+    Each chunk of a layer is read once and seen by all blocks that need it, before the next.
+    """
     keep_freed_memory()
     torch.set_num_threads(1)
     stores = {
@@ -137,9 +140,9 @@ def examine_blocks(root: Root, blocks: Sequence[Block], question: Question) -> d
     images = stores[blocks[0].pair[0]].images
     sums = [CellSums(cell, images, classes) for cell in cells]
     readers = {key: _Reader(stores[key[0]], key[1]) for key in dict.fromkeys(key for one in blocks for key in one.keys)}
-    # Chunks hold powers of two of images: what is multiplied at once lies in one chunk of either side.
-    steps = [min(readers[key].chunk for key in block.keys) for block in blocks]
-    for start in range(0, images, min(steps)):
+    # What is multiplied at once lies in one chunk of either side, and that follows from the block alone.
+    steps = [gcd(*(stores[model].chunk for model in block.pair)) for block in blocks]
+    for start in range(0, images, gcd(*steps)):
         for block, one, step in zip(blocks, sums, steps, strict=True):
             if start % step == 0:
                 span = slice(start, min(start + step, images))

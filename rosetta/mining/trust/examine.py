@@ -7,7 +7,9 @@ product grid, `⟨U a, U b⟩ = ⟨a, Uᵀ b⟩` where `b` is the finer, so noth
 - *five sums* of each image, Σ Ua·Ub, Σ Ua, Σ (Ua)², Σ Ub, Σ (Ub)²: what a correlation `r` of any of these images
   follows from. Intervals and the influence of an image are taken from them (:mod:`rosetta.mining.trust.bootstrap`).
 - *few positions*: the products `v = a · Uᵀb` of all `n` positions of the product grid of all images add up to the
-  covariance. The share of that sum which its `⌈0.001 n⌉` largest terms hold. It says nothing where `r` is not above 0.
+  covariance, but for the means of both units on the common grid, which are all but 0. This is the share of that sum
+  which its `⌈0.001 n⌉` largest terms hold. It is above 1 where all others together are negative, and NaN where `r` is
+  not above 0.
 - *robust*: the correlation of `U min(a, c_a)` and `U min(b, c_b)`, `c` each unit's 99.9th percentile on its own grid;
   0 where nothing varies below it.
 - *within classes*: the correlation of `U (a − A)` and `U (b − B)`, where `A` is the mean map of all images of the same
@@ -15,9 +17,8 @@ product grid, `⟨U a, U b⟩ = ⟨a, Uᵀ b⟩` where `b` is the finer, so noth
 
       Σ_i ⟨U(a_i − A), U(b_i − B)⟩ = Σ_i ⟨U a_i, U b_i⟩ − Σ_c n_c ⟨U A_c, U B_c⟩.
 
-  The map of an image that is alone in its class is its own mean, and vanishes. It is 0 where nothing varies
-  within any class. Of more than 128 classes the largest
-  count alone (:class:`Classes`).
+  The map of an image that is alone in its class is its own mean, and vanishes. Where nothing varies within any class,
+  the correlation is 0. Of more than 128 classes the largest count alone (:class:`Classes`).
 """
 
 from dataclasses import dataclass

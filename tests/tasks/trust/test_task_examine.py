@@ -208,8 +208,8 @@ def test_of_a_streamed_run_the_images_that_are_kept_are_examined(tmp_path):
 def test_percentiles_are_taken_of_all_images_or_evenly_spread_ones():
     from rosetta.units import Layer
 
-    np.testing.assert_array_equal(sampled_chunks(100, 16, Layer("l", 1, (64, 64))), np.arange(7))
-    np.testing.assert_array_equal(sampled_chunks(512, 16, Layer("l", 1, (64, 64))), np.arange(8) * 4 + 2)
+    np.testing.assert_array_equal(sampled_chunks(200, 16, Layer("l", 1, (64, 64))), np.arange(13))
+    np.testing.assert_array_equal(sampled_chunks(512, 16, Layer("l", 1, (64, 64))), np.arange(16) * 2 + 1)
     assert len(sampled_chunks(512, 16, Layer("l", 1, (7, 7)))) == 32
     assert 16 * len(sampled_chunks(5000, 16, Layer("l", 1, (8, 8)))) == 1024
 

@@ -35,11 +35,14 @@ def covered(ends, rho):
     return np.mean((ends[0] <= rho) & (rho <= ends[1]))
 
 
-@pytest.mark.parametrize("rho", [0.0, 0.3, 0.7])
-def test_intervals_hold_the_truth_as_often_as_they_say(rho):
+@pytest.mark.parametrize(("rho", "images", "spread"), [(0.0, 150, 0.0), (0.3, 60, 0.5), (0.7, 150, 1.0)])
+def test_intervals_hold_the_truth_as_often_as_they_say(rho, images, spread):
     random = np.random.default_rng(11)
-    # Pairs of a run share their samples, so several draws of these make a fair count.
-    counts = [covered(intervals([sums_of(*alike(random, rho, 200, 150))], 400, seed)[0], rho) for seed in range(6)]
+    counts = []
+    for seed in range(6):  # pairs of a run share their samples, so several draws of these make a fair count
+        a, b = alike(random, rho, 200, images)
+        energy = np.exp(spread * random.normal(size=(200, images, 1)))
+        counts.append(covered(intervals([sums_of(energy * a, energy * b)], 400, seed)[0], rho))
     assert 0.93 <= np.mean(counts) <= 0.97
 
 
@@ -82,7 +85,7 @@ def test_a_unit_that_lives_in_one_image_has_an_interval_that_reaches_nothing():
     sums = sums_of(a, b)
     low, _ = intervals([sums], 1000, 0)[0]
     assert sums.influence()[0] == pytest.approx(sums.pearson()[0], abs=1e-6)
-    assert low[0] == 0
+    assert low[0] <= 0
 
 
 def test_pairs_have_the_same_interval_in_whatever_company():
