@@ -10,7 +10,7 @@ from rosetta.view import null_words
 from storage.run.data import RunData
 from tasks.stage.text_table import print_table
 
-_LABELS = {CONCEPTS: "concepts with such a neuron"}
+_LABELS = {CONCEPTS: "concepts with one"}
 _NOT_MADE = "not made"
 
 

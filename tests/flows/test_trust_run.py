@@ -154,6 +154,7 @@ def test_profiles_and_features_that_are_gone_are_made_anew_without_the_weights(p
     assert done.returncode == 0, done.stderr
     assert "Rosetta neurons" in done.stdout
     assert "beat controls" in done.stdout
+    assert "With the images of every model exchanged:" in done.stdout
     assert (place / "tables/trust.parquet").read_bytes() == before
     (place / "recipe.toml").write_text(recipe)
 

@@ -76,7 +76,7 @@ def correlations(draw: st.DrawFn, rows: int | None = None, symmetric: bool = Fal
 
 _COLUMN = st.sampled_from([np.nan, -0.5, 0.0, 0.01, 0.05, 0.1, 0.3])
 TRUST_ROWS = st.lists(st.tuples(_COLUMN, st.booleans(), _COLUMN, _COLUMN, st.integers(0, 2)), max_size=8)
-"""(q_value, replicates, lift, pearson_partial, cluster) of matches; NaN where a test was not asked."""
+"""(q_value, replicates, lift, pearson_partial, cluster) of matches; NaN where a test was not made."""
 
 # ---- places in an image
 

@@ -190,7 +190,8 @@ def rarefaction(story: TrustStory) -> Picture:
             dash = _DASHES[place % len(_DASHES)]
             axes.fill_between(curve.units[known], np.maximum(curve.low[known], 0.5), curve.high[known], color=colour,
                               alpha=0.13, linewidth=0)  # fmt: skip
-            axes.plot(curve.units[known], curve.mean[known], color=colour, linestyle=dash, linewidth=1.5)
+            axes.plot(curve.units[known], curve.mean[known], color=colour, linestyle=dash, linewidth=1.5, marker="o",
+                      markersize=2.5)  # fmt: skip
             text = f"{short(curve.model, 18)}, {curve.exponent}"
             handles.append(Line2D([], [], color=colour, linestyle=dash, label=text))
         axes.set_xscale("log", base=2)

@@ -12,6 +12,7 @@ import pytest
 
 import storage
 from rosetta.errors import UserError
+from storage.artifacts.catalogue import NULL
 
 
 @pytest.fixture(scope="module", params=["matrix", "neighbours"])
@@ -85,15 +86,22 @@ def test_what_is_trusted_is_said_the_same_everywhere(run, tmp_path):
     assert (run.judged, run.trusted, concept.trusted, run.neurons["trusted"].tolist()) == (True, 1, 1, [True])
     assert "1 of 1 neuron trusted" in concept._repr_html_()
     assert "1 of them trusted" in run._repr_html_()
+    assert "1 neuron, 0 with images exchanged: false discovery rate 0 % (0–" in run._repr_html_()
     # An older table has the verdict of each match on the other rows, and concepts that count nothing.
     old = storage.open_run(finished.write(tmp_path / "old"))
     tables = old.root.local / "tables"
     older = old.rosetta.assign(trusted=old.rosetta["model"] != "g")
-    older.to_parquet(tables / "rosetta.parquet")
+    older.drop(columns=["excess", "pearson_held_out"]).to_parquet(tables / "rosetta.parquet")
+    (tables / "null.parquet").unlink()
     old.clusters.drop(columns="trusted_neurons").to_parquet(tables / "clusters.parquet")
     again = storage.open_run(tmp_path / "old")
     assert (again.trusted, again.concept(0).trusted) == (0, 0)
     assert "0 of 1 neuron trusted" in again.concept(0)._repr_html_()
+    assert "exchanged" not in again._repr_html_(), "it had no null"
+    assert again.optional(NULL) is None
+    assert NULL not in again.tables
+    assert NULL in run.tables
+    assert again.rosetta[["excess", "pearson_held_out"]].isna().all(axis=None), "not measured then"
     again.plot.clusters()
 
 

@@ -1,4 +1,4 @@
-"""What survives each test. A test that could be asked of nothing is not asked, which is not 0."""
+"""What survives each test. A test that could be put to nothing was not made, which is not 0."""
 
 import json
 from dataclasses import replace
