@@ -61,7 +61,7 @@ def with_random(scale: Scale, neurons: Index, taken: Index, size: int, seed: int
         far = _distances(scale, neurons[own], others)
         order = np.random.default_rng([seed, int(layer)]).permutation(len(own))
         nearest_first = np.argsort(far, axis=1, kind="stable")[order]
-        drawn = np.sort(np.array(list(dict.fromkeys(nearest_first.T.ravel().tolist()))[:size]))
+        drawn = np.sort(np.array(list(dict.fromkeys(nearest_first.T.ravel().tolist()))[:size], np.intp))
         chosen.append(others[drawn])
         like.append(own[far[:, drawn].argmin(axis=0)])
     units = np.concatenate(chosen).astype(np.intp)

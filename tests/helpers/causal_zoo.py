@@ -2,8 +2,8 @@
 
 Each unit of the layer `shapes` draws a blob wherever its factor of the latents says, in a texture of its own. A
 detector's map is the scalar product of a texture with each patch of the image. Textures are drawn at random, so a unit
-moves the detectors of others a little, up or down. The units of :data:`UNDRAWN` share the factors of the first
-:data:`DRAWN` that have one, but leave no trace in the image: what sees those correlates with them and has another cause.
+moves the detectors of others a little, up or down. The units of :data:`UNDRAWN` have the factors of the first
+units, and leave no trace in the image: what sees those correlates with them, and has another cause.
 """
 
 import torch
