@@ -28,8 +28,8 @@ from tasks.stage.stage import StageResult
 
 CONCEPTS = 10
 """Concepts that are silenced where none are named: the largest."""
-_HOW_FAST = {"batch"}
-"""Settings that no number depends on."""
+_ELSEWHERE = {"batch", "models", "trusted"}
+"""Settings that no number depends on, or that say who takes part, which fingerprints name by itself."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,16 @@ def plan_ablation(root: str, settings: Ablation, replace: bool = False) -> ablat
         raise UserError(f"none of the neurons that are asked for in {data.root.shown} is trusted; leave --trusted out")
     neurons = neurons.sort_values("rosetta").reset_index(drop=True)
     _require_writable(run, data.anchor, dict.fromkeys(neurons["layer"]), "name others with --neurons")
+    for name in models:  # what is wrong with one of them is known before anything is written
+        run.model(name)
     taken = data.neurons["anchor_unit"].to_numpy(np.intp)
     own = neurons["anchor_unit"].to_numpy(np.intp)
     ablated = with_random(run.scale(data.anchor), own, taken, settings.random, settings.seed)
-    made = run.fingerprint(
-        "causes",
-        settings={
-            **settings.model_dump(mode="json", by_alias=True, exclude=_HOW_FAST),
-            "neurons": neurons["rosetta"].tolist(),
-            "models": list(models),
-        },
-    )
+    among = (data.anchor, *models)
+    rows = data.rosetta[data.rosetta["rosetta"].isin(neurons["rosetta"]) & data.rosetta["model"].isin(among)]
+    asked_for = settings.model_dump(mode="json", by_alias=True, exclude=_ELSEWHERE)
+    units = {"neurons": neurons["rosetta"].tolist(), "random_units": ablated.units[ablated.neurons :].tolist()}
+    made = run.fingerprint("causes", rows, among, {**asked_for, **units})
     _require_free(data.root, ABLATIONS, made, replace)
     return ablating.Ablating(settings.intervention, ablated, neurons, models, images, settings.batch, made)
 
@@ -122,13 +121,9 @@ def plan_silencing(root: str, settings: Silencing, replace: bool = False) -> sil
         }
         for concept in concepts
     }
+    rows = rows[rows["model"].isin(models)]
     made = run.fingerprint(
-        "silenced",
-        settings={
-            **settings.model_dump(mode="json", exclude=_HOW_FAST),
-            "concepts": concepts,
-            "models": list(models),
-        },
+        "silenced", rows, models, {**settings.model_dump(mode="json", exclude=_ELSEWHERE), "concepts": concepts}
     )
     _require_free(data.root, SILENCINGS, made, replace)
     return silencing.Silencing(units, models, images, settings.sets, settings.seed, settings.batch, made)
@@ -187,8 +182,9 @@ def _require_writable(run: CausesRun, name: str, layers: Sequence[str] | dict[st
     UserError
         Channels of one of the layers of a model cannot be set.
     """
+    model = run.model(name)
     try:
-        run.model(name).capture.require_writable(layers)
+        model.capture.require_writable(layers)
     except UserError as error:
         raise UserError(f"{name}: {error}; {remedy}") from None
 

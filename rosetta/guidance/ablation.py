@@ -94,7 +94,7 @@ class Intervention:
             if not len(rows):
                 continue
             mine = units[rows]
-            values = maps[layer.name][0, torch.from_numpy(mine - span.start)].double().cpu()
+            values = maps[layer.name][0, torch.from_numpy(mine - span.start)].cpu().double()
             mean, std = (torch.from_numpy(of[mine])[:, None, None] for of in (scale.mean, scale.std))
             high, wide = common = common_grid(layer.grid, grid)
             across = [
@@ -122,10 +122,10 @@ def measured(before: Tensor, after: Tensor, weights: Tensor) -> tuple[Float64, F
     tuple
         (n, channel) effects and mean squares of the change, in the model's own values.
     """
-    change = after - before
-    effect = torch.einsum("ncyx,nyx->nc", change, weights.to(change))
+    change = after.float() - before.float()
+    effect = torch.einsum("ncyx,nyx->nc", change, weights.float().to(change.device))
     square = change.square().mean((2, 3))
-    return effect.double().cpu().numpy(), square.double().cpu().numpy()
+    return effect.cpu().double().numpy(), square.cpu().double().numpy()
 
 
 def _coverage(box: Box, layer: Layer) -> Tensor:

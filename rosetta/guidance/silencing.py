@@ -58,7 +58,7 @@ def readout(model: Model, output: object) -> Readout:
     names = family.classes(inner, model.module, found.shape[1]) if found.ndim == 2 else None
     if names is not None:
         names = tuple(names) or ("",) * found.shape[1]
-    return Readout(found.flatten(1).double().cpu(), names)
+    return Readout(found.flatten(1).cpu().double(), names)
 
 
 def silence(scale: Scale, sets: Sequence[Index]) -> dict[str, Change]:

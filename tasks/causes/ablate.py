@@ -210,12 +210,21 @@ def of_model(
 
 
 def notes_of(run: CausesRun, plan: Ablating) -> list[str]:
-    """What a reader must know of the p-values."""
+    """What a reader must know of the p-values: the least that are possible, and what that asks of all q-values."""
     ablated, layers = plan.ablated, run.data.stores[run.data.anchor].units.layers
     notes = []
+    least_of_all = []
     for layer in np.unique(ablated.layer[: ablated.neurons]):
         first = int(np.flatnonzero(ablated.layer == layer)[0])
         count = len(ablated.random(first))
         least = f"no p of its neurons is below {1 / (1 + count):.3g}" if count else "its neurons have no p"
         notes.append(f"{layers[layer].name}: {count} random units, so {least}")
+        least_of_all.append(1 / (1 + count))
+    q = run.data.recipe.trust.q
+    if (needed := min(least_of_all) / q) > 1:
+        notes.append(f"no q can reach {q:g}; raise --random")
+    elif needed > 0.1:
+        notes.append(
+            f"q ≤ {q:g} needs at least {needed:.0%} of the neurons at the least p; more --random ask for fewer"
+        )
     return notes

@@ -1,12 +1,14 @@
 """A finished run whose models are intervened on: statistics of its units, models as they are fast, its images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 
 from rosetta.errors import UserError
@@ -44,8 +46,21 @@ class CausesRun:
         return cls(data, resolve_device(data.recipe.compute.device))
 
     def model(self, name: str) -> Model:
-        """A model of the run, loaded."""
-        return _loaded(self.data.spec(name), self.device)
+        """A model of the run, loaded.
+
+        Raises
+        ------
+        UserError
+            It is not the one that was mined.
+        """
+        model, store = _loaded(self.data.spec(name), self.device), self.data.stores[name]
+        mined = store.attributes.get("weights_sha256", model.weights_sha256)
+        if mined != model.weights_sha256 or store.units != model.units:
+            raise UserError(
+                f"{name}: its weights or layers are not those that were mined in {self.data.root.shown}; restore them,"
+                " or mine again"
+            )
+        return model
 
     def scale(self, name: str) -> Scale:
         """The units of a model with their statistics over the run."""
@@ -87,11 +102,28 @@ class CausesRun:
             raise UserError(f"--images {count}: the run keeps {there} images; give {there} or fewer")
         return np.arange(count) * there // count
 
-    def fingerprint(self, stage: str, **depends: Any) -> Fingerprint:
-        """Of what is measured on the dictionary of the run."""
-        dictionary = tables.attributes(self.data.root, ROSETTA.path())
-        made = fingerprint(stage, dictionary=dictionary.get("fingerprint"), **depends)
-        return made.in_format(format_of(dictionary))
+    def fingerprint(
+        self, stage: str, rows: pd.DataFrame, models: Sequence[str], settings: Mapping[str, Any]
+    ) -> Fingerprint:
+        """Of what is measured on units of the dictionary.
+
+        It holds while the units do: another judgement of the same matches changes nothing about what they cause.
+
+        Parameters
+        ----------
+        rows
+            Of the table of Rosetta neurons: those that are measured on.
+        models
+            Those that take part.
+        """
+        units = rows[["rosetta", "cluster", "anchor_unit", "model", "unit"]].to_csv(index=False)
+        made = fingerprint(
+            stage,
+            units_sha256=sha256(units.encode()).hexdigest(),
+            activations={name: self.data.stores[name].digest for name in models},
+            settings=dict(settings),
+        )
+        return made.in_format(format_of(tables.attributes(self.data.root, ROSETTA.path())))
 
 
 @lru_cache(maxsize=16)

@@ -32,7 +32,7 @@ class Change:
 def written(layout: Layout, raw: Tensor, change: Change) -> Tensor:
     """A changed copy of a raw tensor that is read by a layout."""
     images, channels = change.images.to(raw.device), change.channels.to(raw.device)
-    values = change.values.to(raw).expand(-1, *layout.raw_grid)
+    values = change.values.to(raw.dtype).to(raw.device).expand(-1, *layout.raw_grid)
     where: tuple[Any, ...]
     if layout.kind == "channels first":
         where = images, channels

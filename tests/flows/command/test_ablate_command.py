@@ -20,22 +20,23 @@ def place(tmp_path_factory):
     return causal_runs.write(tmp_path_factory.mktemp("causal") / "run").local
 
 
-def test_neurons_and_concepts(place, tiny, tmp_path):
+def test_neurons_and_concepts(place, tiny, here, tmp_path):
     root = Root(str(shutil.copytree(place, tmp_path / "run")))
     done = tiny.json("ablate", root.url, *FEW)
     assert [stage["outcome"] for stage in done["stages"]] == ["done", "done"]
     assert done["table"] == "tables/causes.parquet"
     assert done["summary"][0]["neurons"] == 5
-    assert done["notes"] == ["shapes: 5 random units, so no p of its neurons is below 0.167"]
-    again = tiny("ablate", root.url, *FEW)
+    assert done["notes"] == [
+        "shapes: 5 random units, so no p of its neurons is below 0.167",
+        "no q can reach 0.05; raise --random",
+    ]
+    other = (*FEW[:1], "3", *FEW[2:])
+    words = ("ablations.zarr was made from something else", "images: 2 → 3", "--replace")
+    refused(here("ablate", root.url, *other), *words)
+    again = tiny("ablate", root.url, *other, "--replace")
     assert again.returncode == 0, again.stderr
     assert "buddies follow their neuron at q ≤ 0.05" in again.stdout
     assert "Table: " in again.stdout
-    other = (*FEW[:1], "3", *FEW[2:])
-    refused(
-        tiny("ablate", root.url, *other), "ablations.zarr was made from something else", "images: 2 → 3", "--replace"
-    )
-    assert tiny("ablate", root.url, *other, "--replace").returncode == 0
     silenced = tiny.json("ablate", root.url, "--silence", "--images", "2", "--concepts", "0", "1", "--sets", "3")
     assert {(one["concept"], one["model"]) for one in silenced["summary"]} == {(0, "d"), (0, "c"), (1, "d"), (1, "c")}
     for path in ("ablations.zarr", "tables/causes.parquet", "silencings.zarr", "tables/silenced.parquet"):

@@ -1,6 +1,7 @@
 """Silencing the units of a concept moves the scores of its classes, and no others'."""
 
 import shutil
+from zlib import crc32
 
 import causal_runs
 import causal_zoo
@@ -9,11 +10,13 @@ import pytest
 import torch
 
 from flows.ablate import plan_silencing
+from rosetta.errors import UserError
 from rosetta.guidance.cause_settings import Silencing
 from rosetta.guidance.silencing import random_sets
-from storage.artifacts import tables
+from storage.artifacts import layout, tables
 from storage.artifacts.catalogue import SILENCED, SILENCINGS
 from storage.artifacts.causes import SilencingStore
+from storage.artifacts.shared import Place
 from storage.filesystem.root import Root
 from tasks.causes import silence
 from tasks.causes.run import CausesRun
@@ -66,8 +69,6 @@ def test_outputs_are_those_of_slow_recomputation(found):
         moved, shift, _ = store.found(name)
         own = plan.units[1][name]
         assert own.tolist() == [causal_runs.FIRST + seen for seen in (3, 4, 5)]
-        from zlib import crc32
-
         sets = [own, *random_sets(scale, own, plan.sets, (plan.seed, 1, crc32(name.encode())))]
         for number in (0, 4):
             lengths, shifts = [], []
@@ -124,3 +125,12 @@ def test_a_run_without_a_generator(tmp_path):
     made(root, Silencing(images=2, concepts=(0,), sets=2))
     table = tables.read(root, SILENCED.path())
     assert set(table["model"]) == {"d", "c"}
+
+
+def test_a_model_that_is_not_the_one_that_was_mined_is_one_line(planted, tmp_path):
+    root = Root(str(shutil.copytree(planted.local, tmp_path / "run")))
+    group = layout.open_to_write(Place(root, "activations/c.zarr"))
+    group.attrs["weights_sha256"] = "0" * 64
+    layout.complete(group)
+    with pytest.raises(UserError, match=r"^c: its weights or layers are not those that were mined in .*; restore"):
+        plan_silencing(root.url, SETTINGS)
