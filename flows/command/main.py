@@ -164,6 +164,7 @@ app.command(zoo)
 # Their settings import torch, which no other command should wait for.
 app.command("flows.command.guided:invert", help="Find the latents of images, guided by the matches of a run.")
 app.command("flows.command.guided:edit", help="Edit images by changing the activation maps of their Rosetta neurons.")
+app.command("flows.command.ablate:ablate", help="Test what the units of a run cause.")
 app.command(explain_image, name="explain")
 app.command(report)
 app.command(export)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from rosetta.model_spec import ModelSpec
 from rosetta.units import Grid, Units
 from rosetta.zoo.device import true_float32
 from rosetta.zoo.latents import Indices, Prior, draw_classes
-from rosetta.zoo.maps.capture import Capture, Take
+from rosetta.zoo.maps.capture import Capture, Take, Write
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.weights.fitting import Assignment
 
@@ -100,7 +100,7 @@ class Model:
         return None if classes is None or known is None else [known[number] for number in classes]
 
     def generate(
-        self, latents: Tensor, classes: Tensor | None = None, take: Take | None = None
+        self, latents: Tensor, classes: Tensor | None = None, take: Take | None = None, write: Write | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Make images and look inside, in one forward pass.
 
@@ -110,7 +110,7 @@ class Model:
             (image, z), on any device.
         classes
             (image,) int64, of a conditional generator.
-        take
+        take, write
             See :class:`rosetta.zoo.maps.capture.Capture`.
 
         Returns
@@ -124,7 +124,7 @@ class Model:
             The model is no generator, the latents are not (image, z), or the classes are not (image,).
         """
         with torch.inference_mode(), true_float32():
-            images, maps = self.synthesise(latents.to(torch.float32), classes, take)
+            images, maps = self.synthesise(latents.to(torch.float32), classes, take, write)
             return images.float().clamp(0, 1), maps
 
     def generate_first(self) -> tuple[Tensor, dict[str, Tensor]]:
@@ -134,7 +134,7 @@ class Model:
         return self.generate(latents, None if classes is None else torch.from_numpy(classes))
 
     def synthesise(
-        self, latents: Tensor, classes: Tensor | None = None, take: Take | None = None
+        self, latents: Tensor, classes: Tensor | None = None, take: Take | None = None, write: Write | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The same as :meth:`generate`, differentiable and unclamped: a clamp has no gradient where it bites.
 
@@ -147,7 +147,8 @@ class Model:
         if latents.ndim != 2 or latents.shape[1] != length:
             raise ValueError(f"latents have shape {tuple(latents.shape)}, not (image, {length})")
         # A module that starts with an in-place operation would write into the caller's latents.
-        images, maps = self.capture(latents.to(self.device, copy=True), *self._told(len(latents), classes), take=take)
+        told = self._told(len(latents), classes)
+        images, maps = self.capture(latents.to(self.device, copy=True), *told, take=take, write=write)
         return images.add(1).div(2), maps
 
     @property
@@ -197,6 +198,24 @@ class Model:
         with torch.inference_mode(), true_float32():
             return self.look(images.float() if images.is_floating_point() else images, indices, take)
 
+    def respond(self, images: Tensor, indices: Indices | None = None, write: Write | None = None) -> Any:
+        """What a discriminative model's module returns for images: scores of classes, an embedding.
+
+        Parameters
+        ----------
+        images, indices
+            As of :meth:`observe`.
+        write
+            See :class:`rosetta.zoo.maps.capture.Capture`.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`observe`.
+        """
+        with torch.inference_mode(), true_float32():
+            return self._look(images.float(), indices, lambda *_: None, write)[0]
+
     def look(self, images: Tensor, indices: Indices | None = None, take: Take | None = None) -> dict[str, Tensor]:
         """The same as :meth:`observe`, differentiable.
 
@@ -205,6 +224,11 @@ class Model:
         ValueError
             As :meth:`observe`.
         """
+        return self._look(images, indices, take)[1]
+
+    def _look(
+        self, images: Tensor, indices: Indices | None, take: Take | None, write: Write | None = None
+    ) -> tuple[Any, dict[str, Tensor]]:
         if self.preprocessing is None:
             raise ValueError(f"model {self.spec.name!r} is a generator; it looks at no images")
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -213,8 +237,7 @@ class Model:
         if self.indexed:
             known = torch.zeros(len(images), dtype=torch.int64) if indices is None else torch.tensor(indices)
             told = (known.to(self.device),)
-        _, maps = self.capture(self.preprocessing(images.to(self.device)), *told, take=take)
-        return maps
+        return self.capture(self.preprocessing(images.to(self.device)), *told, take=take, write=write)
 
     def _prior(self) -> Prior:
         if self.prior is None:

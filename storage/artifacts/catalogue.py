@@ -27,6 +27,7 @@ Marker = Callable[[str, Chunk, Sequence[str]], Chunk | None]
 """Array in the store, chunk, names of the store's layers → the entry of `written` that stands for the chunk."""
 
 MINE = "rosetta mine"
+ABLATE, SILENCE = "rosetta ablate", "rosetta ablate --silence"
 BOOKKEEPING = "bookkeeping"
 """The group of a store that holds what says nothing to a reader."""
 _NAME = "[a-z0-9][a-z0-9._-]*"
@@ -221,8 +222,8 @@ def instances(root: Root, which: Callable[[Artifact], bool] = lambda _: True) ->
 
 
 def tables_of_run() -> list[Artifact]:
-    """The tables that there is one of per run."""
-    return [artifact for artifact in CATALOGUE if artifact.kind == "table" and artifact.per == "run"]
+    """The tables that every run has one of."""
+    return [one for one in CATALOGUE if one.kind == "table" and one.per == "run" and one.expected]
 
 
 def all_tables() -> list[Artifact]:
@@ -402,5 +403,25 @@ EDITS = declare(Artifact(
     "edits/{name}", "folder", "search", "metrics and the page of an edit",
     (EDIT_RESULTS,), expected=False, index="index.html", parts=("metrics.parquet",), command="rosetta edit",
     tables=(EDIT_METRICS,),
+))
+ABLATIONS = declare(Artifact(
+    "ablations.zarr", "store", "run",
+    "in `models` a group each: `effect` and `change` (ablated, unit), how far each of its units follows units"
+    " of the generator that are ablated or raised",
+    (ROSETTA,), expected=False, marker=of_blocks("effect", "change"), command=ABLATE,
+))
+CAUSES = declare(Artifact(
+    "tables/causes.parquet", "table", "run", "whether the buddies of Rosetta neurons follow when these are ablated",
+    (ABLATIONS,), expected=False, columns=columns.CAUSES, command=ABLATE,
+))
+SILENCINGS = declare(Artifact(
+    "silencings.zarr", "store", "run",
+    "in `models` a group each: `moved` (concept, set, measure) and `shift` (concept, set, class), what it puts"
+    " out when the units of a concept, or random ones, are silenced",
+    (ROSETTA,), expected=False, marker=of_blocks("moved", "shift"), command=SILENCE,
+))
+SILENCED = declare(Artifact(
+    "tables/silenced.parquet", "table", "run", "what discriminative models put out without the units of a concept",
+    (SILENCINGS,), expected=False, columns=columns.SILENCED, command=SILENCE,
 ))
 # fmt: on

@@ -258,6 +258,42 @@ EDIT_METRICS = (
     Column("unrelated", "float64", "the same between the image before the edit and an unrelated image", "1"),
     Column("worked", "bool", "whether the model sees what was asked for"),
 )
+CAUSES = (
+    Column("rosetta", "int32", "number of the Rosetta neuron whose unit of the generator is ablated or raised"),
+    Column("cluster", "int32", "number of the concept that the neuron belongs to"),
+    Column("anchor_unit", "int32", "the neuron's unit of the generator, by its index in the model"),
+    _MODEL, _UNIT, _LAYER, _CHANNEL,
+    Column("causal_effect", "float64", "how far the buddy follows: the part of its covariance with the anchor's unit "
+           "that is gone with that unit's variation, or how much higher it is in the box in which that is raised",
+           "standard deviation"),
+    Column("causal_change", "float64", "root mean square of the change of the buddy's map, wherever it is",
+           "standard deviation"),
+    Column("causal_rank", "float64", "share of the other units of the buddy's layer that follow at least as much", "1"),
+    Column("random_units", "int32", "random units of the generator, of the same layer and about the same mean and "
+           "spread, with which it is compared", "1"),
+    Column("random_effect", "float64", "mean effect on the buddy of the same intervention on those", "standard "
+           "deviation"),
+    Column("causal_p", "float64", "share of the neuron's unit and the random units together that the buddy follows at "
+           "least as much; NaN where there are none", "1"),
+    Column("causal_q", "float64", "lowest false discovery rate at which the effect still counts, among the neurons of "
+           "the table in this model", "1"),
+)
+SILENCED = (
+    Column("cluster", "int32", "number of the concept whose units in the model are set to their mean"),
+    _MODEL,
+    Column("units", "int32", "how many these are", "1"),
+    Column("rank", "int32", "0 for the model's output as a whole; 1 for the class whose score rises most, and on; -1 "
+           "for the class whose score falls most, and on"),
+    Column("class", "int32", "index of the class; -1 for the output as a whole"),
+    Column("label", "str", "name of the class, empty where it is not known"),
+    Column("change", "float64", "mean change of the class's score before the softmax; of the output as a whole the "
+           "mean length of its change over its length before", "1"),
+    Column("random", "float64", "mean of the same over random sets of as many units of the same layers, for a class "
+           "that of the same rank in each", "1"),
+    Column("p_value", "float64", "share of all sets, the concept's among them, with at least such a change", "1"),
+    Column("cosine", "float64", "mean cosine of the output before and after; NaN of a class", "1"),
+    Column("norm", "float64", "mean length of the output after over that before; NaN of a class", "1"),
+)
 # fmt: on
 
 

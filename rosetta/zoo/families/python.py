@@ -17,6 +17,9 @@ optional, say more:
     An int: the module is then a generator, (image, latent) standard normal → (image, rgb, y, x) in −1..1.
 `classes`
     An int: the generator then takes the indices of its images' classes (image,) int64 beside the latents.
+`class_names`
+    Names of the classes whose scores, before the softmax, it returns as (image, class); it returns no scores if left
+    out.
 `num_prefix_tokens`
     Class and register tokens at the head of its token sequences; inferred if left out.
 `token_grid`
@@ -42,7 +45,7 @@ belongs on PYTHONPATH.
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,6 +89,11 @@ class PythonFactory(OptionFamily):
         if not isinstance(module, nn.Module):
             raise UserError(f"python:{name} returned a {type(module).__name__}; return a torch.nn.Module")
         return _describe(module, f"python:{name}")
+
+    def classes(self, name: str, module: nn.Module, count: int) -> Sequence[str] | None:
+        """See :meth:`rosetta.zoo.architecture.Family.classes`."""
+        names = getattr(module, "class_names", None)
+        return None if names is None or len(names) != count else [str(one) for one in names]
 
 
 def _require_parameters(model: str, factory: Callable[..., Any], values: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from rosetta.zoo.maps.layout import Layout, NoMapError
 from rosetta.zoo.maps.places import HEADS, IN, PATTERN, Place, input_of, parse_place, tensor_at
 from rosetta.zoo.maps.probe import Probe
 from rosetta.zoo.maps.stages import cover_depth, spread, stage_outputs
+from rosetta.zoo.maps.writing import Change, with_input, with_tensor_at, written
 
 _SUGGESTIONS = 4
 """Layers that an error names where a model has no default."""
@@ -27,6 +29,8 @@ _ATTENTION = (HEADS, PATTERN)
 
 Take = Callable[[str, Tensor], None]
 """Takes the maps (image, channel, y, x) of a layer."""
+Write = Mapping[str, Change]
+"""By layer name: which of its channels are set, and to what."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,12 @@ class Capture:
         return [place.path for place in self._places]
 
     def __call__(
-        self, inputs: Tensor, *more: Tensor, through: Callable[..., Any] | None = None, take: Take | None = None
+        self,
+        inputs: Tensor,
+        *more: Tensor,
+        through: Callable[..., Any] | None = None,
+        take: Take | None = None,
+        write: Write | None = None,
     ) -> tuple[Any, dict[str, Tensor]]:
         """One forward pass, differentiable where gradients are on.
 
@@ -103,18 +112,23 @@ class Capture:
         take
             Is given each layer's maps as soon as they are there, and is to copy what it keeps of them: the module may
             change them afterwards. Nothing is returned of them then.
+        write
+            Channels that are set as soon as their layer has run, so that all that follows sees them so.
 
         Returns
         -------
         tuple
-            What the module returned, and (image, channel, y, x) by layer, contiguous copies.
+            What the module returned, and (image, channel, y, x) by layer, contiguous copies, those that are set as they
+            were set.
 
         Raises
         ------
         UserError
-            A layer gives another shape than for the probe's image, or did not run this time.
+            A layer gives another shape than for the probe's image, did not run this time, or cannot be set.
         """
-        watch = _Watch(self._places, partial(self._layers_at, len(inputs)), take)
+        self.require_writable(write or ())
+        set_by = {name: partial(self._written, len(inputs), name, change) for name, change in (write or {}).items()}
+        watch = _Watch(self._places, partial(self._layers_at, len(inputs)), take, write=set_by)
         output = self._run(watch, partial(through or self._module, inputs, *more))
         return output, {layer.name: watch.maps[layer.name] for layer in self.units.layers} if take is None else {}
 
@@ -155,6 +169,23 @@ class Capture:
             of(output).backward()
         maps = {layer.name: watch.maps[layer.name].detach() for layer in self.units.layers}
         return output, maps, {name: self._arranged(len(inputs), name, partial(raw.__getitem__, name)) for name in raw}
+
+    def require_writable(self, layers: Iterable[str]) -> None:
+        """
+        Raises
+        ------
+        UserError
+            Channels of one of the layers cannot be set.
+        """
+        for name in layers:
+            if name not in self._layouts or name in self._bare:
+                raise UserError(f"layer {name!r} holds features of an autoencoder, which are read and cannot be set")
+            if (part := parse_place(name).part) in _ATTENTION:
+                raise UserError(f"layer {name!r} is read inside a fused attention (@{part}) and cannot be set")
+
+    def _written(self, count: int, name: str, change: Change, raw: Tensor) -> Tensor:
+        self._arranged(count, name, lambda: raw)  # of another shape than expected, other values would be set
+        return written(self._layouts[name], raw, change)
 
     def _run(self, watch: "_Watch", forward: Callable[[], Any]) -> Any:
         """What a forward pass returns; every layer is watched, and has to run as it did for the probe."""
@@ -206,22 +237,36 @@ class _Watch:
         layers_at: Callable[[str, Callable[[], Tensor]], Iterable[tuple[str, Tensor]]],
         take: Take | None,
         raw: Take | None = None,
+        write: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({}),
     ) -> None:
-        self._places, self._layers_at, self._take, self._raw = places, layers_at, take, raw
+        self._places, self._layers_at, self._take, self._raw, self._write = places, layers_at, take, raw, write
         self.maps: dict[str, Tensor] = {}
         """By layer, where nobody takes them."""
         self.seen: set[str] = set()
         """Names of the places that were reached."""
 
-    def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+    def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+        changed = None
         for place, name in self._of(path, run):
             if place.part == IN:
-                self._keep(name, lambda: input_of(arguments, named))
+                if name in self._write:
+                    tensor = self._write[name](input_of(arguments, named))
+                    arguments, named = changed = with_input(arguments, named, tensor)
+                self._keep(name, partial(input_of, arguments, named))
+        return changed
 
-    def after(self, path: str, run: int, output: Any) -> None:
+    def after(self, path: str, run: int, output: Any) -> Any:
+        changed = None
         for place, name in self._of(path, run):
             if place.part not in (IN, *_ATTENTION):
+                if name in self._write:
+                    tensor = self._write[name](tensor_at(place.part, output))
+                    try:
+                        output = changed = with_tensor_at(place.part, output, tensor)
+                    except NoMapError as error:
+                        raise UserError(f"layer {name!r} {error}") from None
                 self._keep(name, partial(tensor_at, place.part, output))
+        return changed
 
     def attends(self, path: str, run: int, part: str, find: Callable[[], Tensor]) -> None:
         for place, name in self._of(path, run):

@@ -26,11 +26,11 @@ _REHEARSAL: ContextVar[bool] = ContextVar("rehearsal", default=False)
 class Watch(Protocol):
     """What is told of modules while they run, by path; the runs of each are counted from 1."""
 
-    def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        """A module is about to run on these arguments."""
+    def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+        """A module is about to run on these arguments; gives those that it is to run on instead, or None."""
 
-    def after(self, path: str, run: int, output: Any) -> None:
-        """It has put this out."""
+    def after(self, path: str, run: int, output: Any) -> Any:
+        """It has put this out; gives what is to stand in its place, or None."""
 
     def attends(self, path: str, run: int, part: str, find: Callable[[], Tensor]) -> None:
         """It computes attention, of which this is the pattern or the heads: see
@@ -50,19 +50,21 @@ def hooked(modules: Mapping[str, nn.Module], watch: Watch, attention: bool = Fal
     inside: list[str] = []
 
     def before(path: str) -> Callable[..., None]:
-        def hook(_: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-            if is_seen():
-                runs[path] += 1
-                inside.append(path)
-                watch.before(path, runs[path], arguments, named)
+        def hook(_: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
+            if not is_seen():
+                return None
+            runs[path] += 1
+            inside.append(path)
+            return watch.before(path, runs[path], arguments, named)
 
         return hook
 
     def after(path: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            if is_seen():
-                inside.pop()
-                watch.after(path, runs[path], output)
+        def hook(_: nn.Module, __: Any, output: Any) -> Any:
+            if not is_seen():
+                return None
+            inside.pop()
+            return watch.after(path, runs[path], output)
 
         return hook
 

@@ -18,7 +18,7 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/*.md")), RE
 _SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 _COMMENT = re.compile(r"\s+#.*$")
-SHORTER = {"invert": ["--steps", "1"], "edit": ["--steps", "1"]}
+SHORTER = {"invert": ["--steps", "1"], "edit": ["--steps", "1"], "ablate": ["--images", "1"]}
 """Added to what would take minutes."""
 
 

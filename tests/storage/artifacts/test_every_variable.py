@@ -12,6 +12,7 @@ import zarr
 from rosetta.mining.buddies import nearest_neighbours
 from rosetta.units import Layer, Units
 from storage.artifacts.catalogue import CATALOGUE, PROFILES, RECIPE, instances
+from storage.artifacts.causes import AblationStore, SilencingStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.guided import Found, GuidedStore
 from storage.artifacts.neighbours import NeighbourStore
@@ -50,7 +51,31 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     _write_neighbours(root, random)
     _write_search(root, "inversions/some", random, conditional=True)
     _write_search(root, "edits/some", random, conditional=False)
+    _write_causes(root, random)
     return root
+
+
+def _write_causes(root: Root, random: np.random.Generator) -> None:
+    ablations = AblationStore.create(
+        root, fingerprint("causes"), units=np.array([4, 1, 7]), neurons=2, models={"a": 5, "b": 3}, block=2
+    )
+    for span in ablations.missing:
+        of_block = (span.stop - span.start, 2)
+        found = {name: random.normal(size=(*of_block, width)) for name, width in (("a", 5), ("b", 3))}
+        ablations.write(span, {name: (values[:, 0], values[:, 1]) for name, values in found.items()})
+    ablations.finish()
+    silencings = SilencingStore.create(
+        root,
+        fingerprint("silenced"),
+        concepts=[0, 3],
+        sets=4,
+        measures=("distance", "cosine"),
+        classes={"a": None, "b": ["cat", "dog", "toad"]},
+    )
+    for position in range(2):
+        moved = random.normal(size=(2, 4, 2))
+        silencings.write(position, {"a": (moved[0], None), "b": (moved[1], random.normal(size=(4, 3)))})
+    silencings.finish()
 
 
 def _write_neighbours(root: Root, random: np.random.Generator) -> None:
@@ -138,6 +163,18 @@ def test_pairs_turn_with_their_coordinates(root: Root) -> None:
     np.testing.assert_array_equal(turned["pearson"].sel(unit_a=3).values, pair["pearson"].sel(unit_b=3).values)
     assert turned["layer_a"].values.tolist() == pair["layer_b"].values.tolist()
     assert turned["unit_a"].attrs["long_name"] == "unit of b"
+
+
+def test_ablations_and_silencings_can_be_selected(root: Root) -> None:
+    ablations = xr.open_datatree(str(root.local / "ablations.zarr"), engine="zarr")
+    effect = ablations["models/b"].dataset["effect"]
+    assert effect.sel(unit=2).dims == ("ablated",)
+    assert ablations.dataset["anchor_unit"].values.tolist() == [4, 1, 7]
+    assert ablations.dataset["random"].values.tolist() == [False, False, True]
+    silencings = xr.open_datatree(str(root.local / "silencings.zarr"), engine="zarr")
+    assert silencings["models/b"].dataset["shift"].sel(set=0, concept=3).dims == ("class",)
+    assert silencings["models/a"].dataset["moved"].sel(measure="cosine").dims == ("concept", "set")
+    assert "shift" not in silencings["models/a"].dataset
 
 
 def test_searches_can_be_selected_by_name(root: Root) -> None:

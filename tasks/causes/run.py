@@ -1,0 +1,136 @@
+"""A finished run whose models are intervened on: statistics of its units, models as they are fast, its images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from rosetta.errors import UserError
+from rosetta.guidance.ablation import Scale
+from rosetta.model_spec import ModelSpec
+from rosetta.zoo import load
+from rosetta.zoo.device import resolve_device
+from rosetta.zoo.model import Model
+from storage.artifacts import tables
+from storage.artifacts.catalogue import CLUSTERS, ROSETTA, UNITS
+from storage.artifacts.fingerprint import Fingerprint, fingerprint, format_of
+from storage.filesystem.root import Root
+from storage.run.data import RunData
+
+Index = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class CausesRun:
+    """A finished run, as far as its units can be intervened on."""
+
+    data: RunData
+    device: str
+
+    @classmethod
+    def open(cls, root: Root) -> "CausesRun":
+        """A run by its root.
+
+        Raises
+        ------
+        UserError
+            There is no run, or it is not finished.
+        """
+        data = RunData.open(root.url, needs=(ROSETTA, CLUSTERS, UNITS))
+        return cls(data, resolve_device(data.recipe.compute.device))
+
+    def model(self, name: str) -> Model:
+        """A model of the run, loaded.
+
+        Raises
+        ------
+        UserError
+            It is not the one that was mined.
+        """
+        model, store = _loaded(self.data.spec(name), self.device), self.data.stores[name]
+        mined = store.attributes.get("weights_sha256", model.weights_sha256)
+        if mined != model.weights_sha256 or store.units != model.units:
+            raise UserError(
+                f"{name}: its weights or layers are not those that were mined in {self.data.root.shown}; restore them,"
+                " or mine again"
+            )
+        return model
+
+    def scale(self, name: str) -> Scale:
+        """The units of a model with their statistics over the run."""
+        store = self.data.stores[name]
+        return Scale(store.units, store.mean(), store.std())
+
+    @property
+    def lookers(self) -> tuple[str, ...]:
+        """The discriminative models of the dictionary, the anchor among them where it is one."""
+        return self.data.targets if self.data.generator else (self.data.anchor, *self.data.targets)
+
+    def chosen(self, asked: Sequence[str] | None) -> tuple[str, ...]:
+        """The discriminative models that take part.
+
+        Raises
+        ------
+        UserError
+            One of those that are asked for has no part in the dictionary.
+        """
+        there = self.lookers
+        for name in asked or ():
+            if name not in there:
+                raise UserError(
+                    f"--models {name}: it has no part in the dictionary of {self.data.root.shown}; "
+                    f"there are {', '.join(there)}"
+                )
+        return there if asked is None else tuple(name for name in there if name in asked)
+
+    def images(self, count: int) -> Index:
+        """(image,) positions in the stores of so many images, evenly spread.
+
+        Raises
+        ------
+        UserError
+            There are fewer.
+        """
+        there = self.data.pictures.count
+        if count > there:
+            raise UserError(f"--images {count}: the run keeps {there} images; give {there} or fewer")
+        return np.arange(count) * there // count
+
+    def fingerprint(
+        self, stage: str, rows: pd.DataFrame, models: Sequence[str], settings: Mapping[str, Any]
+    ) -> Fingerprint:
+        """Of what is measured on units of the dictionary.
+
+        It holds while the units do: another judgement of the same matches changes nothing about what they cause.
+
+        Parameters
+        ----------
+        rows
+            Of the table of Rosetta neurons: those that are measured on.
+        models
+            Those that take part.
+        """
+        units = rows[["rosetta", "cluster", "anchor_unit", "model", "unit"]].to_csv(index=False)
+        made = fingerprint(
+            stage,
+            units_sha256=sha256(units.encode()).hexdigest(),
+            activations={name: self.data.stores[name].digest for name in models},
+            settings=dict(settings),
+        )
+        return made.in_format(format_of(tables.attributes(self.data.root, ROSETTA.path())))
+
+
+@lru_cache(maxsize=16)
+def _loaded(spec: ModelSpec, device: str) -> Model:
+    """A model that is loaded once a process. It is nobody else's: its values differ from others' by rounding."""
+    model = load(spec, device)
+    if model.device.type == "cpu":
+        # On processors, networks of depthwise convolutions take half the time so.
+        model.module.to(memory_format=torch.channels_last)
+    return model
