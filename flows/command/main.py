@@ -15,7 +15,6 @@ from flows.command.closed_output import ends_quietly, is_of_output
 from flows.command.explain import explain as explain_image
 from flows.command.export import export
 from flows.command.json_output import Json, print_json
-from flows.command.label import label as label_concepts
 from flows.command.report import report
 from flows.command.running import collect_rarely, quiet_prefect, start_server, under_way
 from flows.command.zoo import zoo
@@ -162,7 +161,7 @@ app.command(zoo)
 app.command("flows.command.guided:invert", help="Find the latents of images, guided by the matches of a run.")
 app.command("flows.command.guided:edit", help="Edit images by changing the activation maps of their Rosetta neurons.")
 app.command(explain_image, name="explain")
-app.command(label_concepts, name="label")
+app.command("flows.command.label:label", help="Name the concepts of a run, by words or by masks.")
 app.command(report)
 app.command(export)
 

@@ -24,10 +24,6 @@ Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
-LEAST_IOU = 0.04
-"""What a label must exceed to name a unit."""
-QUANTILE = 0.005
-"""Share of a unit's values that are above its threshold."""
 UNLABELLED = -1
 """In place of a label, where a mask has none."""
 _BYTES = 2**25

@@ -2,8 +2,12 @@
 
 from pydantic import Field, model_validator
 
-from rosetta.naming.dissection import QUANTILE
 from rosetta.strict import Strict
+
+QUANTILE = 0.005
+"""Share of a unit's values that are above its threshold, see :mod:`rosetta.naming.dissection`."""
+LEAST_IOU = 0.04
+"""What the intersection over union with a label must exceed for the label to name a unit."""
 
 
 class Labelling(Strict):

@@ -9,9 +9,7 @@ LEAST = 10
 """With fewer words the best of them says little."""
 PROMPTS = (
     "a photo of a {}",
-    "a photo of {}",
     "a close-up photo of a {}",
-    "a picture of a {}",
     "a picture that shows {}",
 )
 """What a word is put in; the embedding of a word is the mean of those of its prompts."""

@@ -1,7 +1,8 @@
 """Models of images and texts: two towers whose outputs lie in one space."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,11 @@ class ImageText:
 
     def texts(self, texts: Sequence[str]) -> Float32:
         """(text, embedding) of length 1."""
-        return self._embedded(self.module.encode_text, self.tokenizer(list(texts)).to(self.device))
+        tokens = self.tokenizer(list(texts))
+        if _ignores_padding(self.module):  # most of a word's tokens
+            tokens = tokens[:, : int(self.tokens(texts).max(initial=1))]
+            return self._embedded(partial(_encode_short, self.module), tokens.to(self.device))
+        return self._embedded(self.module.encode_text, tokens.to(self.device))
 
     def tokens(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
         """(text,) how many tokens each has, those around it included; more than :attr:`context` are cut off."""
@@ -151,6 +156,27 @@ class _Whole(OpenCLIP):
         return state
 
 
+def _ignores_padding(module: nn.Module) -> bool:
+    """Whether a text tower of OpenCLIP reads no token behind the end of a text: its tokens see only those before."""
+    mask = getattr(module, "attn_mask", None)
+    if getattr(module, "text_pool_type", None) != "argmax" or not isinstance(mask, Tensor):
+        return False
+    behind = torch.ones_like(mask, dtype=torch.bool).triu(1)
+    return hasattr(module, "positional_embedding") and bool((mask[behind] == -torch.inf).all())
+
+
+def _encode_short(module: nn.Module, tokens: Tensor) -> Tensor:
+    """(text, embedding) of texts (text, token) that are shorter than the tower's context."""
+    length = tokens.shape[1]
+    parts: Any = {
+        "positional_embedding": module.get_parameter("positional_embedding")[:length],
+        "attn_mask": module.get_buffer("attn_mask")[:length, :length],
+    }
+    output: Any = torch.func.functional_call(module, parts, kwargs={"text": tokens})
+    found: Tensor = output["text_features"] if isinstance(output, Mapping) else output[1]
+    return found
+
+
 def _from_file(spec: ModelSpec, whole: _Whole, name: str, file: Any) -> Architecture:
     """
     Raises
@@ -168,4 +194,4 @@ def _from_file(spec: ModelSpec, whole: _Whole, name: str, file: Any) -> Architec
         raise UserError(
             f"weights {spec.weights!r} {what}: it needs {fit.lacking[lacking[0]]}; give the weights of the whole model"
         )
-    return replace(architecture)
+    return architecture

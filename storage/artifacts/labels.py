@@ -3,7 +3,7 @@
 import pandas as pd
 
 from rosetta.errors import UserError
-from rosetta.naming.dissection import LEAST_IOU
+from rosetta.naming.settings import LEAST_IOU
 from storage.artifacts import tables
 from storage.artifacts.catalogue import LABELS, MASKS
 from storage.filesystem.root import Root

@@ -13,8 +13,8 @@ import pandas as pd
 
 from rosetta.errors import UserError
 from rosetta.mining.plan import ranges
-from rosetta.naming.dissection import LEAST_IOU, Float32, Overlaps, Thresholds, units_per_label
-from rosetta.naming.settings import Labelling
+from rosetta.naming.dissection import Float32, Overlaps, Thresholds, units_per_label
+from rosetta.naming.settings import LEAST_IOU, Labelling
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.segmentation import Segmenter, is_segmenter, load_segmenter
 from storage.artifacts import tables

@@ -79,14 +79,16 @@ def plan_text(root: str, settings: Labelling) -> TextPlan:
 def write_labels(plan: TextPlan) -> None:
     """Name the concepts of a run, and the units of its Rosetta neurons where that is asked for."""
     run = plan.run
-    text = embedded(plan.model, plan.words, plan.settings.batch)
+    about = {"model": plan.model.name, "weights_sha256": plan.model.weights_sha256, "prompts": list(PROMPTS)}
+    text = _known(plan, about)
+    if text is None:
+        text = embedded(plan.model, plan.words, plan.settings.batch)
     subjects = concepts(run)
     found = _scored(plan, subjects, text)
     frames = [_rows("concept", run, subjects, found, plan.words)]
     if plan.settings.units:
         all_units = units(run)
         frames.append(_rows("unit", run, all_units, _scored(plan, all_units, text), plan.words))
-    about = {"model": plan.model.name, "weights_sha256": plan.model.weights_sha256, "prompts": list(PROMPTS)}
     clusters = subjects["cluster"].to_numpy()
     WordStore.write(run.root, plan.fingerprint, clusters, plan.words, found.score, found.null, text, about)
     categories = tables.categories_of({model: store.units for model, store in run.stores.items()})
@@ -120,6 +122,16 @@ def embedded(model: ImageText, words: Sequence[str], batch: int) -> Float32:
             parts.append(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
             advance(len(part))
     return np.concatenate(parts).astype(np.float32)
+
+
+def _known(plan: TextPlan, about: dict[str, Any]) -> Float32 | None:
+    """The embeddings of earlier names of the run, if they are of the same words by the same model."""
+    try:
+        store = WordStore.read(plan.run.root)
+        same = all(store.attributes.get(name) == value for name, value in about.items())
+        return store.text if same and store.words == list(plan.words) else None
+    except (OSError, ValueError, KeyError, TypeError):  # none, or a damaged one, which is replaced
+        return None
 
 
 def _scored(plan: TextPlan, subjects: pd.DataFrame, text: Float32) -> Scores:

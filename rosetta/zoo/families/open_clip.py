@@ -1,6 +1,8 @@
 """Image towers of OpenCLIP (Radford et al., 2021; Ilharco et al., 2021; SigLIP: Zhai et al., 2023)."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -103,7 +105,7 @@ class OpenCLIP(OptionFamily):
             quick_gelu = bool(library.get_model_config(base).get("quick_gelu"))
             quick = {"force_quick_gelu": quick_gelu or bool(tag and published[0].get("quick_gelu"))}
             quick |= {"pretrained": tag} if pretrained else {}
-        with self.building(name, pretrained):
+        with self.building(name, pretrained), _quiet():
             module = library.create_model(base, load_weights=pretrained, pretrained_text=False, **quick)
         if published is None:
             published = [dict(getattr(module.visual, "preprocess_cfg", {}))]
@@ -158,6 +160,18 @@ class OpenCLIP(OptionFamily):
             return ()
         tags = [] if tag else library.list_pretrained_tags_by_model(base)
         return differing(_colours([library.get_pretrained_cfg(base, each) for each in tags]))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The library does not warn that a model has the weights that were asked for: random ones."""
+    log = logging.getLogger()
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _library() -> Any:

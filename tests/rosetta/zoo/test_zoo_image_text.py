@@ -63,6 +63,7 @@ def test_tokens_are_counted_beyond_the_context():
     model = load_image_text("open_clip/tiny", "random:0", "cpu")
     assert model.context == 20
     assert model.tokens(["dog", "a dog", ""]).tolist() == [3, 4, 2]
+    assert model.texts([]).shape == (0, 24)
     assert model.tokens(["dog " * 18, "dog " * 19]).tolist() == [20, 21]
     assert (model.tokens(["dog " * 200]) > 20).all()
 

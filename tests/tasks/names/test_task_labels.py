@@ -64,10 +64,7 @@ def test_planted_words_are_found_and_no_others(run, words):
     assert of_concepts.set_index("cluster")["label"].to_dict() == dict(enumerate(COLOURS))
     of_units = found[found["subject"] == "unit"]
     assert sorted(of_units["model"].unique()) == ["d", "g"]
-    right = [
-        COLOURS[unit] == label if unit < 8 else False
-        for unit, label in zip(of_units["unit"], of_units["label"], strict=True)
-    ]
+    right = [[*COLOURS, "", ""][row.unit] == row.label for row in of_units.itertuples()]
     assert np.mean(right) >= 0.95
     assert len(of_units) >= 0.95 * 16
     store = WordStore.read(Root(str(run)))
@@ -95,6 +92,19 @@ def test_names_do_not_depend_on_the_batch(run, words):
         contents.append(tables.read(Root(str(run)), LABELS.path()))
     assert contents[0]["label"].equals(contents[1]["label"])
     np.testing.assert_allclose(contents[0]["score"], contents[1]["score"], rtol=1e-4)
+
+
+def test_embeddings_of_words_are_kept(run, words, monkeypatch):
+    settings = Labelling(text="python:toy_clip:agreeing", weights="random:0", words=words)
+    text.write_labels(text.plan_text(str(run), settings))
+    before = tables.read(Root(str(run)), LABELS.path())
+    plan = text.plan_text(str(run), settings)
+    monkeypatch.setattr(text, "embedded", None)
+    text.write_labels(plan)
+    assert tables.read(Root(str(run)), LABELS.path()).equals(before)
+    other = text.plan_text(str(run), settings.model_copy(update={"weights": "random:1"}))
+    with pytest.raises(TypeError, match="not callable"):
+        text.write_labels(other)
 
 
 def write_masks(folder, where, *, kind="palette", name="{}", legend=None):
@@ -239,9 +249,12 @@ def test_what_cannot_name_is_one_line(run, tmp_path, given, message):
         given = {**given, "words": str(path)}
     if "weights" not in given and given.get("text", "").startswith("python:"):
         given = {**given, "weights": "random:0"}
+
+    def name_anyhow():
+        masks.write_masks(plan_label(str(run), Labelling(**given)))
+
     with pytest.raises(UserError, match=message) as caught:
-        plan = plan_label(str(run), Labelling(**given))
-        masks.write_masks(plan)
+        name_anyhow()
     assert "\n" not in str(caught.value)
 
 
