@@ -166,6 +166,7 @@ app.command("flows.command.guided:invert", help="Find the latents of images, gui
 app.command("flows.command.guided:edit", help="Edit images by changing the activation maps of their Rosetta neurons.")
 app.command("flows.command.ablate:ablate", help="Test what the units of a run cause.")
 app.command(explain_image, name="explain")
+app.command("flows.command.label:label", help="Name the concepts of a run, by words or by masks.")
 app.command(report)
 app.command(export)
 

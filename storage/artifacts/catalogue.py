@@ -222,7 +222,7 @@ def instances(root: Root, which: Callable[[Artifact], bool] = lambda _: True) ->
 
 
 def tables_of_run() -> list[Artifact]:
-    """The tables that every run has one of."""
+    """The tables that there is one of in every finished run."""
     return [one for one in CATALOGUE if one.kind == "table" and one.per == "run" and one.expected]
 
 
@@ -360,6 +360,19 @@ CLASSES_OF_UNITS = declare(Artifact(
 CLASSES_OF_CONCEPTS = declare(Artifact(
     "tables/concept_classes.parquet", "table", "run", "the classes of images that each concept is most selective for",
     (IMAGES, ACTIVATIONS, ROSETTA), columns=columns.CLASSES_OF_CONCEPTS,
+))
+WORDS = declare(Artifact(
+    "words.zarr", "store", "run",
+    "how well each word of a vocabulary fits each concept: `score` (concept, word), `text` (word, embedding)",
+    (IMAGES, ACTIVATIONS, ROSETTA), expected=False, command="rosetta label",
+))
+LABELS = declare(Artifact(
+    "tables/labels.parquet", "table", "run", "the words that fit each concept best, and what chance makes of them",
+    (IMAGES, ACTIVATIONS, ROSETTA), expected=False, columns=columns.LABELS, command="rosetta label",
+))
+MASKS = declare(Artifact(
+    "tables/masks.parquet", "table", "run", "the labels of masks that each unit of a Rosetta neuron overlaps most",
+    (IMAGES, ACTIVATIONS, ROSETTA), expected=False, columns=columns.MASKS, command="rosetta label",
 ))
 REPORT = declare(Artifact(
     "report", "folder", "run", "the dictionary as a page that opens from disk, and the page on trust",

@@ -222,6 +222,35 @@ CLASSES_OF_CONCEPTS = (
     Column("mean", "float64", "mean over the images of the class and the units of the concept's strongest neuron of "
            "their standardised peaks", "standard deviation"),
 )
+_NAME = (
+    Column("rank", "int32", "1 for the best", "1"),
+    Column("label", "str", "the name"),
+)
+LABELS = (
+    Column("subject", "category", "what is named: `concept`, or a `unit` of a Rosetta neuron"),
+    Column("cluster", "int32", "number of the concept; of a unit, the concept of its strongest neuron"),
+    _MODEL, _UNIT, _LAYER, _CHANNEL,
+    Column("kind", "category", "where the name comes from: `text`"),
+    *_NAME,
+    Column("score", "float64", "soft WPMI of the word: by how much better it fits images where the subject is strong "
+           "than those where it is silent, the mean of `score_whole` and `score_masked`", "1"),
+    Column("score_whole", "float64", "the same by whole images alone", "1"),
+    Column("score_masked", "float64", "the same by images masked but where the subject is", "1"),
+    Column("score_null", "float64", "what the best of all words reaches by chance for this subject", "1"),
+    Column("named", "bool", "whether `score` is above `score_null`; where not, the word is no name"),
+    Column("images", "int32", "images that it was seen in where it is strong, and as many where it is silent", "1"),
+)
+MASKS = (
+    _MODEL, _UNIT, _LAYER, _CHANNEL,
+    Column("cluster", "int32", "concept of the unit's strongest neuron"),
+    Column("strongest", "bool", "whether the unit's map stands for that concept: the anchor's in its strongest neuron"),
+    *_NAME,
+    Column("iou", "float64", "intersection over union of the unit's map above its threshold and the label, over all "
+           "images", "1"),
+    Column("threshold", "float32", "threshold of the unit, which at most the share `quantile` of its values exceeds",
+           "1"),
+    Column("named", "bool", "whether the label names the unit: the best one, with an `iou` above 0.04"),
+)
 _IMAGE = (
     Column("image", "int64", "index of the image in the search's own store"),
     Column("source", "str", "name of the image: its file, or which image of the run it is"),

@@ -33,6 +33,7 @@ from storage.artifacts.catalogue import (
     tables_of_run,
 )
 from storage.artifacts.images import ImageStore
+from storage.artifacts.labels import labels
 from storage.artifacts.layout import open_complete
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
 from storage.artifacts.provenance import require_run, stored_recipe
@@ -196,6 +197,11 @@ class RunData:
     def clusters(self) -> pd.DataFrame:
         """One row a concept."""
         return self.table(CLUSTERS)
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """The words that fit each concept best, and the labels of masks; see :mod:`storage.artifacts.labels`."""
+        return labels(self.root)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """Image towers of OpenCLIP (Radford et al., 2021; Ilharco et al., 2021; SigLIP: Zhai et al., 2023)."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -65,15 +67,7 @@ class OpenCLIP(OptionFamily):
                 )
             saved: nn.Module = whole.visual
             return _describe(saved, [dict(getattr(saved, "preprocess_cfg", {}))])
-        base, _, tag = name.partition(".")
-        self.require_known(base)
-        tags = library.list_pretrained_tags_by_model(base)
-        if tag and tag not in tags:
-            raise UserError(f"open_clip/{name}: no tag {tag!r}{nearest(tag, tags) or f'; it has {sorted(tags)}'}")
-        if pretrained and not tag:
-            example = f"; name it with a tag, open_clip/{base}.{tags[0]} say" if tags else "; give a file as weights"
-            raise UserError(f"open_clip/{base} has no weights of its own{example}")
-        published = [library.get_pretrained_cfg(base, each) for each in ([tag] if tag else tags)]
+        base, tag, published = self._published(name, pretrained)
         config = _configured(library, base, options)
         size = _accepted(f"open_clip/{base}", config["vision_cfg"], options.size)
         if tag and "quick_gelu" not in options.values.keys() | _forced(options):
@@ -92,6 +86,50 @@ class OpenCLIP(OptionFamily):
                 tower = _tower(library, config, size)
         described = _describe(tower, published)
         return replace(described, published=f"open_clip/{name}") if tag else described
+
+    def with_text(self, name: str, pretrained: bool) -> tuple[nn.Module, Preprocessing, Any]:
+        """A whole model: its module with both towers, what is done to its images, and its tokenizer.
+
+        Raises
+        ------
+        UserError
+            As :meth:`construct`, or its tokenizer cannot be had.
+        """
+        library = _library()
+        if is_saved(name):
+            require_saved(name, "open_clip_config.json", _SAVED)
+            base, published = name, None
+            quick: dict[str, Any] = {}
+        else:
+            base, tag, published = self._published(name, pretrained)
+            quick_gelu = bool(library.get_model_config(base).get("quick_gelu"))
+            quick = {"force_quick_gelu": quick_gelu or bool(tag and published[0].get("quick_gelu"))}
+            quick |= {"pretrained": tag} if pretrained else {}
+        with self.building(name, pretrained), _quiet():
+            module = library.create_model(base, load_weights=pretrained, pretrained_text=False, **quick)
+        if published is None:
+            published = [dict(getattr(module.visual, "preprocess_cfg", {}))]
+        try:
+            tokenizer = library.get_tokenizer(base)
+        except Exception as error:  # of a library that reads it from the network
+            raise UserError(
+                f"open_clip/{name}: its tokenizer cannot be had ({type(error).__name__}); go online once, or name a "
+                "model with the tokenizer of CLIP"
+            ) from None
+        return module, _preprocessing(module.visual, published), tokenizer
+
+    def _published(self, name: str, pretrained: bool) -> tuple[str, str, list[Mapping[str, Any]]]:
+        """A name without its tag, the tag, and what is known of the published weights that it may stand for."""
+        library = _library()
+        base, _, tag = name.partition(".")
+        self.require_known(base)
+        tags = library.list_pretrained_tags_by_model(base)
+        if tag and tag not in tags:
+            raise UserError(f"open_clip/{name}: no tag {tag!r}{nearest(tag, tags) or f'; it has {sorted(tags)}'}")
+        if pretrained and not tag:
+            example = f"; name it with a tag, open_clip/{base}.{tags[0]} say" if tags else "; give a file as weights"
+            raise UserError(f"open_clip/{base} has no weights of its own{example}")
+        return base, tag, [library.get_pretrained_cfg(base, each) for each in ([tag] if tag else tags)]
 
     def translate(self, module: nn.Module, state: State) -> State:
         """Position embeddings at the size of the tower, as the library resamples them."""
@@ -122,6 +160,18 @@ class OpenCLIP(OptionFamily):
             return ()
         tags = [] if tag else library.list_pretrained_tags_by_model(base)
         return differing(_colours([library.get_pretrained_cfg(base, each) for each in tags]))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The library does not warn that a model has the weights that were asked for: random ones."""
+    log = logging.getLogger()
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _library() -> Any:

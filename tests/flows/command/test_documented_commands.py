@@ -13,13 +13,20 @@ import yaml
 from packaged import recipe_text
 from PIL import Image
 
+from rosetta.naming.vocabulary import shipped
+
 REPOSITORY = Path(__file__).parents[3]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/*.md")), REPOSITORY / "deployments/README.md"]
 _SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 _COMMENT = re.compile(r"\s+#.*$")
-SHORTER = {"invert": ["--steps", "1"], "edit": ["--steps", "1"], "ablate": ["--images", "1"]}
-"""Added to what would take minutes."""
+SHORTER = {
+    "invert": ["--steps", "1"],
+    "edit": ["--steps", "1"],
+    "ablate": ["--images", "1"],
+    "label": ["--weights", "random:0", "--replace"],
+}
+"""Added to what would take minutes, or weights that are not here."""
 
 
 def lines(document: Path) -> list[list[str]]:
@@ -46,6 +53,7 @@ def workplace(run, tmp_path_factory) -> Path:
     for seed in range(16):
         pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"photos/{seed:02}.png")
+    (folder / "words.txt").write_text("\n".join(shipped()[:40]))
     (folder / "photos.toml").write_text(
         recipe_text("runs/photos", ("lite0", "mobilenet", "untrained"), 'source = "photos"')
     )
