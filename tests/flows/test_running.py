@@ -52,7 +52,8 @@ def test_workers_are_there_for_those_that_need_them(plan, seen):
     running.run(plan, STAGES)
     titles = [title for title, _ in seen]
     assert titles == [
-        "images", "start", "dump", "features", "correlate", "match", "profile", "judge", "stop",
+        "images", "start", "dump", "features", "correlate", "match", "profile", "judge", "rotate", "exchange",
+        "stop",
         "trust", "units", "dictionary", "report",
     ]  # fmt: skip
     clusters = dict(seen)
@@ -65,7 +66,7 @@ def test_one_process_dumps_one_model_after_the_other(plan, seen):
     running.run(one_process(plan), STAGES)
     titles = [title for title, _ in seen]
     assert titles == [
-        "images", "features", "dump a", "dump b", "correlate", "match", "profile", "judge",
+        "images", "features", "dump a", "dump b", "correlate", "match", "profile", "judge", "rotate", "exchange",
         "trust", "units", "dictionary", "report",
     ]  # fmt: skip
     assert {cluster for _, cluster in seen} == {"threads"}
@@ -87,7 +88,7 @@ def test_no_workers_are_started_where_all_that_needs_them_is_done(plan, seen, mo
     monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): stage.on_cluster)
     running.run(plan, STAGES)
     assert "start" not in dict(seen)
-    assert len(seen) == 11
+    assert len(seen) == 13
 
 
 def test_workers_start_before_the_first_stage_that_is_not_finished(plan, seen, monkeypatch):
@@ -116,4 +117,4 @@ def test_nothing_to_do_names_every_stage(plan, monkeypatch):
     monkeypatch.setattr(Stage, "is_finished", lambda stage, plan, names=(): True)
     results = running.nothing_to_do(plan, STAGES)
     assert {result.outcome for result in results} == {"skipped"}
-    assert len(results) == 12
+    assert len(results) == 14
