@@ -16,7 +16,7 @@ from storage.filesystem.root import Root
 from tasks.cluster.engine import local_processes
 from tasks.correlate import graph
 from tasks.correlate.pair import CORRELATE
-from tasks.correlate.setting import Setting
+from tasks.correlate.setting import Setting, plan_for
 from tasks.dump.features import WRITE_FEATURES
 from tasks.match.buddies import MATCH
 from tasks.trust.exchange import EXCHANGE, count_exchanged
@@ -110,6 +110,17 @@ def test_threads_and_processes_give_the_same_bytes(run):
     assert again(root, Setting(threads=3)) == whole
     with local_processes(2) as address:
         assert again(root, Setting(cluster=address)) == whole
+
+
+def test_pairs_that_are_not_read_together_give_the_same_bytes(run, monkeypatch):
+    root, _, _ = run
+    whole = again(root, Setting(threads=1))
+
+    def apart(setting, sides, pairs, where):
+        return [group for pair in pairs for group in plan_for(setting, sides, [pair], where)]
+
+    monkeypatch.setattr("tasks.trust.exchange.plan_for", apart)
+    assert again(root, Setting(threads=1)) == whole
 
 
 def test_tiles_give_the_same_counts(tmp_path, monkeypatch):
