@@ -1,6 +1,6 @@
 """The flows `ablate` and `silence`: what units cause, in the generator and in the models that look."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -174,7 +174,7 @@ def _opened(root: str) -> CausesRun:
     return run
 
 
-def _require_writable(run: CausesRun, name: str, layers: Sequence[str] | dict[str, None], remedy: str) -> None:
+def _require_writable(run: CausesRun, name: str, layers: Iterable[str], remedy: str) -> None:
     """
     Raises
     ------

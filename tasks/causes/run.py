@@ -125,10 +125,10 @@ class CausesRun:
         scales = {name: self.scale(name) for name in models}
         return fingerprint(
             stage,
+            settings=dict(settings),  # first, as the first difference is what people are told
             units_sha256=_sha256(rows[columns].to_csv(index=False).encode()),
             models={name: _sha256(scale.mean.tobytes(), scale.std.tobytes()) for name, scale in scales.items()},
             images_sha256=_sha256(*(values.tobytes() for values in seen if values is not None)),
-            settings=dict(settings),
         )
 
 
