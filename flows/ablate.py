@@ -1,6 +1,6 @@
 """The flows `ablate` and `silence`: what units cause, in the generator and in the models that look."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -94,7 +94,7 @@ def plan_ablation(root: str, settings: Ablation, replace: bool = False) -> ablat
     rows = data.rosetta[data.rosetta["rosetta"].isin(neurons["rosetta"]) & data.rosetta["model"].isin(among)]
     asked_for = settings.model_dump(mode="json", by_alias=True, exclude=_ELSEWHERE)
     units = {"neurons": neurons["rosetta"].tolist(), "random_units": ablated.units[ablated.neurons :].tolist()}
-    made = run.fingerprint("causes", rows, among, {**asked_for, **units})
+    made = run.fingerprint("causes", rows, among, images, {**asked_for, **units})
     _require_free(data.root, ABLATIONS, made, replace)
     return ablating.Ablating(settings.intervention, ablated, neurons, models, images, settings.batch, made)
 
@@ -122,9 +122,8 @@ def plan_silencing(root: str, settings: Silencing, replace: bool = False) -> sil
         for concept in concepts
     }
     rows = rows[rows["model"].isin(models)]
-    made = run.fingerprint(
-        "silenced", rows, models, {**settings.model_dump(mode="json", exclude=_ELSEWHERE), "concepts": concepts}
-    )
+    asked_for = settings.model_dump(mode="json", exclude=_ELSEWHERE)
+    made = run.fingerprint("silenced", rows, models, images, {**asked_for, "concepts": concepts})
     _require_free(data.root, SILENCINGS, made, replace)
     return silencing.Silencing(units, models, images, settings.sets, settings.seed, settings.batch, made)
 
@@ -175,7 +174,7 @@ def _opened(root: str) -> CausesRun:
     return run
 
 
-def _require_writable(run: CausesRun, name: str, layers: Sequence[str] | dict[str, None], remedy: str) -> None:
+def _require_writable(run: CausesRun, name: str, layers: Iterable[str], remedy: str) -> None:
     """
     Raises
     ------

@@ -82,10 +82,6 @@ def _distances(scale: Scale, units: Index, others: Index) -> Float64:
 class Compared:
     """Interventions on some units, each with the buddy that is looked at; NaN where nothing can be compared."""
 
-    effect: Float64
-    """(row,) on the buddy."""
-    rank: Float64
-    """(row,) share of the other units of the buddy's layer that are moved at least as much."""
     random: Float64
     """(row,) mean effect of the random units on the buddy."""
     count: Index
@@ -95,37 +91,50 @@ class Compared:
     """(row,) Benjamini and Hochberg's, over all rows."""
 
 
-def compared(ablated: Ablated, effects: Float64, rows: Index, buddies: Index, layers: Index) -> Compared:
+def compared(ablated: Ablated, rows: Index, effect: Float64, of_random: Float64) -> Compared:
     """Compare interventions with those on random units.
 
     Parameters
     ----------
-    effects
-        (N, unit) of each unit of G on all units of a model, NaN on constant ones.
     rows
         Positions among the ablated units.
-    buddies
-        (row,) the unit of the model that is looked at.
-    layers
-        (unit,) position of the layer of each unit of the model.
+    effect
+        (row,) of each on its buddy; NaN where that is constant.
+    of_random
+        (random unit, row) of all random units, in their order, on that buddy.
     """
-    effect = effects[rows, buddies]
-    rank, random, p = (np.full(len(rows), np.nan) for _ in range(3))
+    random, p = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     count = np.zeros(len(rows), np.intp)
-    for index, (row, buddy) in enumerate(zip(rows, buddies, strict=True)):
-        others = np.flatnonzero(layers == layers[buddy])
-        of_others = effects[row, others[others != buddy]]
-        of_others = of_others[~np.isnan(of_others)]
-        of_random = effects[ablated.random(row), buddy]
-        count[index] = len(of_random)
-        if np.isnan(effect[index]):
-            continue
-        if len(of_others):
-            rank[index] = (of_others >= effect[index]).mean()
-        if len(of_random):
-            random[index] = of_random.mean()
-            p[index] = permutation_p(effect[index], of_random)
-    return Compared(effect, rank, random, count, p, q_values(p))
+    for index, row in enumerate(rows):
+        others = of_random[ablated.random(row) - ablated.neurons, index]
+        count[index] = len(others)
+        if len(others) and not np.isnan(effect[index]):
+            random[index] = others.mean()
+            p[index] = permutation_p(effect[index], others)
+    return Compared(random, count, p, q_values(p))
+
+
+def ranks(effects: Float64, buddies: Index, layers: Index) -> Float64:
+    """(row,) the share of the other units of the buddy's layer that follow at least as much; NaN without others.
+
+    Parameters
+    ----------
+    effects
+        (row, unit) on all units of a model, NaN on constant ones.
+    buddies
+        (row,)
+    layers
+        (unit,) position of the layer of each unit.
+    """
+    found = np.full(len(buddies), np.nan)
+    for row, buddy in enumerate(buddies):
+        others = layers == layers[buddy]
+        others[buddy] = False
+        values = effects[row, others]
+        values = values[~np.isnan(values)]
+        if len(values) and not np.isnan(effects[row, buddy]):
+            found[row] = (values >= effects[row, buddy]).mean()
+    return found
 
 
 def permutation_p(own: float, random: Float64) -> float:

@@ -81,13 +81,13 @@ class AblationStore(ArtifactStore):
             self._array(_MODELS, model, "change")[span] = change
         self.mark(span.start // self.block)
 
-    def effects(self, model: str) -> Float64:
-        """(ablated, unit) how far each unit of a model follows."""
-        return np.asarray(self._array(_MODELS, model, "effect")[...])
+    def effects(self, model: str, span: slice = slice(None)) -> Float64:
+        """(ablated, unit) how far each unit of a model follows some interventions."""
+        return np.asarray(self._array(_MODELS, model, "effect")[span])
 
-    def changes(self, model: str) -> Float64:
+    def changes(self, model: str, span: slice = slice(None)) -> Float64:
         """(ablated, unit) root mean square of each unit's change."""
-        return np.asarray(self._array(_MODELS, model, "change")[...])
+        return np.asarray(self._array(_MODELS, model, "change")[span])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Stages `ablate` and `causes`: units of G ablated or raised, and whether their buddies follow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rosetta.guidance.ablation import FLOOR, Intervention, Scale, measured
-from rosetta.guidance.causes import Ablated, compared
+from rosetta.guidance.causes import Ablated, compared, ranks
 from rosetta.units import Grid, Units
 from storage.artifacts import tables
 from storage.artifacts.catalogue import CAUSES, ROSETTA
@@ -186,27 +186,39 @@ def of_model(
     ablated, layers = plan.ablated, run.data.stores[name].units.layer_index()
     rosetta = run.data.table(ROSETTA)
     own = rosetta[rosetta["model"] == name].set_index("rosetta").loc[plan.neurons["rosetta"]]
-    buddies = own["unit"].to_numpy(np.intp)
-    effects = store.effects(name)
-    rows = np.arange(ablated.neurons)
-    found = compared(ablated, effects, rows, buddies, layers)
+    buddies, count = own["unit"].to_numpy(np.intp), ablated.neurons
+    effect, change, rank = (np.empty(count) for _ in range(3))
+    # Block by block: all effects on all units may be more than memory holds.
+    for rows in _spans(0, count, store.block):
+        of_rows, mine = store.effects(name, rows), buddies[rows]
+        each = np.arange(len(mine))
+        effect[rows], change[rows] = of_rows[each, mine], store.changes(name, rows)[each, mine]
+        rank[rows] = ranks(of_rows, mine, layers)
+    parts = [store.effects(name, rows)[:, buddies] for rows in _spans(count, len(ablated.units), store.block)]
+    of_random = np.concatenate([np.empty((0, count)), *parts])
+    found = compared(ablated, np.arange(count), effect, of_random)
     frame = pd.DataFrame(
         {
             **{column: plan.neurons[column].to_numpy() for column in ("rosetta", "cluster", "anchor_unit")},
             "model": name,
             **{column: own[column].to_numpy() for column in ("unit", "layer", "channel")},
-            "causal_effect": found.effect,
-            "causal_change": store.changes(name)[rows, buddies],
-            "causal_rank": found.rank,
+            "causal_effect": effect,
+            "causal_change": change,
+            "causal_rank": rank,
             "random_units": found.count.astype(np.int32),
             "random_effect": found.random,
             "causal_p": found.p,
             "causal_q": found.q,
         }
     )
-    random = np.arange(ablated.neurons, len(ablated.units))
-    q = compared(ablated, effects, random, buddies[ablated.like[random]], layers).q
+    random = np.arange(count, len(ablated.units))
+    in_place = of_random[:, ablated.like[random]]
+    q = compared(ablated, random, in_place.diagonal(), in_place).q
     return frame, [None if np.isnan(one) else float(one) for one in q]
+
+
+def _spans(start: int, stop: int, size: int) -> Iterator[slice]:
+    return (slice(first, min(first + size, stop)) for first in range(start, stop, size))
 
 
 def notes_of(run: CausesRun, plan: Ablating) -> list[str]:

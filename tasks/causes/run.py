@@ -17,9 +17,8 @@ from rosetta.model_spec import ModelSpec
 from rosetta.zoo import load
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
-from storage.artifacts import tables
 from storage.artifacts.catalogue import CLUSTERS, ROSETTA, UNITS
-from storage.artifacts.fingerprint import Fingerprint, fingerprint, format_of
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.filesystem.root import Root
 from storage.run.data import RunData
 
@@ -103,11 +102,12 @@ class CausesRun:
         return np.arange(count) * there // count
 
     def fingerprint(
-        self, stage: str, rows: pd.DataFrame, models: Sequence[str], settings: Mapping[str, Any]
+        self, stage: str, rows: pd.DataFrame, models: Sequence[str], images: Index, settings: Mapping[str, Any]
     ) -> Fingerprint:
         """Of what is measured on units of the dictionary.
 
-        It holds while the units do: another judgement of the same matches changes nothing about what they cause.
+        It is about the units, their statistics and the images themselves, and so holds while these do: another
+        judgement of the same matches changes nothing about what they cause.
 
         Parameters
         ----------
@@ -115,15 +115,28 @@ class CausesRun:
             Of the table of Rosetta neurons: those that are measured on.
         models
             Those that take part.
+        images
+            Positions in the stores.
         """
-        units = rows[["rosetta", "cluster", "anchor_unit", "model", "unit"]].to_csv(index=False)
-        made = fingerprint(
+        columns = ["rosetta", "cluster", "anchor_unit", "model", "unit"]
+        pictures = self.data.pictures
+        parts = [pictures.latents if self.data.generator else pictures.pixels, pictures.classes]
+        seen = [part(slice(image, image + 1)) for image in map(int, images) for part in parts]
+        scales = {name: self.scale(name) for name in models}
+        return fingerprint(
             stage,
-            units_sha256=sha256(units.encode()).hexdigest(),
-            activations={name: self.data.stores[name].digest for name in models},
-            settings=dict(settings),
+            settings=dict(settings),  # first, as the first difference is what people are told
+            units_sha256=_sha256(rows[columns].to_csv(index=False).encode()),
+            models={name: _sha256(scale.mean.tobytes(), scale.std.tobytes()) for name, scale in scales.items()},
+            images_sha256=_sha256(*(values.tobytes() for values in seen if values is not None)),
         )
-        return made.in_format(format_of(tables.attributes(self.data.root, ROSETTA.path())))
+
+
+def _sha256(*parts: bytes) -> str:
+    digest = sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from rosetta.guidance.ablation import Scale
-from rosetta.guidance.causes import compared, permutation_p, q_values, with_random
+from rosetta.guidance.causes import compared, permutation_p, q_values, ranks, with_random
 from rosetta.guidance.silencing import lines, random_sets, silence
 from rosetta.units import Layer, Units
 
@@ -62,8 +62,8 @@ def test_p_of_units_that_are_no_different_is_uniform():
     of = Scale(units, random.normal(size=1200), np.exp(random.normal(size=1200)))
     neurons = np.arange(600)
     ablated = with_random(of, neurons, neurons, 19, 0)
-    effects = random.normal(size=(len(ablated.units), 600))  # each neuron against its own detector, and noise
-    found = compared(ablated, effects, neurons, neurons, np.zeros(600, int))
+    of_random = random.normal(size=(len(ablated.units) - 600, 600))
+    found = compared(ablated, neurons, random.normal(size=600), of_random)
     counts = np.bincount(np.rint(found.p * 20).astype(int), minlength=21)[1:]
     assert counts.sum() == 600
     assert chisquare(counts).pvalue > 0.01
@@ -72,19 +72,23 @@ def test_p_of_units_that_are_no_different_is_uniform():
 
 
 def test_ranks_and_constant_units():
+    effects = np.array([[0.5, 0.7, 0.1, np.nan, 9.0]] * 3)
+    found = ranks(effects, np.array([0, 3, 4]), np.array([0, 0, 0, 0, 1]))
+    assert found[0] == 0.5  # one of two others in its layer; the constant one is none
+    assert np.isnan(found[1:]).all()
+
+
+def test_without_anything_to_compare_with_there_is_no_p():
     units = Units((Layer("one", 4, (1, 1)),))
-    ablated = with_random(Scale(units, np.zeros(4), np.ones(4)), np.array([0]), np.array([0]), 9, 0)
-    effects = np.zeros((4, 5))
-    effects[0] = [0.5, 0.7, 0.1, np.nan, 9.0]
-    layers = np.array([0, 0, 0, 0, 1])
-    found = compared(ablated, effects, np.array([0, 0]), np.array([0, 3]), layers)
-    assert found.rank[0] == 0.5  # one of two others in its layer; the constant one is none
-    assert np.isnan(found.rank[1])
-    assert np.isnan(found.p[1])
-    assert np.isnan(found.q[1])
+    of = Scale(units, np.zeros(4), np.ones(4))
+    ablated = with_random(of, np.array([0]), np.array([0]), 9, 0)
+    rows = np.array([0, 0])
+    found = compared(ablated, rows, np.array([0.5, np.nan]), np.full((3, 2), 0.1))
     assert found.p[0] == found.q[0] == 1 / 4
-    alone = with_random(Scale(units, np.zeros(4), np.ones(4)), np.arange(4), np.arange(4), 9, 0)
-    assert np.isnan(compared(alone, effects, np.array([0]), np.array([0]), layers).p).all()
+    assert (found.count == 3).all()
+    assert np.isnan([found.p[1], found.q[1], found.random[1]]).all()
+    alone = with_random(of, np.arange(4), np.arange(4), 9, 0)
+    assert np.isnan(compared(alone, np.array([0]), np.array([0.5]), np.empty((0, 1))).p).all()
 
 
 def test_q_by_the_definition():
