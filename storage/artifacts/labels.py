@@ -33,8 +33,8 @@ def labels(root: Root) -> pd.DataFrame:
     for table in there:
         if depends_of(tables.attributes(root, table.path())).get("dictionary") != dictionary:
             raise UserError(
-                f"{table.path()} under {root.shown} names the concepts of an earlier dictionary; run rosetta label with "
-                "--replace on it"
+                f"{table.path()} under {root.shown} names the concepts of an earlier dictionary; run rosetta label on "
+                "it with --replace"
             )
     frames = []
     for table in there:

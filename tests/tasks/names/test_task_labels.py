@@ -115,7 +115,7 @@ def test_names_of_another_dictionary_are_not_given(run, words):
     assert len(opened(run).labels) == 50
     root, path = Root(str(run)), ROSETTA.path()
     tables.write(root, path, tables.read(root, path), fingerprint("another"))
-    with pytest.raises(UserError, match="names the concepts of an earlier dictionary; run rosetta label with"):
+    with pytest.raises(UserError, match="names the concepts of an earlier dictionary; run rosetta label on it with"):
         _ = opened(run).labels
 
 
