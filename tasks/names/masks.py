@@ -172,7 +172,9 @@ def _overlaps(plan: MaskPlan, rows: pd.DataFrame, thresholds: Float32) -> Overla
     run = plan.run
     found = Overlaps(len(rows), len(plan.legend.labels))
     layers = list(_by_layer(rows))
-    block = max(1, min(store.chunk for store in run.stores.values()))
+    height, width = run.pictures.size
+    fitting = run.recipe.compute.memory_bytes // _PART // (4 * height * width)
+    block = max(1, min(fitting, *(store.chunk for store in run.stores.values())))
     with track("compare with masks", run.pictures.count) as advance:
         for first in range(0, run.pictures.count, block):
             images = np.arange(first, min(first + block, run.pictures.count))

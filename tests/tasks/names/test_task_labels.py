@@ -12,7 +12,8 @@ from flows.label import plan_label
 from rosetta.errors import UserError
 from rosetta.naming.settings import Labelling
 from storage.artifacts import tables
-from storage.artifacts.catalogue import LABELS, MASKS
+from storage.artifacts.catalogue import LABELS, MASKS, ROSETTA
+from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.words import WordStore
 from storage.filesystem.root import Root
 from storage.run.members import RunMembers
@@ -105,6 +106,17 @@ def test_embeddings_of_words_are_kept(run, words, monkeypatch):
     other = text.plan_text(str(run), settings.model_copy(update={"weights": "random:1"}))
     with pytest.raises(TypeError, match="not callable"):
         text.write_labels(other)
+
+
+def test_names_of_another_dictionary_are_not_given(run, words):
+    text.write_labels(
+        text.plan_text(str(run), Labelling(text="python:toy_clip:agreeing", weights="random:0", words=words))
+    )
+    assert len(opened(run).labels) == 50
+    root, path = Root(str(run)), ROSETTA.path()
+    tables.write(root, path, tables.read(root, path), fingerprint("another"))
+    with pytest.raises(UserError, match="names the concepts of an earlier dictionary; run rosetta label on it with"):
+        _ = opened(run).labels
 
 
 def write_masks(folder, where, *, kind="palette", name="{}", legend=None):
