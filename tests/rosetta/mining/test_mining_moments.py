@@ -13,11 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rosetta.mining import factors as factors_module
 from rosetta.mining import moments as moments_module
 from rosetta.mining.factor_sums import sums_on
-from rosetta.mining.factors import factors
+from rosetta.mining.factors import factors, halved_factors
 from rosetta.mining.gpu_copy import Staging, in_turn
 from rosetta.mining.grid import common_grid, upsampling
 from rosetta.mining.moments import Accumulator
 from rosetta.mining.room import Room
+from rosetta.mining.split import Split
 from rosetta.units import Layer, Units
 
 TERMS = 8192
@@ -185,13 +186,15 @@ def whole_step(device, dtype=torch.float32, summed=True):
     a, b = (random_side(random, layers, 4) for layers in (LAYERS_A, LAYERS_B))
     stored = [{name: torch.from_numpy(x).half().to(device) for name, x in side[1].items()} for side in (a, b)]
     total, room = Accumulator(a[0], b[0], device=device), Room()
+    split = Split((1, 3), torch.tensor([2, 0, 1, 3], device=device))
     union = tuple(dict.fromkeys([(5, 9), *b[0].grids(), (64, 64)]))
 
     def step():
         options = {"device": device, "dtype": dtype, "room": room, "summed": summed}
-        of_a = factors(a[0], stored[0], a[2], union, side="a", **options)
-        of_b = factors(b[0], stored[1], b[2], a[0].grids(), side="b", **options)
-        total.add(of_a, of_b)
+        of_a = halved_factors(a[0], stored[0], a[2], union, split, side="a", **options)
+        of_b = halved_factors(b[0], stored[1], b[2], a[0].grids(), split, side="b", **options)
+        for halves in zip(of_a.halves, of_b.halves, strict=True):
+            total.add(*halves)
 
     return total, step
 
