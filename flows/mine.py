@@ -176,7 +176,7 @@ def _link(root: Root, name: str, mined: Mined) -> None:
     key = key_of(name)
     link(root, PAGE, "the dictionary", f"{key}-report")
     for table in filter(lambda table: root.exists(table.path()), tables_of_run()):
-        link(root, table.path(), table.name, f"{key}-{table.name}")
+        link(root, table.path(), table.name, key_of(name, table.name))
     rows = "\n".join(map(summary_row, mined.stages))
     create_markdown_artifact(
         f"**{'. '.join(filter(None, [mined.summary, mined.chance]))}**\n\n{SUMMARY_HEAD}\n{rows}\n",
