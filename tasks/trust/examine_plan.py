@@ -14,6 +14,8 @@ from tasks.trust.examine_worker import Block, LayerKey, Question
 
 _PRODUCT_COST = 2
 """Of a product of two positions, in values that are decoded, measured."""
+_KEPT_FREE = 8
+"""The C library keeps one part in so many of what was freed, measured."""
 _BEYOND = 16 * 2**20
 """Bytes of products that stay close to the processor, and of what is around all of that."""
 
@@ -53,10 +55,12 @@ def in_groups(
 
     def peak(group: Sequence[Block]) -> int:
         passing = max(steps[block] for block in group)
-        return sum(sums[block] for block in group) + passing + _read_bytes(group, chunks) + _BEYOND
+        held = sum(sums[block] for block in group) + passing + _read_bytes(group, chunks)
+        return held + held // _KEPT_FREE + _BEYOND
 
     fitting = []
-    for at_once in range(where.threads, 0, -1):
+    least = 1 if where.fewer else where.threads
+    for at_once in range(where.threads, least - 1, -1):
         for count in _counts(min(at_once * where.workers, len(blocks)), len(blocks)):
             groups = _cut(blocks, costs, count)
             if min(at_once, count) * max(map(peak, groups)) <= memory:
@@ -68,7 +72,7 @@ def in_groups(
     a, b = (f"{layer} of {model}" for model, layer in largest.keys)
     raise UserError(
         f"compute.memory: {memory >> 20} MiB is too little; examining matches of layer {a} with layer {b} needs at"
-        f" least {(peak([largest]) >> 20) + 1} MiB; or leave them out with trust.leave_out = ['maps']"
+        f" least {(least * peak([largest]) >> 20) + 1} MiB; or leave them out with trust.leave_out = ['maps']"
     )
 
 

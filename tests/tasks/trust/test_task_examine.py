@@ -113,8 +113,9 @@ def test_several_groups_and_little_memory_give_the_same_bytes(root, whole, monke
         return found
 
     monkeypatch.setattr(examine, "in_groups", spied)
+    monkeypatch.setattr("tasks.trust.examine_plan._BEYOND", 0)
     assert examined(root, Setting(threads=1)) == whole
-    assert examined(root, Setting(threads=1, memory=17 << 20)) == whole
+    assert examined(root, Setting(threads=1, memory=1300 << 10)) == whole
     assert groups[0] == 1 < groups[1]
 
 
