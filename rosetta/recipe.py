@@ -188,7 +188,7 @@ class Trust(Strict):
     )
     partial: float = Field(0.1, ge=-1, lt=1, description="Lower bound of the partial correlation, given the pixels.")
     excess: float = Field(
-        0.05, ge=-1, lt=1, description="Lower bound of the excess over units of the same layer, rotated at random."
+        0.07, ge=-1, lt=1, description="Lower bound of the excess over units of the same layer, rotated at random."
     )
     alone: float = Field(
         0.6,

@@ -42,6 +42,14 @@ def excess(matches: Matches, level: float) -> Picture:
     )  # fmt: skip
 
 
+def alone(matches: Matches, level: float) -> Picture:
+    """How far each unit is alone in what it knows of its best partner."""
+    left = matches["alone"]
+    return scatter(
+        matches["pearson"], left, kinds(matches["control"]), ("r", "alone"), floor=level, note=_above(left, level)
+    )
+
+
 def robust(matches: Matches, level: float) -> Picture:
     """What is left of clipped maps, coloured by the share that few positions carry."""
     share, left = matches["few_positions"], matches["pearson_robust"]
@@ -181,6 +189,7 @@ def of_tests(story: TrustStory) -> dict[str, Picture]:
     drawn = {
         "held_out": lambda: held_out(matches, limits["held_out"]),
         "excess": lambda: excess(matches, limits["excess"]),
+        "alone": lambda: alone(matches, limits["alone"]),
         "robust": lambda: robust(matches, limits["robust"]),
         "interval": lambda: interval(matches, limits["interval"]),
         "influence": lambda: influence(matches, limits["influence"]),
