@@ -38,6 +38,7 @@ EVERY_TEST = Trust(
         "lift",
         "partial",
         "excess",
+        "alone",
         "robust",
         "interval",
         "influence",
