@@ -189,7 +189,7 @@ TESTS: list[TrustTest] = [
         condition="clipped r > {limit}",
         heading="robust",
         passed="not made by a few positions",
-        failed="a few positions make it (clipped {value:z.2f})",
+        failed="little is left without its few highest values (clipped {value:z.2f})",
         evidence=("few_positions",),
         measured="maps",
     ),
