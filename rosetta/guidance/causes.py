@@ -151,3 +151,12 @@ def q_values(p: Float64) -> Float64:
     if known.any():
         q[known] = false_discovery_control(p[known])
     return q
+
+
+def share_followed(p: Float64) -> float:
+    """About which share of some units is followed at all, however few random units there are to show it of each.
+
+    Storey's (2002) estimate with λ = 1/2: of units that are not followed, half have a p above one half.
+    """
+    known = p[~np.isnan(p)]
+    return max(0.0, 1.0 - 2.0 * float((known > 0.5).mean())) if len(known) else float("nan")

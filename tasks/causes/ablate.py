@@ -179,7 +179,7 @@ write_causes = stage("causes")(make_causes)
 def of_model(
     run: CausesRun, store: AblationStore, plan: Ablating, name: str
 ) -> tuple[pd.DataFrame, list[float | None]]:
-    """The rows of one model, and the q-value of each random unit that is compared in the place of a neuron.
+    """The rows of one model, and the p-value of each random unit that is compared in the place of a neuron.
 
     A random unit takes the place of the neuron that it is most like: it is asked of that one's buddy.
     """
@@ -213,8 +213,8 @@ def of_model(
     )
     random = np.arange(count, len(ablated.units))
     in_place = of_random[:, ablated.like[random]]
-    q = compared(ablated, random, in_place.diagonal(), in_place).q
-    return frame, [None if np.isnan(one) else float(one) for one in q]
+    p = compared(ablated, random, in_place.diagonal(), in_place).p
+    return frame, [None if np.isnan(one) else float(one) for one in p]
 
 
 def _spans(start: int, stop: int, size: int) -> Iterator[slice]:

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from rosetta.guidance.causes import q_values, share_followed
 from storage.artifacts import tables
 from storage.artifacts.catalogue import CAUSES, SILENCED
 from storage.filesystem.root import Root
@@ -15,21 +17,20 @@ _CLASSES = 2
 
 
 def of_causes(root: Root, q: float) -> list[dict[str, Any]]:
-    """One entry a model: how many neurons it follows at a false discovery rate, and how many random units.
+    """One entry a model: how its buddies follow the neurons, and how they follow random units in their place.
 
-    `effect` is the median over the neurons, `random_effect` the median over them of the random units' mean.
+    Of both: `followed` at a false discovery rate, `p_followed` at a p of that size, and `share` of those that are
+    followed at all (:func:`rosetta.guidance.causes.share_followed`). `effect` and `rank` are medians over the neurons.
     """
     frame, about = tables.read(root, CAUSES.path()), tables.attributes(root, CAUSES.path())
     found = []
     for model, rows in frame.groupby("model", sort=False):
-        random = [np.nan if one is None else one for one in about["random"][model]]
+        random = np.array([np.nan if one is None else one for one in about["random"][model]], np.float64)
         found.append(
             {
                 "model": model,
-                "neurons": len(rows),
-                "followed": int((rows["causal_q"] <= q).sum()),
-                "random": len(random),
-                "random_followed": int((np.array(random) <= q).sum()),
+                "neurons": _followed(rows["causal_p"].to_numpy(), q),
+                "random": _followed(random, q),
                 "effect": _number(rows["causal_effect"].median()),
                 "random_effect": _number(rows["random_effect"].median()),
                 "rank": _number(rows["causal_rank"].median()),
@@ -38,14 +39,26 @@ def of_causes(root: Root, q: float) -> list[dict[str, Any]]:
     return found
 
 
+def _followed(p: npt.NDArray[np.float64], q: float) -> dict[str, Any]:
+    return {
+        "count": len(p),
+        "followed": int((q_values(p) <= q).sum()),
+        "p_followed": int((p <= q).sum()),
+        "share": _number(share_followed(p)),
+    }
+
+
 def causes_lines(summary: Sequence[Mapping[str, Any]], q: float) -> list[str]:
     """For people."""
     lines = []
     for one in summary:
+        neurons, random = one["neurons"], one["random"]
         lines.append(
-            f"{one['model']}: {one['followed']} of {one['neurons']} buddies follow their neuron at q ≤ {q:g}"
-            f" (median effect {_shown(one['effect'])}, of random units {_shown(one['random_effect'])}); of"
-            f" {one['random']} random units, {one['random_followed']} do as well in their place"
+            f"{one['model']}: {neurons['followed']} of {neurons['count']} buddies follow their neuron at q ≤ {q:g},"
+            f" {neurons['p_followed']} at p ≤ {q:g}, about {_shown(neurons['share'], '.0%')} at all (median effect"
+            f" {_shown(one['effect'])}, of random units {_shown(one['random_effect'])}); of {random['count']} random"
+            f" units in their place {random['followed']}, {random['p_followed']} and about"
+            f" {_shown(random['share'], '.0%')}"
         )
     return lines
 

@@ -25,7 +25,7 @@ def test_neurons_and_concepts(place, tiny, here, tmp_path):
     done = tiny.json("ablate", root.url, *FEW)
     assert [stage["outcome"] for stage in done["stages"]] == ["done", "done"]
     assert done["table"] == "tables/causes.parquet"
-    assert done["summary"][0]["neurons"] == 5
+    assert done["summary"][0]["neurons"]["count"] == 5
     assert done["notes"] == [
         "shapes: 5 random units, so no p of its neurons is below 0.167",
         "no q can reach 0.05; raise --random",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from rosetta.guidance.ablation import Scale
-from rosetta.guidance.causes import compared, permutation_p, q_values, ranks, with_random
+from rosetta.guidance.causes import compared, permutation_p, q_values, ranks, share_followed, with_random
 from rosetta.guidance.silencing import lines, random_sets, silence
 from rosetta.units import Layer, Units
 
@@ -89,6 +89,13 @@ def test_without_anything_to_compare_with_there_is_no_p():
     assert np.isnan([found.p[1], found.q[1], found.random[1]]).all()
     alone = with_random(of, np.arange(4), np.arange(4), 9, 0)
     assert np.isnan(compared(alone, np.array([0]), np.array([0.5]), np.empty((0, 1))).p).all()
+
+
+def test_the_share_that_is_followed():
+    uniform = np.arange(1, 41) / 40
+    assert share_followed(uniform) == pytest.approx(0, abs=1e-12)
+    assert share_followed(np.concatenate([uniform, np.full(60, 1 / 41), [np.nan]])) == pytest.approx(0.6)
+    assert np.isnan(share_followed(np.array([np.nan])))
 
 
 def test_q_by_the_definition():
