@@ -376,7 +376,8 @@ MASKS = declare(Artifact(
 ))
 REPORT = declare(Artifact(
     "report", "folder", "run", "the dictionary as a page that opens from disk, and the page on trust",
-    (ROSETTA, CLUSTERS, UNITS, TRUST, NULL, STABILITY, LAYERS, DISTANCES, RAREFACTION), index="index.html",
+    (ROSETTA, CLUSTERS, UNITS, TRUST, NULL, STABILITY, LAYERS, DISTANCES, RAREFACTION, CLASSES_OF_UNITS,
+     CLASSES_OF_CONCEPTS), index="index.html",
 ))
 PROVENANCE = declare(Artifact(
     "provenance.json", "file", "run", "versions, digests of weights, devices, times, fingerprints", kept=True,

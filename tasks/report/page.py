@@ -1,6 +1,8 @@
 """Stage `report`: tables and stores into `report/`, the dictionary that a person looks at."""
 
 from storage.artifacts.catalogue import (
+    CLASSES_OF_CONCEPTS,
+    CLASSES_OF_UNITS,
     DISTANCES,
     LAYERS,
     NULL,
@@ -33,8 +35,8 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
     )
 
 
-_MEASURED = (NULL, STABILITY, LAYERS, DISTANCES, RAREFACTION)
-"""Tables that the page on trust shows where the run has them."""
+_MEASURED = (NULL, STABILITY, LAYERS, DISTANCES, RAREFACTION, CLASSES_OF_UNITS, CLASSES_OF_CONCEPTS)
+"""Tables that the pages show where the run has them."""
 
 
 def _is_made(plan: Plan, table: Artifact) -> bool:

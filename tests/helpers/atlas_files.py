@@ -21,6 +21,7 @@ from tasks.dump.features import WRITE_FEATURES
 from tasks.match.buddies import MATCH
 from tasks.match.dictionary import WRITE_DICTIONARY
 from tasks.match.units import WRITE_UNITS
+from tasks.names.classes import WRITE_CLASSES
 from tasks.report.atlas.run import AtlasRun
 from tasks.trust.pair import JUDGE_PAIRS
 from tasks.trust.profile import PROFILE
@@ -84,7 +85,7 @@ def finished_run(root: Root, keep: str = "matrix", recipe: Recipe = RECIPE) -> d
     plan = plan_over(root, tuple(GRIDS), setting, ("untrained",), neighbours=neighbours, trust=trust)
     make(plan, CORRELATE, MATCH, WRITE_FEATURES, PROFILE, JUDGE_PAIRS)
     made_up.of_pairs(plan)
-    make(plan, JOIN_TRUST, WRITE_UNITS, WRITE_DICTIONARY)
+    make(plan, JOIN_TRUST, WRITE_UNITS, WRITE_DICTIONARY, WRITE_CLASSES)
     made_up.of_run(plan)
     return maps
 

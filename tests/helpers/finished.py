@@ -193,4 +193,6 @@ def _of_run() -> dict[str, pd.DataFrame]:
         "distances": pd.DataFrame([{**pair, "distance": 0.7, "assigned": 1, "unmatched_a": 2, "unmatched_b": 2}]),
         "layers": pd.DataFrame([{**pair, "layer_a": HOSTILE, "layer_b": "early", "cka": 0.8, "cka_null": 0.1}]),
         "rarefaction": pd.DataFrame([{**pair, "units": 2, "draw": draw, "buddies": 1} for draw in range(3)]),
+        "classes": pd.DataFrame([{"model": "d", "layer": "early", "rank": 1, "label": "0", "auroc": 0.9}]),
+        "concept_classes": pd.DataFrame([{"cluster": 0, "rank": 1, "label": "0", "auroc": 0.9}]),
     }

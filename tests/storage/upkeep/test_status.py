@@ -22,6 +22,7 @@ from storage.filesystem.lock import locked
 from storage.filesystem.root import Root
 from storage.upkeep.status import status
 
+ALWAYS = ("units", "buddies", "trust", "rosetta", "clusters", "classes", "concept_classes")
 MEASURED = ("distances", "null", "layers", "rarefaction", "stability")
 """Tables of what is measured for the sake of trust alone."""
 
@@ -57,7 +58,7 @@ def test_everything_that_the_recipe_names_is_listed_whether_or_not_it_is_there(r
         "features.zarr": "missing",
         **{f"correlations/a~{name}.zarr": "missing" for name in "abc"},
         **{f"profiles/{name}.zarr": "missing" for name in "abc"},
-        **{f"tables/{table}.parquet": "missing" for table in ("units", "buddies", "trust", "rosetta", "clusters")},
+        **{f"tables/{table}.parquet": "missing" for table in ALWAYS},
         **{f"tables/{table}/a~{name}.parquet": "missing" for table in ("trust", "examined") for name in "abc"},
         # Of a model with itself there is nothing to rotate or to assign.
         **{f"tables/{table}/a~{name}.parquet": "missing" for table in ("excess", "assigned") for name in "bc"},
