@@ -201,7 +201,7 @@ def test_pairs_read_together_have_the_bytes_of_each_alone(root, monkeypatch):
         return maps(store, layer, images, *rest)
 
     monkeypatch.setattr(ActivationStore, "maps", counted)
-    correlate(root, {pair: fingerprint("c", of=pair) for pair in PAIRS}, Setting(threads=2, ahead=3))
+    correlate(root, {pair: fingerprint("c", of=pair) for pair in PAIRS}, Setting(threads=1, ahead=3))
     assert len(reads) == len(set(reads)), "each block of each model once"
     together = {pair: halves_of(root, *pair) for pair in PAIRS}
     root.remove("correlations")

@@ -136,9 +136,9 @@ def test_tiles_give_the_same_counts(tmp_path, monkeypatch):
         planted.write_maps(root, model, maps)
     models, planned, tiles = ("g", "d", "pixels"), graph.tiles_of, []
     monkeypatch.setattr("tasks.trust.exchange.tiles_of", lambda group: tiles.append(planned(group)) or tiles[-1])
-    whole, _ = exchanged(root, models)
+    whole, _ = exchanged(root, models, Setting(threads=1))
     assert {len(some) for some in tiles} == {1}
-    plan = plan_over(root, models, Setting(threads=1, memory=110 << 20), ("pixels",), neighbours=K)
+    plan = plan_over(root, models, Setting(threads=1, memory=90 << 20), ("pixels",), neighbours=K)
     tiles.clear()
     count_exchanged(plan)
     assert len(tiles[-1]) == 4

@@ -58,7 +58,7 @@ def test_what_only_looks_shared_is_named_by_its_own_test(matches, kind):
 def test_the_columns_say_what_it_is(matches):
     table, _ = matches
     of = table.groupby("kind")
-    median = {name: of[name].median() for name in table.columns if table[name].dtype == "float64"}
+    median = {name: of[name].median() for name in table.columns if table[name].dtype.kind == "f"}
     assert abs(median["excess"]["subspace"]) < 0.03
     assert median["few_positions"]["positions"] > 0.9
     assert abs(median["pearson_robust"]["positions"]) < 0.1
