@@ -10,10 +10,11 @@ from flows.running import run
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
 from storage.artifacts.catalogue import TRUST
+from storage.artifacts.finished import index_of
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_finished
 from tasks.match.units import WRITE_UNITS
-from tasks.plan import Plan
+from tasks.plan import Plan, Stage
 from tasks.report.page import PAGE
 from tasks.stage.stage import StageResult
 
@@ -33,6 +34,11 @@ def prepared(root: str) -> Plan:
     return plan
 
 
+def _lacks(plan: Plan, stage: Stage) -> bool:
+    """Whether something that a stage writes is not there; what is stays, though it be of an earlier version."""
+    return not all(plan.root.exists(index_of(artifact.path(*of), artifact)) for artifact, of in stage.artifacts(plan))
+
+
 @flow(name="report", flow_run_name="report {recipe.name}", validate_parameters=True)
 def report(recipe: Recipe) -> tuple[StageResult, ...]:
     """Rebuild the page of a run, after any table of units or concepts that is missing."""
@@ -40,6 +46,6 @@ def report(recipe: Recipe) -> tuple[StageResult, ...]:
     plan.root.require_writable()
     with holding(plan.root):
         plan.root.remove(PAGE)
-        stages = run(plan, stages_from(WRITE_UNITS))
+        stages = run(plan, [stage for stage in stages_from(WRITE_UNITS) if _lacks(plan, stage)])
         seal_finished(plan.root)
     return tuple(stages)

@@ -91,6 +91,8 @@ class Artifact:
     """Whether a run is unfinished without it."""
     measured: Measurement | None = None
     """Of what is measured for the sake of trust alone: the measurement, which a recipe may leave out."""
+    added: bool = False
+    """Whether runs of earlier versions are whole without it."""
     marker: Marker | None = None
     """Of a store: which entry of `written` stands for a chunk."""
     index: str = ""
@@ -305,32 +307,32 @@ TRUST_OF_PAIR = declare(Artifact(
 EXCESS = declare(Artifact(
     "tables/excess/{a}~{b}.parquet", "table", "distinct pair",
     "how much better each unit of a layer matches than units of the layer rotated at random", (CORRELATIONS, PROFILES),
-    measured="rotation", columns=columns.EXCESS,
+    measured="rotation", added=True, columns=columns.EXCESS,
 ))
 EXAMINED = declare(Artifact(
     "tables/examined/{a}~{b}.parquet", "table", "pair",
     "intervals, influence, few positions and classes: what the maps of a pair's buddies say of each",
-    (BUDDIES, ACTIVATIONS), measured="maps", columns=columns.EXAMINED,
+    (BUDDIES, ACTIVATIONS), measured="maps", added=True, columns=columns.EXAMINED,
 ))
 ASSIGNED = declare(Artifact(
     "tables/assigned/{a}~{b}.parquet", "table", "distinct pair", "the units of a pair that are matched one to one",
-    (CORRELATIONS,), measured="one_to_one", columns=columns.ASSIGNED,
+    (CORRELATIONS,), measured="one_to_one", added=True, columns=columns.ASSIGNED,
 ))
 DISTANCES = declare(Artifact(
     "tables/distances.parquet", "table", "run", "how far models are from each other, and how much hubs take",
-    (ASSIGNED, CORRELATIONS), measured="one_to_one", columns=columns.DISTANCES,
+    (ASSIGNED, CORRELATIONS), measured="one_to_one", added=True, columns=columns.DISTANCES,
 ))
 NULL = declare(Artifact(
     "tables/null.parquet", "table", "run", "what the dictionary counts when images are exchanged",
-    (ACTIVATIONS, PROFILES, BUDDIES), measured="exchange", columns=columns.NULL,
+    (ACTIVATIONS, PROFILES, BUDDIES), measured="exchange", added=True, columns=columns.NULL,
 ))
 LAYERS = declare(Artifact(
     "tables/layers.parquet", "table", "run", "how alike layers of two models are as wholes", (PROFILES,),
-    measured="layers", columns=columns.LAYERS,
+    measured="layers", added=True, columns=columns.LAYERS,
 ))
 RAREFACTION = declare(Artifact(
     "tables/rarefaction.parquet", "table", "run", "buddies among equally many units of two models", (CORRELATIONS,),
-    measured="rarefaction", columns=columns.RAREFACTION,
+    measured="rarefaction", added=True, columns=columns.RAREFACTION,
 ))
 TRUST = declare(Artifact(
     "tables/trust.parquet", "table", "run",
@@ -339,7 +341,7 @@ TRUST = declare(Artifact(
 ))
 STABILITY = declare(Artifact(
     "tables/stability.parquet", "table", "run", "the dictionary with other numbers of neighbours",
-    (CORRELATIONS, TRUST), measured="stability", columns=columns.STABILITY,
+    (CORRELATIONS, TRUST), measured="stability", added=True, columns=columns.STABILITY,
 ))
 UNITS = declare(Artifact(
     "tables/units.parquet", "table", "run", "every unit: layer, channel, grid, statistics", (ACTIVATIONS, PROFILES),
@@ -355,11 +357,11 @@ CLUSTERS = declare(Artifact(
 ))
 CLASSES_OF_UNITS = declare(Artifact(
     "tables/classes.parquet", "table", "run", "the classes of images that each unit is most selective for",
-    (IMAGES, ACTIVATIONS), columns=columns.CLASSES_OF_UNITS,
+    (IMAGES, ACTIVATIONS), added=True, columns=columns.CLASSES_OF_UNITS,
 ))
 CLASSES_OF_CONCEPTS = declare(Artifact(
     "tables/concept_classes.parquet", "table", "run", "the classes of images that each concept is most selective for",
-    (IMAGES, ACTIVATIONS, ROSETTA), columns=columns.CLASSES_OF_CONCEPTS,
+    (IMAGES, ACTIVATIONS, ROSETTA), added=True, columns=columns.CLASSES_OF_CONCEPTS,
 ))
 WORDS = declare(Artifact(
     "words.zarr", "store", "run",

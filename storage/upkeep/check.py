@@ -104,7 +104,7 @@ def check_run(root: Root) -> list[Finding]:
     once = [
         Instance(row)
         for row in rows
-        if row.measured not in left_out and (row.expected or root.exists(seals.path(row.path())))
+        if row.measured not in left_out and ((row.expected and not row.added) or root.exists(seals.path(row.path())))
     ]
     wrong += [finding for instance in dict.fromkeys([*there, *once]) for finding in _check(root, instance)]
     damaged = [one.path for one in offered_weights(root) if not one.intact]

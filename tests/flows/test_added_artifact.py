@@ -118,7 +118,7 @@ def test_an_artifact_from_one_module_is_mined_resumed_recorded_and_replaced(tiny
     first = added.root / "norms/ada.zarr/body.1/norm/c/0"
     stamp = first.stat().st_mtime_ns
     outcomes = added.outcomes()
-    assert list(outcomes)[-4:] == ["norms painter", "norms ada", "dictionary", "report"]
+    assert list(outcomes)[-5:] == ["norms painter", "norms ada", "dictionary", "classes", "report"]
     assert (outcomes["dump ada"], outcomes["units"]) == ("skipped", "skipped")
     assert (outcomes["norms painter"], outcomes["norms ada"]) == ("skipped", "done")
     assert first.stat().st_mtime_ns == stamp

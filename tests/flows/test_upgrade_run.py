@@ -14,7 +14,7 @@ from command import Command, refused
 from damage import flip
 from faulty_s3 import BUCKET, S3, Faulty, client, environment
 from format_2 import require_upgraded
-from old_roots import recipe_at, unpack, unpack_more
+from old_roots import is_correlated, recipe_at, unpack, unpack_more
 from stores_of_versions.make import PLACE, numbers
 
 from flows.command.main import main
@@ -32,7 +32,6 @@ from storage.artifacts.guided import GuidedStore
 from storage.artifacts.seals import read
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
-from storage.upkeep.status import status
 from tasks.report.page import PAGE, WRITE_REPORT
 
 
@@ -49,9 +48,8 @@ def test_a_run_of_format_2_becomes_one_of_today(tmp_path, capsys):
     told = json.loads((PLACE / "2" / "expected.json").read_text())
     assert numbers(open_run(root)) == told
     assert check_root(Root(str(root))) == []
-    assert status(Root(str(root))).state == "complete"
     plan = prepare(recipe_at(root))
-    assert finished(plan) is not None
+    assert is_correlated(plan)
     record = json.loads((root / "provenance.json").read_text())
     assert record["format"] == FORMAT
     assert record["fingerprints"] == fingerprints(plan)
@@ -141,7 +139,7 @@ def test_images_of_a_folder_are_still_those_of_the_folder(tmp_path, monkeypatch)
     old = zarr.open_group(root / "images.zarr", mode="r")
     labels, place = old["label"][:].tolist(), old["place"][:].tolist()
     upgrade_root(str(root))
-    assert finished(prepare(recipe_at(root))) is not None
+    assert is_correlated(prepare(recipe_at(root)))
     new = zarr.open_group(root / "images.zarr", mode="r")
     assert new["label"][:].tolist() == labels
     assert new["place"][:].tolist() == place
@@ -252,7 +250,7 @@ def test_a_run_of_format_2_can_be_judged_and_shown_as_before(searched, tiny):
     assert [one for one in check_root(Root("root")) if one.kind != "missing"] == []
     upgrade_root("root")
     assert check_root(Root("root")) == []
-    assert finished(prepare(recipe_at(searched))) is not None
+    assert is_correlated(prepare(recipe_at(searched)))
 
 
 def test_an_upgrade_that_was_cut_short_is_resumed(tmp_path, monkeypatch, here):
@@ -273,7 +271,7 @@ def test_an_upgrade_that_was_cut_short_is_resumed(tmp_path, monkeypatch, here):
         refused(here(*words), f"an upgrade was cut short; run rosetta upgrade {root} to resume it")
     assert open_run(root).name == "tiny"
     upgrade_root(str(root))
-    assert finished(prepare(recipe_at(root))) is not None
+    assert is_correlated(prepare(recipe_at(root)))
     assert check_root(Root(str(root))) == []
 
 
@@ -296,7 +294,7 @@ def test_whoever_shares_stores_upgrades_after_the_root_that_holds_them(tmp_path)
     upgrade_root(str(run))
     assert numbers(open_run(run)) == told
     recipe = parse_recipe(text, "it", str(run), ())
-    assert finished(prepare(recipe)) is not None
+    assert is_correlated(prepare(recipe))
     assert fingerprints(plan_of_root(Root(str(run)), recipe))[PAGE]
     assert json.loads((run / "shared.json").read_text())["format"] == FORMAT
 

@@ -27,6 +27,8 @@ SHORTER = {
     "label": ["--weights", "random:0", "--replace"],
 }
 """Added to what would take minutes, or weights that are not here."""
+SMALLER = {"open_clip/ViT-B-32.laion2b_s34b_b79k": "open_clip/ViT-S-32"}
+"""In place of what would take minutes."""
 
 
 def lines(document: Path) -> list[list[str]]:
@@ -67,6 +69,7 @@ def test_every_line_of_the_command_works(rosetta, workplace, monkeypatch, block)
     for line in block:
         _, *words = shlex.split(line)
         expanded = [one for word in words for one in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
+        expanded = [SMALLER.get(word, word) for word in expanded]
         done = rosetta(*expanded, *SHORTER.get(words[0], []))
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert "Traceback" not in done.stderr, line
@@ -100,7 +103,8 @@ def test_the_examples_for_tables_answer_from_a_run(workplace, monkeypatch):
     assert len(names["strongest"]) == rosetta["cluster"].nunique()
     assert names["selective"]["half_share"].is_monotonic_increasing
     assert sorted(names["selective"].index) == list(range(40))
-    assert names["units_of_trusted"].columns.tolist() == ["dcgan", "lite0", "mobilenet"]
+    known = ["dcgan", "lite0", "mobilenet"] if len(names["trusted"]) else []
+    assert names["units_of_trusted"].columns.tolist() == known
     assert len(names["units_of_trusted"]) == names["trusted_by_concept"].sum() == len(names["trusted"]) / 3
 
 

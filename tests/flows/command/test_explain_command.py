@@ -19,13 +19,9 @@ def cat(tmp_path_factory):
     return path
 
 
-def test_a_photograph(run, here, cat, tmp_path):
-    import json
-
+def test_a_photograph(run, rosetta, cat, tmp_path):
     picture = tmp_path / "cat.png"
-    done = here("explain", run[0], cat, "--model", "lite0", "--class", 285, "--out", picture, "--json")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = rosetta.json("explain", run[0], cat, "--model", "lite0", "--class", 285, "--out", picture)
     assert found["class"]["name"] == "Egyptian cat"
     assert found["layer"] == "blocks.6"
     assert np.shape(found["grad_cam"]) == (7, 7)
@@ -37,8 +33,8 @@ def test_a_photograph(run, here, cat, tmp_path):
         assert min(figure.size) > 300
 
 
-def test_an_image_of_the_run_in_words(run, here):
-    done = here("explain", run[0], 3, "--model", "mobilenet")
+def test_an_image_of_the_run_in_words(run, rosetta):
+    done = rosetta("explain", run[0], 3, "--model", "mobilenet")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("image 3: mobilenet gives class ")
     assert "All concepts together explain" in done.stdout

@@ -197,7 +197,8 @@ def kit(request, tmp_path, monkeypatch):
 
 
 JUDGED = {f"tables/{name}.parquet" for name in ("trust", "stability", "rosetta", "clusters")} | {"report/index.html"}
-TABLES = JUDGED | {f"tables/{name}.parquet" for name in ("buddies", "distances", "rarefaction")}
+JUDGED |= {f"tables/{name}.parquet" for name in ("classes", "concept_classes")}
+TABLES = JUDGED | {f"tables/{name}.parquet" for name in ("buddies", "distances", "null", "rarefaction")}
 UNITS = {"tables/units.parquet", "tables/layers.parquet"}
 IMAGES = {"images.zarr", "features.zarr"}
 
@@ -208,8 +209,10 @@ def of(anchor: str, *models: str) -> set[str]:
     partners = names if anchor in models else set(models)
     found = {f"{folder}/{model}.zarr" for folder in ("activations", "profiles") for model in models} | TABLES | UNITS
     found |= {f"correlations/{anchor}~{partner}.zarr" for partner in partners}
-    found |= {f"tables/assigned/{anchor}~{partner}.parquet" for partner in partners - {anchor}}
-    return found | {f"tables/trust/{anchor}~{partner}.parquet" for partner in partners}
+    found |= {
+        f"tables/{of}/{anchor}~{partner}.parquet" for of in ("assigned", "excess") for partner in partners - {anchor}
+    }
+    return found | {f"tables/{of}/{anchor}~{partner}.parquet" for of in ("trust", "examined") for partner in partners}
 
 
 PAIRS = {path for path in of("maker", "maker") if "~" in path}
@@ -230,7 +233,8 @@ MADE: list[Row] = [
     ("mean", lambda kit: kit.edit("table_zoo.py", ("(0.5, 0.5, 0.5)", "(0.5, 0.5, 0.4)")), BOTH,
      "model.preprocessing.mean: [0.5, 0.5, 0.5] → [0.5, 0.5, 0.4]"),
     ("size", lambda kit: kit.edit("table_zoo.py", ('"size": (16, 16)', '"size": (24, 24)')),
-     BOTH | {"profiles/maker.zarr"},  # it holds what is needed of maker's units on the grids of the others
+     # The profile holds what is needed of maker's units on the grids of the others, and rotations need it.
+     BOTH | {"profiles/maker.zarr", "tables/excess/maker~pixels.parquet"},
      "model.preprocessing.size: [16, 16] → [24, 24]"),
     ("default layers", lambda kit: kit.edit("table_zoo.py", ('("body.1", "body.3")', '("body.1", "body.2")')), BOTH,
      'model.units: [["body.1", 6, 8, 8], ["body.3", 6, 4, 4]] → '),
@@ -264,9 +268,9 @@ MADE: list[Row] = [
     ("correlation", lambda kit: kit.changes.append("matching.correlation=spearman"), PAIRS | TABLES,
      "matching.correlation: "),
     ("neighbours", lambda kit: kit.changes.append("matching.neighbours=3"),
-     {path for path in PAIRS if "trust" in path} | TABLES, "matching.neighbours: 5 → 3"),
+     {path for path in PAIRS if "trust" in path or "examined" in path} | TABLES, "matching.neighbours: 5 → 3"),
     ("control", lambda kit: kit.rewrite('"random:1"', '"random:1"\ncontrol = true'),
-     JUDGED, "models.plain.control: false → true"),
+     JUDGED | {"tables/null.parquet"}, "models.plain.control: false → true"),
     ("q", lambda kit: kit.changes.append("trust.q=0.01"), JUDGED, ""),
     ("name of the run", lambda kit: kit.changes.append("name=other"), {"report/index.html"}, ""),
     ("memory", lambda kit: kit.changes.append("compute.memory=1 GiB"), set(), ""),

@@ -16,6 +16,7 @@ from storage.artifacts.causes import AblationStore, SilencingStore
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.guided import Found, GuidedStore
 from storage.artifacts.neighbours import NeighbourStore
+from storage.artifacts.words import WordStore
 from storage.filesystem.root import Root
 from storage.run.data import _turned
 from tasks.correlate.setting import Setting
@@ -52,7 +53,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     _write_search(root, "inversions/some", random, conditional=True)
     _write_search(root, "edits/some", random, conditional=False)
     _write_causes(root, random)
+    _write_words(root, random)
     return root
+
+
+def _write_words(root: Root, random: np.random.Generator) -> None:
+    words = ["bear", "sea", "stone"]
+    text = random.normal(size=(3, 8)).astype(np.float32)
+    score = random.normal(size=(2, 3)).astype(np.float32)
+    WordStore.write(
+        root, fingerprint("words"), np.array([0, 4]), words, score, np.array([0.5, 1.5]), text, {"model": "toy"}
+    )
 
 
 def _write_causes(root: Root, random: np.random.Generator) -> None:

@@ -19,7 +19,8 @@ from rosetta.view.trust.summary import summary
 
 NAME_SPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 ADDRESSES = [
-    "tests", "chance", "held-out", "control", "pixels", "rotation", "few-positions", "halves", "interval", "one-image",
+    "tests", "chance", "held-out", "control", "pixels", "rotation", "few-positions", "halves", "alone", "interval",
+    "one-image",
     "classes", "one-to-one", "position", "null", "stability", "layers", "distances", "rarefaction",
 ]  # fmt: skip
 """Of the sections: what decides before what is reported."""
@@ -48,7 +49,7 @@ def test_it_tells_of_every_number_and_when_it_misleads() -> None:
     ):  # fmt: skip
         assert told in words, told
     assert [section["id"] for section in page.all("section")] == ADDRESSES
-    assert len(page.all("svg")) == 19
+    assert len(page.all("svg")) == 20
     assert words.count("When it misleads") == len(ADDRESSES) - 1
     for test in TESTS:
         assert test.question in words
@@ -97,18 +98,18 @@ def test_nothing_to_judge_is_said_in_words() -> None:
     html = render_trust(replace(trust_story(trust_matches(0), WholeRun()), null=None, judgement=""))
     page, words = Reader(html), _words(html)
     assert not page.all("svg") + page.all("figure") + page.all("p", "notice") + page.all("table")
-    assert len(page.all("p", "blank")) == 19
+    assert len(page.all("p", "blank")) == 20
     assert "dcgan has no match to judge." in words
     assert "no example of a null distribution" in words
     assert "no p value to draw" in words
-    assert words.count("There is no match to draw.") == 9
+    assert words.count("There is no match to draw.") == 10
     assert words.count("This run has no such numbers.") == 5
 
 
 @pytest.mark.parametrize(
     ("left_out", "columns", "sections"),
     [
-        ("rotation", ["excess"], ["rotation"]),
+        ("rotation", ["excess", "alone"], ["rotation", "alone"]),
         ("maps", ["pearson_robust", "pearson_low", "influence", "pearson_within"],
          ["few-positions", "interval", "one-image", "classes"]),
         ("one_to_one", ["assigned"], ["one-to-one", "distances"]),
@@ -192,7 +193,7 @@ def test_in_a_browser(browser: Browser, tmp_path: Path, story: TrustStory) -> No
     page.goto((tmp_path / "trust.html").as_uri())
     page.locator("#theme").click()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    assert page.locator("svg.plot").count() == 19
+    assert page.locator("svg.plot").count() == 20
     for width in (800, 390):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"
