@@ -155,6 +155,7 @@ def test_a_new_model_costs_its_own_dump_and_pairs(run, rosetta, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in compared}
     grown = rosetta.json("mine", small)
     expected = {"dump mobilenet", "correlate", "units", "match", "dictionary", "report", "judge", "trust"}
+    expected |= {"rotate", "exchange", "examine", "assign", "stability", "layers", "rarefy", "classes"}
     assert done(grown) == expected
     assert {path: path.stat().st_mtime_ns for path in before if path.is_file()} == {
         path: time for path, time in before.items() if path.is_file()

@@ -177,7 +177,8 @@ def test_a_model_that_left_every_recipe_is_shown_and_pruned(sweep, tiny, tmp_pat
     shutil.rmtree(zoo / "users")
     mine(tiny, tmp_path, "run", ("painter", "ada", "bob"), f'from = "{zoo}"')
     mine(tiny, tmp_path, "run", ("painter", "ada"), f'from = "{zoo}"')
-    stale = ["correlations/painter~bob.zarr", "tables/trust/painter~bob.parquet"]
+    stale = ["correlations/painter~bob.zarr"]
+    stale += [f"tables/{of}/painter~bob.parquet" for of in ("trust", "excess", "examined", "assigned")]
     shown = tiny("prune", root)
     assert shown.returncode == 0
     assert [line.split()[0] for line in shown.stdout.splitlines()[:-1]] == stale

@@ -47,7 +47,7 @@ def test_trusted_is_all_tests_at_once(run):
     trust = table(run[0], "trust")
     expected = (
         (trust["q_value"] <= 0.05) & (trust["pearson_held_out"] > 0.1) & (trust["lift"] > 0)
-        & (trust["pearson_partial"] > 0.1) & (trust["excess"] > 0.05) & (trust["pearson_robust"] > 0.1)
+        & (trust["pearson_partial"] > 0.1) & (trust["excess"] > 0.07) & (trust["pearson_robust"] > 0.1)
     )  # fmt: skip
     assert (trust["trusted"] == expected).all()
     assert 0 < trust["trusted"].sum() < len(trust)
