@@ -77,7 +77,7 @@ def test_features_and_profiles_of_every_version_are_read(version, tmp_path):
 def test_a_run_of_every_version_goes_on_as_it_was(version, tmp_path):
     """All of its artifacts are those that its stores ask for, though it does not say what its models did.
 
-    What follows from the tests of trust, the page last, is made anew: there are more of them since.
+    What follows from the tests of trust, the page last, is made again: there are more of them now.
     """
     root = unpack(version, tmp_path)
     require_as_it_was(root, plan_of_root(Root(str(root)), recipe_at(root)))

@@ -56,7 +56,7 @@ def write_root(root: Root, images: int = IMAGES, classes: np.ndarray | None = _C
 
 
 def examined(root: Root, setting: Setting = Setting(threads=2), trust: Trust = Trust()) -> list[bytes]:
-    """The tables of both pairs, made anew."""
+    """The tables of both pairs, made again."""
     root.remove("tables/examined")
     make(plan_over(root, ("a", "b"), setting, neighbours=3, trust=trust), EXAMINE)
     return content(root)
