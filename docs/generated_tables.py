@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rosetta.mining.trust.tests import TESTS
 from rosetta.recipe import Trust
-from storage.artifacts.catalogue import BESIDE, CATALOGUE, Artifact, all_tables
+from storage.artifacts.artifact import Artifact
+from storage.artifacts.catalogue import BESIDE, CATALOGUE, all_tables
 from storage.artifacts.columns import of_each_test
 
 DOCS = Path(__file__).parent

@@ -13,7 +13,8 @@ from rosetta.errors import UserError
 from rosetta.guidance.cause_settings import Ablation, Silencing
 from rosetta.guidance.causes import with_random
 from storage.artifacts import seals
-from storage.artifacts.catalogue import ABLATIONS, CAUSES, SILENCED, SILENCINGS, Artifact
+from storage.artifacts.artifact import Artifact
+from storage.artifacts.catalogue import ABLATIONS, CAUSES, SILENCED, SILENCINGS
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.layout import stored_attributes
 from storage.filesystem.lock import lock_of

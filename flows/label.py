@@ -7,7 +7,7 @@ from prefect import flow
 
 from flows.locking import holding
 from rosetta.naming.settings import Labelling
-from storage.artifacts.catalogue import Artifact
+from storage.artifacts.artifact import Artifact
 from storage.artifacts.finished import is_finished
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.shared import Place

@@ -18,7 +18,8 @@ from rosetta.recipe import Images, Recipe
 from rosetta.zoo.device import resolve_device
 from storage.artifacts import agreed
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES, Artifact
+from storage.artifacts.artifact import Artifact
+from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES
 from storage.artifacts.fingerprint import Fingerprint, format_of
 from storage.artifacts.halves import HALVES
 from storage.artifacts.images import ImageStore

@@ -14,8 +14,9 @@ from rosetta.errors import UserError
 from rosetta.mining.halves import Mask
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import layout
+from storage.artifacts.artifact import BOOKKEEPING
 from storage.artifacts.blocks import block_count, block_slice
-from storage.artifacts.catalogue import ACTIVATIONS, BOOKKEEPING
+from storage.artifacts.catalogue import ACTIVATIONS
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.halves import first_half
 from storage.artifacts.image_labels import IMAGE_LABELS, create_image_labels

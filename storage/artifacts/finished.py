@@ -1,7 +1,7 @@
 """Whether an artifact is there, complete, and made from what it should be made from."""
 
 from storage.artifacts import tables
-from storage.artifacts.catalogue import Artifact
+from storage.artifacts.artifact import Artifact
 from storage.artifacts.layout import attributes_at
 from storage.artifacts.shared import Place
 

@@ -15,8 +15,9 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from rosetta.errors import UserError
+from storage.artifacts.artifact import BOOKKEEPING, Chunk
 from storage.artifacts.attributes import decode, encode
-from storage.artifacts.catalogue import BOOKKEEPING, Chunk, instance_at
+from storage.artifacts.catalogue import instance_at
 from storage.artifacts.fingerprint import Fingerprint, require_known_format
 from storage.artifacts.provenance import recipe_digest
 from storage.artifacts.seals import break_seal

@@ -10,7 +10,7 @@ import zarr
 
 from rosetta.units import WHOLE, Layer, Units
 from storage.artifacts import layout
-from storage.artifacts.catalogue import Artifact
+from storage.artifacts.artifact import Artifact
 from storage.artifacts.fingerprint import Fingerprint
 from storage.filesystem.root import Root
 

@@ -18,6 +18,7 @@ from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Recipe
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.artifact import Artifact
 from storage.artifacts.blocks import by_block
 from storage.artifacts.catalogue import (
     BUDDIES,
@@ -28,7 +29,6 @@ from storage.artifacts.catalogue import (
     ROSETTA,
     TRUST,
     UNITS,
-    Artifact,
     columns_at,
     tables_of_run,
 )

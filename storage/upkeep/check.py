@@ -18,7 +18,8 @@ from zarr.storage import StorePath
 from rosetta.errors import UserError
 from rosetta.recipe import Measurement
 from storage.artifacts import seals, tables
-from storage.artifacts.catalogue import CATALOGUE, SHARED, Chunk, Instance
+from storage.artifacts.artifact import Chunk
+from storage.artifacts.catalogue import CATALOGUE, SHARED, Instance
 from storage.artifacts.layout import (
     arrays_in,
     attributes_of,

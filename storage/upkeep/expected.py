@@ -6,7 +6,8 @@ from typing import Any
 
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
-from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, Artifact, Instance, instance_at, instances
+from storage.artifacts.artifact import Artifact
+from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, Instance, instance_at, instances
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.shared import shared_places
 from storage.filesystem.root import Root

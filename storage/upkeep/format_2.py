@@ -23,8 +23,9 @@ from rosetta.units import Grid, Layer, Units
 from rosetta.zoo.families.pixels import INDEPENDENT
 from storage.artifacts import catalogue, layout
 from storage.artifacts.activations import ActivationStore, LayerBlock, combine_moments
+from storage.artifacts.artifact import BOOKKEEPING
 from storage.artifacts.blocks import block_count, block_slice, few_files
-from storage.artifacts.catalogue import BOOKKEEPING, Instance
+from storage.artifacts.catalogue import Instance
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import GuidedStore

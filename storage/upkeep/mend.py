@@ -6,7 +6,8 @@ from functools import partial
 from itertools import groupby
 
 from storage.artifacts import seals
-from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, MINE, SEALS, WEIGHTS, Instance, instance_at
+from storage.artifacts.artifact import MINE
+from storage.artifacts.catalogue import ACTIVATIONS, IMAGES, SEALS, WEIGHTS, Instance, instance_at
 from storage.artifacts.layout import (
     array_of,
     attributes_at,

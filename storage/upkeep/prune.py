@@ -10,7 +10,8 @@ from typing import Any
 
 from rosetta.errors import UserError, nearest
 from storage.artifacts import provenance, shared
-from storage.artifacts.catalogue import ACTIVATIONS, PAIRS, UPGRADE, Artifact, Instance, instance_at, instances
+from storage.artifacts.artifact import PAIRS, Artifact
+from storage.artifacts.catalogue import ACTIVATIONS, UPGRADE, Instance, instance_at, instances
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.offered_weights import offered_weights
 from storage.artifacts.provenance import require_run

@@ -5,7 +5,8 @@ from math import prod
 
 import zarr
 
-from storage.artifacts.catalogue import MINE, SEALS, Instance, instance_at
+from storage.artifacts.artifact import MINE
+from storage.artifacts.catalogue import SEALS, Instance, instance_at
 from storage.artifacts.layout import (
     attributes_of,
     chunk_file,

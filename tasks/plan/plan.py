@@ -10,7 +10,7 @@ from typing import Any
 
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Images, Recipe
-from storage.artifacts.catalogue import Artifact, Per
+from storage.artifacts.artifact import Artifact, Per
 from storage.artifacts.fingerprint import FORMAT, Fingerprint
 from storage.artifacts.shared import Place
 from storage.filesystem.root import Root

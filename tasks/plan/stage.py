@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from storage.artifacts.catalogue import Artifact, Per
+from storage.artifacts.artifact import Artifact, Per
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.finished import is_finished
 from storage.artifacts.shared import turn

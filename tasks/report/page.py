@@ -1,5 +1,6 @@
 """Stage `report`: tables and stores into `report/`, the dictionary that a person looks at."""
 
+from storage.artifacts.artifact import Artifact
 from storage.artifacts.catalogue import (
     CLASSES_OF_CONCEPTS,
     CLASSES_OF_UNITS,
@@ -11,7 +12,6 @@ from storage.artifacts.catalogue import (
     ROSETTA,
     STABILITY,
     UNITS,
-    Artifact,
     Instance,
 )
 from storage.artifacts.fingerprint import Fingerprint, fingerprint

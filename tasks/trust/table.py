@@ -13,7 +13,8 @@ from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Measurement
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import ASSIGNED, EXAMINED, EXCESS, TRUST, TRUST_OF_PAIR, Artifact
+from storage.artifacts.artifact import Artifact
+from storage.artifacts.catalogue import ASSIGNED, EXAMINED, EXCESS, TRUST, TRUST_OF_PAIR
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest

@@ -24,7 +24,8 @@ import numpy as np
 from flows.plan.stages import declare
 from storage.artifacts import layout
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import ACTIVATIONS, Artifact, declare as add_to_catalogue, of_layers
+from storage.artifacts.artifact import Artifact, of_layers
+from storage.artifacts.catalogue import ACTIVATIONS, declare as add_to_catalogue
 from storage.artifacts.fingerprint import fingerprint
 from tasks.match.units import WRITE_UNITS
 from tasks.plan.stage import Stage

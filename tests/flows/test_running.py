@@ -9,7 +9,7 @@ from plans import plan_over
 from flows import running
 from flows.plan import stages
 from flows.plan.stages import STAGES, stages_from
-from storage.artifacts.catalogue import Artifact
+from storage.artifacts.artifact import Artifact
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
 from tasks.match.units import WRITE_UNITS

@@ -8,6 +8,7 @@ from described import described
 
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.artifact import Artifact
 from storage.artifacts.catalogue import (
     ASSIGNED,
     DISTANCES,
@@ -18,7 +19,6 @@ from storage.artifacts.catalogue import (
     RAREFACTION,
     STABILITY,
     TRUST_OF_PAIR,
-    Artifact,
 )
 from tasks.plan import Plan
 

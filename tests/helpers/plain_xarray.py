@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from storage.artifacts.catalogue import BOOKKEEPING
+from storage.artifacts.artifact import BOOKKEEPING
 
 INDEXED = {"image", "channel", "unit_a", "unit_b", "neighbour", "feature", "common", "half", "half_moment",
            "shape_image", "guidance", "term", "step", "frame"}  # fmt: skip

@@ -9,7 +9,8 @@ import pytest
 
 from rosetta.recipe import Recipe
 from storage.artifacts import layout, provenance, seals, shared, tables
-from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES, Artifact, declare, of_blocks
+from storage.artifacts.artifact import Artifact, of_blocks
+from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES, declare
 from storage.artifacts.columns import Column
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.shared import Place

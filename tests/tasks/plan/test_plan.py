@@ -7,7 +7,8 @@ import pytest
 from plans import plan_over
 
 from storage.artifacts import catalogue, tables
-from storage.artifacts.catalogue import ACTIVATIONS, CORRELATIONS, TRUST, Artifact
+from storage.artifacts.artifact import Artifact
+from storage.artifacts.catalogue import ACTIVATIONS, CORRELATIONS, TRUST
 from storage.artifacts.columns import Column
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
