@@ -5,10 +5,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, Error, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 sys.path[:0] = [str(Path(__file__).parent / "helpers"), str(Path(__file__).parents[1] / "docs")]
 
@@ -39,10 +42,13 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     """A headless Chromium; no longer than a module, as Playwright keeps an event loop running that flows would meet."""
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed, so the page is not opened")
+    # Here, so that all other tests also run on a machine without it.
+    from playwright.sync_api import Error, sync_playwright
+
     with sync_playwright() as playwright:
         try:
             opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
