@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from itertools import chain
 from typing import Any
 
 from rosetta.mining.trust.survival import in_all
@@ -13,6 +14,7 @@ from rosetta.view.null_words import phrase
 from storage.artifacts.provenance import RECIPE
 from storage.filesystem.root import Root
 from tasks.report.atlas.concepts import concept_files, concepts_file, search_file, strongest_concepts
+from tasks.report.atlas.explained import ExplainedImages
 from tasks.report.atlas.maps import gather, image_files
 from tasks.report.atlas.pictures import card_files, picture_files
 from tasks.report.atlas.plots import plots_file
@@ -42,9 +44,9 @@ def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dic
         `run`, as the page's shell holds it (:mod:`rosetta.view.atlas`).
     """
     target = out or Root(f"{run.root.url}/report")
-    rankings = rank(run)
-    with track("report", _count(run, rankings)) as advance:
-        _write_files(target, _files(run, rankings), advance)
+    rankings, explained = rank(run), ExplainedImages.of(run)
+    with track("report", _count(run, rankings) + len(explained)) as advance:
+        _write_files(target, chain(_files(run, rankings), explained.files()), advance)
     return summary(run, rankings, fingerprint)
 
 
