@@ -113,18 +113,19 @@ def _print_one(found: "Explanation") -> None:
         ],
         width=120,
     )
-    print(f"All concepts together explain {found.share:.0%} of where {found.layer} looks for it.")
+    print(
+        f"All concepts together explain {found.share:.0%} of where {found.layer} looks for it; as many random units of"
+        f" the same layers explain {found.random_share:.0%}."
+    )
 
 
 def _print_several(found: Sequence["Explanation"]) -> None:
     from tasks.stage.text_table import print_table
 
+    columns = ("image", "class", "probability", "explained", "by random units", "first concepts")
     rows = []
     for one in found:
         first = one.concepts[one.concepts["weight"] > 0]["cluster"].head(_NAMED)
-        rows.append(
-            (one.image, one.named, f"{one.probability:.2f}", f"{one.share:.2f}", ", ".join(map(str, first)) or "none")
-        )
-    print_table(
-        ("image", "class", "probability", "share explained", "by concepts"), rows, words=("image", "class"), width=120
-    )
+        figures = (f"{value:.2f}" for value in (one.probability, one.share, one.random_share))
+        rows.append((one.image, one.named, *figures, ", ".join(map(str, first)) or "none"))
+    print_table(columns, rows, words=("image", "class"), width=120)

@@ -315,7 +315,7 @@ EXPLANATIONS = declare(Artifact(
     "where a classifier looks on images (Grad-CAM): `cam` (image, y, x), `class`, `probability`, `share`; and"
     " `pearson`, `weight` (image, concept)",
     (ACTIVATIONS, ROSETTA), expected=False,
-    marker=of_blocks("cam", "class", "label", "score", "probability", "share", "pearson", "weight"),
+    marker=of_blocks("cam", "class", "label", "score", "probability", "share", "random_share", "pearson", "weight"),
     command="rosetta explain",
 ))
 # fmt: on

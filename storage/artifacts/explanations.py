@@ -21,8 +21,10 @@ _FACTS = {
     "score": ("float64", "score of the class", "before the softmax", float("nan")),
     "probability": ("float64", "probability of the class", "after the softmax", float("nan")),
     "share": ("float64", "share of the map's variance that the concepts explain", "by their best sum", float("nan")),
+    "random_share": ("float64", "the same of as many random units", "of the same layers; a mean", float("nan")),
 }
 """By array over images: type, long name, description, and what stands where nothing is written yet."""
+_NUMBERS = ("score", "probability", "share", "random_share")
 _FITS = {
     "pearson": ("correlation of the concept's map with the Grad-CAM map", "over the positions of the image"),
     "weight": ("weight of the concept in the best sum of all", "no less than 0; the map's maximum is 1"),
@@ -40,6 +42,7 @@ class ImageExplanation:
     score: float
     probability: float
     share: float
+    random_share: float
     cam: npt.NDArray[np.float32]
     """(y, x)"""
     pearson: npt.NDArray[np.float64]
@@ -126,7 +129,10 @@ class ExplanationStore(ArtifactStore):
             "cam": np.stack([one.cam for one in found]),
             "class": np.array([one.index for one in found], np.int32),
             "label": np.array([one.label for one in found], dtype=object),
-            **{name: np.array([getattr(one, name) for one in found]) for name in ("score", "probability", "share")},
+            **{
+                name: np.array([getattr(one, name) for one in found])
+                for name in ("score", "probability", "share", "random_share")
+            },
             **{name: np.stack([getattr(one, name) for one in found]) for name in _FITS},
         }
         for name, array in values.items():
@@ -143,6 +149,7 @@ class ExplanationStore(ArtifactStore):
                 float(read["score"][row]),
                 float(read["probability"][row]),
                 float(read["share"][row]),
+                float(read["random_share"][row]),
                 read["cam"][row],
                 read["pearson"][row],
                 read["weight"][row],

@@ -21,6 +21,10 @@ from tasks.causes.run import CausesRun
 from tasks.source.files import find_images
 from tasks.source.pixels import content_of, square
 
+RANDOM = 4
+"""Sets of random units that are fitted beside the concepts."""
+_SEED = 0
+
 Float32 = npt.NDArray[np.float32]
 
 
@@ -50,6 +54,8 @@ class Explanation:
     the positions of this image, and weight in the sum of concepts that comes nearest to it."""
     share: float
     """Share of the Grad-CAM map's variance that this sum explains."""
+    random_share: float
+    """The same of as many random units of the same layers; a mean."""
     map_of: Callable[["pd.Series[Any]"], Float32]
     """(grid_y, grid_x) the map of a concept, a row of :attr:`concepts`."""
 
@@ -68,6 +74,7 @@ class Explanation:
             "class": fields,
             "grad_cam": self.cam.tolist(),
             "share": None if np.isnan(self.share) else self.share,
+            "random_share": None if np.isnan(self.random_share) else self.random_share,
             "concepts": [
                 {**row, "pearson": None if np.isnan(row["pearson"]) else row["pearson"]}
                 for row in self.concepts.to_dict("records")
@@ -96,12 +103,20 @@ def explain(run: RunMembers, image: str, model: str, index: int | None = None, l
     name, pixels = image_of(run, image, loaded)
     found = grad_cam(loaded, pixels, index, None if layer is None else [layer])
     (chosen,) = found.cams
-    fit = fit_of(found, chosen, own)
+    fit, random_share = fits_of(found, chosen, own, random_units(run, model, own))
     facts = found.index, found.name, found.score, found.probability, found.cams[chosen]
     ordered = in_order(own, fit.pearson, fit.weight)
     maps = found.maps
     return Explanation(
-        name, pixels, model, chosen, *facts, ordered, fit.share, lambda row: maps[row["layer"]][row["channel"]]
+        name,
+        pixels,
+        model,
+        chosen,
+        *facts,
+        ordered,
+        fit.share,
+        random_share,
+        lambda row: maps[row["layer"]][row["channel"]],
     )
 
 
@@ -132,11 +147,34 @@ def concept_units(run: RunData, model: str) -> pd.DataFrame:
     return own.sort_values("cluster").reset_index(drop=True)
 
 
-def fit_of(found: GradCam, layer: str, own: pd.DataFrame) -> Explained:
-    """The Grad-CAM map of a layer in terms of the maps of concepts, each less its mean, over its deviation."""
-    rows = zip(own["layer"], own["channel"], own["mean"], own["std"], strict=True)
-    maps = [((found.maps[name][channel] - mean) / (std or 1.0)).astype(np.float32) for name, channel, mean, std in rows]
-    return explained(found.cams[layer], maps)
+def random_units(run: RunData, model: str, own: pd.DataFrame) -> list[pd.DataFrame]:
+    """Some sets of random units with the columns of :func:`concept_units`, each with as many of every layer.
+
+    They say what so many maps explain that have nothing to do with the dictionary.
+    """
+    random = np.random.default_rng(_SEED)
+    table = run.unit_table[(run.unit_table["model"] == model) & (run.unit_table["std"] > 0)]
+    others = table[~table["unit"].isin(own["unit"])]
+    sets = []
+    for _ in range(RANDOM):
+        parts = []
+        for layer, count in own["layer"].value_counts(sort=False).items():
+            there = others[others["layer"] == layer]
+            parts.append(there.iloc[random.permutation(len(there))[:count]])
+        sets.append(pd.concat(parts)[["unit", "layer", "channel", "mean", "std"]] if parts else table.iloc[:0])
+    return sets
+
+
+def fits_of(found: GradCam, layer: str, own: pd.DataFrame, random: Sequence[pd.DataFrame]) -> tuple[Explained, float]:
+    """The Grad-CAM map of a layer in terms of the maps of concepts, and the share that random units explain."""
+    shares = [explained(found.cams[layer], _standardised(found, units)).share for units in random]
+    return explained(found.cams[layer], _standardised(found, own)), float(np.mean(shares))
+
+
+def _standardised(found: GradCam, units: pd.DataFrame) -> list[Float32]:
+    """By unit (y, x) its map, less its mean, over its deviation."""
+    rows = zip(units["layer"], units["channel"], units["mean"], units["std"], strict=True)
+    return [((found.maps[name][channel] - mean) / (std or 1.0)).astype(np.float32) for name, channel, mean, std in rows]
 
 
 def in_order(own: pd.DataFrame, pearson: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> pd.DataFrame:

@@ -33,7 +33,8 @@ def draw(run: RunMembers, explanation: Explanation) -> Figure:
         f"“{name}” (probability {explanation.probability:.2f}): its Grad-CAM map from 0 to its maximum. Beside "
         f"it the concepts of {run.name} that count most in it, by the unit of {explanation.model} in their strongest "
         f"neuron; r is the correlation with the Grad-CAM map over the positions of this image. The best sum of all "
-        f"concepts, none counting negatively, explains {explanation.share:.0%} of the map's variance."
+        f"concepts, none counting negatively, explains {explanation.share:.0%} of the map's variance, as many random "
+        f"units of the same layers {explanation.random_share:.0%}."
     )
     return print_sheet(Sheet(np.stack(tiles)[None], ("",), tuple(headings), ""), caption)
 

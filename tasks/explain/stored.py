@@ -18,7 +18,7 @@ from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.layout import stored_attributes
 from storage.run.data import RunData
 from storage.run.members import RunMembers
-from tasks.explain.explain import Explanation, classifier, concept_units, fit_of, in_order
+from tasks.explain.explain import RANDOM, Explanation, classifier, concept_units, fits_of, in_order, random_units
 from tasks.stage.progress import track
 from tasks.stage.stage import Outcome, stage
 
@@ -70,7 +70,7 @@ def plan_explaining(
     parts += [] if index is None else [f"class-{index}"]
     parts += [] if layer is None else [_slug(layer)]
     asked = {"class": index, "layer": layer, "images": chosen.tolist()}
-    made = fingerprint("explain", None, settings=asked, **_subject(run, model))
+    made = fingerprint("explain", None, settings=asked, random=RANDOM, **_subject(run, model))
     return Explaining(model, chosen, index, layer, ".".join(parts), made)
 
 
@@ -85,15 +85,15 @@ def fill_explanations(run: RunMembers, plan: Explaining) -> Outcome:
     if store is not None and store.complete:
         return "skipped"
     loaded, own = classifier(run, plan.model), concept_units(run, plan.model)
-    layers = None if plan.layer is None else [plan.layer]
+    layers, random = None if plan.layer is None else [plan.layer], random_units(run, plan.model, own)
 
     def found(span: slice) -> tuple[str, list[ImageExplanation]]:
         each, layer = grad_cams(loaded, run.pixels(plan.images[span]), plan.index, layers), ""
         rows = []
         for one in each:
             (layer,) = one.cams
-            fit = fit_of(one, layer, own)
-            facts = one.index, one.name, one.score, one.probability, fit.share
+            fit, random_share = fits_of(one, layer, own, random)
+            facts = one.index, one.name, one.score, one.probability, fit.share, random_share
             rows.append(ImageExplanation(*facts, one.cams[layer], fit.pearson, fit.weight))
         return layer, rows
 
@@ -137,7 +137,8 @@ def explanations(run: RunMembers, name: str) -> Iterator[Explanation]:
         facts = one.index, one.label, one.score, one.probability, one.cam
         ordered = in_order(own, one.pearson, one.weight)
         pixels = run.pixels(image)[0]
-        yield Explanation(f"image {image}", pixels, model, layer, *facts, ordered, one.share, map_of)
+        shares = one.share, one.random_share
+        yield Explanation(f"image {image}", pixels, model, layer, *facts, ordered, *shares, map_of)
 
 
 def current_stores(run: RunData) -> list[ExplanationStore]:

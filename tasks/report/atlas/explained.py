@@ -83,6 +83,7 @@ class ExplainedImages:
             "label": found.label,
             "probability": number(found.probability),
             "share": number(found.share),
+            "random_share": number(found.random_share),
             "grid": list(found.cam.shape),
             "map": encode(quantise(found.cam[None], np.zeros(1), top).tobytes()),
             "concepts": [

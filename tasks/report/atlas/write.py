@@ -13,6 +13,7 @@ from rosetta.view.atlas.sheets import PER_SHEET, THUMB
 from rosetta.view.null_words import phrase
 from storage.artifacts.provenance import RECIPE
 from storage.filesystem.root import Root
+from tasks.report.atlas.class_profiles import class_profiles
 from tasks.report.atlas.concepts import concept_files, concepts_file, search_file, strongest_concepts
 from tasks.report.atlas.explained import ExplainedImages
 from tasks.report.atlas.maps import gather, image_files
@@ -67,13 +68,14 @@ def _count(run: AtlasRun, rankings: Rankings) -> int:
     """How many files there will be."""
     sheets = -(-run.pictures.count // PER_SHEET) + -(-run.concepts // PER_SHEET)
     layers = sum(len(run.layers(model)) for model in run.models)
-    return 3 + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
+    return 4 + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
 
 
 def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
     """All files, what is shown first before the rest; computed as they are asked for."""
     yield concepts_file(run, rankings)
     yield search_file(run)
+    yield class_profiles(run)
     known = nearest(run)
     yield plots_file(run, known)
     for table in run.tables:
