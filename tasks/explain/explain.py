@@ -142,9 +142,14 @@ def concept_units(run: RunData, model: str) -> pd.DataFrame:
     `unit`, `layer`, `channel`, `mean` and `std`.
     """
     rows = run.rosetta[run.rosetta["model"] == model].sort_values("rosetta").drop_duplicates("cluster")
-    units = run.unit_table[run.unit_table["model"] == model].set_index("unit").loc[rows["unit"], ["mean", "std"]]
-    own = rows[["cluster", "unit", "layer", "channel"]].assign(mean=units["mean"].array, std=units["std"].array)
-    return own.sort_values("cluster").reset_index(drop=True)
+    own = rows[["cluster", "unit", "layer", "channel"]].sort_values("cluster").reset_index(drop=True)
+    return _with_scale(run, model, own)
+
+
+def _with_scale(run: RunData, model: str, units: pd.DataFrame) -> pd.DataFrame:
+    """Units with the `mean` and `std` of each over the run."""
+    store, chosen = run.stores[model], units["unit"].to_numpy(np.intp)
+    return units.assign(mean=store.mean()[chosen], std=store.std()[chosen])
 
 
 def random_units(run: RunData, model: str, own: pd.DataFrame) -> list[pd.DataFrame]:
@@ -153,8 +158,8 @@ def random_units(run: RunData, model: str, own: pd.DataFrame) -> list[pd.DataFra
     They say what so many maps explain that have nothing to do with the dictionary.
     """
     random = np.random.default_rng(_SEED)
-    table = run.unit_table[(run.unit_table["model"] == model) & (run.unit_table["std"] > 0)]
-    others = table[~table["unit"].isin(own["unit"])]
+    table = _with_scale(run, model, run.unit_table.query("model == @model"))
+    others = table[(table["std"] > 0) & ~table["unit"].isin(own["unit"])]
     sets = []
     for _ in range(RANDOM):
         parts = []
