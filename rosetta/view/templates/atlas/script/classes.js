@@ -10,7 +10,7 @@
     const cells = maps.map((map, place) =>
       map
         ? h(
-            "figure.cell",
+            "figure.one-map",
             parts.tile(0, atlas.maps.decode(map, grid), "plain", `Mean map over ${names[place]}`, h("span.picture")),
             h("figcaption", h("b", names[place]), h("small", `mean map over ${KINDS[place]}`)),
           )

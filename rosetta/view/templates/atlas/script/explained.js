@@ -16,7 +16,7 @@
     const { name } = run.models[one.model];
     const over = (what) => `${what} over image ${names.imageIndex(image)}`;
     const cell = (map, label, caption) =>
-      h("figure.cell", parts.tile(image, map, show, over(label), parts.large(image)), h("figcaption", caption));
+      h("figure.one-map", parts.tile(image, map, show, over(label), parts.large(image)), h("figcaption", caption));
     return h(
       "div.row-of-maps",
       cell(field(one), `Grad-CAM of ${name}`, [h("b", "Grad-CAM"), h("small", "from 0 to its maximum")]),
