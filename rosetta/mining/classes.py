@@ -29,6 +29,12 @@ class Selectivity:
     """(unit, C) mean value over the class's images."""
 
 
+def eligible(classes: Index) -> Index:
+    """(C,) the classes that have images enough and leave enough, of (image,) classes as :func:`selectivity` takes."""
+    counts = np.bincount(classes[classes >= 0])
+    return np.flatnonzero((counts >= LEAST) & (len(classes) - counts >= LEAST))
+
+
 def selectivity(values: Float32, classes: Index) -> Selectivity:
     """How selective units are for each class.
 
@@ -49,9 +55,8 @@ def selectivity(values: Float32, classes: Index) -> Selectivity:
     """
     from scipy.stats import rankdata  # slow to import
 
-    images = len(classes)
+    images, chosen = len(classes), eligible(classes)
     counts = np.bincount(classes[classes >= 0])
-    chosen = np.flatnonzero((counts >= LEAST) & (images - counts >= LEAST))
     inside, others = counts[chosen].astype(np.float64), images - counts[chosen].astype(np.float64)
     member = (classes[:, None] == chosen).astype(np.float64)
     ranks = rankdata(values, axis=1)

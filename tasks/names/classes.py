@@ -1,10 +1,12 @@
 """Stage `classes`: which classes of images units and concepts are selective for, by the peaks of their maps."""
 
+import logging
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rosetta.mining.classes import Selectivity, confusion, selectivity
+from rosetta.mining.classes import LEAST, Selectivity, confusion, eligible, selectivity
 from rosetta.mining.plan import ranges
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
@@ -17,6 +19,7 @@ from tasks.plan import Plan, Stage
 
 TOP = 3
 """Classes that are kept of a unit or concept."""
+_log = logging.getLogger("rosetta")
 _VALUES = 1 << 22
 """Peaks that are ranked at once."""
 
@@ -44,6 +47,10 @@ def write_classes(plan: Plan) -> None:
     number = {label: index for index, label in enumerate(known)}
     classes = np.array([number.get(label, -1) for label in labels or []], np.int64)
     counts = np.bincount(classes[classes >= 0], minlength=len(known))
+    if known and not len(eligible(classes)):
+        _log.warning(
+            "classes: no class has %d images and %d outside of it, so units are selective for none", LEAST, LEAST
+        )
     of_units = [_unit_rows(name, store, classes) for name, store in stores.items()] if known else []
     of_concepts = _concept_rows(root, plan, stores, classes) if known else None
     categories = tables.categories_of({name: store.units for name, store in stores.items()})

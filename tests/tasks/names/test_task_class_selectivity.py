@@ -91,7 +91,9 @@ def test_without_classes_there_are_no_rows(tmp_path):
 
 
 @pytest.mark.parametrize("count", [IMAGES, 1])
-def test_a_class_of_all_images_or_of_one_says_nothing(tmp_path, count):
+def test_a_class_of_all_images_or_of_one_says_nothing_but_a_line(tmp_path, count, caplog):
     classes = np.where(np.arange(IMAGES) < count, 0, 1)
     for table in mined(Root(str(tmp_path)), classes):
         assert len(table) == 0
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "rosetta"]
+    assert line == "classes: no class has 2 images and 2 outside of it, so units are selective for none"
