@@ -14,6 +14,7 @@ from rosetta.zoo.image_arrays import from_pixels
 from storage.artifacts.catalogue import CLUSTERS, ROSETTA, UNITS
 from storage.artifacts.explanations import ExplanationStore
 from storage.run.members import RunMembers
+from tasks.explain import stored
 from tasks.explain.explain import classifier, concept_units, explain
 from tasks.explain.stored import (
     BATCH,
@@ -48,7 +49,7 @@ def test_the_planted_detector_and_its_concept_are_found(run):
             assert np.abs(found.cam - expected).max() <= 1e-5 * max(1.0, expected.max())
             if index in STANDING and expected.max() > 0:
                 first = found.concepts.iloc[0]
-                right.append(first["cluster"] == STANDING[index] and found.share > found.random_share)
+                right.append(first["cluster"] == STANDING[index])
     assert len(right) > causal_runs.IMAGES
     assert np.mean(right) >= 0.95
 
@@ -96,11 +97,10 @@ def test_it_resumes_after_a_block_and_is_skipped_when_finished(run, monkeypatch)
     assert len(current_stores(run)) == 1
 
 
-def test_of_another_dictionary_nothing_is_shown(run):
+def test_of_another_dictionary_nothing_is_shown(run, monkeypatch):
     fill_explanations(run, plan_explaining(run, "0", "c", 0, "see"))
-    (store,) = current_stores(run)
-    depends = store.group.attrs["depends"]
-    store.group.attrs["depends"] = {**depends, "units_sha256": "0" * 64}
+    assert len(current_stores(run)) == 1
+    monkeypatch.setattr(stored, "_subject", lambda run, model: {"maps": run.stores[model].digest, "units_sha256": "0"})
     assert current_stores(RunMembers.open(run.root.url, NEEDS)) == []
 
 
