@@ -29,6 +29,12 @@ class Selectivity:
     """(unit, C) mean value over the class's images."""
 
 
+def eligible(classes: Index) -> Index:
+    """(C,) the classes that have images enough and leave enough, of (image,) classes as :func:`selectivity` takes."""
+    counts = np.bincount(classes[classes >= 0])
+    return np.flatnonzero((counts >= LEAST) & (len(classes) - counts >= LEAST))
+
+
 def selectivity(values: Float32, classes: Index) -> Selectivity:
     """How selective units are for each class.
 
@@ -49,9 +55,8 @@ def selectivity(values: Float32, classes: Index) -> Selectivity:
     """
     from scipy.stats import rankdata  # slow to import
 
-    images = len(classes)
+    images, chosen = len(classes), eligible(classes)
     counts = np.bincount(classes[classes >= 0])
-    chosen = np.flatnonzero((counts >= LEAST) & (images - counts >= LEAST))
     inside, others = counts[chosen].astype(np.float64), images - counts[chosen].astype(np.float64)
     member = (classes[:, None] == chosen).astype(np.float64)
     ranks = rankdata(values, axis=1)
@@ -61,3 +66,42 @@ def selectivity(values: Float32, classes: Index) -> Selectivity:
     above = np.divide(auroc - 0.5, spread, out=np.zeros_like(auroc), where=spread > 0)
     mean = (values.astype(np.float64) @ member) / np.maximum(inside, 1.0)
     return Selectivity(chosen, auroc, above, mean)
+
+
+def confusion(values: Float32, classes: Index, of: Index, among: Index) -> tuple[Index, Float64]:
+    """Which other class units take most often for a class.
+
+    Parameters
+    ----------
+    values
+        (unit, image)
+    classes
+        (image,) number of each image's class, below 0 where it is not known.
+    of
+        (unit, rank) classes, of `among`.
+    among
+        (C,) the classes that may be confused with them.
+
+    Returns
+    -------
+    tuple
+        (unit, rank) the class whose images have a higher value than those of the class asked about most often, -1 where
+        there is no other; and (unit, rank) the probability that an image of the one is above an image of the other,
+        ties counting half, NaN where there is no other.
+    """
+    place = {int(number): index for index, number in enumerate(among)}
+    member = (classes[:, None] == among).astype(np.float64)
+    member /= np.maximum(member.sum(axis=0), 1.0)
+    found, chance = np.full(of.shape, -1, np.int64), np.full(of.shape, np.nan)
+    if len(among) < 2:
+        return found, chance
+    for unit, row in enumerate(of):
+        for rank, number in enumerate(row):
+            inside = np.sort(values[unit, classes == number])
+            # By image: the share of the class's images that lie below it.
+            below = sum(np.searchsorted(inside, values[unit], side) for side in ("left", "right")) / (2 * len(inside))
+            above = below @ member
+            above[place[int(number)]] = -1.0
+            best = int(above.argmax())
+            found[unit, rank], chance[unit, rank] = among[best], above[best]
+    return found, chance

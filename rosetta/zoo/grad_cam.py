@@ -43,45 +43,58 @@ class GradCam:
 
 
 def grad_cam(model: Model, pixels: Pixels, index: int | None = None, layers: Sequence[str] | None = None) -> GradCam:
-    """Where a model looks for a class.
+    """The same as :func:`grad_cams`, of one image (y, x, rgb)."""
+    (found,) = grad_cams(model, pixels[None], index, layers)
+    return found
+
+
+def grad_cams(
+    model: Model, pixels: Pixels, index: int | None = None, layers: Sequence[str] | None = None
+) -> list[GradCam]:
+    """Where a model looks for a class, image by image; one forward and one backward pass for all.
 
     Parameters
     ----------
     pixels
-        (y, x, rgb) uint8, of any size.
+        (image, y, x, rgb) uint8, of any size.
     index
-        Of the class; left out, the likeliest.
+        Of the class; left out, the likeliest on each image.
     layers
-        Those whose maps are weighed; left out, the last that the score depends on.
+        Those whose maps are weighed; left out, the last that the scores depend on.
 
     Raises
     ------
     UserError
-        The model has no classifier or no such class, or its score does not depend on a layer.
+        The model has no classifier or no such class, or its scores do not depend on a layer.
     """
     if model.preprocessing is None:
         raise UserError(f"{model.spec.name} is a generator; Grad-CAM is of a model that names classes")
-    images = model.preprocessing(from_pixels(pixels[None].copy(), model.device))
-    beside = (torch.zeros(1, dtype=torch.int64, device=model.device),) if model.indexed else ()
-    chosen: list[tuple[int, str, Tensor]] = []
+    images = model.preprocessing(from_pixels(pixels.copy(), model.device))
+    beside = (torch.zeros(len(images), dtype=torch.int64, device=model.device),) if model.indexed else ()
+    told: list[tuple[Tensor, Sequence[str], list[int]]] = []
 
-    def score(output: object) -> Tensor:
+    def total(output: object) -> Tensor:
+        # Images do not see each other, so the derivative of the sum is each image's own.
         scores, names = _scores(model, output)
-        number = _class(model, scores, index)
-        chosen.append((number, names[number] if names else "", scores.detach()))
-        return scores[number]
+        chosen = _classes(model, scores, index)
+        told.append((scores.detach().double().cpu(), names, chosen))
+        return scores[torch.arange(len(chosen)), chosen].sum()
 
     with true_float32():
-        _, maps, gradients = model.capture.differentiate(images, *beside, of=score)
-    (number, name, scores), *_ = chosen
-    return GradCam(
-        number,
-        name,
-        float(scores[number]),
-        float(scores.double().softmax(0)[number]),
-        {layer: weighed(maps[layer][0], gradients[layer][0]) for layer in _layers(model, gradients, layers)},
-        {layer: of_layer[0].float().cpu().numpy() for layer, of_layer in maps.items()},
-    )
+        _, maps, gradients = model.capture.differentiate(images, *beside, of=total)
+    ((scores, names, chosen),) = told
+    weighed_layers = _layers(model, gradients, layers)
+    return [
+        GradCam(
+            number,
+            names[number] if names else "",
+            float(scores[image, number]),
+            float(scores[image].softmax(0)[number]),
+            {layer: weighed(maps[layer][image], gradients[layer][image]) for layer in weighed_layers},
+            {layer: of_layer[image].float().cpu().numpy() for layer, of_layer in maps.items()},
+        )
+        for image, number in enumerate(chosen)
+    ]
 
 
 def weighed(maps: Tensor, gradients: Tensor) -> Float32:
@@ -92,7 +105,7 @@ def weighed(maps: Tensor, gradients: Tensor) -> Float32:
 
 
 def _scores(model: Model, output: object) -> tuple[Tensor, Sequence[str]]:
-    """(class,) the scores of the only image, and the classes' names where they are known."""
+    """(image, class) scores, and the classes' names where they are known."""
     scores = getattr(output, "logits", output)
     family, name = find(model.spec.model)
     table = scores if isinstance(scores, Tensor) and scores.ndim == 2 else None
@@ -101,15 +114,17 @@ def _scores(model: Model, output: object) -> tuple[Tensor, Sequence[str]]:
         raise UserError(f"{model.spec.name} ({model.spec.model}) has no classifier; choose a model that names classes")
     if not bool(table.isfinite().all()):  # what a checkpoint lacks is NaN
         raise UserError(f"{model.spec.name}: its weights hold no classifier; give weights that do")
-    return table[0], names
+    return table, names
 
 
-def _class(model: Model, scores: Tensor, index: int | None) -> int:
+def _classes(model: Model, scores: Tensor, index: int | None) -> list[int]:
+    """(image,) the class that is asked for, or the likeliest."""
     if index is None:
-        return int(scores.argmax())
-    if not 0 <= index < len(scores):
-        raise UserError(f"{model.spec.name} has no class {index}; its classes are 0 to {len(scores) - 1}")
-    return index
+        return [int(number) for number in scores.argmax(dim=1)]
+    classes = scores.shape[1]
+    if not 0 <= index < classes:
+        raise UserError(f"{model.spec.name} has no class {index}; its classes are 0 to {classes - 1}")
+    return [index] * len(scores)
 
 
 def _layers(model: Model, gradients: Mapping[str, Tensor], asked: Sequence[str] | None) -> Sequence[str]:

@@ -72,7 +72,7 @@ class Artifact:
     """A Zarr store, a Parquet table, a folder that is sealed as a whole, or a single file."""
     per: Per
     """What there is one of: per run, per model, per pair of models (:data:`PAIRS`), per search (an inversion or edit),
-    per figure."""
+    per figure or explanation."""
     about: str
     """What it holds, for the documentation."""
     made_from: tuple["Artifact", ...] = ()
@@ -106,7 +106,7 @@ class Artifact:
         Parameters
         ----------
         names
-            None for one per run; a model; two models of a pair; the name of a search or figure.
+            None for one per run; a model; two models of a pair; the name of a search, figure or explanation.
         """
         return self.pattern.format(**dict(zip(_FIELDS[self.per], names, strict=True)))
 

@@ -310,4 +310,12 @@ SILENCED = declare(Artifact(
     "tables/silenced.parquet", "table", "run", "what discriminative models put out without the units of a concept",
     (SILENCINGS,), expected=False, columns=columns.SILENCED, command=SILENCE,
 ))
+EXPLANATIONS = declare(Artifact(
+    "explanations/{name}.zarr", "store", "figure",
+    "where a classifier looks on images (Grad-CAM): `cam` (image, y, x), `class`, `probability`, `share`; and"
+    " `pearson`, `weight` (image, concept)",
+    (ACTIVATIONS, ROSETTA), expected=False,
+    marker=of_blocks("cam", "class", "label", "score", "probability", "share", "random_share", "pearson", "weight"),
+    command="rosetta explain",
+))
 # fmt: on

@@ -212,6 +212,9 @@ _OF_CLASS = (
     Column("auroc", "float64", "probability that an image of the class peaks higher than any other image", "1"),
     Column("deviation", "float64", "how far `auroc` lies above one half, in standard deviations of what exchanging the "
            "images would make of it", "1"),
+    Column("confused", "str", "the other class whose images peak above those of the class most often; empty where "
+           "there is none"),
+    Column("confusion", "float64", "probability that an image of `confused` peaks higher than one of the class", "1"),
 )
 CLASSES_OF_UNITS = (
     _MODEL, _UNIT, _LAYER, _CHANNEL, *_OF_CLASS,
@@ -221,6 +224,8 @@ CLASSES_OF_CONCEPTS = (
     Column("cluster", "int32", "number of the concept"), *_OF_CLASS,
     Column("mean", "float64", "mean over the images of the class and the units of the concept's strongest neuron of "
            "their standardised peaks", "standard deviation"),
+    Column("map_pearson", "float64", "correlation of the mean map over the images of the class with that over those of "
+           "`confused`: maps of the anchor's unit in the strongest neuron, of some images of each class", "1"),
 )
 _NAME = (
     Column("rank", "int32", "1 for the best", "1"),

@@ -1,10 +1,12 @@
 """Stage `classes`: which classes of images units and concepts are selective for, by the peaks of their maps."""
 
+import logging
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from rosetta.mining.classes import Selectivity, selectivity
+from rosetta.mining.classes import LEAST, Selectivity, confusion, eligible, selectivity
 from rosetta.mining.plan import ranges
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
@@ -12,10 +14,12 @@ from storage.artifacts.catalogue import ACTIVATIONS, CLASSES_OF_CONCEPTS, CLASSE
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
+from tasks.names.class_maps import MAPPED, class_maps, images_by_class
 from tasks.plan import Plan, Stage
 
 TOP = 3
 """Classes that are kept of a unit or concept."""
+_log = logging.getLogger("rosetta")
 _VALUES = 1 << 22
 """Peaks that are ranked at once."""
 
@@ -30,6 +34,7 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
         activations=plan.digests(ACTIVATIONS),
         rosetta=plan.digest(ROSETTA),
         top=TOP,
+        confusion=MAPPED,
     )
 
 
@@ -42,6 +47,10 @@ def write_classes(plan: Plan) -> None:
     number = {label: index for index, label in enumerate(known)}
     classes = np.array([number.get(label, -1) for label in labels or []], np.int64)
     counts = np.bincount(classes[classes >= 0], minlength=len(known))
+    if known and not len(eligible(classes)):
+        _log.warning(
+            "classes: no class has %d images and %d outside of it, so units are selective for none", LEAST, LEAST
+        )
     of_units = [_unit_rows(name, store, classes) for name, store in stores.items()] if known else []
     of_concepts = _concept_rows(root, plan, stores, classes) if known else None
     categories = tables.categories_of({name: store.units for name, store in stores.items()})
@@ -57,7 +66,9 @@ def write_classes(plan: Plan) -> None:
             )
         else:
             frame = frame.assign(
-                label=np.array(known, dtype=object)[frame["class"]], images=counts[frame["class"]].astype(np.int32)
+                label=np.array(known, dtype=object)[frame["class"]],
+                images=counts[frame["class"]].astype(np.int32),
+                confused=np.array([*known, ""], dtype=object)[frame["confused"]],
             )
         tables.write(root, artifact.path(), frame[names], plan.fingerprint(artifact), categories)
 
@@ -69,7 +80,8 @@ def _unit_rows(model: str, store: ActivationStore, classes: npt.NDArray[np.int64
     frames, first = [], 0
     for layer in store.units.layers:
         for channels in ranges(layer.channels, max(1, _VALUES // len(classes))):
-            found = _top(selectivity(np.ascontiguousarray(store.peaks(layer.name, channels).T), classes))
+            peaks = np.ascontiguousarray(store.peaks(layer.name, channels).T)
+            found = _top(peaks, classes, selectivity(peaks, classes))
             channel = found.pop("row") + channels.start
             frames.append(
                 pd.DataFrame(
@@ -95,20 +107,41 @@ def _concept_rows(
             deviation = peaks.std(axis=1, keepdims=True)
             standardised = (peaks - peaks.mean(axis=1, keepdims=True)) / np.where(deviation > 0, deviation, 1.0)
             np.add.at(total, np.searchsorted(clusters, of_layer["cluster"].to_numpy()), standardised)
-    found = _top(selectivity((total / max(1, len(plan.targets) + 1)).astype(np.float32), classes))
+    values = (total / max(1, len(plan.targets) + 1)).astype(np.float32)
+    found = _top(values, classes, selectivity(values, classes))
     row = found.pop("row")
-    return pd.DataFrame({"cluster": clusters[row].astype(np.int32), **found})
+    frame = pd.DataFrame({"cluster": clusters[row].astype(np.int32), **found})
+    anchors = strongest[strongest["model"] == plan.anchor].set_index("cluster")
+    return frame.assign(map_pearson=_map_pearson(frame, anchors, stores[plan.anchor], classes))
 
 
-def _top(found: Selectivity) -> dict[str, npt.NDArray[np.generic]]:
+def _map_pearson(
+    frame: pd.DataFrame, anchors: pd.DataFrame, store: ActivationStore, classes: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """(row,) correlation of the mean map of a class with that of the class that is confused with it."""
+    images, found = images_by_class(classes), np.full(len(frame), np.nan)
+    clusters = frame["cluster"].to_numpy()
+    for layer, of_layer in anchors.groupby("layer", sort=False):
+        for cluster, maps in zip(
+            of_layer.index, class_maps(store, str(layer), of_layer["channel"].to_numpy(), images), strict=True
+        ):
+            for row in np.flatnonzero(clusters == cluster):
+                one, other = (maps.get(int(frame[name].iloc[row])) for name in ("class", "confused"))
+                if one is not None and other is not None and np.ptp(one) > 0 and np.ptp(other) > 0:
+                    found[row] = np.corrcoef(one.ravel(), other.ravel())[0, 1]
+    return found
+
+
+def _top(values: Float32, classes: npt.NDArray[np.int64], found: Selectivity) -> dict[str, npt.NDArray[np.generic]]:
     """The few classes that each unit is most selective for: row, rank from 1, class, and what is known of each."""
     kept = min(TOP, len(found.classes))
-    order = np.argsort(-found.auroc, axis=1, kind="stable")[:, :kept]
+    order: npt.NDArray[np.intp] = np.argsort(-found.auroc, axis=1, kind="stable")[:, :kept]
 
     def of(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.take_along_axis(values, order, axis=1).ravel()
 
     rows = len(found.auroc)
+    confused, chance = confusion(values, classes, found.classes[order.reshape(rows, kept)], found.classes)
     return {
         "row": np.repeat(np.arange(rows), kept),
         "rank": np.tile(np.arange(1, kept + 1, dtype=np.int32), rows),
@@ -116,4 +149,6 @@ def _top(found: Selectivity) -> dict[str, npt.NDArray[np.generic]]:
         "auroc": of(found.auroc),
         "deviation": of(found.deviation),
         "mean": of(found.mean),
+        "confused": confused.ravel(),
+        "confusion": chance.ravel(),
     }

@@ -182,6 +182,35 @@ def unit_layer(model: int, layer: int) -> dict:
     }  # fmt: skip
 
 
+EXPLAINED = 2
+"""The image that models were asked about."""
+
+
+def explained() -> list[dict]:
+    """One model was asked twice: what concepts explain of one map, and a map that is 0 everywhere."""
+    first = {
+        "model": 1, "layer": HOSTILE, "class": 285, "label": f"cat {HOSTILE}", "probability": 0.25, "share": 0.75,
+        "random_share": 0.5, "grid": [2, 3], "map": encode(bytes([0, 50, 100, 150, 200, 255])), "others": 3,
+        "concepts": [
+            {"id": 4, "unit": 1, "pearson": 0.5, "weight": 0.9, "grid": [2, 2], "map": encode(bytes([0, 255, 9, 9]))},
+            {"id": 7, "unit": 0, "pearson": None, "weight": 0.0, "grid": [1, 1], "map": encode(bytes([3]))},
+        ],
+    }  # fmt: skip
+    nothing = {"class": 3, "label": "", "share": None, "random_share": None, "map": encode(bytes(6)), "others": 0}
+    return [first, {**first, **nothing, "concepts": []}]
+
+
+def classes() -> dict:
+    """One concept is selective for a class, and confuses another with it."""
+    row = {
+        "label": f"cat {HOSTILE}", "images": 12, "auroc": 0.93, "deviation": 7.5, "mean": 1.25, "confused": "dog",
+        "confusion": 0.31, "map_pearson": 0.64,
+    }  # fmt: skip
+    alone = {**row, "label": "bird", "confused": "", "confusion": None, "map_pearson": None}
+    maps = [encode(bytes([0, 255])), None, encode(bytes([9, 9]))]
+    return {"1": {"rows": [row, alone], "grid": [1, 2], "maps": maps}}
+
+
 def tables() -> dict:
     random = np.random.default_rng(5)
     count = 300
@@ -223,7 +252,8 @@ def write(folder: Path, **changes: object) -> Path:
     changes
         What its shell says otherwise than :func:`run`.
     """
-    values = {"concepts": columns(), "search": search(), "plots": plots()}
+    values = {"concepts": columns(), "search": search(), "plots": plots(), "classes": classes()}
+    values |= {"explained": {"images": [EXPLAINED]}, f"explained/{EXPLAINED}": explained()}
     values |= {f"concept/{number}": concept(number) for number in range(CONCEPTS)}
     values |= {f"table/{name}": table for name, table in tables().items()}
     values |= {f"image/{number}": image(number) for number in range(IMAGES)}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from atlas_page import (
     CONCEPTS,
+    EXPLAINED,
     HOSTILE,
     IMAGES,
     LONG,
@@ -393,3 +394,34 @@ def test_sort_by_what_was_measured(atlas):
     expect(first).to_contain_text("held out 0.60")
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     expect(page.locator('[data-concept="116"]')).to_contain_text("held out –")
+
+
+def test_where_models_look_stands_with_the_image(atlas):
+    page = atlas.go(f"image/{EXPLAINED}")
+    looks = page.locator("section.explained")
+    expect(looks).to_have_count(2)
+    expect(looks.first.locator("h3")).to_contain_text(f"looks for “cat {HOSTILE}”")
+    expect(looks.first).to_contain_text("explains 75 % of this map’s variance. As many random units of the same layers")
+    expect(looks.first.locator(".tile")).to_have_count(3)
+    expect(looks.first.locator("figcaption a").first).to_have_attribute("href", "#/concept/4")
+    expect(looks.last).to_contain_text("0 everywhere")
+    expect(page.locator(".ask code").last).to_contain_text("--all")
+    page.keyboard.press("3")
+    expect(looks.first.locator(".tile").first).to_have_class(re.compile("plain"))
+
+
+def test_an_image_that_no_model_was_asked_about_says_how(atlas):
+    page = atlas.go("image/3")
+    expect(page.locator("section.explained")).to_have_count(0)
+    expect(page.locator(".ask")).to_contain_text("No model was asked about this image yet")
+    expect(page.locator(".ask code").first).to_contain_text(" 3 --model ")
+
+
+def test_classes_of_a_concept(atlas):
+    page = atlas.go("concept/1")
+    rows = page.locator("section[aria-labelledby=classes-title] tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text(f"cat {HOSTILE}")
+    expect(rows.first).to_contain_text("0.31")
+    expect(page.locator(".means .tile")).to_have_count(2)
+    expect(atlas.go("concept/2").locator("#classes-title")).to_have_count(0)

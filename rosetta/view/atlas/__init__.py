@@ -5,6 +5,9 @@
     report/data/search.js        the units of every concept, as columns: what the search needs
     report/data/concept/<c>.js   one concept: neurons, buddies, rankings, maps, scatter, neighbours
     report/data/image/<i>.js     one image: where each concept is strong in it
+    report/data/classes.js       the classes that each concept is selective for, with mean maps
+    report/data/explained.js     the images of which is known where models look; rewritten by `rosetta explain`
+    report/data/explained/<i>.js one of them: Grad-CAM maps, and the concepts that lie there; by `rosetta explain` too
     report/data/unit/<m>.<l>.js  the units of one layer: top images, nearest neighbours in other models
     report/data/table/<t>.js     a table as columns, for its CSV
     report/data/plots.js         the plots of the overview
@@ -68,6 +71,20 @@ as text only. An object's keys that are models or images are their places as tex
               strongest first, of each concept's best unit, low and high as in its scale; strength is 0 at low and 1
               at high; grid and maps have an entry for each of the strongest MAPPED only, and no two grids need be the
               same. source is the name of the file that the image came from, class what a generator was told, or null
+`classes`
+    {concept → {rows: [{label, images, auroc, deviation, mean, confused, confusion, map_pearson}…], grid: [y, x],
+                maps: [base64 or null: of the first class, of the one confused with it, of all others]}}
+              empty where no class is known; rows as in the table concept_classes, best first. Maps are mean maps of the
+              anchor's unit, all three from the lowest of their values to the highest
+`explained`
+    images: [image…] that have a file `explained/<i>`, rising
+`explained/<i>`
+    [{model, layer (its name), class, label, probability, share, random_share, grid: [y, x], map: base64, others,
+      concepts: [{id, unit (of the model), pearson, weight, grid, map}…]}…]
+              an entry for each model, layer and class; the Grad-CAM map from 0 to its maximum. share is what the sum of
+              all concepts explains of its variance, random_share what as many random units of the same layers do; null
+              of a map that is 0 everywhere; concepts has the few that count
+              most in that sum, and others how many more have a part in it
 `unit/<m>.<l>`
     first, top: [[image…]…], mean, std, maximum, kurtosis, half_share: arrays by channel,
     near: {model → [[unit, pearson, mutual]…] by channel}; concept: by channel, -1 where there is none

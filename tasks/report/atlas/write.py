@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from itertools import chain
 from typing import Any
 
 from rosetta.mining.trust.survival import in_all
@@ -12,7 +13,9 @@ from rosetta.view.atlas.sheets import PER_SHEET, THUMB
 from rosetta.view.null_words import phrase
 from storage.artifacts.provenance import RECIPE
 from storage.filesystem.root import Root
+from tasks.report.atlas.class_profiles import class_profiles
 from tasks.report.atlas.concepts import concept_files, concepts_file, search_file, strongest_concepts
+from tasks.report.atlas.explained import ExplainedImages
 from tasks.report.atlas.maps import gather, image_files
 from tasks.report.atlas.pictures import card_files, picture_files
 from tasks.report.atlas.plots import plots_file
@@ -42,9 +45,9 @@ def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dic
         `run`, as the page's shell holds it (:mod:`rosetta.view.atlas`).
     """
     target = out or Root(f"{run.root.url}/report")
-    rankings = rank(run)
-    with track("report", _count(run, rankings)) as advance:
-        _write_files(target, _files(run, rankings), advance)
+    rankings, explained = rank(run), ExplainedImages.of(run)
+    with track("report", _count(run, rankings) + len(explained)) as advance:
+        _write_files(target, chain(_files(run, rankings), explained.files()), advance)
     return summary(run, rankings, fingerprint)
 
 
@@ -65,13 +68,14 @@ def _count(run: AtlasRun, rankings: Rankings) -> int:
     """How many files there will be."""
     sheets = -(-run.pictures.count // PER_SHEET) + -(-run.concepts // PER_SHEET)
     layers = sum(len(run.layers(model)) for model in run.models)
-    return 3 + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
+    return 4 + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
 
 
 def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
     """All files, what is shown first before the rest; computed as they are asked for."""
     yield concepts_file(run, rankings)
     yield search_file(run)
+    yield class_profiles(run)
     known = nearest(run)
     yield plots_file(run, known)
     for table in run.tables:

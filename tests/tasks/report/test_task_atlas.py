@@ -33,7 +33,8 @@ def test_what_is_written(made):
     assert run["models"][0]["layers"][1] == {"name": "fine", "channels": 9, "first": 9, "grid_y": 40, "grid_x": 24}
     assert run["shown"] == list(range(IMAGES))
     files = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
-    expected = {"data/concepts.js", "data/search.js", "data/plots.js", "images/0.webp", "cards/0.webp"}
+    expected = {f"data/{name}.js" for name in ("concepts", "search", "plots", "classes", "explained")}
+    expected |= {"images/0.webp", "cards/0.webp"}
     expected |= {f"data/table/{table}.js" for table in run["tables"]}
     expected |= {f"pictures/{image}.webp" for image in range(IMAGES)}
     expected |= {f"data/concept/{concept}.js" for concept in range(run["concepts"])}

@@ -155,6 +155,7 @@
           stage,
           atlas.neurons.neuronTable(value.neurons, atlas.names.asked),
           atlas.neurons.buddyTable(value.buddies),
+          await atlas.classes.ofConcept(id),
           scatters(value, others),
           neighbours(value, concepts),
           use,

@@ -76,7 +76,11 @@
         throw new Error(
           `image ${index} has no page: only the ${text.count(run.shown.length)} do on which concepts are strongest`,
         );
-      const [concepts, value] = await Promise.all([atlas.load("concepts"), atlas.load(`image/${image}`)]);
+      const [concepts, value, looks] = await Promise.all([
+        atlas.load("concepts"),
+        atlas.load(`image/${image}`),
+        atlas.explained.section(image),
+      ]);
       const entries = value.concept.map((id, number) => ({
         id,
         strength: value.strength[number],
@@ -117,6 +121,7 @@
             h("div.figure", target, caption, h("div.options", drawing.element), figure),
             h("section", { "aria-label": "Concepts" }, h("div.heading", heading, whole), list, more),
           ),
+          looks.element,
         ),
       );
 
@@ -136,6 +141,7 @@
 
       let length = 24;
       let drawn = "";
+      let shown = "";
 
       /** @param {URLSearchParams} query */
       function fill(query) {
@@ -156,7 +162,9 @@
 
       function update({ query }) {
         const { show, opacity } = drawing.read(query);
-        target.style.setProperty("--cover", String(opacity));
+        for (const over of [target, looks.element]) over.style.setProperty("--cover", String(opacity));
+        if (shown !== show) looks.draw(show);
+        shown = show;
         const chosen = fill(query);
         if (drawn === `${show} ${chosen?.id}`) return;
         drawn = `${show} ${chosen?.id}`;
