@@ -1,6 +1,7 @@
 """Stage `trust`: one table of every pair of models, with what controls reach and what is trusted."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,8 @@ def reservations(images: int, distinct: int, controls: Sequence[str]) -> list[st
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
     """Of the table of trust."""
+    # Of a run without causes it stays what it was before there were any.
+    causes: dict[str, Any] = {} if plan.facts.causes is None else {"causes": plan.facts.causes}
     return fingerprint(
         "trust",
         parts=plan.digests(TRUST_OF_PAIR),
@@ -62,7 +65,7 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
         },
         controls=list(plan.controls),
         knobs=plan.recipe.trust.model_dump(),
-        **({} if plan.facts.causes is None else {"causes": plan.facts.causes}),
+        **causes,
     )
 
 

@@ -7,19 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from plans import plan_over
 
 from flows.ablate import plan_ablation
-from flows.plan.gather import plan_of_root
 from rosetta.guidance.cause_settings import Ablation
 from rosetta.mining.trust.tests import TESTS, passing, unasked
 from rosetta.recipe import Trust
-from storage.artifacts import provenance, tables
-from storage.artifacts.catalogue import CAUSES, ROSETTA, TRUST
+from storage.artifacts import tables
+from storage.artifacts.catalogue import CAUSES, ROSETTA
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
 from tasks.causes import ablate
 from tasks.causes.current import current_causes
-from tasks.trust.table import unmeasured, with_causes
+from tasks.trust.table import fingerprint_of, unmeasured, with_causes
 
 SETTINGS = Ablation(images=4, random=20, models=("d",))
 MEASURED = ["causal_effect", "causal_p", "causal_q"]
@@ -36,8 +36,8 @@ def ablated(planted, tmp_path_factory) -> Root:
 
 def planned(root: Root, *tests: str):
     """The plan of judging the run, by some tests."""
-    recipe = provenance.stored_recipe(root)
-    return plan_of_root(root, recipe.model_copy(update={"trust": Trust(tests=tests or Trust().tests)}))
+    plan = plan_over(root, ("g", "d", "c"), trust=Trust(tests=tests or Trust().tests))
+    return plan.given(causes=current_causes(root))
 
 
 def test_matches_carry_what_was_measured_of_them(ablated):
@@ -89,6 +89,6 @@ def test_causes_of_other_units_are_not_joined(ablated, tmp_path):
 def test_a_run_without_causes_has_the_fingerprint_that_it_had(planted, ablated):
     assert current_causes(planted) is None
     assert unmeasured(planned(planted)) == []
-    without, with_them = (planned(root).fingerprint(TRUST).depends for root in (planted, ablated))
+    without, with_them = (fingerprint_of(planned(root)).depends for root in (planted, ablated))
     assert "causes" not in without
     assert with_them["causes"] == current_causes(ablated)
