@@ -21,7 +21,7 @@ from tasks.causes import ablate
 from tasks.causes.current import current_causes
 from tasks.trust.table import fingerprint_of, unmeasured, with_causes
 
-SETTINGS = Ablation(images=4, random=20, models=("d",))
+SETTINGS = Ablation(images=4, models=("d",))
 MEASURED = ["causal_effect", "causal_p", "causal_q"]
 
 

@@ -17,8 +17,8 @@ from storage.filesystem.root import Root
 from tasks.causes import ablate, silence
 from tasks.cluster.engine import local_processes
 
-ABLATION = Ablation(images=4, random=10, batch=4)
-SILENCING = Silencing(images=3, concepts=(0, 5), sets=3)
+ABLATION = Ablation(images=2, random=4, batch=4, models=("d",))
+SILENCING = Silencing(images=2, concepts=(0, 5), sets=3)
 
 
 def on(root: Root, cluster: str) -> Root:
