@@ -23,6 +23,7 @@ from storage.upkeep.formats import require_no_upgrade
 from storage.upkeep.sealing import seal
 from tasks.causes import ablate as ablating
 from tasks.causes import silence as silencing
+from tasks.causes.ablate_worker import Ablating
 from tasks.causes.run import CausesRun
 from tasks.causes.summary import causes_lines, notes, of_causes, of_silenced, silenced_lines
 from tasks.stage.stage import StageResult
@@ -54,7 +55,7 @@ class Caused:
         return fields
 
 
-def plan_ablation(root: str, settings: Ablation, replace: bool = False) -> ablating.Ablating:
+def plan_ablation(root: str, settings: Ablation, replace: bool = False) -> Ablating:
     """Check all that an ablation names; nothing is written.
 
     Raises
@@ -97,7 +98,8 @@ def plan_ablation(root: str, settings: Ablation, replace: bool = False) -> ablat
     units = {"neurons": neurons["rosetta"].tolist(), "random_units": ablated.units[ablated.neurons :].tolist()}
     made = run.fingerprint("causes", rows, among, images, {**asked_for, **units})
     _require_free(data.root, ABLATIONS, made, replace)
-    return ablating.Ablating(settings.intervention, ablated, neurons, models, images, settings.batch, made)
+    batch = run.batch(settings.batch)
+    return Ablating(settings.intervention, ablated, neurons, models, images, batch, made)
 
 
 def plan_silencing(root: str, settings: Silencing, replace: bool = False) -> silencing.Silencing:
@@ -126,7 +128,7 @@ def plan_silencing(root: str, settings: Silencing, replace: bool = False) -> sil
     asked_for = settings.model_dump(mode="json", exclude=_ELSEWHERE)
     made = run.fingerprint("silenced", rows, models, images, {**asked_for, "concepts": concepts})
     _require_free(data.root, SILENCINGS, made, replace)
-    return silencing.Silencing(units, models, images, settings.sets, settings.seed, settings.batch, made)
+    return silencing.Silencing(units, models, images, settings.sets, settings.seed, run.batch(settings.batch), made)
 
 
 @flow(name="ablate", flow_run_name="ablate {root}")

@@ -6,8 +6,7 @@ from contextlib import ExitStack, contextmanager
 from flows.plan.gather import with_places
 from storage.artifacts import shared
 from storage.artifacts.shared import Place
-from tasks.cluster.engine import local_gpus, local_processes
-from tasks.cluster.gpus import visible
+from tasks.cluster.started import workers_of
 from tasks.plan import Plan, Stage
 from tasks.stage.stage import StageResult
 
@@ -39,15 +38,8 @@ def nothing_to_do(plan: Plan, stages: Sequence[Stage]) -> list[StageResult] | No
 @contextmanager
 def _with_workers(plan: Plan) -> Iterator[Plan]:
     """The same with the address of workers, where some are started here: processes, or one for each of several GPUs."""
-    compute, gpus = plan.recipe.compute, plan.facts.gpus
-    if compute.cluster == "local":
-        with local_processes(compute.workers or plan.facts.threads) as address:
-            yield plan.given(cluster=address)
-    elif gpus > 1:
-        with local_gpus(visible()[:gpus]) as address:
-            yield plan.given(cluster=address)
-    else:
-        yield plan
+    with workers_of(plan.recipe.compute, plan.facts.threads, plan.facts.gpus) as address:
+        yield plan.given(cluster=address)
 
 
 def link_shared(plan: Plan) -> None:

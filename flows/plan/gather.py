@@ -27,6 +27,7 @@ from storage.artifacts.layout import attributes_at, open_at
 from storage.artifacts.shared import Place, choose, place_of, shared_places, store_attributes
 from storage.filesystem.root import Root
 from storage.upkeep.formats import several_formats
+from tasks.causes.current import current_causes
 from tasks.cluster.engine import check_cluster
 from tasks.cluster.gpus import asked_for
 from tasks.plan import Plan
@@ -314,6 +315,7 @@ def _cluster(recipe: Recipe) -> str:
 
 def _plan(recipe: Recipe, facts: Facts) -> Plan:
     require_known(recipe.trust)
+    facts = replace(facts, causes=current_causes(Root(recipe.root)))
     return Plan(recipe, facts, {artifact.pattern: stage.fingerprint for stage in STAGES for artifact in stage.writes})
 
 

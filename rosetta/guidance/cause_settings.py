@@ -20,7 +20,9 @@ class Looking(Strict):
     )
     images: int = Field(16, ge=1, description="Images of the run, evenly spread.")
     seed: int = Field(0, ge=0, description="Seed of the draw of random units.")
-    batch: int = Field(16, ge=1, le=4096, description="Interventions that run at once.")
+    batch: int | None = Field(
+        None, ge=1, le=4096, description="Interventions that run at once. Default: 4 on a processor, 32 on a GPU."
+    )
 
 
 class Ablation(Looking):

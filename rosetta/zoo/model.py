@@ -1,7 +1,8 @@
 """A loaded model whose chosen layers can be looked at."""
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +49,18 @@ class Model:
     """The published weights whose preprocessing it has where the recipe states no other; None where none are known."""
     assignment: Assignment | None = None
     """Which tensors of its checkpoint went into it; None where there is no checkpoint, or its library does not tell."""
+
+    def twin(self) -> "Model":
+        """The same for another thread: it has the same weights in memory, and hooks of its own.
+
+        Of a module that cannot be copied it is the model itself, which runs for one thread at a time.
+        """
+        weights = (*self.module.parameters(), *self.module.buffers())
+        try:
+            module = copy.deepcopy(self.module, {id(tensor): tensor for tensor in weights})
+        except (TypeError, RuntimeError):  # a lock or a result of autograd among its attributes
+            return self
+        return replace(self, module=module, capture=self.capture.of(module))
 
     @property
     def is_generator(self) -> bool:

@@ -173,6 +173,15 @@ RAREFACTION = (
     Column("draw", "int32", "number of the draw, from 0; its units are among those of the same draw of more"),
     Column("buddies", "int32", "mutual K-nearest neighbours among the units drawn", "1"),
 )
+_NOT_ABLATED = "NaN where `rosetta ablate` did not measure the match"
+_CAUSAL = (
+    Column("causal_effect", "float64", "how far unit B follows when unit A, of the generator, is ablated or raised; "
+           f"{_NOT_ABLATED}", "standard deviation"),
+    Column("causal_p", "float64", "share of unit A and random units like it that unit B follows at least as much; "
+           f"{_NOT_ABLATED}", "1"),
+    Column("causal_q", "float64", "lowest false discovery rate at which the effect still counts; "
+           f"{_NOT_ABLATED}", "1"),
+)
 TRUST = (
     *TRUST_OF_PAIR,
     *_EXCESS,
@@ -184,6 +193,7 @@ TRUST = (
     Column("control_spread", "float64", "standard deviation of what the draws of that control's network reach, where "
            "several were drawn", "1"),
     Column("lift", "float64", "`pearson` minus `control_best`", "1"),
+    *_CAUSAL,
     Column("trusted", "bool", "whether the match passes every test that the recipe asks for"),
 )
 ROSETTA = (

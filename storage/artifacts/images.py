@@ -19,6 +19,16 @@ from storage.artifacts.store import ArtifactStore
 from storage.filesystem.root import Root
 
 
+@dataclass(frozen=True, eq=False)
+class NamedClasses:
+    """The classes of images."""
+
+    names: list[str]
+    """(class,)"""
+    numbers: npt.NDArray[np.int64]
+    """(image,) which of them each image has, −1 where it has none."""
+
+
 @dataclass(frozen=True)
 class ImageStore(ArtifactStore):
     """The images of a run. Pixels are written block by block; latents are written with the layout."""
@@ -123,16 +133,18 @@ class ImageStore(ArtifactStore):
         """(image,) class of each image of a source, empty where it is not known; None where there are none."""
         return self._texts("label")
 
-    def named_classes(self) -> list[str] | None:
-        """(image,) class of each image as text: its label, the prompt or the number of the class that it was made of;
-        empty where one is not known, None where none are.
+    def named_classes(self) -> NamedClasses | None:
+        """The class of each image: its label, or the prompt or the number of the class that it was made of; None where
+        no class is known.
         """
-        if (labels := self.labels()) is not None:
-            return labels
-        if (prompts := self._texts("prompt")) is not None:
-            return prompts
-        classes = self.classes(slice(None))
-        return None if classes is None else [str(number) for number in classes]
+        classes, labels = self.classes(slice(None)), self.labels()
+        if classes is not None:
+            known, first, numbers = np.unique(classes, return_index=True, return_inverse=True)
+            prompts = self._texts("prompt")
+            return NamedClasses([str(n) for n in known] if prompts is None else [prompts[n] for n in first], numbers)
+        names = sorted({*(labels or ())} - {""})
+        number = {name: index for index, name in enumerate(names)}
+        return NamedClasses(names, np.array([number.get(label, -1) for label in labels or ()])) if names else None
 
     def first_half(self) -> Mask:
         """(image,) whether each image belongs to the first half."""

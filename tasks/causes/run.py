@@ -1,15 +1,18 @@
 """A finished run whose models are intervened on: statistics of its units, models as they are fast, its images."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from torch import nn
 
 from rosetta.errors import UserError
 from rosetta.guidance.ablation import Scale
@@ -21,8 +24,12 @@ from storage.artifacts.catalogue import CLUSTERS, ROSETTA, UNITS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.filesystem.root import Root
 from storage.run.data import RunData
+from tasks.dump.worker_weights import readable
 
 Index = npt.NDArray[np.intp]
+_AT_ONCE, _AT_ONCE_ON_GPU = 4, 32
+"""Interventions, where nobody says how many. Of more, maps of convolutional networks no longer stay close to a core:
+measured, 16 at once take a sixth more of its time than 4."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +38,11 @@ class CausesRun:
 
     data: RunData
     device: str
+    elsewhere: bool = False
+    """Whether this is a worker, which may see weights in the root alone."""
 
     @classmethod
-    def open(cls, root: Root) -> "CausesRun":
+    def open(cls, root: Root, elsewhere: bool = False) -> "CausesRun":
         """A run by its root.
 
         Raises
@@ -42,24 +51,29 @@ class CausesRun:
             There is no run, or it is not finished.
         """
         data = RunData.open(root.url, needs=(ROSETTA, CLUSTERS, UNITS))
-        return cls(data, resolve_device(data.recipe.compute.device))
+        return cls(data, resolve_device(data.recipe.compute.device), elsewhere)
+
+    def batch(self, asked: int | None) -> int:
+        """How many interventions run at once: what is asked for, else what suits the device."""
+        return asked or (_AT_ONCE if self.device == "cpu" else _AT_ONCE_ON_GPU)
 
     def model(self, name: str) -> Model:
-        """A model of the run, loaded.
+        """A model of the run, loaded, for this thread alone.
 
         Raises
         ------
         UserError
             It is not the one that was mined.
         """
-        model, store = _loaded(self.data.spec(name), self.device), self.data.stores[name]
-        mined = store.attributes.get("weights_sha256", model.weights_sha256)
-        if mined != model.weights_sha256 or store.units != model.units:
+        store, spec = self.data.stores[name], self.data.spec(name)
+        mined = store.attributes.get("weights_sha256")
+        model = _loaded(readable(self.data.root, spec, mined) if self.elsewhere and mined else spec, self.device)
+        if mined not in (None, model.weights_sha256) or store.units != model.units:
             raise UserError(
                 f"{name}: its weights or layers are not those that were mined in {self.data.root.shown}; restore them,"
                 " or mine again"
             )
-        return model
+        return _of_thread(model)
 
     def scale(self, name: str) -> Scale:
         """The units of a model with their statistics over the run."""
@@ -119,17 +133,23 @@ class CausesRun:
             Positions in the stores.
         """
         columns = ["rosetta", "cluster", "anchor_unit", "model", "unit"]
-        pictures = self.data.pictures
-        parts = [pictures.latents if self.data.generator else pictures.pixels, pictures.classes]
-        seen = [part(slice(image, image + 1)) for image in map(int, images) for part in parts]
-        scales = {name: self.scale(name) for name in models}
         return fingerprint(
             stage,
             settings=dict(settings),  # first, as the first difference is what people are told
             units_sha256=_sha256(rows[columns].to_csv(index=False).encode()),
-            models={name: _sha256(scale.mean.tobytes(), scale.std.tobytes()) for name, scale in scales.items()},
-            images_sha256=_sha256(*(values.tobytes() for values in seen if values is not None)),
+            **self.seen(models, images),
         )
+
+    def seen(self, models: Sequence[str], images: Index) -> dict[str, Any]:
+        """What a fingerprint says of the statistics of all units of some models, and of some images."""
+        pictures = self.data.pictures
+        parts = [pictures.latents if self.data.generator else pictures.pixels, pictures.classes]
+        values = [part(slice(image, image + 1)) for image in map(int, images) for part in parts]
+        scales = {name: self.scale(name) for name in models}
+        return {
+            "models": {name: _sha256(scale.mean.tobytes(), scale.std.tobytes()) for name, scale in scales.items()},
+            "images_sha256": _sha256(*(one.tobytes() for one in values if one is not None)),
+        }
 
 
 def _sha256(*parts: bytes) -> str:
@@ -147,3 +167,16 @@ def _loaded(spec: ModelSpec, device: str) -> Model:
         # On processors, networks of depthwise convolutions take half the time so.
         model.module.to(memory_format=torch.channels_last)
     return model
+
+
+_twins = threading.local()
+"""Of each thread: models by the one whose weights they share. Hooks sit on modules, so threads cannot share these."""
+
+
+def _of_thread(model: Model) -> Model:
+    if threading.current_thread() is threading.main_thread():
+        return model
+    twins: WeakKeyDictionary[nn.Module, Model] = _twins.__dict__.setdefault("twins", WeakKeyDictionary())
+    if model.module not in twins:
+        twins[model.module] = model.twin()
+    return twins[model.module]

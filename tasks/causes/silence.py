@@ -18,7 +18,7 @@ from storage.artifacts.causes import SilencingStore
 from storage.artifacts.fingerprint import Fingerprint
 from storage.filesystem.root import Root
 from tasks.causes.run import CausesRun
-from tasks.stage.progress import track
+from tasks.causes.spread import spread
 from tasks.stage.stage import Outcome, stage
 
 Float64 = npt.NDArray[np.float64]
@@ -63,6 +63,14 @@ def silence_concept(
         count = len(plan.images)
         found[name] = measures / count, None if shift is None else shift / count
     return found
+
+
+def write_silenced_concept(run: CausesRun, plan: Silencing, piece: tuple[int, Mapping[str, Readout]]) -> None:
+    """Measure one concept, by its position in the store, and write it."""
+    store = SilencingStore.open(run.data.root, plan.fingerprint)
+    assert store is not None, "it is laid out before work is given out"
+    position, before = piece
+    store.write(position, silence_concept(run, plan, store.concepts[position], before))
 
 
 def outputs(run: CausesRun, plan: Silencing) -> dict[str, Readout]:
@@ -111,11 +119,8 @@ def fill_silencings(root: Root, plan: Silencing) -> Outcome:
             measures=MEASURES,
             classes={name: found.classes for name, found in before.items()},
         )
-    missing = np.flatnonzero(~store.written())
-    with track("silence", len(missing)) as advance:
-        for position in map(int, missing):
-            store.write(position, silence_concept(run, plan, store.concepts[position], before))
-            advance(1)
+    missing = [(int(position), before) for position in np.flatnonzero(~store.written())]
+    spread("silence", run, plan.models, write_silenced_concept, plan, missing)
     store.finish()
     return "done"
 

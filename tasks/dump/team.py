@@ -1,17 +1,18 @@
-"""The workers that a dump can use: asked before it begins, and given weights in the run's root where they see none."""
+"""The workers that can run some models: asked before they begin, and given weights in the root if they see none."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from rosetta import zoo
 from rosetta.errors import UserError
+from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Compute
 from storage.artifacts.offered_weights import OfferedWeights
 from storage.filesystem.root import Root
 from tasks.cluster.engine import Cluster, Worker
-from tasks.dump.worker import Job, Lanes
+from tasks.dump.worker import Lanes
 from tasks.dump.worker_weights import Ability, Lack, ability
 from tasks.stage.progress import log
 
@@ -19,19 +20,35 @@ _LOOK = 1.0
 """Seconds after which it looks whether a worker that has not answered is still there."""
 
 
+class Wanted(Protocol):
+    """A model that workers are to run."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """As the recipe has it."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights."""
+
+    @property
+    def compute(self) -> Compute:
+        """Of the run."""
+
+
 @dataclass
 class Team:
-    """Workers that run the models of a dump: those with a GPU, where there are any and the device is not `cpu`."""
+    """Workers that run models: those with a GPU, where there are any and the device is not `cpu`."""
 
     where: Cluster
     root: Root
-    jobs: Mapping[str, Job]
+    jobs: Mapping[str, Wanted]
     """By model."""
     _cores: dict[str, int | None] = field(default_factory=dict)
     """By address of each worker that was asked; None of one that cannot help."""
 
     @classmethod
-    def gathered(cls, where: Cluster, root: Root, jobs: Mapping[str, Job]) -> "Team":
+    def gathered(cls, where: Cluster, root: Root, jobs: Mapping[str, Wanted]) -> "Team":
         """Ask all workers that are there, and offer weights that some of them do not see.
 
         Raises

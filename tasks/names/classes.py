@@ -12,7 +12,7 @@ from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.catalogue import ACTIVATIONS, CLASSES_OF_CONCEPTS, CLASSES_OF_UNITS, IMAGES, ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
-from storage.artifacts.images import ImageStore
+from storage.artifacts.images import ImageStore, NamedClasses
 from storage.filesystem.root import Root
 from tasks.names.class_maps import MAPPED, class_maps, images_by_class
 from tasks.plan import Plan, Stage
@@ -42,10 +42,8 @@ def write_classes(plan: Plan) -> None:
     """`tables/classes.parquet` and `tables/concept_classes.parquet`; without rows where no class is known."""
     root = plan.root
     stores = {name: ActivationStore.read(root, name) for name in plan.names}
-    labels = ImageStore.read(root).named_classes()
-    known = sorted({label for label in labels or [] if label})
-    number = {label: index for index, label in enumerate(known)}
-    classes = np.array([number.get(label, -1) for label in labels or []], np.int64)
+    named = ImageStore.read(root).named_classes() or NamedClasses([], np.zeros(0, np.int64))
+    known, classes = named.names, named.numbers
     counts = np.bincount(classes[classes >= 0], minlength=len(known))
     if known and not len(eligible(classes)):
         _log.warning(

@@ -6,7 +6,6 @@ from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -23,11 +22,11 @@ from storage.artifacts.catalogue import MASKS, ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.run.data import RunData
 from storage.run.layer_maps import read_maps
+from tasks.names.asked_file import content_of
 from tasks.names.legend import Legend
 from tasks.names.mask_files import FolderMasks, folder_masks
 from tasks.names.mask_models import ModelMasks, model_masks
 from tasks.names.subjects import concepts, open_with_concepts, units
-from tasks.source.places import reason_of
 from tasks.stage.progress import track
 
 TOP = 5
@@ -75,7 +74,11 @@ def plan_masks(root: str, settings: Labelling) -> MaskPlan:
     """
     assert settings.masks is not None
     run = open_with_concepts(root)
-    legend = None if settings.legend is None else Legend.parse(_content(settings.legend), settings.legend)
+    legend = (
+        None
+        if settings.legend is None
+        else Legend.parse(content_of(settings.legend, "--legend", "a CSV file"), settings.legend)
+    )
     if is_segmenter(settings.masks):
         model = _loaded(settings.masks, settings.weights, resolve_device(run.recipe.compute.device))
         return MaskPlan(run, settings, model_masks(run, model, legend, settings.batch))
@@ -193,21 +196,6 @@ def _overlaps(plan: MaskPlan, rows: pd.DataFrame, thresholds: Float32) -> Overla
 def _blocks(store: ActivationStore) -> Iterator[npt.NDArray[np.intp]]:
     for first in range(0, store.images, store.chunk):
         yield np.arange(first, min(first + store.chunk, store.images))
-
-
-def _content(path: str) -> bytes:
-    """
-    Raises
-    ------
-    UserError
-        The file cannot be read.
-    """
-    try:
-        with fsspec.open(path, "rb") as file:
-            content: bytes = file.read()
-        return content
-    except Exception as error:  # every filesystem has errors of its own
-        raise UserError(f"--legend {path} cannot be read ({reason_of(error)}); give a CSV file") from None
 
 
 @lru_cache(maxsize=1)

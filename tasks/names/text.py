@@ -6,7 +6,6 @@ from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Any
 
-import fsspec
 import numpy as np
 import pandas as pd
 
@@ -21,9 +20,9 @@ from storage.artifacts.catalogue import LABELS, ROSETTA, WORDS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.words import WordStore
 from storage.run.data import RunData
+from tasks.names.asked_file import content_of
 from tasks.names.subjects import KEYS, concepts, open_with_concepts, units
 from tasks.names.text_views import images_of, views_of
-from tasks.source.places import reason_of
 from tasks.stage.progress import track
 
 TOP = 5
@@ -70,7 +69,11 @@ def plan_text(root: str, settings: Labelling) -> TextPlan:
     assert settings.text is not None
     run = open_with_concepts(root)
     images_of(run)
-    words = shipped() if settings.words is None else parse(_content(settings.words), f"--words {settings.words}")
+    words = (
+        shipped()
+        if settings.words is None
+        else parse(content_of(settings.words, "--words", "a text file"), f"--words {settings.words}")
+    )
     model = _loaded(settings.text, settings.weights, resolve_device(run.recipe.compute.device))
     _require_whole(model, words)
     return TextPlan(run, settings, model, words)
@@ -165,21 +168,6 @@ def _rows(subject: str, run: RunData, subjects: pd.DataFrame, found: Scores, wor
     )
     types = {"cluster": np.int32, "unit": np.int32, "channel": np.int32, "images": np.int32, "label": "str"}
     return frame[[column.name for column in LABELS.columns]].astype(types)
-
-
-def _content(path: str) -> bytes:
-    """
-    Raises
-    ------
-    UserError
-        The file cannot be read.
-    """
-    try:
-        with fsspec.open(path, "rb") as file:
-            content: bytes = file.read()
-        return content
-    except Exception as error:  # every filesystem has errors of its own
-        raise UserError(f"--words {path} cannot be read ({reason_of(error)}); give a text file") from None
 
 
 def _require_whole(model: ImageText, words: Sequence[str]) -> None:

@@ -79,5 +79,7 @@ class Facts:
     """Where pairs are compared: `threads`, or the address of a scheduler."""
     threads: int = field(default_factory=cpu_count)
     """Of this process, for comparing pairs."""
+    causes: str | None = None
+    """The fingerprint of the table of causes, where there is one that is still true; it was made by another command."""
     gpus: int = 1
     """Processes of this machine with a GPU each, where models run in several (`compute.devices`)."""

@@ -20,7 +20,6 @@ from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.finished import is_finished
 from storage.artifacts.images import ImageStore
 from storage.artifacts.nearest import buddies_of
-from storage.filesystem.root import Root
 from tasks.cluster.engine import engine, part
 from tasks.correlate.setting import Setting
 from tasks.plan import Plan, Stage
@@ -106,21 +105,9 @@ def _is_examined(plan: Plan, pair: Pair) -> bool:
 
 def question_of(plan: Plan) -> Question:
     """What is asked of all pairs."""
-    trust = plan.recipe.trust
-    return Question(trust.resamples, trust.resample == "classes", plan.recipe.images.seed, classes_of(plan.root))
-
-
-def classes_of(root: Root) -> npt.NDArray[np.int64] | None:
-    """(image,) number of the class of each image whose maps are stored, −1 where it has none; None without any."""
-    store = ImageStore.read(root)
-    classes = store.classes(slice(None))
-    if classes is not None:
-        return np.unique(classes, return_inverse=True)[1]
-    labels = store.labels()
-    if labels is None or not any(labels):
-        return None
-    names = {name: number for number, name in enumerate(sorted({*labels} - {""}))}
-    return np.array([names.get(label, -1) for label in labels])
+    trust, named = plan.recipe.trust, ImageStore.read(plan.root).named_classes()
+    classes = None if named is None else named.numbers
+    return Question(trust.resamples, trust.resample == "classes", plan.recipe.images.seed, classes)
 
 
 def notes_of(plan: Plan, question: Question, images: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Stage `trust`: one table of every pair of models, with what controls reach and what is trusted."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,13 +9,13 @@ import pandas as pd
 
 from rosetta.mining.groups import Pair
 from rosetta.mining.halves import LEAST_IMAGES
-from rosetta.mining.trust.tests import passing
+from rosetta.mining.trust.tests import asked, passing
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Measurement
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.artifact import Artifact
-from storage.artifacts.catalogue import ASSIGNED, EXAMINED, EXCESS, TRUST, TRUST_OF_PAIR
+from storage.artifacts.catalogue import ASSIGNED, CAUSES, EXAMINED, EXCESS, TRUST, TRUST_OF_PAIR
 from storage.artifacts.features import FeatureStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import neighbours as nearest
@@ -51,6 +52,8 @@ def reservations(images: int, distinct: int, controls: Sequence[str]) -> list[st
 
 def fingerprint_of(plan: Plan) -> Fingerprint:
     """Of the table of trust."""
+    # Of a run without causes it stays what it was before there were any.
+    causes: dict[str, Any] = {} if plan.facts.causes is None else {"causes": plan.facts.causes}
     return fingerprint(
         "trust",
         parts=plan.digests(TRUST_OF_PAIR),
@@ -62,6 +65,7 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
         },
         controls=list(plan.controls),
         knobs=plan.recipe.trust.model_dump(),
+        **causes,
     )
 
 
@@ -81,7 +85,7 @@ def join_trust(plan: Plan) -> None:
         frames.append(frame.assign(trusted=passing(frame, plan.recipe.trust)["trusted"]))
     joined = pd.concat(frames, ignore_index=True)
     categories = tables.categories_of({name: ActivationStore.read(root, name).units for name in plan.names})
-    notes = [*notes, *_dead_halves(joined)]
+    notes = [*notes, *_dead_halves(joined), *unmeasured(plan)]
     tables.write(root, TRUST.path(), joined, plan.fingerprint(TRUST), categories, notes=notes)
 
 
@@ -90,6 +94,8 @@ JOIN_TRUST = Stage("trust", (TRUST,), fingerprint_of, join_trust)
 
 _MEASURED: dict[Artifact, Measurement] = {EXCESS: "rotation", EXAMINED: "maps", ASSIGNED: "one_to_one"}
 """Tables of a pair that say more of its matches, and the measurement that makes each."""
+_CAUSAL = ("causal_effect", "causal_p", "causal_q")
+"""Columns that `rosetta ablate` measures."""
 
 
 def with_measured(plan: Plan, frame: pd.DataFrame, pair: Pair) -> pd.DataFrame:
@@ -107,11 +113,31 @@ def with_measured(plan: Plan, frame: pd.DataFrame, pair: Pair) -> pd.DataFrame:
             frame = frame.merge(tables.read(plan.root, artifact.path(*pair))[[*key, *names]], on=key, how="left")
         else:
             frame = frame.assign(**dict.fromkeys(names, np.nan))
+    frame = with_causes(plan, frame, pair)
     if not _is_made(plan, ASSIGNED, pair):
         return frame.assign(assigned=np.nan)
     assigned = tables.read(plan.root, ASSIGNED.path(*pair))[["unit_a", "unit_b"]].assign(assigned=1.0)
     frame = frame.merge(assigned, on=["unit_a", "unit_b"], how="left")
     return frame.assign(assigned=frame["assigned"].fillna(0.0))
+
+
+def with_causes(plan: Plan, frame: pd.DataFrame, pair: Pair) -> pd.DataFrame:
+    """The matches of a pair with what the generator's units cause in the other model, NaN where that is not known."""
+    if plan.facts.causes is None or pair[0] != plan.anchor:
+        return frame.assign(**dict.fromkeys(_CAUSAL, np.nan))
+    causes = tables.read(plan.root, CAUSES.path())
+    causes = causes.loc[causes["model"] == pair[1], ["anchor_unit", "unit", *_CAUSAL]]
+    return frame.merge(causes.rename(columns={"anchor_unit": "unit_a", "unit": "unit_b"}), "left", ["unit_a", "unit_b"])
+
+
+def unmeasured(plan: Plan) -> list[str]:
+    """Say which command measures what a test asks that the recipe names."""
+    return [
+        f"trust.tests asks for {test.name!r}, which is not measured, so nothing is trusted; run {test.command}"
+        f" {plan.root.shown} and then rosetta trust {plan.root.shown}"
+        for test in asked(plan.recipe.trust)
+        if test.column in _CAUSAL and plan.facts.causes is None
+    ]
 
 
 def _is_made(plan: Plan, artifact: Artifact, pair: Pair) -> bool:

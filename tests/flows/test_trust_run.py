@@ -159,6 +159,24 @@ def test_profiles_and_features_that_are_gone_are_made_anew_without_the_weights(p
     (place / "recipe.toml").write_text(recipe)
 
 
+def test_causes_are_joined_once_they_are_measured(run, tmp_path, rosetta):
+    root = tmp_path / "root"
+    shutil.copytree(run[0], root)
+    asked = rosetta("trust", root, "--set", 'trust.tests=["cause"]')
+    assert asked.returncode == 0, asked.stderr
+    assert f"run rosetta ablate {root}" in asked.stdout + asked.stderr
+    assert table(root, "trust")["causal_q"].isna().all()
+    few = ("ablate", root, "--neurons", "0:2", "--images", "1", "--random", "3", "--models", "lite0")
+    rosetta.json(*few)
+    rosetta.json("trust", root)
+    trust, causes = table(root, "trust"), table(root, "causes")
+    measured = trust[trust["causal_q"].notna()].set_index(["unit_a", "unit_b"])
+    expected = causes.set_index(["anchor_unit", "unit"]).rename_axis(measured.index.names)
+    columns = ["causal_effect", "causal_p", "causal_q"]
+    pd.testing.assert_frame_equal(measured[columns].sort_index(), expected[columns].sort_index())
+    assert [stage["outcome"] for stage in rosetta.json(*few)["stages"]] == ["skipped", "skipped"]
+
+
 def test_what_can_be_wrong_is_one_line(place, here, tmp_path):
     refused(here("trust", tmp_path / "nothing"), "holds no run")
     refused(

@@ -28,7 +28,7 @@ FIRST = 5
 """Unit of a seer that is detector 0."""
 
 
-def write(place: Path, models: Mapping[str, str] = FACTORIES, layers: str = "") -> Root:
+def write(place: Path, models: Mapping[str, str] = FACTORIES, layers: str = "", seed: int = 0) -> Root:
     """The run under a folder.
 
     Parameters
@@ -37,6 +37,8 @@ def write(place: Path, models: Mapping[str, str] = FACTORIES, layers: str = "") 
         By name: the factory.
     layers
         A line more in the table of every model.
+    seed
+        Of the latents.
     """
     root = Root(str(place))
     text = f'name = "causal"\nroot = "{place}"\n[images]\ncount = {IMAGES}\n' + (
@@ -47,7 +49,7 @@ def write(place: Path, models: Mapping[str, str] = FACTORIES, layers: str = "") 
     recipe = parse_recipe(text + '[compute]\ndevice = "cpu"\n', "test")
     provenance.write_recipe(root, recipe)
     drawer = zoo.load(parse_recipe(_DRAWER, "test").models[0])
-    latents = drawer.draw_latents(range(IMAGES), 0)
+    latents = drawer.draw_latents(range(IMAGES), seed)
     made, own = drawer.generate(torch.from_numpy(latents))
     side = causal_zoo.SIDE
     known = latents if "g" in models else None

@@ -28,7 +28,8 @@ def trust_matches(count: int = 300, model: str = "lite0") -> Matches:
         "few_positions": rng.random(count),
         "pearson_robust": 0.7 * pearson, "pearson_low": pearson - 0.2, "pearson_high": pearson + 0.1,
         "influence": 10.0 ** rng.uniform(-4, 0, count), "pearson_within": 0.6 * pearson,
-        "assigned": np.arange(count) % 2.0,
+        "assigned": np.arange(count) % 2.0, "causal_effect": 0.3 * pearson, "causal_p": np.full(count, 0.02),
+        "causal_q": 0.04 + 0.02 * (np.arange(count) % 3),
     }  # fmt: skip
     return {**found, "trusted": passing(found, SETTINGS)["trusted"]}
 

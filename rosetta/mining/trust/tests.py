@@ -58,6 +58,8 @@ class TrustTest:
     """Whether it can only be made where the recipe has a control."""
     measured: Measurement | None = None
     """The measurement without which it cannot be made, where that can be left out."""
+    command: str = ""
+    """The command that measures what it asks, where mining does not."""
 
     @property
     def weakest(self) -> str:
@@ -242,6 +244,20 @@ TESTS: list[TrustTest] = [
         passed="matched one to one",
         failed="with one partner for each unit, these two are no pair",
         measured="one_to_one",
+    ),
+    TrustTest(
+        name="cause",
+        word="cause",
+        question="Does the partner follow when the generator’s unit is taken away?",
+        column="causal_q",
+        limit="q",
+        at_most=True,
+        condition="causal q ≤ {limit}",
+        heading="caused",
+        passed="followed when its unit is ablated",
+        failed="the partner follows random units as much (causal q {value:.3g})",
+        evidence=("causal_effect", "causal_p"),
+        command="rosetta ablate",
     ),
 ]
 """In the order in which people read of them."""

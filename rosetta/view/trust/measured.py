@@ -176,6 +176,20 @@ def one_to_one(matches: Matches) -> Picture:
     return Picture(plot, f"{share} of {counted(int(here.sum()), 'match', 'matches')} with trained models.{gone}")
 
 
+def cause(matches: Matches, level: float) -> Picture:
+    """How far each partner follows its unit of the generator, against their correlation."""
+    effect, q = matches["causal_effect"], matches["causal_q"]
+    here = np.isfinite(q)
+    groups = [
+        Group(f"causal q ≤ {knob(level)}", here & (q <= level), svg.ACCENT),
+        Group("more", here & ~(q <= level), svg.QUIET),
+    ]
+    note = f"{count(int((q <= level).sum()))} of {counted(int(here.sum()), 'match', 'matches')} follow at this rate."
+    return scatter(
+        matches["pearson"], effect, groups, ("r", "causal effect"), below="less than they correlate", note=note
+    )
+
+
 def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
     figure.legend(
         handles=handles, loc="upper left", ncols=2, bbox_to_anchor=(0.11, 1.0), borderaxespad=0.1,
@@ -195,6 +209,7 @@ def of_tests(story: TrustStory) -> dict[str, Picture]:
         "influence": lambda: influence(matches, limits["influence"]),
         "within": lambda: within(matches, limits["within"]),
         "one_to_one": lambda: one_to_one(matches),
+        "cause": lambda: cause(matches, limits["cause"]),
     }
     pictures = {}
     for test in TESTS:
@@ -208,4 +223,6 @@ def _why_not(story: TrustStory, name: str) -> str:
     (test,) = (test for test in TESTS if test.name == name)
     if name == "within" and np.isfinite(story.matches["pearson_low"]).any():
         return "The classes of this run’s images are not known."
+    if test.command:
+        return f"This run has no such numbers: {test.command} measures them, and rosetta trust joins them."
     return story.why_not(test.measured)

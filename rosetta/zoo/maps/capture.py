@@ -77,6 +77,11 @@ class Capture:
         # Hooks sit on the shared module: two threads at once would take each other's maps.
         self._alone = Lock()
 
+    def of(self, module: nn.Module) -> "Capture":
+        """The same layers of a copy of the module."""
+        features = [one for of_place in self._features.values() for one in of_place]
+        return Capture(module, self._layouts, features, self._bare)
+
     @property
     def units(self) -> Units:
         """The layers in forward order."""

@@ -23,11 +23,11 @@ from storage.artifacts.causes import AblationStore
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from storage.upkeep.sealing import seal
-from tasks.causes import ablate
+from tasks.causes import ablate, ablate_worker
 from tasks.causes.run import CausesRun
 from tasks.causes.summary import causes_lines, notes, of_causes
 
-SETTINGS = Ablation(images=12)
+SETTINGS = Ablation(images=12, batch=16)
 
 
 def made(planted, folder, settings):
@@ -73,6 +73,19 @@ def test_the_planted_causes_are_found_and_the_confounded_are_told_apart(found):
         "shapes: 40 random units, so no p of its neurons is below 0.0244",
         "q ≤ 0.05 needs at least 49% of the neurons at the least p; more --random ask for fewer",
     ]
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 22))])
+def test_whatever_the_latents_causes_are_found_and_confounds_told_apart(tmp_path, seed):
+    root = causal_runs.write(tmp_path / "run", {"g": "drawer", "d": "seer"}, seed=seed)
+    plan = plan_ablation(root.url, Ablation(images=8, seed=seed))
+    assert ablate.fill_ablations(root, plan) == "done"
+    assert ablate.make_causes(root, plan) == "done"
+    table, count = tables.read(root, CAUSES.path()), len(causal_runs.TRUE)
+    causes, confounded = table[table["rosetta"] < count], table[table["rosetta"] >= count]
+    assert (causes["causal_q"] <= 0.05).mean() >= 0.95
+    assert (confounded["causal_q"] > 0.05).all()
+    assert (confounded["causal_effect"] == 0).all()
 
 
 def test_confounded_units_do_correlate(planted):
@@ -162,7 +175,7 @@ def test_raised_in_a_box_the_buddy_rises_there(planted, tmp_path):
     model = run.model("g")
     change = plan.intervention.change(run.scale("g"), np.array([own]))
     assert isinstance(change["shapes"], Change)
-    latents, _ = ablate.latents_of(run, 0, 1)
+    latents, _ = ablate_worker.latents_of(run, 0, 1)
     moved = model.generate(latents, write=change)[0] - model.generate(latents)[0]
     assert (moved[..., : causal_zoo.SIDE // 2] != 0).any()
     assert (moved[..., causal_zoo.SIDE // 2 :] == 0).all()
@@ -184,12 +197,14 @@ def killed(root, plan):
         return array(store, *names)
 
     AblationStore._array = cut
-    ablate.fill_ablations(root, plan)
+    for span in AblationStore.open(root, plan.fingerprint).missing:
+        ablate_worker.ablate_block(CausesRun.open(root), plan, span)
 
 
 def test_a_second_call_goes_on_and_gives_the_same_bytes(planted, found, tmp_path, monkeypatch):
     root = Root(str(shutil.copytree(planted.local, tmp_path / "run")))
     plan = plan_ablation(root.url, SETTINGS)
+    ablate.lay_out(CausesRun.open(root), plan)
     process = multiprocessing.get_context("fork").Process(target=killed, args=(root, plan))
     process.start()
     process.join(120)
@@ -197,7 +212,7 @@ def test_a_second_call_goes_on_and_gives_the_same_bytes(planted, found, tmp_path
     assert AblationStore.open(root, plan.fingerprint).written().tolist() == [True, True, False, False, False]
     assert any(finding.kind == "unfinished" for finding in check_root(root))
     # A tenth of the memory: maps before the intervention are not kept, and are computed again.
-    monkeypatch.setattr(ablate, "_KEPT", 1 << 40)
+    monkeypatch.setattr(ablate_worker, "_KEPT", 1 << 40)
     assert ablate.fill_ablations(root, plan) == "done"
     assert ablate.make_causes(root, plan) == "done"
     whole, _ = found

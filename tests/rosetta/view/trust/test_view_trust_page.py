@@ -98,11 +98,11 @@ def test_nothing_to_judge_is_said_in_words() -> None:
     html = render_trust(replace(trust_story(trust_matches(0), WholeRun()), null=None, judgement=""))
     page, words = Reader(html), _words(html)
     assert not page.all("svg") + page.all("figure") + page.all("p", "notice") + page.all("table")
-    assert len(page.all("p", "blank")) == 20
+    assert len(page.all("p", "blank")) == 21
     assert "dcgan has no match to judge." in words
     assert "no example of a null distribution" in words
     assert "no p value to draw" in words
-    assert words.count("There is no match to draw.") == 10
+    assert words.count("There is no match to draw.") == 11
     assert words.count("This run has no such numbers.") == 5
 
 

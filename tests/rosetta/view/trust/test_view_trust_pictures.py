@@ -29,6 +29,7 @@ PICTURES: dict[str, Callable[[Matches], Picture]] = {
     "influence": lambda matches: measured.influence(matches, 0.1),
     "within": lambda matches: measured.within(matches, 0.1),
     "one to one": measured.one_to_one,
+    "cause": lambda matches: measured.cause(matches, 0.05),
 }
 WHOLE: dict[str, Callable[[TrustStory], Picture]] = {
     "null": dictionary.null,
@@ -50,6 +51,7 @@ def test_numbers_that_are_missing_are_counted(name: str) -> None:
         "p": "p_value", "halves": "pearson_half_2", "centred": "pearson_centred", "partial": "pearson_partial",
         "lift": "control_best", "held out": "pearson_held_out", "excess": "excess", "robust": "pearson_robust",
         "interval": "pearson_low", "influence": "influence", "within": "pearson_within", "one to one": "assigned",
+        "cause": "causal_effect",
     }[name]  # fmt: skip
     blank = np.array(matches[column], dtype=float)
     blank[:7] = np.nan
