@@ -17,6 +17,7 @@ from rosetta.model_spec import ModelSpec
 from rosetta.zoo import load
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
+from storage.artifacts.after_mining import units_sha256
 from storage.artifacts.catalogue import CLUSTERS, ROSETTA, UNITS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.filesystem.root import Root
@@ -118,7 +119,6 @@ class CausesRun:
         images
             Positions in the stores.
         """
-        columns = ["rosetta", "cluster", "anchor_unit", "model", "unit"]
         pictures = self.data.pictures
         parts = [pictures.latents if self.data.generator else pictures.pixels, pictures.classes]
         seen = [part(slice(image, image + 1)) for image in map(int, images) for part in parts]
@@ -126,7 +126,7 @@ class CausesRun:
         return fingerprint(
             stage,
             settings=dict(settings),  # first, as the first difference is what people are told
-            units_sha256=_sha256(rows[columns].to_csv(index=False).encode()),
+            units_sha256=units_sha256(rows),
             models={name: _sha256(scale.mean.tobytes(), scale.std.tobytes()) for name, scale in scales.items()},
             images_sha256=_sha256(*(values.tobytes() for values in seen if values is not None)),
         )
