@@ -47,8 +47,8 @@ as text only. An object's keys that are models or images are their places as tex
 `concepts`
     id, size, mean, min, layer (of the anchor's best unit), depth (0..1 in the anchor), unit, image (shown on the card),
     best_held_out and best_excess (of its neurons the highest, each with every model; null where not measured),
-    name and name_score (the best word above chance, and its score), label and iou (of masks, where the intersection over
-    union exceeds 0.04), class and auroc (that it is most selective for), effect and effect_q (what ablating its
+    name and name_score (the best word above chance, and its score), label and iou (of masks, where the intersection
+    over union exceeds 0.04), class and auroc (that it is most selective for), effect and effect_q (what ablating its
     strongest neuron does in the model that follows it most, and the q of that): null where not known
     trusted, and each test by its name (how many of its neurons pass it; null as in `survives`): arrays, one entry a
     concept, by id

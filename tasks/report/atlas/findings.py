@@ -74,7 +74,10 @@ class Findings:
         """How many concepts have a name, a label, a class and an effect; `called`: a name or a label."""
         columns = self.columns(concepts)
         columns["called"] = [name or label for name, label in zip(columns["name"], columns["label"], strict=True)]
-        return {name: sum(one is not None for one in columns[name]) for name in ("called", "name", "label", "class", "effect")}
+        return {
+            name: sum(one is not None for one in columns[name])
+            for name in ("called", "name", "label", "class", "effect")
+        }
 
     def of_concept(self, concept: int) -> dict[str, Any]:
         """`found` of the file of a concept: by table its rows, None where it was not measured."""
