@@ -54,8 +54,7 @@ class Findings:
         concepts
             Their numbers.
         """
-        nothing = pd.Series(index=concepts, data=None, dtype=object)
-        found: dict[str, list[Any]] = dict.fromkeys(COLUMNS, nothing.tolist())
+        found: dict[str, list[Any]] = {column: [None] * len(concepts) for column in COLUMNS}
         best = {
             ("name", "name_score"): _best(self.names, "named", "label", "score"),
             ("label", "iou"): _best(self.labels, "named", "label", "iou"),
