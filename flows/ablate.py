@@ -9,6 +9,7 @@ import numpy as np
 from prefect import flow
 
 from flows.locking import holding
+from flows.report import rewrite
 from rosetta.errors import UserError
 from rosetta.guidance.cause_settings import Ablation, Silencing
 from rosetta.guidance.causes import with_random
@@ -47,6 +48,8 @@ class Caused:
     lines: list[str]
     """The same for people."""
     notes: list[str]
+    page: str
+    """A line about the run's page, which shows it; empty where it has none."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -149,7 +152,7 @@ def ablate(root: str, wanted: Ablation, replace: bool = False) -> Caused:
     q = CausesRun.open(place).data.recipe.trust.q
     summary = of_causes(place, q)
     lines = causes_lines(summary, q)
-    return Caused(place.shown, CAUSES.path(), stages, summary, lines, notes(place, CAUSES.path()))
+    return Caused(place.shown, CAUSES.path(), stages, summary, lines, notes(place, CAUSES.path()), rewrite(place))
 
 
 @flow(name="silence", flow_run_name="silence {root}")
@@ -168,7 +171,8 @@ def silence(root: str, wanted: Silencing, replace: bool = False) -> Caused:
     with _claimed(place, (SILENCINGS, SILENCED), plan.fingerprint):
         stages = (silencing.silence_concepts(place, plan), silencing.write_silenced(place, plan))
     summary = of_silenced(place)
-    return Caused(place.shown, SILENCED.path(), stages, summary, silenced_lines(summary), notes(place, SILENCED.path()))
+    lines = silenced_lines(summary)
+    return Caused(place.shown, SILENCED.path(), stages, summary, lines, notes(place, SILENCED.path()), rewrite(place))
 
 
 def _opened(root: str) -> CausesRun:

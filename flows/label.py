@@ -6,6 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows.locking import holding
+from flows.report import rewrite
 from rosetta.naming.settings import Labelling
 from storage.artifacts.artifact import Artifact
 from storage.artifacts.finished import is_finished
@@ -30,6 +31,8 @@ class Labelled:
     stages: tuple[StageResult, ...]
     summary: dict[str, Any]
     """How many concepts or units have a name, and which."""
+    page: str
+    """A line about the run's page, which shows them; empty where it has none."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -83,7 +86,7 @@ def label(root: str, wanted: Labelling, replace: bool = False) -> Labelled:
         for artifact in artifacts:
             seal(place, artifact.path())
     kind = text if isinstance(plan, TextPlan) else masks
-    return Labelled(place.shown, (stage,), kind.summary(plan.run))
+    return Labelled(place.shown, (stage,), kind.summary(plan.run), rewrite(place))
 
 
 def _artifacts(plan: TextPlan | MaskPlan) -> tuple[Artifact, ...]:

@@ -9,13 +9,14 @@ from flows.plan.stages import stages_from
 from flows.running import run
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
+from storage.artifacts import provenance
 from storage.artifacts.catalogue import TRUST
 from storage.artifacts.finished import index_of
 from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_finished
 from tasks.match.units import WRITE_UNITS
 from tasks.plan import Plan, Stage
-from tasks.report.page import PAGE
+from tasks.report.page import PAGE, WRITE_REPORT
 from tasks.stage.stage import StageResult
 
 
@@ -32,6 +33,27 @@ def prepared(root: str) -> Plan:
     if not plan.root.exists(table):
         raise UserError(f"{plan.root.shown} has no trust tests ({table} is missing); run rosetta trust on it first")
     return plan
+
+
+def rewrite(root: Root) -> str:
+    """Rewrite the page of a run, if it has one, after a command has added a table.
+
+    Returns
+    -------
+    str
+        A line that says where the page is, or why it does not show the table yet; empty where there is no page.
+    """
+    if not root.exists(PAGE):
+        return ""
+    try:
+        recipe = provenance.stored_recipe(root)
+        assert recipe is not None
+        with holding(root):
+            run(plan_of_root(root, recipe), [WRITE_REPORT])
+            seal_finished(root)
+    except (UserError, FileNotFoundError) as error:
+        return f"The page does not show this yet ({error}); rosetta report {root.shown} rewrites it"
+    return f"Page: {root.shown}/{PAGE}"
 
 
 def _lacks(plan: Plan, stage: Stage) -> bool:

@@ -69,3 +69,5 @@ def ablate(
     for note in done.notes:
         print(f"Note: {note}")
     print(f"Table: {done.root}/{done.table}")
+    if done.page:
+        print(done.page)

@@ -45,6 +45,8 @@ def label(
         return
     (_print_text if settings.kind == "text" else _print_masks)(done.summary)
     print(f"Table: {done.root}/{done.summary['table']}")
+    if done.page:
+        print(done.page)
 
 
 def _print_text(summary: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from rosetta.mining.trust.tests import require_known
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Images, Recipe
 from rosetta.zoo.device import resolve_device
-from storage.artifacts import agreed
+from storage.artifacts import after_mining, agreed
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.artifact import Artifact
 from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, IMAGES
@@ -65,7 +65,8 @@ def look(recipe: Recipe, any_weights: bool = False) -> tuple[Recipe, Facts]:
         check_cluster(cluster, recipe.compute.device)
     weights, unseen = _weights(recipe.models, any_weights)
     recipe = sized(recipe, weights, unseen)
-    facts = Facts(device, generator, weights=weights, unseen=unseen, cluster=cluster, gpus=gpus)
+    added = after_mining.fingerprints(Root(recipe.root))
+    facts = Facts(device, generator, weights=weights, unseen=unseen, added=added, cluster=cluster, gpus=gpus)
     home = None if recipe.images.from_ is None else Root(recipe.images.from_)
     if recipe.images.source is not None:
         files, place = in_order(recipe.images), _images_place(recipe)
@@ -278,6 +279,7 @@ def plan_of_root(root: Root, recipe: Recipe) -> Plan:
         weights={name: str(attributes["weights_sha256"]) for name, attributes in stores.items()},
         models={name: identity.of_store(attributes) for name, attributes in stores.items()},
         places=shared_places(root),
+        added=after_mining.fingerprints(root),
         cluster=_cluster(recipe),
         format=formats.pop(),
         streamed=_streamed_before(images["images"]),

@@ -98,6 +98,11 @@ def tables_of_run() -> list[Artifact]:
     return [one for one in CATALOGUE if one.kind == "table" and one.per == "run" and one.expected]
 
 
+def tables_after_mining() -> list[Artifact]:
+    """The tables of a run that commands add once it is mined, one of each."""
+    return [one for one in CATALOGUE if one.kind == "table" and one.per == "run" and not one.expected]
+
+
 def all_tables() -> list[Artifact]:
     """Every kind of table, those in folders last."""
     return [one for one in CATALOGUE if one.kind == "table"] + [one for folder in CATALOGUE for one in folder.tables]

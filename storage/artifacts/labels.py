@@ -5,8 +5,8 @@ import pandas as pd
 from rosetta.errors import UserError
 from rosetta.naming.settings import LEAST_IOU
 from storage.artifacts import tables
-from storage.artifacts.catalogue import LABELS, MASKS, ROSETTA
-from storage.artifacts.fingerprint import depends_of
+from storage.artifacts.after_mining import is_current
+from storage.artifacts.catalogue import LABELS, MASKS
 from storage.filesystem.root import Root
 
 COLUMNS = ["cluster", "kind", "rank", "label", "score", "score_null", "named"]
@@ -29,9 +29,8 @@ def labels(root: Root) -> pd.DataFrame:
     there = [table for table in (LABELS, MASKS) if root.exists(table.path())]
     if not there:
         raise UserError(f"{root.shown} has no names; run rosetta label on it first")
-    dictionary = tables.attributes(root, ROSETTA.path()).get("fingerprint")
     for table in there:
-        if depends_of(tables.attributes(root, table.path())).get("dictionary") != dictionary:
+        if not is_current(root, table):
             raise UserError(
                 f"{table.path()} under {root.shown} names the concepts of an earlier dictionary; run rosetta label on "
                 "it with --replace"

@@ -30,6 +30,7 @@ from storage.artifacts.catalogue import (
     TRUST,
     UNITS,
     columns_at,
+    tables_after_mining,
     tables_of_run,
 )
 from storage.artifacts.images import ImageStore
@@ -170,8 +171,9 @@ class RunData:
 
     @cached_property
     def tables(self) -> tuple[Artifact, ...]:
-        """The tables that the run has one of."""
-        return tuple(table for table in tables_of_run() if self.root.exists(table.path()))
+        """The tables that the run has one of, those of mining first."""
+        every = (*tables_of_run(), *tables_after_mining())
+        return tuple(table for table in every if self.root.exists(table.path()))
 
     @property
     def unit_table(self) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from typing import Any
 
 import zarr
 
-from storage.artifacts import provenance, shared, tables, workers
-from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, USERS, Instance
+from storage.artifacts import after_mining, provenance, shared, tables, workers
+from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, REPORT, USERS, Instance
 from storage.artifacts.layout import arrays_in, bookkeeping, markers, written_of
 from storage.artifacts.provenance import require_run
 from storage.artifacts.shared import Place, place_of
@@ -29,7 +29,8 @@ class Progress:
     artifact: str
     """Its path, as the run calls it."""
     state: str
-    """`complete`, `missing`, `damaged`, or how much is there."""
+    """`complete`, `missing`, `damaged`, `outdated` of a page that lacks a table which was added since, or how much is
+    there."""
     done: int | None = None
     """Blocks, panels or layers that are complete; None where it has no such parts."""
     total: int | None = None
@@ -161,7 +162,16 @@ def _of_table(place: Place, progress: Progress) -> Progress:
 
 def _of_index(place: Place, progress: Progress) -> Progress:
     size = _size(place)
-    return replace(progress, state="missing" if size is None else "complete", bytes=size)
+    if size is None:
+        return progress
+    of_run = progress.artifact == Instance(REPORT).index
+    return replace(progress, state="complete" if not of_run or _shows_all(place) else "outdated", bytes=size)
+
+
+def _shows_all(place: Place) -> bool:
+    """Whether the page of a run was written from all tables that are there; it names the fingerprint of each."""
+    page = place.root.read_bytes(place.path)
+    return all(digest.encode() in page for digest in after_mining.fingerprints(place.root).values())
 
 
 _PROGRESS = {"store": _of_store, "table": _of_table, "folder": _of_index}

@@ -20,6 +20,7 @@ from rosetta.model_spec import ModelSpec
 from rosetta.zoo import load
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
+from storage.artifacts.after_mining import units_sha256
 from storage.artifacts.catalogue import CLUSTERS, ROSETTA, UNITS
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.filesystem.root import Root
@@ -132,11 +133,10 @@ class CausesRun:
         images
             Positions in the stores.
         """
-        columns = ["rosetta", "cluster", "anchor_unit", "model", "unit"]
         return fingerprint(
             stage,
             settings=dict(settings),  # first, as the first difference is what people are told
-            units_sha256=_sha256(rows[columns].to_csv(index=False).encode()),
+            units_sha256=units_sha256(rows),
             **self.seen(models, images),
         )
 

@@ -71,6 +71,8 @@ class Facts:
     """What a generator's images depend on that are there from an earlier version, which drew no halves."""
     stored_count: int | None = None
     """How many they are; None as long as they are incomplete."""
+    added: Mapping[str, str] = field(default_factory=dict)
+    """By path: the fingerprints of tables that commands added to the run after it was mined."""
     format: int = FORMAT
     """Version of the layout that fingerprints are of: an older one of a run that is only read."""
     places: Mapping[str, Place] = field(default_factory=dict)

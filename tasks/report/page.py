@@ -19,7 +19,7 @@ from storage.artifacts.seals import discard
 from tasks.plan import Plan, Stage
 
 PAGE = Instance(REPORT).index
-_VERSION, _STREAMED_VERSION = 6, 7
+_VERSION, _STREAMED_VERSION = 8, 9
 """Of the page, and of that of a streamed run: another one writes such pages again."""
 
 
@@ -30,6 +30,7 @@ def fingerprint_of(plan: Plan) -> Fingerprint:
         dictionary=plan.digest(ROSETTA),
         units=plan.digest(UNITS),
         measured={table.name: plan.digest(table) for table in _MEASURED if _is_made(plan, table)},
+        added=dict(plan.facts.added),
         name=plan.recipe.name,
         page=_VERSION if plan.facts.streamed is None else _STREAMED_VERSION,
     )

@@ -88,9 +88,45 @@ def run() -> dict:
         "trusted_concepts": 40, "tests": TESTS, "null": "240 neurons, 31 with images exchanged",
         "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64,
         "command": HOSTILE, "root": "runs/it's here", "trust_page": "trust.html", "tables": list(tables()),
+        "about": dict.fromkeys(tables(), "rows of numbers"), "added": {}, "outdated": [],
+        "found": {"called": 108, "name": 96, "label": 60, "class": CONCEPTS, "effect": CONCEPTS},
         "shown": list(range(IMAGES)), "indices": None,
         "strongest": {name: values[:12] for name, values in columns().items()}, "models": models,
     }  # fmt: skip
+
+
+WORDS = ("nose", "eye", HOSTILE, LONG, "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd", " two  blanks ")
+LABELS = ("hair", "face", HOSTILE)
+"""What concepts are called."""
+
+
+def word(concept: int) -> str | None:
+    """Its name, of all but every fifth."""
+    return None if concept % 5 == 4 else WORDS[concept % len(WORDS)]
+
+
+def label(concept: int) -> str | None:
+    """Its label of masks, of every second."""
+    return LABELS[concept // 2 % len(LABELS)] if concept % 2 == 0 else None
+
+
+def found(concept: int) -> dict:
+    """`found` of its file. Every third was silenced."""
+    words = [[word(concept) or "nose", 3.2, 1.5, word(concept) is not None], [HOSTILE, 0.7, 1.5, False]]
+    return {
+        "names": words, "labels": [[label(concept), 0.3, True], [LONG, 0.01, False]] if label(concept) else [],
+        "classes": [[HOSTILE, 12, 0.91, 5.5, 1.25]],
+        "causes": [[1000 + concept, model, members(concept)[model], 0.2, 0.01, 0.05, 0.04, 0.0004] for model in (1, 2)],
+        "silenced": [
+            [1, 3, 0, -1, "", 0.21, 0.1, 0.05, 0.97], [1, 3, 1, 7, HOSTILE, 0.5, 0.1, 0.05, None],
+            [1, 3, -1, 8, "", -0.4, -0.1, 0.05, None],
+        ] if concept % 3 == 0 else [],
+    }  # fmt: skip
+
+
+def in_order(concepts) -> list[int]:
+    """As the page shows them: those with a trusted neuron first, then by falling mean."""
+    return sorted(concepts, key=lambda one: (not trusted(one), one))
 
 
 def trusted(concept: int) -> int:
@@ -112,6 +148,11 @@ def columns() -> dict:
         "best_held_out": [None if concept % 4 == 0 else round(concept / 200, 4) for concept in ids],
         "best_excess": [None] * CONCEPTS,
         "image": [concept % IMAGES for concept in ids],
+        "name": [word(concept) for concept in ids], "name_score": [word(concept) and 3.2 for concept in ids],
+        "label": [label(concept) for concept in ids], "iou": [label(concept) and 0.3 for concept in ids],
+        "class": [HOSTILE] * CONCEPTS, "auroc": [round(0.5 + concept / 250, 4) for concept in ids],
+        "effect": [round(concept % 7 / 10, 4) for concept in ids],
+        "effect_q": [round(concept % 11 / 20, 4) for concept in ids],
     }  # fmt: skip
 
 
@@ -153,7 +194,7 @@ def concept(number: int) -> dict:
         "neurons": neurons, "buddies": [[4, 3, 0.2, 2, 3, unit(number, 0)], [1, 5, 0.19, 3, 1, unit(number, 0)]],
         "rankings": rankings, "maps": maps,
         "scatter": {str(model): random.normal(size=(40, 2)).round(3).tolist() for model in (1, 2, 3)},
-        "near": [[(number + 1) % CONCEPTS, 0.44]],
+        "near": [[(number + 1) % CONCEPTS, 0.44]], "found": found(number),
     }  # fmt: skip
 
 
@@ -216,6 +257,7 @@ def tables() -> dict:
     count = 300
     return {
         "clusters": {"cluster": list(range(CONCEPTS)), "mean_pearson": columns()["mean"]},
+        "labels": {"cluster": list(range(CONCEPTS)), "label": [word(concept) or "" for concept in range(CONCEPTS)]},
         "buddies": {
             "model_a": [MODELS[row % len(MODELS)] for row in range(count)],
             "layer_a": ["a,b" if row % 2 else 'say "yes"\nor no' for row in range(count)],

@@ -36,6 +36,10 @@ as text only. An object's keys that are models or images are their places as tex
                                         trusted must pass it
     null: how much of the dictionary chance would make, in a phrase (:mod:`rosetta.view.null_words`), or empty
     tables: [name…]   each has a file
+    about: {table → what it holds, in a phrase}
+    added: {path → fingerprint} of the tables that commands added after mining; what makes the page be written again
+    outdated: [{table: its path, command: what makes it}]   those of an earlier dictionary, which are not shown
+    found: {called, name, label, class, effect}   how many concepts have each; called: a name or a label
     shown: [image…]   the images that have a file of their own, rising: all, or the SHOWN that concepts are strongest in
     strongest: the concepts that the overview shows, with the columns of `concepts`: those with a trusted neuron first,
               and by falling mean
@@ -46,6 +50,9 @@ as text only. An object's keys that are models or images are their places as tex
 `concepts`
     id, size, mean, min, layer (of the anchor's best unit), depth (0..1 in the anchor), unit, image (shown on the card),
     best_held_out and best_excess (of its neurons the highest, each with every model; null where not measured),
+    name and name_score (the best word above chance, and its score), label and iou (of masks, where the intersection
+    over union exceeds 0.04), class and auroc (that it is most selective for), effect and effect_q (what ablating its
+    strongest neuron does in the model that follows it most, and the q of that): null where not known
     trusted, and each test by its name (how many of its neurons pass it; null as in `survives`): arrays, one entry a
     concept, by id
 `search`
@@ -66,6 +73,10 @@ as text only. An object's keys that are models or images are their places as tex
               value of each part (:mod:`rosetta.view.pictures.pooling`)
     scatter: {model → [[g, d]…]}   values at sampled positions of at most 64 images, on the pair's common grid
     near: [[concept, similarity]…]
+    found: {names, labels, classes, causes, silenced}   null where that was not measured; else rows, which are columns
+              of the tables labels (label, score, score_null, named), masks (label, iou, named), concept_classes (label,
+              images, auroc, deviation, mean), causes (rosetta, model, unit, effect, of random units, rank, p, q) and
+              silenced (model, units, rank, class, label, change, of random units, p, cosine); best first
 `image/<i>`
     concept: [], strength: [], grid: [[y, x]…], maps: [base64…], source, class
               strongest first, of each concept's best unit, low and high as in its scale; strength is 0 at low and 1

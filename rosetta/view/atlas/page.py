@@ -13,8 +13,8 @@ from rosetta.view.templating import environment
 
 _PARTS = (
     "namespace", "dom", "layout", "text", "state", "data", "names", "search", "colour", "maps", "grid", "parts",
-    "cards", "trust", "plot", "keys", "classes", "overview", "concepts", "concept", "concept_neurons", "images",
-    "explained", "image", "unit", "csv", "tables", "main",
+    "found", "cards", "trust", "plot", "keys", "classes", "overview", "concept_filters", "concepts", "concept",
+    "concept_neurons", "concept_found", "images", "explained", "image", "unit", "csv", "tables", "main",
 )  # fmt: skip
 """The script's sources, each of which may use those before it."""
 

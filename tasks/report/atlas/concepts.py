@@ -12,6 +12,7 @@ from rosetta.mining.trust.survival import surviving
 from rosetta.mining.trust.tests import failures
 from rosetta.recipe import Trust
 from rosetta.view.atlas.script import numbers, put
+from tasks.report.atlas.findings import Findings
 from tasks.report.atlas.maps import ConceptMaps
 from tasks.report.atlas.rankings import Rankings
 from tasks.report.atlas.run import AtlasRun
@@ -20,19 +21,19 @@ STRONGEST = 12
 """Concepts that the overview shows."""
 
 
-def concepts_file(run: AtlasRun, rankings: Rankings) -> tuple[str, bytes]:
+def concepts_file(run: AtlasRun, rankings: Rankings, findings: Findings) -> tuple[str, bytes]:
     """`data/concepts.js`: what cards, sorting and filters need."""
-    return "data/concepts.js", put("concepts", _columns(run, rankings, run.clusters))
+    return "data/concepts.js", put("concepts", _columns(run, rankings, findings, run.clusters))
 
 
-def strongest_concepts(run: AtlasRun, rankings: Rankings) -> dict[str, list[Any]]:
+def strongest_concepts(run: AtlasRun, rankings: Rankings, findings: Findings) -> dict[str, list[Any]]:
     """The same of those that the overview shows, which need not wait for all: first those with a trusted neuron."""
     frame = run.clusters.assign(none=run.trusted_by_concept == 0)
     frame = frame.sort_values(["none", "mean_pearson", "cluster"], ascending=[True, False, True])
-    return _columns(run, rankings, frame.iloc[:STRONGEST])
+    return _columns(run, rankings, findings, frame.iloc[:STRONGEST])
 
 
-def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str, list[Any]]:
+def _columns(run: AtlasRun, rankings: Rankings, findings: Findings, frame: pd.DataFrame) -> dict[str, list[Any]]:
     units = run.stores[run.anchor].units
     best = frame["anchor_unit"].to_numpy()
     layer = units.layer_index()[best]
@@ -50,6 +51,7 @@ def _columns(run: AtlasRun, rankings: Rankings, frame: pd.DataFrame) -> dict[str
         **{name: numbers(_best(run, column)[frame["cluster"]]) for name, column in _BEST.items()},
         **passing.astype(object).where(passing.notna(), None).to_dict("list"),
         "image": rankings.activation[frame["cluster"].to_numpy(), 0].tolist(),
+        **findings.columns(frame["cluster"]),
     }
 
 
@@ -81,7 +83,7 @@ def search_file(run: AtlasRun) -> tuple[str, bytes]:
 
 
 def concept_files(
-    run: AtlasRun, rankings: Rankings, maps: ConceptMaps, near: list[list[list[Any]]]
+    run: AtlasRun, rankings: Rankings, maps: ConceptMaps, near: list[list[list[Any]]], findings: Findings
 ) -> Iterator[tuple[str, bytes]]:
     """`data/concept/<c>.js` of every concept."""
     members, others = _members(run)
@@ -97,6 +99,7 @@ def concept_files(
             "maps": maps.maps(concept),
             "scatter": maps.scatter(concept),
             "near": near[concept],
+            "found": findings.of_concept(concept),
         }
         yield f"data/concept/{concept}.js", put(f"concept/{concept}", value)
 

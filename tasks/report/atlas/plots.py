@@ -1,19 +1,24 @@
 """The plots of the atlas's overview, out of tables and nearest neighbours."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from rosetta.naming.settings import LEAST_IOU
 from rosetta.view.atlas.script import put
 from rosetta.view.plots import svg
 from rosetta.view.plots.correlations import correlation_histogram
 from rosetta.view.plots.depth import correlation_over_depth
 from rosetta.view.plots.layers import layer_matches
+from rosetta.view.plots.names import named_by_layer
 from rosetta.view.plots.selectivity import selectivity_plot
 from rosetta.view.plots.sizes import draw_sizes
+from tasks.report.atlas.findings import Findings
 from tasks.report.atlas.run import AtlasRun
 from tasks.report.atlas.units import Known
 
 
-def plots_file(run: AtlasRun, known: Known) -> tuple[str, bytes]:
+def plots_file(run: AtlasRun, known: Known, findings: Findings) -> tuple[str, bytes]:
     """`data/plots.js`."""
     anchor = run.anchor
     plots = [
@@ -43,6 +48,7 @@ def plots_file(run: AtlasRun, known: Known) -> tuple[str, bytes]:
             _selectivity(run),
         ),
     ]
+    plots += _names(run, findings)
     for model in run.models[1:]:
         counts = run.buddies_by_layer(model)
         drawn = layer_matches(counts.to_numpy(), list(counts.index), list(counts.columns), f"{anchor} × {model}")
@@ -50,6 +56,24 @@ def plots_file(run: AtlasRun, known: Known) -> tuple[str, bytes]:
         plots.append((f"Where they lie: {anchor} × {model}", f"{buddies:,} buddies, layer by layer.", drawn))
     value = [{"title": title, "caption": caption, "svg": drawn} for title, caption, drawn in plots if drawn]
     return "data/plots.js", put("plots", value)
+
+
+def _names(run: AtlasRun, findings: Findings) -> Iterator[tuple[str, str, str]]:
+    """What the concepts of each layer of the anchor are called, by words and by masks."""
+    columns, units = findings.columns(run.clusters["cluster"]), run.stores[run.anchor].units
+    layer = units.layer_index()[run.clusters["anchor_unit"].to_numpy()]
+    of_kind = {"name": ("words", "a word above chance"), "label": ("masks", f"a label with an IoU above {LEAST_IOU}")}
+    for column, (by, must) in of_kind.items():
+        if getattr(findings, f"{column}s") is None:
+            continue
+        called = columns[column]
+        named = sum(one is not None for one in called)
+        yield (
+            f"What they are called, by {by}",
+            f"Concepts by the layer of {run.anchor} in which their strongest unit lies: {named:,} of {run.concepts:,}"
+            f" have {must}. Beside each bar the most frequent.",
+            named_by_layer(called, layer, run.layers(run.anchor)) if named else "",
+        )
 
 
 def _others(run: AtlasRun, known: Known) -> list[str]:

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from storage.artifacts import after_mining
+from storage.artifacts.artifact import Artifact
 from storage.run.data import RunData
 
 Index = npt.NDArray[np.int32]
@@ -25,6 +27,20 @@ class AtlasRun(RunData):
     def concepts(self) -> int:
         """How many there are."""
         return len(self.clusters)
+
+    @cached_property
+    def outdated(self) -> tuple[Artifact, ...]:
+        """Tables about an earlier dictionary, which the page does not show."""
+        return after_mining.outdated(self.root)
+
+    @property
+    def shown_tables(self) -> list[Artifact]:
+        """All others that the run has one of."""
+        return [table for table in self.tables if table not in self.outdated]
+
+    def found(self, table: Artifact) -> pd.DataFrame | None:
+        """A table that is shown; None where there is none."""
+        return self.table(table) if table in self.shown_tables else None
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -11,11 +11,13 @@ from rosetta.mining.trust.tests import TESTS
 from rosetta.view.atlas.script import columns, number, put
 from rosetta.view.atlas.sheets import PER_SHEET, THUMB
 from rosetta.view.null_words import phrase
+from storage.artifacts import after_mining
 from storage.artifacts.provenance import RECIPE
 from storage.filesystem.root import Root
 from tasks.report.atlas.class_profiles import class_profiles
 from tasks.report.atlas.concepts import concept_files, concepts_file, search_file, strongest_concepts
 from tasks.report.atlas.explained import ExplainedImages
+from tasks.report.atlas.findings import Findings
 from tasks.report.atlas.maps import gather, image_files
 from tasks.report.atlas.pictures import card_files, picture_files
 from tasks.report.atlas.plots import plots_file
@@ -45,10 +47,10 @@ def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dic
         `run`, as the page's shell holds it (:mod:`rosetta.view.atlas`).
     """
     target = out or Root(f"{run.root.url}/report")
-    rankings, explained = rank(run), ExplainedImages.of(run)
+    rankings, findings, explained = rank(run), Findings.of(run), ExplainedImages.of(run)
     with track("report", _count(run, rankings) + len(explained)) as advance:
-        _write_files(target, chain(_files(run, rankings), explained.files()), advance)
-    return summary(run, rankings, fingerprint)
+        _write_files(target, chain(_files(run, rankings, findings), explained.files()), advance)
+    return summary(run, rankings, findings, fingerprint)
 
 
 def _write_files(out: Root, files: Iterable[tuple[str, bytes]], advance: Advance) -> None:
@@ -68,17 +70,17 @@ def _count(run: AtlasRun, rankings: Rankings) -> int:
     """How many files there will be."""
     sheets = -(-run.pictures.count // PER_SHEET) + -(-run.concepts // PER_SHEET)
     layers = sum(len(run.layers(model)) for model in run.models)
-    return 4 + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
+    return 4 + len(run.shown_tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
 
 
-def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
+def _files(run: AtlasRun, rankings: Rankings, findings: Findings) -> Iterator[tuple[str, bytes]]:
     """All files, what is shown first before the rest; computed as they are asked for."""
-    yield concepts_file(run, rankings)
+    yield concepts_file(run, rankings, findings)
     yield search_file(run)
     yield class_profiles(run)
     known = nearest(run)
-    yield plots_file(run, known)
-    for table in run.tables:
+    yield plots_file(run, known, findings)
+    for table in run.shown_tables:
         frame = run.table(table)
         value = columns({str(name): frame[name].to_numpy() for name in frame.columns})
         yield f"data/table/{table.name}.js", put(f"table/{table.name}", value)
@@ -89,10 +91,11 @@ def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
     yield from picture_files(run.pictures, set(rankings.shown.tolist()), set(on_cards.tolist()), thumbs)
     yield from card_files(on_cards, thumbs, gathered.cards)
     yield from image_files(run, rankings, gathered)
-    yield from concept_files(run, rankings, gathered.concepts, near_concepts(run) if run.concepts else [])
+    near = near_concepts(run) if run.concepts else []
+    yield from concept_files(run, rankings, gathered.concepts, near, findings)
 
 
-def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, Any]:
+def summary(run: AtlasRun, rankings: Rankings, findings: Findings, fingerprint: str) -> dict[str, Any]:
     """What the page's shell says of the run."""
     return {
         "name": run.recipe.name,
@@ -118,9 +121,13 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
         "command": f"rosetta mine {RECIPE}",
         "root": run.root.shown,
         "trust_page": None,
-        "tables": [table.name for table in run.tables],
+        "tables": [table.name for table in run.shown_tables],
+        "about": {table.name: table.about for table in run.shown_tables},
+        "added": after_mining.fingerprints(run.root),
+        "outdated": [{"table": table.path(), "command": table.command} for table in run.outdated],
+        "found": findings.counts(run.clusters["cluster"]),
         "shown": rankings.shown.tolist(),
-        "strongest": strongest_concepts(run, rankings),
+        "strongest": strongest_concepts(run, rankings, findings),
         "models": [_model(run, model) for model in run.models],
     }
 

@@ -5,17 +5,20 @@ import os
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import stores
 import zarr
+from described import described
 from planted import write_images, write_maps
 from test_prune import MAPS, write_recipe
 
 from flows.command.upkeep import status as show
 from rosetta.errors import UserError
 from rosetta.units import Layer, Units
-from storage.artifacts import shared, workers
+from storage.artifacts import shared, tables, workers
 from storage.artifacts.activations import ActivationStore
+from storage.artifacts.catalogue import MASKS, REPORT, Instance
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.workers import Process, Work, Worker
 from storage.filesystem.lock import locked
@@ -154,3 +157,14 @@ def test_what_workers_do_is_shown_while_their_process_holds_the_root(root, capsy
         (told,) = json.loads(capsys.readouterr().out)["work"]["workers"]
         assert told == ada.model_dump()
     assert json.loads(json.dumps(status(root).as_dict()))["work"] is None
+
+
+def test_a_page_without_a_table_that_was_added_since_is_outdated(root):
+    page = Instance(REPORT).index
+    made = fingerprint("masks", dictionary="any")
+    tables.write(root, MASKS.path(), described(MASKS.path(), pd.DataFrame({"label": ["hair"]})), made)
+    assert listed(root)[page].state == "missing"
+    root.write_bytes(page, b"a page")
+    assert listed(root)[page].state == "outdated"
+    root.write_bytes(page, f"a page of {made.digest}".encode())
+    assert listed(root)[page].state == "complete"

@@ -1,8 +1,8 @@
 /** A concept as a card. */
 (() => {
-  const { h, text, run, parts } = atlas;
-  /** Pixels under the square of a card. */
-  const BELOW = 78;
+  const { h, text, run, parts, found } = atlas;
+  /** Pixels under the square of a card: a line more for each thing that is known of concepts. */
+  const BELOW = 78 + 21 * found.lines;
 
   /**
    * @param {any} concepts the columns @param {number} row
@@ -12,6 +12,8 @@
     const id = concepts.id[row];
     const layer = run.models[run.anchor].layers[concepts.layer[row]];
     const { word, value } = said ?? { word: "r", value: concepts.mean[row] };
+    const name = found.called(concepts, row);
+    const place = h("bdi.clip.quiet", { title: layer.name }, layer.name);
     return h(
       "div.cell",
       h(
@@ -20,11 +22,17 @@
         parts.picture("cards", id),
         h(
           "span.about",
-          h("span.line", h("b", `Concept ${id}`), h("bdi.clip.quiet", { title: layer.name }, layer.name)),
+          h(
+            "span.line",
+            h("b", `Concept ${id}`),
+            // Where concepts have names, the layer makes room for them.
+            found.names ? (name === null ? null : h("bdi.clip.called", { title: name }, name)) : place,
+          ),
           h(
             "span.line",
             h("span.number", `${word} ${text.r(value)}`),
             parts.bar(value ?? 0),
+            found.names ? place : null,
           ),
           h(
             "span.line.quiet",
@@ -32,6 +40,7 @@
               ? atlas.trust.share(concepts.trusted[row], concepts.size[row])
               : h("span", text.counted(concepts.size[row], "neuron")),
           ),
+          found.cardLines(concepts, row),
         ),
       ),
     );

@@ -86,8 +86,8 @@
     );
   }
 
-  /** @param {number} id @param {number} image its index in the run */
-  function commands(id, image) {
+  /** @param {number} id @param {number} image its index in the run @param {any} found */
+  function commands(id, image, found) {
     const root = text.shell(run.root);
     const generator = run.models[run.anchor].kind === "generator";
     return layout.section(
@@ -106,6 +106,7 @@
             parts.command(`rosetta edit ${root} --image ${image} --remove ${id}`, "removes this concept"),
           ]
         : h("p.intro", "The anchor of this run makes no images, so the concept cannot be inverted or edited here."),
+      atlas.conceptFound.unknown(found, id),
     );
   }
 
@@ -124,9 +125,14 @@
       run.judged
         ? h("span", atlas.trust.share(trusted[id], size[id]), " ", h("small", atlas.trust.passed(concepts, id)))
         : null,
+      atlas.found.measured(concepts, id).map(({ name, word, value }) =>
+        h("span", name === null ? null : [names.name(name), " "], `${word} `, h("b", text.r(value))),
+      ),
+      concepts.effect_q[id] === null ? null : layout.fact("q", text.value(concepts.effect_q[id])),
     );
+    const name = atlas.found.called(concepts, id);
     const kind = h("a", { href: "#/concepts" }, "Concepts");
-    return layout.title(kind, `Concept ${id}`, facts, "concept", before, after);
+    return layout.title(kind, [`Concept ${id}`, name === null ? null : h("bdi.called", { title: name }, ` ${name}`)], facts, "concept", before, after);
   }
 
   atlas.views.concept = {
@@ -153,6 +159,7 @@
           h("div.options", ranking.element, drawing.element),
           told,
           stage,
+          atlas.conceptFound.sections(value.found),
           atlas.neurons.neuronTable(value.neurons, atlas.names.asked),
           atlas.neurons.buddyTable(value.buddies),
           await atlas.classes.ofConcept(id),
@@ -170,7 +177,7 @@
         for (const link of root.querySelectorAll(".steps a"))
           link.setAttribute("href", state.href(`concept/${id + (link.textContent === "←" ? -1 : 1)}`, query));
         if (before === order + show) return;
-        if (!before.startsWith(order)) use.replaceChildren(commands(id, names.imageIndex(value.rankings[order][0])));
+        if (!before.startsWith(order)) use.replaceChildren(commands(id, names.imageIndex(value.rankings[order][0]), value.found));
         before = order + show;
         const which =
           order === "activation"

@@ -1,19 +1,6 @@
 /** All concepts as cards, sorted, filtered and searched; what is asked stands in the address. */
 (() => {
-  const { h, text, run, state, layout } = atlas;
-  const SORTS = {
-    mean: "Correlation",
-    best_held_out: "Held-out r",
-    best_excess: "Excess",
-    trusted: "Trusted neurons",
-    size: "Neurons",
-    depth: "Depth",
-    id: "Number",
-  };
-  const FALLING = ["mean", "best_held_out", "best_excess", "trusted", "size"];
-  /** What a card says in place of the correlation when concepts are sorted by it. */
-  const SAID = { best_held_out: "held out", best_excess: "excess" };
-
+  const { h, text, run, state, layout, filters } = atlas;
   /**
    * The places of the model and the layer that an address asks for, −1 where it asks for none; and what is wrong with it.
    * @param {URLSearchParams} query
@@ -31,28 +18,6 @@
 
   const asksForUnits = (query) => Boolean(query.get("q") || query.get("model"));
 
-  /**
-   * The concepts that an address asks for, in its order.
-   * @param {any} concepts @param {any} index null where nothing is asked of units
-   * @param {URLSearchParams} query @param {{model: number, layer: number}} place
-   * @returns {number[]}
-   */
-  function select(concepts, index, query, { model, layer }) {
-    const least = state.share(query.get("min"), -1);
-    const size = Number(query.get("size")) || 1;
-    const q = (query.get("q") ?? "").trim();
-    const tests = [
-      least > -1 && ((id) => (concepts.mean[id] ?? -1) >= least),
-      size > 1 && ((id) => concepts.size[id] >= size),
-      query.get("trusted") === "1" && ((id) => concepts.trusted[id] > 0),
-      model >= 0 && atlas.search.inLayer(index, model, layer),
-      q && atlas.search.matcher(q, index),
-    ].filter((test) => typeof test === "function");
-    const sort = state.word(query.get("sort"), Object.keys(SORTS));
-    const falling = FALLING.includes(sort) !== (query.get("order") === "turned");
-    return concepts.id.filter((id) => tests.every((test) => test(id))).sort(atlas.order(concepts[sort], falling));
-  }
-
   function controls(concepts) {
     const patch = state.patch;
     let waiting = 0;
@@ -67,11 +32,8 @@
         waiting = setTimeout(() => patch({ q: q.value }), 120);
       },
     });
-    // What the run has not measured cannot sort.
-    const sorts = Object.entries(SORTS).filter(([name]) => !SAID[name] || concepts[name].some((one) => one !== null));
-    const sort = layout.select("Sort by", sorts, (value) =>
-      patch({ sort: value === "mean" ? "" : value }),
-    );
+    const sorts = filters.sorts(concepts);
+    const sort = layout.select("Sort by", sorts, (value) => patch({ sort: value === sorts[0][0] ? "" : value }));
     const turn = () => patch({ order: state.read().query.get("order") === "turned" ? "" : "turned" });
     const turning = "Turn the order round";
     const order = layout.button("button.round", "⇅", turn, { "aria-label": turning, title: turning });
@@ -100,6 +62,7 @@
       oninput: () => patch({ size: Number(size.value) > 1 ? size.value : "" }),
     });
     const trusted = h("input", { type: "checkbox", onchange: () => patch({ trusted: trusted.checked ? 1 : "" }) });
+    const known = filters.known(concepts);
     const clear = layout.button("button.small", "Clear", () => {
       location.hash = "#/concepts";
     });
@@ -109,7 +72,7 @@
     /** @param {URLSearchParams} query @param {{model: number, layer: number}} place */
     function read(query, place) {
       if (document.activeElement !== q) q.value = query.get("q") ?? "";
-      sort.value = state.word(query.get("sort"), Object.keys(SORTS));
+      sort.value = filters.sortOf(query);
       order.setAttribute("aria-pressed", String(query.get("order") === "turned"));
       const asked = run.models[place.model];
       model.value = asked?.name ?? "";
@@ -126,9 +89,10 @@
       told.textContent = text.r(Number(least.value));
       if (document.activeElement !== size) size.value = String(Number(query.get("size")) || 1);
       trusted.checked = query.get("trusted") === "1";
+      known.read(query);
     }
 
-    const filters = h(
+    const fold = h(
       "details.filters",
       h("summary", "Filters"),
       h(
@@ -137,13 +101,14 @@
         h("label", h("span", "r ≥"), least, told),
         h("label", h("span", "neurons ≥"), size),
         run.judged ? h("label", trusted, h("span", "with a trusted neuron")) : null,
+        known.element,
       ),
     );
-    filters.open = innerWidth > 760;
+    fold.open = innerWidth > 760;
     const element = h(
       "section.controls",
       { role: "search", "aria-label": "Search and filter concepts" },
-      h("div.wide", h("div.first", q, h("label", h("span", "Sort"), sort), order, shown), filters),
+      h("div.wide", h("div.first", q, h("label", h("span", "Sort"), sort), order, shown), fold),
     );
 
     /** @param {number} count @param {boolean} asked */
@@ -176,9 +141,9 @@
         bar.element,
         h("section.wide.cards", room, none, wrong),
       );
-      let sort = "mean";
+      let sort = filters.sortOf(first.query);
       const grid = atlas.grid(room, 168, atlas.cards.BELOW, (id) =>
-        atlas.cards.card(concepts, id, SAID[sort] && { word: SAID[sort], value: concepts[sort][id] }),
+        atlas.cards.card(concepts, id, filters.SAID[sort] && { word: filters.SAID[sort], value: concepts[sort][id] }),
       );
       let before = "";
       const say = (text) => {
@@ -200,8 +165,8 @@
           return;
         }
         before = `?${query}`;
-        sort = state.word(query.get("sort"), Object.keys(SORTS));
-        const found = place.wrong ? [] : select(concepts, index, query, place);
+        sort = filters.sortOf(query);
+        const found = place.wrong ? [] : filters.select(concepts, index, query, place);
         bar.report(
           found.length,
           [...query.keys()].some((key) => key !== "sort" && key !== "order"),

@@ -52,6 +52,9 @@
  * @property {string} root
  * @property {string|null} trust_page
  * @property {string[]} tables
+ * @property {Object<string, string>} about what each table holds
+ * @property {{table: string, command: string}[]} outdated tables of an earlier dictionary, which are not shown
+ * @property {{called: number, name: number, label: number, class: number, effect: number}} found concepts with each
  * @property {number[]} shown
  * @property {any} strongest
  * @property {Model[]} models

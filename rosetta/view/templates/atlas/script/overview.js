@@ -2,6 +2,10 @@
 (() => {
   const { h, text, run, parts, names, layout } = atlas;
   const { column, numbers } = layout;
+  /** Models whose maps the first picture shows. */
+  const MAPPED = 4;
+  /** Its images. */
+  const ROWS = 3;
 
   /** @param {string} name @param {number|string} value @param {string} [href] */
   const figure = (name, value, href) => h("div", h("dt", name), h("dd", href ? h("a", { href }, value) : value));
@@ -16,11 +20,49 @@
     return `${trusted}, in ${where} of ${found}`;
   }
 
-  function head() {
+  /** The strongest concept in a picture: some images, and where each model is strong in them. */
+  function example() {
+    const id = run.strongest.id[0];
+    const room = h("div.example", { role: "img" });
+    const name = atlas.found.called(run.strongest, 0);
+    const caption = h(
+      "figcaption",
+      h("a", { href: atlas.state.href(`concept/${id}`) }, `Concept ${id}`, name === null ? null : [" ", h("bdi.clip", name)]),
+      " in the images that all models find strongest, under the map of each.",
+    );
+    const figure = h("figure.first", room, caption);
+    /** @param {any} value of `concept/<c>` */
+    function fill(value) {
+      const models = run.models
+        .map((_, model) => model)
+        .filter((model) => value.maps.grid[model])
+        .sort((a, b) => Number(b === run.anchor) - Number(a === run.anchor))
+        .slice(0, MAPPED);
+      const label = (model) => names.name(run.models[model].name, "bdi.clip.quiet");
+      const tile = (image, model) => {
+        const map = value.maps[image]?.[model];
+        const field = map ? atlas.maps.decode(map, value.maps.grid[model]) : null;
+        return parts.tile(image, field, "overlay", "");
+      };
+      room.setAttribute("aria-label", `Maps of ${models.map((model) => run.models[model].name).join(", ")}`);
+      room.style.setProperty("--columns", String(models.length + 1));
+      room.append(
+        h("span.quiet", "image"),
+        ...models.map(label),
+        ...value.rankings.agreement
+          .slice(0, ROWS)
+          .flatMap((image) => [h("span.tile", parts.picture("images", image)), ...models.map((model) => tile(image, model))]),
+      );
+    }
+    return { figure, load: () => atlas.load(`concept/${id}`).then(fill, () => figure.remove()) };
+  }
+
+  /** @param {HTMLElement} [example] */
+  function head(example) {
     const anchor = run.models[run.anchor];
     const controls = run.models.filter((model) => model.control).length;
-    return h(
-      "section.wide.opening",
+    const words = h(
+      "div",
       h("p.eyebrow", "Run ", h("bdi", run.name)),
       h("h1", { tabindex: -1 }, headline(run.models.length - controls)),
       h(
@@ -42,11 +84,25 @@
           controls ? `${run.models.length - controls} + ${text.counted(controls, "control")}` : run.models.length,
         ),
         figure("units", text.count(run.models.reduce((sum, model) => sum + model.units, 0)), "#/unit"),
+        run.found.called ? figure("named concepts", text.count(run.found.called), "#/concepts?named=1") : null,
       ),
       run.null
         ? h("p.null", run.trust_page ? h("a", { href: `${run.trust_page}#null` }, run.null) : run.null)
         : null,
+    );
+    return h(
+      "section.wide.opening",
+      h("div.split", words, example),
       run.judgement ? h("p.notice", { role: "note" }, run.judgement) : null,
+      run.outdated.map(({ table, command }) =>
+        h(
+          "p.notice",
+          { role: "note" },
+          `${table} is about an earlier dictionary, so the page does not show it. With --replace `,
+          h("code", command),
+          " measures it for this one.",
+        ),
+      ),
     );
   }
 
@@ -164,7 +220,7 @@
 
   function strongest() {
     const title = run.trusted ? "Strongest concepts, trusted neurons first" : "Strongest concepts";
-    const all = h("a", { href: run.trusted ? "#/concepts?sort=trusted" : "#/concepts" }, "All concepts →");
+    const all = h("a", { href: "#/concepts" }, "All concepts →");
     const cards = run.strongest.id.map((_, row) => atlas.cards.card(run.strongest, row));
     return h(
       "section.wide",
@@ -178,8 +234,9 @@
     title: () => "Overview",
     async show(root) {
       const plates = h("div.plates");
+      const first = run.concepts ? example() : null;
       root.append(
-        head(),
+        head(first?.figure),
         run.concepts ? strongest() : "",
         models(),
         layout.section("section.wide", "plots-title", "The matches at large", plates),
@@ -197,6 +254,8 @@
         { rootMargin: "300px" },
       );
       near.observe(plates);
+      // After what stands in the page itself.
+      if (first) requestAnimationFrame(() => setTimeout(first.load));
       return { leave: () => near.disconnect() };
     },
   };

@@ -2,13 +2,8 @@
 (() => {
   const { h, text, run, state, layout } = atlas;
   const PREVIEW = 200;
-  const ABOUT = {
-    units: "Every unit of every model, with its statistics over the run.",
-    buddies: "Every pair of units that are among each other’s nearest.",
-    rosetta: "One row for each Rosetta neuron and model.",
-    clusters: "One row for each concept.",
-    trust: "What chance, position, pixels and controls explain of each match.",
-  };
+  /** As a sentence. @param {string} phrase */
+  const sentence = (phrase) => `${phrase.charAt(0).toUpperCase()}${phrase.slice(1)}.`;
 
   /**
    * The first rows in an order.
@@ -49,7 +44,7 @@
           ),
           h(
             "div.heading",
-            h("p.intro", `${ABOUT[name] ?? ""} ${text.counted(rows, "row")}, ${text.counted(keys.length, "column")}.`),
+            h("p.intro", `${sentence(run.about[name])} ${text.counted(rows, "row")}, ${text.counted(keys.length, "column")}.`),
             layout.button("button.strong-button", `Download ${name}.csv`, () =>
               atlas.csv.download(`${name}.csv`, atlas.csv.write(columns)),
             ),
