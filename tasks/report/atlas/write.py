@@ -109,7 +109,7 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
             for test in TESTS
         ],
         "null": phrase(run.null_counts),
-        "judgement": ". ".join(note[0].upper() + note[1:] for note in filter(None, [run.kept, *run.notes])),
+        "judgement": ". ".join(note[0].upper() + note[1:] for note in filter(None, [run.kept, *run.judging_notes])),
         "fingerprint": fingerprint,
         "command": f"rosetta mine {RECIPE}",
         "root": run.root.shown,
