@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import basename
+from pathlib import PurePosixPath
 
 import fsspec
 from prefect import flow
@@ -99,7 +99,7 @@ def merge_notes(root: str, files: tuple[str, ...], replace: bool = False, any_di
 
 def _name(path: str) -> str:
     """What the file is called, as text that can be stored whatever bytes a disk has in its place."""
-    return (basename(path.rstrip("/")) or path).encode("utf-8", "replace").decode()
+    return (PurePosixPath(path).name or path).encode("utf-8", "replace").decode()
 
 
 def _content(path: str) -> bytes:

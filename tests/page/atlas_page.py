@@ -89,6 +89,7 @@ def run() -> dict:
         "judgement": f"Judged {HOSTILE}", "fingerprint": "0" * 64,
         "command": HOSTILE, "root": "runs/it's here", "trust_page": "trust.html", "tables": list(tables()),
         "shown": list(range(IMAGES)), "indices": None,
+        "dictionary": "d" * 64, "words": 0, "notes": False, "guided": [],
         "strongest": {name: values[:12] for name, values in columns().items()}, "models": models,
     }  # fmt: skip
 

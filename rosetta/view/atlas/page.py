@@ -12,9 +12,9 @@ from rosetta.view.pictures.colours import stops
 from rosetta.view.templating import environment
 
 _PARTS = (
-    "namespace", "dom", "layout", "text", "state", "data", "names", "search", "colour", "maps", "grid", "parts",
-    "cards", "trust", "plot", "keys", "overview", "concepts", "concept", "concept_neurons", "images", "image", "unit",
-    "csv", "tables", "main",
+    "namespace", "dom", "layout", "text", "state", "data", "names", "notes", "note_tools", "search", "words", "hits",
+    "fit", "colour", "maps", "grid", "parts", "cards", "trust", "plot", "finder", "keys", "overview", "concepts",
+    "concept", "concept_neurons", "images", "image", "unit", "csv", "tables", "notes_view", "guided", "main",
 )  # fmt: skip
 """The script's sources, each of which may use those before it."""
 
@@ -46,4 +46,5 @@ def render(run: Mapping[str, Any]) -> str:
     """
     template = environment().get_template("atlas/index.html")
     known = {**run, "heat": stops(16)}
-    return template.render(name=run["name"], run=Markup(json_text(known)), script=Markup(script()))
+    beside = {"trust": run["trust_page"], "guided": bool(run["guided"])}
+    return template.render(name=run["name"], run=Markup(json_text(known)), script=Markup(script()), **beside)

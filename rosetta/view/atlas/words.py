@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from rosetta.view.atlas.maps import Bytes, encode
 
-ROOM = 288_000
+ROOM = 276_000
 """Bytes of all scores, before they are base64."""
 ABOVE = 128
 """The least byte of a score above its concept's null."""
@@ -33,8 +33,8 @@ class WordScores:
         from rosetta.view.atlas.script import numbers
 
         return {
-            "low": numbers(self.low),
-            "high": numbers(self.high),
+            "low": numbers(self.low, 3),
+            "high": numbers(self.high, 3),
             "kept": self.score.shape[1],
             "score": encode(self.score.tobytes()),
             "word": None if self.word is None else encode(self.word.astype("<u2").tobytes()),

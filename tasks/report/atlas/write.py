@@ -14,6 +14,7 @@ from storage.artifacts.provenance import RECIPE
 from storage.filesystem.root import Root
 from tasks.report.atlas.concepts import concept_files, concepts_file, search_file, strongest_concepts
 from tasks.report.atlas.maps import gather, image_files
+from tasks.report.atlas.names import about_names, has_notes, has_words, name_files
 from tasks.report.atlas.pictures import card_files, picture_files
 from tasks.report.atlas.plots import plots_file
 from tasks.report.atlas.rankings import Rankings, rank
@@ -65,13 +66,15 @@ def _count(run: AtlasRun, rankings: Rankings) -> int:
     """How many files there will be."""
     sheets = -(-run.pictures.count // PER_SHEET) + -(-run.concepts // PER_SHEET)
     layers = sum(len(run.layers(model)) for model in run.models)
-    return 3 + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
+    named = has_words(run) + has_notes(run.root)
+    return 3 + named + len(run.tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
 
 
 def _files(run: AtlasRun, rankings: Rankings) -> Iterator[tuple[str, bytes]]:
     """All files, what is shown first before the rest; computed as they are asked for."""
     yield concepts_file(run, rankings)
     yield search_file(run)
+    yield from name_files(run)
     known = nearest(run)
     yield plots_file(run, known)
     for table in run.tables:
@@ -114,6 +117,7 @@ def summary(run: AtlasRun, rankings: Rankings, fingerprint: str) -> dict[str, An
         "command": f"rosetta mine {RECIPE}",
         "root": run.root.shown,
         "trust_page": None,
+        **about_names(run),
         "tables": [table.name for table in run.tables],
         "shown": rankings.shown.tolist(),
         "strongest": strongest_concepts(run, rankings),

@@ -34,6 +34,7 @@
           ),
         ),
       ),
+      atlas.notes.tag(id),
     );
   }
 

@@ -9,8 +9,9 @@
     size: "Neurons",
     depth: "Depth",
     id: "Number",
+    fit: "Fit of the word",
   };
-  const FALLING = ["mean", "best_held_out", "best_excess", "trusted", "size"];
+  const FALLING = ["mean", "best_held_out", "best_excess", "trusted", "size", "fit"];
   /** What a card says in place of the correlation when concepts are sorted by it. */
   const SAID = { best_held_out: "held out", best_excess: "excess" };
 
@@ -29,6 +30,12 @@
     }
   }
 
+  /** What concepts are sorted by where nothing else is asked for. @param {URLSearchParams} query */
+  const usual = (query) => (query.get("word") ? "fit" : "mean");
+
+  /** @param {URLSearchParams} query */
+  const sortOf = (query) => state.word(query.get("sort") ?? usual(query), Object.keys(SORTS));
+
   const asksForUnits = (query) => Boolean(query.get("q") || query.get("model"));
 
   /**
@@ -45,32 +52,21 @@
       least > -1 && ((id) => (concepts.mean[id] ?? -1) >= least),
       size > 1 && ((id) => concepts.size[id] >= size),
       query.get("trusted") === "1" && ((id) => concepts.trusted[id] > 0),
+      query.get("starred") === "1" && atlas.notes.starred,
       model >= 0 && atlas.search.inLayer(index, model, layer),
-      q && atlas.search.matcher(q, index),
+      q && atlas.search.matcher(q, index, concepts),
     ].filter((test) => typeof test === "function");
-    const sort = state.word(query.get("sort"), Object.keys(SORTS));
+    const sort = sortOf(query);
     const falling = FALLING.includes(sort) !== (query.get("order") === "turned");
     return concepts.id.filter((id) => tests.every((test) => test(id))).sort(atlas.order(concepts[sort], falling));
   }
 
   function controls(concepts) {
     const patch = state.patch;
-    let waiting = 0;
-    const q = h("input", {
-      type: "search",
-      placeholder: atlas.names.examples().join(", "),
-      "aria-label": "Search concepts by model, layer, unit or number",
-      spellcheck: "false",
-      autocomplete: "off",
-      oninput: () => {
-        clearTimeout(waiting);
-        waiting = setTimeout(() => patch({ q: q.value }), 120);
-      },
-    });
     // What the run has not measured cannot sort.
     const sorts = Object.entries(SORTS).filter(([name]) => !SAID[name] || concepts[name].some((one) => one !== null));
     const sort = layout.select("Sort by", sorts, (value) =>
-      patch({ sort: value === "mean" ? "" : value }),
+      patch({ sort: value === usual(state.read().query) ? "" : value }),
     );
     const turn = () => patch({ order: state.read().query.get("order") === "turned" ? "" : "turned" });
     const turning = "Turn the order round";
@@ -100,6 +96,7 @@
       oninput: () => patch({ size: Number(size.value) > 1 ? size.value : "" }),
     });
     const trusted = h("input", { type: "checkbox", onchange: () => patch({ trusted: trusted.checked ? 1 : "" }) });
+    const starred = h("input", { type: "checkbox", onchange: () => patch({ starred: starred.checked ? 1 : "" }) });
     const clear = layout.button("button.small", "Clear", () => {
       location.hash = "#/concepts";
     });
@@ -108,8 +105,8 @@
     let layersOf = NaN;
     /** @param {URLSearchParams} query @param {{model: number, layer: number}} place */
     function read(query, place) {
-      if (document.activeElement !== q) q.value = query.get("q") ?? "";
-      sort.value = state.word(query.get("sort"), Object.keys(SORTS));
+      /** @type {HTMLOptionElement} */ (sort.querySelector("[value=fit]")).hidden = !query.get("word");
+      sort.value = sortOf(query);
       order.setAttribute("aria-pressed", String(query.get("order") === "turned"));
       const asked = run.models[place.model];
       model.value = asked?.name ?? "";
@@ -126,6 +123,7 @@
       told.textContent = text.r(Number(least.value));
       if (document.activeElement !== size) size.value = String(Number(query.get("size")) || 1);
       trusted.checked = query.get("trusted") === "1";
+      starred.checked = query.get("starred") === "1";
     }
 
     const filters = h(
@@ -137,19 +135,21 @@
         h("label", h("span", "r ≥"), least, told),
         h("label", h("span", "neurons ≥"), size),
         run.judged ? h("label", trusted, h("span", "with a trusted neuron")) : null,
+        h("label", starred, h("span", "starred")),
       ),
     );
     filters.open = innerWidth > 760;
     const element = h(
       "section.controls",
-      { role: "search", "aria-label": "Search and filter concepts" },
-      h("div.wide", h("div.first", q, h("label", h("span", "Sort"), sort), order, shown), filters),
+      { role: "group", "aria-label": "Sort and filter concepts" },
+      h("div.wide", h("div.first", h("label", h("span", "Sort"), sort), order, shown), filters),
     );
 
-    /** @param {number} count @param {boolean} asked */
-    function report(count, asked) {
+    /** @param {number} count @param {boolean} asked @param {any} [told] of the word that concepts are sorted by */
+    function report(count, asked, told = null) {
       shown.replaceChildren(
         asked ? `${text.count(count)} of ${text.counted(run.concepts, "concept")} ` : text.counted(count, "concept"),
+        told ?? "",
         asked ? clear : "",
       );
     }
@@ -159,9 +159,10 @@
   atlas.views.concepts = {
     title: () => "Concepts",
     async show(root, first) {
-      const concepts = await atlas.load("concepts");
+      let concepts = await atlas.load("concepts");
       // The units of all concepts: large, and needed only by who asks for some.
       let index = asksForUnits(first.query) ? await atlas.load("search") : null;
+      let words = first.query.get("word") ? await atlas.words.load() : undefined;
       const bar = controls(concepts);
       const room = h("div", { "aria-label": "Concepts" });
       const none = h(
@@ -178,21 +179,24 @@
       );
       let sort = "mean";
       const grid = atlas.grid(room, 168, atlas.cards.BELOW, (id) =>
-        atlas.cards.card(concepts, id, SAID[sort] && { word: SAID[sort], value: concepts[sort][id] }),
+        sort === "fit"
+          ? atlas.fit.card(concepts, id)
+          : atlas.cards.card(concepts, id, SAID[sort] && { word: SAID[sort], value: concepts[sort][id] }),
       );
       let before = "";
       const say = (text) => {
-        wrong.textContent = text ?? "";
+        wrong.replaceChildren(text ?? "");
         wrong.hidden = !text;
       };
       function update({ query }) {
         const place = layerOf(query);
         bar.read(query, place);
         if (before === `?${query}`) return;
-        if (!index && asksForUnits(query)) {
-          atlas.load("search").then(
-            (units) => {
-              index = units;
+        const word = query.get("word");
+        if ((!index && asksForUnits(query)) || (word && words === undefined)) {
+          Promise.all([asksForUnits(query) ? atlas.load("search") : index, word ? atlas.words.load() : words]).then(
+            (came) => {
+              [index, words] = came;
               atlas.refresh();
             },
             (error) => say(error.message),
@@ -200,11 +204,14 @@
           return;
         }
         before = `?${query}`;
-        sort = state.word(query.get("sort"), Object.keys(SORTS));
+        sort = sortOf(query);
+        concepts = atlas.fit.columns(concepts, words, word);
+        place.wrong ??= atlas.fit.wrong(words, word);
         const found = place.wrong ? [] : select(concepts, index, query, place);
         bar.report(
           found.length,
           [...query.keys()].some((key) => key !== "sort" && key !== "order"),
+          word && !place.wrong ? atlas.fit.told(concepts, found, word) : null,
         );
         none.hidden = found.length > 0 || place.wrong !== undefined;
         say(place.wrong);
