@@ -15,6 +15,7 @@ from flows.command.closed_output import ends_quietly, is_of_output
 from flows.command.explain import explain as explain_image
 from flows.command.export import export
 from flows.command.json_output import Json, print_json
+from flows.command.notes import notes
 from flows.command.report import report
 from flows.command.running import collect_rarely, quiet_prefect, start_server, under_way
 from flows.command.zoo import zoo
@@ -167,6 +168,7 @@ app.command("flows.command.guided:edit", help="Edit images by changing the activ
 app.command("flows.command.ablate:ablate", help="Test what the units of a run cause.")
 app.command(explain_image, name="explain")
 app.command("flows.command.label:label", help="Name the concepts of a run, by words or by masks.")
+app.command(notes)
 app.command(report)
 app.command(export)
 

@@ -251,6 +251,10 @@ MASKS = declare(Artifact(
     "tables/masks.parquet", "table", "run", "the labels of masks that each unit of a Rosetta neuron overlaps most",
     (IMAGES, ACTIVATIONS, ROSETTA), expected=False, columns=columns.MASKS, command="rosetta label",
 ))
+NOTES = declare(Artifact(
+    "tables/notes.parquet", "table", "run", "what people call concepts, which they star, and what they note",
+    (ROSETTA,), expected=False, columns=columns.NOTES, command="rosetta notes",
+))
 REPORT = declare(Artifact(
     "report", "folder", "run", "the dictionary as a page that opens from disk, and the page on trust",
     (ROSETTA, CLUSTERS, UNITS, TRUST, NULL, STABILITY, LAYERS, DISTANCES, RAREFACTION, CLASSES_OF_UNITS,

@@ -266,6 +266,15 @@ MASKS = (
            "1"),
     Column("named", "bool", "whether the label names the unit: the best one, with an `iou` above 0.04"),
 )
+NOTES = (
+    Column("cluster", "int32", "number of the concept"),
+    Column("author", "str", "who wrote the note; the name of its file where that names none"),
+    Column("name", "str", "what the author calls the concept; may be empty"),
+    Column("starred", "bool", "whether the author starred it"),
+    Column("note", "str", "text of the note; may be empty"),
+    Column("when", "str", "when it was written: UTC, ISO 8601"),
+    Column("source", "str", "name of the file that it came in"),
+)
 _IMAGE = (
     Column("image", "int64", "index of the image in the search's own store"),
     Column("source", "str", "name of the image: its file, or which image of the run it is"),

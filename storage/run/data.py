@@ -37,6 +37,7 @@ from storage.artifacts.images import ImageStore
 from storage.artifacts.labels import labels
 from storage.artifacts.layout import open_complete
 from storage.artifacts.neurons import neuron_rows, trusted_neurons
+from storage.artifacts.notes import notes
 from storage.artifacts.provenance import require_run, stored_recipe
 from storage.filesystem.root import Root
 from storage.run.chosen import Images, indices, positions
@@ -205,8 +206,13 @@ class RunData:
         """The words that fit each concept best, and the labels of masks; see :mod:`storage.artifacts.labels`."""
         return labels(self.root)
 
+    @property
+    def notes(self) -> pd.DataFrame:
+        """What people call concepts, by concept and author; see :mod:`storage.artifacts.notes`."""
+        return notes(self.root)
+
     @cached_property
-    def notes(self) -> tuple[str, ...]:
+    def judging_notes(self) -> tuple[str, ...]:
         """What a reader must know of how matches were judged."""
         return tuple(tables.attributes(self.root, TRUST.path()).get("notes", ()))
 

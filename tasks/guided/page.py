@@ -130,6 +130,7 @@ def write_page(
         fingerprint=fingerprint.digest,
         command=f"rosetta {'invert' if editing is None else 'edit'} {root.shown}",
         home="../../report/index.html",
+        trust="../../report/trust.html" if root.exists("report/trust.html") else None,
     )
     root.write_bytes(page, render_guided(content).encode())
     return "done"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def print_table(
@@ -23,5 +24,5 @@ def print_table(
         # Names of rows, whose column has no heading, stay on their line.
         table.add_column(column, justify="left" if column in words else "right", no_wrap=not column)
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row))
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else Text(value) for value in row))
     Console(width=None if Console().is_terminal else width).print(table)

@@ -98,4 +98,4 @@ def survivors(run: RunData) -> Survivors:
     rows.append(Survival(NEURONS, False, len(neurons), in_all(neurons, settings), of_dictionary.get(NEURONS)))
     by_concept = surviving(neurons, settings, neurons["cluster"])
     rows.append(Survival(CONCEPTS, False, len(by_concept), totals(by_concept > 0), of_dictionary.get(CONCEPTS)))
-    return Survivors(tuple(rows), run.notes, settings.tests)
+    return Survivors(tuple(rows), run.judging_notes, settings.tests)

@@ -91,6 +91,7 @@ def run() -> dict:
         "about": dict.fromkeys(tables(), "rows of numbers"), "added": {}, "outdated": [],
         "found": {"called": 108, "name": 96, "label": 60, "class": CONCEPTS, "effect": CONCEPTS},
         "shown": list(range(IMAGES)), "indices": None,
+        "dictionary": "d" * 64, "words": 0, "notes": False, "guided": [],
         "strongest": {name: values[:12] for name, values in columns().items()}, "models": models,
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
+from atlas_names import write_named
 from atlas_page import write
 from playwright.sync_api import Page
 
@@ -27,6 +28,18 @@ class Opened:
 @pytest.fixture(scope="session")
 def address(tmp_path_factory):
     return write(tmp_path_factory.mktemp("atlas")).as_uri()
+
+
+@pytest.fixture(scope="session")
+def named_address(tmp_path_factory):
+    return write_named(tmp_path_factory.mktemp("named")).as_uri()
+
+
+@pytest.fixture
+def named(atlas, named_address):
+    """The atlas with names, words and notes."""
+    atlas.address = named_address
+    return atlas
 
 
 @pytest.fixture

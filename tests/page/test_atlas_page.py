@@ -301,7 +301,7 @@ def test_theme(atlas):
 def test_keyboard(atlas):
     page = atlas.go("overview")
     page.keyboard.press("/")
-    expect(page.get_by_role("searchbox")).to_be_focused()
+    expect(page.get_by_label("Search concepts")).to_be_focused()
     page.keyboard.press("Escape")
     page.locator("h1").focus()
     page.keyboard.press("?")
@@ -324,7 +324,18 @@ def test_keyboard(atlas):
     expect(page.locator(f'[data-concept="{here}"]')).to_be_in_viewport()
 
 
-VIEWS = ["overview", "concepts", "concept/3", "image/3", "images", "unit/2/0/0", "unit/3/0/1", "tables/buddies"]
+VIEWS = [
+    "overview",
+    "concepts",
+    "concept/3",
+    "image/3",
+    "images",
+    "unit/2/0/0",
+    "unit/3/0/1",
+    "tables/buddies",
+    "notes",
+    "guided",
+]
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -11,6 +11,8 @@
     report/data/unit/<m>.<l>.js  the units of one layer: top images, nearest neighbours in other models
     report/data/table/<t>.js     a table as columns, for its CSV
     report/data/plots.js         the plots of the overview
+    report/data/words.js         a vocabulary, and how well each word fits each concept, where that was measured
+    report/data/notes.js         the notes that were merged into the run, where there are some
     report/images/<b>.webp       thumbnails, PER_SHEET to a sheet
     report/cards/<b>.webp        pictures of concepts, PER_SHEET to a sheet
     report/pictures/<i>.webp     an image alone, of those that have a file of their own
@@ -30,6 +32,9 @@ as text only. An object's keys that are models or images are their places as tex
     name, anchor (model), images (that are kept), seen (images that numbers are over), thumb (pixels of a side),
     per_sheet, neighbours (K), concepts, rosetta, judged, trusted (neurons), trusted_concepts (with at least one of
     them), judgement, fingerprint, command, root, trust_page: the address of the page that explains trust, or null
+    dictionary: fingerprint of the dictionary, for notes
+    words: how many there are in `words`, 0 without; notes: whether there are some
+    guided: [{kind, name, address}]   the pages of inversions and edits that lie beside the report
     indices: [index…]   of each image among all of the run where only some are kept, else null
     heat: [[red, green, blue]…]   the heat colours from weak to strong, evenly spaced (:mod:`rosetta.view.atlas.page`)
     tests: [{name, word, passed, asked}]   the tests of trust (:mod:`rosetta.mining.trust.tests`), and whether what is
@@ -102,6 +107,13 @@ as text only. An object's keys that are models or images are their places as tex
               mutual is 0 or 1; a model is there if the layer's model was correlated with it
 `table/<t>`
     {column → [value…]} of a table that the run has one of; null for what is not a number
+`words`
+    words: [word…], concept: [number…], null: by concept, what the best word reaches by chance, or null
+    low, high: by concept; kept: words that each concept has a score of
+    score: base64, (concept, kept) one byte each, see :func:`rosetta.view.atlas.words.quantised`
+    word: base64, (concept, kept) which words these are, 16 bits with the low byte first; null where all are kept
+`notes`
+    [{concept, author, name, starred, note, when, source}…]   by concept and author
 `plots`
     [{title, caption, svg}…]
 """

@@ -12,9 +12,10 @@ from rosetta.view.pictures.colours import stops
 from rosetta.view.templating import environment
 
 _PARTS = (
-    "namespace", "dom", "layout", "text", "state", "data", "names", "search", "colour", "maps", "grid", "parts",
-    "found", "cards", "trust", "plot", "keys", "classes", "overview", "concept_filters", "concepts", "concept",
-    "concept_neurons", "concept_found", "images", "explained", "image", "unit", "csv", "tables", "main",
+    "namespace", "dom", "layout", "text", "state", "data", "names", "notes", "note_tools", "search", "words", "hits",
+    "found", "fit", "colour", "maps", "grid", "parts", "cards", "trust", "plot", "finder", "keys", "classes",
+    "overview", "concept_filters", "concepts", "concept", "concept_neurons", "concept_found", "images", "explained",
+    "image", "unit", "csv", "tables", "notes_view", "guided", "main",
 )  # fmt: skip
 """The script's sources, each of which may use those before it."""
 
@@ -46,4 +47,5 @@ def render(run: Mapping[str, Any]) -> str:
     """
     template = environment().get_template("atlas/index.html")
     known = {**run, "heat": stops(16)}
-    return template.render(name=run["name"], run=Markup(json_text(known)), script=Markup(script()))
+    beside = {"trust": run["trust_page"], "guided": bool(run["guided"])}
+    return template.render(name=run["name"], run=Markup(json_text(known)), script=Markup(script()), **beside)

@@ -95,3 +95,5 @@ class GuidedPage:
     """How it was made."""
     home: str
     """Relative address of the dictionary, ``../../report/index.html``."""
+    trust: str | None = None
+    """Relative address of the page that explains trust, where there is one."""

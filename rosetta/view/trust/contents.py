@@ -93,6 +93,8 @@ class TrustStory:
     """K of the mutual nearest neighbours."""
     whole: WholeRun = field(default_factory=WholeRun)
     """What was measured of the run as a whole."""
+    guided: bool = False
+    """Whether the dictionary's page lists inversions or edits."""
 
     def why_not(self, measurement: Measurement | None) -> str:
         """Why there is nothing of a measurement, in a sentence."""

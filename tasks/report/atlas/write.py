@@ -19,6 +19,7 @@ from tasks.report.atlas.concepts import concept_files, concepts_file, search_fil
 from tasks.report.atlas.explained import ExplainedImages
 from tasks.report.atlas.findings import Findings
 from tasks.report.atlas.maps import gather, image_files
+from tasks.report.atlas.names import about_names, has_notes, has_words, name_files
 from tasks.report.atlas.pictures import card_files, picture_files
 from tasks.report.atlas.plots import plots_file
 from tasks.report.atlas.rankings import Rankings, rank
@@ -70,7 +71,8 @@ def _count(run: AtlasRun, rankings: Rankings) -> int:
     """How many files there will be."""
     sheets = -(-run.pictures.count // PER_SHEET) + -(-run.concepts // PER_SHEET)
     layers = sum(len(run.layers(model)) for model in run.models)
-    return 4 + len(run.shown_tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
+    named = has_words(run) + has_notes(run.root)
+    return 4 + named + len(run.shown_tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
 
 
 def _files(run: AtlasRun, rankings: Rankings, findings: Findings) -> Iterator[tuple[str, bytes]]:
@@ -78,6 +80,7 @@ def _files(run: AtlasRun, rankings: Rankings, findings: Findings) -> Iterator[tu
     yield concepts_file(run, rankings, findings)
     yield search_file(run)
     yield class_profiles(run)
+    yield from name_files(run)
     known = nearest(run)
     yield plots_file(run, known, findings)
     for table in run.shown_tables:
@@ -116,11 +119,12 @@ def summary(run: AtlasRun, rankings: Rankings, findings: Findings, fingerprint: 
             for test in TESTS
         ],
         "null": phrase(run.null_counts),
-        "judgement": ". ".join(note[0].upper() + note[1:] for note in filter(None, [run.kept, *run.notes])),
+        "judgement": ". ".join(note[0].upper() + note[1:] for note in filter(None, [run.kept, *run.judging_notes])),
         "fingerprint": fingerprint,
         "command": f"rosetta mine {RECIPE}",
         "root": run.root.shown,
         "trust_page": None,
+        **about_names(run),
         "tables": [table.name for table in run.shown_tables],
         "about": {table.name: table.about for table in run.shown_tables},
         "added": after_mining.fingerprints(run.root),

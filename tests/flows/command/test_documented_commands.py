@@ -1,5 +1,6 @@
 """What README and docs show runs as it stands: the command's lines, the README's Python, and names of deployments."""
 
+import json
 import re
 import shlex
 import shutil
@@ -14,6 +15,9 @@ from packaged import recipe_text
 from PIL import Image
 
 from rosetta.naming.vocabulary import shipped
+from storage.artifacts.catalogue import ROSETTA
+from storage.artifacts.tables import attributes
+from storage.filesystem.root import Root
 
 REPOSITORY = Path(__file__).parents[3]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted(REPOSITORY.glob("docs/*.md")), REPOSITORY / "deployments/README.md"]
@@ -56,6 +60,11 @@ def workplace(run, tmp_path_factory) -> Path:
         pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"photos/{seed:02}.png")
     (folder / "words.txt").write_text("\n".join(shipped()[:40]))
+    dictionary = attributes(Root(str(folder / "runs/faces")), ROSETTA.path())["fingerprint"]
+    note = {"concept": 0, "name": "nose", "when": "2026-11-27T10:00:00Z"}
+    for author in ("ada", "bo"):
+        whole = {"format": "rosetta-notes", "version": 1, "dictionary": dictionary, "author": author, "notes": [note]}
+        (folder / f"notes-{author}.json").write_text(json.dumps(whole))
     (folder / "photos.toml").write_text(
         recipe_text("runs/photos", ("lite0", "mobilenet", "untrained"), 'source = "photos"')
     )

@@ -132,12 +132,21 @@ def test_neighbouring_models_are_told_apart() -> None:
     assert heads[1]["title"] == "dcgan asked"
 
 
+def test_the_atlas_and_the_page_on_trust_are_in_the_header() -> None:
+    home = "../../report/"
+    links = [link["href"] for link in Reader(render_guided(_page(_image()))).all("a")]
+    views = ("overview", "concepts", "images", "unit", "tables", "notes", "guided")
+    assert links[1:8] == [f"{home}index.html#/{view}" for view in views]
+    judged = Reader(render_guided(replace(_page(_image()), trust=f"{home}trust.html")))
+    assert f"{home}trust.html" in [link["href"] for link in judged.all("a")]
+
+
 def test_hostile_texts_stay_text() -> None:
     page, honest = Reader(render_guided(_hostile())), Reader(render_guided(_page(_image())))
     assert len(page.all("script")) == len(honest.all("script"))
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
-    # Title, heading, run twice, lede, table, note, settings, command, fingerprint, and all of the image.
-    assert page.words.count(HOSTILE) == 23
+    # Title, heading, run three times, lede, table, note, settings, command, fingerprint, and all of the image.
+    assert page.words.count(HOSTILE) == 24
     assert any(HOSTILE in (picture["alt"] or "") for picture in page.all("img"))
 
 

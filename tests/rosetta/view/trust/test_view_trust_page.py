@@ -65,12 +65,18 @@ def test_controls_that_have_a_second_one_are_counted() -> None:
     assert f", and {kept} of 100 with controls." in _words(render_trust(trust_story(judged)))
 
 
+VIEWS = {"overview", "concepts", "images", "unit", "tables", "notes"}
+"""Of the atlas."""
+
+
 def test_links_lead_to_the_sections_and_back() -> None:
     page = Reader(render_trust(replace(trust_story(), home="../index.html")))
     targets = {section["id"] for section in page.all("section")}
     links = [link["href"] or "" for link in page.all("a")]
-    assert links[0] == "../index.html"
-    assert {link[1:] for link in links[1:]} == targets
+    assert links[0] == "../index.html#/overview"
+    assert {link.removeprefix("../index.html#/") for link in links if link.startswith("../")} == VIEWS
+    assert [link["href"] for link in page.all("a") if link.get("aria-current")] == ["trust.html"]
+    assert {link[1:] for link in links if link.startswith("#")} == targets
 
 
 def _hostile(text: str = HOSTILE) -> TrustStory:

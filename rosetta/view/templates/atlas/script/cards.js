@@ -43,6 +43,7 @@
           found.cardLines(concepts, row),
         ),
       ),
+      atlas.notes.tag(id),
     );
   }
 

@@ -156,6 +156,7 @@
         h(
           "div.wide.concept",
           title.element,
+          atlas.notes.editor(id),
           h("div.options", ranking.element, drawing.element),
           told,
           stage,

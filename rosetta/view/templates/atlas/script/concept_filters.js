@@ -16,6 +16,7 @@
     size: "Neurons",
     depth: "Depth",
     id: "Number",
+    fit: "Fit of the word",
   };
   const RISING = ["name", "effect_q", "depth", "id"];
   /** What a card says in place of the correlation when concepts are sorted by it. */
@@ -45,11 +46,15 @@
     return concepts[sort];
   }
 
-  /** What can sort: not what the run has not measured. @param {any} concepts */
-  const sorts = (concepts) => Object.entries(SORTS).filter(([sort]) => isKnown(values(concepts, sort)));
+  /** What can sort: not what the run has not measured. How a word fits is known once one is asked for. */
+  const sorts = (concepts) =>
+    Object.entries(SORTS).filter(([sort]) => sort === "fit" || isKnown(values(concepts, sort)));
+
+  /** What concepts are sorted by where nothing else is asked for. @param {URLSearchParams} query */
+  const usual = (query) => (query.get("word") ? "fit" : Object.keys(SORTS)[0]);
 
   /** @param {URLSearchParams} query */
-  const sortOf = (query) => state.word(query.get("sort"), Object.keys(SORTS));
+  const sortOf = (query) => state.word(query.get("sort") ?? usual(query), Object.keys(SORTS));
 
   /** A limit out of an address; null where none is asked for. @param {string|null} text */
   function limit(text) {
@@ -86,9 +91,10 @@
       least > -1 && ((id) => (concepts.mean[id] ?? -1) >= least),
       size > 1 && ((id) => concepts.size[id] >= size),
       query.get("trusted") === "1" && ((id) => concepts.trusted[id] > 0),
+      query.get("starred") === "1" && atlas.notes.starred,
       ...knownTests(concepts, query),
       model >= 0 && atlas.search.inLayer(index, model, layer),
-      q && atlas.search.matcher(q, index),
+      q && atlas.search.matcher(q, index, concepts),
     ].filter((test) => typeof test === "function");
     const sort = sortOf(query);
     const falling = RISING.includes(sort) === (query.get("order") === "turned");
@@ -136,5 +142,5 @@
     return { element: inside.flat().length ? element : null, read };
   }
 
-  atlas.filters = { SAID, sorts, sortOf, select, known };
+  atlas.filters = { SAID, sorts, usual, sortOf, select, known };
 })();

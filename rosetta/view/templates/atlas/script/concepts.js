@@ -1,6 +1,7 @@
 /** All concepts as cards, sorted, filtered and searched; what is asked stands in the address. */
 (() => {
   const { h, text, run, state, layout, filters } = atlas;
+
   /**
    * The places of the model and the layer that an address asks for, −1 where it asks for none; and what is wrong with it.
    * @param {URLSearchParams} query
@@ -20,20 +21,9 @@
 
   function controls(concepts) {
     const patch = state.patch;
-    let waiting = 0;
-    const q = h("input", {
-      type: "search",
-      placeholder: atlas.names.examples().join(", "),
-      "aria-label": "Search concepts by model, layer, unit or number",
-      spellcheck: "false",
-      autocomplete: "off",
-      oninput: () => {
-        clearTimeout(waiting);
-        waiting = setTimeout(() => patch({ q: q.value }), 120);
-      },
-    });
-    const sorts = filters.sorts(concepts);
-    const sort = layout.select("Sort by", sorts, (value) => patch({ sort: value === sorts[0][0] ? "" : value }));
+    const sort = layout.select("Sort by", filters.sorts(concepts), (value) =>
+      patch({ sort: value === filters.usual(state.read().query) ? "" : value }),
+    );
     const turn = () => patch({ order: state.read().query.get("order") === "turned" ? "" : "turned" });
     const turning = "Turn the order round";
     const order = layout.button("button.round", "⇅", turn, { "aria-label": turning, title: turning });
@@ -62,6 +52,7 @@
       oninput: () => patch({ size: Number(size.value) > 1 ? size.value : "" }),
     });
     const trusted = h("input", { type: "checkbox", onchange: () => patch({ trusted: trusted.checked ? 1 : "" }) });
+    const starred = h("input", { type: "checkbox", onchange: () => patch({ starred: starred.checked ? 1 : "" }) });
     const known = filters.known(concepts);
     const clear = layout.button("button.small", "Clear", () => {
       location.hash = "#/concepts";
@@ -71,7 +62,7 @@
     let layersOf = NaN;
     /** @param {URLSearchParams} query @param {{model: number, layer: number}} place */
     function read(query, place) {
-      if (document.activeElement !== q) q.value = query.get("q") ?? "";
+      /** @type {HTMLOptionElement} */ (sort.querySelector("[value=fit]")).hidden = !query.get("word");
       sort.value = filters.sortOf(query);
       order.setAttribute("aria-pressed", String(query.get("order") === "turned"));
       const asked = run.models[place.model];
@@ -89,6 +80,7 @@
       told.textContent = text.r(Number(least.value));
       if (document.activeElement !== size) size.value = String(Number(query.get("size")) || 1);
       trusted.checked = query.get("trusted") === "1";
+      starred.checked = query.get("starred") === "1";
       known.read(query);
     }
 
@@ -101,20 +93,22 @@
         h("label", h("span", "r ≥"), least, told),
         h("label", h("span", "neurons ≥"), size),
         run.judged ? h("label", trusted, h("span", "with a trusted neuron")) : null,
+        h("label", starred, h("span", "starred")),
         known.element,
       ),
     );
     fold.open = innerWidth > 760;
     const element = h(
       "section.controls",
-      { role: "search", "aria-label": "Search and filter concepts" },
-      h("div.wide", h("div.first", q, h("label", h("span", "Sort"), sort), order, shown), fold),
+      { role: "group", "aria-label": "Sort and filter concepts" },
+      h("div.wide", h("div.first", h("label", h("span", "Sort"), sort), order, shown), fold),
     );
 
-    /** @param {number} count @param {boolean} asked */
-    function report(count, asked) {
+    /** @param {number} count @param {boolean} asked @param {any} [told] of the word that concepts are sorted by */
+    function report(count, asked, told = null) {
       shown.replaceChildren(
         asked ? `${text.count(count)} of ${text.counted(run.concepts, "concept")} ` : text.counted(count, "concept"),
+        told ?? "",
         asked ? clear : "",
       );
     }
@@ -124,9 +118,10 @@
   atlas.views.concepts = {
     title: () => "Concepts",
     async show(root, first) {
-      const concepts = await atlas.load("concepts");
+      let concepts = await atlas.load("concepts");
       // The units of all concepts: large, and needed only by who asks for some.
       let index = asksForUnits(first.query) ? await atlas.load("search") : null;
+      let words = first.query.get("word") ? await atlas.words.load() : undefined;
       const bar = controls(concepts);
       const room = h("div", { "aria-label": "Concepts" });
       const none = h(
@@ -143,21 +138,24 @@
       );
       let sort = filters.sortOf(first.query);
       const grid = atlas.grid(room, 168, atlas.cards.BELOW, (id) =>
-        atlas.cards.card(concepts, id, filters.SAID[sort] && { word: filters.SAID[sort], value: concepts[sort][id] }),
+        sort === "fit"
+          ? atlas.fit.card(concepts, id)
+          : atlas.cards.card(concepts, id, filters.SAID[sort] && { word: filters.SAID[sort], value: concepts[sort][id] }),
       );
       let before = "";
       const say = (text) => {
-        wrong.textContent = text ?? "";
+        wrong.replaceChildren(text ?? "");
         wrong.hidden = !text;
       };
       function update({ query }) {
         const place = layerOf(query);
         bar.read(query, place);
         if (before === `?${query}`) return;
-        if (!index && asksForUnits(query)) {
-          atlas.load("search").then(
-            (units) => {
-              index = units;
+        const word = query.get("word");
+        if ((!index && asksForUnits(query)) || (word && words === undefined)) {
+          Promise.all([asksForUnits(query) ? atlas.load("search") : index, word ? atlas.words.load() : words]).then(
+            (came) => {
+              [index, words] = came;
               atlas.refresh();
             },
             (error) => say(error.message),
@@ -166,10 +164,13 @@
         }
         before = `?${query}`;
         sort = filters.sortOf(query);
+        concepts = atlas.fit.columns(concepts, words, word);
+        place.wrong ??= atlas.fit.wrong(words, word);
         const found = place.wrong ? [] : filters.select(concepts, index, query, place);
         bar.report(
           found.length,
           [...query.keys()].some((key) => key !== "sort" && key !== "order"),
+          word && !place.wrong ? atlas.fit.told(concepts, found, word) : null,
         );
         none.hidden = found.length > 0 || place.wrong !== undefined;
         say(place.wrong);

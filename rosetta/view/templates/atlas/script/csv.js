@@ -15,9 +15,9 @@
     return `${lines.join("\r\n")}\r\n`;
   }
 
-  /** @param {string} name @param {string} content */
-  function download(name, content) {
-    const address = URL.createObjectURL(new Blob([content], { type: "text/csv;charset=utf-8" }));
+  /** @param {string} name @param {string} content @param {string} [type] of media */
+  function download(name, content, type = "text/csv") {
+    const address = URL.createObjectURL(new Blob([content], { type: `${type};charset=utf-8` }));
     const link = atlas.h("a", { href: address, download: name });
     document.body.append(link);
     link.click();

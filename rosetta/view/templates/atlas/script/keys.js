@@ -17,11 +17,8 @@
     )
       return;
     if (event.key === "?") help.showModal();
-    else if (event.key === "/") {
-      if (atlas.state.read().view !== "concepts") location.hash = "#/concepts";
-      atlas.wantsSearch = true;
-      atlas.focusSearch();
-    } else {
+    else if (event.key === "/") atlas.finder.focus();
+    else {
       // A focused region scrolls by arrow keys.
       if (event.key.startsWith("Arrow") && document.activeElement?.closest(".scroll")) return;
       const action = atlas.current?.keys?.[event.key];
@@ -30,15 +27,6 @@
     }
     event.preventDefault();
   });
-
-  /** Into the search field, now or as soon as it is there. */
-  atlas.focusSearch = () => {
-    const field = /** @type {HTMLInputElement|null} */ (document.querySelector("main input[type=search]"));
-    if (!field || !atlas.wantsSearch) return;
-    atlas.wantsSearch = false;
-    field.focus();
-    field.select();
-  };
 
   document.getElementById("example").textContent = atlas.names.examples()[0];
   document.getElementById("help").addEventListener("click", () => help.showModal());

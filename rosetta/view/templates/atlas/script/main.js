@@ -22,6 +22,7 @@
   async function route() {
     const now = state.read();
     const next = state.join(now.view, ...now.path);
+    atlas.finder.read(now);
     if (next === place) {
       atlas.current?.update?.(now);
       return;
@@ -41,7 +42,9 @@
     const view = Object.hasOwn(atlas.views, now.view) ? atlas.views[now.view] : null;
     for (const link of document.querySelectorAll("header [data-view]")) {
       link.toggleAttribute("aria-current", link.getAttribute("data-view").split(" ").includes(now.view));
-      if (link.hasAttribute("aria-current")) link.setAttribute("aria-current", "page");
+      if (!link.hasAttribute("aria-current")) continue;
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
     let shown = null;
     let title = "Not here";
@@ -49,6 +52,7 @@
       if (!view) throw new Error(`the atlas has no view “${now.view}”`);
       const called = view.title(now);
       document.title = `${called} · ${run.name}`;
+      await atlas.notes.ready();
       shown = await view.show(root, now);
       title = called;
     } catch (error) {
@@ -72,10 +76,12 @@
       const again = held && main.querySelector(`#${CSS.escape(held)}`);
       /** @type {HTMLElement|null} */ (again || main.querySelector("h1"))?.focus({ preventScroll: true });
     }
-    atlas.focusSearch();
   }
 
-  atlas.refresh = () => atlas.current?.update?.(state.read());
+  atlas.refresh = () => {
+    atlas.finder.read(state.read());
+    atlas.current?.update?.(state.read());
+  };
   if ("scrollRestoration" in history) history.scrollRestoration = "manual";
   addEventListener("click", (event) => {
     if (event.target instanceof Element && event.target.closest("a[href^='#/']")) clicked = true;

@@ -4,7 +4,8 @@
  * `lite0 blocks.3` means one and the same unit.
  *
  * Words form clauses, each to be met by one unit; a model's name opens the next clause, and so does a second unit as the
- * page writes it, `blocks.4·63` or `main.8:20`. A concept is found if one of its Rosetta neurons meets all clauses.
+ * page writes it, `blocks.4·63` or `main.8:20`. A concept is found if one of its Rosetta neurons meets all clauses; what a
+ * concept is called may meet a word as well.
  *
  * @typedef {object} Word
  * @property {"name"|"unit"|"channel"|"neuron"|"concept"|"number"} kind
@@ -116,17 +117,17 @@
     return found.filter((clause) => clause.length);
   }
 
+  /** Whether the names of a layer and its model hold a word. @param {number} model @param {number} layer @param {Word} word */
+  function meets(model, layer, word) {
+    const { name, layers } = lower[model];
+    return word.whole ? layers[layer] === word.text : holds(name, word.text) || holds(layers[layer], word.text);
+  }
+
   /** What does not depend on the unit is asked once for each layer. @param {Word[]} clause */
   function prepared(clause) {
     const names = clause.filter((word) => word.kind === "name");
     const numbers = clause.filter((word) => word.kind !== "name");
-    const layers = lower.map((model) =>
-      model.layers.map((layer) =>
-        names.every((word) =>
-          word.whole ? layer === word.text : holds(model.name, word.text) || holds(layer, word.text),
-        ),
-      ),
-    );
+    const layers = lower.map((one, model) => one.layers.map((_, layer) => names.every((word) => meets(model, layer, word))));
     return (model, unit, concept) => {
       const layer = atlas.names.layerOf(model, unit);
       return (
@@ -152,16 +153,52 @@
     return false;
   }
 
-  /** @param {string} query @param {Index} index @returns {(concept: number) => boolean} */
-  function matcher(query, index) {
+  /**
+   * All that a concept is called, in small letters: by words, labels, classes and people.
+   * @param {any} concepts the columns, of which each of these may be missing @param {number} concept
+   */
+  function textOf(concepts, concept) {
+    const columns = ["name", "label", "class"].map((column) => concepts[column]?.[concept] ?? "");
+    return [...columns, atlas.notes.text(concept)].join(" ").toLowerCase();
+  }
+
+  /** Whether a word of a text begins with some letters. @param {string} text @param {string} letters */
+  function says(text, letters) {
+    for (let at = text.indexOf(letters); at >= 0; at = text.indexOf(letters, at + 1))
+      if (!/[\p{L}\p{N}]/u.test(text[at - 1] ?? "")) return true;
+    return false;
+  }
+
+  /**
+   * Which concepts a query finds: a word may be met by what the concept is called instead of by one of its units.
+   * @param {string} query @param {Index} index @param {any} concepts the columns
+   * @returns {(concept: number) => boolean}
+   */
+  function matcher(query, index, concepts) {
     const all = words(query);
-    const asks = clauses(all).map(prepared);
-    const concepts = all.filter((word) => word.kind === "concept").map((word) => word.number);
-    const neurons = all.filter((word) => word.kind === "neuron").map((word) => word.number);
-    const meets = (concept) => (neuron, unitOf) =>
-      neurons.every((wanted) => wanted === index.rosetta[neuron]) &&
-      asks.every((ask) => models.some((_, model) => unitOf(model) >= 0 && ask(model, unitOf(model), concept)));
-    return (concept) => concepts.every((wanted) => wanted === concept) && someNeuron(index, concept, meets(concept));
+    const numbers = (kind) => all.filter((word) => word.kind === kind).map((word) => word.number);
+    const [wanted, neurons] = [numbers("concept"), numbers("neuron")];
+    /** By what is left to units. @type {Map<string, Array<ReturnType<typeof prepared>>>} */
+    const known = new Map();
+    function met(concept, rest) {
+      const key = rest.map((word) => all.indexOf(word)).join();
+      if (!known.has(key)) known.set(key, clauses(rest).map(prepared));
+      const asks = known.get(key);
+      return someNeuron(
+        index,
+        concept,
+        (neuron, unitOf) =>
+          neurons.every((one) => one === index.rosetta[neuron]) &&
+          asks.every((ask) => models.some((_, model) => unitOf(model) >= 0 && ask(model, unitOf(model), concept))),
+      );
+    }
+    return (concept) => {
+      if (!wanted.every((one) => one === concept)) return false;
+      if (met(concept, all)) return true;
+      const called = textOf(concepts, concept);
+      const rest = all.filter((word) => word.kind !== "name" || word.whole || !says(called, word.text));
+      return rest.length < all.length && met(concept, rest);
+    };
   }
 
   /**
@@ -173,5 +210,5 @@
     return (concept) => someNeuron(index, concept, (_, unitOf) => within(unitOf(model)));
   }
 
-  atlas.search = { matcher, inLayer, words };
+  atlas.search = { matcher, inLayer, words, clauses, holds, meets, says, textOf };
 })();
