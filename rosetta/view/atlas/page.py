@@ -13,8 +13,8 @@ from rosetta.view.templating import environment
 
 _PARTS = (
     "namespace", "dom", "layout", "text", "state", "data", "names", "search", "colour", "maps", "grid", "parts",
-    "cards", "trust", "plot", "keys", "overview", "concepts", "concept", "concept_neurons", "images", "image", "unit",
-    "csv", "tables", "main",
+    "cards", "trust", "plot", "keys", "overview", "concepts", "concept", "concept_neurons", "images", "image",
+    "unit_images", "unit_histogram", "unit_tables", "unit_index", "unit", "csv", "tables", "main",
 )  # fmt: skip
 """The script's sources, each of which may use those before it."""
 
