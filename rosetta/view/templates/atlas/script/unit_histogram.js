@@ -1,6 +1,6 @@
 /** How the values of a unit are spread. */
 (() => {
-  const { h, s, text, run } = atlas;
+  const { h, s, text, run, layout } = atlas;
   const [WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM] = [640, 210, 46, 14, 12, 38];
 
   /**
@@ -66,7 +66,7 @@
     const lower = unit.mean - low > 7.9 * unit.std ? " The first bar holds all that is lower, too." : "";
     return h(
       "figure.spread",
-      chart(unit),
+      layout.region("Histogram", chart(unit)),
       h(
         "figcaption",
         "Heights are logarithms of counts. The line is the mean, the band one standard deviation on either side. ",
