@@ -99,6 +99,12 @@ def read(folder: Path, key: str):
     return json.loads(found[2])
 
 
+def unit_of(folder: Path, run: Mapping, model: int, layer: int, channel: int):
+    """What the atlas says of one unit."""
+    number, place = divmod(channel, run["models"][model]["layers"][layer]["per_file"])
+    return read(folder, f"unit/{model}.{layer}.{number}")["units"][place]
+
+
 def decoded(text: str, grid: list[int]) -> np.ndarray:
     """(y, x) the bytes of a map."""
     return np.frombuffer(base64.b64decode(text), dtype=np.uint8).reshape(grid)

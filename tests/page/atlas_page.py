@@ -77,7 +77,8 @@ def run() -> dict:
                 "survives": None
                 if name == "g" else {"chance": 90, "replicates": 80, "lift": None, "partial": 70, "trusted": 60},
                 "layers": [
-                    {"name": layer, "channels": CHANNELS, "first": CHANNELS * number, "grid_y": 16, "grid_x": 16}
+                    {"name": layer, "channels": CHANNELS, "first": CHANNELS * number, "grid_y": 16, "grid_x": 16,
+                     "per_file": PER_FILE}
                     for number, layer in enumerate(layers)
                 ],
             }
@@ -207,20 +208,26 @@ def image(number: int) -> dict:
     }  # fmt: skip
 
 
-def unit_layer(model: int, layer: int) -> dict:
-    others = range(1, len(MODELS)) if model == 0 else [0]
-    first = CHANNELS * layer
+ROWS = [[0, 8], [2, 6], [18, 22], [33, 37]]
+"""Places of the rows of a unit's images."""
+PER_FILE = 5
+"""Units that share a file; the last file of a layer has fewer."""
+
+
+def unit_concept(model: int, one: int) -> int:
+    """The first concept of a unit, −1 where there is none."""
+    return next((concept for concept in range(CONCEPTS) if members(concept)[model] == one), -1)
+
+
+def unit_index(model: int, layer: int) -> dict:
+    """The units of a layer: deviations fall with the channel, and every third has no IoU."""
+    first, channels = CHANNELS * layer, range(CHANNELS)
     return {
-        "first": first, "top": [[(channel + step) % IMAGES for step in range(TOP)] for channel in range(CHANNELS)],
-        **{name: [0.5] * CHANNELS for name in ("mean", "std", "maximum", "kurtosis", "half_share")},
-        "near": {
-            str(other): [[[k, round(0.5 - k / 20, 3), int(k < 2)] for k in range(NEIGHBOURS)]] * CHANNELS
-            for other in others
-        },
-        "concept": [
-            next((c for c in range(CONCEPTS) if members(c)[model] == first + channel), -1)
-            for channel in range(CHANNELS)
-        ],
+        "first": first, **{name: [0.5] * CHANNELS for name in ("mean", "maximum", "kurtosis", "half_share")},
+        "std": [round(1 - channel / 100, 4) for channel in channels],
+        "iou": [None if channel % 3 == 0 else round(0.001 * channel, 4) for channel in channels],
+        "concept": [unit_concept(model, first + channel) for channel in channels],
+        "name": [HOSTILE if channel == 7 else "" for channel in channels],
     }  # fmt: skip
 
 
@@ -251,6 +258,47 @@ def classes() -> dict:
     alone = {**row, "label": "bird", "confused": "", "confusion": None, "map_pearson": None}
     maps = [encode(bytes([0, 255])), None, encode(bytes([9, 9]))]
     return {"1": {"rows": [row, alone], "grid": [1, 2], "maps": maps}}
+
+
+def unit_images(channel: int) -> list[int]:
+    """Those of its rows: the first TOP, and four for each of the others."""
+    return [(channel + step) % IMAGES for start, end in ROWS for step in range(start, end)]
+
+
+def one_unit(model: int, layer: int, channel: int) -> dict:
+    """Everything of channel 7; only what every unit has of the others. Channel 3 is constant, 4 lacks maps."""
+    others = range(1, len(MODELS)) if model == 0 else [0]
+    kept = TOP if channel == 4 else len(unit_images(channel))
+    near = {str(other): [[k, round(0.5 - k / 20, 3), int(k < 2)] for k in range(NEIGHBOURS)] for other in others}
+    spots = [encode(spot(channel, image).tobytes()) for image in unit_images(channel)]
+    value = {
+        "mean": 0.5, "std": 0.25, "maximum": 2.0, "kurtosis": 9.5, "half_share": 0.2,
+        "concept": unit_concept(model, CHANNELS * layer + channel),
+        "images": unit_images(channel), "peaks": [round(2 - step / 20, 3) for step in range(len(spots))],
+        "grid": [GRID, GRID], "maps": spots[:kept],
+        "histogram": None
+        if channel == 3 else {"low": -1.0, "high": 2.0, "counts": [0, 10, 1000, 5, 1, 0, 1], "images": IMAGES},
+        "near": near,
+        "near_maps": {} if channel == 4 else {
+            other: {"grid": [GRID, GRID], "low": 0.0, "high": 3.0, "maps": spots[:TOP]} for other in near
+        },
+    }  # fmt: skip
+    if channel == 7:
+        value |= {
+            "neurons": [[1055, 55, True], [1003, 3, False]],
+            "words": [[HOSTILE, 0.31, 0.2, True], ["nose", 0.1, 0.2, False]],
+            "masks": [["eye " + HOSTILE, 0.12, True]],
+            "classes": [[HOSTILE, 12, 0.91, 5.2, 1.5], ["dog", 8, 0.7, 2.0, 1.1]],
+            "causes": [[other, 9, 0.21, 0.4, 0.02, 0.001, 0.0244, 0.03] for other in others],
+            "silenced": [[55, 4, 0.12, 0.04, 0.05, [[HOSTILE, 1.5]], [["cat", -2.5]]]],
+        }  # fmt: skip
+    return value
+
+
+def unit_file(model: int, layer: int, number: int) -> dict:
+    first = PER_FILE * number
+    channels = range(first, min(first + PER_FILE, CHANNELS))
+    return {"first": first, "rows": ROWS, "units": [one_unit(model, layer, channel) for channel in channels]}
 
 
 def tables() -> dict:
@@ -301,9 +349,15 @@ def write(folder: Path, **changes: object) -> Path:
     values |= {f"table/{name}": table for name, table in tables().items()}
     values |= {f"image/{number}": image(number) for number in range(IMAGES)}
     values |= {
-        f"unit/{model}.{layer}": unit_layer(model, layer)
+        f"unit/{model}.{layer}": unit_index(model, layer)
         for model, name in enumerate(MODELS) for layer in range(len(LAYERS[name]))
     }  # fmt: skip
+    values |= {
+        f"unit/{model}.{layer}.{number}": unit_file(model, layer, number)
+        for model, name in enumerate(MODELS)
+        for layer in range(len(LAYERS[name]))
+        for number in range(-(-CHANNELS // PER_FILE))
+    }
     for key, value in values.items():
         path = folder / "data" / f"{key}.js"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -312,9 +366,10 @@ def write(folder: Path, **changes: object) -> Path:
         (folder / name).mkdir()
         for number, count in enumerate(counts):
             sheet(count).save(folder / name / f"{number}.webp", lossless=True)
-    (folder / "pictures").mkdir()
-    for number in range(IMAGES):
-        Image.new("RGB", (300, 300), shade(number)).save(folder / "pictures" / f"{number}.webp", lossless=True)
+    for name, size in {"pictures": 300, "thumbs": 128}.items():
+        (folder / name).mkdir()
+        for number in range(IMAGES):
+            Image.new("RGB", (size, size), shade(number)).save(folder / name / f"{number}.webp", lossless=True)
     page = folder / "index.html"
     page.write_text(render({**run(), **changes}), encoding="utf-8")
     return page

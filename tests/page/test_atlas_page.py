@@ -230,7 +230,7 @@ def test_a_place_in_an_image(atlas):
 def test_unit(atlas):
     page = atlas.go(unit_address(HOSTILE, SIGNS, 9))
     expect(page.get_by_label("Channel", exact=True)).to_have_value("9")
-    expect(page.locator(".tops .thumb")).to_have_count(8)
+    expect(page.locator("#top-title ~ .strip .thumb")).to_have_count(8)
     assert page.locator(".near li").count() == 5
     expect(page.get_by_label("mutual", exact=True)).to_have_count(2)
     page.get_by_label("Model", exact=True).focus()

@@ -8,7 +8,8 @@
     report/data/classes.js       the classes that each concept is selective for, with mean maps
     report/data/explained.js     the images of which is known where models look; rewritten by `rosetta explain`
     report/data/explained/<i>.js one of them: Grad-CAM maps, and the concepts that lie there; by `rosetta explain` too
-    report/data/unit/<m>.<l>.js  the units of one layer: top images, nearest neighbours in other models
+    report/data/unit/<m>.<l>.js  the units of one layer, as columns: what sorts them
+    report/data/unit/<m>.<l>.<n>.js  a few units of it, `per_file` at most: images, maps, values, neighbours, causes
     report/data/table/<t>.js     a table as columns, for its CSV
     report/data/plots.js         the plots of the overview
     report/data/words.js         a vocabulary, and how well each word fits each concept, where that was measured
@@ -16,6 +17,7 @@
     report/images/<b>.webp       thumbnails, PER_SHEET to a sheet
     report/cards/<b>.webp        pictures of concepts, PER_SHEET to a sheet
     report/pictures/<i>.webp     an image alone, of those that have a file of their own
+    report/thumbs/<i>.webp       its thumbnail alone, of those that units show: they are spread over all sheets
 
 From disk a browser may load scripts but not read files, so data are scripts: each is one call
 `atlas.put("<key>", <JSON>)`, its key the path below `data/` without `.js`; what is needed is loaded when it is. Pixels
@@ -51,7 +53,7 @@ as text only. An object's keys that are models or images are their places as tex
     models: [{name, model, kind, control, units, matched, buddies, rosetta, median,
               survives: {test → count, trusted: count} or null: how many buddies pass each test and all, null for a
                         test that none could be put to: lift without another control,
-              layers: [{name, channels, first, grid_y, grid_x}]}]
+              layers: [{name, channels, first, grid_y, grid_x, per_file}]}]
 `concepts`
     id, size, mean, min, layer (of the anchor's best unit), depth (0..1 in the anchor), unit, image (shown on the card),
     best_held_out and best_excess (of its neurons the highest, each with every model; null where not measured),
@@ -102,9 +104,27 @@ as text only. An object's keys that are models or images are their places as tex
               of a map that is 0 everywhere; concepts has the few that count
               most in that sum, and others how many more have a part in it
 `unit/<m>.<l>`
-    first, top: [[image…]…], mean, std, maximum, kurtosis, half_share: arrays by channel,
-    near: {model → [[unit, pearson, mutual]…] by channel}; concept: by channel, -1 where there is none
-              mutual is 0 or 1; a model is there if the layer's model was correlated with it
+    first; mean, std, maximum, kurtosis, half_share, concept: arrays by channel, concept −1 where there is none;
+    and where there is any: match (correlation of the strongest match with a model that is no control), held_out (of
+    that match), auroc (of the class that it is most selective for), iou (of its best mask), effect (the highest of its
+    causes): arrays, null where not measured; name: array of words, empty where it has none
+`unit/<m>.<l>.<n>`
+    first (channel), rows: [[place, place]…] of the images by falling peak, first and one after last: the strongest, and
+              those around the percentiles of :mod:`rosetta.view.atlas.unit_rows`
+    units: [{mean, std, maximum, kurtosis, half_share, concept,
+             images: [image…], peaks: [number…]   of all rows, one after the other
+             grid, maps: [base64…]   of the first of these images, or of all; grid is null where there is none
+             histogram: {low, high, counts, images: that are counted} or null (:mod:`rosetta.view.atlas.histogram`)
+             near: {model → [[unit, pearson, mutual]…]}
+              mutual is 0 or 1; a model is there if the unit's model was correlated with it
+             near_maps: {model → {grid, low, high, maps: [base64…]}}   of the nearest unit, over the unit's first images
+             and of those that have some:
+             neurons: [[rosetta, concept, trusted]…], words: [[label, score, score it must exceed, named]…],
+             masks: [[label, iou, named]…], classes: [[label, images, auroc, deviation, mean]…],
+             causes: [[model, unit, effect, change, rank, effect of random units, p, q]…]   of the generator's unit: its
+              buddies that were looked at; of a buddy: the generator's units that were changed
+             silenced: [[concept, units, change, change of random units, p, rising, falling]…]   the concepts of the
+              unit that were silenced in its model; rising and falling: [[class, change]…]}…]
 `table/<t>`
     {column → [value…]} of a table that the run has one of; null for what is not a number
 `words`

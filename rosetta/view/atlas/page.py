@@ -15,7 +15,8 @@ _PARTS = (
     "namespace", "dom", "layout", "text", "state", "data", "names", "notes", "note_tools", "search", "words", "hits",
     "found", "fit", "colour", "maps", "grid", "parts", "cards", "trust", "plot", "finder", "keys", "classes",
     "overview", "concept_filters", "concepts", "concept", "concept_neurons", "concept_found", "images", "explained",
-    "image", "unit", "csv", "tables", "notes_view", "guided", "main",
+    "image", "unit_images", "unit_histogram", "unit_tables", "unit_index", "unit", "csv", "tables", "notes_view",
+    "guided", "main",
 )  # fmt: skip
 """The script's sources, each of which may use those before it."""
 

@@ -2,15 +2,20 @@
 
 Chunks hold a few channels of a few images. Whoever wants maps says beforehand which, as a *look*; then the store is
 walked through layer by layer and block by block, and the chunks that any look needs are shown to all that need them.
+A census counts values on the way; then all chunks are read.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from dask.system import cpu_count
 
 from rosetta.mining.plan import ranges
 from rosetta.view.atlas.maps import quantise
@@ -18,12 +23,18 @@ from rosetta.view.atlas.scatter import Points, values_at
 from rosetta.view.pictures.pooling import shrink
 from storage.artifacts.activations import ActivationStore
 from storage.artifacts.blocks import block_slice
+from tasks.report.atlas.census import Census
+from tasks.stage.metrics import ContextThreads
 
 Index = npt.NDArray[np.int32]
 Float64 = npt.NDArray[np.float64]
 
 _PIECE = 16 * 1024 * 1024
 """Bytes of maps, as float32, that are shrunk at once."""
+_READ = 16 * 1024 * 1024
+"""Bytes of maps, as float32, that are read at once; one chunk, where that is larger."""
+_THREADS = 4
+"""That read and look at once, at most."""
 _SKIPPED = 1024 * 1024
 """Bytes of maps, as float32, that are read along rather than skipped, as another read would take as long."""
 
@@ -52,27 +63,62 @@ class Look(ABC):
         """
 
 
-def show(store: ActivationStore, looks: Sequence[Look]) -> None:
-    """Let all looks see what they want of a model."""
+def show(store: ActivationStore, looks: Sequence[Look], census: Census | None = None) -> None:
+    """Let all looks see what they want of a model, and the census all that it counts.
+
+    A few threads read and look, each at one piece of `_READ` bytes, or at one chunk where that is larger.
+    """
+    threads = min(cpu_count(), _THREADS)
+    waiting: deque[Future[None]] = deque()
+    with ContextThreads(threads) as pool:
+        for work in _pieces(store, looks, census):
+            if len(waiting) == 2 * threads:
+                waiting.popleft().result()
+            waiting.append(pool.submit(work))
+        for done in waiting:
+            done.result()
+
+
+def _pieces(store: ActivationStore, looks: Sequence[Look], census: Census | None) -> Iterator[Callable[[], None]]:
+    """What there is to read of a model, piece by piece."""
     for layer, span in store.units.spans():
         inside = [np.nonzero((look.unit >= span.start) & (look.unit < span.stop))[0] for look in looks]
         blocks = [look.image[which] // store.chunk for look, which in zip(looks, inside, strict=True)]
         width = store.width(layer.name)
-        gap = 1 + _SKIPPED // (4 * store.chunk * width * layer.grid[0] * layer.grid[1])
-        for block in sorted(set().union(*(np.unique(of).tolist() for of in blocks))):
-            images = block_slice(block, store.chunk, store.images)
+        column = 4 * store.chunk * width * layer.grid[0] * layer.grid[1]
+        every = np.arange(-(-layer.channels // width))
+        for block in range(-(-store.images // store.chunk)):
+            counting = census if census is not None and census.counts_block(block) else None
             here = [which[of == block] for which, of in zip(inside, blocks, strict=True)]
-            channels = [look.unit[which] - span.start for look, which in zip(looks, here, strict=True)]
-            for part in _runs(np.unique(np.concatenate(channels) // width), gap, width):
-                chunk = store.maps(layer.name, images, part)
-                for look, which, channel in zip(looks, here, channels, strict=True):
-                    among = (channel >= part.start) & (channel < part.stop)
-                    if among.any():
-                        seen = which[among]
-                        look.see(seen, chunk, look.image[seen] - images.start, channel[among] - part.start)
+            wanted = [look.unit[which] - span.start for look, which in zip(looks, here, strict=True)]
+            columns = every if counting else np.unique(np.concatenate([every[:0], *wanted]) // width)
+            images, both = block_slice(block, store.chunk, store.images), list(zip(looks, here, strict=True))
+            for part in _runs(columns, 1 + _SKIPPED // column, max(1, _READ // column), width):
+                yield partial(_see, store, layer.name, images, part, span.start, both, counting)
 
 
-def _runs(columns: npt.NDArray[np.integer], gap: int, width: int) -> Iterator[slice]:
+def _see(
+    store: ActivationStore,
+    layer: str,
+    images: slice,
+    part: slice,
+    first: int,
+    looks: Sequence[tuple[Look, npt.NDArray[np.intp]]],
+    census: Census | None,
+) -> None:
+    """Read the maps of some channels, the layer's first one being unit `first`, and show them to all that want them."""
+    chunk = store.maps(layer, images, part)
+    for look, which in looks:
+        channel = look.unit[which] - first
+        among = (channel >= part.start) & (channel < part.stop)
+        if among.any():
+            seen = which[among]
+            look.see(seen, chunk, look.image[seen] - images.start, channel[among] - part.start)
+    if census:
+        census.see(chunk, first + part.start)
+
+
+def _runs(columns: npt.NDArray[np.integer], gap: int, most: int, width: int) -> Iterator[slice]:
     """Ranges of channels that cover columns of chunks; columns so close to each other share one.
 
     Parameters
@@ -81,11 +127,14 @@ def _runs(columns: npt.NDArray[np.integer], gap: int, width: int) -> Iterator[sl
         (column,) of chunks, ascending.
     gap
         The largest step within a range.
+    most
+        Columns of a range.
     width
         Channels of a column.
     """
     for run in np.split(columns, np.nonzero(np.diff(columns) > gap)[0] + 1):
-        yield slice(int(run[0]) * width, (int(run[-1]) + 1) * width)
+        for first in range(int(run[0]), int(run[-1]) + 1, most) if len(run) else ():
+            yield slice(first * width, min(first + most, int(run[-1]) + 1) * width)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rosetta.view.atlas.sheets import THUMB
 from tasks.report.atlas.map_reader import Look, Tiles, Values, show
 from tasks.report.atlas.rankings import Rankings
 from tasks.report.atlas.run import AtlasRun
+from tasks.report.atlas.unit_maps import UnitMaps
 from tasks.stage.progress import track
 
 MAPPED = 200
@@ -87,11 +88,12 @@ class Gathered:
     """(concept,) the map on each card."""
 
 
-def gather(run: AtlasRun, rankings: Rankings) -> Gathered:
+def gather(run: AtlasRun, rankings: Rankings, units: UnitMaps) -> Gathered:
     """Walk through all stores, one model after another; each chunk is read once.
 
     Holds a byte a position of every map of concepts, of images and of cards, see :func:`rosetta.view.atlas.maps.side`,
-    and about 40 bytes for each sampled point.
+    and of units, whose maps and histograms it fills, see :data:`tasks.report.atlas.unit_maps.ROOM`; and about 40 bytes
+    for each map of a unit and for each sampled point.
     """
     images = tuple(
         list(dict.fromkeys(both)) for both in np.concatenate([rankings.activation, rankings.agreement], axis=1).tolist()
@@ -103,12 +105,12 @@ def gather(run: AtlasRun, rankings: Rankings) -> Gathered:
     models = {model: _requests(run, model, images) for model in run.models}
     with track("maps", len(models)) as advance:
         for model, maps in models.items():
-            looks: list[Look] = [maps.tiles]
+            looks: list[Look] = [maps.tiles, *units.tiles(model)]
             if maps.own:
                 looks.append(maps.own)
             if model == run.anchor:
                 looks += [of_images, of_cards, *(other.anchor for other in models.values() if other.anchor)]
-            show(run.stores[model], looks)
+            show(run.stores[model], looks, units.census[model])
             advance(1)
     return Gathered(ConceptMaps(run, images, models), order, of_images, of_cards)
 

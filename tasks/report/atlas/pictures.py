@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from rosetta.mining.plan import ranges
 from rosetta.view.atlas.sheets import PER_SHEET, card, picture, sheet, thumbnail
+from rosetta.view.pictures.sprite import encoded
 from storage.artifacts.images import ImageStore
 from tasks.report.atlas.map_reader import Tiles
 
@@ -14,14 +15,16 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def picture_files(
-    pictures: ImageStore, shown: set[int], on_cards: set[int], thumbs: dict[int, Pixels]
+    pictures: ImageStore, shown: set[int], of_units: set[int], on_cards: set[int], thumbs: dict[int, Pixels]
 ) -> Iterator[tuple[str, bytes]]:
-    """`images/<b>.webp` and `pictures/<i>.webp`, each block of images read once.
+    """`images/<b>.webp`, `pictures/<i>.webp` and `thumbs/<i>.webp`, each block of images read once.
 
     Parameters
     ----------
     shown
         Images that have a picture of their own.
+    of_units
+        Images that pages of units show, which ask for a few here and there and not for sheets.
     on_cards
         Images whose thumbnails are put into `thumbs` on the way.
     """
@@ -34,6 +37,8 @@ def picture_files(
                 thumbs[image] = waiting[-1]
             if image in shown:
                 yield f"pictures/{image}.webp", picture(pixels)
+            if image in of_units:
+                yield f"thumbs/{image}.webp", encoded(waiting[-1], quality=80)
             if len(waiting) == PER_SHEET or image == pictures.count - 1:
                 yield f"images/{written}.webp", sheet(waiting)
                 waiting, written = [], written + 1

@@ -1,7 +1,6 @@
-"""Files of the atlas about units: a file for each layer of each model, matched or not."""
+"""The nearest units of every unit in other models, and of concepts the nearest concepts."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +9,11 @@ import numpy.typing as npt
 
 from rosetta.mining.buddies import Neighbours, nearest_neighbours
 from rosetta.view.atlas.near import NEAR, concept_neighbours, listed, mutual
-from rosetta.view.atlas.script import numbers, put
 from storage.artifacts.catalogue import CORRELATIONS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.nearest import neighbours, pair_store
 from storage.artifacts.neighbours import NeighbourStore
-from tasks.report.atlas.rankings import Rankings
 from tasks.report.atlas.run import AtlasRun
 
 
@@ -33,6 +30,11 @@ class Near:
     def best(self) -> npt.NDArray[np.float32]:
         """(unit,) the highest correlation of each."""
         return self.neighbours.pearson[:, 0]
+
+    @property
+    def first(self) -> npt.NDArray[np.int32]:
+        """(unit,) the nearest unit of each, the first of all where there is none."""
+        return np.maximum(self.neighbours.unit[:, 0], 0)
 
     def listed(self, units: slice) -> list[list[list[Any]]]:
         """Of some units, as the page has it."""
@@ -71,36 +73,3 @@ def near_concepts(run: AtlasRun) -> list[list[list[Any]]]:
         inside = np.nonzero((best >= rows.start) & (best < rows.stop))[0]
         pearson[inside] = band[np.ix_(best[inside] - rows.start, best)]
     return concept_neighbours(nearest_neighbours(pearson, NEAR, same=True), np.arange(len(best)))
-
-
-def unit_files(run: AtlasRun, rankings: Rankings, known: Known) -> Iterator[tuple[str, bytes]]:
-    """`data/unit/<m>.<l>.js` of every layer of every model."""
-    for model in run.models:
-        rows, concepts = run.units_of[model], _concepts(run, model)
-        for layer, (_, span) in enumerate(run.stores[model].units.spans()):
-            measured = {
-                name: numbers(rows[name].to_numpy()[span])
-                for name in ("mean", "std", "maximum", "kurtosis", "half_share")
-            }
-            near = {
-                str(index): known[model][other].listed(span)
-                for other, index in run.index.items()
-                if other in known[model]
-            }
-            value = {
-                "first": span.start,
-                "top": rankings.units[model][span].tolist(),
-                **measured,
-                "near": near,
-                "concept": concepts[span].tolist(),
-            }
-            key = f"unit/{run.index[model]}.{layer}"
-            yield f"data/{key}.js", put(key, value)
-
-
-def _concepts(run: AtlasRun, model: str) -> npt.NDArray[np.int32]:
-    """(unit,) the first concept that each unit of a model belongs to, −1 where there is none."""
-    of = np.full(len(run.stores[model].units), -1, dtype=np.int32)
-    rows = run.members[run.members["model"] == model].drop_duplicates("unit")
-    of[rows["unit"]] = rows["cluster"]
-    return of

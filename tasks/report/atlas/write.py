@@ -24,7 +24,9 @@ from tasks.report.atlas.pictures import card_files, picture_files
 from tasks.report.atlas.plots import plots_file
 from tasks.report.atlas.rankings import Rankings, rank
 from tasks.report.atlas.run import AtlasRun
-from tasks.report.atlas.units import near_concepts, nearest, unit_files
+from tasks.report.atlas.unit_files import PerFile, count_unit_files, unit_files, units_per_file
+from tasks.report.atlas.unit_maps import UnitMaps
+from tasks.report.atlas.units import Known, near_concepts, nearest
 from tasks.stage.metrics import ContextThreads
 from tasks.stage.progress import Advance, track
 
@@ -48,10 +50,13 @@ def write_atlas(run: AtlasRun, fingerprint: str, out: Root | None = None) -> dic
         `run`, as the page's shell holds it (:mod:`rosetta.view.atlas`).
     """
     target = out or Root(f"{run.root.url}/report")
-    rankings, findings, explained = rank(run), Findings.of(run), ExplainedImages.of(run)
-    with track("report", _count(run, rankings) + len(explained)) as advance:
-        _write_files(target, chain(_files(run, rankings, findings), explained.files()), advance)
-    return summary(run, rankings, findings, fingerprint)
+    rankings, findings, explained, known = rank(run), Findings.of(run), ExplainedImages.of(run), nearest(run)
+    maps = UnitMaps.of(run, rankings, known)
+    per_file = units_per_file(run, maps)
+    with track("report", _count(run, rankings, per_file) + len(explained)) as advance:
+        files = _files(run, rankings, findings, known, maps, per_file)
+        _write_files(target, chain(files, explained.files()), advance)
+    return summary(run, rankings, findings, fingerprint, per_file)
 
 
 def _write_files(out: Root, files: Iterable[tuple[str, bytes]], advance: Advance) -> None:
@@ -67,38 +72,41 @@ def _write_files(out: Root, files: Iterable[tuple[str, bytes]], advance: Advance
             written.result()
 
 
-def _count(run: AtlasRun, rankings: Rankings) -> int:
+def _count(run: AtlasRun, rankings: Rankings, per_file: PerFile) -> int:
     """How many files there will be."""
     sheets = -(-run.pictures.count // PER_SHEET) + -(-run.concepts // PER_SHEET)
-    layers = sum(len(run.layers(model)) for model in run.models)
-    named = has_words(run) + has_notes(run.root)
-    return 4 + named + len(run.shown_tables) + layers + sheets + 2 * len(rankings.shown) + run.concepts
+    units, named = count_unit_files(run, per_file) + len(rankings.of_units), has_words(run) + has_notes(run.root)
+    return 4 + named + len(run.shown_tables) + units + sheets + 2 * len(rankings.shown) + run.concepts
 
 
-def _files(run: AtlasRun, rankings: Rankings, findings: Findings) -> Iterator[tuple[str, bytes]]:
+def _files(
+    run: AtlasRun, rankings: Rankings, findings: Findings, known: Known, maps: UnitMaps, per_file: PerFile
+) -> Iterator[tuple[str, bytes]]:
     """All files, what is shown first before the rest; computed as they are asked for."""
     yield concepts_file(run, rankings, findings)
     yield search_file(run)
     yield class_profiles(run)
     yield from name_files(run)
-    known = nearest(run)
     yield plots_file(run, known, findings)
     for table in run.shown_tables:
         frame = run.table(table)
         value = columns({str(name): frame[name].to_numpy() for name in frame.columns})
         yield f"data/table/{table.name}.js", put(f"table/{table.name}", value)
-    yield from unit_files(run, rankings, known)
-    gathered = gather(run, rankings)
+    gathered = gather(run, rankings, maps)
     on_cards = rankings.activation[:, 0]
     thumbs: dict[int, Any] = {}
-    yield from picture_files(run.pictures, set(rankings.shown.tolist()), set(on_cards.tolist()), thumbs)
+    shown, of_units = set(rankings.shown.tolist()), set(rankings.of_units.tolist())
+    yield from picture_files(run.pictures, shown, of_units, set(on_cards.tolist()), thumbs)
     yield from card_files(on_cards, thumbs, gathered.cards)
     yield from image_files(run, rankings, gathered)
+    yield from unit_files(run, rankings, known, maps, per_file)
     near = near_concepts(run) if run.concepts else []
     yield from concept_files(run, rankings, gathered.concepts, near, findings)
 
 
-def summary(run: AtlasRun, rankings: Rankings, findings: Findings, fingerprint: str) -> dict[str, Any]:
+def summary(
+    run: AtlasRun, rankings: Rankings, findings: Findings, fingerprint: str, per_file: PerFile
+) -> dict[str, Any]:
     """What the page's shell says of the run."""
     return {
         "name": run.recipe.name,
@@ -132,11 +140,11 @@ def summary(run: AtlasRun, rankings: Rankings, findings: Findings, fingerprint: 
         "found": findings.counts(run.clusters["cluster"]),
         "shown": rankings.shown.tolist(),
         "strongest": strongest_concepts(run, rankings, findings),
-        "models": [_model(run, model) for model in run.models],
+        "models": [_model(run, model, per_file[model]) for model in run.models],
     }
 
 
-def _model(run: AtlasRun, model: str) -> dict[str, Any]:
+def _model(run: AtlasRun, model: str, per_file: list[int]) -> dict[str, Any]:
     facts = run.summary.loc[model]
     judged = run.judged and model != run.anchor
     layers = [
@@ -146,8 +154,9 @@ def _model(run: AtlasRun, model: str) -> dict[str, Any]:
             "first": span.start,
             "grid_y": layer.grid[0],
             "grid_x": layer.grid[1],
+            "per_file": count,
         }
-        for layer, span in run.stores[model].units.spans()
+        for (layer, span), count in zip(run.stores[model].units.spans(), per_file, strict=True)
     ]
     return {
         "name": model,

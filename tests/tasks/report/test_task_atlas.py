@@ -15,6 +15,7 @@ from atlas_files import (
     layers_of,
     opened,
     read,
+    unit_of,
 )
 
 from rosetta.view.atlas.script import json_text
@@ -30,8 +31,16 @@ def test_what_is_written(made):
     assert run["rosetta"] == tables.read(root, catalogue.ROSETTA.path())["rosetta"].nunique()
     assert [model["name"] for model in run["models"]] == MODELS
     assert [layer["name"] for layer in run["models"][1]["layers"]] == [HOSTILE, "b"]
-    assert run["models"][0]["layers"][1] == {"name": "fine", "channels": 9, "first": 9, "grid_y": 40, "grid_x": 24}
+    assert run["models"][0]["layers"][1] == {
+        "name": "fine",
+        "channels": 9,
+        "first": 9,
+        "grid_y": 40,
+        "grid_x": 24,
+        "per_file": run["models"][0]["layers"][1]["per_file"],
+    }
     assert run["shown"] == list(range(IMAGES))
+    assert all(layer["per_file"] >= 1 for model in run["models"] for layer in model["layers"])
     files = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
     expected = {f"data/{name}.js" for name in ("concepts", "search", "plots", "classes", "explained")}
     expected |= {"images/0.webp", "cards/0.webp"}
@@ -42,6 +51,13 @@ def test_what_is_written(made):
     expected |= {
         f"data/unit/{model}.{layer}.js" for model, name in enumerate(MODELS) for layer in range(len(GRIDS[name]))
     }
+    expected |= {
+        f"data/unit/{number}.{place}.{file}.js"
+        for number, model in enumerate(run["models"])
+        for place, layer in enumerate(model["layers"])
+        for file in range(-(-layer["channels"] // layer["per_file"]))
+    }
+    expected |= {f"thumbs/{image}.webp" for image in range(IMAGES)}
     assert files == expected
 
 
@@ -82,7 +98,7 @@ def test_search_lists_every_neuron(made):
 
 
 def test_units_their_neighbours_and_who_has_them_too(made):
-    root, maps, folder, _ = made
+    root, maps, folder, run = made
     matrices = {("g", other): CorrelationStore.read(root, "g", other).pearson() for other in MODELS}
     matrices |= {(b, a): matrix.T for (a, b), matrix in matrices.items() if a != b}
 
@@ -96,16 +112,17 @@ def test_units_their_neighbours_and_who_has_them_too(made):
         for layer, (first, values) in enumerate(layers_of(maps[model])):
             value = read(folder, f"unit/{place}.{layer}")
             assert value["first"] == first
-            assert list(value["near"]) == [str(MODELS.index(other)) for other in STORES[model]]
             for channel in range(values.shape[1]):
                 unit, peaks = first + channel, values[:, channel].max(axis=(1, 2))
-                assert value["top"][channel] == np.argsort(-peaks, kind="stable")[:8].tolist()
-                assert value["maximum"][channel] == pytest.approx(float(peaks.max()), rel=1e-3)
+                one = unit_of(folder, run, place, layer, channel)
+                assert one["images"][:8] == np.argsort(-peaks, kind="stable")[:8].tolist()
+                assert value["maximum"][channel] == one["maximum"] == pytest.approx(float(peaks.max()), rel=1e-3)
+                assert list(one["near"]) == [str(MODELS.index(other)) for other in STORES[model]]
                 for other in STORES[model]:
                     expected = [
                         (near, int(unit in nearest(other, model, near))) for near in nearest(model, other, unit)
                     ]
-                    found = value["near"][str(MODELS.index(other))][channel]
+                    found = one["near"][str(MODELS.index(other))]
                     assert [(near, mutual) for near, _, mutual in found] == expected
                     for near, pearson, _ in found:
                         assert pearson == pytest.approx(matrices[model, other][unit, near], rel=1e-3)

@@ -4,7 +4,7 @@ from collections import Counter
 from contextlib import contextmanager
 
 import numpy as np
-from atlas_files import GRIDS, HOSTILE, IMAGES, MODELS, finished_run, opened, read
+from atlas_files import GRIDS, HOSTILE, IMAGES, finished_run, opened, read
 
 from rosetta.view.atlas.script import json_text
 from storage.artifacts import tables
@@ -35,7 +35,7 @@ def test_progress_ends_where_it_said(made, tmp_path):
 
 
 def test_every_chunk_is_read_once(made, tmp_path, monkeypatch):
-    root, _, folder, run = made
+    root, _, folder, _ = made
     reads, pixels, opened_run = Counter(), Counter(), opened(root)
     names = {store.digest: name for name, store in opened_run.stores.items()}
     maps, images = ActivationStore.maps, ImageStore.pixels
@@ -54,11 +54,9 @@ def test_every_chunk_is_read_once(made, tmp_path, monkeypatch):
     monkeypatch.setattr(ImageStore, "pixels", counted_pixels)
     write_atlas(opened_run, "a digest", Root(str(tmp_path)))
     assert set(reads.values()) == {1}
-    neurons = [read(folder, f"concept/{concept}")["neurons"][0] for concept in range(run["concepts"])]
-    units = {(member["model"], member["unit"]) for neuron in neurons for member in neuron["members"]}
-    layers = {(MODELS[model], list(GRIDS[MODELS[model]])[int(unit >= 9)]) for model, unit in units}
-    assert {(model, layer) for model, layer, _ in reads} == layers
-    assert len(reads) == 5 * len(layers), "all blocks: the scatter asks for some images of each"
+    layers = {(model, layer) for model, layers in GRIDS.items() for layer in layers}
+    assert {(model, layer) for model, layer, _ in reads} == layers, "histograms count every value"
+    assert len(reads) == 5 * len(layers)
     assert set(pixels.values()) == {1}
     for path in folder.rglob("*.*"):
         assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes(), "the same run, the same bytes"
@@ -86,7 +84,7 @@ def test_a_run_that_found_nothing(tmp_path):
     assert set(map(len, read(folder, "concepts").values())) == {0}
     assert read(folder, "search")["offset"] == [0]
     assert read(folder, "image/3")["maps"] == []
-    assert len(read(folder, "unit/0.1")["top"]) == 9
+    assert len(read(folder, "unit/0.1")["concept"]) == 9
     assert not (folder / "cards").exists()
     assert not (folder / "data" / "concept").exists()
 

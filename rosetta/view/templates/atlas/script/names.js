@@ -16,10 +16,12 @@
   }
 
   /** By names: a place in the recipe is another model's when a model is added. */
-  function channelAddress(model, layer, channel) {
+  function channelPlace(model, layer, channel) {
     const { name, layers } = models[model];
-    return atlas.state.href(atlas.state.join("unit", name, layers[layer].name, channel));
+    return atlas.state.join("unit", name, layers[layer].name, channel);
   }
+
+  const channelAddress = (model, layer, channel) => atlas.state.href(channelPlace(model, layer, channel));
 
   /** @param {Array<{name: string}>} all */
   function listed(all) {
@@ -121,5 +123,5 @@
 
   const asked = models.map((_, place) => place).filter((place) => !models[place].control);
 
-  atlas.names = { layerOf, channelAddress, find, locate, examples, name, unitLink, imageIndex, imagePlace, asked };
+  atlas.names = { layerOf, channelPlace, channelAddress, find, locate, examples, name, unitLink, imageIndex, imagePlace, asked };
 })();

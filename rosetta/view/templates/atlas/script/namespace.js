@@ -9,6 +9,7 @@
  * @property {number} first the unit that its first channel is
  * @property {number} grid_y
  * @property {number} grid_x
+ * @property {number} per_file units that share a file
  *
  * @typedef {object} Model
  * @property {string} name short, unique in the run

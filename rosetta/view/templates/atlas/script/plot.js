@@ -56,5 +56,5 @@
     );
   }
 
-  atlas.plot = { scatter };
+  atlas.plot = { scatter, ticks };
 })();
