@@ -167,6 +167,7 @@ app.command("flows.command.guided:edit", help="Edit images by changing the activ
 app.command("flows.command.ablate:ablate", help="Test what the units of a run cause.")
 app.command(explain_image, name="explain")
 app.command("flows.command.label:label", help="Name the concepts of a run, by words or by masks.")
+app.command("flows.command.join:join", help="Join the concepts of several generators, through models that saw both.")
 app.command(report)
 app.command(export)
 
