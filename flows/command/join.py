@@ -50,6 +50,8 @@ def join(
         )
     print(f"{done.concepts:,} concepts, {done.trusted_concepts:,} with a trusted neuron")
     for row in done.itself:
+        if not row["units"]:
+            continue
         print(
             f"Found itself through {row['through']}, {row['of']} units: {row['first']:.1%} nearest,"
             f" {row['within_5']:.1%} within 5 of {row['units']:,}"

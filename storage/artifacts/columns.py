@@ -345,8 +345,8 @@ JOIN_PAIRS = (
     Column("exact", "bool", "whether no correlation that a run did not keep can change the strength"),
     Column("p_value", "float64", "probability of so strong links when units of the pivots are exchanged within their "
            "layers", "1"),
-    Column("q_value", "float64", "lowest false discovery rate at which the pair still counts, against the buddies that "
-           "exchanging makes", "1"),
+    Column("q_value", "float64", "lowest false discovery rate at which the pair still counts, against the p-values of "
+           "the buddies that exchanging makes", "1"),
     Column("trusted", "bool", "whether p-value and false discovery rate are both low enough"),
 )
 JOIN_LINKS = (
@@ -378,7 +378,7 @@ JOIN_NULL = (
     Column("model_b", "category", "name of the generator that is joined with the anchor"),
     Column("exchange", "int32", "number of the exchange of pivot units; 0 is the join itself, without one"),
     Column("buddies", "int32", "pairs of mutual nearest neighbours", "1"),
-    Column("strong", "int32", "those at least as strong as the weakest trusted pair; 0 where none is trusted", "1"),
+    Column("unlikely", "int32", "those with a p-value no higher than any trusted pair's; 0 where none is trusted", "1"),
 )
 JOIN_NEURONS = (
     Column("rosetta", "int32", "number of the Rosetta neuron, from 0 by falling mean strength"),
@@ -403,7 +403,7 @@ JOIN_ITSELF = (
     Column("through", "category", "name of the pivot, or `all` for the mean over those that are no controls"),
     Column("control", "bool", "whether the pivot is a control"),
     Column("layer", "category", "layer of the generator, by its path; `all` for all of them together"),
-    Column("of", "category", "`all` units, or those of `trusted` Rosetta neurons of the first run"),
+    Column("of", "category", "`all` units, or those of a `trusted` pair of the join"),
     Column("units", "int32", "how many units these are", "1"),
     Column("first", "float64", "share of them whose nearest neighbour is the unit itself", "1"),
     Column("within_5", "float64", "share of them that have the unit itself among their five nearest", "1"),

@@ -14,8 +14,7 @@ import tomli_w
 from rosetta.errors import UserError
 from rosetta.mining.join.settings import Joining
 from rosetta.units import Units
-from storage.artifacts import tables
-from storage.artifacts.catalogue import BUDDIES, RECIPE, ROSETTA, STRENGTHS
+from storage.artifacts.catalogue import RECIPE, STRENGTHS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import pair_store
@@ -126,8 +125,7 @@ class JoinPlan:
         return fingerprint(
             "join",
             strengths=[self.strengths_fingerprint(other).depends for other in self.others],
-            dictionary=[tables.attributes(run.root, ROSETTA.path()).get("fingerprint") for run in self.runs],
-            buddies=tables.attributes(self.runs[0].root, BUDDIES.path()).get("fingerprint"),
+            anchor=pair_store(self.runs[0].root, self.runs[0].anchor, self.runs[0].anchor).digest,
             **{**self.settings.model_dump(mode="json"), "neighbours": self.neighbours},
         )
 

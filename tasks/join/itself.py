@@ -17,15 +17,22 @@ _WITHIN = 5
 Flags = npt.NDArray[np.bool_]
 
 
-def itself_frame(plan: JoinPlan) -> pd.DataFrame:
-    """A row per way through the pivots, layer and kind of units; of several runs, the first with the second."""
+def itself_frame(plan: JoinPlan, pairs: pd.DataFrame) -> pd.DataFrame:
+    """A row per way through the pivots, layer and kind of units; of several runs, the first with the second.
+
+    Parameters
+    ----------
+    pairs
+        `tables/join_pairs.parquet`.
+    """
+    first = pairs[(pairs["model_b"] == plan.names[1]) & pairs["trusted"]]
     store = StrengthStore.read(plan.root, plan.names[0], plan.names[1])
     ways = {ALL: (plan.trained, False)}
     ways |= {pivot.name: ([number], pivot.control) for number, pivot in enumerate(plan.pivots)}
     rows = []
     for name, (pivots, control) in ways.items():
         ranks = np.concatenate([own_ranks(band, span.start) for span, band in store.bands(pivots)])
-        for layer, of, chosen in _groups(plan):
+        for layer, of, chosen in _groups(plan, first["unit_a"].to_numpy()):
             found = ranks[chosen]
             # A unit without strength is constant, and no one could find it.
             found = found[found > 0]
@@ -34,12 +41,11 @@ def itself_frame(plan: JoinPlan) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[column.name for column in JOIN_ITSELF.columns])
 
 
-def _groups(plan: JoinPlan) -> Iterator[tuple[str, str, Flags]]:
+def _groups(plan: JoinPlan, of_trusted: npt.NDArray[np.integer]) -> Iterator[tuple[str, str, Flags]]:
     """Layers, and all of them together: name, which units, and (unit,) whether each is one of them."""
-    run, units = plan.runs[0], plan.units(0)
+    units = plan.units(0)
     trusted = np.zeros(len(units), np.bool_)
-    neurons = run.neurons
-    trusted[neurons.loc[neurons["trusted"], "anchor_unit"]] = True
+    trusted[of_trusted] = True
     inside = {ALL: np.ones(len(units), np.bool_)}
     for layer, span in units.spans():
         inside[layer.name] = np.zeros(len(units), np.bool_)

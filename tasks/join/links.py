@@ -35,19 +35,25 @@ class Links:
     """
 
 
-def links(plan: JoinPlan, other: int, pivot: int, unit_a: Index, unit_b: Index) -> Links:
+def links(
+    plan: JoinPlan, other: int, pivot: int, unit_a: Index, unit_b: Index, order: npt.NDArray[np.intp] | None = None
+) -> Links:
     """The links of some pairs of units of two generators.
 
     Parameters
     ----------
     unit_a, unit_b
         (pair,)
+    order
+        (pivot unit,) the unit that stands in the place of each on the side of the second generator, of its own layer.
     """
     count = len(unit_a)
     unit, p_value = np.full(count, -1, np.int32), np.ones(count)
     pearson = np.full((2, count), np.nan, np.float32)
     units = plan.pivots[pivot].units
     for pairs, a, b in _correlations(plan, other, pivot, unit_a, unit_b):
+        if order is not None:
+            b = b[:, order]
         weaker = np.minimum(a, b)
         best = weaker.argmax(axis=1)
         rows = np.arange(len(pairs))

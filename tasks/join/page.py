@@ -173,14 +173,14 @@ def _tables(plan: JoinPlan, known: _Tables) -> Iterator[Table]:
         by_chance = null[null["exchange"] > 0]
         rows.append(
             (name, count(len(pairs)), count(round(by_chance["buddies"].mean())), count(int(pairs["trusted"].sum())),
-             f"{by_chance['strong'].mean():.1f}", count(int(pairs["exact"].sum())))
+             f"{by_chance['unlikely'].mean():.1f}", count(int(pairs["exact"].sum())))
         )  # fmt: skip
     yield Table(
         "chance", "Chance",
-        ("with", "pairs of buddies", "by chance", "trusted", "as strong by chance", "exact"), tuple(rows),
+        ("with", "pairs of buddies", "by chance", "trusted", "of these by chance", "exact"), tuple(rows),
         note="By chance: with the units of the discriminative models exchanged within their layers on the side of the"
         f" second generator, the mean of {counted(plan.settings.exchanges, 'exchange', 'exchanges')}. Buddies there are"
-        " always; what counts is how many chance makes that are as strong as the trusted ones.",
+        " always; what counts is how many chance makes that are as unlikely as the trusted ones.",
     )  # fmt: skip
     if len(known.agreement):
         yield Table(
@@ -218,7 +218,7 @@ def _itself(frame: pd.DataFrame) -> Table:
     columns = ("through", "layer", "units", "nearest", "within 5", "trusted units", "nearest", "within 5")
     note = (
         "Both runs are of one generator over images apart, so each unit should find itself. Units: those that are not"
-        " constant. Trusted: those of trusted Rosetta neurons of the first run."
+        " constant. Trusted: those of a trusted pair."
     )
     return Table("itself", "Finding itself", columns, rows, words=2, note=note)
 

@@ -1,6 +1,6 @@
 """Stage `strengths`: correlations of two generators with each pivot into the strengths between them, tile by tile."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -71,16 +71,14 @@ def strength(
     return np.where(np.isneginf(best), np.float32(np.nan), best)
 
 
-def exchanged_bands(plan: JoinPlan, other: int, number: int) -> Iterator[Band]:
-    """Whole rows of the strengths with the units of every pivot exchanged.
-
-    Parameters
-    ----------
-    number
-        Of the exchange, from 1.
-    """
+def orders_of(plan: JoinPlan, other: int, number: int) -> dict[int, Order]:
+    """By pivot that is no control: the unit that stands in the place of each in one exchange, counted from 1."""
     seed = plan.settings.seed
-    orders = {pivot: exchanged(plan.pivots[pivot].units, (seed, number, pivot, other)) for pivot in plan.trained}
+    return {pivot: exchanged(plan.pivots[pivot].units, (seed, number, pivot, other)) for pivot in plan.trained}
+
+
+def exchanged_bands(plan: JoinPlan, other: int, orders: Mapping[int, Order]) -> Iterator[Band]:
+    """Whole rows of the strengths with the units of every pivot exchanged."""
     columns = ranges(len(plan.units(other)), PANEL)
     with ThreadPoolExecutor(cpu_count()) as pool:
         for rows in ranges(len(plan.units(0)), PANEL):

@@ -26,11 +26,13 @@ from storage.artifacts.catalogue import (
 from storage.artifacts.joined import StrengthStore
 from storage.artifacts.nearest import neighbours_in
 from tasks.join.dictionary import concept_frame, dictionary, neuron_frame
-from tasks.join.inputs import Float32, JoinPlan
+from tasks.join.inputs import JoinPlan
 from tasks.join.itself import itself_frame
 from tasks.join.links import Links, links
-from tasks.join.strengths import exchanged_bands
+from tasks.join.strengths import exchanged_bands, orders_of
 from tasks.stage.progress import track
+
+Float64 = npt.NDArray[np.float64]
 
 TABLES = (JOIN_PAIRS, JOIN_LINKS, JOIN_AGREEMENT, JOIN_NULL, JOIN_NEURONS, JOIN_CONCEPTS)
 
@@ -47,8 +49,10 @@ class Found:
     """By pivot: the buddies through it alone, each pair one number."""
     links: tuple[Links, ...]
     """By pivot."""
-    by_chance: tuple[Float32, ...]
-    """By exchange: strengths of the buddies."""
+    p_value: Float64
+    """(pair,) of the links through all pivots that are no controls."""
+    by_chance: tuple[Float64, ...]
+    """By exchange: p-values of the buddies that it makes."""
 
 
 def written(plan: JoinPlan) -> tuple[Artifact, ...]:
@@ -69,7 +73,7 @@ def write_tables(plan: JoinPlan) -> None:
     frames[JOIN_NEURONS] = neuron_frame(plan, neurons, clusters, frames[JOIN_PAIRS])
     frames[JOIN_CONCEPTS] = concept_frame(neurons, clusters, frames[JOIN_NEURONS])
     if plan.settings.split:
-        frames[JOIN_ITSELF] = itself_frame(plan)
+        frames[JOIN_ITSELF] = itself_frame(plan, frames[JOIN_PAIRS])
     units = {name: plan.units(run) for run, name in enumerate(plan.names)}
     units |= {pivot.name: pivot.units for pivot in plan.pivots}
     categories = tables.categories_of(units)
@@ -96,13 +100,17 @@ def _find(plan: JoinPlan, other: int) -> Found:
     pairs = buddies(plan.trained)
     alone = tuple(_codes(buddies([pivot]), store.units[1]) for pivot in range(len(plan.pivots)))
     of_pivots = tuple(links(plan, other, pivot, pairs.unit_a, pairs.unit_b) for pivot in range(len(plan.pivots)))
+    p_value = joint_p_values(np.stack([of_pivots[pivot].p_value for pivot in plan.trained]))
     exchanges = range(1, plan.settings.exchanges + 1)
     with track(f"exchange {'~'.join((plan.names[0], plan.names[other]))}", len(exchanges)) as advance:
         by_chance = []
         for number in exchanges:
-            by_chance.append(best_buddies(*neighbours_in(exchanged_bands(plan, other, number), k)).pearson)
+            orders = orders_of(plan, other, number)
+            made = best_buddies(*neighbours_in(exchanged_bands(plan, other, orders), k))
+            through = [links(plan, other, pivot, made.unit_a, made.unit_b, orders[pivot]) for pivot in plan.trained]
+            by_chance.append(joint_p_values(np.stack([link.p_value for link in through])))
             advance(1)
-    return Found(other, pairs, alone, of_pivots, tuple(by_chance))
+    return Found(other, pairs, alone, of_pivots, p_value, tuple(by_chance))
 
 
 def _codes(pairs: Buddies, units_b: int) -> npt.NDArray[np.int64]:
@@ -132,8 +140,7 @@ def _pair_frame(plan: JoinPlan, found: Found) -> pd.DataFrame:
     codes = _codes(found.buddies, len(plan.units(found.other)))
     trained = [found.links[pivot] for pivot in plan.trained]
     controls = [link for link, pivot in zip(found.links, plan.pivots, strict=True) if pivot.control]
-    p_value = joint_p_values(np.stack([link.p_value for link in trained]))
-    q_value = false_discovery_rates(found.buddies.pearson, found.by_chance)
+    q_value = false_discovery_rates(found.p_value, found.by_chance)
     none = np.full(len(codes), np.nan, np.float32)
     return pd.DataFrame(
         {
@@ -145,9 +152,9 @@ def _pair_frame(plan: JoinPlan, found: Found) -> pd.DataFrame:
             "agree": np.sum([np.isin(codes, found.alone[pivot]) for pivot in plan.trained], axis=0),
             "control": np.fmax.reduce([link.strength for link in controls]) if controls else none,
             "exact": np.all([link.exact for link in trained], axis=0),
-            "p_value": p_value,
+            "p_value": found.p_value,
             "q_value": q_value,
-            "trusted": (p_value <= plan.settings.q) & (q_value <= plan.settings.q),
+            "trusted": (found.p_value <= plan.settings.q) & (q_value <= plan.settings.q),
         }
     )
 
@@ -187,8 +194,7 @@ def _null_frame(plan: JoinPlan, found: Sequence[Found], pairs: pd.DataFrame) -> 
     rows = []
     for one in found:
         name = plan.names[one.other]
-        trusted = pairs.loc[pairs["trusted"] & (pairs["model_b"] == name), "strength"]
-        least = trusted.min() if len(trusted) else np.inf
-        for exchange, strengths in enumerate((one.buddies.pearson, *one.by_chance)):
-            rows.append((name, exchange, len(strengths), int(np.count_nonzero(strengths >= least))))
+        highest = pairs.loc[pairs["trusted"] & (pairs["model_b"] == name), "p_value"].max()
+        for exchange, p_values in enumerate((one.p_value, *one.by_chance)):
+            rows.append((name, exchange, len(p_values), int(np.count_nonzero(p_values <= highest))))
     return pd.DataFrame(rows, columns=[column.name for column in JOIN_NULL.columns])

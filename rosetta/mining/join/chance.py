@@ -74,28 +74,27 @@ def joint_p_values(p: Float64) -> Float64:
     return np.minimum(np.exp(-h) * total, 1.0)
 
 
-def false_discovery_rates(found: Float32, by_chance: Sequence[Float32]) -> Float64:
+def false_discovery_rates(p: Float64, by_chance: Sequence[Float64]) -> Float64:
     """(pair,) the least false discovery rate at which each pair counts.
 
-    Of the pairs at least as strong as s, as many are false as exchanging makes on average; one more is counted over all
-    exchanges, so that no rate is 0 because there were few (as Phipson and Smyth, 2010, do with p-values).
+    Buddies are chosen among all pairs of units, so their p-values are low even by chance. Of the pairs with p-values up
+    to some limit as many are false as exchanging makes on average; one more is counted over all exchanges, so that no
+    rate is 0 because these were few (as Phipson and Smyth, 2010, do with p-values).
 
     Parameters
     ----------
-    found
-        (pair,) strengths of the buddies that there are; no NaN.
+    p
+        (pair,) p-values of the buddies that there are.
     by_chance
-        For each exchange, the strengths of the buddies that it makes.
+        For each exchange, the p-values of the buddies that it makes.
     """
-    if not by_chance:
-        return np.full(len(found), np.nan)
     null = np.sort(np.concatenate(by_chance))
-    order = np.argsort(-found, kind="stable")
-    falling = found[order]
-    # Of equal strengths all count.
-    at_least = len(falling) - np.searchsorted(falling[::-1], falling, side="left")
-    above = len(null) - np.searchsorted(null, falling, side="left")
-    rate = np.minimum((above + 1) / (len(by_chance) * at_least), 1.0)
-    rates = np.empty(len(found))
+    order = np.argsort(p, kind="stable")
+    rising = p[order]
+    # Of equal ones all count.
+    found = np.searchsorted(rising, rising, side="right")
+    false = np.searchsorted(null, rising, side="right")
+    rate = np.minimum((false + 1) / (len(by_chance) * found), 1.0)
+    rates = np.empty(len(p))
     rates[order] = np.minimum.accumulate(rate[::-1])[::-1]
     return rates
