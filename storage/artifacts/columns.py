@@ -343,10 +343,12 @@ JOIN_PAIRS = (
     Column("agree", "int32", "pivots through which alone the two are buddies, too", "1"),
     Column("control", "float32", "highest strength through a control; NaN where there is none", "1"),
     Column("exact", "bool", "whether no correlation that a run did not keep can change the strength"),
+    Column("excess", "float64", "mean over the pivots of strength over what exchanging their units within their layers "
+           "reaches half of the time", "1"),
     Column("p_value", "float64", "probability of so strong links when units of the pivots are exchanged within their "
            "layers", "1"),
-    Column("q_value", "float64", "lowest false discovery rate at which the pair still counts, against the p-values of "
-           "the buddies that exchanging makes", "1"),
+    Column("q_value", "float64", "lowest false discovery rate at which the pair still counts, by `excess` against the "
+           "buddies that exchanging makes", "1"),
     Column("trusted", "bool", "whether p-value and false discovery rate are both low enough"),
 )
 JOIN_LINKS = (
@@ -358,6 +360,8 @@ JOIN_LINKS = (
     Column("pearson_a", "float32", "correlation of the linking unit with unit A, in the first run", "1"),
     Column("pearson_b", "float32", "correlation of the linking unit with unit B, in the other run", "1"),
     Column("strength", "float32", "the lower of the two", "1"),
+    Column("chance", "float64", "strength that exchanging the pivot's units within their layers reaches half of the "
+           "time", "1"),
     Column("alone", "bool", "whether the two are buddies through this pivot alone"),
     Column("p_value", "float64", "probability of so strong a link when units of the pivot are exchanged within their "
            "layers", "1"),
@@ -378,7 +382,8 @@ JOIN_NULL = (
     Column("model_b", "category", "name of the generator that is joined with the anchor"),
     Column("exchange", "int32", "number of the exchange of pivot units; 0 is the join itself, without one"),
     Column("buddies", "int32", "pairs of mutual nearest neighbours", "1"),
-    Column("unlikely", "int32", "those with a p-value no higher than any trusted pair's; 0 where none is trusted", "1"),
+    Column("strong", "int32", "those that exceed chance by at least as much as some trusted pair; 0 where none is "
+           "trusted", "1"),
 )
 JOIN_NEURONS = (
     Column("rosetta", "int32", "number of the Rosetta neuron, from 0 by falling mean strength"),

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rosetta.mining.factors import PANEL
-from rosetta.mining.join.chance import link_p_values
+from rosetta.mining.join.chance import chance_strengths, link_p_values
 from tasks.join.inputs import Float32, JoinPlan
 
 Index = npt.NDArray[np.integer]
@@ -28,6 +28,8 @@ class Links:
     """(pair,) the lower of them."""
     p_value: npt.NDArray[np.float64]
     """(pair,)"""
+    chance: npt.NDArray[np.float64]
+    """(pair,) the strength that exchanging the pivot's units reaches half of the time."""
     exact: npt.NDArray[np.bool_]
     """(pair,) whether no correlation that was not kept can change the strength.
 
@@ -48,7 +50,7 @@ def links(
         (pivot unit,) the unit that stands in the place of each on the side of the second generator, of its own layer.
     """
     count = len(unit_a)
-    unit, p_value = np.full(count, -1, np.int32), np.ones(count)
+    unit, p_value, chance = np.full(count, -1, np.int32), np.ones(count), np.zeros(count)
     pearson = np.full((2, count), np.nan, np.float32)
     units = plan.pivots[pivot].units
     for pairs, a, b in _correlations(plan, other, pivot, unit_a, unit_b):
@@ -62,10 +64,11 @@ def links(
         unit[pairs] = np.where(linked, best, -1)
         pearson[:, pairs] = np.where(linked, (a[rows, best], b[rows, best]), np.nan)
         p_value[pairs] = link_p_values(a, b, np.where(linked, strength, np.nan), units)
+        chance[pairs] = chance_strengths(a, b, units)
     strength = pearson.min(axis=0)
     least = [plan.correlated(run, pivot).least_kept()[chosen] for run, chosen in ((0, unit_a), (other, unit_b))]
     exact = np.where(np.isnan(strength), -np.inf, strength) >= np.maximum(*least)
-    return Links(unit, (pearson[0], pearson[1]), strength, p_value, exact)
+    return Links(unit, (pearson[0], pearson[1]), strength, p_value, chance, exact)
 
 
 def _correlations(

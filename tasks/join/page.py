@@ -138,7 +138,7 @@ def _link(link: dict[str, Any], generators: int) -> tuple[str, ...]:
     if generators > 2:
         through = f"{through}, to {link['model_b']}"
     unit = f"{link['layer']} channel {link['channel']}" if link["unit"] >= 0 else "none"
-    numbers = [correlation(link[key]) for key in ("pearson_a", "pearson_b", "strength")]
+    numbers = [correlation(link[key]) for key in ("pearson_a", "pearson_b", "strength", "chance")]
     return (through, unit, *numbers, "yes" if link["alone"] else "no", chance(link["p_value"]))
 
 
@@ -148,9 +148,10 @@ def _verdict(plan: JoinPlan, pairs: Sequence[dict[str, Any]]) -> str:
         control = "" if np.isnan(pair["control"]) else f", {correlation(pair['control'])} through the best control"
         unsure = "" if pair["exact"] else "; correlations that a run did not keep may make it stronger"
         parts.append(
-            f"{pair['model_a']} and {pair['model_b']}: strength {correlation(pair['strength'])}, weakest"
+            f"{pair['model_a']} and {pair['model_b']}: strength {correlation(pair['strength'])},"
+            f" {correlation(pair['excess'])} over chance, weakest"
             f" {correlation(pair['weakest'])}{control}; buddies through {pair['agree']} of {len(plan.trained)} models"
-            f" alone; by chance p = {chance(pair['p_value'])}, false discovery rate {chance(pair['q_value'])}{unsure}."
+            f" alone; p = {chance(pair['p_value'])}, false discovery rate {chance(pair['q_value'])}{unsure}."
         )
     return " ".join(parts)
 
@@ -173,14 +174,14 @@ def _tables(plan: JoinPlan, known: _Tables) -> Iterator[Table]:
         by_chance = null[null["exchange"] > 0]
         rows.append(
             (name, count(len(pairs)), count(round(by_chance["buddies"].mean())), count(int(pairs["trusted"].sum())),
-             f"{by_chance['unlikely'].mean():.1f}", count(int(pairs["exact"].sum())))
+             f"{by_chance['strong'].mean():.1f}", count(int(pairs["exact"].sum())))
         )  # fmt: skip
     yield Table(
         "chance", "Chance",
         ("with", "pairs of buddies", "by chance", "trusted", "of these by chance", "exact"), tuple(rows),
         note="By chance: with the units of the discriminative models exchanged within their layers on the side of the"
         f" second generator, the mean of {counted(plan.settings.exchanges, 'exchange', 'exchanges')}. Buddies there are"
-        " always; what counts is how many chance makes that are as unlikely as the trusted ones.",
+        " always; what counts is how many chance makes that exceed it as much as the trusted ones do.",
     )  # fmt: skip
     if len(known.agreement):
         yield Table(

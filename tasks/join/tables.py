@@ -49,10 +49,10 @@ class Found:
     """By pivot: the buddies through it alone, each pair one number."""
     links: tuple[Links, ...]
     """By pivot."""
-    p_value: Float64
-    """(pair,) of the links through all pivots that are no controls."""
+    excess: Float64
+    """(pair,) mean over the pivots that are no controls of strength over chance."""
     by_chance: tuple[Float64, ...]
-    """By exchange: p-values of the buddies that it makes."""
+    """By exchange: the same of the buddies that it makes."""
 
 
 def written(plan: JoinPlan) -> tuple[Artifact, ...]:
@@ -100,7 +100,6 @@ def _find(plan: JoinPlan, other: int) -> Found:
     pairs = buddies(plan.trained)
     alone = tuple(_codes(buddies([pivot]), store.units[1]) for pivot in range(len(plan.pivots)))
     of_pivots = tuple(links(plan, other, pivot, pairs.unit_a, pairs.unit_b) for pivot in range(len(plan.pivots)))
-    p_value = joint_p_values(np.stack([of_pivots[pivot].p_value for pivot in plan.trained]))
     exchanges = range(1, plan.settings.exchanges + 1)
     with track(f"exchange {'~'.join((plan.names[0], plan.names[other]))}", len(exchanges)) as advance:
         by_chance = []
@@ -108,9 +107,16 @@ def _find(plan: JoinPlan, other: int) -> Found:
             orders = orders_of(plan, other, number)
             made = best_buddies(*neighbours_in(exchanged_bands(plan, other, orders), k))
             through = [links(plan, other, pivot, made.unit_a, made.unit_b, orders[pivot]) for pivot in plan.trained]
-            by_chance.append(joint_p_values(np.stack([link.p_value for link in through])))
+            by_chance.append(_excess(through))
             advance(1)
-    return Found(other, pairs, alone, of_pivots, p_value, tuple(by_chance))
+    return Found(
+        other, pairs, alone, of_pivots, _excess([of_pivots[pivot] for pivot in plan.trained]), tuple(by_chance)
+    )
+
+
+def _excess(through: Sequence[Links]) -> Float64:
+    """(pair,) mean strength over chance of some pairs through several pivots."""
+    return np.mean([link.strength - link.chance for link in through], axis=0)
 
 
 def _codes(pairs: Buddies, units_b: int) -> npt.NDArray[np.int64]:
@@ -140,7 +146,8 @@ def _pair_frame(plan: JoinPlan, found: Found) -> pd.DataFrame:
     codes = _codes(found.buddies, len(plan.units(found.other)))
     trained = [found.links[pivot] for pivot in plan.trained]
     controls = [link for link, pivot in zip(found.links, plan.pivots, strict=True) if pivot.control]
-    q_value = false_discovery_rates(found.p_value, found.by_chance)
+    p_value = joint_p_values(np.stack([link.p_value for link in trained]))
+    q_value = false_discovery_rates(found.excess, found.by_chance)
     none = np.full(len(codes), np.nan, np.float32)
     return pd.DataFrame(
         {
@@ -152,9 +159,10 @@ def _pair_frame(plan: JoinPlan, found: Found) -> pd.DataFrame:
             "agree": np.sum([np.isin(codes, found.alone[pivot]) for pivot in plan.trained], axis=0),
             "control": np.fmax.reduce([link.strength for link in controls]) if controls else none,
             "exact": np.all([link.exact for link in trained], axis=0),
-            "p_value": found.p_value,
+            "excess": found.excess,
+            "p_value": p_value,
             "q_value": q_value,
-            "trusted": (found.p_value <= plan.settings.q) & (q_value <= plan.settings.q),
+            "trusted": (p_value <= plan.settings.q) & (q_value <= plan.settings.q),
         }
     )
 
@@ -170,6 +178,7 @@ def _link_frame(plan: JoinPlan, found: Found, pivot: int) -> pd.DataFrame:
             "pearson_a": link.pearson[0],
             "pearson_b": link.pearson[1],
             "strength": link.strength,
+            "chance": link.chance,
             "alone": np.isin(_codes(found.buddies, len(plan.units(found.other))), found.alone[pivot]),
             "p_value": link.p_value,
             "control": of.control,
@@ -194,7 +203,7 @@ def _null_frame(plan: JoinPlan, found: Sequence[Found], pairs: pd.DataFrame) -> 
     rows = []
     for one in found:
         name = plan.names[one.other]
-        highest = pairs.loc[pairs["trusted"] & (pairs["model_b"] == name), "p_value"].max()
-        for exchange, p_values in enumerate((one.p_value, *one.by_chance)):
-            rows.append((name, exchange, len(p_values), int(np.count_nonzero(p_values <= highest))))
+        least = pairs.loc[pairs["trusted"] & (pairs["model_b"] == name), "excess"].min()
+        for exchange, excess in enumerate((one.excess, *one.by_chance)):
+            rows.append((name, exchange, len(excess), int(np.count_nonzero(excess >= least))))
     return pd.DataFrame(rows, columns=[column.name for column in JOIN_NULL.columns])

@@ -28,6 +28,8 @@ Float64 = npt.NDArray[np.float64]
 
 _LEAST = 1e-300
 """Smaller p-values are not told apart."""
+_HALVINGS = 12
+"""Of the range from −1 to 1."""
 
 
 def exchanged(units: Units, seed: Sequence[int]) -> npt.NDArray[np.intp]:
@@ -48,6 +50,30 @@ def link_p_values(a: Float32, b: Float32, strength: Float32, units: Units) -> Fl
     units
         Of the pivot.
     """
+    return np.where(np.isnan(strength), 1.0, np.clip(-np.expm1(_log_missed(a, b, strength, units)), _LEAST, 1.0))
+
+
+def chance_strengths(a: Float32, b: Float32, units: Units) -> Float64:
+    """(pair,) the strength that a link through a pivot has half of the time, with its units exchanged.
+
+    It is high for units that correlate with much of the pivot, so that strength over it says how particular a link is.
+    Found by halving the range from −1 to 1, to 1/2048.
+
+    Parameters
+    ----------
+    a, b, units
+        As :func:`link_p_values` takes them.
+    """
+    low, high = np.full(len(a), -1.0), np.full(len(a), 1.0)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        reached = _log_missed(a, b, middle.astype(np.float32), units) <= np.log(0.5)
+        low, high = np.where(reached, middle, low), np.where(reached, high, middle)
+    return low
+
+
+def _log_missed(a: Float32, b: Float32, strength: Float32, units: Units) -> Float64:
+    """(pair,) the logarithm of the probability that no link is so strong."""
     from scipy.special import gammaln  # slow to import
 
     missed = np.zeros(len(strength))
@@ -57,7 +83,7 @@ def link_p_values(a: Float32, b: Float32, strength: Float32, units: Units) -> Fl
         free = n - x - y
         log = gammaln(n - x + 1) + gammaln(n - y + 1) - gammaln(n + 1) - gammaln(np.maximum(free, 0) + 1)
         missed += np.where(free < 0, -np.inf, log)
-    return np.where(np.isnan(strength), 1.0, np.clip(-np.expm1(np.minimum(missed, 0.0)), _LEAST, 1.0))
+    return np.minimum(missed, 0.0)
 
 
 def joint_p_values(p: Float64) -> Float64:
@@ -74,27 +100,26 @@ def joint_p_values(p: Float64) -> Float64:
     return np.minimum(np.exp(-h) * total, 1.0)
 
 
-def false_discovery_rates(p: Float64, by_chance: Sequence[Float64]) -> Float64:
+def false_discovery_rates(excess: Float64, by_chance: Sequence[Float64]) -> Float64:
     """(pair,) the least false discovery rate at which each pair counts.
 
-    Buddies are chosen among all pairs of units, so their p-values are low even by chance. Of the pairs with p-values up
-    to some limit as many are false as exchanging makes on average; one more is counted over all exchanges, so that no
-    rate is 0 because these were few (as Phipson and Smyth, 2010, do with p-values).
+    Buddies are chosen among all pairs of units, so some exceed chance even by chance. Of the pairs that do so by at
+    least some excess as many are false as exchanging makes on average; one more is counted over all exchanges, so that
+    no rate is 0 because these were few (as Phipson and Smyth, 2010, do with p-values).
 
     Parameters
     ----------
-    p
-        (pair,) p-values of the buddies that there are.
+    excess
+        (pair,) strength over chance of the buddies that there are.
     by_chance
-        For each exchange, the p-values of the buddies that it makes.
+        For each exchange, the same of the buddies that it makes.
     """
-    null = np.sort(np.concatenate(by_chance))
-    order = np.argsort(p, kind="stable")
-    rising = p[order]
+    falling, null = np.sort(-excess), np.sort(-np.concatenate(by_chance))
+    order = np.argsort(-excess, kind="stable")
     # Of equal ones all count.
-    found = np.searchsorted(rising, rising, side="right")
-    false = np.searchsorted(null, rising, side="right")
+    found = np.searchsorted(falling, falling, side="right")
+    false = np.searchsorted(null, falling, side="right")
     rate = np.minimum((false + 1) / (len(by_chance) * found), 1.0)
-    rates = np.empty(len(p))
+    rates = np.empty(len(excess))
     rates[order] = np.minimum.accumulate(rate[::-1])[::-1]
     return rates

@@ -47,7 +47,7 @@ class JoinConcept:
     """One a generator and pivot, as :data:`LINK_COLUMNS` says."""
 
 
-LINK_COLUMNS = ("through", "unit", "r with the first", "r with the other", "strength", "found alone", "chance")
+LINK_COLUMNS = ("through", "unit", "r with the first", "r with the other", "strength", "by chance", "found alone", "p")
 """Of :attr:`JoinConcept.links`."""
 
 

@@ -19,7 +19,7 @@ from tasks.join.inputs import plan_inputs
 from tasks.join.strengths import strength, write_strengths
 from tasks.join.tables import write_tables
 
-LAYERS = (500, 500, 500, 500)
+LAYERS = (1000, 1000, 1000, 1000)
 """Of an observer: large enough that chance seldom brings two units of factors together."""
 
 
@@ -40,10 +40,10 @@ def run(place, factors, observer, seed, **options):
 
 @pytest.fixture(scope="module")
 def observer():
-    """(unit,) 50 of 60 factors are seen, each by two units of the observer; the rest see none."""
+    """(unit,) 50 of 60 factors are seen, each by a unit of the observer, and 20 of the other generator alone."""
     random = np.random.default_rng(7)
     followed = np.full(sum(LAYERS), -1)
-    followed[random.choice(len(followed), 200, replace=False)] = np.repeat(np.r_[:50, 100:150], 2)
+    followed[random.choice(len(followed), 70, replace=False)] = np.r_[:50, 100:120]
     return followed
 
 
@@ -79,7 +79,7 @@ def test_common_factors_are_found(tmp_path, observer):
 def test_nothing_is_found_where_nothing_is_shared(tmp_path, observer):
     random = np.random.default_rng(4)
     factors_a = random.permutation(np.r_[:50, np.full(50, -1)])
-    factors_b = random.permutation(np.r_[100:150, np.full(50, -1)])
+    factors_b = random.permutation(np.r_[100:120, np.full(80, -1)])
     roots = [run(tmp_path / "a", factors_a, observer, 1), run(tmp_path / "b", factors_b, observer, 2)]
     tables_of(roots, tmp_path / "join")
     pairs = frame(tmp_path / "join", "pairs")

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from rosetta.mining.join.chance import exchanged, false_discovery_rates, joint_p_values, link_p_values
+from rosetta.mining.join.chance import (
+    chance_strengths,
+    exchanged,
+    false_discovery_rates,
+    joint_p_values,
+    link_p_values,
+)
 from rosetta.mining.join.itself import own_ranks
 from rosetta.units import Layer, Units
 
@@ -28,6 +34,20 @@ def test_p_value_is_the_share_of_all_exchanges(seed):
     ]
     (found,) = link_p_values(a[None], b[None], np.array([strength], np.float32), UNITS)
     assert found == pytest.approx(np.mean(every), rel=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_chance_reaches_its_strength_half_of_the_time(seed):
+    random = np.random.default_rng(seed)
+    a, b = random.uniform(-1, 1, (2, 7)).astype(np.float32)
+    every = [
+        np.minimum(a, b[[*first, *(3 + place for place in second)]]).max()
+        for first in permutations(range(3))
+        for second in permutations(range(4))
+    ]
+    (found,) = chance_strengths(a[None], b[None], UNITS)
+    assert np.mean(np.array(every) >= found) >= 0.5
+    assert np.mean(np.array(every) >= found + 1 / 1024) <= 0.5
 
 
 def test_no_link_is_no_evidence():
@@ -51,9 +71,9 @@ def test_units_are_exchanged_within_their_layers():
 
 
 def test_false_discovery_rates_count_what_chance_makes():
-    p = np.array([0.5, 1e-6, 1e-3, 1e-6])
-    rates = false_discovery_rates(p, [np.array([0.4, 1e-4]), np.array([0.2])])
-    # Two of 1e-6: (0 + 1) / (2 · 2); three up to 1e-3: (1 + 1) / (2 · 3), and all: (3 + 1) / (2 · 4).
+    excess = np.array([0.0, 0.6, 0.3, 0.6])
+    rates = false_discovery_rates(excess, [np.array([0.1, 0.4]), np.array([0.2])])
+    # Two of 0.6: (0 + 1) / (2 · 2); three from 0.3 on: (1 + 1) / (2 · 3), and all: (3 + 1) / (2 · 4).
     np.testing.assert_allclose(rates, [0.5, 0.25, 1 / 3, 0.25])
 
 
