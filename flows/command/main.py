@@ -169,6 +169,7 @@ app.command("flows.command.ablate:ablate", help="Test what the units of a run ca
 app.command(explain_image, name="explain")
 app.command("flows.command.label:label", help="Name the concepts of a run, by words or by masks.")
 app.command(notes)
+app.command("flows.command.join:join", help="Join the concepts of several generators, through models that saw both.")
 app.command(report)
 app.command(export)
 

@@ -20,6 +20,7 @@ Marker = Callable[[str, Chunk, Sequence[str]], Chunk | None]
 
 MINE = "rosetta mine"
 ABLATE, SILENCE = "rosetta ablate", "rosetta ablate --silence"
+JOIN = "rosetta join"
 BOOKKEEPING = "bookkeeping"
 """The group of a store that holds what says nothing to a reader."""
 _NAME = "[a-z0-9][a-z0-9._-]*"
@@ -60,6 +61,11 @@ def of_layers(array: str, chunk: Chunk, layers: Sequence[str]) -> Chunk | None:
 def of_pairs(*arrays: str) -> Marker:
     """One entry per panel, for (unit_a, unit_b); per guidance and batch of images, for (guidance, image, …)."""
     return lambda array, chunk, _: chunk[:2] if array in arrays else None
+
+
+def of_joined(array: str, chunk: Chunk, _: Sequence[str]) -> Chunk | None:
+    """One entry per pivot and panel, for (pivot, unit_a, unit_b)."""
+    return chunk if array == "strength" else None
 
 
 @dataclass(frozen=True)

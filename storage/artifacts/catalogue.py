@@ -12,10 +12,12 @@ from functools import cache
 from storage.artifacts import columns
 from storage.artifacts.artifact import (
     ABLATE,
+    JOIN,
     SILENCE,
     Artifact,
     of_blocks,
     of_features,
+    of_joined,
     of_layers,
     of_maps,
     of_pairs,
@@ -326,5 +328,42 @@ EXPLANATIONS = declare(Artifact(
     (ACTIVATIONS, ROSETTA), expected=False,
     marker=of_blocks("cam", "class", "label", "score", "probability", "share", "random_share", "pearson", "weight"),
     command="rosetta explain",
+))
+JOIN_RECORD = declare(Artifact(
+    "join.toml", "file", "run", "what a join is of: generators, pivots, settings",
+    expected=False, kept=True, command=JOIN,
+))
+STRENGTHS = declare(Artifact(
+    "strengths/{a}~{b}.zarr", "store", "distinct pair",
+    "`strength` float32 (pivot, unit_a, unit_b): how alike units of two generators are through each pivot",
+    (CORRELATIONS,), expected=False, marker=of_joined, command=JOIN,
+))
+JOIN_PAIRS = declare(Artifact(
+    "tables/join_pairs.parquet", "table", "run", "every pair of mutual nearest neighbours of two generators",
+    (STRENGTHS,), expected=False, columns=columns.JOIN_PAIRS, command=JOIN,
+))
+JOIN_LINKS = declare(Artifact(
+    "tables/join_links.parquet", "table", "run", "the unit of each pivot through which a pair is linked",
+    (STRENGTHS,), expected=False, columns=columns.JOIN_LINKS, command=JOIN,
+))
+JOIN_AGREEMENT = declare(Artifact(
+    "tables/join_agreement.parquet", "table", "run", "how many pairs two pivots find, each by itself",
+    (STRENGTHS,), expected=False, columns=columns.JOIN_AGREEMENT, command=JOIN,
+))
+JOIN_NULL = declare(Artifact(
+    "tables/join_null.parquet", "table", "run", "what a join counts when units of the pivots are exchanged",
+    (STRENGTHS,), expected=False, columns=columns.JOIN_NULL, command=JOIN,
+))
+JOIN_NEURONS = declare(Artifact(
+    "tables/join_neurons.parquet", "table", "run", "one row per Rosetta neuron of a join and model", (JOIN_PAIRS,),
+    expected=False, columns=columns.JOIN_NEURONS, command=JOIN,
+))
+JOIN_CONCEPTS = declare(Artifact(
+    "tables/join_concepts.parquet", "table", "run", "one row per concept of a join", (JOIN_PAIRS,),
+    expected=False, columns=columns.JOIN_CONCEPTS, command=JOIN,
+))
+JOIN_ITSELF = declare(Artifact(
+    "tables/join_itself.parquet", "table", "run", "how many units of a generator find themselves over other images",
+    (STRENGTHS,), expected=False, columns=columns.JOIN_ITSELF, command=f"{JOIN} --split",
 ))
 # fmt: on

@@ -347,6 +347,96 @@ SILENCED = (
     Column("cosine", "float64", "mean cosine of the output before and after; NaN of a class", "1"),
     Column("norm", "float64", "mean length of the output after over that before; NaN of a class", "1"),
 )
+_JOINED = (
+    Column("model_a", "category", "name of the first generator, the anchor"),
+    Column("unit_a", "int32", "index of its unit in the model: layers in forward order, then channels"),
+    Column("layer_a", "category", "layer of that unit, by its path in the model"),
+    Column("channel_a", "int32", "index of that unit in its layer"),
+    Column("model_b", "category", "name of the other generator"),
+    Column("unit_b", "int32", "index of its unit in the model"),
+    Column("layer_b", "category", "layer of that unit, by its path in the model"),
+    Column("channel_b", "int32", "index of that unit in its layer"),
+)
+JOIN_PAIRS = (
+    *_JOINED,
+    Column("strength", "float32", "mean over the pivots of how strongly the two are linked through each: the highest, "
+           "over its units, of the lower of both correlations", "1"),
+    Column("rank_ab", "int32", "rank of unit B among the neighbours of unit A; 1 is the nearest", "1"),
+    Column("rank_ba", "int32", "rank of unit A among the neighbours of unit B; 1 is the nearest", "1"),
+    Column("weakest", "float32", "lowest strength through any pivot", "1"),
+    Column("agree", "int32", "pivots through which alone the two are buddies, too", "1"),
+    Column("control", "float32", "highest strength through a control; NaN where there is none", "1"),
+    Column("exact", "bool", "whether no correlation that a run did not keep can change the strength"),
+    Column("excess", "float64", "mean over the pivots of strength over what exchanging their units within their layers "
+           "reaches half of the time", "1"),
+    Column("p_value", "float64", "probability of so strong links when units of the pivots are exchanged within their "
+           "layers", "1"),
+    Column("q_value", "float64", "lowest false discovery rate at which the pair still counts, by `excess` against the "
+           "buddies that exchanging makes", "1"),
+    Column("trusted", "bool", "whether p-value and false discovery rate are both low enough"),
+)
+JOIN_LINKS = (
+    *_JOINED,
+    Column("pivot", "category", "name of the discriminative model through which the two are linked"),
+    Column("unit", "int32", "its unit that links them, by its index in the model; -1 where nothing does"),
+    Column("layer", "category", "layer of that unit, by its path in the model"),
+    Column("channel", "int32", "index of that unit in its layer; -1 where nothing links them"),
+    Column("pearson_a", "float32", "correlation of the linking unit with unit A, in the first run", "1"),
+    Column("pearson_b", "float32", "correlation of the linking unit with unit B, in the other run", "1"),
+    Column("strength", "float32", "the lower of the two", "1"),
+    Column("chance", "float64", "strength that exchanging the pivot's units within their layers reaches half of the "
+           "time", "1"),
+    Column("alone", "bool", "whether the two are buddies through this pivot alone"),
+    Column("p_value", "float64", "probability of so strong a link when units of the pivot are exchanged within their "
+           "layers", "1"),
+    Column("control", "bool", "whether the pivot is a control"),
+)
+JOIN_AGREEMENT = (
+    Column("model_b", "category", "name of the generator that is joined with the anchor"),
+    Column("pivot_a", "category", "name of a pivot"),
+    Column("pivot_b", "category", "name of another pivot"),
+    Column("pairs_a", "int32", "buddies through the first pivot alone", "1"),
+    Column("pairs_b", "int32", "buddies through the second pivot alone", "1"),
+    Column("both", "int32", "those through either", "1"),
+    Column("expected", "float64", "those that would be the same if the pairs of each pivot were drawn from all pairs "
+           "of units", "1"),
+    Column("control", "bool", "whether one of the pivots is a control"),
+)
+JOIN_NULL = (
+    Column("model_b", "category", "name of the generator that is joined with the anchor"),
+    Column("exchange", "int32", "number of the exchange of pivot units; 0 is the join itself, without one"),
+    Column("buddies", "int32", "pairs of mutual nearest neighbours", "1"),
+    Column("strong", "int32", "those that exceed chance by at least as much as some trusted pair; 0 where none is "
+           "trusted", "1"),
+)
+JOIN_NEURONS = (
+    Column("rosetta", "int32", "number of the Rosetta neuron, from 0 by falling mean strength"),
+    Column("cluster", "int32", "number of the concept that the neuron belongs to"),
+    Column("anchor_unit", "int32", "the neuron's unit of the first generator, by its index in the model"),
+    _MODEL, _UNIT, _LAYER, _CHANNEL,
+    Column("kind", "category", "what the model is: `anchor`, `generator` or `pivot`"),
+    Column("strength", "float32", "of a generator's unit the strength of its pair with the anchor's, of a pivot's unit "
+           "its correlation with that; NaN on the anchor's own row", "1"),
+    Column("mean_strength", "float64", "mean of these over the models", "1"),
+    Column("trusted", "bool", "whether the neuron's pair with every generator is trusted; the same on all its rows"),
+)
+JOIN_CONCEPTS = (
+    Column("cluster", "int32", "number of the concept, from 0 by falling mean strength of its best neuron"),
+    Column("size", "int32", "how many Rosetta neurons belong to it", "1"),
+    Column("anchor_unit", "int32", "the first generator's unit of its best neuron, by its index in the model"),
+    Column("mean_strength", "float64", "mean of its neurons' mean strengths", "1"),
+    Column("min_strength", "float64", "lowest strength that any of its neurons has in any model", "1"),
+    Column("trusted_neurons", "int32", "how many of its neurons are trusted", "1"),
+)
+JOIN_ITSELF = (
+    Column("through", "category", "name of the pivot, or `all` for the mean over those that are no controls"),
+    Column("control", "bool", "whether the pivot is a control"),
+    Column("layer", "category", "layer of the generator, by its path; `all` for all of them together"),
+    Column("of", "category", "`all` units, or those of a `trusted` pair of the join"),
+    Column("units", "int32", "how many units these are", "1"),
+    Column("first", "float64", "share of them whose nearest neighbour is the unit itself", "1"),
+    Column("within_5", "float64", "share of them that have the unit itself among their five nearest", "1"),
+)
 # fmt: on
 
 

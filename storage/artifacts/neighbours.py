@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 
 from rosetta.mining.buddies import Neighbours, merge_neighbours
@@ -68,6 +69,24 @@ class NeighbourStore(PairStore):
         )
         # A model with itself has one list of neighbours; the two halves of its matrix may differ in the last bit.
         return of_a, of_a if self.same else of_b
+
+    def part(self, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+        """(row, column) float32 of some units of either model; NaN where neither has the other among its nearest."""
+        values = np.full((rows.stop - rows.start, columns.stop - columns.start), np.nan, np.float32)
+        for (side, _, _), own, other, turned in zip(
+            _SIDES, (rows, columns), (columns, rows), (values, values.T), strict=True
+        ):
+            unit = np.asarray(self._array(f"neighbours_{side}")[own])
+            row, place = np.nonzero((unit >= other.start) & (unit < other.stop))
+            turned[row, unit[row, place] - other.start] = np.asarray(self._array(f"pearson_{side}")[own])[row, place]
+        return values
+
+    def least_kept(self) -> npt.NDArray[np.float32]:
+        """(unit_a,) no correlation that is not kept is higher; −inf where all of a unit's are kept."""
+        if self.k >= self.units[1]:
+            return np.full(self.units[0], -np.inf, np.float32)
+        least = np.asarray(self._array("pearson_ab")[:, -1])
+        return np.where(np.isnan(least), -np.inf, least)
 
     def write(self, panel: Panel, of_a: Neighbours, of_b: Neighbours) -> None:
         """Write the candidates that one panel holds of either side, then its marker."""

@@ -1,5 +1,6 @@
 """`correlations/<a>~<b>.zarr`: the common part of all stores of a pair of models."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -16,6 +17,30 @@ from storage.filesystem.root import Root
 
 Panel = tuple[int, int]
 """Row and column of a panel: units of A and of B, :data:`PANEL` a side."""
+
+
+def label_sides(group: zarr.Group, sides: Mapping[str, tuple[str, Units]]) -> None:
+    """Label the units of both sides of a pair: `unit_a`, `layer_a`, `channel_a`, and the same of b.
+
+    Parameters
+    ----------
+    sides
+        By `a` and `b`: the model's name, and its units.
+    """
+    for side, (model, units) in sides.items():
+        dimension = f"unit_{side}"
+        layout.create_index(group, dimension, len(units), f"unit of {model}", description="index in its model")
+        layout.create_labels(
+            group, f"layer_{side}", units.layer_names(), dimension, f"layer of {model}", description="module path"
+        )
+        layout.create_labels(
+            group,
+            f"channel_{side}",
+            units.channels(),
+            dimension,
+            f"channel of {model}",
+            description="index in its layer",
+        )
 
 
 @dataclass(frozen=True)
@@ -48,20 +73,7 @@ class PairStore(ArtifactStore):
             Whether the first half of the images is kept beside all of them, where the matrix is.
         """
         group = layout.create_store(root, CORRELATIONS.path(a, b))
-        for side, model, units in (("a", a, units_a), ("b", b, units_b)):
-            dimension = f"unit_{side}"
-            layout.create_index(group, dimension, len(units), f"unit of {model}", description="index in its model")
-            layout.create_labels(
-                group, f"layer_{side}", units.layer_names(), dimension, f"layer of {model}", description="module path"
-            )
-            layout.create_labels(
-                group,
-                f"channel_{side}",
-                units.channels(),
-                dimension,
-                f"channel of {model}",
-                description="index in its layer",
-            )
+        label_sides(group, {"a": (a, units_a), "b": (b, units_b)})
         layout.create_written(group, panel_a=block_count(len(units_a), PANEL), panel_b=block_count(len(units_b), PANEL))
         cls._lay_out(group, (a, b), (len(units_a), len(units_b)), k, halves)
         attributes = {"model_a": a, "model_b": b, "keep": cls.keep, "units_a": len(units_a), "units_b": len(units_b)}

@@ -36,7 +36,7 @@ from storage.artifacts.seals import BrokenSealError, Seal
 from storage.artifacts.shards import ShardReader
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
-from storage.upkeep.expected import begun, searches
+from storage.upkeep.expected import begun, of_join, searches
 
 Kind = Literal["file", "chunk", "seal", "unfinished", "missing", "source"]
 _AT_ONCE = 8
@@ -94,7 +94,9 @@ def check_run(root: Root) -> list[Finding]:
     UserError
         There is no run under this root.
     """
-    require_run(root)
+    joined = of_join(root)
+    if not joined:
+        require_run(root)
     wrong = list(_check(root, Instance(SHARED)))
     if any(finding.kind == "file" for finding in wrong):
         return wrong  # it gives the locations of stores
@@ -102,7 +104,7 @@ def check_run(root: Root) -> list[Finding]:
     # Files that there is one of per run are missed even where they are gone; some only where they were finished once.
     left_out = _left_out(root)
     rows = [row for row in CATALOGUE if row.per == "run" and row.kind != "store" and row is not SHARED]
-    once = [
+    once = joined or [
         Instance(row)
         for row in rows
         if row.measured not in left_out and ((row.expected and not row.added) or root.exists(seals.path(row.path())))

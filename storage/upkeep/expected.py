@@ -6,8 +6,8 @@ from typing import Any
 
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
-from storage.artifacts.artifact import Artifact
-from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, Instance, instance_at, instances
+from storage.artifacts.artifact import JOIN, Artifact
+from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, JOIN_RECORD, REPORT, Instance, instance_at, instances
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.shared import shared_places
 from storage.filesystem.root import Root
@@ -58,6 +58,13 @@ def begun(root: Root, which: Callable[[Artifact], bool] = lambda _: True) -> lis
         if instance and which(instance.artifact) and instance not in found and place.root.exists(place.path):
             found.append(instance)
     return sorted(found, key=lambda instance: CATALOGUE.index(instance.artifact))
+
+
+def of_join(root: Root) -> list[Instance]:
+    """The artifacts without which a join is unfinished, its strengths left out; none where a root holds no join."""
+    if not root.exists(JOIN_RECORD.path()):
+        return []
+    return [Instance(row) for row in CATALOGUE if (row.command == JOIN and row.per == "run") or row is REPORT]
 
 
 def searches(root: Root) -> Iterator[tuple[str, list[Instance]]]:
