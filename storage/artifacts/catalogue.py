@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from storage.artifacts import columns
+from storage.artifacts import columns, columns_of_studies
 from storage.artifacts.artifact import (
     ABLATE,
     SILENCE,
@@ -99,8 +99,9 @@ def tables_of_run() -> list[Artifact]:
 
 
 def all_tables() -> list[Artifact]:
-    """Every kind of table, those in folders last."""
-    return [one for one in CATALOGUE if one.kind == "table"] + [one for folder in CATALOGUE for one in folder.tables]
+    """Every kind of table, those in folders and of studies last."""
+    of_folders = [one for folder in CATALOGUE for one in folder.tables]
+    return [*(one for one in CATALOGUE if one.kind == "table"), *of_folders, *OF_STUDIES]
 
 
 def columns_at(path: str) -> Columns:
@@ -310,4 +311,18 @@ SILENCED = declare(Artifact(
     "tables/silenced.parquet", "table", "run", "what discriminative models put out without the units of a concept",
     (SILENCINGS,), expected=False, columns=columns.SILENCED, command=SILENCE,
 ))
+STUDY = Artifact(
+    "tables/study.parquet", "table", "run", "one row per model of a study: what it counts",
+    columns=columns_of_studies.STUDY, command="rosetta study",
+)
+DEPTHS = Artifact(
+    "tables/depths.parquet", "table", "run", "what each layer of the models of a study counts",
+    columns=columns_of_studies.DEPTHS, command="rosetta study",
+)
+EXPONENTS = Artifact(
+    "tables/exponents.parquet", "table", "run", "how fast counts grow with the size of the models of a family",
+    columns=columns_of_studies.EXPONENTS, command="rosetta study",
+)
 # fmt: on
+OF_STUDIES = (STUDY, DEPTHS, EXPONENTS)
+"""Tables under the root of a study, which is no run."""
