@@ -91,7 +91,7 @@ def _print_plan(planned: "StudyPlan", as_json: bool) -> None:
 
 
 def _print(done: "Studied") -> None:
-    from rosetta.view.numbers import counted, percent, significant
+    from rosetta.view.numbers import correlation, counted, percent, significant
     from tasks.stage.text_table import print_table
 
     def row(one: dict[str, Any]) -> tuple[str | int, ...]:
@@ -105,7 +105,7 @@ def _print(done: "Studied") -> None:
     laws = done.tables.exponents
     print()
     for law in laws[(laws["part"] == "all") & laws["count"].isin(("buddies", "neurons", "rarefied"))].itertuples():
-        interval = f"{law.exponent:.2f} ({law.low:.2f} to {law.high:.2f})".replace("-", "−")
+        interval = f"{correlation(law.exponent)} ({correlation(law.low)} to {correlation(law.high)})"
         told = "not known, as a model has none" if law.exponent != law.exponent else interval
         print(f"{law.anchor}, {law.family}: exponent of {law.count} {told}")
     skipped = sum(run.skipped for run in done.runs)

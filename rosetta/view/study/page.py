@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from rosetta.view.numbers import counted, percent, significant
+from rosetta.study import COUNTED
+from rosetta.view.numbers import correlation, counted, percent, significant
 from rosetta.view.plots import svg
 from rosetta.view.study.contents import AnchorStory, StudyPage
 from rosetta.view.study.plots import plots, told
@@ -62,7 +63,9 @@ def _lede(page: StudyPage) -> Iterator[str]:
             if (law["count"], law["part"]) != ("buddies", "all"):
                 continue
             whose = f"Against {story.anchor}, " if len(page.anchors) > 1 else ""
-            grow = f"buddies of {law['family']} grow as its {page.measured(law['family'])} to the power of {_law(law)}."
+            measured = page.measured(law["family"])
+            size = measured if measured in COUNTED else "given size"
+            grow = f"buddies of {law['family']} grow as the {size} to the power of {_law(law)}."
             if not math.isfinite(law["exponent"]):
                 grow = f"a model of {law['family']} has no buddies, so that there is nothing to fit."
             yield f"{whose}{grow}" if whose else f"{grow[0].upper()}{grow[1:]}"
@@ -100,7 +103,8 @@ def _law(law: dict[str, Any]) -> str:
     """An exponent with its bootstrap interval; a dash where there is none."""
     if not math.isfinite(law["exponent"]):
         return "–"
-    return f"{law['exponent']:.2f} ({law['low']:.2f} to {law['high']:.2f})".replace("-", "−")
+    exponent, low, high = (correlation(law[name]) for name in ("exponent", "low", "high"))
+    return f"{exponent} ({low} to {high})"
 
 
 def _across(law: dict[str, Any]) -> str:
@@ -109,4 +113,4 @@ def _across(law: dict[str, Any]) -> str:
         return "a model has none"
     if not math.isfinite(law["low_models"]):
         return counted(law["models"], "model", "models")
-    return f"over models {law['low_models']:.1f} to {law['high_models']:.1f}".replace("-", "−")
+    return f"over models {correlation(law['low_models'])} to {correlation(law['high_models'])}"

@@ -108,7 +108,7 @@ def _over_size(
             Line2D([], [], linestyle="none", markersize=5, label=short(family), **_look(place))
             for place, family in enumerate(families)
         ]
-        axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False)
+        axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0 - 0.1 / down), ncols=3, frameon=False)
 
     titles = ", ".join(one.title for one in shown)
     return Plot(name, f"{titles} over {measured}, against {story.anchor}", (_WIDE * across, _HIGH * down), draw, note)
@@ -152,8 +152,8 @@ def _finish(axes: Axes, panel: _Panel, sizes: "pd.Series[float]") -> None:
         axes.set_yticks([])
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=svg.QUIET, size="small")
     else:
-        axes.margins(y=0.15)
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(0.0, low), high + 0.12 * (high - min(0.0, low)))
         axes.yaxis.set_major_formatter("{x:g} %" if panel.percent else "{x:g}")
     tidy(axes, grid="y")
 
@@ -180,7 +180,7 @@ def _over_depth(page: StudyPage, story: AnchorStory) -> Plot:
     down = -(-len(families) // across)
 
     def draw(axes: Axes) -> None:
-        drawn = panels(axes, len(families), across, above=0.3, beside=0.16)
+        drawn = panels(axes, len(families), across, above=0.26, beside=0.16)
         for place, (family, panel) in enumerate(zip(families, drawn, strict=True)):
             colour = _COLOURS[place % len(_COLOURS)]
             rows = story.models[story.models["family"] == family.name].sort_values("size")
@@ -191,8 +191,7 @@ def _over_depth(page: StudyPage, story: AnchorStory) -> Plot:
                 panel.plot(of_model["depth"], 100.0 * of_model["share"], color=colour, marker=marker, markersize=3.5,
                            linewidth=1.1, alpha=opacity, label=short(model, 18))  # fmt: skip
             panel.set_title(short(family.name), loc="left")
-            panel.margins(y=0.2)
-            panel.set_ylim(bottom=0.0)
+            panel.set_ylim(0.0, 1.2 * panel.get_ylim()[1])
             panel.set_xlim(-0.03, 1.03)
             panel.yaxis.set_major_formatter("{x:g} %")
             panel.tick_params(labelleft=True, labelbottom=True)
