@@ -69,7 +69,7 @@ def sweep(
         UserError: No recipe was found.
         SweepError: Some runs failed; one line for each. All others are mined.
     """
-    done = [_swept(planned, replace) for planned in plan_sweep(recipes, models, root, changes)]
+    done = [swept(planned, replace) for planned in plan_sweep(recipes, models, root, changes)]
     rows = "\n".join(f"| {run.name} | {_outcome(run)} |" for run in done)
     create_markdown_artifact(f"| run | |\n|---|---|\n{rows}\n", key=key_of("sweep", recipes))
     failed = [f"{run.name}: {run.reason}" for run in done if run.mined is None]
@@ -159,18 +159,19 @@ def _apart(planned: list[Planned]) -> list[Planned]:
     return apart
 
 
-def _swept(planned: Planned, replace: bool) -> Swept:
+def swept(planned: Planned, replace: bool) -> Swept:
+    """Mine one recipe; what fails is logged and told in the outcome."""
     if isinstance(planned.recipe, UserError):
-        swept = Swept(planned.name, None, str(planned.recipe))
+        failed = Swept(planned.name, None, str(planned.recipe))
     else:
         state = mine(planned.recipe, replace, return_state=True)
         result = state.result(raise_on_failure=False)
         if isinstance(result, Mined):
             return Swept(planned.name, result)
         reason = str(result) if isinstance(result, UserError) else state.message or str(result)
-        swept = Swept(planned.name, None, reason)
-    log.error("sweep: %s failed: %s", swept.name, swept.reason)
-    return swept
+        failed = Swept(planned.name, None, reason)
+    log.error("%s failed: %s", failed.name, failed.reason)
+    return failed
 
 
 def _outcome(run: Swept) -> str:

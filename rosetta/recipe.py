@@ -320,19 +320,33 @@ def read_recipe(path: str | Path, root: str | None = None, changes: Sequence[str
     UserError
         No such file, not TOML, or not a valid recipe.
     """
-    path = Path(path)
+    return parse_recipe(recipe_text(path), str(path), root, changes)
+
+
+def recipe_text(path: str | Path) -> str:
+    """The text of a recipe file.
+
+    Raises
+    ------
+    UserError
+        There is no such file, or it is no text.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(
             f"recipe {path}: {reason}; give the path of a recipe, for example deployments/recipes/faces.toml"
         ) from None
-    return parse_recipe(text, str(path), root, changes)
 
 
 def parse_recipe(text: str, origin: str, root: str | None = None, changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe from TOML text; `origin` is what an error calls it. See :func:`read_recipe`."""
+    return recipe_from(recipe_data(text, origin, root, changes), origin)
+
+
+def recipe_data(text: str, origin: str, root: str | None = None, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """TOML text with its changes as plain data, whose values are not checked yet. See :func:`read_recipe`."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -341,7 +355,7 @@ def parse_recipe(text: str, origin: str, root: str | None = None, changes: Seque
         _apply(data, change)
     if root is not None:
         data["root"] = root
-    return recipe_from(data, origin)
+    return data
 
 
 def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
@@ -352,6 +366,8 @@ def recipe_from(data: Mapping[str, Any], origin: str) -> Recipe:
     UserError
         The first thing wrong with it, by its dotted key.
     """
+    if "study" in data:
+        raise UserError(f"recipe {origin} is that of a study, which is many runs; give it to rosetta study")
     try:
         every = drawn_apart(data)  # so that an error finds the model that it is about
     except ValueError as error:

@@ -8,6 +8,7 @@ import pytest
 from generated_tables import TABLES, with_tables
 
 from rosetta.recipe import recipe_from
+from rosetta.study import parse_study
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -54,6 +55,9 @@ def test_the_readme_is_for_a_newcomer():
 )
 def test_every_recipe_and_every_part_of_one_is_valid(document, block):
     data = tomllib.loads(block)
+    if "study" in data:
+        parse_study(block, document.name)
+        return
     if "name" in data:
         recipe_from(data, document.name)
         return

@@ -18,6 +18,7 @@ from flows.command.json_output import Json, print_json
 from flows.command.notes import notes
 from flows.command.report import report
 from flows.command.running import collect_rarely, quiet_prefect, start_server, under_way
+from flows.command.study import study
 from flows.command.zoo import zoo
 from rosetta.errors import UserError
 from rosetta.strict import explain
@@ -161,6 +162,7 @@ def trust(root: str, /, *, changes: Changes = (), as_json: Json = False) -> None
     survived.print()
 
 
+app.command(study)
 app.command(zoo)
 # Their settings import torch, which no other command should wait for.
 app.command("flows.command.guided:invert", help="Find the latents of images, guided by the matches of a run.")

@@ -98,3 +98,14 @@ def structure(spec: ModelSpec) -> Units:
         There is no such model, or no such layers in it.
     """
     return (outline(spec) or load(spec)).units
+
+
+def parameters(spec: ModelSpec) -> int:
+    """How many parameters a model has, its head included; weights are loaded only where there is no outline.
+
+    Raises
+    ------
+    UserError
+        There is no such model.
+    """
+    return sum(part.numel() for part in (outline(spec) or load(spec)).module.parameters())

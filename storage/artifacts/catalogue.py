@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from storage.artifacts import columns
+from storage.artifacts import columns, columns_of_studies
 from storage.artifacts.artifact import (
     ABLATE,
     JOIN,
@@ -106,8 +106,9 @@ def tables_after_mining() -> list[Artifact]:
 
 
 def all_tables() -> list[Artifact]:
-    """Every kind of table, those in folders last."""
-    return [one for one in CATALOGUE if one.kind == "table"] + [one for folder in CATALOGUE for one in folder.tables]
+    """Every kind of table, those in folders and of studies last."""
+    of_folders = [one for folder in CATALOGUE for one in folder.tables]
+    return [*(one for one in CATALOGUE if one.kind == "table"), *of_folders, *OF_STUDIES]
 
 
 def columns_at(path: str) -> Columns:
@@ -366,4 +367,18 @@ JOIN_ITSELF = declare(Artifact(
     "tables/join_itself.parquet", "table", "run", "how many units of a generator find themselves over other images",
     (STRENGTHS,), expected=False, columns=columns.JOIN_ITSELF, command=f"{JOIN} --split",
 ))
+STUDY = Artifact(
+    "tables/study.parquet", "table", "run", "one row per model of a study: what it counts",
+    columns=columns_of_studies.STUDY, command="rosetta study",
+)
+DEPTHS = Artifact(
+    "tables/depths.parquet", "table", "run", "what each layer of the models of a study counts",
+    columns=columns_of_studies.DEPTHS, command="rosetta study",
+)
+EXPONENTS = Artifact(
+    "tables/exponents.parquet", "table", "run", "how fast counts grow with the size of the models of a family",
+    columns=columns_of_studies.EXPONENTS, command="rosetta study",
+)
 # fmt: on
+OF_STUDIES = (STUDY, DEPTHS, EXPONENTS)
+"""Tables under the root of a study, which is no run."""

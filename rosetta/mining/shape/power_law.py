@@ -8,8 +8,12 @@ import numpy.typing as npt
 import pandas as pd
 
 Float64 = npt.NDArray[np.float64]
+Numbers = Sequence[float] | npt.NDArray[np.floating]
 
-_RESAMPLES = 1000
+RESAMPLES = 1000
+"""Bootstrap samples behind each interval."""
+_NONE = 0.5
+"""In place of a count of 0 among resamples."""
 _LEAST = 3
 """Models that a regression takes, as two always lie on a line."""
 
@@ -49,13 +53,13 @@ def over_units(frame: pd.DataFrame) -> PowerLaw | None:
     line = _line(sizes, found.mean(axis=0)) if len(found) else None
     if line is None:
         return None
-    chosen = np.random.default_rng(0).integers(len(found), size=(_RESAMPLES, len(found)))
+    chosen = np.random.default_rng(0).integers(len(found), size=(RESAMPLES, len(found)))
     lines = (_line(sizes, mean) for mean in found[chosen].mean(axis=1))
     low, high = np.quantile([one[0] for one in lines if one is not None], (0.025, 0.975))
     return PowerLaw(line[0], float(low), float(high), float(np.exp(line[1])))
 
 
-def over_models(sizes: Sequence[float], counts: Sequence[float]) -> PowerLaw | None:
+def over_models(sizes: Numbers, counts: Numbers) -> PowerLaw | None:
     """How counts grow with the size of a model, across the models of a run.
 
     The interval is that of the slope of a regression with normal errors.
@@ -83,6 +87,71 @@ def over_models(sizes: Sequence[float], counts: Sequence[float]) -> PowerLaw | N
     error = np.sqrt((residuals**2).sum() / freedom / ((x - x.mean()) ** 2).sum())
     half = float(stdtrit(freedom, 0.975) * error)
     return PowerLaw(line[0], line[0] - half, line[0] + half, float(np.exp(line[1])))
+
+
+def resampled(values: npt.NDArray[np.floating], random: np.random.Generator, resamples: int = RESAMPLES) -> Float64:
+    """Sums over units that are drawn with replacement, as many as there are.
+
+    Parameters
+    ----------
+    values
+        (count, unit) what each unit adds to each count: its buddies, or 1 where it has any.
+    random
+        Draws the units. All counts of one call see the same draws.
+
+    Returns
+    -------
+    array
+        (resample, count) float64. Where none is drawn it is one half, as there is no logarithm of 0.
+    """
+    units = values.shape[1]
+    of_unit = np.ascontiguousarray(values.T, dtype=np.float64)
+    # One resample at a time, since a model may have hundreds of thousands of units.
+    drawn = (np.bincount(random.integers(units, size=units), minlength=units) for _ in range(resamples))
+    return np.maximum(np.stack([times @ of_unit for times in drawn]), _NONE)
+
+
+def of_draws(draws: Sequence[npt.NDArray[np.floating]], random: np.random.Generator) -> Float64:
+    """(resample, model) one draw of each model, as each :func:`resampled` resample is one of its units.
+
+    A single draw of fewer units than there are spreads more than their mean, so an interval of these is on the wide
+    side.
+
+    Parameters
+    ----------
+    draws
+        Of each model, (draw,) counts.
+    """
+    drawn = np.stack([random.choice(of_model, RESAMPLES) for of_model in draws], axis=1)
+    return np.maximum(drawn.astype(np.float64), _NONE)
+
+
+def over_family(sizes: Numbers, counts: Numbers, resamples: Float64) -> PowerLaw | None:
+    """How a count grows with the size of the models of a family, with a bootstrap interval.
+
+    The interval says what other units of these very models would give. How far models of other training or another
+    design lie off the line is in the interval of :func:`over_models`.
+
+    Parameters
+    ----------
+    sizes, counts
+        (model,) in any units.
+    resamples
+        (resample, model) the same of resampled units, above 0.
+
+    Returns
+    -------
+    PowerLaw or None
+        None where a model counts nothing, since leaving it out would bend the line, and where all sizes are equal.
+    """
+    size, count = np.asarray(sizes, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    line = _line(size, count) if (count > 0).all() else None
+    if line is None:
+        return None
+    centred = np.log(size) - np.log(size).mean()
+    exponents = np.log(resamples) @ centred / (centred**2).sum()
+    low, high = np.quantile(exponents, (0.025, 0.975))
+    return PowerLaw(line[0], float(low), float(high), float(np.exp(line[1])))
 
 
 def _line(sizes: Float64, counts: Float64) -> tuple[float, float] | None:

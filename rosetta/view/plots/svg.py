@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2s
 from html import escape
-from io import StringIO
+from io import BytesIO, StringIO
 from threading import Lock
 
 import matplotlib.style
@@ -84,6 +84,30 @@ def drawn(size: tuple[float, float], label: str, draw: Callable[[Axes], object])
         figure = Figure(figsize=size)
         draw(figure.add_axes((0.0, 0.0, 1.0, 1.0)))
         return text(figure, label, crop=True)
+
+
+def files(size: tuple[float, float], draw: Callable[[Axes], object]) -> dict[str, bytes]:
+    """What is drawn, on white, as files of their own.
+
+    Parameters
+    ----------
+    size, draw
+        As :func:`drawn` takes them.
+
+    Returns
+    -------
+    dict
+        By suffix, `svg` and `png`, the latter of 200 dots an inch. The same drawing gives the same bytes.
+    """
+    with style():
+        figure = Figure(figsize=size, facecolor="white")
+        draw(figure.add_axes((0.0, 0.0, 1.0, 1.0)))
+        found = {}
+        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            buffer = BytesIO()
+            figure.savefig(buffer, format=kind, dpi=200, metadata=metadata, bbox_inches="tight", pad_inches=0.1)
+            found[kind] = buffer.getvalue()
+        return found
 
 
 def text(figure: Figure, label: str, crop: bool = False) -> str:

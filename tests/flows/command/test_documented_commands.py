@@ -29,6 +29,7 @@ SHORTER = {
     "edit": ["--steps", "1"],
     "ablate": ["--images", "1"],
     "label": ["--weights", "random:0", "--replace"],
+    "study": ["--plan"],
 }
 """Added to what would take minutes, or weights that are not here."""
 SMALLER = {"open_clip/ViT-B-32.laion2b_s34b_b79k": "open_clip/ViT-S-32"}

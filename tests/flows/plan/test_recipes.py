@@ -8,8 +8,11 @@ import pytest
 from flows.command.main import main
 from rosetta import zoo
 from rosetta.recipe import read_recipe
+from rosetta.study import read_study
 
-RECIPES = sorted((Path(__file__).parents[3] / "deployments" / "recipes").glob("*.toml"))
+FILES = sorted((Path(__file__).parents[3] / "deployments" / "recipes").glob("*.toml"))
+STUDIES = [path for path in FILES if "[[study.family]]" in path.read_text()]
+RECIPES = [path for path in FILES if path not in STUDIES]
 
 
 def test_there_are_recipes():
@@ -23,6 +26,7 @@ def test_there_are_recipes():
         "today",
     }
     assert expected <= {path.stem for path in RECIPES}
+    assert {path.stem for path in STUDIES} == {"study", "study-published"}
 
 
 @pytest.mark.slow
@@ -38,6 +42,22 @@ def test_a_plan_states_the_cost(path, capsys, tmp_path, monkeypatch):
     assert all(pair["operations"] > 0 and pair["bytes_read"] > 0 for pair in planned["pairs"])
     fetched = {name for name, reason in planned["unseen"].items() if reason is None}
     assert fetched == {spec.name for spec in recipe.models if zoo.is_fetched(spec)}
+    assert not list(tmp_path.iterdir()), "a plan writes nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_plan_of_a_study_states_the_cost_against_each_anchor(path, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["study", str(path), "--plan", "--json"])
+    planned = json.loads(capsys.readouterr().out)
+    study = read_study(path)
+    assert planned["families"].keys() == {family.name for family in study.families}
+    assert all(size > 0 for sizes in planned["families"].values() for size in sizes.values())
+    assert len(planned["runs"]) == len(planned["plans"]) * len(study.members)
+    for plan in planned["plans"].values():
+        assert {spec.name for spec in study.members} < {model["name"] for model in plan["models"]}
+        assert all(0 < pair["peak_bytes"] <= study.recipe.compute.memory_bytes for pair in plan["pairs"])
     assert not list(tmp_path.iterdir()), "a plan writes nothing"
 
 
