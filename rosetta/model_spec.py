@@ -38,6 +38,16 @@ def _finite(options: Any) -> Any:
     return options
 
 
+def _distinct(timesteps: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    if isinstance(timesteps, tuple):
+        if not timesteps:
+            raise ValueError("it names no timestep; name at least one, or leave it out")
+        if len(set(timesteps)) < len(timesteps):
+            twice = next(one for one in timesteps if timesteps.count(one) > 1)
+            raise ValueError(f"it names {twice} twice; name each timestep once")
+    return timesteps
+
+
 Colour = Annotated[float, AfterValidator(_on_scale_of_one)]
 Colours = tuple[Colour, Colour, Colour]
 Deviation = Annotated[float, Field(gt=0), AfterValidator(_on_scale_of_one)]
@@ -45,6 +55,8 @@ Deviations = tuple[Deviation, Deviation, Deviation]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
 Time = Annotated[float, Field(ge=0, le=1)]
+Timestep = Annotated[int, Field(ge=0)]
+Timesteps = Annotated[Timestep | tuple[Timestep, ...], AfterValidator(_distinct)]
 Options = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 Sha256 = Annotated[str, text(r"[0-9a-f]{64}", f"not a SHA-256; {_SHA256}")]
 
@@ -87,10 +99,10 @@ class Condition(Strict):
         description="Size of the images of a diffusion model with prompts: side in pixels, or [height, width]. "
         "Default: that of its pipeline.",
     )
-    timestep: int | None = Field(
+    timestep: Timesteps | None = Field(
         None,
-        ge=0,
-        description="Makes a diffusion model discriminative: it sees each image once, noised to this training step.",
+        description="Makes a diffusion model discriminative: it sees each image once, noised to this training step; of "
+        "a list, once at each, and layers are named by it.",
     )
     interval: tuple[Time, Time] | None = Field(
         None, description="Times, 0 (image) to 1 (noise), between which a `pmf` is guided. Default: as published."
@@ -103,6 +115,13 @@ class Condition(Strict):
     def given(self) -> tuple[str, ...]:
         """Names of what is not left out."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """Those of :attr:`timestep`, one or several; none of a generator."""
+        if self.timestep is None:
+            return ()
+        return self.timestep if isinstance(self.timestep, tuple) else (self.timestep,)
 
     @property
     def identity(self) -> dict[str, Any]:
