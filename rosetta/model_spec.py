@@ -38,14 +38,17 @@ def _finite(options: Any) -> Any:
     return options
 
 
-def _distinct(timesteps: int | tuple[int, ...]) -> int | tuple[int, ...]:
-    if isinstance(timesteps, tuple):
-        if not timesteps:
-            raise ValueError("it names no timestep; name at least one, or leave it out")
-        if len(set(timesteps)) < len(timesteps):
-            twice = next(one for one in timesteps if timesteps.count(one) > 1)
-            raise ValueError(f"it names {twice} twice; name each timestep once")
-    return timesteps
+def _timesteps(given: Any) -> Any:
+    """One by one, as an error of a union names its alternatives and not what is wrong."""
+    several = given if isinstance(given, list | tuple) else (given,)
+    for one in several:
+        if isinstance(one, bool) or not isinstance(one, int) or one < 0:
+            raise ValueError(f"{one!r} is not a timestep; give a whole number from 0, or a list of them")
+        if several.count(one) > 1:
+            raise ValueError(f"it has {one} twice; name each timestep once")
+    if not several:
+        raise ValueError("the list is empty; name at least one timestep")
+    return given
 
 
 Colour = Annotated[float, AfterValidator(_on_scale_of_one)]
@@ -55,8 +58,7 @@ Deviations = tuple[Deviation, Deviation, Deviation]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
 Time = Annotated[float, Field(ge=0, le=1)]
-Timestep = Annotated[int, Field(ge=0)]
-Timesteps = Annotated[Timestep | tuple[Timestep, ...], AfterValidator(_distinct)]
+Timesteps = Annotated[int | tuple[int, ...], BeforeValidator(_timesteps)]
 Options = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 Sha256 = Annotated[str, text(r"[0-9a-f]{64}", f"not a SHA-256; {_SHA256}")]
 
