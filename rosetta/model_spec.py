@@ -38,6 +38,19 @@ def _finite(options: Any) -> Any:
     return options
 
 
+def _timesteps(given: Any) -> Any:
+    """One by one, as an error of a union names its alternatives and not what is wrong."""
+    several = given if isinstance(given, list | tuple) else (given,)
+    for one in several:
+        if isinstance(one, bool) or not isinstance(one, int) or one < 0:
+            raise ValueError(f"{one!r} is not a timestep; give a whole number from 0, or a list of them")
+        if several.count(one) > 1:
+            raise ValueError(f"it has {one} twice; name each timestep once")
+    if not several:
+        raise ValueError("the list is empty; name at least one timestep")
+    return given
+
+
 Colour = Annotated[float, AfterValidator(_on_scale_of_one)]
 Colours = tuple[Colour, Colour, Colour]
 Deviation = Annotated[float, Field(gt=0), AfterValidator(_on_scale_of_one)]
@@ -45,6 +58,7 @@ Deviations = tuple[Deviation, Deviation, Deviation]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(_both_sides)]
 Time = Annotated[float, Field(ge=0, le=1)]
+Timesteps = Annotated[int | tuple[int, ...], BeforeValidator(_timesteps)]
 Options = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 Sha256 = Annotated[str, text(r"[0-9a-f]{64}", f"not a SHA-256; {_SHA256}")]
 
@@ -87,10 +101,10 @@ class Condition(Strict):
         description="Size of the images of a diffusion model with prompts: side in pixels, or [height, width]. "
         "Default: that of its pipeline.",
     )
-    timestep: int | None = Field(
+    timestep: Timesteps | None = Field(
         None,
-        ge=0,
-        description="Makes a diffusion model discriminative: it sees each image once, noised to this training step.",
+        description="Makes a diffusion model discriminative: it sees each image once, noised to this training step; of "
+        "a list, once at each, and layers are named by it.",
     )
     interval: tuple[Time, Time] | None = Field(
         None, description="Times, 0 (image) to 1 (noise), between which a `pmf` is guided. Default: as published."
@@ -103,6 +117,13 @@ class Condition(Strict):
     def given(self) -> tuple[str, ...]:
         """Names of what is not left out."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """Those of :attr:`timestep`, one or several; none of a generator."""
+        if self.timestep is None:
+            return ()
+        return self.timestep if isinstance(self.timestep, tuple) else (self.timestep,)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rosetta.errors import UserError
 from rosetta.units import Layer, Units
 from rosetta.zoo.maps.globs import matches, select
-from rosetta.zoo.maps.hidden_steps import hooked
+from rosetta.zoo.maps.hidden_steps import hooked, timestep
 from rosetta.zoo.maps.layout import Layout, NoMapError
 from rosetta.zoo.maps.places import HEADS, IN, PATTERN, Place, input_of, parse_place, tensor_at
 from rosetta.zoo.maps.probe import Probe
@@ -198,7 +198,7 @@ class Capture:
         with self._alone, hooked(self._parts, watch, attention) as runs:
             output = forward()
         for place, name in self._places.items():
-            ran, expected = runs[place.path], self._layouts[name].runs
+            ran, expected = runs[place.path, place.timestep], self._layouts[name].runs
             if ran == 0:
                 raise UserError(f"layer {name!r} did not run this time; choose a module that always runs")
             if ran != expected:
@@ -279,8 +279,11 @@ class _Watch:
                 self._keep(name, find)
 
     def _of(self, path: str, run: int) -> list[tuple[Place, str]]:
+        at = timestep()
         return [
-            (place, name) for place, name in self._places.items() if place.path == path and place.run in (None, run)
+            (place, name)
+            for place, name in self._places.items()
+            if place.path == path and place.run in (None, run) and place.timestep == at
         ]
 
     def _keep(self, name: str, find: Callable[[], Tensor]) -> None:
@@ -351,7 +354,17 @@ def _found(globs: Sequence[str], seen: Probe) -> list[str]:
 
 
 def _matched(asked: Iterable[Place], seen: Probe) -> list[Place]:
-    return [replace(place, path=path) for place in asked for path in matches([place.path], seen.paths)]
+    found = (replace(place, path=path) for place in asked for path in matches([place.path], seen.paths))
+    timesteps: dict[str, dict[int, None]] = {}
+    for place in map(parse_place, seen.places):
+        if place.timestep is not None:
+            timesteps.setdefault(place.path, {})[place.timestep] = None
+    # A place that names no timestep is that place at all of them.
+    return [
+        replace(place, timestep=one)
+        for place in found
+        for one in (timesteps.get(place.path, (None,)) if place.timestep is None else (place.timestep,))
+    ]
 
 
 def _select(globs: Sequence[str], seen: Probe, model: str) -> list[str]:

@@ -7,24 +7,37 @@ denoises in many steps, and its maps are those of the last. It says so itself, a
         for step in early: …
     last step
 
+One that is looked at in several steps says at which timestep each is, and runs are counted for each by itself:
+
+    for timestep in timesteps:
+        with at(timestep):
+            step
+
 Nothing is kept on the module, so that threads do not see each other's state.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from rosetta.zoo.maps.attention import Attentions
 
+_T = TypeVar("_T")
 _UNSEEN: ContextVar[bool] = ContextVar("unseen", default=False)
 _REHEARSAL: ContextVar[bool] = ContextVar("rehearsal", default=False)
+_TIMESTEP: ContextVar[int | None] = ContextVar("timestep", default=None)
+
+
+Reached = tuple[str, int | None]
+"""A module's path, and the timestep at which it runs where there are several."""
 
 
 class Watch(Protocol):
-    """What is told of modules while they run, by path; the runs of each are counted from 1."""
+    """What is told of modules while they run, by path; the runs of each at a timestep are counted from 1."""
 
     def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         """A module is about to run on these arguments; gives those that it is to run on instead, or None."""
@@ -38,7 +51,7 @@ class Watch(Protocol):
 
 
 @contextmanager
-def hooked(modules: Mapping[str, nn.Module], watch: Watch, attention: bool = False) -> Iterator[dict[str, int]]:
+def hooked(modules: Mapping[str, nn.Module], watch: Watch, attention: bool = False) -> Iterator[Counter[Reached]]:
     """Watch modules while they run inside, but for what is unseen; yields how often each has run.
 
     Parameters
@@ -46,16 +59,17 @@ def hooked(modules: Mapping[str, nn.Module], watch: Watch, attention: bool = Fal
     attention
         Whether to watch attention, too: it is that of the innermost of the modules.
     """
-    runs = dict.fromkeys(modules, 0)
+    runs: Counter[Reached] = Counter()
     inside: list[str] = []
 
     def before(path: str) -> Callable[..., None]:
         def hook(_: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
             if not is_seen():
                 return None
-            runs[path] += 1
+            reached = path, timestep()
+            runs[reached] += 1
             inside.append(path)
-            return watch.before(path, runs[path], arguments, named)
+            return watch.before(path, runs[reached], arguments, named)
 
         return hook
 
@@ -64,13 +78,13 @@ def hooked(modules: Mapping[str, nn.Module], watch: Watch, attention: bool = Fal
             if not is_seen():
                 return None
             inside.pop()
-            return watch.after(path, runs[path], output)
+            return watch.after(path, runs[path, timestep()], output)
 
         return hook
 
     def attends(part: str, find: Callable[[], Tensor]) -> None:
         if inside and is_seen():
-            watch.attends(inside[-1], runs[inside[-1]], part, find)
+            watch.attends(inside[-1], runs[inside[-1], timestep()], part, find)
 
     handles = []
     for path, module in modules.items():
@@ -89,14 +103,19 @@ def is_seen() -> bool:
     return not _UNSEEN.get()
 
 
+def timestep() -> int | None:
+    """Of what runs now, where a model is looked at in several steps."""
+    return _TIMESTEP.get()
+
+
 def is_rehearsal() -> bool:
     """Whether a module may leave out what is unseen: the shapes of what it gives count, the values do not."""
     return _REHEARSAL.get()
 
 
 @contextmanager
-def _set(variable: ContextVar[bool]) -> Iterator[None]:
-    token = variable.set(True)
+def _set(variable: ContextVar[_T], value: _T) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
@@ -105,9 +124,14 @@ def _set(variable: ContextVar[bool]) -> Iterator[None]:
 
 def unseen() -> AbstractContextManager[None]:
     """Hooks note nothing of what runs inside, in this thread."""
-    return _set(_UNSEEN)
+    return _set(_UNSEEN, True)
 
 
 def rehearsal() -> AbstractContextManager[None]:
     """What is unseen may be left out inside, in this thread."""
-    return _set(_REHEARSAL)
+    return _set(_REHEARSAL, True)
+
+
+def at(timestep: int | None) -> AbstractContextManager[None]:
+    """What runs inside, in this thread, is one of several steps that hooks tell apart; None: the only one."""
+    return _set(_TIMESTEP, timestep)

@@ -12,8 +12,10 @@ A module's path by itself, `blocks.0.mlp.act`, is what the module puts out. More
     what the heads of an attention module read, one head after the other, before they are projected
 `@pattern`
     what the class token attends to, one map for each head of an attention module
+`@t=250`
+    at this one of several timesteps at which a diffusion model looks at an image
 
-as in `layer1.0.relu#2`, `blocks.0.mlp.fc2@in` or `encoder#1@last_hidden_state`.
+as in `layer1.0.relu#2`, `blocks.0.mlp.fc2@in`, `encoder#1@last_hidden_state` or `mid_block@t=250`.
 """
 
 import re
@@ -26,7 +28,7 @@ from torch import Tensor
 from rosetta.zoo.maps.layout import NoMapError, tensor_in
 
 IN, HEADS, PATTERN = "in", "heads", "pattern"
-_PLACE = re.compile(r"(?P<path>.+?)(?:#(?P<run>[1-9]\d*))?(?:@(?P<part>\w+))?")
+_PLACE = re.compile(r"(?P<path>.+?)(?:#(?P<run>[1-9]\d*))?(?:@(?P<part>\w+))?(?:@t=(?P<timestep>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Place:
     """Which of its runs for one image, from 1; None of a module that runs once."""
     part: str | None = None
     """`in`, `heads`, `pattern`, or which tensor of its output; None for the tensor that the output stands for."""
+    timestep: int | None = None
+    """At which of several timesteps; None of what runs at none, or of a model that looks at one only."""
 
     def __str__(self) -> str:
         return f"{self.path}{self.suffix}"
@@ -46,7 +50,9 @@ class Place:
     @property
     def suffix(self) -> str:
         """What follows the path."""
-        return ("" if self.run is None else f"#{self.run}") + ("" if self.part is None else f"@{self.part}")
+        run = "" if self.run is None else f"#{self.run}"
+        part = "" if self.part is None else f"@{self.part}"
+        return run + part + ("" if self.timestep is None else f"@t={self.timestep}")
 
 
 def parse_place(name: str) -> Place:
@@ -54,7 +60,8 @@ def parse_place(name: str) -> Place:
     found = _PLACE.fullmatch(name)
     if found is None:
         return Place(name)
-    return Place(found["path"], None if found["run"] is None else int(found["run"]), found["part"])
+    run, timestep = (None if found[name] is None else int(found[name]) for name in ("run", "timestep"))
+    return Place(found["path"], run, found["part"], timestep)
 
 
 def tensor_at(part: str | None, output: Any) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rosetta.units import Grid
-from rosetta.zoo.maps.hidden_steps import hooked, rehearsal
+from rosetta.zoo.maps.hidden_steps import Reached, hooked, rehearsal, timestep
 from rosetta.zoo.maps.layout import Layout, NoMapError, Traits, tensor_in
 from rosetta.zoo.maps.places import IN, Place, input_of, tensors_of
 from rosetta.zoo.maps.readings import Readings, Shape
@@ -41,15 +41,15 @@ class _Watch:
         """In the order in which it was there, every run counted."""
 
     def before(self, path: str, run: int, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        self.seen[Place(path, run, IN)] = _shape(lambda: input_of(arguments, named))
+        self.seen[Place(path, run, IN, timestep())] = _shape(lambda: input_of(arguments, named))
 
     def after(self, path: str, run: int, output: Any) -> None:
-        self.seen[Place(path, run)] = _shape(lambda: tensor_in(output))
+        self.seen[Place(path, run, None, timestep())] = _shape(lambda: tensor_in(output))
         for part, tensor in tensors_of(output).items():
-            self.seen[Place(path, run, part)] = _shape(lambda tensor=tensor: tensor)  # type: ignore[misc]
+            self.seen[Place(path, run, part, timestep())] = _shape(lambda tensor=tensor: tensor)  # type: ignore[misc]
 
     def attends(self, path: str, run: int, part: str, find: Callable[[], Tensor]) -> None:
-        place = Place(path, run, part)
+        place = Place(path, run, part, timestep())
         self.seen[place] = "attends more than once" if place in self.seen else _shape(find)
 
 
@@ -83,7 +83,7 @@ def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: 
     problems: dict[str, str] = {}
     for path, part in paths.items():
         name = first_path[id(part)]
-        reading = places.get(Place(name), _no_single_run(name, runs[name]))
+        reading = places.get(Place(name)) or _no_single_run(name, runs)
         if isinstance(reading, str):
             problems[path] = reading
         else:
@@ -99,13 +99,21 @@ def probe(module: nn.Module, inputs: tuple[Tensor, ...], traits: Traits, image: 
     )
 
 
-def _no_single_run(path: str, runs: int) -> str:
+def _no_single_run(path: str, all_runs: Mapping[Reached, int]) -> str:
+    at = [step for reached, step in all_runs if reached == path and step is not None]
+    if at:
+        return f"runs at timesteps; name one of them, {path}@t={at[0]}"
+    runs = all_runs.get((path, None), 0)
     return f"runs {runs} times per image; name one of them, {path}#1 to #{runs}" if runs else "never runs"
 
 
-def _numbered(seen: Mapping[Place, Shape | str], runs: Mapping[str, int]) -> dict[Place, Shape | str]:
+def _numbered(seen: Mapping[Place, Shape | str], runs: Mapping[Reached, int]) -> dict[Place, Shape | str]:
     """Places as they are named: the number of a run only where there are several."""
-    return {place if runs[place.path] > 1 else replace(place, run=None): shape for place, shape in seen.items()}
+    several = {reached for reached, count in runs.items() if count > 1}
+    return {
+        place if (place.path, place.timestep) in several else replace(place, run=None): shape
+        for place, shape in seen.items()
+    }
 
 
 def _readings(
@@ -114,7 +122,7 @@ def _readings(
     traits: Traits,
     image: Grid,
     images: int,
-    runs: Mapping[str, int],
+    runs: Mapping[Reached, int],
 ) -> dict[Place, Layout | str]:
     """How each place is read, or why it holds no map."""
     shapes = {place: shape for place, shape in seen.items() if not isinstance(shape, str)}
@@ -122,7 +130,8 @@ def _readings(
     found: dict[Place, Layout | str] = {}
     for place, shape in seen.items():
         try:
-            found[place] = shape if isinstance(shape, str) else replace(readings.read(place), runs=runs[place.path])
+            ran = runs[place.path, place.timestep]
+            found[place] = shape if isinstance(shape, str) else replace(readings.read(place), runs=ran)
         except NoMapError as problem:
             found[place] = str(problem)
     return found

@@ -18,7 +18,14 @@ from rosetta.zoo.families.diffusers.kinds import KINDS
 from rosetta.zoo.families.diffusers.pipeline import CLASSES, Make, Pipeline, make_pipeline, settings
 from rosetta.zoo.families.diffusers.prompted import Origin, describe
 from rosetta.zoo.families.diffusers.published import PUBLISHED, Config, Published
-from rosetta.zoo.families.diffusers.sampling import STEPS, Generator, Observer, timesteps_of
+from rosetta.zoo.families.diffusers.sampling import (
+    STEPS,
+    Generator,
+    Observer,
+    looks_of,
+    require_trained,
+    timesteps_of,
+)
 from rosetta.zoo.families.diffusers.texts import encoders, from_folder, invented, stamp
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
@@ -148,7 +155,7 @@ def _describe(pipeline: Pipeline, origin: str, condition: Condition) -> Architec
     if condition.timestep is not None:
         _require_look(condition, pipeline, origin)
         return Architecture(
-            Observer(pipeline, condition.timestep, named[0] if named else None),
+            Observer(pipeline, *looks_of(condition), named[0] if named else None),
             Preprocessing(pipeline.image_size, "bicubic", _HALF, _HALF),
             indexed=True,
             layers=layers,
@@ -192,11 +199,7 @@ def _require_look(condition: Condition, pipeline: Pipeline, origin: str) -> None
                 f"{origin}: condition.{field} is about making images, and condition.timestep about looking at them; "
                 "remove one of the two"
             )
-    trained = pipeline.scheduler.config.num_train_timesteps
-    if condition.timestep is not None and condition.timestep >= trained:
-        raise UserError(
-            f"{origin}: condition.timestep is {condition.timestep}, but its timesteps are 0 to {trained - 1}"
-        )
+    require_trained(condition, pipeline.scheduler, origin)
     named = condition.classes or ()
     if named and pipeline.classes is None:
         raise UserError(f"{origin} knows no classes; remove condition.classes")

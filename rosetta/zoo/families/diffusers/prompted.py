@@ -6,7 +6,7 @@ z ─► step ─► step ─► … ─► last step ─► decoder ─► imag
      └──── unseen by hooks ────┘
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ from rosetta.zoo.families.diffusers.pipeline import (
     settings,
 )
 from rosetta.zoo.families.diffusers.published import Config
-from rosetta.zoo.families.diffusers.sampling import Generator, Observer
+from rosetta.zoo.families.diffusers.sampling import Generator, Observer, looks_of, require_trained
 from rosetta.zoo.families.diffusers.texts import Encode, Words, words_of
 from rosetta.zoo.maps.layout import Traits
 from rosetta.zoo.preprocessing import Preprocessing
@@ -102,20 +102,28 @@ class PromptedGenerator(_Prompted, Generator):
 
 
 class PromptedObserver(_Prompted, Observer):
-    """Looks once at each image, noised to one timestep of training, with one prompt for all.
+    """Looks at each image, noised to timesteps of training, with one prompt for all.
 
     Parameters
     ----------
     pipeline, kind, words
         As of :class:`PromptedGenerator`.
-    timestep
-        Of training: the higher, the more noise.
+    timesteps, told_apart
+        As of :class:`Observer`.
     embedded
         What the transformer is given as guidance, where it takes it.
     """
 
-    def __init__(self, pipeline: Pipeline, kind: Kind, words: Words, timestep: int, embedded: float = 1.0) -> None:
-        super().__init__(pipeline, timestep, 0)
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        kind: Kind,
+        words: Words,
+        timesteps: Sequence[int],
+        told_apart: bool,
+        embedded: float = 1.0,
+    ) -> None:
+        super().__init__(pipeline, timesteps, told_apart, 0)
         self.pipeline_kind, self.words, self.embedded = kind, words, embedded
 
     def predict(self, noisy: Tensor, timestep: int, classes: Tensor | None) -> Tensor:
@@ -188,7 +196,7 @@ def describe(
     layers = tuple(f"transformer.{place}" for place in kind.layers(denoiser))
     if condition.timestep is not None:
         return Architecture(
-            PromptedObserver(pipeline, kind, words, condition.timestep, embedded),
+            PromptedObserver(pipeline, kind, words, *looks_of(condition), embedded),
             Preprocessing(image, "bicubic", _HALF, _HALF),
             indexed=True,
             layers=layers,
@@ -299,8 +307,4 @@ def _require_look(condition: Condition, scheduler: Any, origin: str) -> None:
                 f"{origin}: condition.{field} is about making images, and condition.timestep about looking at them; "
                 "remove one of the two"
             )
-    trained = scheduler.config.num_train_timesteps
-    if condition.timestep is not None and condition.timestep >= trained:
-        raise UserError(
-            f"{origin}: condition.timestep is {condition.timestep}, but its timesteps are 0 to {trained - 1}"
-        )
+    require_trained(condition, scheduler, origin)

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rosetta.errors import UserError
+from rosetta.model_spec import Condition
 from rosetta.zoo.families.diffusers.pipeline import Pipeline
 from rosetta.zoo.latents import draw_noise
-from rosetta.zoo.maps.hidden_steps import is_rehearsal, unseen
+from rosetta.zoo.maps.hidden_steps import at, is_rehearsal, unseen
 
 STEPS = 50
 """Of making an image, where a recipe does not say."""
@@ -125,23 +126,27 @@ class Generator(_Diffusion):
 
 
 class Observer(_Diffusion):
-    """Looks once at each image, noised to one timestep of training.
+    """Looks at each image, noised to timesteps of training, once at each.
 
     Parameters
     ----------
     pipeline
         The parts.
-    timestep
-        Of training: the higher, the more noise.
+    timesteps
+        Of training: the higher, the more noise. The noise of an image is the same at all of them.
+    told_apart
+        Whether hooks are told the timestep of what runs, which several need.
     label
         The class that every image is said to have, where there are classes; left out: none.
     """
 
-    def __init__(self, pipeline: Pipeline, timestep: int, label: int | None = None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, timesteps: Sequence[int], told_apart: bool, label: int | None = None
+    ) -> None:
         super().__init__(pipeline)
-        self.timestep = timestep
+        self.told_apart = told_apart
         self.label = self.null if label is None else label
-        self.levels = levels_of(pipeline.scheduler, timestep)
+        self.levels = {timestep: levels_of(pipeline.scheduler, timestep) for timestep in timesteps}
 
     def forward(self, images: Tensor, indices: Tensor) -> Tensor:
         """Look at images.
@@ -156,14 +161,17 @@ class Observer(_Diffusion):
         Returns
         -------
         Tensor
-            (image, channel, y, x), what the denoiser says of them.
+            (image, channel, y, x), what the denoiser says of them at the last timestep.
         """
         clean = self._encode(images)
         drawn = [torch.from_numpy(draw_noise(index, clean[0].numel())) for index in indices.tolist()]
         noise = torch.stack(drawn).view_as(clean).to(clean)
-        noisy = self.levels[0] * clean + self.levels[1] * noise
         classes = None if self.label is None else torch.full_like(indices, self.label)
-        return self.predict(noisy, self.timestep, classes)
+        said = clean
+        for timestep, (kept, added) in self.levels.items():
+            with at(timestep if self.told_apart else None):
+                said = self.predict(kept * clean + added * noise, timestep, classes)
+        return said
 
     def _encode(self, images: Tensor) -> Tensor:
         """(image, channel, y, x) as the denoiser was trained on: of an encoder's distribution, the mean."""
@@ -172,6 +180,27 @@ class Observer(_Diffusion):
         distribution = self.vae.encode(images, return_dict=False)[0]  # type: ignore[operator]
         mean: Tensor = distribution.mean * self.vae.config.scaling_factor  # type: ignore[union-attr]
         return mean
+
+
+def looks_of(condition: Condition) -> tuple[tuple[int, ...], bool]:
+    """The timesteps that a recipe names, and whether layers are named by them: those of a list are."""
+    return condition.timesteps, isinstance(condition.timestep, tuple)
+
+
+def require_trained(condition: Condition, scheduler: Any, origin: str) -> None:
+    """
+    Raises
+    ------
+    UserError
+        A timestep is none of the scheduler's.
+    """
+    trained = scheduler.config.num_train_timesteps
+    for timestep in condition.timesteps:
+        if timestep >= trained:
+            raise UserError(
+                f"{origin}: condition.timestep {'is' if condition.timestep == timestep else 'has'} {timestep}, but its "
+                f"timesteps are 0 to {trained - 1}"
+            )
 
 
 def levels_of(scheduler: Any, timestep: int) -> tuple[float, float]:

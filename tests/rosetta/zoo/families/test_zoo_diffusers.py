@@ -362,6 +362,7 @@ def test_gradients_reach_the_images(load: Load, kind: str) -> None:
         ("unet", {"truncation": 0.5}, r"takes no condition\.truncation; remove it"),
         ("unet", {"steps": 101}, r"condition\.steps is 101, but it was trained on 100; take fewer"),
         ("unet", {"timestep": 100}, r"condition\.timestep is 100, but its timesteps are 0 to 99"),
+        ("unet", {"timestep": (5, 100)}, r"condition\.timestep has 100, but its timesteps are 0 to 99"),
         ("unet", {"timestep": 5, "steps": 9}, r"condition\.steps is about making images, and condition\.timestep"),
         ("dit", {"timestep": 5, "guidance": 2.0}, r"condition\.guidance is about making images"),
         ("dit", {"timestep": 5, "bound": 2.0}, r"condition\.bound is about making images"),
