@@ -38,9 +38,11 @@ def class_profiles(run: AtlasRun) -> tuple[str, bytes]:
 
 def _mean_maps(run: AtlasRun, best: pd.DataFrame) -> dict[int, dict[str, Any]]:
     """By concept: mean maps over the class that it is most selective for, the one confused with it, and all others."""
-    labels = run.pictures.named_classes() or []
-    known = {label: number for number, label in enumerate(sorted({label for label in labels if label}))}
-    images = images_by_class(np.array([known.get(label, -1) for label in labels], np.int64))
+    classes = run.pictures.named_classes()
+    if classes is None:
+        return {}
+    known = {label: number for number, label in enumerate(classes.names)}
+    images = images_by_class(classes.numbers)
     if not images:
         return {}
     units = run.first[run.anchor]
