@@ -2,7 +2,7 @@
 
 import os
 import signal
-import threading
+from contextlib import nullcontext
 
 import causal_runs
 import pytest
@@ -12,10 +12,10 @@ from flows.ablate import plan_ablation, plan_silencing
 from rosetta.guidance.cause_settings import Ablation, Silencing
 from storage.artifacts import provenance
 from storage.artifacts.catalogue import ABLATIONS, CAUSES, SILENCED, SILENCINGS
-from storage.artifacts.causes import AblationStore
 from storage.filesystem.root import Root
 from tasks.causes import ablate, silence
 from tasks.cluster.engine import local_processes
+from tasks.stage.progress import tracker
 
 ABLATION = Ablation(images=2, random=4, batch=4, models=("d",))
 SILENCING = Silencing(images=2, concepts=(0, 5), sets=3)
@@ -57,20 +57,17 @@ def test_a_killed_worker_costs_its_own_blocks_and_no_byte(tmp_path, single):
     with local_processes(2) as address, connected(address, 2) as client:
         root = on(causal_runs.write(tmp_path / "run"), address)
         victim, _ = client.run(os.getpid).values()
-        ended = threading.Event()
+        killed: list[int] = []
 
-        def kill() -> None:
-            """Once some blocks are written."""
-            while not ended.wait(0.02):
-                if root.exists(ABLATIONS.path()) and AblationStore.open(root, plan.fingerprint).written().sum() >= 2:
-                    os.kill(victim, signal.SIGKILL)
-                    return
+        def kill(more: int, note: str = "") -> None:
+            """Once a block is written."""
+            if not killed:
+                killed.append(victim)
+                os.kill(victim, signal.SIGKILL)
 
-        plan = plan_ablation(root.url, ABLATION)
-        killer = threading.Thread(target=kill)
-        killer.start()
+        before = tracker.set(lambda title, total: nullcontext(kill))
         found = made(root)
-        ended.set()
-        killer.join()
+        tracker.reset(before)
+        assert killed
         assert victim not in client.run(os.getpid).values()
     assert found == single
