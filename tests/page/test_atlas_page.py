@@ -299,7 +299,7 @@ def test_theme(atlas):
 
 
 def test_keyboard(atlas):
-    page = atlas.go("overview")
+    page = atlas.go("concepts")
     page.keyboard.press("/")
     expect(page.get_by_label("Search concepts")).to_be_focused()
     page.keyboard.press("Escape")
