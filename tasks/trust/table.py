@@ -83,7 +83,7 @@ def join_trust(plan: Plan) -> None:
         lift = frame["pearson"].to_numpy(np.float64) - best
         frame = with_measured(plan, frame, (a, b)).assign(control_best=best, control_spread=spread, lift=lift)
         frames.append(frame.assign(trusted=passing(frame, plan.recipe.trust)["trusted"]))
-    joined = pd.concat(frames, ignore_index=True)
+    joined = pd.concat(frames, ignore_index=True)[[column.name for column in TRUST.columns]]
     categories = tables.categories_of({name: ActivationStore.read(root, name).units for name in plan.names})
     notes = [*notes, *_dead_halves(joined), *unmeasured(plan)]
     tables.write(root, TRUST.path(), joined, plan.fingerprint(TRUST), categories, notes=notes)
