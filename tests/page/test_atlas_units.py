@@ -140,7 +140,7 @@ def test_what_is_known_of_it_is_text(atlas):
     assert classes.first.locator("bdi").text_content() == HOSTILE
     assert classes.nth(1).locator("td").all_inner_texts()[1:] == ["0.70", "2", "1.1", "8"]
     causes = page.get_by_role("region", name="Causes").locator("tbody tr")
-    assert causes.first.locator("td").all_inner_texts() == [
+    assert causes.first.locator("td").all_text_contents() == [
         "main.2·9", "0.21", "0.001", "0.4", "2.0 %", "0.0244", "0.03",
     ]  # fmt: skip
     expect(page.get_by_role("heading", name="What it follows")).to_be_visible()
@@ -177,10 +177,10 @@ def test_the_units_of_a_layer_can_be_sorted(atlas):
 
 
 @pytest.mark.parametrize("width", [1440, 900, 390])
-@pytest.mark.parametrize("address", [FULL, unit_address("g", HOSTILE, 7), unit_address(HOSTILE, SIGNS, 3)])
-def test_nothing_of_a_unit_sticks_out_sideways(atlas, address, width):
+@pytest.mark.parametrize("unit", [FULL, unit_address("g", HOSTILE, 7), unit_address(HOSTILE, SIGNS, 3)])
+def test_nothing_of_a_unit_sticks_out_sideways(atlas, unit, width):
     atlas.page.set_viewport_size({"width": width, "height": 800})
-    page = atlas.go(address)
+    page = atlas.go(unit)
     expect(page.locator("table.sorted")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 

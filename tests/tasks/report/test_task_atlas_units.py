@@ -183,11 +183,12 @@ def test_what_tables_say_of_single_units(made, tmp_path, monkeypatch):
         {**silenced, "rank": rank, "class": rank, "label": label, "change": change}
         for rank, label, change in [(0, "", 0.3), (1, "cat", 2.0), (2, "", 1.0), (-1, "dog", -3.0)]
     ]
-    run._tables |= {
+    made_up = {
         catalogue.CAUSES.path(): pd.DataFrame([stale, cause]),
         catalogue.MASKS.path(): pd.DataFrame([mask]),
         catalogue.SILENCED.path(): pd.DataFrame(measured),
     }
+    run._tables.update(made_up)
     exists = Root.exists
     monkeypatch.setattr(Root, "exists", lambda self, path: path in run._tables or exists(self, path))
     of_dictionary = tables.attributes(root, catalogue.ROSETTA.path())["fingerprint"]

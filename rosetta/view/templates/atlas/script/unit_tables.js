@@ -96,7 +96,7 @@
     return section(
       "section",
       "causes-title",
-      generates ? "What ablating it does" : "What it follows",
+      generates ? "What ablating it does" : rows.length ? "What it follows" : "What it causes",
       rows.length
         ? [
             h(
@@ -115,15 +115,13 @@
   function silence([concept, units, change, random, p, rising, falling]) {
     const listed = (word, classes) =>
       classes.length
-        ? [` ${word}: `, classes.map(([label, value], place) => [place ? ", " : "", names.name(label), ` ${text.value(value)}`]), "."]
+        ? [` ${word}: `, classes.map(([label, value], place) => [place ? ", " : "", names.name(label, "bdi"), ` ${text.value(value)}`]), "."]
         : null;
     return h(
       "p.silenced",
-      "With the ",
-      text.counted(units, "unit"),
-      " of ",
+      units === 1 ? "With this unit, the only one of " : `With the ${text.count(units)} units of `,
       h("a", { href: atlas.state.href(`concept/${concept}`) }, `concept ${concept}`),
-      ` in this model silenced, this one among them, what it puts out moves by ${text.percent(change)} of its length; with random units ${text.percent(random)}, p ${text.value(p)}.`,
+      ` in this model${units === 1 ? "," : ""} silenced${units === 1 ? "" : ", this one among them"}, what it puts out moves by ${text.percent(change)} of its length; with random units ${text.percent(random)}, p ${text.value(p)}.`,
       listed("Scores that rise", rising),
       listed("Scores that fall", falling),
     );
