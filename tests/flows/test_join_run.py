@@ -1,4 +1,4 @@
-"""`rosetta join` as a user runs it: two runs into one page, what is left alone, what is checked, and what is one line."""
+"""`rosetta join` as a user runs it: two runs into one page, what is left alone, what is checked, what is one line."""
 
 import joined_runs
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from command import refused
 from joined_runs import Seen, units_of
 
-from storage.artifacts.catalogue import JOIN_PAIRS, JOIN_RECORD
+from storage.artifacts.catalogue import JOIN_PAIRS
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from storage.upkeep.status import status
@@ -51,7 +51,6 @@ def test_two_runs_are_joined(tiny, runs, tmp_path):
     before = (out / JOIN_PAIRS.path()).read_bytes()
     assert [stage["outcome"] for stage in tiny.json(*asked)["stages"]] == ["skipped"] * 3
     refused(tiny(*asked[:-1], 2), "join_pairs.parquet was made from something else (exchanges: 1 → 2)", "--replace")
-    refused(tiny("mine", out / JOIN_RECORD.path(), "--root", out), "join.toml")
     assert (out / JOIN_PAIRS.path()).read_bytes() == before
     again = tiny.json(*asked[:-1], 2, "--replace")
     assert [stage["outcome"] for stage in again["stages"]] == ["skipped", "done", "done"]
