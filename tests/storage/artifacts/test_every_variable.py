@@ -17,6 +17,7 @@ from storage.artifacts.causes import AblationStore, SilencingStore
 from storage.artifacts.explanations import ExplanationStore, ImageExplanation
 from storage.artifacts.fingerprint import fingerprint
 from storage.artifacts.guided import Found, GuidedStore
+from storage.artifacts.joined import StrengthStore
 from storage.artifacts.neighbours import NeighbourStore
 from storage.artifacts.words import WordStore
 from storage.filesystem.root import Root
@@ -57,7 +58,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     _write_search(root, "edits/some", random, conditional=False)
     _write_causes(root, random)
     _write_words(root, random)
+    _write_strengths(root, random)
     return root
+
+
+def _write_strengths(root: Root, random: np.random.Generator) -> None:
+    sides = [(name, Units((Layer("x", units, (2, 2)),))) for name, units in (("g-1", 5), ("g-2", 4))]
+    store = StrengthStore.create(root, sides, ("a", "b"), (False, True), fingerprint("strengths"))
+    for pivot in range(2):
+        store.write(pivot, (0, 0), random.uniform(-1, 1, size=(5, 4)).astype(np.float32))
+    store.finish()
 
 
 def _write_words(root: Root, random: np.random.Generator) -> None:

@@ -87,16 +87,19 @@ def test_nothing_is_found_where_nothing_is_shared(tmp_path, observer):
     assert not pairs["trusted"].any()
 
 
+def noisy(random, pearson):
+    return (pearson + random.normal(scale=0.005, size=pearson.shape)).clip(-1, 1).astype(np.float32)
+
+
 def test_a_permuted_copy_finds_itself(tmp_path):
     random = np.random.default_rng(5)
     order = random.permutation(200)
-    base = random.normal(scale=0.2, size=(200, 700))
+    base = {name: random.normal(scale=0.2, size=(200, 700)) for name in "def"}
     own = np.eye(200, dtype=np.float32)
     roots = []
     for name, rows in (("a", np.arange(200)), ("b", order)):
         # What other images add: correlations of the same units differ a little.
-        pearson = (base + random.normal(scale=0.005, size=base.shape)).clip(-1, 1).astype(np.float32)[rows]
-        seen = {"d": Seen(units_of(300, 400), pearson, "d")}
+        seen = {model: Seen(units_of(300, 400), noisy(random, pearson)[rows], model) for model, pearson in base.items()}
         roots.append(joined_runs.write(tmp_path / name, units_of(200), own, seen, weights=name))
     plan = tables_of(roots, tmp_path / "join")
     store = StrengthStore.read(plan.root, *plan.names)
@@ -127,7 +130,7 @@ def test_strengths_are_those_of_the_definition(tmp_path):
             terms = np.minimum(of_a[name].pearson[:, None], of_b[name].pearson[None])
             expected = terms.max(axis=2)
             np.testing.assert_array_equal(store["strength"].sel(pivot=name), expected)
-        mean = store["strength"].where(~store["control"], drop=True).mean("pivot", skipna=False).values
+        mean = store["strength"].isel(pivot=~store["control"].values).mean("pivot", skipna=False).values
     assert np.isnan(mean[3]).all()
     pairs = frame(tmp_path / "join", "pairs")
     np.testing.assert_allclose(pairs["strength"], mean[pairs["unit_a"], pairs["unit_b"]], rtol=1e-6)
