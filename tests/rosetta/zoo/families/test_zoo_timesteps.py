@@ -45,7 +45,11 @@ def test_maps_of_a_list_are_those_of_each_timestep_alone(folders: dict[str, Path
 
 def test_layers_may_name_a_timestep_or_none(folders: dict[str, Path], spec: Spec) -> None:
     told = Condition(timestep=(60, 5))
-    layers = ["transformer.transformer_blocks.0.ff.net.0@in@t=5", "transformer.transformer_blocks.1", "vae.encoder.mid*"]
+    layers = [
+        "transformer.transformer_blocks.0.ff.net.0@in@t=5",
+        "transformer.transformer_blocks.1",
+        "vae.encoder.mid*",
+    ]
     model = zoo.load(spec("diffusers/custom", str(folders["dit"]), condition=told, layers=layers))
     block = "transformer.transformer_blocks"
     assert [layer.name for layer in model.units.layers] == [
@@ -118,7 +122,7 @@ def test_lists_that_make_no_sense(timestep: object, message: str) -> None:
 def test_a_timestep_that_the_recipe_does_not_name(folders: dict[str, Path], spec: Spec) -> None:
     told = Condition(timestep=(5, 60))
     for layer in ("unet.mid_block@t=7", "unet.mid_block@0@t=5"):
-        with pytest.raises(UserError, match="is no place of its module; it has .*unet.mid_block@t=5"):
+        with pytest.raises(UserError, match=r"is no place of its module; it has .*unet\.mid_block@t=5"):
             zoo.load(spec("diffusers/custom", str(folders["unet"]), condition=told, layers=[layer]))
 
 
