@@ -79,14 +79,13 @@ def test_features_read_a_place_at_one_timestep(folders: dict[str, Path], spec: S
         zoo.load(sae("unet.mid_block"))
 
 
-def test_work_is_that_of_every_look(spec: Spec) -> None:
-    one, three = (
-        zoo.forward_work(spec("diffusers/ddpm-cat-256", "random:0", condition=Condition(timestep=told)))
-        for told in (7, (7, 300, 900))
-    )
-    assert one is not None
-    assert three is not None
-    assert three.operations == 3 * one.operations
+def test_an_image_is_encoded_once_and_denoised_once_a_timestep(folders: dict[str, Path], spec: Spec) -> None:
+    model = zoo.load(spec("diffusers/custom", str(folders["dit"]), condition=Condition(timestep=TIMESTEPS)))
+    ran: list[str] = []
+    for name in ("vae.encoder", "transformer"):
+        model.module.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
+    model.observe(IMAGES)
+    assert ran == ["vae.encoder", *["transformer"] * 3]
 
 
 @given(
