@@ -125,9 +125,7 @@ def test_without_the_package(
     assert not (tmp_path / "root").exists()
 
 
-def test_a_checkpoint_of_other_settings(
-    trained: tuple[ModuleType, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_checkpoint_of_other_settings(trained: tuple[ModuleType, Path], capsys: pytest.CaptureFixture[str]) -> None:
     script, root = trained
     assert _run(script, root, steps=3, penalty_every=1) == 2
     said = capsys.readouterr().err
