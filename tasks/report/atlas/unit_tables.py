@@ -13,10 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from rosetta.view.atlas.script import numbers
-from storage.artifacts import tables
-from storage.artifacts.artifact import Artifact
-from storage.artifacts.catalogue import CAUSES, CLASSES_OF_UNITS, LABELS, MASKS, ROSETTA, SILENCED
-from storage.artifacts.fingerprint import depends_of
+from storage.artifacts.catalogue import CAUSES, CLASSES_OF_UNITS, LABELS, MASKS, SILENCED
 from tasks.report.atlas.run import AtlasRun
 
 Float64 = npt.NDArray[np.float64]
@@ -40,7 +37,7 @@ class UnitTables:
 
 def unit_tables(run: AtlasRun, model: str) -> UnitTables:
     """Of one model."""
-    labels, masks = (_of_model(_named(run, table), model) for table in (LABELS, MASKS))
+    labels, masks = (_of_model(run.found(table), model) for table in (LABELS, MASKS))
     words = labels[labels["subject"] == "unit"] if "subject" in labels else labels
     lists = {
         "classes": _listed(
@@ -64,14 +61,6 @@ def unit_tables(run: AtlasRun, model: str) -> UnitTables:
             best = frame[frame["named"].astype(bool) & (frame["rank"] == 1)]
             names |= dict(zip(best["unit"].tolist(), best["label"].astype(str).tolist(), strict=True))
     return UnitTables(lists, columns, names)
-
-
-def _named(run: AtlasRun, table: Artifact) -> pd.DataFrame | None:
-    """A table of names, where it is about this dictionary."""
-    if not run.root.exists(table.path()):
-        return None
-    of = depends_of(tables.attributes(run.root, table.path())).get("dictionary")
-    return run.table(table) if of == tables.attributes(run.root, ROSETTA.path()).get("fingerprint") else None
 
 
 def _of_model(frame: pd.DataFrame | None, model: str) -> pd.DataFrame:
@@ -99,21 +88,23 @@ def _causes(run: AtlasRun, model: str) -> Listed:
 
     Effects are those of units, whatever the dictionary has become; only matches that are in it now are told.
     """
-    frame = run.optional(CAUSES)
+    frame = run.found(CAUSES)
     if frame is None or not len(frame):
         return {}
     key = ["anchor_unit", "model", "unit"]
     frame = frame.merge(run.rosetta[key].drop_duplicates(), on=key)
-    ends = frame.assign(other=frame["model"].map(run.index), other_unit=frame["unit"], unit=frame["anchor_unit"])
-    if model != run.anchor:
-        ends = frame[frame["model"] == model].assign(other=0, other_unit=frame["anchor_unit"])
+    if model == run.anchor:
+        ends = frame.assign(other=frame["model"].map(run.index), other_unit=frame["unit"], unit=frame["anchor_unit"])
+    else:
+        own = frame[frame["model"] == model]
+        ends = own.assign(other=0, other_unit=own["anchor_unit"])
     columns = ["other", "other_unit", "causal_effect", "causal_change", "causal_rank", "random_effect", "causal_p"]
     return _listed(ends, [*columns, "causal_q"], order="other")
 
 
 def _silenced(run: AtlasRun, model: str) -> Listed:
     """By unit of a concept that was silenced [concept, units, change, random, p, rising, falling]."""
-    frame = _of_model(run.optional(SILENCED), model)
+    frame = _of_model(run.found(SILENCED), model)
     if not len(frame):
         return {}
     of_concept = {}
