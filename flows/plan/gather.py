@@ -317,7 +317,8 @@ def _cluster(recipe: Recipe) -> str:
 
 def _plan(recipe: Recipe, facts: Facts) -> Plan:
     require_known(recipe.trust)
-    facts = replace(facts, causes=current_causes(Root(recipe.root)))
+    if "cause" in recipe.trust.tests:
+        facts = replace(facts, causes=current_causes(Root(recipe.root)))
     return Plan(recipe, facts, {artifact.pattern: stage.fingerprint for stage in STAGES for artifact in stage.writes})
 
 

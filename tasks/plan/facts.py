@@ -82,6 +82,6 @@ class Facts:
     threads: int = field(default_factory=cpu_count)
     """Of this process, for comparing pairs."""
     causes: str | None = None
-    """The fingerprint of the table of causes, where there is one that is still true; it was made by another command."""
+    """The fingerprint of the table of causes, where trust asks for it and there is one that is still true."""
     gpus: int = 1
     """Processes of this machine with a GPU each, where models run in several (`compute.devices`)."""
