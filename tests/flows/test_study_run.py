@@ -105,7 +105,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tiny, recipe, tmp_path):
         ('"bob"]', '"bobo"]', "no model is called 'bobo'"),
         ("python:tinyzoo:large", "python:tinyzoo:none", "none"),
         ('weights = "random:2"', 'weights = "none.pth"', "none.pth"),
-        ("[[study.family]]", "[[study.families]]", "unknown key 'families'"),
+        ("[[study.family]]", "[[study.families]]", "'family' is missing"),
     ):
         assert old in text
         bad.write_text(text.replace(old, new))
