@@ -2,14 +2,13 @@
 
 import shlex
 import tomllib
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
-
 from rosetta.errors import UserError
 from rosetta.mining.trust.null_dictionary import NEURONS
+from rosetta.naming.notes import Note
 from rosetta.view.atlas.sheets import ACROSS
 from rosetta.view.numbers import counted, percent
 from rosetta.view.shelf.contents import ShelfConcept, ShelfEntry, ShelfModel, Strip
@@ -80,10 +79,12 @@ def _run(found: Found, base: str) -> ShelfEntry:
 
 def _concepts(run: RunData) -> list[ShelfConcept]:
     """Every concept with its names. Names of an earlier dictionary are left out, as the atlas does."""
-    said = _where_current(lambda: notes.stored_notes(run.root), [])
-    named: pd.DataFrame | None = _where_current(lambda: run.labels, None)
+    said: list[Note] = []
+    with suppress(UserError):
+        said = notes.stored_notes(run.root)
     labels: dict[int, list[str]] = {}
-    if named is not None:
+    with suppress(UserError):
+        named = run.labels
         for concept, label in named.loc[named["named"], ["cluster", "label"]].itertuples(index=False):
             labels.setdefault(int(concept), []).append(str(label))
     names: dict[int, list[str]] = {}
@@ -103,13 +104,6 @@ def _concepts(run: RunData) -> list[ShelfConcept]:
         )
         for concept, size, trusted in rows
     ]
-
-
-def _where_current[T, D](read: Callable[[], T], otherwise: D) -> T | D:
-    try:
-        return read()
-    except UserError:
-        return otherwise
 
 
 def _join(found: Found, base: str) -> ShelfEntry:

@@ -64,9 +64,7 @@ def plan_shelf(folder_url: str, site_url: str, link: bool = False, replace: bool
     if there and MARKER not in there:
         raise UserError(f"--out {site_url} is not empty and no shelf; choose another folder")
     if there and not replace and site.read_bytes(MARKER) != plan.marker:
-        raise UserError(
-            f"--out {site_url} is the shelf of another folder; give --replace to rebuild it, or another --out"
-        )
+        raise UserError(f"--out {site_url} is the shelf of another folder; --replace replaces it")
     return plan
 
 
