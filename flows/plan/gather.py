@@ -153,10 +153,10 @@ def _weights(models: Sequence[ModelSpec], any_weights: bool) -> tuple[dict[str, 
     weights: dict[str, str] = {}
     unseen: dict[str, str | None] = {}
     for spec in models:
-        if any_weights and zoo.is_fetched(spec):
-            weights[spec.name], unseen[spec.name] = "", None
-            continue
         try:
+            if any_weights and zoo.is_fetched(spec):
+                weights[spec.name], unseen[spec.name] = "", None
+                continue
             weights[spec.name] = zoo.weights_sha256(spec)
         except UserError as error:
             if not any_weights:
