@@ -27,7 +27,6 @@ from storage.artifacts.layout import attributes_at, open_at
 from storage.artifacts.shared import Place, choose, place_of, shared_places, store_attributes
 from storage.filesystem.root import Root
 from storage.upkeep.formats import several_formats
-from tasks.causes.current import current_causes
 from tasks.cluster.engine import check_cluster
 from tasks.cluster.gpus import asked_for
 from tasks.plan import Plan
@@ -318,6 +317,8 @@ def _cluster(recipe: Recipe) -> str:
 def _plan(recipe: Recipe, facts: Facts) -> Plan:
     require_known(recipe.trust)
     if "cause" in recipe.trust.tests:
+        from tasks.causes.current import current_causes  # with it come the models' libraries
+
         facts = replace(facts, causes=current_causes(Root(recipe.root)))
     return Plan(recipe, facts, {artifact.pattern: stage.fingerprint for stage in STAGES for artifact in stage.writes})
 
