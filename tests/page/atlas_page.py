@@ -98,7 +98,7 @@ def run() -> dict:
 
 
 WORDS = ("nose", "eye", HOSTILE, LONG, "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd", " two  blanks ")
-LABELS = ("hair", "face", HOSTILE)
+LABELS = ("forehead", "face", HOSTILE)
 """What concepts are called."""
 
 
@@ -210,7 +210,7 @@ def image(number: int) -> dict:
 
 ROWS = [[0, 8], [2, 6], [18, 22], [33, 37]]
 """Places of the rows of a unit's images."""
-PER_FILE = 5
+PER_FILE = 1
 """Units that share a file; the last file of a layer has fewer."""
 
 

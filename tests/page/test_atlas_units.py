@@ -191,7 +191,7 @@ def test_little_comes_before_the_first_picture_of_a_unit(atlas):
     page.wait_for_timeout(300)
     names = [Path(url.partition("#")[0].removeprefix("file://")) for url in atlas.requests if url.startswith("file:")]
     first = next(place for place, path in enumerate(names) if path.suffix == ".webp")
-    assert {path.name for path in names[:first]} == {"index.html", "1.1.1.js"}
+    assert {path.name for path in names[:first]} == {"index.html", "1.1.7.js"}
     assert sum(path.stat().st_size for path in set(names[:first])) < 200_000
     assert {path.name for path in names if path.parent.name == "thumbs"} == {f"{one}.webp" for one in unit_images(7)}
     assert not [path for path in names if path.parent.name == "images"], "no sheet for a few of its pictures"

@@ -16,7 +16,7 @@ from tasks.report.atlas.unit_maps import UnitMaps
 from tasks.report.atlas.unit_tables import UnitTables, unit_tables
 from tasks.report.atlas.units import Known
 
-FILE = 24_000
+FILE = 16_000
 """Bytes of a file of units, about; one unit where that is more."""
 _REST = 1_500
 """Bytes of a unit beside its maps, about."""
