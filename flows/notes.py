@@ -14,7 +14,8 @@ from rosetta.errors import UserError
 from rosetta.naming.notes import MOST_BYTES, Note, NotesFile, merged, parse
 from rosetta.recipe import Recipe
 from storage.artifacts.catalogue import NOTES
-from storage.artifacts.notes import are_stale, dictionary_of, stored_notes, told, write_notes
+from storage.artifacts.dictionary import dictionary_of
+from storage.artifacts.notes import are_stale, stored_notes, told, write_notes
 from storage.filesystem.lock import lock_of
 from storage.filesystem.root import Root
 from storage.run.data import RunData

@@ -82,13 +82,13 @@ def runs_done(plan: StudyPlan, replace: bool) -> list[Mined | None]:
     UserError
         A run cannot be mined.
     """
-    Root(plan.study.recipe.root).require_writable()
     return [finished(prepare(member.recipe, replace)) for member in plan.members]
 
 
 def carry_out(plan: StudyPlan, replace: bool, done: Sequence[Mined | None]) -> Studied:
     """Mine what is not done, then count."""
     of, root = plan.study, Root(plan.study.recipe.root)
+    root.require_writable()
     runs, failed = [], []
     for member, before in zip(plan.members, done, strict=True):
         outcome = swept(Planned(member.recipe.name, member.recipe), replace) if before is None else None

@@ -18,6 +18,7 @@ from flows.command.json_output import Json, print_json
 from flows.command.notes import notes
 from flows.command.report import report
 from flows.command.running import collect_rarely, quiet_prefect, start_server, under_way
+from flows.command.shelf import shelf
 from flows.command.study import study
 from flows.command.zoo import zoo
 from rosetta.errors import UserError
@@ -173,6 +174,7 @@ app.command("flows.command.label:label", help="Name the concepts of a run, by wo
 app.command(notes)
 app.command("flows.command.join:join", help="Join the concepts of several generators, through models that saw both.")
 app.command(report)
+app.command(shelf)
 app.command(export)
 
 

@@ -27,7 +27,6 @@ from storage.artifacts.layout import attributes_at, open_at
 from storage.artifacts.shared import Place, choose, place_of, shared_places, store_attributes
 from storage.filesystem.root import Root
 from storage.upkeep.formats import several_formats
-from tasks.causes.current import current_causes
 from tasks.cluster.engine import check_cluster
 from tasks.cluster.gpus import asked_for
 from tasks.plan import Plan
@@ -153,10 +152,10 @@ def _weights(models: Sequence[ModelSpec], any_weights: bool) -> tuple[dict[str, 
     weights: dict[str, str] = {}
     unseen: dict[str, str | None] = {}
     for spec in models:
-        if any_weights and zoo.is_fetched(spec):
-            weights[spec.name], unseen[spec.name] = "", None
-            continue
         try:
+            if any_weights and zoo.is_fetched(spec):
+                weights[spec.name], unseen[spec.name] = "", None
+                continue
             weights[spec.name] = zoo.weights_sha256(spec)
         except UserError as error:
             if not any_weights:
@@ -318,6 +317,8 @@ def _cluster(recipe: Recipe) -> str:
 def _plan(recipe: Recipe, facts: Facts) -> Plan:
     require_known(recipe.trust)
     if "cause" in recipe.trust.tests:
+        from tasks.causes.current import current_causes  # with it come the models' libraries
+
         facts = replace(facts, causes=current_causes(Root(recipe.root)))
     return Plan(recipe, facts, {artifact.pattern: stage.fingerprint for stage in STAGES for artifact in stage.writes})
 

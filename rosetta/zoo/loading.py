@@ -163,7 +163,8 @@ def is_generator(spec: ModelSpec) -> bool:
         No such model.
     """
     family, name = find(spec.model)
-    if name not in family.names():  # a family without a list can only be asked
+    # Names of published weights end in a tag. A family without a list can only be asked, which builds the model.
+    if not {name, name.partition(".")[0]} & set(family.names()):
         with forked_rng(None):
             return family.construct(name, None, False, spec.condition, options_of(spec)).latent is not None
     return family.generators and spec.condition.timestep is None

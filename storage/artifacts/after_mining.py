@@ -1,16 +1,13 @@
 """Tables that commands add to a mined run: which there are, and whether they are about its dictionary."""
 
-from hashlib import sha256
-
 import pandas as pd
 
 from storage.artifacts import tables
 from storage.artifacts.artifact import Artifact
 from storage.artifacts.catalogue import ROSETTA, tables_after_mining
+from storage.artifacts.dictionary import is_of_dictionary, units_sha256
 from storage.artifacts.fingerprint import depends_of
 from storage.filesystem.root import Root
-
-_UNITS = ["rosetta", "cluster", "anchor_unit", "model", "unit"]
 
 
 def fingerprints(root: Root) -> dict[str, str]:
@@ -26,9 +23,10 @@ def is_current(root: Root, table: Artifact) -> bool:
     Names depend on the dictionary as a whole. What units cause depends on these units alone. A table that depends on
     neither is always current.
     """
-    depends = depends_of(tables.attributes(root, table.path()))
+    attributes = tables.attributes(root, table.path())
+    depends = depends_of(attributes)
     if "dictionary" in depends:
-        return bool(depends["dictionary"] == tables.attributes(root, ROSETTA.path()).get("fingerprint"))
+        return is_of_dictionary(root, attributes)
     if "units_sha256" in depends:
         rosetta, frame = (tables.read(root, one.path()) for one in (ROSETTA, table))
         return bool(depends["units_sha256"] == units_sha256(_measured_on(rosetta, frame)))
@@ -39,11 +37,6 @@ def outdated(root: Root) -> tuple[Artifact, ...]:
     """Those that are about an earlier dictionary."""
     there = fingerprints(root)
     return tuple(one for one in tables_after_mining() if one.path() in there and not is_current(root, one))
-
-
-def units_sha256(rows: pd.DataFrame) -> str:
-    """SHA-256 of units of the dictionary: rows of the table of Rosetta neurons, in its order."""
-    return sha256(rows[_UNITS].to_csv(index=False).encode()).hexdigest()
 
 
 def _measured_on(rosetta: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:

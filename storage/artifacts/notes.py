@@ -10,23 +10,18 @@ import pandas as pd
 from rosetta.errors import UserError
 from rosetta.naming.notes import Note
 from storage.artifacts import tables
-from storage.artifacts.catalogue import NOTES, ROSETTA
-from storage.artifacts.fingerprint import Fingerprint, depends_of, fingerprint
+from storage.artifacts.catalogue import NOTES
+from storage.artifacts.dictionary import dictionary_of, is_of_dictionary
+from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.filesystem.root import Root
 
 _FIELDS = ["cluster", "author", "when", "starred", "name", "note", "source"]
 """Columns, in the order of the fields of a note."""
 
 
-def dictionary_of(root: Root) -> str | None:
-    """Fingerprint of the dictionary that notes are on; None where there is none."""
-    return tables.attributes(root, ROSETTA.path()).get("fingerprint")
-
-
 def are_stale(root: Root) -> bool:
     """Whether there are notes, but on the concepts of another dictionary."""
-    path = NOTES.path()
-    return root.exists(path) and depends_of(tables.attributes(root, path)).get("dictionary") != dictionary_of(root)
+    return root.exists(NOTES.path()) and not is_of_dictionary(root, tables.attributes(root, NOTES.path()))
 
 
 def notes(root: Root) -> pd.DataFrame:

@@ -168,6 +168,14 @@ def renew(root: Root, renewed: Mapping[str, str], fingerprints: Mapping[str, str
     root.write_bytes(PROVENANCE, json.dumps({**record, "format": FORMAT, "fingerprints": now}, indent=2).encode())
 
 
+def finished_on(root: Root) -> str:
+    """The day when the last run under a root ended; empty where none has, or nothing tells."""
+    try:
+        return datetime.fromisoformat(_record(root)["runs"][-1]["finished"]).date().isoformat()
+    except (KeyError, IndexError, TypeError, ValueError):
+        return ""
+
+
 def _record(root: Root) -> dict[str, Any]:
     """The content of the file; empty where there is none, or it is damaged."""
     try:

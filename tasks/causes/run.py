@@ -20,8 +20,8 @@ from rosetta.model_spec import ModelSpec
 from rosetta.zoo import load
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
-from storage.artifacts.after_mining import units_sha256
 from storage.artifacts.catalogue import CLUSTERS, ROSETTA, UNITS
+from storage.artifacts.dictionary import units_sha256
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.filesystem.root import Root
 from storage.run.data import RunData

@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from rosetta.mining.plan import ranges
 from storage.artifacts.activations import ActivationStore
-from storage.run.layer_maps import read_maps
 
 MAPPED = 32
 """Images of a class that a mean map is over, at most."""
@@ -41,6 +40,8 @@ def class_maps(
     store: ActivationStore, layer: str, channels: Index, images: Mapping[int, Index]
 ) -> Iterator[dict[int, npt.NDArray[np.float64]]]:
     """Channel by channel of a layer, by class (y, x) the mean map over its images."""
+    from storage.run.layer_maps import read_maps  # with it comes xarray, which most runs have no use for
+
     grid = next(one.grid for one in store.units.layers if one.name == layer)
     every = np.sort(np.concatenate(list(images.values())))
     for part in ranges(len(channels), max(1, _ROOM // (len(every) * grid[0] * grid[1]))):

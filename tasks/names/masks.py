@@ -18,7 +18,8 @@ from rosetta.zoo.device import resolve_device
 from rosetta.zoo.segmentation import Segmenter, is_segmenter, load_segmenter
 from storage.artifacts import tables
 from storage.artifacts.activations import ActivationStore
-from storage.artifacts.catalogue import MASKS, ROSETTA
+from storage.artifacts.catalogue import MASKS
+from storage.artifacts.dictionary import dictionary_of
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.run.data import RunData
 from storage.run.layer_maps import read_maps
@@ -57,7 +58,7 @@ class MaskPlan:
         legend = repr((self.legend.coloured, self.legend.values, self.legend.numbers, self.legend.labels))
         return fingerprint(
             "masks",
-            dictionary=tables.attributes(self.run.root, ROSETTA.path()).get("fingerprint"),
+            dictionary=dictionary_of(self.run.root),
             quantile=self.settings.quantile,
             legend_sha256=sha256(legend.encode()).hexdigest(),
             **self.masks.identity,

@@ -16,7 +16,8 @@ from rosetta.naming.vocabulary import PROMPTS, parse, shipped
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.image_text import Float32, ImageText, load_image_text
 from storage.artifacts import tables
-from storage.artifacts.catalogue import LABELS, ROSETTA, WORDS
+from storage.artifacts.catalogue import LABELS, WORDS
+from storage.artifacts.dictionary import dictionary_of
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.words import WordStore
 from storage.run.data import RunData
@@ -48,7 +49,7 @@ class TextPlan:
         """What the names depend on."""
         return fingerprint(
             "labels",
-            dictionary=tables.attributes(self.run.root, ROSETTA.path()).get("fingerprint"),
+            dictionary=dictionary_of(self.run.root),
             model=self.model.name,
             weights_sha256=self.model.weights_sha256,
             words_sha256=sha256("\n".join(self.words).encode()).hexdigest(),

@@ -38,7 +38,7 @@ def _contents(of: Subject, name: str, tables: StudyTables) -> StudyPage:
         families=of.families,
         anchors=list(_stories(of, tables)),
         resamples=RESAMPLES,
-        command=f"rosetta study --root {of.root.shown}",
+        command=f"rosetta study {of.root.shown}/study.toml",
         fingerprint=of.fingerprint.digest,
     )
 

@@ -30,6 +30,7 @@ PARTS = (
     "correlation",
     "sparse",
     "precision",
+    "join",
     "cuda",
 )
 GOOD = """

@@ -22,6 +22,7 @@ from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfi
 from prefect_server import REPOSITORY
 
 from rosetta.recipe import read_recipe
+from rosetta.study import read_study
 
 TEMPLATE = json.loads((REPOSITORY / "deployments/kubernetes/base-job.json").read_text())
 FILES = ("deployments/prefect.yaml", "deployments/kubernetes/prefect.yaml")
@@ -135,4 +136,6 @@ def test_parameters_fit_the_form_of_their_flow(name):
     assert set(deployment["parameters"]) <= set(schema["properties"])
     assert "rosetta" in deployment["tags"]
     if recipe := deployment["parameters"].get("recipe"):
-        assert read_recipe(REPOSITORY / recipe).name == "faces"
+        of_study = deployment["entrypoint"].endswith("study")
+        read = read_study(REPOSITORY / recipe).recipe if of_study else read_recipe(REPOSITORY / recipe)
+        assert deployment["name"].startswith(read.name)

@@ -12,6 +12,7 @@ from flows.plan.stages import STAGES, stages_from
 from storage.artifacts.artifact import Artifact
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
+from tasks.cluster import started
 from tasks.match.units import WRITE_UNITS
 from tasks.plan import Stage
 from tasks.trust.table import JOIN_TRUST
@@ -35,9 +36,9 @@ def seen(monkeypatch):
         yield "tcp://workers"
         log.append(("stop", str(count)))
 
-    monkeypatch.setattr(running, "local_processes", processes)
-    monkeypatch.setattr(running, "local_gpus", lambda gpus: processes(" and ".join(gpus)))
-    monkeypatch.setattr(running, "visible", lambda: ["4", "5", "6"])
+    monkeypatch.setattr(started, "local_processes", processes)
+    monkeypatch.setattr(started, "local_gpus", lambda gpus: processes(" and ".join(gpus)))
+    monkeypatch.setattr(started, "visible", lambda: ["4", "5", "6"])
     monkeypatch.setattr(Stage, "run", lambda stage, plan, names: log.append((stage.title(names), plan.facts.cluster)))
     return log
 

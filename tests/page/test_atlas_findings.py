@@ -137,7 +137,7 @@ def test_a_run_of_which_nothing_is_known(browser, tmp_path):
     expect(page.locator(".grid .card").first).to_be_visible()
     expect(page.locator(".called, details.known")).to_have_count(0)
     assert page.get_by_label("Sort by").locator("option").all_inner_texts() == [
-        "Trusted first", "Correlation", "Held-out r", "Trusted neurons", "Neurons", "Depth", "Number",
+        "Trusted first", "Correlation", "Held-out r", "Trusted neurons", "Neurons", "Depth", "Number", "Fit of the word",
     ]  # fmt: skip
     page.goto(f"{path.as_uri()}#/concept/5")
     expect(page.get_by_role("heading", name="Concept 5", exact=True)).to_be_visible()

@@ -93,7 +93,7 @@ def test_sort(atlas):
 
 
 def test_concept(atlas):
-    page = atlas.go("concepts")
+    page = atlas.go("concepts?sort=id")
     page.locator('[data-concept="4"]').click()
     expect(page.get_by_role("heading", name="Concept 4")).to_be_focused()
     tiles = page.locator(".dictionary [data-image]")

@@ -1,6 +1,6 @@
 """The shell of the atlas: one HTML page that loads all else from its own folder."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -25,12 +25,22 @@ _PARTS = (
 def script() -> str:
     """All sources as one script.
 
-    They are no templates: braces in them are their own. Indentation is for those who read the sources, and no string of
-    theirs runs over a line.
+    They are no templates: braces in them are their own. Indentation and comments are for those who read the sources;
+    no string of theirs runs over a line, and no comment follows code on its line.
     """
     folder = files("rosetta.view") / "templates" / "atlas" / "script"
     sources = ((folder / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS)
-    return "\n".join(line.strip() for source in sources for line in source.splitlines())
+    return "\n".join(line for source in sources for line in _code(source))
+
+
+def _code(source: str) -> Iterator[str]:
+    """The lines of a script without comments."""
+    inside = False
+    for line in map(str.strip, source.splitlines()):
+        if inside or line.startswith("/*"):
+            inside, line = "*/" not in line, line.partition("*/")[2].strip()
+        if line and not line.startswith("//"):
+            yield line
 
 
 def render(run: Mapping[str, Any]) -> str:

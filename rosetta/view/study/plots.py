@@ -143,8 +143,8 @@ def _finish(axes: Axes, panel: _Panel, sizes: "pd.Series[float]") -> None:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
         subs = (1.0, 2.0, 5.0) if high / low < 200 else (1.0,)
-        if high / low < 4:
-            axes.set_ylim(low / 1.5, high * 1.5)
+        room = 1.5 if high / low < 4 else 1.1
+        axes.set_ylim(low / room, high * room)
         axes.yaxis.set_major_locator(LogLocator(subs=subs))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.15g}"))

@@ -6,9 +6,9 @@ from typing import Any
 from rosetta.view.atlas.script import numbers, put
 from rosetta.view.atlas.words import quantised
 from storage.artifacts.catalogue import EDITS, INVERSIONS, WORDS, instances
-from storage.artifacts.fingerprint import depends_of
+from storage.artifacts.dictionary import dictionary_of, is_of_dictionary
 from storage.artifacts.layout import stored_attributes
-from storage.artifacts.notes import are_stale, dictionary_of, told
+from storage.artifacts.notes import are_stale, told
 from storage.artifacts.words import WordStore
 from storage.filesystem.root import Root
 from tasks.report.atlas.run import AtlasRun
@@ -19,7 +19,7 @@ _KINDS = {INVERSIONS.pattern: "inversion", EDITS.pattern: "edit"}
 def has_words(run: AtlasRun) -> bool:
     """Whether the words of a vocabulary were scored for the concepts of this very dictionary."""
     stored = stored_attributes(run.root, WORDS.path()) or {}
-    return bool(stored.get("complete")) and depends_of(stored).get("dictionary") == dictionary_of(run.root)
+    return bool(stored.get("complete")) and is_of_dictionary(run.root, stored)
 
 
 def has_notes(root: Root) -> bool:

@@ -15,8 +15,7 @@ from packaged import recipe_text
 from PIL import Image
 
 from rosetta.naming.vocabulary import shipped
-from storage.artifacts.catalogue import ROSETTA
-from storage.artifacts.tables import attributes
+from storage.artifacts.dictionary import dictionary_of
 from storage.filesystem.root import Root
 
 REPOSITORY = Path(__file__).parents[3]
@@ -61,7 +60,8 @@ def workplace(run, tmp_path_factory) -> Path:
         pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"photos/{seed:02}.png")
     (folder / "words.txt").write_text("\n".join(shipped()[:40]))
-    dictionary = attributes(Root(str(folder / "runs/faces")), ROSETTA.path())["fingerprint"]
+    Image.fromarray(np.random.default_rng(16).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / "cat.jpg")
+    dictionary = dictionary_of(Root(str(folder / "runs/faces")))
     note = {"concept": 0, "name": "nose", "when": "2026-11-27T10:00:00Z"}
     for author in ("ada", "bo"):
         whole = {"format": "rosetta-notes", "version": 1, "dictionary": dictionary, "author": author, "notes": [note]}

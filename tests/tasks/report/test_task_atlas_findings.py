@@ -11,6 +11,7 @@ from described import described
 
 from storage.artifacts import after_mining, tables
 from storage.artifacts.catalogue import CAUSES, CLASSES_OF_CONCEPTS, LABELS, MASKS, ROSETTA, SILENCED
+from storage.artifacts.dictionary import dictionary_of, units_sha256
 from storage.artifacts.fingerprint import fingerprint
 from storage.filesystem.root import Root
 from tasks.report.atlas.findings import COLUMNS, Findings, effects
@@ -27,7 +28,7 @@ def write(root: Root, artifact, rows: list[dict], **depends: object) -> None:
 def plant(root: Root) -> pd.DataFrame:
     """Tables about every concept; returns the table of Rosetta neurons."""
     rosetta = tables.read(root, ROSETTA.path())
-    dictionary = tables.attributes(root, ROSETTA.path())["fingerprint"]
+    dictionary = dictionary_of(root)
     concepts = sorted(rosetta["cluster"].unique().tolist())
     # The second word of every concept is the best one that is listed last; that of concept 1 is no name.
     words = [
@@ -52,13 +53,13 @@ def plant(root: Root) -> pd.DataFrame:
         causal_effect=np.linspace(-0.1, 0.9, len(followed)), causal_q=np.linspace(1, 0, len(followed)),
     )  # fmt: skip
     own = rosetta["rosetta"].isin(causes["rosetta"])
-    write(root, CAUSES, causes.to_dict("records"), units_sha256=after_mining.units_sha256(rosetta[own]))
+    write(root, CAUSES, causes.to_dict("records"), units_sha256=units_sha256(rosetta[own]))
     silenced = [
         {"cluster": 0, "model": "d", "units": 2, "rank": rank, "class": rank, "label": f"c{rank}", "cosine": np.nan}
         for rank in (0, 1, -1)
     ]  # fmt: skip
     mine = rosetta[(rosetta["cluster"] == 0) & (rosetta["model"] == "d")]
-    write(root, SILENCED, silenced, units_sha256=after_mining.units_sha256(mine))
+    write(root, SILENCED, silenced, units_sha256=units_sha256(mine))
     return rosetta
 
 
@@ -143,14 +144,17 @@ def test_what_is_about_an_earlier_dictionary_is_not_shown(planted, tmp_path):
     root = Root(str(tmp_path / "run"))
     shutil.copytree(planted[0].local, root.local)
     rosetta = tables.read(root, ROSETTA.path())
-    # Judged otherwise: names go by the dictionary as a whole, what units cause by these units alone.
+    # Judged otherwise, concepts keep their names, and units what they cause.
     frame = rosetta.assign(trusted=~rosetta["trusted"])
     tables.write(root, ROSETTA.path(), frame, fingerprint("another"))
-    assert after_mining.outdated(root) == (LABELS, MASKS)
+    assert after_mining.outdated(root) == ()
     found = Findings.of(opened(root))
-    assert (found.names, found.labels) == (None, None)
-    assert found.causes is not None
-    assert found.silenced is not None
+    assert all(one is not None for one in (found.names, found.labels, found.causes, found.silenced))
+    # With another concept, names go, as they depend on all; what units cause stays where these units do.
+    last = rosetta["cluster"] == rosetta["cluster"].max()
+    frame = rosetta.assign(cluster=rosetta["cluster"] + last)
+    tables.write(root, ROSETTA.path(), frame, fingerprint("a second"))
+    assert after_mining.outdated(root) == (LABELS, MASKS)
     frame = rosetta.assign(cluster=rosetta["cluster"].to_numpy()[::-1])
     tables.write(root, ROSETTA.path(), frame, fingerprint("a third"))
     assert after_mining.outdated(root) == (LABELS, MASKS, CAUSES, SILENCED)

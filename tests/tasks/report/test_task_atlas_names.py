@@ -8,10 +8,11 @@ from atlas_files import finished_run, opened, read
 
 from rosetta.errors import UserError
 from rosetta.naming.notes import Note
+from storage.artifacts import tables
 from storage.artifacts.catalogue import EDITS, NOTES, ROSETTA, WORDS
+from storage.artifacts.dictionary import dictionary_of
 from storage.artifacts.fingerprint import fingerprint
-from storage.artifacts.notes import dictionary_of, notes, stored_notes, write_notes
-from storage.artifacts.tables import stamp
+from storage.artifacts.notes import notes, stored_notes, write_notes
 from storage.artifacts.words import WordStore
 from storage.filesystem.root import Root
 from tasks.report.atlas.names import about_names, name_files
@@ -91,8 +92,11 @@ def test_notes_come_back_as_they_were_written(root, tmp_path):
 
 def test_notes_of_an_earlier_dictionary_are_refused_and_not_shown(root):
     write_notes(root, WRITTEN)
-    path = ROSETTA.path()
-    root.write_bytes(path, stamp(root.read_bytes(path), fingerprint("dictionary", another=1)))
+    rosetta = tables.read(root, ROSETTA.path())
+    tables.write(root, ROSETTA.path(), rosetta.assign(trusted=~rosetta["trusted"]), fingerprint("judged otherwise"))
+    assert len(notes(root)) == len(WRITTEN)
+    other = rosetta.assign(cluster=rosetta["cluster"].to_numpy()[::-1])
+    tables.write(root, ROSETTA.path(), other, fingerprint("dictionary"))
     with pytest.raises(UserError, match=r"earlier dictionary; .* --replace"):
         notes(root)
     assert list(name_files(opened(root))) == []

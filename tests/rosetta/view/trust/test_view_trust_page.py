@@ -21,7 +21,7 @@ NAME_SPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
 ADDRESSES = [
     "tests", "chance", "held-out", "control", "pixels", "rotation", "few-positions", "halves", "alone", "interval",
     "one-image",
-    "classes", "one-to-one", "position", "null", "stability", "layers", "distances", "rarefaction",
+    "classes", "one-to-one", "cause", "position", "null", "stability", "layers", "distances", "rarefaction",
 ]  # fmt: skip
 """Of the sections: what decides before what is reported."""
 
@@ -49,7 +49,7 @@ def test_it_tells_of_every_number_and_when_it_misleads() -> None:
     ):  # fmt: skip
         assert told in words, told
     assert [section["id"] for section in page.all("section")] == ADDRESSES
-    assert len(page.all("svg")) == 20
+    assert len(page.all("svg")) == 21
     assert words.count("When it misleads") == len(ADDRESSES) - 1
     for test in TESTS:
         assert test.question in words
@@ -199,7 +199,7 @@ def test_in_a_browser(browser: Browser, tmp_path: Path, story: TrustStory) -> No
     page.goto((tmp_path / "trust.html").as_uri())
     page.locator("#theme").click()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    assert page.locator("svg.plot").count() == 20
+    assert page.locator("svg.plot").count() == 21
     for width in (800, 390):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out sideways"

@@ -1,0 +1,1 @@
+"""A shelf: the page over many runs, joins and studies, and copies of their pages."""
