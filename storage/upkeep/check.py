@@ -36,7 +36,7 @@ from storage.artifacts.seals import BrokenSealError, Seal
 from storage.artifacts.shards import ShardReader
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
-from storage.upkeep.expected import begun, of_join, searches
+from storage.upkeep.expected import begun, command_of, of_join, searches
 
 Kind = Literal["file", "chunk", "seal", "unfinished", "missing", "source"]
 _AT_ONCE = 8
@@ -204,7 +204,7 @@ def _unsealed_folder(place: Place, instance: Instance) -> Iterator[Finding]:
             yield Finding(file, problem, path, "file")
     missing = [name for name in (*artifact.parts, artifact.index) if name not in names]
     if names and missing:
-        yield Finding(path, f"has no {missing[0]}; {artifact.command} writes it", path, "missing")
+        yield Finding(path, f"has no {missing[0]}; {command_of(root, artifact)} writes it", path, "missing")
 
 
 _UNSEALED: dict[str, Callable[[Place, Instance], Iterator[Finding]]] = {

@@ -67,6 +67,11 @@ def of_join(root: Root) -> list[Instance]:
     return [Instance(row) for row in CATALOGUE if (row.command == JOIN and row.per == "run") or row is REPORT]
 
 
+def command_of(root: Root, artifact: Artifact) -> str:
+    """The command that makes an artifact: the page of a join is a join's, that of a run a run's."""
+    return JOIN if artifact is REPORT and root.exists(JOIN_RECORD.path()) else artifact.command
+
+
 def searches(root: Root) -> Iterator[tuple[str, list[Instance]]]:
     """The inversions and edits that have been begun: the folder of each, and the artifacts that it consists of."""
     found = begun(root, lambda artifact: artifact.per == "search")

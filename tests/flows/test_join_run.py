@@ -6,7 +6,7 @@ import pytest
 from command import refused
 from joined_runs import Seen, units_of
 
-from storage.artifacts.catalogue import JOIN_PAIRS
+from storage.artifacts.catalogue import JOIN_PAIRS, JOIN_RECORD, REPORT
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 from storage.upkeep.status import status
@@ -59,6 +59,13 @@ def test_two_runs_are_joined(tiny, runs, tmp_path):
     assert [finding.artifact for finding in check_root(Root(str(out)))] == [JOIN_PAIRS.path()]
     path.unlink()
     assert status(Root(str(out))).state == "incomplete"
+
+
+def test_check_names_the_command_that_writes_the_page_of_a_join(tmp_path):
+    root = Root(str(tmp_path))
+    root.write_bytes(JOIN_RECORD.path(), b"")
+    root.write_bytes(f"{REPORT.path()}/pictures/0000-0.webp", b"")
+    assert "has no index.html; rosetta join writes it" in [finding.problem for finding in check_root(root)]
 
 
 def test_what_does_not_fit_is_one_line_and_writes_nothing(tiny, runs, tmp_path):
