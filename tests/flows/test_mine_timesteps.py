@@ -60,16 +60,9 @@ def test_stores_hold_the_maps_of_each_timestep(mined):
             )
         )
         for name, maps in alone.observe(pixels, range(12)).items():
-<<<<<<< HEAD
             stored = tree[f"{name}@t={one}"]["activation"].values
             # Half a step of float16, and what other batches change in float32.
             np.testing.assert_allclose(stored.astype(np.float64), maps, rtol=2**-11, atol=1e-5)
-=======
-            # Stored as float16.
-            np.testing.assert_allclose(
-                tree[f"{name}@t={one}"]["activation"].values, maps, rtol=1.01 * 2**-11, atol=1e-4
-            )
->>>>>>> int
     units = pd.read_parquet(folder / "root/tables/units.parquet")
     assert set(units[units["model"] == "looking"]["layer"]) == set(layers)
     assert said["counts"]["units"]["looking"] == len(units[units["model"] == "looking"])
@@ -81,13 +74,8 @@ def test_nothing_is_left_to_do_and_another_list_is_looked_at(mined, rosetta):
     assert {stage["outcome"] for stage in again["stages"]} <= {"skipped"}
     assert rosetta.json("check", folder / "root")["damaged"] == []
     recipe.write_text(RECIPE.format(folder=folder, timestep=[5, 70]))
-<<<<<<< HEAD
     refused(rosetta("mine", recipe), "models.looking.condition.timestep: [5, 60] → [5, 70]", "--replace")
     other = rosetta.json("mine", recipe, "--replace")
     redone = {stage["name"] for stage in other["stages"] if stage["outcome"] != "skipped"}
-=======
-    other = rosetta.json("mine", recipe, "--replace")
-    redone = {stage["stage"] for stage in other["stages"] if stage["outcome"] != "skipped"}
->>>>>>> int
     assert "dump looking" in redone
     assert not {"images", "dump making"} & redone
