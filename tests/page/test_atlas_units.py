@@ -11,6 +11,7 @@ from atlas_page import (
     IMAGES,
     MODELS,
     NEIGHBOURS,
+    PER_FILE,
     SIGNS,
     place,
     shade,
@@ -21,6 +22,8 @@ from atlas_page import (
 from atlas_view import query, unit_address
 from PIL import Image
 from playwright.sync_api import expect
+
+from tasks.report.atlas.unit_files import FILE
 
 pytestmark = pytest.mark.slow
 FULL = unit_address("lite0", "blocks.31", 7)
@@ -192,6 +195,7 @@ def test_little_comes_before_the_first_picture_of_a_unit(atlas):
     names = [Path(url.partition("#")[0].removeprefix("file://")) for url in atlas.requests if url.startswith("file:")]
     first = next(place for place, path in enumerate(names) if path.suffix == ".webp")
     assert {path.name for path in names[:first]} == {"index.html", "1.1.7.js"}
+    assert max(1, FILE // names[first - 1].stat().st_size) == PER_FILE, "as many units a file as a run of these has"
     assert sum(path.stat().st_size for path in set(names[:first])) < 200_000
     assert {path.name for path in names if path.parent.name == "thumbs"} == {f"{one}.webp" for one in unit_images(7)}
     assert not [path for path in names if path.parent.name == "images"], "no sheet for a few of its pictures"
