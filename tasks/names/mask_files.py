@@ -142,7 +142,8 @@ def _matched(run: RunData, files: Sequence[str], folder: str) -> list[str]:
         image = next((names[name] for name in (str(path), path.name, _number(path.name)) if name in names), None)
         if image is None:
             raise UserError(
-                f"mask {file} is of no image of the run; call it as the image's file or index, {next(iter(names))} say"
+                f"mask {file} is of no image of the run; call it as the image's file or index,"
+                f" for example {next(iter(names))}"
             )
         if image in found:
             raise UserError(f"masks {found[image]} and {file} are of the same image; leave one of them")

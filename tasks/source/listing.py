@@ -36,9 +36,9 @@ class Listing:
         """What was not taken though a person may have meant it, one line for each reason."""
         if unreadable := {suffix: count for suffix, count in self.others.items() if suffix in UNREADABLE}:
             kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(unreadable.items()))
-            yield f"left out {kinds}, which cannot be read here; convert them, to PNG say"
+            yield f"left out {kinds}, which cannot be read here; convert them, for example to PNG"
         if self.miscased:
-            yield f"left out {few(self.miscased)}, which differ from the glob in case alone; use *.[jJ][pP][gG], say"
+            yield f"left out {few(self.miscased)}, which differ from the glob in case alone; use *.[jJ][pP][gG]"
         if self.broken:
             yield f"left out {few(self.broken)}: links to nothing"
         if self.loops:

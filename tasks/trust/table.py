@@ -41,7 +41,7 @@ def reservations(images: int, distinct: int, controls: Sequence[str]) -> list[st
     if not controls:
         notes.append(
             "no model of the recipe is a control, so nothing can be trusted; "
-            'add one, model = "pixels/64" with control = true say'
+            'add one, for example model = "pixels/64" with control = true'
         )
     if distinct < images:
         notes.append(

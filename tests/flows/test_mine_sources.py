@@ -54,7 +54,7 @@ def test_what_is_said_of_a_folder(photos, tiny, tmp_path):
     told = done.stderr.splitlines()
     for line in [
         "images.source: left out 2 hidden items and 1 other file",
-        "images.source: left out 1 .heic, which cannot be read here; convert them, to PNG say",
+        "images.source: left out 1 .heic, which cannot be read here; convert them, for example to PNG",
         "images.source: 1 of 6 images is smaller than images.size = 12 and enlarged; with images.size = 8 none"
         " would be",
         "images.source: 1 of 6 images has transparency, shown over images.background = '#00ff80'",

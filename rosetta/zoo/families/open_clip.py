@@ -127,7 +127,9 @@ class OpenCLIP(OptionFamily):
         if tag and tag not in tags:
             raise UserError(f"open_clip/{name}: no tag {tag!r}{nearest(tag, tags) or f'; it has {sorted(tags)}'}")
         if pretrained and not tag:
-            example = f"; name it with a tag, open_clip/{base}.{tags[0]} say" if tags else "; give a file as weights"
+            example = (
+                f"; name it with a tag, for example open_clip/{base}.{tags[0]}" if tags else "; give a file as weights"
+            )
             raise UserError(f"open_clip/{base} has no weights of its own{example}")
         return base, tag, [library.get_pretrained_cfg(base, each) for each in ([tag] if tag else tags)]
 

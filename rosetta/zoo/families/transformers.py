@@ -86,7 +86,7 @@ class Transformers(OptionFamily, FolderFamily):
 
         if pretrained:
             if name in self.names():
-                remedy = f"give a folder as weights, or a name of the hub as the model, transformers/ORG/{name} say"
+                remedy = f"give a folder as weights, or as the model a name of the hub, as transformers/ORG/{name}"
                 raise UserError(f"transformers/{name} is a type of network and names no weights; {remedy}")
             if Path(name).is_dir():
                 return self.construct_from(name, Folder(name, name), condition, options)[0]

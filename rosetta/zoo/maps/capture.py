@@ -383,7 +383,7 @@ def _select(globs: Sequence[str], seen: Probe, model: str) -> list[str]:
         if isinstance(reading, str):
             parent = place.path.rpartition(".")[0]
             other = f"its parent {parent!r}" if parent else "a module inside it or after it"
-            remedy = "" if "; " in reading else f"; choose another module, {other} say"
+            remedy = "" if "; " in reading else f"; choose another module, for example {other}"
             raise UserError(f"model {model!r}: layer {str(place)!r} {reading}{remedy}")
     return [str(place) for place in chosen]
 

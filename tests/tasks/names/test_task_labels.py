@@ -215,7 +215,7 @@ def legend(text):
     ("change", "message"),
     [
         (remove, "has masks for 95 of 96 images; the first without is image 7"),
-        (add, "mask 96.png is of no image of the run; call it as the image's file or index, 0 say"),
+        (add, "mask 96.png is of no image of the run; call it as the image's file or index, for example 0"),
         (twice, "masks 007.png and 7.png are of the same image"),
         (resize, "mask 7.png is 20 × 16 and the images of the run are 32 × 32; crop and scale"),
         (colour, r"mask 7.png is in colours \(RGB\) and .*legend.csv has numbers"),
