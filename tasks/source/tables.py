@@ -186,7 +186,7 @@ def _require_small(size: int, file: ImageFile) -> None:
         raise BadDatasetError(
             file.source,
             f"has {size / (1 << 30):.1f} GiB in one group of rows, whose images are read together",
-            "write it with groups of, for example, 100 rows",
+            "write it with groups of 100 rows, for example",
         )
 
 
