@@ -45,7 +45,7 @@ def unit_tables(run: AtlasRun, model: str) -> UnitTables:
         ),
         "words": _listed(words, ["label", "score", "score_null", "named"]),
         "masks": _listed(masks, ["label", "iou", "named"]),
-        "neurons": _listed(_of_model(run.members, model), ["rosetta", "cluster", "trusted"], order="rosetta"),
+        "neurons": _neurons(run, model),
         "causes": _causes(run, model),
         "silenced": _silenced(run, model),
     }
@@ -81,6 +81,15 @@ def _listed(frame: pd.DataFrame, names: Sequence[str], order: str = "rank") -> L
 def _plain(column: pd.Series) -> list[Any]:
     values = column.to_numpy()
     return numbers(values) if values.dtype.kind in "iubf" else [str(value) for value in values]
+
+
+def _neurons(run: AtlasRun, model: str) -> Listed:
+    """By unit [rosetta, cluster, trusted]: the neurons that it belongs to."""
+    members = run.members
+    # The anchor's row is about the neuron. In earlier versions the other rows were about their own match.
+    trusted = members[members["model"] == run.anchor].set_index("rosetta")["trusted"]
+    rows = members[members["model"] == model]
+    return _listed(rows.assign(trusted=rows["rosetta"].map(trusted)), ["rosetta", "cluster", "trusted"], "rosetta")
 
 
 def _causes(run: AtlasRun, model: str) -> Listed:

@@ -9,11 +9,11 @@ from flows.command.export import export
 from rosetta.errors import UserError
 from rosetta.view.pictures.sheet import print_sheet
 from storage.artifacts.images import ImageStore
+from storage.filesystem.root import Root
 from storage.run.sheets import concept_sheet, dictionary_sheet, strongest_on
 from tasks.guided import inputs
-from tasks.report.atlas.rankings import rank
 from tasks.report.atlas.run import AtlasRun
-from tasks.report.atlas.write import summary
+from tasks.report.atlas.write import write_atlas
 
 SEEN = 200
 KEPT = [3, 7, 31, 32, 60, 88, 101, 140, 150, 199]
@@ -141,6 +141,6 @@ def test_searches_over_what_is_not_there(run, text, reason):
 def test_the_page_knows_their_indices(place, tmp_path):
     for root, expected in ((place, KEPT), (finished.write(tmp_path), None)):
         run = AtlasRun.open(root)
-        known = summary(run, rank(run), "")
+        known = write_atlas(run, "", Root(str(tmp_path / "report")))
         assert known["indices"] == expected
         assert known["images"] == ImageStore.read(run.root).count
