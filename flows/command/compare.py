@@ -57,7 +57,7 @@ def compare(
 
 
 def _lines(done: "CompareResult") -> Iterator[str]:
-    from rosetta.view.compare.sentences import agreement, concepts, kept, probability
+    from rosetta.view.compare.sentences import agreement, concepts, kept, p_is
 
     first, second = done.names
     yield f"{first} and {second} differ in:" if done.differences else f"{first} and {second} have the same settings."
@@ -65,7 +65,7 @@ def _lines(done: "CompareResult") -> Iterator[str]:
         yield f"  {one['what']}: {one['first']}, {one['second']}"
     overall = [row for row in done.overlaps if row["layer"] == "all"]
     for row in overall:
-        yield f"{kept(row)}, p {probability(row['p_value'])}" if row["first"] else kept(row)
+        yield f"{kept(row)}, {p_is(row['p_value'])}" if row["first"] else kept(row)
     yield concepts(done.concepts)
     for row in done.strengths:
         yield agreement(row)

@@ -7,7 +7,7 @@ import pandas as pd
 from rosetta.view.compare.contents import Alone, ComparePage, MatchedConcept
 from rosetta.view.compare.page import render_compare
 from rosetta.view.compare.sentences import concepts as about_concepts
-from rosetta.view.compare.sentences import expected, kept, probability
+from rosetta.view.compare.sentences import expected, kept, p_is, probability
 from rosetta.view.join.contents import Side, Table
 from rosetta.view.numbers import correlation, count, counted
 from rosetta.view.pictures.sprite import TILE, webp
@@ -89,7 +89,7 @@ def _matched(plan: ComparePlan, root: Root, row: dict[str, object]) -> MatchedCo
     facts = (
         f"{count(int(found['shared']))} of {counted(int(either), 'unit', 'units')} shared",
         f"overlap {correlation(found['overlap'])}, {correlation(found['overlap_chance'])} by chance",
-        f"p = {probability(found['p_value'])}",
+        p_is(float(found["p_value"])),
     )
     names = dict.fromkeys(str(found[f"name_{which}"]) for which in ("first", "second") if found[f"name_{which}"])
     title = f"Concept {found['cluster_first']} and {found['cluster_second']}"

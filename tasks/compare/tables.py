@@ -73,7 +73,7 @@ def neuron_frame(plan: ComparePlan, first: Dictionary, second: Dictionary) -> pd
             "strength_second": b["strength"],
             "same": ((chosen[0] == chosen[1]) & (chosen[0] >= 0)).sum(axis=1),
         }
-    )
+    ).reset_index(drop=True)
 
 
 def read_tables(root: Root) -> Comparison:

@@ -50,7 +50,13 @@ def agreement(row: Row) -> str:
 
 def probability(value: float) -> str:
     """A p-value; one too small for a number of the machine is no 0."""
-    return f"below {ten_to(-300)}" if value < 1e-300 else chance(value)
+    return f"< {ten_to(-300)}" if value < 1e-300 else chance(value)
+
+
+def p_is(value: float) -> str:
+    """``p = 0.031``."""
+    found = probability(value)
+    return f"p {found}" if found.startswith("<") else f"p = {found}"
 
 
 def expected(value: float) -> str:
