@@ -156,7 +156,8 @@ def _overlaps(rows: pd.DataFrame, by_layer: bool = False) -> Iterator[tuple[str,
             head = f"{row.layer}, trusted" if row.of == TRUSTED else row.layer
         yield (
             head, count(row.first), count(row.second), count(row.both), expected(row.both_chance),
-            correlation(row.jaccard), correlation(row.jaccard_chance), probability(row.p_value) if row.first or row.second else "–",
+            correlation(row.jaccard), correlation(row.jaccard_chance),
+            probability(row.p_value) if row.first or row.second else "–",
         )  # fmt: skip
 
 
