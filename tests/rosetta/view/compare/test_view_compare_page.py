@@ -40,6 +40,7 @@ def test_names_stay_text_and_the_page_fits(browser, tmp_path, width, scheme):
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(path.as_uri())
+    page.locator("figure img").first.scroll_into_view_if_needed()  # it is asked for as it comes into view
     page.locator("figure img").first.evaluate("image => image.decode()")
     assert page.title() == f"{PAGE.title} · comparison"
     assert page.locator("h1").inner_text() == PAGE.title
