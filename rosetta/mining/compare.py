@@ -7,12 +7,14 @@ and draws which. So a layer that both runs favour is not taken for agreement abo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import repeat
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Index = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
+Stratum = TypeVar("Stratum")
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Overlap:
     first: int
     second: int
     both: int
+    both_chance: float
+    """Its exact mean by chance."""
     jaccard: float
     """Members of both over members of either; NaN where both sets are empty."""
     jaccard_chance: float
@@ -54,7 +58,7 @@ class Agreement:
 
 
 def overlap(
-    first: Mapping[object, set[int]], second: Mapping[object, set[int]], population: Mapping[object, int]
+    first: Mapping[Stratum, set[int]], second: Mapping[Stratum, set[int]], population: Mapping[Stratum, int]
 ) -> Overlap:
     """Compare two sets.
 
@@ -78,10 +82,11 @@ def overlap(
         a, b, both = a + len(mine), b + len(theirs), both + len(mine & theirs)
         shared = np.convolve(shared, shared_by_chance(len(mine), len(theirs), population[stratum]))
     if not a + b:
-        return Overlap(0, 0, 0, np.nan, np.nan, 1.0)
+        return Overlap(0, 0, 0, 0.0, np.nan, np.nan, 1.0)
     counts = np.arange(len(shared))
-    chance = float(shared @ (counts / (a + b - counts)))
-    return Overlap(a, b, both, both / (a + b - both), chance, min(1.0, float(shared[both:].sum())))
+    of_jaccard = float(shared @ (counts / (a + b - counts)))
+    p_value = min(1.0, float(shared[both:].sum()))
+    return Overlap(a, b, both, float(shared @ counts), both / (a + b - both), of_jaccard, p_value)
 
 
 def shared_by_chance(first: int, second: int, population: int) -> Float64:

@@ -20,7 +20,7 @@ Marker = Callable[[str, Chunk, Sequence[str]], Chunk | None]
 
 MINE = "rosetta mine"
 ABLATE, SILENCE = "rosetta ablate", "rosetta ablate --silence"
-JOIN = "rosetta join"
+JOIN, COMPARE = "rosetta join", "rosetta compare"
 BOOKKEEPING = "bookkeeping"
 """The group of a store that holds what says nothing to a reader."""
 _NAME = "[a-z0-9][a-z0-9._-]*"

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from storage.artifacts import columns, columns_of_studies
+from storage.artifacts import columns, columns_of_comparisons, columns_of_studies
 from storage.artifacts.artifact import (
     ABLATE,
+    COMPARE,
     JOIN,
     SILENCE,
     Artifact,
@@ -366,6 +367,28 @@ JOIN_CONCEPTS = declare(Artifact(
 JOIN_ITSELF = declare(Artifact(
     "tables/join_itself.parquet", "table", "run", "how many units of a generator find themselves over other images",
     (STRENGTHS,), expected=False, columns=columns.JOIN_ITSELF, command=f"{JOIN} --split",
+))
+COMPARISON_RECORD = declare(Artifact(
+    "comparison.toml", "file", "run", "what a comparison is of: two runs, their differences, settings",
+    expected=False, kept=True, command=COMPARE,
+))
+COMPARISON_OVERLAPS = declare(Artifact(
+    "tables/comparison_overlaps.parquet", "table", "run", "how many Rosetta neurons of two runs are the same, by layer",
+    (ROSETTA,), expected=False, columns=columns_of_comparisons.OVERLAPS, command=COMPARE,
+))
+COMPARISON_NEURONS = declare(Artifact(
+    "tables/comparison_neurons.parquet", "table", "run",
+    "one row per unit of the anchor that is a Rosetta neuron in one of two runs or in both", (ROSETTA,),
+    expected=False, columns=columns_of_comparisons.NEURONS, command=COMPARE,
+))
+COMPARISON_CONCEPTS = declare(Artifact(
+    "tables/comparison_concepts.parquet", "table", "run", "concepts of two runs, matched one to one", (ROSETTA,),
+    expected=False, columns=columns_of_comparisons.CONCEPTS, command=COMPARE,
+))
+COMPARISON_STRENGTHS = declare(Artifact(
+    "tables/comparison_strengths.parquet", "table", "run",
+    "how the strengths correlate that two runs give to the same neurons and buddies", (ROSETTA, BUDDIES),
+    expected=False, columns=columns_of_comparisons.STRENGTHS, command=COMPARE,
 ))
 STUDY = Artifact(
     "tables/study.parquet", "table", "run", "one row per model of a study: what it counts",

@@ -128,6 +128,12 @@ def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return ""
 
 
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """All differences between two mappings of plain data: `key.key`, and both values as short text."""
+    found = _differences(_plain(old), _plain(new), "")
+    return [(path.removeprefix("."), *_side_texts(before, after)) for path, before, after in found]
+
+
 def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     """Path and both values of whatever differs: keys of mappings, and elements of lists too long to be shown."""
     if _text(before) == _text(after):
@@ -157,13 +163,18 @@ def _in_layers(before: Any, after: Any) -> str:
 
 
 def _sides(before: Any, after: Any) -> str:
-    """`before → after`; of long values the part where they begin to differ."""
+    """`before → after`."""
+    return " → ".join(_side_texts(before, after))
+
+
+def _side_texts(before: Any, after: Any) -> tuple[str, str]:
+    """Both values; of long ones the part where they begin to differ."""
     texts = _text(before), _text(after)
     if max(map(len, texts)) > _LENGTH:
         same = next((index for index, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0)
         start = max(0, (same or min(map(len, texts))) - _LENGTH // 3)
         texts = _part(texts[0], start), _part(texts[1], start)
-    return " → ".join(texts)
+    return texts
 
 
 def _part(text: str, start: int) -> str:

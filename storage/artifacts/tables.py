@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from rosetta.units import Units
 from storage.artifacts.catalogue import columns_at
-from storage.artifacts.columns import Column
+from storage.artifacts.columns import Column, Columns
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.seals import break_seal
 from storage.filesystem.root import Root
@@ -38,6 +38,12 @@ def categories_of(units: Mapping[str, Units]) -> Categories:
     """
     layers = dict.fromkeys(layer.name for of_model in units.values() for layer in of_model.layers)
     return {"model": list(units), "layer": list(layers)}
+
+
+def typed(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """The columns of a table, in order and of their types; text of a table without rows, too."""
+    types = {one.name: "str" if one.dtype == "category" else one.dtype for one in columns}
+    return frame[list(types)].astype(types)
 
 
 def write(

@@ -33,6 +33,11 @@ def bare(run: RunData, images: Index, size: int) -> Pixels:
     return np.stack([plain(image, size) for image in run.pixels(images)])
 
 
+def strip(unit: Unit, images: Index, size: int) -> Pixels:
+    """(2, image, size, size, rgb) images as they are, and the same under a unit's maps."""
+    return np.stack([bare(unit.run, images, size), tiles(unit, images, size)])
+
+
 def concept_cell(concept: Concept) -> Cell:
     """A concept: its facts, and its strongest neuron over the images where it is strong."""
     run = concept.run

@@ -1,6 +1,5 @@
 """What a join is of: runs of generators, and the discriminative models that looked at the images of all of them."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ import tomli_w
 from rosetta.errors import UserError
 from rosetta.mining.join.settings import Joining
 from rosetta.units import Units
-from storage.artifacts.catalogue import RECIPE, STRENGTHS
+from storage.artifacts.catalogue import JOIN_RECORD, STRENGTHS
 from storage.artifacts.correlations import CorrelationStore
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.artifacts.nearest import pair_store
@@ -22,6 +21,7 @@ from storage.artifacts.neighbours import NeighbourStore
 from storage.artifacts.store import layer_rows
 from storage.filesystem.root import Root
 from storage.run.members import RunMembers
+from tasks.roots import require_distinct, root_of_its_own, told_apart
 
 Float32 = npt.NDArray[np.float32]
 
@@ -72,9 +72,7 @@ class JoinPlan:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Of the generators, as the join calls them: numbered where several have one name."""
-        own = [run.anchor for run in self.runs]
-        several = Counter(own)
-        return tuple(f"{name}-{place}" if several[name] > 1 else name for place, name in enumerate(own, 1))
+        return told_apart([run.anchor for run in self.runs])
 
     @property
     def others(self) -> range:
@@ -165,15 +163,8 @@ def plan_inputs(roots: Sequence[str], out: str, settings: Joining) -> JoinPlan:
     """
     if len(roots) < 2:
         raise UserError("a join takes two runs or more; give their roots: rosetta join ROOT1 ROOT2 --root OUT")
-    absolute = [Root(root).absolute.url for root in roots]
-    for root, where in zip(roots, absolute, strict=True):
-        if absolute.count(where) > 1:
-            raise UserError(
-                f"{root} stands twice; mine other images of its generator (images.seed) and join the two with --split"
-            )
-    place = Root(out)
-    if place.exists(RECIPE.path()):
-        raise UserError(f"--root {place.shown} holds a run; give the join a root of its own")
+    require_distinct(roots, "mine other images of its generator (images.seed) and join the two with --split")
+    place = root_of_its_own(out, JOIN_RECORD)
     runs = tuple(RunMembers.open(root) for root in roots)
     for run in runs:
         if run.generator is None:

@@ -27,7 +27,7 @@ from storage.artifacts.catalogue import (
     Instance,
 )
 from storage.run.members import Unit
-from storage.run.notebook import bare, tiles
+from storage.run.notebook import strip, tiles
 from tasks.join.inputs import JoinPlan
 from tasks.join.itself import ALL
 from tasks.stage.progress import track
@@ -105,8 +105,7 @@ def _concept(plan: JoinPlan, known: _Tables, cluster: int) -> JoinConcept:
     for place, (unit, name) in enumerate(zip(_units(plan, neuron), plan.names, strict=True)):
         images = unit.top(_IMAGES)
         picture = f"pictures/{cluster:04d}-{place}.webp"
-        strip = np.stack([bare(plan.runs[place], images, TILE), tiles(unit, images, TILE)])
-        plan.root.write_bytes(f"{REPORT.path()}/{picture}", webp(strip))
+        plan.root.write_bytes(f"{REPORT.path()}/{picture}", webp(strip(unit, images, TILE)))
         sides.append(Side(name, unit.label, picture, tuple(f"image {image}" for image in images)))
     trusted = bool(neuron["trusted"].iloc[0])
     rows = list(_pairs_of(known.pairs, neuron, plan.names))

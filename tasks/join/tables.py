@@ -78,13 +78,7 @@ def write_tables(plan: JoinPlan) -> None:
     units |= {pivot.name: pivot.units for pivot in plan.pivots}
     categories = tables.categories_of(units)
     for table in reversed(written(plan)):
-        tables.write(plan.root, table.path(), _typed(frames[table], table), plan.fingerprint, categories)
-
-
-def _typed(frame: pd.DataFrame, table: Artifact) -> pd.DataFrame:
-    """The columns of the catalogue, of its types; text of a table without rows, too."""
-    types = {one.name: "str" if one.dtype == "category" else one.dtype for one in table.columns}
-    return frame[list(types)].astype(types)
+        tables.write(plan.root, table.path(), tables.typed(frames[table], table.columns), plan.fingerprint, categories)
 
 
 def _whole(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

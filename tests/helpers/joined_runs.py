@@ -1,8 +1,9 @@
-"""Finished runs of a generator whose correlations are given, for joins: no one mined them."""
+"""Finished runs of a generator whose correlations and tables are given, for joins and comparisons: none was mined."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,8 @@ def write(
     name: str = "g",
     latents: int = 0,
     keep: str = "matrix",
+    neighbours: int = 2,
+    frames: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> Path:
     """A run under a folder.
 
@@ -64,17 +67,24 @@ def write(
         Seed of the images.
     keep
         What is kept of correlations.
+    neighbours
+        K.
+    frames
+        By name: rows of its tables, which have none otherwise.
     """
     root = Root(str(place))
     of_models = "".join(
         f'[[models]]\nname = "{model}"\nmodel = "python:tests:{model}"\ncontrol = {str(seen.control).lower()}\n'
         for model, seen in models.items()
     )
-    recipe = f'name = "{place.name}"\nroot = "elsewhere"\n[[models]]\nname = "{name}"\nmodel = "python:tests:g"\n'
-    root.write_bytes("recipe.toml", (recipe + of_models + "[matching]\nneighbours = 2\n").encode())
+    recipe = (
+        f'name = "{place.name}"\nroot = "elsewhere"\n[images]\nseed = {latents}\n'
+        f'[matching]\nneighbours = {neighbours}\n[[models]]\nname = "{name}"\nmodel = "python:tests:g"\n'
+    )
+    root.write_bytes("recipe.toml", (recipe + of_models).encode())
     random = np.random.default_rng(latents)
     images = ImageStore.create(
-        root, fingerprint("images"), images=IMAGES, size=(SIDE, SIDE), block=IMAGES,
+        root, fingerprint("images", seed=latents), images=IMAGES, size=(SIDE, SIDE), block=IMAGES,
         latents=random.normal(size=(IMAGES, 3)).astype(np.float32),
     )  # fmt: skip
     images.write(0, random.integers(0, 256, (IMAGES, SIDE, SIDE, 3), dtype=np.uint8))
@@ -91,8 +101,8 @@ def write(
     )  # fmt: skip
     for table in ("units", "buddies", "trust", "rosetta", "clusters"):
         path = f"tables/{table}.parquet"
-        frame = of_units if table == "units" else pd.DataFrame()
-        tables.write(root, path, described(path, frame), fingerprint(table))
+        frame = of_units if table == "units" else frames.get(table, pd.DataFrame())
+        tables.write(root, path, described(path, frame), fingerprint(table, rows=sorted(frame.to_csv().splitlines())))
     return place
 
 

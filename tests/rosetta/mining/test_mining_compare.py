@@ -39,6 +39,7 @@ def test_overlap_is_that_of_all_sets_of_the_same_sizes(strata):
         sum(len(mine & set(theirs)) for (_, mine, _), theirs in zip(strata, choice, strict=True))
         for choice in product(*(combinations(range(size), len(theirs)) for size, _, theirs in strata))
     ]
+    assert found.both_chance == pytest.approx(np.mean(drawn), abs=1e-12)
     assert found.jaccard == both / (a + b - both)
     assert found.jaccard_chance == pytest.approx(np.mean([one / (a + b - one) for one in drawn]), abs=1e-12)
     assert found.p_value == pytest.approx(np.mean([one >= both for one in drawn]), abs=1e-12)

@@ -1,0 +1,53 @@
+"""Runs that a command takes together, by their roots, and the root where its result goes."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rosetta.errors import UserError
+from storage.artifacts.artifact import Artifact
+from storage.artifacts.catalogue import COMPARISON_RECORD, JOIN_RECORD, RECIPE
+from storage.filesystem.root import Root
+
+_RECORDS = {"run": RECIPE.path(), "join": JOIN_RECORD.path(), "comparison": COMPARISON_RECORD.path(),
+            "study": "study.toml"}  # fmt: skip
+"""By what lies under a root: the file that says so."""
+
+
+def require_distinct(roots: Sequence[str], remedy: str) -> None:
+    """
+    Raises
+    ------
+    UserError
+        A root stands twice; `remedy` ends the line.
+    """
+    absolute = [Root(root).absolute.url for root in roots]
+    for root, where in zip(roots, absolute, strict=True):
+        if absolute.count(where) > 1:
+            raise UserError(f"{root} stands twice; {remedy}")
+
+
+def root_of_its_own(url: str, record: Artifact) -> Root:
+    """Where a result of several runs goes.
+
+    Parameters
+    ----------
+    record
+        The record of such a result.
+
+    Raises
+    ------
+    UserError
+        Something else lies there: a run, say.
+    """
+    place = Root(url)
+    (mine,) = (kind for kind, path in _RECORDS.items() if path == record.path())
+    for kind, path in _RECORDS.items():
+        if kind != mine and place.exists(path):
+            raise UserError(f"--root {place.shown} holds a {kind}; give the {mine} a root of its own")
+    return place
+
+
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """The same names, numbered where several are one: `faces-1`, `faces-2`."""
+    several = Counter(names)
+    return tuple(f"{name}-{place}" if several[name] > 1 else name for place, name in enumerate(names, 1))
