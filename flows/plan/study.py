@@ -8,6 +8,8 @@ from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Recipe
 from rosetta.study import Study
+from storage.artifacts.catalogue import JOIN_RECORD, RECIPE
+from storage.filesystem.root import Root
 
 RUNS = "runs"
 """Folder of the runs under the root of a study."""
@@ -52,8 +54,9 @@ def plan_study(study: Study) -> StudyPlan:
     Raises
     ------
     UserError
-        The runs have no model in common to compare with, or a model has no size.
+        The root holds something else, the runs have no model in common to compare with, or a model has no size.
     """
+    _require_own_root(Root(study.recipe.root))
     parameters = {spec.name: zoo.parameters(spec) for spec in study.members}
     sizes = {family.name: _sizes(study, family.name, parameters) for family in study.families}
     generators = [spec for spec in study.shared if zoo.is_generator(spec)]
@@ -78,6 +81,12 @@ def plan_study(study: Study) -> StudyPlan:
         whole = _recipe(study.recipe, study.recipe.name, [*shared, *study.members], study.recipe.images.from_)
         wholes[anchor.name] = whole
     return StudyPlan(study, tuple(members), wholes, sizes, parameters)
+
+
+def _require_own_root(root: Root) -> None:
+    for kind, record in (("run", RECIPE), ("join", JOIN_RECORD)):
+        if root.exists(record.path()):
+            raise UserError(f"root {root.shown} holds a {kind}; give the study a root of its own")
 
 
 def _recipe(of: Recipe, name: str, models: Sequence[ModelSpec], home: str | None) -> Recipe:

@@ -14,6 +14,7 @@ from storage.artifacts.artifact import (
     ABLATE,
     JOIN,
     SILENCE,
+    STUDYING,
     Artifact,
     of_blocks,
     of_features,
@@ -106,9 +107,9 @@ def tables_after_mining() -> list[Artifact]:
 
 
 def all_tables() -> list[Artifact]:
-    """Every kind of table, those in folders and of studies last."""
+    """Every kind of table, those in folders last."""
     of_folders = [one for folder in CATALOGUE for one in folder.tables]
-    return [*(one for one in CATALOGUE if one.kind == "table"), *of_folders, *OF_STUDIES]
+    return [*(one for one in CATALOGUE if one.kind == "table"), *of_folders]
 
 
 def columns_at(path: str) -> Columns:
@@ -367,18 +368,21 @@ JOIN_ITSELF = declare(Artifact(
     "tables/join_itself.parquet", "table", "run", "how many units of a generator find themselves over other images",
     (STRENGTHS,), expected=False, columns=columns.JOIN_ITSELF, command=f"{JOIN} --split",
 ))
-STUDY = Artifact(
+STUDY_RECORD = declare(Artifact(
+    "study.toml", "file", "run", "the recipe of a study as carried out", expected=False, kept=True, command=STUDYING,
+))
+STUDY = declare(Artifact(
     "tables/study.parquet", "table", "run", "one row per model of a study: what it counts",
-    columns=columns_of_studies.STUDY, command="rosetta study",
-)
-DEPTHS = Artifact(
+    expected=False, columns=columns_of_studies.STUDY, command=STUDYING,
+))
+DEPTHS = declare(Artifact(
     "tables/depths.parquet", "table", "run", "what each layer of the models of a study counts",
-    columns=columns_of_studies.DEPTHS, command="rosetta study",
-)
-EXPONENTS = Artifact(
+    expected=False, columns=columns_of_studies.DEPTHS, command=STUDYING,
+))
+EXPONENTS = declare(Artifact(
     "tables/exponents.parquet", "table", "run", "how fast counts grow with the size of the models of a family",
-    columns=columns_of_studies.EXPONENTS, command="rosetta study",
-)
+    expected=False, columns=columns_of_studies.EXPONENTS, command=STUDYING,
+))
 # fmt: on
 OF_STUDIES = (STUDY, DEPTHS, EXPONENTS)
-"""Tables under the root of a study, which is no run."""
+"""The tables of a study."""

@@ -36,7 +36,7 @@ from storage.artifacts.seals import BrokenSealError, Seal
 from storage.artifacts.shards import ShardReader
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
-from storage.upkeep.expected import begun, command_of, of_join, searches
+from storage.upkeep.expected import begun, command_of, of_runs, searches
 
 Kind = Literal["file", "chunk", "seal", "unfinished", "missing", "source"]
 _AT_ONCE = 8
@@ -94,8 +94,8 @@ def check_run(root: Root) -> list[Finding]:
     UserError
         There is no run under this root.
     """
-    joined = of_join(root)
-    if not joined:
+    several = of_runs(root)
+    if not several:
         require_run(root)
     wrong = list(_check(root, Instance(SHARED)))
     if any(finding.kind == "file" for finding in wrong):
@@ -104,7 +104,7 @@ def check_run(root: Root) -> list[Finding]:
     # Files that there is one of per run are missed even where they are gone; some only where they were finished once.
     left_out = _left_out(root)
     rows = [row for row in CATALOGUE if row.per == "run" and row.kind != "store" and row is not SHARED]
-    once = joined or [
+    once = several or [
         Instance(row)
         for row in rows
         if row.measured not in left_out and ((row.expected and not row.added) or root.exists(seals.path(row.path())))

@@ -6,8 +6,17 @@ from typing import Any
 
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
-from storage.artifacts.artifact import JOIN, Artifact
-from storage.artifacts.catalogue import ACTIVATIONS, CATALOGUE, JOIN_RECORD, REPORT, Instance, instance_at, instances
+from storage.artifacts.artifact import JOIN, STUDYING, Artifact
+from storage.artifacts.catalogue import (
+    ACTIVATIONS,
+    CATALOGUE,
+    JOIN_RECORD,
+    REPORT,
+    STUDY_RECORD,
+    Instance,
+    instance_at,
+    instances,
+)
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.shared import shared_places
 from storage.filesystem.root import Root
@@ -60,16 +69,28 @@ def begun(root: Root, which: Callable[[Artifact], bool] = lambda _: True) -> lis
     return sorted(found, key=lambda instance: CATALOGUE.index(instance.artifact))
 
 
-def of_join(root: Root) -> list[Instance]:
-    """The artifacts without which a join is unfinished, its strengths left out; none where a root holds no join."""
-    if not root.exists(JOIN_RECORD.path()):
+_OF_RUNS = {JOIN: JOIN_RECORD, STUDYING: STUDY_RECORD}
+"""By command whose result is of several runs: the record that makes a root one of these."""
+
+
+def of_runs(root: Root) -> list[Instance]:
+    """The artifacts without which a join or study is unfinished; none where a root holds neither.
+
+    The strengths of a join and the runs of a study are left out.
+    """
+    command = _command_of_runs(root)
+    if command is None:
         return []
-    return [Instance(row) for row in CATALOGUE if (row.command == JOIN and row.per == "run") or row is REPORT]
+    return [Instance(row) for row in CATALOGUE if (row.command == command and row.per == "run") or row is REPORT]
 
 
 def command_of(root: Root, artifact: Artifact) -> str:
     """The command that makes an artifact: the page of a join is a join's, that of a run a run's."""
-    return JOIN if artifact is REPORT and root.exists(JOIN_RECORD.path()) else artifact.command
+    return (_command_of_runs(root) if artifact is REPORT else None) or artifact.command
+
+
+def _command_of_runs(root: Root) -> str | None:
+    return next((command for command, record in _OF_RUNS.items() if root.exists(record.path())), None)
 
 
 def searches(root: Root) -> Iterator[tuple[str, list[Instance]]]:

@@ -15,7 +15,7 @@ from storage.artifacts.shared import Place, place_of
 from storage.artifacts.workers import Work
 from storage.filesystem.lock import holder
 from storage.filesystem.root import Root
-from storage.upkeep.expected import begun, named_by, of_join
+from storage.upkeep.expected import begun, named_by, of_runs
 from storage.upkeep.formats import unfinished_upgrade
 
 _RECENT = 120.0
@@ -112,13 +112,13 @@ def artifacts(root: Root) -> list[Progress]:
     Raises
     ------
     UserError
-        There is no run or join under this root, nor anything that runs share.
+        There is no run, join or study under this root, nor anything that runs share.
     """
     recipe = provenance.stored_recipe(root)
-    joined = of_join(root)
-    if recipe is None and not joined and not root.list(USERS):
+    several = of_runs(root)
+    if recipe is None and not several and not root.list(USERS):
         require_run(root)
-    expected = joined if recipe is None else named_by(root, recipe).expected
+    expected = several if recipe is None else named_by(root, recipe).expected
     listed = sorted(dict.fromkeys([*expected, *begun(root)]), key=lambda one: CATALOGUE.index(one.artifact))
     return [_progress(root, instance) for instance in listed if instance.artifact.kind in _PROGRESS]
 
