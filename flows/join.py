@@ -25,7 +25,7 @@ from storage.artifacts.finished import is_finished
 from storage.artifacts.layout import stored_attributes
 from storage.artifacts.provenance import write_provenance
 from storage.artifacts.shared import Place
-from storage.upkeep.sealing import seal
+from storage.upkeep.sealing import seal, write_sealed
 from tasks.join.inputs import JoinPlan, plan_inputs
 from tasks.join.strengths import write_strengths
 from tasks.join.tables import write_tables, written
@@ -102,7 +102,7 @@ def join(roots: list[str], root: str, wanted: Joining = Joining(), replace: bool
     with holding(place):
         if replace:
             _remove_others(plan)
-        _write_record(plan)
+        write_sealed(place, JOIN_RECORD.path(), plan.record())
         stages = []
         for other in plan.others:
             path = STRENGTHS.path(plan.names[0], plan.names[other])
@@ -122,14 +122,6 @@ def _remove_others(plan: JoinPlan) -> None:
             seals.discard(plan.root, there.path)
     if not plan.settings.split:
         seals.discard(plan.root, JOIN_ITSELF.path())
-
-
-def _write_record(plan: JoinPlan) -> None:
-    path, content = JOIN_RECORD.path(), plan.record()
-    if not plan.root.exists(path) or plan.root.read_bytes(path) != content:
-        seals.break_seal(plan.root, path)
-        plan.root.write_bytes(path, content)
-    seal(plan.root, path)
 
 
 def _tables(plan: JoinPlan) -> Outcome:

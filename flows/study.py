@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,15 @@ from flows.plan.checks import prepare
 from flows.plan.study import StudyPlan, plan_study
 from flows.reporting.links import key_of, link
 from flows.sweep import Planned, SweepError, swept
-from rosetta.study import Study, read_study
+from rosetta.study import read_study
+from storage.artifacts.artifact import Artifact
+from storage.artifacts.catalogue import ACTIVATIONS, OF_STUDIES, REPORT, STUDY_RECORD
+from storage.artifacts.finished import is_finished
+from storage.artifacts.layout import attributes_at
+from storage.artifacts.provenance import write_provenance
+from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
+from storage.upkeep.sealing import seal, write_sealed
 from tasks.stage.stage import Outcome, StageResult, run_as_task
 from tasks.study import page, tables
 from tasks.study.tables import StudyTables, Subject
@@ -44,11 +52,13 @@ class Studied:
     runs: tuple[StudyRun, ...]
     stages: tuple[StageResult, ...]
     tables: StudyTables
+    page: str
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, where what is not a number is null."""
         return {
             "root": self.root,
+            "page": self.page,
             "runs": [asdict(run) for run in self.runs],
             "stages": [stage.as_dict() for stage in self.stages],
             "models": _records(self.tables.models),
@@ -100,12 +110,14 @@ def carry_out(plan: StudyPlan, replace: bool, done: Sequence[Mined | None]) -> S
     if failed:
         raise StudyError("\n".join([f"{len(failed)} of {len(plan.members)} runs failed", *failed]))
     subject = subject_of(plan)
+    digest, write_page = subject.fingerprint.digest, partial(page.write_page, subject, of.recipe.name)
     with holding(root):
-        _write_recipe(root, of)
-        stages = [run_as_task("study tables", _unless(tables.are_written, tables.write_tables, subject))]
-        stages += [run_as_task("study page", _unless(page.is_written, page.write_page, subject, of.recipe.name))]
+        write_sealed(root, STUDY_RECORD.path(), of.to_toml().encode())
+        stages = [_stage("study tables", root, OF_STUDIES, digest, partial(tables.write_tables, subject))]
+        stages += [_stage("study page", root, (REPORT,), digest, write_page)]
+        _write_provenance(plan, digest, stages)
     link(root, page.PAGE, "the study", f"{key_of(of.recipe.name)}-study")
-    return Studied(root.shown, tuple(runs), tuple(stages), tables.read_tables(root))
+    return Studied(root.shown, tuple(runs), tuple(stages), tables.read_tables(root), page.PAGE)
 
 
 def subject_of(plan: StudyPlan) -> Subject:
@@ -118,24 +130,31 @@ def subject_of(plan: StudyPlan) -> Subject:
     return Subject(root, plan.study.families, plan.sizes, plan.parameters, runs, seed)
 
 
-def _unless(done: Callable[..., bool], work: Callable[..., None], *of: Any) -> Callable[[], Outcome]:
+def _stage(name: str, root: Root, artifacts: Sequence[Artifact], digest: str, work: Callable[[], None]) -> StageResult:
+    """Make and seal some artifacts of a study, unless they are there with this fingerprint."""
+
     def run() -> Outcome:
-        if done(*of):
+        if all(is_finished(Place(root, one.path()), one, digest) for one in artifacts):
             return "skipped"
-        work(*of)
+        work()
+        for one in artifacts:
+            seal(root, one.path())
         return "done"
 
-    return run
+    return run_as_task(name, run)
 
 
-def _write_recipe(root: Root, of: Study) -> None:
-    content = of.to_toml().encode()
-    if not root.exists(RECIPE) or root.read_bytes(RECIPE) != content:
-        root.write_bytes(RECIPE, content)
-
-
-RECIPE = "study.toml"
-"""The recipe as carried out, under the root of the study."""
+def _write_provenance(plan: StudyPlan, digest: str, stages: Sequence[StageResult]) -> None:
+    if all(stage.outcome == "skipped" for stage in stages):
+        return
+    weights = {}
+    for member in plan.members:
+        for spec in member.recipe.models:
+            attributes = attributes_at(place_of(Root(member.recipe.root), ACTIVATIONS.path(spec.name))) or {}
+            weights[spec.name] = str(attributes["weights_sha256"])
+    root, fingerprints = Root(plan.study.recipe.root), {table.path(): digest for table in OF_STUDIES}
+    of_stages = [stage.as_dict() for stage in stages]
+    write_provenance(root, device="cpu", weights=weights, fingerprints=fingerprints, stages=of_stages, retries=0)
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:

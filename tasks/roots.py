@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from rosetta.errors import UserError
 from storage.artifacts.artifact import Artifact
-from storage.artifacts.catalogue import COMPARISON_RECORD, JOIN_RECORD, RECIPE
+from storage.artifacts.catalogue import COMPARISON_RECORD, JOIN_RECORD, RECIPE, STUDY_RECORD
 from storage.filesystem.root import Root
 
-_RECORDS = {"run": RECIPE.path(), "join": JOIN_RECORD.path(), "comparison": COMPARISON_RECORD.path(),
-            "study": "study.toml"}  # fmt: skip
+_RECORDS = {"run": RECIPE, "join": JOIN_RECORD, "comparison": COMPARISON_RECORD, "study": STUDY_RECORD}
 """By what lies under a root: the file that says so."""
 
 
@@ -37,13 +36,13 @@ def root_of_its_own(url: str, record: Artifact) -> Root:
     Raises
     ------
     UserError
-        Something else lies there: a run, say.
+        Something else lies there, such as a run.
     """
     place = Root(url)
-    (mine,) = (kind for kind, path in _RECORDS.items() if path == record.path())
-    for kind, path in _RECORDS.items():
-        if kind != mine and place.exists(path):
-            raise UserError(f"--root {place.shown} holds a {kind}; give the {mine} a root of its own")
+    (mine,) = (kind for kind, row in _RECORDS.items() if row is record)
+    for kind, row in _RECORDS.items():
+        if kind != mine and place.exists(row.path()):
+            raise UserError(f"root {place.shown} holds a {kind}; give the {mine} a root of its own")
     return place
 
 

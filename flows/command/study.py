@@ -110,4 +110,4 @@ def _print(done: "Studied") -> None:
         print(f"{law.anchor}, {law.family}: exponent of {law.count} {told}")
     skipped = sum(run.skipped for run in done.runs)
     print(f"{counted(len(done.runs), 'run', 'runs')}, {skipped} of them complete before")
-    print(f"Page: {done.root}/index.html")
+    print(f"Page: {done.root}/{done.page}")

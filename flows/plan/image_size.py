@@ -56,8 +56,8 @@ def image_size(spec: ModelSpec, weights_sha256: str, unseen: bool) -> Grid | Non
     if spec.size is not None:
         return spec.size
     if unseen:
-        outline = zoo.outline(spec)
-        return None if outline is None or outline.preprocessing is None else outline.preprocessing.size
+        outlined = zoo.outlined(spec)
+        return None if outlined is None else outlined.takes
     preprocessing = examined(spec, weights_sha256).preprocessing
     if preprocessing is None:
         return None

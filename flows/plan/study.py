@@ -8,6 +8,8 @@ from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Recipe
 from rosetta.study import Study
+from storage.artifacts.catalogue import STUDY_RECORD
+from tasks.roots import root_of_its_own
 
 RUNS = "runs"
 """Folder of the runs under the root of a study."""
@@ -52,8 +54,9 @@ def plan_study(study: Study) -> StudyPlan:
     Raises
     ------
     UserError
-        The runs have no model in common to compare with, or a model has no size.
+        The root holds something else, the runs have no model in common to compare with, or a model has no size.
     """
+    root_of_its_own(study.recipe.root, STUDY_RECORD)
     parameters = {spec.name: zoo.parameters(spec) for spec in study.members}
     sizes = {family.name: _sizes(study, family.name, parameters) for family in study.families}
     generators = [spec for spec in study.shared if zoo.is_generator(spec)]

@@ -5,11 +5,12 @@ from rosetta.zoo.loading import is_fetched, is_generator, load, weights_files, w
 from rosetta.zoo.model import Model
 from rosetta.zoo.preprocessing import Preprocessing
 from rosetta.zoo.registry import families, names
-from rosetta.zoo.structure import outline, parameters, places, structure
+from rosetta.zoo.structure import Outlined, outline, outlined, parameters, places, structure
 from rosetta.zoo.work import Work, forward_work
 
 __all__ = [
     "Model",
+    "Outlined",
     "Preprocessing",
     "Work",
     "families",
@@ -20,6 +21,7 @@ __all__ = [
     "load",
     "names",
     "outline",
+    "outlined",
     "parameters",
     "places",
     "structure",

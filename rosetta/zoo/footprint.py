@@ -8,8 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from rosetta.model_spec import ModelSpec
+from rosetta.zoo.listed import kept_of_listed
 from rosetta.zoo.model import Model
-from rosetta.zoo.structure import outline, run_outline
+from rosetta.zoo.structure import outline, run_outline, without_weights
 
 _COPIES = 2
 """Of the weights, while they are loaded: those of the file, and the model's own."""
@@ -17,6 +18,11 @@ _COPIES = 2
 
 def footprint(spec: ModelSpec, images: int) -> int | None:
     """Bytes that loading a model and a forward pass of so many images take at most; None where it has no outline."""
+    return _footprint(without_weights(spec), images)
+
+
+@kept_of_listed
+def _footprint(spec: ModelSpec, images: int) -> int | None:
     if (model := outline(spec)) is None:
         return None
     module = model.module

@@ -1,17 +1,30 @@
 """A model's layers without its weights, its memory or its time."""
 
+from dataclasses import dataclass
+
 import torch
 
 from rosetta.errors import UserError
 from rosetta.model_spec import ModelSpec
-from rosetta.units import Units
+from rosetta.units import Grid, Units
 from rosetta.zoo import loading
 from rosetta.zoo.families.diffusers.sampling import Generator
+from rosetta.zoo.listed import kept_of_listed
 from rosetta.zoo.loading import load
 from rosetta.zoo.maps.layout import Layout
 from rosetta.zoo.model import Model
 
 _ANY = "random:0"
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """What an outline tells of a model."""
+
+    units: Units
+    parameters: int
+    takes: Grid | None
+    """Height and width of the images that it takes; None for a generator."""
 
 
 def outline(spec: ModelSpec) -> Model | None:
@@ -31,7 +44,7 @@ def outline(spec: ModelSpec) -> Model | None:
     """
     try:
         with torch.device("meta"):
-            return load(_without_weights(spec), "meta")
+            return load(without_weights(spec), "meta")
     except Exception as problem:
         # Layers and classes are chosen from what is there: what can be built without that choice is right but for it.
         bare = {"layers": None, "condition": spec.condition.model_copy(update={"classes": None})}
@@ -41,8 +54,30 @@ def outline(spec: ModelSpec) -> Model | None:
         raise
 
 
-def _without_weights(spec: ModelSpec) -> ModelSpec:
-    """The same without a file to read, but for autoencoders that do not say how many features they have."""
+def outlined(spec: ModelSpec) -> Outlined | None:
+    """What the outline of a model tells, without the outline itself; None where it has none.
+
+    Raises
+    ------
+    UserError
+        There are no such layers in it, or no such classes.
+    """
+    return _outlined(without_weights(spec))
+
+
+@kept_of_listed
+def _outlined(spec: ModelSpec) -> Outlined | None:
+    model = outline(spec)
+    return None if model is None else _told_by(model)
+
+
+def _told_by(model: Model) -> Outlined:
+    parameters = sum(part.numel() for part in model.module.parameters())
+    return Outlined(model.units, parameters, model.preprocessing.size if model.preprocessing else None)
+
+
+def without_weights(spec: ModelSpec) -> ModelSpec:
+    """The same model without a file to read, but for autoencoders that do not say how many features they have."""
     bare = {"weights": _ANY, "sha256": None, "activation": "relu"}
     sae = tuple(one if one.width is None else one.model_copy(update=bare) for one in spec.sae)
     return spec.model_copy(update={"weights": _ANY, "sha256": None, "sae": sae})
@@ -82,7 +117,7 @@ def places(spec: ModelSpec) -> dict[str, Layout | str]:
     """As :func:`rosetta.zoo.loading.places`, without weights where the model's code allows it."""
     try:
         with torch.device("meta"):
-            return loading.places(_without_weights(spec), "meta")
+            return loading.places(without_weights(spec), "meta")
     except Exception:  # which one depends on what the model's code asks for
         return loading.places(spec)
 
@@ -97,7 +132,7 @@ def structure(spec: ModelSpec) -> Units:
     UserError
         There is no such model, or no such layers in it.
     """
-    return (outline(spec) or load(spec)).units
+    return (outlined(spec) or _told_by(load(spec))).units
 
 
 def parameters(spec: ModelSpec) -> int:
@@ -108,4 +143,4 @@ def parameters(spec: ModelSpec) -> int:
     UserError
         There is no such model.
     """
-    return sum(part.numel() for part in (outline(spec) or load(spec)).module.parameters())
+    return (outlined(spec) or _told_by(load(spec))).parameters

@@ -18,6 +18,7 @@ DERIVED: Chunk = ()
 Marker = Callable[[str, Chunk, Sequence[str]], Chunk | None]
 """Array in the store, chunk, names of the store's layers → the entry of `written` that stands for the chunk."""
 
+STUDYING = "rosetta study"
 MINE = "rosetta mine"
 ABLATE, SILENCE = "rosetta ablate", "rosetta ablate --silence"
 JOIN, COMPARE = "rosetta join", "rosetta compare"

@@ -15,6 +15,7 @@ from storage.artifacts.artifact import (
     COMPARE,
     JOIN,
     SILENCE,
+    STUDYING,
     Artifact,
     of_blocks,
     of_features,
@@ -107,9 +108,9 @@ def tables_after_mining() -> list[Artifact]:
 
 
 def all_tables() -> list[Artifact]:
-    """Every kind of table, those in folders and of studies last."""
+    """Every kind of table, those in folders last."""
     of_folders = [one for folder in CATALOGUE for one in folder.tables]
-    return [*(one for one in CATALOGUE if one.kind == "table"), *of_folders, *OF_STUDIES]
+    return [*(one for one in CATALOGUE if one.kind == "table"), *of_folders]
 
 
 def columns_at(path: str) -> Columns:
@@ -390,18 +391,21 @@ COMPARISON_STRENGTHS = declare(Artifact(
     "how the strengths correlate that two runs give to the same neurons and buddies", (ROSETTA, BUDDIES),
     expected=False, columns=columns_of_comparisons.STRENGTHS, command=COMPARE,
 ))
-STUDY = Artifact(
+STUDY_RECORD = declare(Artifact(
+    "study.toml", "file", "run", "the recipe of a study as carried out", expected=False, kept=True, command=STUDYING,
+))
+STUDY = declare(Artifact(
     "tables/study.parquet", "table", "run", "one row per model of a study: what it counts",
-    columns=columns_of_studies.STUDY, command="rosetta study",
-)
-DEPTHS = Artifact(
+    expected=False, columns=columns_of_studies.STUDY, command=STUDYING,
+))
+DEPTHS = declare(Artifact(
     "tables/depths.parquet", "table", "run", "what each layer of the models of a study counts",
-    columns=columns_of_studies.DEPTHS, command="rosetta study",
-)
-EXPONENTS = Artifact(
+    expected=False, columns=columns_of_studies.DEPTHS, command=STUDYING,
+))
+EXPONENTS = declare(Artifact(
     "tables/exponents.parquet", "table", "run", "how fast counts grow with the size of the models of a family",
-    columns=columns_of_studies.EXPONENTS, command="rosetta study",
-)
+    expected=False, columns=columns_of_studies.EXPONENTS, command=STUDYING,
+))
 # fmt: on
 OF_STUDIES = (STUDY, DEPTHS, EXPONENTS)
-"""Tables under the root of a study, which is no run."""
+"""The tables of a study."""

@@ -6,13 +6,14 @@ from typing import Any
 
 from rosetta.errors import UserError
 from rosetta.recipe import Recipe
-from storage.artifacts.artifact import COMPARE, JOIN, Artifact
+from storage.artifacts.artifact import COMPARE, JOIN, STUDYING, Artifact
 from storage.artifacts.catalogue import (
     ACTIVATIONS,
     CATALOGUE,
     COMPARISON_RECORD,
     JOIN_RECORD,
     REPORT,
+    STUDY_RECORD,
     Instance,
     instance_at,
     instances,
@@ -69,14 +70,14 @@ def begun(root: Root, which: Callable[[Artifact], bool] = lambda _: True) -> lis
     return sorted(found, key=lambda instance: CATALOGUE.index(instance.artifact))
 
 
-_OF_RUNS = {JOIN: JOIN_RECORD, COMPARE: COMPARISON_RECORD}
+_OF_RUNS = {JOIN: JOIN_RECORD, COMPARE: COMPARISON_RECORD, STUDYING: STUDY_RECORD}
 """By command whose result is of several runs: the record that makes a root one of these."""
 
 
 def of_runs(root: Root) -> list[Instance]:
-    """The artifacts without which a join or comparison is unfinished; none where a root holds neither.
+    """The artifacts without which a join, comparison or study is unfinished; none where a root holds none of these.
 
-    The strengths of a join are left out.
+    The strengths of a join and the runs of a study are left out.
     """
     command = _command_of_runs(root)
     if command is None:

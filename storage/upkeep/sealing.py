@@ -15,7 +15,7 @@ from storage.artifacts.layout import (
     open_to_read,
     stored_attributes,
 )
-from storage.artifacts.seals import Seal, path, sha256
+from storage.artifacts.seals import Seal, break_seal, path, sha256
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
 from storage.upkeep.expected import begun
@@ -40,6 +40,14 @@ def seal(root: Root, artifact: str) -> None:
     assert instance is not None
     if not root.exists(path(artifact)):
         root.write_bytes(path(artifact), _seal(Place(root, artifact), instance).encode())
+
+
+def write_sealed(root: Root, artifact: str, content: bytes) -> None:
+    """Write a small file and seal it, unless it is there as it should be."""
+    if not root.exists(artifact) or root.read_bytes(artifact) != content:
+        break_seal(root, artifact)
+        root.write_bytes(artifact, content)
+    seal(root, artifact)
 
 
 def seal_guided(root: Root, folder: str) -> None:

@@ -112,7 +112,7 @@ def artifacts(root: Root) -> list[Progress]:
     Raises
     ------
     UserError
-        There is no run, join or comparison under this root, nor anything that runs share.
+        There is no run, join, comparison or study under this root, nor anything that runs share.
     """
     recipe = provenance.stored_recipe(root)
     several = of_runs(root)

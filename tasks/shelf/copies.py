@@ -6,7 +6,7 @@ from pathlib import Path
 
 from storage.filesystem.root import Root
 
-_OF_PAGES = {"run": ("report", "inversions", "edits"), "join": ("report",), "study": ("index.html", "plots")}
+_OF_PAGES = {"run": ("report", "inversions", "edits"), "join": ("report",), "study": ("report",)}
 _SUFFIXES = (".html", ".js", ".webp", ".png", ".jpg", ".svg")
 
 

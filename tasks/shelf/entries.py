@@ -13,15 +13,14 @@ from rosetta.view.atlas.sheets import ACROSS
 from rosetta.view.numbers import counted, percent
 from rosetta.view.shelf.contents import ShelfConcept, ShelfEntry, ShelfModel, Strip
 from storage.artifacts import notes, tables
-from storage.artifacts.catalogue import JOIN_CONCEPTS, JOIN_PAIRS, JOIN_RECORD, REPORT, STUDY, Instance
+from storage.artifacts.catalogue import JOIN_CONCEPTS, JOIN_PAIRS, JOIN_RECORD, REPORT, STUDY, STUDY_RECORD, Instance
 from storage.artifacts.provenance import finished_on
 from storage.filesystem.root import Root
 from storage.run.data import RunData
 from storage.upkeep.status import artifacts
-from tasks.shelf.find import STUDY_RECORD, Found
+from tasks.shelf.find import Found
 
 PAGE = Instance(REPORT).index
-STUDY_PAGE = "index.html"
 _DAMAGE = (ValueError, KeyError, TypeError, OSError)
 """What reading a root raises where a file in it is not what it should be; parse errors are ValueErrors."""
 
@@ -129,10 +128,10 @@ def _join(found: Found, base: str) -> ShelfEntry:
 
 
 def _study(found: Found, base: str) -> ShelfEntry:
-    recipe = _toml(found.root, STUDY_RECORD)
+    recipe = _toml(found.root, STUDY_RECORD.path())
     name = str(recipe["name"])
     models = tuple(ShelfModel(str(one["name"]), str(one["model"])) for one in recipe["models"])
-    if not found.root.exists(STUDY_PAGE):
+    if not found.root.exists(PAGE):
         return _unfinished(found, "it is not finished", _again(found), name, models)
     rows = tables.read(found.root, STUDY.path())
     facts = (
@@ -140,10 +139,10 @@ def _study(found: Found, base: str) -> ShelfEntry:
         counted(rows["model"].nunique(), "model", "models"),
         counted(rows["family"].nunique(), "family", "families"),
     )
-    plot = next((path for path in found.root.find("plots") if path.endswith("-counts.svg")), None)
+    plot = next((path for path in found.root.find("report/plots") if path.endswith("-counts.svg")), None)
     strip = Strip(_address(base, plot), f"Counts of {name} over the size of the models") if plot else None
     return ShelfEntry(
-        "study", name, found.path, facts, finished_on(found.root), _address(base, STUDY_PAGE), strip=strip,
+        "study", name, found.path, facts, finished_on(found.root), _address(base, PAGE), strip=strip,
         models=models,
     )  # fmt: skip
 
@@ -157,7 +156,7 @@ def _unfinished(
 
 def _called(found: Found) -> str:
     """What the recipe of a root calls it, else the name of its folder."""
-    record = {"run": "recipe.toml", "join": JOIN_RECORD.path(), "study": STUDY_RECORD}[found.kind]
+    record = {"run": "recipe.toml", "join": JOIN_RECORD.path(), "study": STUDY_RECORD.path()}[found.kind]
     try:
         return str(_toml(found.root, record)["name"])
     except _DAMAGE:
@@ -170,7 +169,7 @@ def _again(found: Found) -> str:
     if found.kind == "run":
         return f"rosetta mine {_word(f'{path}/recipe.toml')} --root {_word(path)}"
     if found.kind == "study":
-        return f"rosetta study {_word(f'{path}/{STUDY_RECORD}')}"
+        return f"rosetta study {_word(f'{path}/{STUDY_RECORD.path()}')}"
     return f"rosetta join RUN RUN --root {_word(path)}"
 
 

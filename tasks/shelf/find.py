@@ -5,15 +5,14 @@ from collections.abc import Container
 from dataclasses import dataclass
 from hashlib import sha256
 
-from storage.artifacts.catalogue import JOIN_RECORD, RECIPE
+from storage.artifacts.catalogue import JOIN_RECORD, RECIPE, STUDY_RECORD
 from storage.filesystem.root import Root
 
-STUDY_RECORD = "study.toml"
 MARKER = "shelf.json"
 """The file that makes a folder a shelf."""
 DEPTH = 8
 """Levels of folders that are looked through."""
-_RECORDS = {RECIPE.path(): "run", JOIN_RECORD.path(): "join", STUDY_RECORD: "study"}
+_RECORDS = {RECIPE.path(): "run", JOIN_RECORD.path(): "join", STUDY_RECORD.path(): "study"}
 _BESIDE = ("activations", "correlations", "images.zarr", "report", "runs", "seals", "strengths", "tables")
 """One of them is in every root that was begun. A folder of recipes has none."""
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")

@@ -7,24 +7,21 @@ from rosetta.view.plots import svg
 from rosetta.view.study.contents import AnchorStory, StudyPage
 from rosetta.view.study.page import render_study
 from rosetta.view.study.plots import plots
+from storage.artifacts import seals
+from storage.artifacts.catalogue import REPORT, STUDY_RECORD, Instance
 from storage.filesystem.root import Root
 from tasks.report.page import PAGE as PAGE_OF_RUN
 from tasks.study.tables import StudyTables, Subject, read_tables
 
-PAGE = "index.html"
+PAGE = Instance(REPORT).index
 """Under the root of a study."""
-PLOTS = "plots"
-
-
-def is_written(of: Subject, name: str) -> bool:
-    """Whether the page is there, and made from what is there."""
-    return of.root.exists(PAGE) and of.fingerprint.digest.encode() in of.root.read_bytes(PAGE)
+PLOTS = f"{REPORT.path()}/plots"
 
 
 def write_page(of: Subject, name: str) -> None:
     """The plots as SVG and PNG, and last the page, so that it never tells of what is not there."""
     page = _contents(of, name, read_tables(of.root))
-    of.root.remove(PAGE)
+    seals.discard(of.root, REPORT.path())
     for story in page.anchors:
         for plot in plots(page, story):
             for kind, content in svg.files(plot.size, plot.draw).items():
@@ -38,7 +35,7 @@ def _contents(of: Subject, name: str, tables: StudyTables) -> StudyPage:
         families=of.families,
         anchors=list(_stories(of, tables)),
         resamples=RESAMPLES,
-        command=f"rosetta study {of.root.shown}/study.toml",
+        command=f"rosetta study {of.root.shown}/{STUDY_RECORD.path()}",
         fingerprint=of.fingerprint.digest,
     )
 
@@ -48,7 +45,7 @@ def _stories(of: Subject, tables: StudyTables) -> Iterator[AnchorStory]:
         models, depths, laws = (
             frame[frame["anchor"] == anchor] for frame in (tables.models, tables.depths, tables.exponents)
         )
-        pages = {model: f"{_relative(root, of.root)}/{PAGE_OF_RUN}" for model, root in runs.items()}
+        pages = {model: f"../{_relative(root, of.root)}/{PAGE_OF_RUN}" for model, root in runs.items()}
         yield AnchorStory(anchor, models, depths, laws, pages)
 
 

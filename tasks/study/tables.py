@@ -9,13 +9,13 @@ import pandas as pd
 from rosetta.mining.shape.power_law import RESAMPLES
 from rosetta.study import Family
 from storage.artifacts import tables
-from storage.artifacts.artifact import Artifact
 from storage.artifacts.catalogue import (
     BUDDIES,
     DEPTHS,
     EXCESS,
     EXPONENTS,
     NULL,
+    OF_STUDIES,
     RAREFACTION,
     ROSETTA,
     STUDY,
@@ -77,18 +77,9 @@ class StudyTables:
     """`tables/exponents.parquet`."""
 
 
-ARTIFACTS: tuple[Artifact, ...] = (STUDY, DEPTHS, EXPONENTS)
-
-
 def _digests(root: Root, anchor: str, model: str) -> dict[str, str]:
     paths = [*(table.path() for table in _READ), EXCESS.path(anchor, model)]
     return {path: str(tables.attributes(root, path).get("fingerprint", "")) for path in paths}
-
-
-def are_written(of: Subject) -> bool:
-    """Whether the tables are there, and made from what is there."""
-    digest = of.fingerprint.digest
-    return all(tables.attributes(of.root, one.path()).get("fingerprint") == digest for one in ARTIFACTS)
 
 
 def read_tables(root: Root) -> StudyTables:
@@ -99,7 +90,7 @@ def read_tables(root: Root) -> StudyTables:
     FileNotFoundError
         One is missing.
     """
-    return StudyTables(*(tables.read(root, one.path()) for one in ARTIFACTS))
+    return StudyTables(*(tables.read(root, one.path()) for one in OF_STUDIES))
 
 
 def write_tables(of: Subject) -> None:

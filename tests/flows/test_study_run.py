@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,11 @@ from command import refused
 from tinyzoo import recipe_text
 
 from rosetta.mining.shape.power_law import over_models
-from storage.artifacts.catalogue import OF_STUDIES
+from storage.artifacts.catalogue import DEPTHS, JOIN_RECORD, OF_STUDIES, RECIPE, STUDY_RECORD
 from storage.filesystem.root import Root
 from storage.run.data import RunData
 from storage.upkeep.check import check_root
+from storage.upkeep.status import status
 
 FAMILY = '[[study.family]]\nname = "tiny"\nmodels = ["ada", "bob"]\nsize = "units"\n'
 
@@ -74,15 +76,34 @@ def test_each_model_is_dumped_once_and_every_run_is_whole(studied, recipe):
 @pytest.mark.slow
 def test_the_page_leads_to_the_runs_and_asks_for_nothing(studied, recipe):
     root = recipe.parent / "root"
-    page = (root / "index.html").read_text()
+    page = (root / studied["page"]).read_text()
     links = [link for link in re.findall(r'href="([^"#]+)"', page) if link != "data:,"]
-    assert links == [f"runs/painter/{model}/report/index.html" for model in ("ada", "bob")]
-    assert all((root / link).exists() for link in links)
+    assert links == [f"../runs/painter/{model}/report/index.html" for model in ("ada", "bob")]
+    assert all((root / "report" / link).exists() for link in links)
     assert not re.search(r'(src|href)="(https?:)?//', page)
     for kind, magic in (("svg", b"<?xml"), ("png", b"\x89PNG")):
-        files = list((root / "plots").glob(f"*.{kind}"))
+        files = list((root / "report/plots").glob(f"*.{kind}"))
         assert files
         assert all(file.read_bytes().startswith(magic) for file in files)
+
+
+@pytest.mark.slow
+def test_check_and_status_know_the_root_of_a_study(studied, recipe, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(recipe.parent / "root", root, ignore=lambda folder, names: {"runs"} & {*names})
+    place = Root(str(root))
+    assert status(place).state == "complete"
+    assert check_root(place) == []
+    record = json.loads((root / "provenance.json").read_text())
+    assert record["fingerprints"].keys() == {table.path() for table in OF_STUDIES}
+    assert record["weights_sha256"].keys() == {"painter", "ada", "bob"}
+    depths = root / DEPTHS.path()
+    depths.write_bytes(depths.read_bytes()[:-9] + b"x" * 9)
+    (root / STUDY_RECORD.path()).write_text("name = 'another'")
+    assert {finding.artifact for finding in check_root(place)} == {DEPTHS.path(), STUDY_RECORD.path()}
+    depths.unlink()
+    assert status(place).state == "incomplete"
+    assert "is missing; rosetta study rebuilds it" in [finding.problem for finding in check_root(place)]
 
 
 @pytest.mark.slow
@@ -111,3 +132,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tiny, recipe, tmp_path):
         bad.write_text(text.replace(old, new))
         refused(tiny("study", bad), told)
     assert not (tmp_path / "root").exists()
+    for record, kind in ((RECIPE, "run"), (JOIN_RECORD, "join")):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / record.path()).write_text("")
+        refused(tiny("study", recipe, "--root", tmp_path / kind), f"holds a {kind}")

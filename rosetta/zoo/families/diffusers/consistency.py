@@ -38,7 +38,8 @@ class Consistency(nn.Module):
         self.unet = unet
         settled = scheduler.config
         self.shape = (3, unet.config.sample_size, unet.config.sample_size)
-        scheduler.set_timesteps(1)
+        with torch.device("cpu"):  # its numbers are needed where the network has only shapes
+            scheduler.set_timesteps(1)
         sigma = scheduler.sigmas[0]
         self.timestep = float(scheduler.timesteps[0])
         self.noise = float(scheduler.init_noise_sigma)
@@ -126,7 +127,9 @@ def build_from(
     if chosen["class_embed_type"] is not None:
         raise UserError(f"{origin}: its classes are told as {chosen['class_embed_type']!r}, not as indices")
     try:
-        module = Consistency(unet_kind(**chosen), scheduler_kind(**schedule))
+        with torch.device("cpu"):
+            scheduler = scheduler_kind(**schedule)
+        module = Consistency(unet_kind(**chosen), scheduler)
     except Exception as error:  # settings that do not go together raise anything
         raise UserError(f"{origin}: diffusers cannot build it: {error}") from None
     architecture = Architecture(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rosetta.errors import UserError
@@ -184,7 +185,8 @@ def modern(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _scheduler(kind: Any, chosen: dict[str, Any], origin: str) -> Any:
     trained = number(chosen["num_train_timesteps"], MOST_TIMESTEPS, "num_train_timesteps", origin)
     try:
-        scheduler = kind(**chosen)
+        with torch.device("cpu"):  # its numbers are needed where networks have only shapes
+            scheduler = kind(**chosen)
     except Exception as error:
         raise UserError(f"{origin}: diffusers cannot build its scheduler: {error}") from None
     if tuple(scheduler.alphas_cumprod.shape) != (trained,):

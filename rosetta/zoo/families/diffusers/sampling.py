@@ -164,8 +164,7 @@ class Observer(_Diffusion):
             (image, channel, y, x), what the denoiser says of them at the last timestep.
         """
         clean = self._encode(images)
-        drawn = [torch.from_numpy(draw_noise(index, clean[0].numel())) for index in indices.tolist()]
-        noise = torch.stack(drawn).view_as(clean).to(clean)
+        noise = torch.empty_like(clean) if clean.is_meta else _noise(clean, indices)
         classes = None if self.label is None else torch.full_like(indices, self.label)
         said = clean
         for timestep, (kept, added) in self.levels.items():
@@ -180,6 +179,12 @@ class Observer(_Diffusion):
         distribution = self.vae.encode(images, return_dict=False)[0]  # type: ignore[operator]
         mean: Tensor = distribution.mean * self.vae.config.scaling_factor  # type: ignore[union-attr]
         return mean
+
+
+def _noise(clean: Tensor, indices: Tensor) -> Tensor:
+    """(image, channel, y, x) normal noise, of each image by its index."""
+    drawn = [torch.from_numpy(draw_noise(index, clean[0].numel())) for index in indices.tolist()]
+    return torch.stack(drawn).view_as(clean).to(clean)
 
 
 def looks_of(condition: Condition) -> tuple[tuple[int, ...], bool]:
@@ -239,7 +244,8 @@ def timesteps_of(pipeline: Pipeline, steps: int, origin: str) -> tuple[int, ...]
     if steps > trained:
         raise UserError(f"{origin}: condition.steps is {steps}, but it was trained on {trained}; take fewer")
     try:
-        scheduler.set_timesteps(steps)
+        with torch.device("cpu"):
+            scheduler.set_timesteps(steps)
         found = tuple(int(timestep) for timestep in scheduler.timesteps)
     except Exception as error:  # settings of a configuration that nobody has looked at until now
         raise UserError(f"{origin}: its scheduler cannot take {steps} steps: {error}") from None

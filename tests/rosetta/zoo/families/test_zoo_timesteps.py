@@ -14,6 +14,7 @@ from rosetta.errors import UserError
 from rosetta.model_spec import Condition, ModelSpec
 from rosetta.strict import validated
 from rosetta.zoo.maps.places import Place, parse_place
+from rosetta.zoo.structure import outline, run_outline
 
 Spec = Callable[..., ModelSpec]
 TIMESTEPS = (60, 5, 99)
@@ -41,6 +42,16 @@ def test_maps_of_a_list_are_those_of_each_timestep_alone(folders: dict[str, Path
     for name, maps in wanted.items():
         assert torch.equal(several[name], maps), name
     assert not torch.equal(*(several[name] for name in list(several)[:: len(several) // 3][:2]))
+
+
+@pytest.mark.parametrize("timestep", [5, (60, 5)])
+def test_an_outline_has_the_layers_of_the_model_and_can_be_run(spec: Spec, timestep: int | tuple[int, ...]) -> None:
+    asked = spec("diffusers/ddpm-cifar10-32", condition=Condition(timestep=timestep))
+    model = outline(asked)
+    assert model is not None
+    assert all(tensor.is_meta for tensor in model.module.state_dict().values())
+    assert model.units == zoo.load(asked).units
+    run_outline(model, 2)
 
 
 def test_layers_may_name_a_timestep_or_none(folders: dict[str, Path], spec: Spec) -> None:
