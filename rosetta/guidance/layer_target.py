@@ -30,10 +30,10 @@ _BLOCK = 1 << 18
 class Metric:
     """The symmetric `M` that the length of each row's map is taken with: tridiagonal along y, then along x."""
 
-    y: tuple[Tensor, Tensor] | None
-    """(row, position) the diagonal, and (row, position − grid_x) what is beside it; None where that is 1 and 0."""
+    y: tuple[Tensor, Tensor]
+    """(row, position) the diagonal, and (row, position − grid_x) what is beside it."""
     x: tuple[Tensor, Tensor] | None
-    """(row, position) the diagonal, and (row, position − 1), 0 across the ends of the grid's lines."""
+    """(row, position) the diagonal, and (row, position − 1), 0 across the ends of the grid's lines; None: 1 and 0."""
     width: int
     """The grid's x."""
 
@@ -55,12 +55,10 @@ class Metric:
         diagonal = weight.flatten(1)
         return cls((diagonal, torch.zeros_like(diagonal[:, weight.shape[2] :])), None, weight.shape[2])
 
-    def __call__(self, values: Tensor) -> Tensor:
-        """(image, row, position) `M v`."""
-        for bands, step in ((self.y, self.width), (self.x, 1)):
-            if bands is not None:
-                values = _banded(values, *bands, step)
-        return values
+    def __call__(self, values: Tensor, spare: Tensor, into: Tensor) -> Tensor:
+        """(image, row, position) `M v`; both other tensors are of that shape and written to."""
+        along_y = _banded(values, *self.y, self.width, spare)
+        return along_y if self.x is None else _banded(along_y, *self.x, 1, into)
 
 
 @dataclass(frozen=True)
@@ -92,28 +90,34 @@ class LayerTarget:
         flat = maps.detach().flatten(2)
         total = flat.new_empty(len(flat))
         slope = torch.zeros_like(flat) if sloped else None
-        for span, asked in self._blocks(flat):
-            values = flat[span].index_select(1, self.channels).sub_(self.mean).div_(self.std)
-            rows = values if self.unit is None else values.index_select(1, self.unit)
-            other = rows if self.metric is None else self.metric(rows)
-            square = (rows * other).sum(-1)
+        images, count, positions = self.direction.shape
+        at_once = images if flat.device.type != "cpu" else min(images, max(1, _BLOCK // (count * positions)))
+        # Memory that is written again and again stays in the cache; fresh memory does not.
+        room = flat.new_empty((4, at_once, count, positions))
+        gathered = flat.new_empty((at_once, len(self.channels), positions))
+        for span, asked in self._blocks(len(flat), at_once):
+            rows, other, product, spare = room[:, : len(asked)]
+            values = torch.index_select(flat[span], 1, self.channels, out=gathered[: len(asked)])
+            values.sub_(self.mean).div_(self.std)
+            rows = values if self.unit is None else torch.index_select(values, 1, self.unit, out=rows)
+            other = rows if self.metric is None else self.metric(rows, spare, other)
+            square = torch.mul(rows, other, out=product).sum(-1)
             length = square.clamp_min(_TINY).sqrt_()
-            product = (rows * asked).sum(-1)
-            total[span] = (product / length).sum(1)
+            agreed = torch.mul(rows, asked, out=product).sum(-1)
+            total[span] = (agreed / length).sum(1)
             if slope is not None:
                 # Below the bound the length is a constant, and has no slope.
-                bend = (product / length.pow(3)).mul_(square >= _TINY)
-                change = (asked / length[..., None]).sub_(other * bend[..., None])
+                bend = (agreed / length.pow(3)).mul_(square >= _TINY).neg_()
+                change = torch.div(asked, length[..., None], out=product).addcmul_(other, bend[..., None])
                 if self.unit is not None:
-                    change = torch.zeros_like(values).index_add_(1, self.unit, change)
+                    change = values.zero_().index_add_(1, self.unit, change)
                 slope[span].index_add_(1, self.channels, change.div_(self.std))
         return total, None if slope is None else slope.view(maps.shape)
 
-    def _blocks(self, flat: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    def _blocks(self, rows: int, at_once: int) -> Iterator[tuple[slice, Tensor]]:
         """Images that are worked on at once, with what is asked of them (image, row, position)."""
-        images, rows, positions = self.direction.shape
-        at_once = max(1, _BLOCK // (rows * positions)) if flat.device.type == "cpu" else images
-        for repeat in range(0, len(flat), images):
+        images = len(self.direction)
+        for repeat in range(0, rows, images):
             for first in range(0, images, at_once):
                 stop = min(first + at_once, images)
                 yield slice(repeat + first, repeat + stop), self.direction[first:stop]
@@ -147,9 +151,9 @@ def _bands(grid: Grid, common: Grid) -> tuple[tuple[Tensor, Tensor], tuple[Tenso
     )
 
 
-def _banded(values: Tensor, diagonal: Tensor, beside: Tensor, step: int) -> Tensor:
+def _banded(values: Tensor, diagonal: Tensor, beside: Tensor, step: int, into: Tensor) -> Tensor:
     """(…, row, position) a symmetric matrix of three bands times maps: positions `step` apart meet."""
-    found = values * diagonal
+    found = torch.mul(values, diagonal, out=into)
     found[..., :-step].addcmul_(values[..., step:], beside)
     found[..., step:].addcmul_(values[..., :-step], beside)
     return found
