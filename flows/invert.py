@@ -53,6 +53,8 @@ from tasks.stage.stage import StageResult
 
 _NAMED = {"name", "file_class"}
 """Settings that a search does not depend on: its name, and the class of files, as it depends on all classes."""
+_LATER = {"weights", "schedule", "fade_until"}
+"""Settings that came later: where they are left as they were, a search is the one of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Pla
         run.data.require_concept(cluster)
     _require_reconstruction(run, settings)
     if settings.beta > 0 and not len(guiding_matches(run, settings)):
-        raise UserError("no buddies are left to guide; lower --above, name other concepts or models, or set --beta 0")
+        raise UserError(
+            "no buddies are left to guide; lower --above, leave --weights out, name other concepts or models, or set --beta 0"
+        )
     require_space(run.generator, settings.space)
     if settings.high is None:
         if not settings.images:
@@ -241,7 +245,7 @@ def plan_of(
         kind,
         dictionary=dictionary.get("fingerprint"),
         pixels_sha256="" if images is None else sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest(),
-        settings=settings.model_dump(mode="json", exclude=_NAMED),
+        settings=settings.model_dump(mode="json", exclude=_NAMED | _unasked(settings)),
         **depends,
     ).in_format(format_of(dictionary))
     if not replace:
@@ -331,8 +335,14 @@ def _lede(guidance: str, settings: Inversion, pairs: int) -> str:
 
 
 def _shown_settings(settings: Inversion | Table) -> list[tuple[str, str]]:
-    values = settings.model_dump(mode="json", by_alias=True)
+    values = settings.model_dump(mode="json", by_alias=True, exclude=_unasked(settings))
     return [(name, _shown(value)) for name, value in values.items() if value not in (None, [], ())]
+
+
+def _unasked(settings: Inversion | Table | Editing) -> set[str]:
+    """Settings that came later and are left as they were."""
+    fields = type(settings).model_fields
+    return {name for name in _LATER & fields.keys() if getattr(settings, name) == fields[name].default}
 
 
 def _shown(value: Any) -> str:

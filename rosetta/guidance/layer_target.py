@@ -85,6 +85,14 @@ class LayerTarget:
         found: Tensor = _Agreement.apply(maps[self.layer], self)  # type: ignore[no-untyped-call]
         return found
 
+    def against_all(self, maps: Tensor) -> Tensor:
+        """(row, image) how maps (row, unit, y, x) of the units agree with each image that is asked for."""
+        values = (maps.flatten(2) - self.mean) / self.std
+        rows = values if self.unit is None else values[:, self.unit]
+        other = rows if self.metric is None else self.metric(rows, torch.empty_like(rows), torch.empty_like(rows))
+        length = (rows * other).sum(-1, keepdim=True).clamp_min(_TINY).sqrt()
+        return (rows / length).flatten(1) @ self.direction.flatten(1).T
+
     def measured(self, maps: Tensor, sloped: bool) -> tuple[Tensor, Tensor | None]:
         """(image,) as :meth:`agreement` of (image, channel, y, x), and its slope in the maps if asked for."""
         flat = maps.detach().flatten(2)

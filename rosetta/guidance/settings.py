@@ -6,6 +6,8 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from rosetta.guidance.edit_text import box_of, parse_edits
 from rosetta.guidance.edits import Box, Edit
+from rosetta.guidance.fade import Fade, Shape
+from rosetta.guidance.weights import Weighing, require_together
 from rosetta.recipe import Name
 from rosetta.strict import Strict
 
@@ -48,6 +50,13 @@ class Inversion(Guided):
         serialization_alias="concepts",
         description="Concepts that guide. Default: all matches.",
     )
+    weights: tuple[Weighing, ...] = Field(
+        (),
+        description="What matches count: by `correlation` or `trust`, and so that each `layer` of the generator or"
+        " each `concept` counts the same. Default: all matches alike.",
+    )
+    schedule: Shape = Field("constant", description="How beta fades over the steps.")
+    fade_until: float = Field(1.0, gt=0, le=1, description="Share of the steps at which a fading beta reaches 0.")
     above: float | None = Field(None, ge=-1, le=1, description="Use only matches with at least this correlation.")
     restarts: int = Field(1, ge=1, le=1024, description="Starts per image. The one with the best objective is kept.")
     high: str | None = Field(
@@ -66,6 +75,13 @@ class Inversion(Guided):
             box_of(self.high)
         elif self.rec == "none" and self.beta == 0:
             raise ValueError("rec = none and beta = 0 leave nothing to optimise; change one of them")
+        require_together(self.weights)
+        if self.high is not None and set(self.weights) - {"none"}:
+            raise ValueError("--high asks units for maps, with no matches to weigh; leave weights out")
+        if self.schedule == "constant" and self.fade_until != 1:
+            raise ValueError("fade_until says when a fading beta reaches 0; give schedule = cosine or linear with it")
+        if self.schedule != "constant" and (self.high is not None or self.rec == "none"):
+            raise ValueError("nothing is left to optimise once beta has faded; leave schedule out, or give rec")
         if self.rec == "lpips" and self.lpips is None:
             raise ValueError("rec = lpips needs the weights of a backbone; give --lpips alex:FILE")
         return self
@@ -74,6 +90,11 @@ class Inversion(Guided):
     def box(self) -> Box | None:
         """Where concepts are asked to be high."""
         return None if self.high is None else box_of(self.high)
+
+    @property
+    def fade(self) -> Fade:
+        """Of β."""
+        return Fade(self.schedule, self.fade_until)
 
 
 class Table(Guided):

@@ -80,12 +80,14 @@ def weighed(matches: Matches, names: Collection[Weighing]) -> Matches:
 
 def _trust(matches: Matches) -> Float64:
     """(pair,)"""
-    for name in TESTED:
-        if not np.isfinite(matches.tested.get(name, np.nan)).any():
-            raise UserError(
-                f"--weights trust needs {name}, which this run did not measure; run rosetta trust with rotation and "
-                "maps not left out, or weigh by correlation"
-            )
+    for model in dict.fromkeys(matches.model):
+        for name in TESTED:
+            values = matches.tested.get(name)
+            if values is None or np.isnan(values[matches.model == model]).all():
+                raise UserError(
+                    f"--weights trust needs {name}, which this run has for no match with {model!r}; run rosetta trust "
+                    "with rotation and maps not left out, or give --weights correlation"
+                )
     held_out, robust, rotated = (matches.tested[name] for name in TESTED)
     return np.nan_to_num(np.maximum(np.minimum(held_out, robust) - rotated, 0.0), nan=0.0)
 

@@ -15,6 +15,7 @@ from rosetta.guidance.optimise import Descent, Optimised, Report
 from rosetta.guidance.perceptual import Lpips, feature_distance
 from rosetta.guidance.quality import quality
 from rosetta.guidance.settings import Inversion, Table
+from rosetta.guidance.weights import weighed
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import Found, GuidedStore, read_table, write_table
@@ -78,7 +79,9 @@ def search(
     guide = Guide(rec, act, settings.alpha, settings.beta)
     starts = Starts(images, settings.seed, settings.restarts)
     with track(title, settings.steps) as advance:
-        return invert(space, guide, starts, Descent(settings.steps, settings.rate), tell_steps(advance))
+        return invert(
+            space, guide, starts, Descent(settings.steps, settings.rate, fade=settings.fade), tell_steps(advance)
+        )
 
 
 def guiding_models(run: GuidedRun, settings: Inversion) -> tuple[str, ...]:
@@ -87,8 +90,9 @@ def guiding_models(run: GuidedRun, settings: Inversion) -> tuple[str, ...]:
 
 
 def guiding_matches(run: GuidedRun, settings: Inversion) -> Matches:
-    """The matches that guide."""
-    return run.matches.only(models=guiding_models(run, settings), clusters=settings.clusters, above=settings.above)
+    """The matches that guide, with what they count; those that count nothing are left out."""
+    chosen = run.matches.only(models=guiding_models(run, settings), clusters=settings.clusters, above=settings.above)
+    return weighed(chosen, settings.weights)
 
 
 def tell_steps(advance: Advance) -> Report:

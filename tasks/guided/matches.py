@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 
 from rosetta.errors import UserError
-from rosetta.guidance.matches import Index, Matches, Statistics
+from rosetta.guidance.matches import Float64, Index, Matches, Statistics
+from rosetta.guidance.weights import TESTED
 from rosetta.model_spec import ModelSpec
 from rosetta.zoo import load
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
-from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA
+from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST
 from storage.filesystem.root import Root
 from storage.run.data import RunData
 
@@ -50,6 +52,7 @@ class GuidedRun:
             rows["unit_b"].to_numpy(np.intp),
             rows["pearson"].to_numpy(np.float64),
             {int(key): group["unit"].to_numpy(np.intp) for key, group in own.groupby("cluster")},
+            _tested(data, rows),
         )
         return cls(data, matches, resolve_device(data.recipe.compute.device))
 
@@ -89,6 +92,16 @@ class GuidedRun:
 def _loaded(spec: ModelSpec, device: str) -> Model:
     """A model that is loaded once a process, however many batches look through it."""
     return load(spec, device)
+
+
+def _tested(data: RunData, rows: pd.DataFrame) -> dict[str, Float64]:
+    """(pair,) by column what the tests of trust measured of pairs of buddies; nothing where they were not made."""
+    trust = data.optional(TRUST)
+    if trust is None:
+        return {}
+    pair = ["unit_a", "model_b", "unit_b"]
+    found = rows[pair].merge(trust.loc[trust["model_a"] == data.anchor, [*pair, *TESTED]], on=pair, how="left")
+    return {name: found[name].to_numpy(np.float64) for name in TESTED}
 
 
 def _statistics(data: RunData, model: str) -> Statistics:
