@@ -53,7 +53,7 @@ from tasks.stage.stage import StageResult
 
 _NAMED = {"name", "file_class"}
 """Settings that a search does not depend on: its name, and the class of files, as it depends on all classes."""
-_LATER = {"weights", "schedule", "fade_until"}
+_LATER = {"weights", "schedule", "fade"}
 """Settings that came later: where they are left as they were, a search is the one of earlier versions."""
 
 
@@ -128,7 +128,8 @@ def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Pla
     _require_reconstruction(run, settings)
     if settings.beta > 0 and not len(guiding_matches(run, settings)):
         raise UserError(
-            "no buddies are left to guide; lower --above, leave --weights out, name other concepts or models, or set --beta 0"
+            "no buddies are left to guide; lower --above, leave --weights out, name other concepts or models, or set "
+            "--beta 0"
         )
     require_space(run.generator, settings.space)
     if settings.high is None:

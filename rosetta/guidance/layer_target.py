@@ -82,7 +82,7 @@ class LayerTarget:
 
     def agreement(self, maps: Maps) -> Tensor:
         """(image,) the weighted correlations of all rows, added up; images are whole repeats of those asked for."""
-        found: Tensor = _Agreement.apply(maps[self.layer], self)  # type: ignore[no-untyped-call]
+        found: Tensor = _Agreement.apply(maps[self.layer], self)
         return found
 
     def against_all(self, maps: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class _Agreement(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, *weights: Tensor) -> tuple[Tensor, None]:
         (slope,) = ctx.saved_tensors
         return slope * weights[0][:, None, None, None], None

@@ -56,7 +56,7 @@ class Inversion(Guided):
         " each `concept` counts the same. Default: all matches alike.",
     )
     schedule: Shape = Field("constant", description="How beta fades over the steps.")
-    fade_until: float = Field(1.0, gt=0, le=1, description="Share of the steps at which a fading beta reaches 0.")
+    fade: float = Field(1.0, gt=0, le=1, description="Share of the steps at which a fading beta reaches 0.")
     above: float | None = Field(None, ge=-1, le=1, description="Use only matches with at least this correlation.")
     restarts: int = Field(1, ge=1, le=1024, description="Starts per image. The one with the best objective is kept.")
     high: str | None = Field(
@@ -78,8 +78,8 @@ class Inversion(Guided):
         require_together(self.weights)
         if self.high is not None and set(self.weights) - {"none"}:
             raise ValueError("--high asks units for maps, with no matches to weigh; leave weights out")
-        if self.schedule == "constant" and self.fade_until != 1:
-            raise ValueError("fade_until says when a fading beta reaches 0; give schedule = cosine or linear with it")
+        if self.schedule == "constant" and self.fade != 1:
+            raise ValueError("fade says when a fading beta reaches 0; give schedule = cosine or linear with it")
         if self.schedule != "constant" and (self.high is not None or self.rec == "none"):
             raise ValueError("nothing is left to optimise once beta has faded; leave schedule out, or give rec")
         if self.rec == "lpips" and self.lpips is None:
@@ -92,9 +92,9 @@ class Inversion(Guided):
         return None if self.high is None else box_of(self.high)
 
     @property
-    def fade(self) -> Fade:
+    def beta_fade(self) -> Fade:
         """Of β."""
-        return Fade(self.schedule, self.fade_until)
+        return Fade(self.schedule, self.fade)
 
 
 class Table(Guided):

@@ -78,10 +78,9 @@ def search(
             act = observed_target(matches, {name: run.model(name) for name in set(matches.model)}, pixels)
     guide = Guide(rec, act, settings.alpha, settings.beta)
     starts = Starts(images, settings.seed, settings.restarts)
+    descent = Descent(settings.steps, settings.rate, fade=settings.beta_fade)
     with track(title, settings.steps) as advance:
-        return invert(
-            space, guide, starts, Descent(settings.steps, settings.rate, fade=settings.fade), tell_steps(advance)
-        )
+        return invert(space, guide, starts, descent, tell_steps(advance))
 
 
 def guiding_models(run: GuidedRun, settings: Inversion) -> tuple[str, ...]:
