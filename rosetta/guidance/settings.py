@@ -67,6 +67,12 @@ class Inversion(Guided):
         None, description="NET:WEIGHTS, for example alex:alexnet.pth. Adds the metric LPIPS and allows rec = lpips."
     )
 
+    @field_validator("weights")
+    @classmethod
+    def _together(cls, names: tuple[Weighing, ...]) -> tuple[Weighing, ...]:
+        require_together(names)
+        return () if names == ("none",) else names
+
     @model_validator(mode="after")
     def _asks_for_something(self) -> "Inversion":
         if self.high is not None:
@@ -75,8 +81,7 @@ class Inversion(Guided):
             box_of(self.high)
         elif self.rec == "none" and self.beta == 0:
             raise ValueError("rec = none and beta = 0 leave nothing to optimise; change one of them")
-        require_together(self.weights)
-        if self.high is not None and set(self.weights) - {"none"}:
+        if self.high is not None and self.weights:
             raise ValueError("--high asks units for maps, with no matches to weigh; leave weights out")
         if self.schedule == "constant" and self.fade != 1:
             raise ValueError("fade says when a fading beta reaches 0; give schedule = cosine or linear with it")
