@@ -26,6 +26,7 @@ from storage.filesystem.lock import lock_of
 from storage.filesystem.root import Root
 from storage.upkeep.formats import require_no_upgrade
 from storage.upkeep.sealing import seal_guided
+from tasks.guided.features import Judges, outside_judge
 from tasks.guided.inputs import (
     TUNING,
     Classes,
@@ -44,6 +45,7 @@ from tasks.guided.invert import (
     guiding_matches,
     guiding_models,
     invert_batch,
+    table_rows,
     write_metrics,
 )
 from tasks.guided.matches import GuidedRun
@@ -53,7 +55,7 @@ from tasks.stage.stage import StageResult
 
 _NAMED = {"name", "file_class"}
 """Settings that a search does not depend on: its name, and the class of files, as it depends on all classes."""
-_LATER = {"weights", "schedule", "fade"}
+_LATER = {"weights", "schedule", "fade", "judge"}
 """Settings that came later: where they are left as they were, a search is the one of earlier versions."""
 
 
@@ -147,6 +149,8 @@ def plan_table(root: str, settings: Table, replace: bool = False) -> Plan:
     run = GuidedRun.open(Root(root))
     if settings.lpips is not None:
         Lpips(settings.lpips)
+    if settings.judge is not None:
+        outside_judge(run, settings.judge)
     images = _read_images(run, settings)
     return plan_of(run, "table", settings, replace, images, images.classes)
 
@@ -176,7 +180,8 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
     story = Story(lede, _shown_settings(wanted), models, wanted.clusters)
     with plan.claimed(replace):
         stages = _search(plan, {guidance: settings}, wanted.batch)
-        stages.append(write_metrics(*plan.at, wanted.lpips))
+        took_part = {*(models if guided else ()), wanted.rec}
+        stages.append(write_metrics(*plan.at, wanted.lpips, Judges({guidance: took_part}, wanted.judge)))
         stages.append(write_page(*plan.at, story))
     return guided_of(plan, stages)
 
@@ -201,7 +206,7 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
         stages = [choose_coefficients(*plan.at, tuning, wanted)]
         searches = chosen_searches(*plan.at, run, wanted)
         stages += _search(plan, searches, wanted.batch)
-        stages.append(write_metrics(*plan.at, wanted.lpips))
+        stages.append(write_metrics(*plan.at, wanted.lpips, Judges(table_rows(run), wanted.judge)))
         lede = (
             f"Reconstruction alone against reconstruction with the matches of each model: {len(plan.images)} images, "
             f"the same starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other "
@@ -321,6 +326,8 @@ def _require_reconstruction(run: GuidedRun, settings: Inversion) -> None:
     """
     if settings.lpips is not None:
         Lpips(settings.lpips)
+    if settings.judge is not None:
+        outside_judge(run, settings.judge)
     known = ("pixels", "none", "lpips", *run.data.models[1:])
     if settings.rec not in known:
         raise UserError(f"--rec {settings.rec!r} is none of {', '.join(known)}")

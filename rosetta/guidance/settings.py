@@ -66,6 +66,10 @@ class Inversion(Guided):
     lpips: str | None = Field(
         None, description="NET:WEIGHTS, for example alex:alexnet.pth. Adds the metric LPIPS and allows rec = lpips."
     )
+    judge: str | None = Field(
+        None,
+        description="MODEL=WEIGHTS of a discriminative model outside of the run. Adds its distance as a metric.",
+    )
 
     @field_validator("weights")
     @classmethod
@@ -112,6 +116,10 @@ class Table(Guided):
     alphas: tuple[float, ...] = Field((0.0003, 0.001, 0.003), min_length=1, description="Weights alpha to choose from.")
     betas: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1, description="Weights beta to choose from.")
     lpips: str | None = Field(None, description="NET:WEIGHTS, for example alex:alexnet.pth. Adds the metric LPIPS.")
+    judge: str | None = Field(
+        None,
+        description="MODEL=WEIGHTS of a discriminative model outside of the run. Adds its distance as a metric.",
+    )
 
     @field_validator("rates", "alphas", "betas")
     @classmethod

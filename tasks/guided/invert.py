@@ -20,6 +20,7 @@ from rosetta.zoo.image_arrays import from_pixels, to_pixels
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import Found, GuidedStore, read_table, write_table
 from storage.filesystem.root import Root
+from tasks.guided.features import Judges, feature_columns
 from tasks.guided.inputs import Classes, Inputs, class_tensor
 from tasks.guided.matches import GuidedRun
 from tasks.stage.progress import Advance, track
@@ -115,8 +116,10 @@ def span_title(images: slice) -> str:
 
 
 @stage("metrics {where}")
-def write_metrics(root: Root, fingerprint: Fingerprint, where: str, lpips: str | None) -> Outcome:
-    """`metrics.parquet`: PSNR, SSIM and, where its backbone is at hand, LPIPS of every result."""
+def write_metrics(root: Root, fingerprint: Fingerprint, where: str, lpips: str | None, judges: Judges) -> Outcome:
+    """`metrics.parquet`: PSNR, SSIM, distances in features of models that had no part, and LPIPS if its backbone is
+    at hand, of every result.
+    """
     store = GuidedStore.open(root, fingerprint, where)
     assert store is not None
     store.finish()
@@ -124,6 +127,10 @@ def write_metrics(root: Root, fingerprint: Fingerprint, where: str, lpips: str |
         return "skipped"
     targets, results = store.targets(), store.found("result")
     loss = store.found("loss")[:, :, -1]
+    features = {}
+    if targets is not None:
+        by_guidance = dict(zip(store.guidance, results, strict=True))
+        features = feature_columns(GuidedRun.open(root), judges, by_guidance, targets)
     frames = []
     for kind, guidance in enumerate(store.guidance):
         frame = pd.DataFrame({"guidance": guidance, "image": np.arange(len(store.sources)), "source": store.sources})
@@ -135,6 +142,7 @@ def write_metrics(root: Root, fingerprint: Fingerprint, where: str, lpips: str |
                 frame["lpips"] = _lpips(Lpips(lpips), results[kind], targets)
         for column, term in enumerate(store.terms):
             frame[term] = loss[kind, :, column]
+        frame = frame.assign(**{name: of[guidance] for name, of in features.items()})
         frames.append(frame)
     write_table(root, where, "metrics", pd.concat(frames, ignore_index=True), fingerprint)
     return "done"
