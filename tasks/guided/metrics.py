@@ -93,7 +93,7 @@ def _inversion_table(entries: list[dict[str, Any]], note: str) -> Summary:
     agreement = {entry["guidance"]: _number(entry.get("act")) for entry in entries}
     if not any("psnr" in entry for entry in entries):
         return Summary(("guidance", "L_act"), tuple(agreement.items()), note)
-    features = list(dict.fromkeys(name for entry in entries for name in entry if _is_features(name)))
+    features = list(dict.fromkeys(name for entry in entries for name in _features(entry)))
     heads = ("PSNR, dB", "SSIM", "LPIPS", *features)
     columns = ("guidance", *(text for head in heads for text in (head, "gain")), "L_act")
     rows = []
@@ -107,9 +107,7 @@ def _inversion_table(entries: list[dict[str, Any]], note: str) -> Summary:
     if not any("lpips" in entry for entry in entries):
         note += " LPIPS is empty: the weights of its backbone are missing; give --lpips alex:FILE."
     if features:
-        note += (
-            " Distances in features are smaller where images are more alike. A model judges no result that it guided."
-        )
+        note += " Distances in features are smaller where images are more alike. No model judges what it guided."
     if any(not any(name in entry for name in features) for entry in entries):
         note += (
             " A row that all models of the run guided has no distance in features; give --judge MODEL=WEIGHTS, a model "
@@ -118,9 +116,9 @@ def _inversion_table(entries: list[dict[str, Any]], note: str) -> Summary:
     return Summary(columns, tuple(rows), note)
 
 
-def _is_features(name: str) -> bool:
-    """Whether an entry of a summary is the mean of a distance in features."""
-    return name.startswith(PREFIX) and not name.endswith(("_std", "_gain", "_gain_error", "_above", "_p"))
+def _features(entry: Mapping[str, Any]) -> list[str]:
+    """The distances in features that an entry of a summary has the mean and standard deviation of."""
+    return [name for name in entry if name.startswith(PREFIX) and f"{name}_std" in entry]
 
 
 def _spread(entry: Mapping[str, Any], key: str, digits: int) -> str:
@@ -163,7 +161,7 @@ def lines(summary: list[dict[str, Any]]) -> list[str]:
                 line += f"  level {_number(entry['level_before'])} → {_number(entry['level_after'])}"
         else:
             line = f"{entry['guidance']:12}"
-            measures = _QUALITY | {name: _NEAR for name in entry if _is_features(name)}
+            measures = _QUALITY | dict.fromkeys(_features(entry), _NEAR)
             for key, (unit, digits) in measures.items():
                 if key in entry:
                     line += f"  {key if key not in _QUALITY else key.upper()} {_spread(entry, key, digits)}{unit}"
