@@ -38,19 +38,12 @@ from tasks.guided.inputs import (
     require_class,
     require_files,
 )
-from tasks.guided.invert import (
-    TERMS,
-    choose_coefficients,
-    chosen_searches,
-    guiding_matches,
-    guiding_models,
-    invert_batch,
-    table_rows,
-    write_metrics,
-)
+from tasks.guided.invert import TERMS, Inverting, guiding_matches, guiding_models
+from tasks.guided.inverting import invert_here, invert_on_workers, write_metrics
 from tasks.guided.matches import GuidedRun
 from tasks.guided.metrics import summarised
 from tasks.guided.page import Story, write_page
+from tasks.guided.table import choose_coefficients, chosen_searches, table_rows
 from tasks.stage.stage import StageResult
 
 _NAMED = {"name", "file_class"}
@@ -302,9 +295,12 @@ def _search(plan: Plan, searches: Mapping[str, Inversion], batch: int) -> list[S
     shape = space.start(torch.zeros(1, generator.latent or 0)).shape[1:]
     axes = dict(zip({"z": ("z",), "w": ("w",), "w+": ("style", "w")}[settings.space], shape, strict=True))
     store = laid_out(plan, list(searches), axes, settings.steps, TERMS, batch)
+    inverting = Inverting(plan.fingerprint, plan.where, searches)
+    if plan.run.data.recipe.compute.cluster != "threads":
+        return [invert_on_workers(plan.root, inverting)]
     return [
-        invert_batch(*plan.at, guidance, search, first)
-        for guidance, search in searches.items()
+        invert_here(plan.root, inverting, guidance, first)
+        for guidance in searches
         for first in range(0, len(store.sources), store.block)
     ]
 

@@ -16,6 +16,8 @@ from rosetta.zoo.model import Model
 from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST
 from storage.filesystem.root import Root
 from storage.run.data import RunData
+from tasks.causes.run import of_thread
+from tasks.dump.worker_weights import readable
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +29,11 @@ class GuidedRun:
     """All best buddies of the generator with the models that are no controls."""
     device: str
     """Where its models are loaded."""
+    elsewhere: bool = False
+    """Whether this is a worker, which may see weights in the root alone."""
 
     @classmethod
-    def open(cls, root: Root) -> "GuidedRun":
+    def open(cls, root: Root, elsewhere: bool = False) -> "GuidedRun":
         """A run by its root.
 
         Raises
@@ -54,7 +58,7 @@ class GuidedRun:
             {int(key): group["unit"].to_numpy(np.intp) for key, group in own.groupby("cluster")},
             _tested(data, rows),
         )
-        return cls(data, matches, resolve_device(data.recipe.compute.device))
+        return cls(data, matches, resolve_device(data.recipe.compute.device), elsewhere)
 
     @property
     def generator(self) -> Model:
@@ -62,8 +66,11 @@ class GuidedRun:
         return self.model(self.data.anchor)
 
     def model(self, name: str) -> Model:
-        """A model of the run, loaded."""
-        return _loaded(self.data.spec(name), self.device)
+        """A model of the run, loaded, for this thread alone."""
+        spec, mined = self.data.spec(name), self.data.stores[name].attributes.get("weights_sha256")
+        if self.elsewhere and mined:
+            spec = readable(self.data.root, spec, mined)
+        return of_thread(_loaded(spec, self.device))
 
     def statistics(self, name: str) -> Statistics:
         """The units of the generator or of a target, with their statistics over the run."""
