@@ -4,6 +4,7 @@ That is a perceptual distance which is always there, and under a name of its own
 one, which needs the weights of a backbone of its own.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from rosetta.errors import UserError
 from rosetta.guidance.latent import Rendering
 from rosetta.guidance.perceptual import feature_distance, require_trained
 from rosetta.model_spec import ModelSpec
+from rosetta.strict import validated
 from rosetta.zoo import load
 from rosetta.zoo.image_arrays import from_pixels
 from rosetta.zoo.model import Model
@@ -51,7 +53,8 @@ def outside_judge(run: GuidedRun, text: str) -> Model:
         raise UserError(
             f"judge {text!r} is not MODEL=WEIGHTS; write them as a recipe does, like torchvision/mobilenet_v2=FILE"
         )
-    judge = load(ModelSpec(name=_name(model), model=model, weights=weights), run.device)
+    named = {"name": _name(model), "model": model, "weights": weights}
+    judge = load(validated(ModelSpec, named, f"judge {text!r}"), run.device)
     require_trained(judge, text)
     for name in run.data.targets:
         if run.data.stores[name].attributes.get("weights_sha256") == judge.weights_sha256:
@@ -99,5 +102,5 @@ def distances(model: Model, results: Pixels, targets: Pixels) -> npt.NDArray[np.
 
 def _name(model: str) -> str:
     """The last part of a model's name, as a name in a recipe may be."""
-    kept = "".join(letter if letter.isalnum() or letter in "_-" else "-" for letter in model.rpartition("/")[2])
-    return kept.strip("-") or "judge"
+    last = re.split("[/:]", model)[-1].lower()
+    return re.sub("[^a-z0-9._-]", "-", last).strip("._-") or "judge"
