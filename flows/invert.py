@@ -26,6 +26,7 @@ from storage.filesystem.lock import lock_of
 from storage.filesystem.root import Root
 from storage.upkeep.formats import require_no_upgrade
 from storage.upkeep.sealing import seal_guided
+from tasks.guided.features import Judges, outside_judge
 from tasks.guided.inputs import (
     TUNING,
     Classes,
@@ -37,22 +38,18 @@ from tasks.guided.inputs import (
     require_class,
     require_files,
 )
-from tasks.guided.invert import (
-    TERMS,
-    choose_coefficients,
-    chosen_searches,
-    guiding_matches,
-    guiding_models,
-    invert_batch,
-    write_metrics,
-)
+from tasks.guided.invert import TERMS, Inverting, guiding_matches, guiding_models
+from tasks.guided.inverting import invert_here, invert_on_workers, write_metrics
 from tasks.guided.matches import GuidedRun
 from tasks.guided.metrics import summarised
 from tasks.guided.page import Story, write_page
+from tasks.guided.table import choose_coefficients, chosen_searches, table_rows
 from tasks.stage.stage import StageResult
 
 _NAMED = {"name", "file_class"}
 """Settings that a search does not depend on: its name, and the class of files, as it depends on all classes."""
+_LATER = {"weights", "schedule", "fade", "judge"}
+"""Settings that came later: where they are left as they were, a search is the one of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,10 @@ def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Pla
         run.data.require_concept(cluster)
     _require_reconstruction(run, settings)
     if settings.beta > 0 and not len(guiding_matches(run, settings)):
-        raise UserError("no buddies are left to guide; lower --above, name other concepts or models, or set --beta 0")
+        raise UserError(
+            "no buddies are left to guide; lower --above, leave --weights out, name other concepts or models, or set "
+            "--beta 0"
+        )
     require_space(run.generator, settings.space)
     if settings.high is None:
         if not settings.images:
@@ -142,6 +142,8 @@ def plan_table(root: str, settings: Table, replace: bool = False) -> Plan:
     run = GuidedRun.open(Root(root))
     if settings.lpips is not None:
         Lpips(settings.lpips)
+    if settings.judge is not None:
+        outside_judge(run, settings.judge)
     images = _read_images(run, settings)
     return plan_of(run, "table", settings, replace, images, images.classes)
 
@@ -171,7 +173,8 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
     story = Story(lede, _shown_settings(wanted), models, wanted.clusters)
     with plan.claimed(replace):
         stages = _search(plan, {guidance: settings}, wanted.batch)
-        stages.append(write_metrics(*plan.at, wanted.lpips))
+        took_part = {*(models if guided else ()), wanted.rec}
+        stages.append(write_metrics(*plan.at, wanted.lpips, Judges({guidance: took_part}, wanted.judge)))
         stages.append(write_page(*plan.at, story))
     return guided_of(plan, stages)
 
@@ -196,7 +199,7 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
         stages = [choose_coefficients(*plan.at, tuning, wanted)]
         searches = chosen_searches(*plan.at, run, wanted)
         stages += _search(plan, searches, wanted.batch)
-        stages.append(write_metrics(*plan.at, wanted.lpips))
+        stages.append(write_metrics(*plan.at, wanted.lpips, Judges(table_rows(run), wanted.judge)))
         lede = (
             f"Reconstruction alone against reconstruction with the matches of each model: {len(plan.images)} images, "
             f"the same starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other "
@@ -241,7 +244,7 @@ def plan_of(
         kind,
         dictionary=dictionary.get("fingerprint"),
         pixels_sha256="" if images is None else sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest(),
-        settings=settings.model_dump(mode="json", exclude=_NAMED),
+        settings=settings.model_dump(mode="json", exclude=_NAMED | _unasked(settings)),
         **depends,
     ).in_format(format_of(dictionary))
     if not replace:
@@ -292,9 +295,12 @@ def _search(plan: Plan, searches: Mapping[str, Inversion], batch: int) -> list[S
     shape = space.start(torch.zeros(1, generator.latent or 0)).shape[1:]
     axes = dict(zip({"z": ("z",), "w": ("w",), "w+": ("style", "w")}[settings.space], shape, strict=True))
     store = laid_out(plan, list(searches), axes, settings.steps, TERMS, batch)
+    inverting = Inverting(plan.fingerprint, plan.where, searches)
+    if plan.run.data.recipe.compute.cluster != "threads":
+        return [invert_on_workers(plan.root, inverting)]
     return [
-        invert_batch(*plan.at, guidance, search, first)
-        for guidance, search in searches.items()
+        invert_here(plan.root, inverting, guidance, first)
+        for guidance in searches
         for first in range(0, len(store.sources), store.block)
     ]
 
@@ -316,6 +322,8 @@ def _require_reconstruction(run: GuidedRun, settings: Inversion) -> None:
     """
     if settings.lpips is not None:
         Lpips(settings.lpips)
+    if settings.judge is not None:
+        outside_judge(run, settings.judge)
     known = ("pixels", "none", "lpips", *run.data.models[1:])
     if settings.rec not in known:
         raise UserError(f"--rec {settings.rec!r} is none of {', '.join(known)}")
@@ -331,8 +339,14 @@ def _lede(guidance: str, settings: Inversion, pairs: int) -> str:
 
 
 def _shown_settings(settings: Inversion | Table) -> list[tuple[str, str]]:
-    values = settings.model_dump(mode="json", by_alias=True)
+    values = settings.model_dump(mode="json", by_alias=True, exclude=_unasked(settings))
     return [(name, _shown(value)) for name, value in values.items() if value not in (None, [], ())]
+
+
+def _unasked(settings: Inversion | Table | Editing) -> set[str]:
+    """Settings that came later and are left as they were."""
+    fields = type(settings).model_fields
+    return {name for name in _LATER & fields.keys() if getattr(settings, name) == fields[name].default}
 
 
 def _shown(value: Any) -> str:

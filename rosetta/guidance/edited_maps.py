@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rosetta.guidance.activation import ActivationTarget, LayerTarget, Maps, wished_target
+from rosetta.guidance.activation import ActivationTarget, wished_target
 from rosetta.guidance.edits import Asked, Edit, apply
+from rosetta.guidance.layer_target import LayerTarget, Maps
 from rosetta.guidance.matches import Index, Statistics
 
 

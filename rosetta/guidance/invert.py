@@ -18,7 +18,7 @@ from rosetta.zoo.model import Model
 
 @dataclass(frozen=True)
 class Guide:
-    """What an inversion is asked for: `L_rec + α L_reg − β L_act` (docs/guidance.md)."""
+    """What an inversion is asked for: `L_rec + α L_reg − β(t) L_act` (docs/guidance.md)."""
 
     rec: Measure | None = None
     """`L_rec`; None leaves the reconstruction out."""

@@ -1,7 +1,7 @@
 """Matched pairs of units, and what mining knows of each unit's values."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,10 @@ class Matches:
     """(pair,) their correlation over the run."""
     clusters: Mapping[int, npt.NDArray[np.intp]]
     """The generator's units of each cluster of the dictionary."""
+    tested: Mapping[str, Float64] = field(default_factory=dict)
+    """(pair,) what the tests of trust measured, by column of `trust.parquet`; NaN where they did not."""
+    weight: Float64 | None = None
+    """(pair,) what each counts in `L_act`, see :mod:`rosetta.guidance.weights`; None: all the same."""
 
     def __len__(self) -> int:
         return len(self.unit_g)
@@ -78,9 +82,24 @@ class Matches:
             keep &= np.isin(self.unit_g, self.units_of(clusters))
         if above is not None:
             keep &= self.pearson >= above
+        return self.kept(keep)
+
+    def kept(self, keep: npt.NDArray[np.bool_]) -> "Matches":
+        """The pairs (pair,) that are True."""
         return replace(
-            self, unit_g=self.unit_g[keep], model=self.model[keep], unit=self.unit[keep], pearson=self.pearson[keep]
+            self,
+            unit_g=self.unit_g[keep],
+            model=self.model[keep],
+            unit=self.unit[keep],
+            pearson=self.pearson[keep],
+            tested={name: values[keep] for name, values in self.tested.items()},
+            weight=None if self.weight is None else self.weight[keep],
         )
+
+    @property
+    def weights(self) -> Float64:
+        """(pair,) what each counts in `L_act`, 1 where nothing else was said."""
+        return np.ones(len(self)) if self.weight is None else self.weight
 
     def units_of(self, clusters: Collection[int]) -> Index:
         """The generator's units of some clusters, ascending."""

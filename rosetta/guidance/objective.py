@@ -27,7 +27,9 @@ class Term:
 class Objective:
     """`Σ weight · term`, differentiable to the latents.
 
-    Guided inversion is `L_rec + α L_reg − β L_act`.
+    Guided inversion is `L_rec + α L_reg − β(t) L_act`, with `L_act = Σ w_m r_m / Σ w_m` over all matches `m`: `r_m` is
+    how a unit of G agrees with its buddy (:mod:`rosetta.guidance.activation`), `w_m` what the match counts
+    (:mod:`rosetta.guidance.weights`), `β(t)` constant or fading (:mod:`rosetta.guidance.fade`).
     """
 
     space: Space
@@ -44,19 +46,32 @@ class Objective:
             space, tuple(Term(name, weight, measure) for name, (weight, measure) in terms.items() if weight and measure)
         )
 
-    def __call__(self, latents: Tensor) -> tuple[Tensor, Mapping[str, Tensor], Rendering]:
+    def __call__(
+        self, latents: Tensor, left: Mapping[str, float] | None = None, every: bool = True
+    ) -> tuple[Tensor, Mapping[str, Tensor], Rendering]:
         """Render latents and weigh what comes out.
+
+        Parameters
+        ----------
+        left
+            By term, the share of its weight that is left; of one that is not named, all of it.
+        every
+            Measure terms of which no weight is left, too.
 
         Returns
         -------
         tuple
-            (row,) the objective; each term's own value (row,), without its weight; and the rendering.
+            (row,) the objective; each term's own value (row,), without its weight, NaN where it was not measured; and
+            the rendering.
         """
         rendering = self.space.render(latents)
-        values = {term.name: term.measure(rendering) for term in self.terms}
         total = torch.zeros(len(latents), dtype=latents.dtype, device=latents.device)
+        values = {}
         for term in self.terms:
-            total = total + term.weight * values[term.name]
+            weight = term.weight * (left or {}).get(term.name, 1.0)
+            values[term.name] = term.measure(rendering) if weight or every else torch.full_like(total, torch.nan)
+            if weight:
+                total = total + weight * values[term.name]
         return total, values, rendering
 
 

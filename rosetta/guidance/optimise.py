@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from rosetta.guidance.fade import CONSTANT, Fade
 from rosetta.guidance.objective import Objective
 
 WARM_UP = 0.05
@@ -14,7 +15,7 @@ WARM_UP = 0.05
 RAMP_DOWN = 0.25
 """Share of the steps at the end over which it falls to 0, along a cosine."""
 Report = Callable[[Mapping[str, float]], None]
-"""Takes each term's mean over the rows."""
+"""Takes each measured term's mean over the rows."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Descent:
     """Of Adam, at its highest."""
     frames: int = 8
     """Images kept on the way, evenly spread, the first and the last among them."""
+    fade: Fade = CONSTANT
+    """Of β, the weight of the term `act`. Once none is left, steps do without that term."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,12 @@ class Optimised:
     start: Tensor
     """(row, …) where it began."""
     losses: Tensor
-    """(row, steps + 1, term): each term's value before each step and at the end, without its weight."""
+    """(row, steps + 1, term): each term's value before each step and at the end, without its weight; NaN in steps in
+    which no weight was left of it, where it is measured at the end alone."""
     terms: tuple[str, ...]
     """Names of the terms."""
     objective: Tensor
-    """(row,) the weighted sum at the end."""
+    """(row,) the weighted sum at the end, with the weights that are left there."""
     frames: Tensor
     """(row, frame, rgb, y, x) in 0…1: the images on the way."""
     frame_steps: tuple[int, ...]
@@ -91,7 +95,7 @@ def optimise(
     for step in range(descent.steps + 1):
         last = step == descent.steps
         with torch.set_grad_enabled(not last):
-            total, values, rendering = objective(latents)
+            total, values, rendering = objective(latents, {"act": descent.fade(step / max(1, descent.steps))}, last)
         traces.append(torch.stack([value.detach() for value in values.values()], dim=1))
         if step in kept:
             frames.append(rendering.images.detach().clamp(0, 1))
@@ -101,7 +105,8 @@ def optimise(
         for group in adam.param_groups:
             group["lr"] = descent.learning_rate * learning_rate(step, descent.steps)
         adam.step()
-        report({name: float(value.mean()) for name, value in zip(values, traces[-1].T, strict=True)})
+        means = traces[-1].mean(0).tolist()
+        report({name: mean for name, mean in zip(values, means, strict=True) if mean == mean})
     return Optimised(
         latents.detach(),
         start.detach(),

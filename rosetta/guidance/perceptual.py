@@ -12,7 +12,7 @@ from rosetta.guidance.latent import Rendering
 from rosetta.guidance.objective import Measure
 from rosetta.zoo.model import Model
 from rosetta.zoo.weights.checkpoint import read_tensors
-from rosetta.zoo.weights.source import FromFile, FromLibrary, parse_weights
+from rosetta.zoo.weights.source import FromFile, FromLibrary, FromSeed, parse_weights
 
 _BACKBONES = {"alex": "alexnet", "squeeze": "squeezenet1_1", "vgg": "vgg16"}
 _TINY = 1e-10
@@ -38,6 +38,19 @@ def feature_distance(model: Model, target: Tensor) -> Measure:
         return torch.stack([_distance(_unit_length(seen[name]), maps) for name, maps in wanted.items()]).mean(0)
 
     return measure
+
+
+def require_trained(model: Model, text: str) -> None:
+    """
+    Raises
+    ------
+    UserError
+        A model that is to judge makes images, or has random weights.
+    """
+    if model.is_generator:
+        raise UserError(f"judge {text!r} is a generator, which looks at no images; name a discriminative model")
+    if isinstance(parse_weights(model.spec.weights), FromSeed):
+        raise UserError(f"judge {text!r} has random weights, in whose features distances say little; give trained ones")
 
 
 class Lpips:

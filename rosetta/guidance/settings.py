@@ -6,6 +6,8 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from rosetta.guidance.edit_text import box_of, parse_edits
 from rosetta.guidance.edits import Box, Edit
+from rosetta.guidance.fade import Fade, Shape
+from rosetta.guidance.weights import Weighing, require_together
 from rosetta.recipe import Name
 from rosetta.strict import Strict
 
@@ -48,6 +50,13 @@ class Inversion(Guided):
         serialization_alias="concepts",
         description="Concepts that guide. Default: all matches.",
     )
+    weights: tuple[Weighing, ...] = Field(
+        (),
+        description="What matches count: by `correlation` or `trust`, and so that each `layer` of the generator or"
+        " each `concept` counts the same. Default: all matches alike.",
+    )
+    schedule: Shape = Field("constant", description="How beta fades over the steps.")
+    fade: float = Field(1.0, gt=0, le=1, description="Share of the steps at which a fading beta reaches 0.")
     above: float | None = Field(None, ge=-1, le=1, description="Use only matches with at least this correlation.")
     restarts: int = Field(1, ge=1, le=1024, description="Starts per image. The one with the best objective is kept.")
     high: str | None = Field(
@@ -57,6 +66,16 @@ class Inversion(Guided):
     lpips: str | None = Field(
         None, description="NET:WEIGHTS, for example alex:alexnet.pth. Adds the metric LPIPS and allows rec = lpips."
     )
+    judge: str | None = Field(
+        None,
+        description="MODEL=WEIGHTS of a discriminative model outside of the run. Adds its distance as a metric.",
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _together(cls, names: tuple[Weighing, ...]) -> tuple[Weighing, ...]:
+        require_together(names)
+        return () if names == ("none",) else names
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> "Inversion":
@@ -66,6 +85,12 @@ class Inversion(Guided):
             box_of(self.high)
         elif self.rec == "none" and self.beta == 0:
             raise ValueError("rec = none and beta = 0 leave nothing to optimise; change one of them")
+        if self.high is not None and self.weights:
+            raise ValueError("--high asks units for maps, with no matches to weigh; leave weights out")
+        if self.schedule == "constant" and self.fade != 1:
+            raise ValueError("fade says when a fading beta reaches 0; give schedule = cosine or linear with it")
+        if self.schedule != "constant" and (self.high is not None or self.rec == "none"):
+            raise ValueError("nothing is left to optimise once beta has faded; leave schedule out, or give rec")
         if self.rec == "lpips" and self.lpips is None:
             raise ValueError("rec = lpips needs the weights of a backbone; give --lpips alex:FILE")
         return self
@@ -74,6 +99,11 @@ class Inversion(Guided):
     def box(self) -> Box | None:
         """Where concepts are asked to be high."""
         return None if self.high is None else box_of(self.high)
+
+    @property
+    def beta_fade(self) -> Fade:
+        """Of β."""
+        return Fade(self.schedule, self.fade)
 
 
 class Table(Guided):
@@ -86,6 +116,10 @@ class Table(Guided):
     alphas: tuple[float, ...] = Field((0.0003, 0.001, 0.003), min_length=1, description="Weights alpha to choose from.")
     betas: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1, description="Weights beta to choose from.")
     lpips: str | None = Field(None, description="NET:WEIGHTS, for example alex:alexnet.pth. Adds the metric LPIPS.")
+    judge: str | None = Field(
+        None,
+        description="MODEL=WEIGHTS of a discriminative model outside of the run. Adds its distance as a metric.",
+    )
 
     @field_validator("rates", "alphas", "betas")
     @classmethod

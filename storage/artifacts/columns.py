@@ -4,6 +4,7 @@ A table is checked against its columns when it is written, its Parquet schema ca
 generated from them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rosetta.mining.trust.tests import TESTS
@@ -31,6 +32,11 @@ Columns = tuple[Column, ...]
 
 EACH_TEST = Column("{test}", "", "the column by which each test of trust decides")
 """Stands for as many columns as there are tests, see :func:`of_each_test`."""
+FEATURES = Column(
+    "features:{model}", "float64",
+    "distance of the result in the unit-length features of a discriminative model; NaN where that model guided", "1",
+)  # fmt: skip
+"""Stands for as many columns as there are models that judge results, see :func:`of_each_model`."""
 _WEAKEST = "{}; on the anchor's own row the weakest value of the neuron's matches"
 
 
@@ -288,6 +294,7 @@ INVERSION_METRICS = (
     Column("rec", "float32", "reconstruction loss after the last step; NaN where it takes no part", "1"),
     Column("reg", "float32", "regularisation of the latents after the last step; NaN where it takes no part", "1"),
     Column("act", "float32", "agreement of the activation maps after the last step; NaN where it takes no part", "1"),
+    FEATURES,
 )
 COEFFICIENTS = (
     _GUIDANCE,
@@ -438,6 +445,16 @@ JOIN_ITSELF = (
     Column("within_5", "float64", "share of them that have the unit itself among their five nearest", "1"),
 )
 # fmt: on
+
+
+def of_each_model(columns: Columns, names: Sequence[str]) -> Columns:
+    """Columns with :data:`FEATURES` taken apart into those of a table, whose columns have these names."""
+    found: list[Column] = []
+    for column in columns:
+        prefix, template, _ = column.name.partition("{model}")
+        mine = [name for name in names if name.startswith(prefix)] if template else [column.name]
+        found += [replace(column, name=name) for name in mine]
+    return tuple(found)
 
 
 def of_each_test(columns: Columns) -> Columns:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from rosetta.units import Units
 from storage.artifacts.catalogue import columns_at
-from storage.artifacts.columns import Column, Columns
+from storage.artifacts.columns import Column, Columns, of_each_model
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.seals import break_seal
 from storage.filesystem.root import Root
@@ -79,7 +79,7 @@ def encode(
     path: str, frame: pd.DataFrame, fingerprint: Fingerprint, categories: Categories = _AS_THEY_APPEAR, **more: Any
 ) -> bytes:
     """A table as a Parquet file that carries its fingerprint, see :func:`write`."""
-    columns = columns_at(path)
+    columns = of_each_model(columns_at(path), list(frame.columns))
     if list(frame.columns) != (names := [column.name for column in columns]):
         raise ValueError(f"{path}: the columns are {list(frame.columns)}, and {names} in the catalogue")
     dtypes = {column.name: _dtype(path, frame[column.name], column, categories) for column in columns}

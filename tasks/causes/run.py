@@ -74,7 +74,7 @@ class CausesRun:
                 f"{name}: its weights or layers are not those that were mined in {self.data.root.shown}; restore them,"
                 " or mine again"
             )
-        return _of_thread(model)
+        return of_thread(model)
 
     def scale(self, name: str) -> Scale:
         """The units of a model with their statistics over the run."""
@@ -173,7 +173,8 @@ _twins = threading.local()
 """Of each thread: models by the one whose weights they share. Hooks sit on modules, so threads cannot share these."""
 
 
-def _of_thread(model: Model) -> Model:
+def of_thread(model: Model) -> Model:
+    """A model for this thread alone, with the same weights in memory."""
     if threading.current_thread() is threading.main_thread():
         return model
     twins: WeakKeyDictionary[nn.Module, Model] = _twins.__dict__.setdefault("twins", WeakKeyDictionary())

@@ -1,4 +1,4 @@
-"""Interventions on all cores of this machine, or on the workers of the run's cluster.
+"""Work on models of a finished run, on all cores of this machine, or on the workers of the run's cluster.
 
 Each piece of work runs on one core, wherever that is, so the same bytes come out. What a lost worker had not finished
 runs again on another.
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 import dask
 import torch
@@ -16,9 +16,10 @@ from dask.system import cpu_count
 
 from rosetta.model_spec import ModelSpec
 from rosetta.recipe import Compute
+from rosetta.zoo.model import Model
 from storage.artifacts.fingerprint import Fingerprint
 from storage.filesystem.root import Root
-from tasks.causes.run import CausesRun
+from storage.run.data import RunData
 from tasks.cluster.engine import Cluster, engine, part, part_done
 from tasks.cluster.started import workers_of
 from tasks.dump.team import Team
@@ -34,7 +35,27 @@ class Planned(Protocol):
         """Of what comes out."""
 
 
-Work = Callable[[CausesRun, Any, Any], None]
+class Opened(Protocol):
+    """A finished run with its models."""
+
+    @property
+    def data(self) -> RunData:
+        """What lies there."""
+
+    @property
+    def device(self) -> str:
+        """Where its models are loaded."""
+
+    def model(self, name: str) -> Model:
+        """A model, loaded, for this thread alone."""
+
+    @classmethod
+    def open(cls, root: Root, elsewhere: bool = False) -> Self:
+        """The run, on a worker `elsewhere`."""
+
+
+R = TypeVar("R", bound=Opened)
+Work = Callable[[R, Any, Any], None]
 """Takes the run, what is planned, and one piece; writes what comes out, and may do so twice."""
 
 
@@ -47,9 +68,7 @@ class _Wanted:
     compute: Compute
 
 
-def spread(
-    title: str, run: CausesRun, models: Iterable[str], work: Work, plan: Planned, pieces: Sequence[object]
-) -> None:
+def spread(title: str, run: R, models: Iterable[str], work: Work[R], plan: Planned, pieces: Sequence[object]) -> None:
     """Do all pieces of some work.
 
     Parameters
@@ -68,7 +87,7 @@ def spread(
         if isinstance(where, Cluster):
             resources = Team.gathered(where, root, wanted).resources
             with dask.annotate(resources=resources) if resources else nullcontext():
-                tasks = [part(_elsewhere, root, work, plan, piece) for piece in pieces]
+                tasks = [part(_elsewhere, type(run), root, work, plan, piece) for piece in pieces]
             at_once = where.capacity.threads
         else:
             tasks = [part(_here, run, work, plan, piece) for piece in pieces]
@@ -79,19 +98,19 @@ def spread(
             where.client.run(_opened.cache_clear, on_error="ignore")
 
 
-def _here(run: CausesRun, work: Work, plan: Planned, piece: object) -> None:
+def _here(run: R, work: Work[R], plan: Planned, piece: object) -> None:
     keep_freed_memory()
     # Convolutions round otherwise on several threads.
     torch.set_num_threads(1)
     work(run, plan, piece)
 
 
-def _elsewhere(root: Root, work: Work, plan: Planned, piece: object) -> None:
-    _here(_opened(root, plan.fingerprint.digest), work, plan, piece)
+def _elsewhere(kind: type[R], root: Root, work: Work[R], plan: Planned, piece: object) -> None:
+    _here(_opened(kind, root, plan.fingerprint.digest), work, plan, piece)
     part_done()
 
 
 @lru_cache(maxsize=1)
-def _opened(root: Root, _of: str) -> CausesRun:
+def _opened(kind: type[Any], root: Root, _of: str) -> Any:
     """The run on a worker, which may see another one under the same root later: its work has another fingerprint."""
-    return CausesRun.open(root, elsewhere=True)
+    return kind.open(root, elsewhere=True)

@@ -1,10 +1,10 @@
-"""Stage `invert`: images into latents, batch by batch, and how near they come."""
+"""One search of an inversion, in memory or for a batch of a store; wherever the work is spread to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from rosetta.guidance.invert import Guide, Starts, high_target, invert, observed_target
@@ -13,38 +13,40 @@ from rosetta.guidance.matches import Matches
 from rosetta.guidance.objective import Measure, pixel_error
 from rosetta.guidance.optimise import Descent, Optimised, Report
 from rosetta.guidance.perceptual import Lpips, feature_distance
-from rosetta.guidance.quality import quality
-from rosetta.guidance.settings import Inversion, Table
+from rosetta.guidance.settings import Inversion
+from rosetta.guidance.weights import weighed
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
 from storage.artifacts.fingerprint import Fingerprint
-from storage.artifacts.guided import Found, GuidedStore, read_table, write_table
-from storage.filesystem.root import Root
-from tasks.guided.inputs import Classes, Inputs, class_tensor
+from storage.artifacts.guided import Found, GuidedStore
+from tasks.guided.inputs import Classes, class_tensor
 from tasks.guided.matches import GuidedRun
 from tasks.stage.progress import Advance, track
-from tasks.stage.stage import Outcome, stage
 
 TERMS = ("rec", "reg", "act")
-COEFFICIENTS = ("rate", "alpha", "beta")
 Pixels = npt.NDArray[np.uint8]
 
 
-@stage("invert {where} {guidance} from image {first}")
-def invert_batch(
-    root: Root, fingerprint: Fingerprint, where: str, guidance: str, settings: Inversion, first: int
-) -> Outcome:
-    """Invert one batch of a store's images under one kind of guidance."""
-    store = GuidedStore.open(root, fingerprint, where)
+@dataclass(frozen=True)
+class Inverting:
+    """What is searched for in all batches of a store."""
+
+    fingerprint: Fingerprint
+    where: str
+    """`inversions/<name>`."""
+    searches: Mapping[str, Inversion]
+    """Kind of guidance → its settings."""
+
+
+def invert_batch(run: GuidedRun, plan: Inverting, batch: tuple[int, slice]) -> None:
+    """Invert one batch of a store's images under one kind of guidance, which may be done twice."""
+    root, (kind, span) = run.data.root, batch
+    store = GuidedStore.open(root, plan.fingerprint, plan.where)
     assert store is not None
-    kind = store.guidance.index(guidance)
-    span = next((span for missing, span in store.missing() if missing == kind and span.start == first), None)
-    if span is None:
-        return "skipped"
-    title = f"{where} {guidance}, {span_title(span)}"
+    guidance = store.guidance[kind]
+    title = f"{plan.where} {guidance}, {span_title(span)}"
     images = range(span.start, span.stop)
-    result = search(GuidedRun.open(root), settings, store.targets(span), store.classes(span), images, title)
+    result = search(run, plan.searches[guidance], store.targets(span), store.classes(span), images, title)
     store.write(kind, span, to_store(result, TERMS))
-    return "done"
 
 
 def search(
@@ -77,8 +79,9 @@ def search(
             act = observed_target(matches, {name: run.model(name) for name in set(matches.model)}, pixels)
     guide = Guide(rec, act, settings.alpha, settings.beta)
     starts = Starts(images, settings.seed, settings.restarts)
+    descent = Descent(settings.steps, settings.rate, fade=settings.beta_fade)
     with track(title, settings.steps) as advance:
-        return invert(space, guide, starts, Descent(settings.steps, settings.rate), tell_steps(advance))
+        return invert(space, guide, starts, descent, tell_steps(advance))
 
 
 def guiding_models(run: GuidedRun, settings: Inversion) -> tuple[str, ...]:
@@ -87,8 +90,9 @@ def guiding_models(run: GuidedRun, settings: Inversion) -> tuple[str, ...]:
 
 
 def guiding_matches(run: GuidedRun, settings: Inversion) -> Matches:
-    """The matches that guide."""
-    return run.matches.only(models=guiding_models(run, settings), clusters=settings.clusters, above=settings.above)
+    """The matches that guide, with what they count; those that count nothing are left out."""
+    chosen = run.matches.only(models=guiding_models(run, settings), clusters=settings.clusters, above=settings.above)
+    return weighed(chosen, settings.weights)
 
 
 def tell_steps(advance: Advance) -> Report:
@@ -111,92 +115,6 @@ def span_title(images: slice) -> str:
     return f"image {last}" if images.start == last else f"images {images.start} to {last}"
 
 
-@stage("metrics {where}")
-def write_metrics(root: Root, fingerprint: Fingerprint, where: str, lpips: str | None) -> Outcome:
-    """`metrics.parquet`: PSNR, SSIM and, where its backbone is at hand, LPIPS of every result."""
-    store = GuidedStore.open(root, fingerprint, where)
-    assert store is not None
-    store.finish()
-    if read_table(root, where, "metrics", fingerprint) is not None:
-        return "skipped"
-    targets, results = store.targets(), store.found("result")
-    loss = store.found("loss")[:, :, -1]
-    frames = []
-    for kind, guidance in enumerate(store.guidance):
-        frame = pd.DataFrame({"guidance": guidance, "image": np.arange(len(store.sources)), "source": store.sources})
-        frame = frame.assign(psnr=np.nan, ssim=np.nan, lpips=np.nan)
-        if targets is not None:
-            near = quality(results[kind], targets)
-            frame["psnr"], frame["ssim"] = near.psnr, near.ssim
-            if lpips is not None:
-                frame["lpips"] = _lpips(Lpips(lpips), results[kind], targets)
-        for column, term in enumerate(store.terms):
-            frame[term] = loss[kind, :, column]
-        frames.append(frame)
-    write_table(root, where, "metrics", pd.concat(frames, ignore_index=True), fingerprint)
-    return "done"
-
-
-@stage("choose coefficients")
-def choose_coefficients(root: Root, fingerprint: Fingerprint, where: str, tuning: Inputs, settings: Table) -> Outcome:
-    """`coefficients.parquet`: for each row of Table 1 the coefficients with the best mean PSNR on the tuning images.
-
-    Learning rate and α are chosen without guidance and then serve every row; β is chosen for each row. Each trial is
-    kept as soon as it is done.
-    """
-    run = GuidedRun.open(root)
-    table = read_table(root, where, "coefficients", fingerprint)
-    trials = [] if table is None else table.to_dict("records")
-    count = len(trials)
-
-    def score(guidance: str, models: tuple[str, ...], coefficients: dict[str, float]) -> float:
-        for trial in trials:
-            if trial["guidance"] == guidance and all(trial[name] == coefficients[name] for name in COEFFICIENTS):
-                return float(trial["psnr"])
-        rate, alpha, beta = (coefficients[name] for name in COEFFICIENTS)
-        title = f"tuning {guidance}: rate {rate:g}, α {alpha:g}, β {beta:g}"
-        trial_settings = _table_search(settings, models, coefficients)
-        result = search(run, trial_settings, tuning.pixels, tuning.classes, range(len(tuning)), title)
-        near = quality(to_pixels(result.frames[:, -1]), tuning.pixels)
-        means = {"psnr": float(near.psnr.mean()), "ssim": float(near.ssim.mean())}
-        trials.append({"guidance": guidance, **coefficients, **means})
-        write_table(root, where, "coefficients", pd.DataFrame(trials), fingerprint)
-        return means["psnr"]
-
-    alone = [{"rate": rate, "alpha": alpha, "beta": 0.0} for rate in settings.rates for alpha in settings.alphas]
-    best = max(alone, key=lambda coefficients: score("none", (), coefficients))
-    for guidance, models in table_rows(run).items():
-        if guidance != "none":
-            for beta in settings.betas:
-                score(guidance, models, {**best, "beta": beta})
-    return "skipped" if len(trials) == count else "done"
-
-
-def chosen_searches(
-    root: Root, fingerprint: Fingerprint, where: str, run: GuidedRun, settings: Table
-) -> dict[str, Inversion]:
-    """Row of Table 1 → its search with the coefficients that were chosen; ties to the first that was tried."""
-    trials = read_table(root, where, "coefficients", fingerprint)
-    assert trials is not None
-    searches = {}
-    for guidance, models in table_rows(run).items():
-        best = trials[trials["guidance"] == guidance].sort_values("psnr", ascending=False, kind="stable").iloc[0]
-        searches[guidance] = _table_search(settings, models, {name: float(best[name]) for name in COEFFICIENTS})
-    return searches
-
-
-def table_rows(run: GuidedRun) -> dict[str, tuple[str, ...]]:
-    """Guidance → models: none, each model, all."""
-    every = run.data.targets
-    rows: dict[str, tuple[str, ...]] = {"none": (), **{name: (name,) for name in every}}
-    return rows if len(every) < 2 else {**rows, "all": every}
-
-
-def _table_search(settings: Table, models: tuple[str, ...], coefficients: dict[str, float]) -> Inversion:
-    base = Inversion(steps=settings.steps, seed=settings.seed)
-    return base.model_copy(update={"models": models, **coefficients})
-
-
 def _reconstruction(run: GuidedRun, settings: Inversion, targets: torch.Tensor) -> Measure | None:
     if settings.rec == "none":
         return None
@@ -206,13 +124,3 @@ def _reconstruction(run: GuidedRun, settings: Inversion, targets: torch.Tensor) 
         assert settings.lpips is not None
         return Lpips(settings.lpips).measure(targets)
     return feature_distance(run.model(settings.rec), targets)
-
-
-def _lpips(distance: Lpips, results: Pixels, targets: Pixels) -> npt.NDArray[np.float64]:
-    cpu = torch.device("cpu")
-    with torch.inference_mode():
-        distances = [
-            distance(from_pixels(results[[image]], cpu), from_pixels(targets[[image]], cpu)).item()
-            for image in range(len(results))
-        ]
-    return np.array(distances)

@@ -4,16 +4,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 
 from rosetta.errors import UserError
-from rosetta.guidance.matches import Index, Matches, Statistics
+from rosetta.guidance.matches import Float64, Index, Matches, Statistics
+from rosetta.guidance.weights import TESTED
 from rosetta.model_spec import ModelSpec
 from rosetta.zoo import load
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
-from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA
+from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST
 from storage.filesystem.root import Root
 from storage.run.data import RunData
+from tasks.causes.run import of_thread
+from tasks.dump.worker_weights import readable
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +29,11 @@ class GuidedRun:
     """All best buddies of the generator with the models that are no controls."""
     device: str
     """Where its models are loaded."""
+    elsewhere: bool = False
+    """Whether this is a worker, which may see weights in the root alone."""
 
     @classmethod
-    def open(cls, root: Root) -> "GuidedRun":
+    def open(cls, root: Root, elsewhere: bool = False) -> "GuidedRun":
         """A run by its root.
 
         Raises
@@ -50,8 +56,9 @@ class GuidedRun:
             rows["unit_b"].to_numpy(np.intp),
             rows["pearson"].to_numpy(np.float64),
             {int(key): group["unit"].to_numpy(np.intp) for key, group in own.groupby("cluster")},
+            _tested(data, rows),
         )
-        return cls(data, matches, resolve_device(data.recipe.compute.device))
+        return cls(data, matches, resolve_device(data.recipe.compute.device), elsewhere)
 
     @property
     def generator(self) -> Model:
@@ -59,8 +66,11 @@ class GuidedRun:
         return self.model(self.data.anchor)
 
     def model(self, name: str) -> Model:
-        """A model of the run, loaded."""
-        return _loaded(self.data.spec(name), self.device)
+        """A model of the run, loaded, for this thread alone."""
+        spec, mined = self.data.spec(name), self.data.stores[name].attributes.get("weights_sha256")
+        if self.elsewhere and mined:
+            spec = readable(self.data.root, spec, mined)
+        return of_thread(_loaded(spec, self.device))
 
     def statistics(self, name: str) -> Statistics:
         """The units of the generator or of a target, with their statistics over the run."""
@@ -89,6 +99,16 @@ class GuidedRun:
 def _loaded(spec: ModelSpec, device: str) -> Model:
     """A model that is loaded once a process, however many batches look through it."""
     return load(spec, device)
+
+
+def _tested(data: RunData, rows: pd.DataFrame) -> dict[str, Float64]:
+    """(pair,) by column what the tests of trust measured of pairs of buddies; nothing where they were not made."""
+    trust = data.optional(TRUST)
+    if trust is None:
+        return {}
+    pair = ["unit_a", "model_b", "unit_b"]
+    found = rows[pair].merge(trust.loc[trust["model_a"] == data.anchor, [*pair, *TESTED]], on=pair, how="left")
+    return {name: found[name].to_numpy(np.float64) for name in TESTED}
 
 
 def _statistics(data: RunData, model: str) -> Statistics:

@@ -8,9 +8,12 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from rosetta.view.guided.contents import Summary
+from tasks.guided.features import PREFIX
 
 _QUALITY = {"psnr": (" dB", 2), "ssim": ("", 3), "lpips": ("", 3)}
 """Measure of an inversion → its unit, and how many decimals are shown."""
+_NEAR = ("", 4)
+"""The same of a distance in features."""
 _JUDGED = ("asked_before", "asked_after", "level_before", "level_after", "outside", "unrelated")
 """What models see of an edit, in the order of the table."""
 
@@ -28,9 +31,10 @@ def summarised(metrics: pd.DataFrame) -> list[dict[str, Any]]:
 def _inversion_rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
     groups = {str(name): rows.set_index("image") for name, rows in metrics.groupby("guidance", sort=False)}
     entries = []
+    measures = _measures(metrics)
     for name, rows in groups.items():
         entry: dict[str, Any] = {"guidance": name, "images": len(rows)}
-        for column in (*_QUALITY, "act"):
+        for column in (*measures, "act"):
             values = rows[column].to_numpy(np.float64)
             if np.isfinite(values).any():
                 entry[column], entry[f"{column}_std"] = float(np.nanmean(values)), float(np.nanstd(values))
@@ -43,6 +47,11 @@ def _inversion_rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
                     entry[f"{column}_p"] = float(wilcoxon(gain).pvalue) if np.any(gain) else 1.0
         entries.append(entry)
     return entries
+
+
+def _measures(metrics: pd.DataFrame) -> dict[str, tuple[str, int]]:
+    """Measure of an inversion → its unit and decimals, for all that are in a table."""
+    return _QUALITY | {name: _NEAR for name in metrics.columns if name.startswith(PREFIX)}
 
 
 def _edit_rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
@@ -84,17 +93,32 @@ def _inversion_table(entries: list[dict[str, Any]], note: str) -> Summary:
     agreement = {entry["guidance"]: _number(entry.get("act")) for entry in entries}
     if not any("psnr" in entry for entry in entries):
         return Summary(("guidance", "L_act"), tuple(agreement.items()), note)
-    columns = ("guidance", "PSNR, dB", "gain", "SSIM", "gain", "LPIPS", "gain", "L_act")
+    features = list(dict.fromkeys(name for entry in entries for name in _features(entry)))
+    heads = ("PSNR, dB", "SSIM", "LPIPS", *features)
+    columns = ("guidance", *(text for head in heads for text in (head, "gain")), "L_act")
     rows = []
     for entry in entries:
-        cells = [text(entry, name, digits) for name, (_, digits) in _QUALITY.items() for text in (_spread, _gain)]
+        measures = {**_QUALITY, **dict.fromkeys(features, _NEAR)}
+        cells = [text(entry, name, digits) for name, (_, digits) in measures.items() for text in (_spread, _gain)]
         rows.append((entry["guidance"], *cells, agreement[entry["guidance"]]))
     note += (
         "Mean ± standard deviation over the images; gains are paired with the row without guidance, ± standard error."
     )
     if not any("lpips" in entry for entry in entries):
         note += " LPIPS is empty: the weights of its backbone are missing; give --lpips alex:FILE."
+    if features:
+        note += " Distances in features are smaller where images are more alike. No model judges what it guided."
+    if any(not any(name in entry for name in features) for entry in entries):
+        note += (
+            " A row that all models of the run guided has no distance in features; give --judge MODEL=WEIGHTS, a model "
+            "outside of the run."
+        )
     return Summary(columns, tuple(rows), note)
+
+
+def _features(entry: Mapping[str, Any]) -> list[str]:
+    """The distances in features that an entry of a summary has the mean and standard deviation of."""
+    return [name for name in entry if name.startswith(PREFIX) and f"{name}_std" in entry]
 
 
 def _spread(entry: Mapping[str, Any], key: str, digits: int) -> str:
@@ -137,9 +161,10 @@ def lines(summary: list[dict[str, Any]]) -> list[str]:
                 line += f"  level {_number(entry['level_before'])} → {_number(entry['level_after'])}"
         else:
             line = f"{entry['guidance']:12}"
-            for key, (unit, digits) in _QUALITY.items():
+            measures = _QUALITY | dict.fromkeys(_features(entry), _NEAR)
+            for key, (unit, digits) in measures.items():
                 if key in entry:
-                    line += f"  {key.upper()} {_spread(entry, key, digits)}{unit}"
+                    line += f"  {key if key not in _QUALITY else key.upper()} {_spread(entry, key, digits)}{unit}"
                 if f"{key}_gain_error" in entry:
                     line += f" (gain {_gain(entry, key, digits)})"
             if "act" in entry:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from strategies import LAYERS, SEEDS
 from tiny import load, maps_of, statistics
 
+from rosetta.guidance import layer_target
 from rosetta.guidance.activation import matched_target, wished_target
 from rosetta.guidance.edits import Box
 from rosetta.guidance.invert import high_target, observed_target
@@ -36,7 +37,7 @@ def textbook_agreement(a, b, weight=1.0):
 
 
 def textbook_loss(matches, maps_g, maps):
-    """(row,) the mean over all pairs."""
+    """(row,) the weighted mean over all pairs."""
     found = []
     for unit_g, name, unit in zip(matches.unit_g, matches.model, matches.unit, strict=True):
         a = unit_maps(matches.generator, maps_g, unit_g)
@@ -44,10 +45,11 @@ def textbook_loss(matches, maps_g, maps):
         grid = tuple(np.maximum(a.shape[1:], b.shape[1:]))
         b = b.repeat(len(a) // len(b), 1, 1)
         found.append(textbook_agreement(upsampled(a, grid), upsampled(b, grid)))
-    return torch.stack(found).mean(0)
+    weight = torch.from_numpy(matches.weights)
+    return (torch.stack(found) * weight[:, None]).sum(0) / weight.sum()
 
 
-def some_matches(generator, others, pairs, random):
+def some_matches(generator, others, pairs, random, weighed=False):
     """Pairs drawn without repetition: a unit of G has several buddies, and few units have all of them."""
     possible = [
         (g, name, d) for g in range(len(generator.units)) for name in others for d in range(len(others[name].units))
@@ -62,6 +64,7 @@ def some_matches(generator, others, pairs, random):
         np.array(unit, np.intp),
         random.uniform(-1, 1, len(chosen)),
         {},
+        weight=random.uniform(0.1, 3, len(chosen)) if weighed else None,
     )
 
 
@@ -72,13 +75,14 @@ def some_matches(generator, others, pairs, random):
     pairs=st.integers(1, 25),
     images=st.integers(1, 3),
     repeats=st.integers(1, 3),
+    weighed=st.booleans(),
     seed=SEEDS,
 )
-def test_equals_the_textbook_on_any_grids(layers_g, layers_a, layers_b, pairs, images, repeats, seed):
+def test_equals_the_textbook_on_any_grids(layers_g, layers_a, layers_b, pairs, images, repeats, weighed, seed):
     random = np.random.default_rng(seed)
     generator = statistics(layers_g, random, constant=0.2)
     others = {"a": statistics(layers_a, random, constant=0.2), "b": statistics(layers_b, random)}
-    matches = some_matches(generator, others, pairs, random)
+    matches = some_matches(generator, others, pairs, random, weighed)
     maps = {name: maps_of(held, images, random) for name, held in others.items()}
     maps["a"]["l0"][0] = torch.from_numpy(others["a"].mean[: layers_a[0][0]])[:, None, None]  # nothing is asked
     maps_g = maps_of(generator, images * repeats, random)
@@ -106,14 +110,17 @@ def test_a_wish_with_a_mask_equals_the_textbook(layers, masks, images, repeats, 
         "whole": torch.from_numpy(random.integers(0, 2, layer.grid)),
         "shares": torch.from_numpy(random.random(layer.grid)),
     }[masks]
-    target = wished_target(held, layer.name, units, wished, known)
     maps = maps_of(held, images * repeats, random)
     weight = 1.0 if known is None else known.double()
+    every = []
     for place, unit in enumerate(units):
         scale = held.std[unit] or 1.0
         asked = ((wished[:, place] - held.mean[unit]) / scale).repeat(repeats, 1, 1)
-        expected = textbook_agreement(unit_maps(held, maps, unit), asked, weight)
-        torch.testing.assert_close(target.agreement(maps)[:, place], expected, atol=1e-9, rtol=0)
+        every.append(textbook_agreement(unit_maps(held, maps, unit), asked, weight))
+        alone = wished_target(held, layer.name, units[[place]], wished[:, [place]], known)
+        torch.testing.assert_close(alone.agreement(maps), every[-1], atol=1e-9, rtol=0)
+    target = wished_target(held, layer.name, units, wished, known)
+    torch.testing.assert_close(target.agreement(maps), torch.stack(every).sum(0), atol=1e-9, rtol=0)
 
 
 def one_pair(std_g=1.0, std_d=1.0, grid_g=(3, 4), grid_d=(5, 2)):
@@ -197,7 +204,7 @@ def test_a_high_wish_is_met_by_maps_that_are_high_in_the_box_and_low_outside():
         share = box.coverage(*layer.grid)
         low, high = (torch.from_numpy(x[span])[:, None, None] for x in (held.mean - held.std, held.peak))
         maps[layer.name] = (low * (1 - share) + high * share)[None].float()
-    assert target.pairs == 3
+    assert target.weight == 3
     assert target(maps).item() == pytest.approx(1, abs=1e-5)
     flat = {name: torch.zeros_like(map_) + map_.mean() for name, map_ in maps.items()}
     assert target(flat).item() < 0.9
@@ -212,11 +219,47 @@ def test_the_gradient_of_matches(grids):
     random = np.random.default_rng(7)
     generator = statistics([(2, grids[0]), (1, (2, 5))], random)
     other = statistics([(2, grids[1]), (2, (1, 3))], random)
-    matches = some_matches(generator, {"d": other}, 9, random)
+    matches = some_matches(generator, {"d": other}, 9, random, weighed=True)
     measure = agreement(matched_target(matches, {"d": maps_of(other, 2, random)}))
     maps = maps_of(generator, 4, random)
     none = torch.empty(4)
     gradcheck(lambda a, b: measure(Rendering(none, none, {"l0": a, "l1": b})), maps["l0"], maps["l1"])
+
+
+@pytest.mark.parametrize("block", [1, 100, 1 << 18])
+@given(layers_g=LAYERS, layers_d=LAYERS, images=st.integers(1, 3), repeats=st.integers(1, 2), seed=SEEDS)
+def test_the_slope_is_that_of_the_textbook_however_images_are_blocked(block, layers_g, layers_d, images, repeats, seed):
+    random = np.random.default_rng(seed)
+    generator, other = statistics(layers_g, random, constant=0.2), statistics(layers_d, random)
+    matches = some_matches(generator, {"d": other}, 20, random, weighed=True)
+    maps = {"d": maps_of(other, images, random)}
+    of_row = torch.from_numpy(random.normal(size=images * repeats))
+    slopes = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer_target, "_BLOCK", block)
+        target = matched_target(matches, maps)
+        for measure in (target, lambda maps_g: textbook_loss(matches, maps_g, maps)):
+            maps_g = {
+                name: values.requires_grad_(True)
+                for name, values in maps_of(generator, images * repeats, np.random.default_rng(seed)).items()
+            }
+            (measure(maps_g) * of_row).sum().backward()
+            slopes.append([values.grad for values in maps_g.values() if values.grad is not None and values.grad.any()])
+    torch.testing.assert_close(*slopes, atol=1e-9, rtol=1e-9)
+
+
+@given(layers_g=LAYERS, layers_d=LAYERS, images=st.integers(1, 3), rows=st.integers(1, 3), seed=SEEDS)
+def test_against_all_is_each_against_each(layers_g, layers_d, images, rows, seed):
+    random = np.random.default_rng(seed)
+    generator, other = statistics(layers_g, random), statistics(layers_d, random)
+    matches = some_matches(generator, {"d": other}, 9, random, weighed=True)
+    target = matched_target(matches, {"d": maps_of(other, images, random)})
+    maps = maps_of(generator, rows, random)
+    for layer in target.layers:
+        found = layer.against_all(maps[layer.layer][:, layer.channels])
+        for row in range(rows):
+            alike = {layer.layer: maps[layer.layer][[row] * images]}
+            torch.testing.assert_close(found[row], layer.agreement(alike), atol=1e-9, rtol=0)
 
 
 def test_the_gradient_of_a_wish():

@@ -376,7 +376,7 @@ def test_all_layers_of_a_model_are_edited_alike():
     wanted = {name: maps[name].clone() for name in maps}
     wanted["l0"][:, [0]], wanted["l1"] = in_first.maps, in_second.maps
     target = edited.target(edited.units)
-    assert target.pairs == 3
+    assert target.weight == 3
     close(target(wanted), torch.ones(2, dtype=torch.float64))
     assert (target(maps) < 0.99).all()
     close(edited.target(np.array([4]))({**maps, "l1": in_second.maps}), torch.ones(2, dtype=torch.float64))

@@ -119,7 +119,7 @@ def test_a_batch_ends_where_its_images_end_by_themselves(models, name, space):
                 type(layer)(**{**vars(layer), "direction": layer.direction[image : image + 1]})
                 for layer in target.layers
             ),
-            target.pairs,
+            target.weight,
         )
         guide = Guide(pixel_error(images[image : image + 1]), alone)
         one = invert(where, guide, Starts(range(image, image + 1)), descent)
