@@ -17,6 +17,7 @@ from rosetta.guidance.latent import require_space, space_of
 from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.perceptual import Lpips
 from rosetta.guidance.settings import Editing, Inversion, Table
+from rosetta.guidance.starts import mined_count
 from storage.artifacts import tables
 from storage.artifacts.catalogue import EDITS, INVERSIONS, ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint, format_of
@@ -48,11 +49,14 @@ from tasks.guided.invert import (
 )
 from tasks.guided.matches import GuidedRun
 from tasks.guided.metrics import summarised
+from tasks.guided.nearest import require_mined
 from tasks.guided.page import Story, write_page
 from tasks.stage.stage import StageResult
 
 _NAMED = {"name", "file_class"}
 """Settings that a search does not depend on: its name, and the class of files, as it depends on all classes."""
+_LATER = {"starts", "start_count", "start_steps"}
+"""Settings that came later: where they are left as they were, a search is the one of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Pla
     if settings.beta > 0 and not len(guiding_matches(run, settings)):
         raise UserError("no buddies are left to guide; lower --above, name other concepts or models, or set --beta 0")
     require_space(run.generator, settings.space)
+    require_mined(run.data, mined_count(settings.starts, settings.candidates))
     if settings.high is None:
         if not settings.images:
             raise UserError("no image is named; give an index of the run, new:N, a path or a glob")
@@ -241,7 +246,7 @@ def plan_of(
         kind,
         dictionary=dictionary.get("fingerprint"),
         pixels_sha256="" if images is None else sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest(),
-        settings=settings.model_dump(mode="json", exclude=_NAMED),
+        settings=settings.model_dump(mode="json", exclude=_NAMED | _unasked(settings)),
         **depends,
     ).in_format(format_of(dictionary))
     if not replace:
@@ -331,8 +336,14 @@ def _lede(guidance: str, settings: Inversion, pairs: int) -> str:
 
 
 def _shown_settings(settings: Inversion | Table) -> list[tuple[str, str]]:
-    values = settings.model_dump(mode="json", by_alias=True)
+    values = settings.model_dump(mode="json", by_alias=True, exclude=_unasked(settings))
     return [(name, _shown(value)) for name, value in values.items() if value not in (None, [], ())]
+
+
+def _unasked(settings: Inversion | Table | Editing) -> set[str]:
+    """Settings that came later and are left as they were."""
+    fields = type(settings).model_fields
+    return {name for name in _LATER & fields.keys() if getattr(settings, name) == fields[name].default}
 
 
 def _shown(value: Any) -> str:
