@@ -30,6 +30,13 @@ class Forecast:
     """(mined,) the same for the maps of some mined images and the nearest of all others."""
 
     @property
+    def gain(self) -> Float64:
+        """(image,) how much nearer the nearest mined image is to the asked maps than the image before the edit: below
+        0, the generator has made nothing that is as near to what is asked for as the image already is.
+        """
+        return self.agreement - self.before
+
+    @property
     def share(self) -> Float64:
         """(image,) the share of mined images that are no nearer to any other one: 0 where the asked maps are farther
         from all mined images than these are from each other.

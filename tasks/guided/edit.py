@@ -23,6 +23,7 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import GuidedStore, read_table, write_table
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
+from tasks.guided.forecast import forecast, positions_of, record
 from tasks.guided.inputs import Classes, Inputs, class_tensor
 from tasks.guided.invert import search, span_title, tell_steps, to_store
 from tasks.guided.matches import GuidedRun
@@ -55,9 +56,19 @@ def edit_batch(
     start = known_latents(run, images, span, settings)
     edited = edited_maps_of_generator(run, start, classes, settings, others)
     touched = edited.touched()
-    rest = np.setdiff1d(edited.units, touched)
     if not len(touched):
         raise UserError("the edits change no unit of a Rosetta neuron; name a concept that has some")
+    told = forecast(
+        run,
+        edited,
+        _generated(run, start, classes),
+        positions_of(run.data, images, span),
+        classes,
+        f"{where}, {span_title(span)}: mined images",
+    )
+    rows = pd.DataFrame({"image": np.arange(span.start, span.stop), "source": images.sources[span]})
+    record(root, fingerprint, where, run.data, told, rows)
+    rest = np.setdiff1d(edited.units, touched)
     space, descent = space_of(run.generator, classes=class_tensor(classes)), Descent(settings.steps, settings.rate)
     start, changed = start.to(device), edited.target(touched, device)
     stays = edited.target(rest, device) if len(rest) else None
@@ -86,8 +97,12 @@ def judge_edits(
     means = {name: np.mean([of_model[name] for of_model in columns], axis=0) for name in columns[0]}
     judgements["all"] = Judgement(**means)
     images = {"image": np.arange(len(store.sources)), "source": store.sources}
+    told = read_table(root, where, "forecast", fingerprint)
+    known = np.full(len(store.sources), np.nan)
+    if told is not None:
+        known[told["image"]] = told["forecast"]
     table = [
-        pd.DataFrame({"model": name, **images, **_columns(judgement), "worked": judgement.worked})
+        pd.DataFrame({"model": name, **images, **_columns(judgement), "worked": judgement.worked, "forecast": known})
         for name, judgement in judgements.items()
     ]
     write_table(root, where, "metrics", pd.concat(table, ignore_index=True), fingerprint)
