@@ -61,7 +61,7 @@ def edit_batch(
     told = forecast(
         run,
         edited,
-        _generated(run, start, classes),
+        generated_maps(run, start, classes),
         positions_of(run.data, images, span),
         classes,
         f"{where}, {span_title(span)}: mined images",
@@ -92,7 +92,7 @@ def judge_edits(
     run = GuidedRun.open(root)
     frames, after = store.found("frames")[0], store.found("result")[0]
     shown = frames[:, 0], after, _unrelated(run.data.pictures, store.sources)
-    judgements = {name: _judged(run, name, settings, shown, others) for name in run.data.targets}
+    judgements = {name: judged(run, name, settings, shown, others) for name in run.data.targets}
     columns = [_columns(judgement) for judgement in judgements.values()]
     means = {name: np.mean([of_model[name] for of_model in columns], axis=0) for name in columns[0]}
     judgements["all"] = Judgement(**means)
@@ -129,12 +129,12 @@ def edited_maps_of_generator(
     theirs = {}
     for name, other in others.items():
         latents = known_latents(run, other, slice(0, 1), settings)
-        theirs[name] = _generated(run, latents, None if other.classes is None else other.classes[:1])
+        theirs[name] = generated_maps(run, latents, None if other.classes is None else other.classes[:1])
     units = run.strongest(run.data.anchor)
-    return edited_maps(run.matches.generator, units, _generated(run, start, classes), settings.parsed, theirs)
+    return edited_maps(run.matches.generator, units, generated_maps(run, start, classes), settings.parsed, theirs)
 
 
-def _judged(
+def judged(
     run: GuidedRun,
     name: str,
     settings: Editing,
@@ -149,7 +149,8 @@ def _judged(
     return judge(edited, edits, before, after, unrelated)
 
 
-def _generated(run: GuidedRun, latents: Tensor, classes: Classes | None) -> dict[str, Tensor]:
+def generated_maps(run: GuidedRun, latents: Tensor, classes: Classes | None) -> dict[str, Tensor]:
+    """(image, channel, y, x) by layer, what G puts out for latents."""
     return _cpu(run.generator.generate(latents, class_tensor(classes))[1])
 
 

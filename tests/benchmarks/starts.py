@@ -1,7 +1,8 @@
 """Starts of an inversion: PSNR after 50, 100 and 300 steps from a random start, from the nearest mined image, and from
 many starts told apart early, at the same steps and at the same cost.
 
-`make bench ONLY=starts`; with the root of a finished run as an argument it is not mined first.
+`make bench ONLY=starts`; with the root of a finished run as an argument it is not mined first, and after it come the
+number of images and the kinds of starts.
 """
 
 import sys
@@ -22,7 +23,7 @@ from tasks.guided.matches import GuidedRun
 from tasks.stage.memory import keep_freed_memory
 
 IMAGES, BATCH, STEPS = 32, 16, (50, 100, 300)
-KINDS = {
+KINDS: dict[str, dict[str, object]] = {
     "random": {},
     "mean": {"starts": "mean"},
     "nearest": {"starts": "nearest"},
@@ -54,21 +55,26 @@ def main() -> None:
 
         root, _, _ = mine("starts", 512)
     run = GuidedRun.open(Root(str(root)))
-    images = new_images(run.generator, IMAGES, run.data.recipe.images.seed + NEW)
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else IMAGES
+    images = new_images(run.generator, count, run.data.recipe.images.seed + NEW)
     figures = {}
     for guided in (True, False):
         word = "guided" if guided else "unguided"
         for steps in STEPS:
-            plain = None
-            for name, starts in KINDS.items():
-                found = psnr(run, images, steps, guided, **starts)
-                plain = found if plain is None else plain
-                early = early_steps(int(starts.get("start_count", 1)), 1, int(starts.get("start_steps", 1)))
+            plain = psnr(run, images, steps, guided)
+            for name in sys.argv[3:] or KINDS:
+                starts = KINDS[name]
+                found = plain if name == "random" else psnr(run, images, steps, guided, **starts)
+                early = early_steps(int(str(starts.get("start_count", 1))), 1, int(str(starts.get("start_steps", 1))))
                 gain = found - plain
-                p = 1.0 if not gain.any() else float(wilcoxon(gain).pvalue)
+                p = float(wilcoxon(gain).pvalue) if gain.any() else 1.0
                 figures[f"psnr_{word}_{name}_{steps}"] = figure(float(found.mean()), "dB")
-                print(f"{word} {name:10} {steps} steps and {early} early: {found.mean():.2f} ± {found.std():.2f} dB, gain"
-                      f" {gain.mean():+.2f} (above on {(gain > 0).sum()}, p {p:.2g})", flush=True)  # fmt: skip
+                print(
+                    f"{word} {name:10} {steps} steps and {early} early: {found.mean():.2f} ± {found.std():.2f} dB,"
+                    f" gain {gain.mean():+.2f} ± {gain.std(ddof=1) / len(gain) ** 0.5:.2f}"
+                    f" (above on {(gain > 0).sum()}, p {p:.2g})",
+                    flush=True,
+                )
     clear("starts")
     report(f"starts of {len(images)} inversions, PSNR", figures)
 
