@@ -24,7 +24,7 @@ from tasks.stage.memory import keep_freed_memory
 
 STEPS, BATCH, BETA = 300, 16, 0.01
 BEST = 8
-"""Images in the picture."""
+"""Images in a band of the picture."""
 Pixels = np.ndarray
 
 
@@ -50,11 +50,14 @@ def agreement(run: GuidedRun, name: str, targets: Pixels, results: Pixels) -> np
 
 
 def picture(path: Path, rows: list[Pixels]) -> None:
-    """Targets above, results below: (image, y, x, rgb) each."""
-    whole = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
-    Image.fromarray(whole).resize((2 * whole.shape[1], 2 * whole.shape[0]), Image.Resampling.BICUBIC).save(
-        path, quality=80
-    )
+    """Targets above, results below, in bands of :data:`BEST` images: (image, y, x, rgb) each."""
+    bands = []
+    for first in range(0, len(rows[0]), BEST):
+        lines = [np.concatenate(list(row[first : first + BEST]), axis=1) for row in rows]
+        bands += [*lines, np.full((6, *lines[0].shape[1:]), 255, np.uint8)]
+    whole = np.concatenate(bands[:-1])
+    larger = (2 * whole.shape[1], 2 * whole.shape[0])
+    Image.fromarray(whole).resize(larger, Image.Resampling.BICUBIC).save(path, quality=80)
 
 
 def main() -> None:
