@@ -104,5 +104,5 @@ def warning(found: Forecast, mined: int) -> str | None:
     return (
         f"this generator does not seem to make that: for {images} of {len(found.gain)} images no mined image is as near"
         f" to what is asked for as the image already is (nearest of {mined:,}: agreement {found.agreement.mean():.2f};"
-        f" as it is: {found.before.mean():.2f}); ask for a smaller change"
+        f" as it is: {found.before.mean():.2f})"
     )
