@@ -22,7 +22,7 @@ from tasks.guided.invert import search
 from tasks.guided.matches import GuidedRun
 from tasks.stage.memory import keep_freed_memory
 
-STEPS, BATCH, BETA = 300, 16, 0.01
+STEPS, BATCH, BETA = 300, 16, 0.1
 BEST = 8
 """Images in a band of the picture."""
 Pixels = np.ndarray
