@@ -17,6 +17,7 @@ from rosetta.guidance.latent import require_space, space_of
 from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.perceptual import Lpips
 from rosetta.guidance.settings import Editing, Inversion, Table
+from rosetta.guidance.starts import mined_count
 from storage.artifacts import tables
 from storage.artifacts.catalogue import EDITS, INVERSIONS, ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint, format_of
@@ -42,13 +43,14 @@ from tasks.guided.invert import TERMS, Inverting, guiding_matches, guiding_model
 from tasks.guided.inverting import invert_here, invert_on_workers, write_metrics
 from tasks.guided.matches import GuidedRun
 from tasks.guided.metrics import summarised
+from tasks.guided.nearest import require_mined
 from tasks.guided.page import Story, write_page
 from tasks.guided.table import choose_coefficients, chosen_searches, table_rows
 from tasks.stage.stage import StageResult
 
 _NAMED = {"name", "file_class"}
 """Settings that a search does not depend on: its name, and the class of files, as it depends on all classes."""
-_LATER = {"weights", "schedule", "fade", "judge"}
+_LATER = {"weights", "schedule", "fade", "judge", "starts", "start_count", "start_steps"}
 """Settings that came later: where they are left as they were, a search is the one of earlier versions."""
 
 
@@ -127,6 +129,7 @@ def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Pla
             "--beta 0"
         )
     require_space(run.generator, settings.space)
+    require_mined(run.data, mined_count(settings.starts, settings.candidates))
     if settings.high is None:
         if not settings.images:
             raise UserError("no image is named; give an index of the run, new:N, a path or a glob")

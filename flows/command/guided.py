@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from flows.invert import Guided
     from flows.reporting.embedded_server import EmbeddedServer
 
-_OPTIONS = {"file_class": "class", "clusters": "concepts", "images": "image"}
+_OPTIONS = {
+    "file_class": "class",
+    "clusters": "concepts",
+    "images": "image",
+    "start_count": "start-count",
+    "start_steps": "start-steps",
+}
 """Options that are not called like their field."""
 _FIELDS = Parameter(
     name="*",

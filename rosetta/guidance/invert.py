@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from rosetta.guidance.latent import Space
 from rosetta.guidance.matches import Index, Matches, Statistics
 from rosetta.guidance.objective import Measure, Objective, agreement, prior
 from rosetta.guidance.optimise import Descent, Optimised, Report, optimise
+from rosetta.guidance.starts import Starts
 from rosetta.zoo.model import Model
 
 
@@ -31,27 +31,6 @@ class Guide:
         """The weighted sum, over a space."""
         reg, act = (self.alpha, prior(space)), (-self.beta, agreement(self.act))
         return Objective.of(space, rec=(1.0, self.rec), reg=reg, act=act)
-
-
-@dataclass(frozen=True)
-class Starts:
-    """Where a search begins: standard normal latents, the same for an image whatever batch it is in."""
-
-    images: range
-    """Indices of the images among all that are inverted."""
-    seed: int = 0
-    restarts: int = 1
-
-    def latents(self, model: Model) -> Tensor:
-        """(restart · image, z)."""
-        assert model.prior is not None
-        rows = [
-            # The last number sets them apart from the latents of a run's images: a seed's trailing zeros do not count.
-            model.prior.row((self.seed, restart, image, 1))
-            for restart in range(self.restarts)
-            for image in self.images
-        ]
-        return torch.from_numpy(np.stack(rows))
 
 
 def observed_target(matches: Matches, models: Mapping[str, Model], images: Tensor) -> ActivationTarget:
@@ -103,5 +82,6 @@ def invert(
     Optimised
         One row for each image: of its restarts the best by the objective.
     """
-    start = space.start(starts.latents(space.model))
-    return optimise(guide.objective(space), start, descent, report).best(len(starts.images))
+    objective = guide.objective(space)
+    start = starts.chosen(space, objective, descent.learning_rate, report)
+    return optimise(objective, start, descent, report).best(len(starts.images))

@@ -59,6 +59,17 @@ class Inversion(Guided):
     fade: float = Field(1.0, gt=0, le=1, description="Share of the steps at which a fading beta reaches 0.")
     above: float | None = Field(None, ge=-1, le=1, description="Use only matches with at least this correlation.")
     restarts: int = Field(1, ge=1, le=1024, description="Starts per image. The one with the best objective is kept.")
+    starts: Literal["random", "mean", "nearest", "mixed"] = Field(
+        "random",
+        description="Where a search starts: `random` latents, the `mean` of the space, the mined images `nearest` to"
+        " the image by their maps, or `mixed`.",
+    )
+    start_count: int | None = Field(
+        None, ge=1, le=1024, description="Starts per image that are told apart. Default: as many as restarts."
+    )
+    start_steps: int = Field(
+        10, ge=1, le=10_000, description="Steps of each start before the worse half of them is left."
+    )
     high: str | None = Field(
         None,
         description="Box X0,Y0,X1,Y1, in fractions of the image, in which the concepts are made high. Replaces images.",
@@ -91,9 +102,20 @@ class Inversion(Guided):
             raise ValueError("fade says when a fading beta reaches 0; give schedule = cosine or linear with it")
         if self.schedule != "constant" and (self.high is not None or self.rec == "none"):
             raise ValueError("nothing is left to optimise once beta has faded; leave schedule out, or give rec")
+        if self.start_count is not None and self.start_count < self.restarts:
+            raise ValueError("start_count is below restarts, of which all are searched; raise it")
+        if self.starts == "mean" and self.candidates > 1:
+            raise ValueError("starts = mean is one start; leave start_count and restarts out, or use mixed")
+        if self.starts == "mixed" and self.candidates < 3:
+            raise ValueError("starts = mixed takes at least 3 starts; give start_count = 16, for example")
         if self.rec == "lpips" and self.lpips is None:
             raise ValueError("rec = lpips needs the weights of a backbone; give --lpips alex:FILE")
         return self
+
+    @property
+    def candidates(self) -> int:
+        """Starts per image."""
+        return self.start_count or self.restarts
 
     @property
     def box(self) -> Box | None:

@@ -299,10 +299,14 @@ EDIT_METRICS = Artifact(
     "edits/{name}/metrics.parquet", "table", "search",
     "what each discriminative model sees of an edit", columns=columns.EDIT_METRICS,
 )
+EDIT_FORECAST = Artifact(
+    "edits/{name}/forecast.parquet", "table", "search",
+    "how near mined images come to what an edit asks for", columns=columns.EDIT_FORECAST,
+)
 EDITS = declare(Artifact(
     "edits/{name}", "folder", "search", "metrics and the page of an edit",
     (EDIT_RESULTS,), expected=False, index="index.html", parts=("metrics.parquet",), command="rosetta edit",
-    tables=(EDIT_METRICS,),
+    tables=(EDIT_METRICS, EDIT_FORECAST),
 ))
 ABLATIONS = declare(Artifact(
     "ablations.zarr", "store", "run",

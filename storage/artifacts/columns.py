@@ -317,6 +317,20 @@ EDIT_METRICS = (
     Column("outside", "float64", "mean correlation of the maps before and after, where no edit touches them", "1"),
     Column("unrelated", "float64", "the same between the image before the edit and an unrelated image", "1"),
     Column("worked", "bool", "whether the model sees what was asked for"),
+    Column("forecast", "float64", "what was said before the edit, the same for all models: see `forecast.parquet`; NaN "
+           "where an earlier version began the edit", "1"),
+)
+EDIT_FORECAST = (
+    *_IMAGE,
+    Column("nearest", "int64", "index of the mined image whose maps of the generator are nearest to those asked for"),
+    Column("agreement", "float64", "its agreement with the maps that are asked for, over the units that change", "1"),
+    Column("before", "float64", "agreement of the image before the edit with them", "1"),
+    Column("existing", "float64", "agreement of mined images with the nearest other one, on the same units and "
+           "positions; median", "1"),
+    Column("share", "float64", "share of these mined images that are no nearer to any other: 0 where the asked maps "
+           "lie farther from all that the generator made", "1"),
+    Column("forecast", "float64", "`agreement` − `before`: below 0, no mined image is as near to what is asked for as "
+           "the image already is", "1"),
 )
 CAUSES = (
     Column("rosetta", "int32", "number of the Rosetta neuron whose unit of the generator is ablated or raised"),

@@ -23,6 +23,7 @@ from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import GuidedStore, read_table, write_table
 from storage.artifacts.images import ImageStore
 from storage.filesystem.root import Root
+from tasks.guided.forecast import forecast, positions_of, record
 from tasks.guided.inputs import Classes, Inputs, class_tensor
 from tasks.guided.invert import search, span_title, tell_steps, to_store
 from tasks.guided.matches import GuidedRun
@@ -55,9 +56,19 @@ def edit_batch(
     start = known_latents(run, images, span, settings)
     edited = edited_maps_of_generator(run, start, classes, settings, others)
     touched = edited.touched()
-    rest = np.setdiff1d(edited.units, touched)
     if not len(touched):
         raise UserError("the edits change no unit of a Rosetta neuron; name a concept that has some")
+    told = forecast(
+        run,
+        edited,
+        generated_maps(run, start, classes),
+        positions_of(run.data, images, span),
+        classes,
+        f"{where}, {span_title(span)}: mined images",
+    )
+    rows = pd.DataFrame({"image": np.arange(span.start, span.stop), "source": images.sources[span]})
+    record(root, fingerprint, where, run.data, told, rows)
+    rest = np.setdiff1d(edited.units, touched)
     space, descent = space_of(run.generator, classes=class_tensor(classes)), Descent(settings.steps, settings.rate)
     start, changed = start.to(device), edited.target(touched, device)
     stays = edited.target(rest, device) if len(rest) else None
@@ -81,13 +92,17 @@ def judge_edits(
     run = GuidedRun.open(root)
     frames, after = store.found("frames")[0], store.found("result")[0]
     shown = frames[:, 0], after, _unrelated(run.data.pictures, store.sources)
-    judgements = {name: _judged(run, name, settings, shown, others) for name in run.data.targets}
+    judgements = {name: judged(run, name, settings, shown, others) for name in run.data.targets}
     columns = [_columns(judgement) for judgement in judgements.values()]
     means = {name: np.mean([of_model[name] for of_model in columns], axis=0) for name in columns[0]}
     judgements["all"] = Judgement(**means)
     images = {"image": np.arange(len(store.sources)), "source": store.sources}
+    told = read_table(root, where, "forecast", fingerprint)
+    known = np.full(len(store.sources), np.nan)
+    if told is not None:
+        known[told["image"]] = told["forecast"]
     table = [
-        pd.DataFrame({"model": name, **images, **_columns(judgement), "worked": judgement.worked})
+        pd.DataFrame({"model": name, **images, **_columns(judgement), "worked": judgement.worked, "forecast": known})
         for name, judgement in judgements.items()
     ]
     write_table(root, where, "metrics", pd.concat(table, ignore_index=True), fingerprint)
@@ -114,12 +129,12 @@ def edited_maps_of_generator(
     theirs = {}
     for name, other in others.items():
         latents = known_latents(run, other, slice(0, 1), settings)
-        theirs[name] = _generated(run, latents, None if other.classes is None else other.classes[:1])
+        theirs[name] = generated_maps(run, latents, None if other.classes is None else other.classes[:1])
     units = run.strongest(run.data.anchor)
-    return edited_maps(run.matches.generator, units, _generated(run, start, classes), settings.parsed, theirs)
+    return edited_maps(run.matches.generator, units, generated_maps(run, start, classes), settings.parsed, theirs)
 
 
-def _judged(
+def judged(
     run: GuidedRun,
     name: str,
     settings: Editing,
@@ -134,7 +149,8 @@ def _judged(
     return judge(edited, edits, before, after, unrelated)
 
 
-def _generated(run: GuidedRun, latents: Tensor, classes: Classes | None) -> dict[str, Tensor]:
+def generated_maps(run: GuidedRun, latents: Tensor, classes: Classes | None) -> dict[str, Tensor]:
+    """(image, channel, y, x) by layer, what G puts out for latents."""
     return _cpu(run.generator.generate(latents, class_tensor(classes))[1])
 
 

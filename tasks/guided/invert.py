@@ -7,19 +7,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rosetta.guidance.invert import Guide, Starts, high_target, invert, observed_target
+from rosetta.guidance.invert import Guide, high_target, invert, observed_target
 from rosetta.guidance.latent import space_of
 from rosetta.guidance.matches import Matches
 from rosetta.guidance.objective import Measure, pixel_error
 from rosetta.guidance.optimise import Descent, Optimised, Report
 from rosetta.guidance.perceptual import Lpips, feature_distance
 from rosetta.guidance.settings import Inversion
+from rosetta.guidance.starts import Starts, early_steps, mined_count
 from rosetta.guidance.weights import weighed
 from rosetta.zoo.image_arrays import from_pixels, to_pixels
 from storage.artifacts.fingerprint import Fingerprint
 from storage.artifacts.guided import Found, GuidedStore
 from tasks.guided.inputs import Classes, class_tensor
 from tasks.guided.matches import GuidedRun
+from tasks.guided.nearest import latents_at, nearest_stored, nearest_to_images
 from tasks.stage.progress import Advance, track
 
 TERMS = ("rec", "reg", "act")
@@ -66,21 +68,37 @@ def search(
     generator = run.generator
     space = space_of(generator, settings.space, class_tensor(classes))
     rec: Measure | None = None
-    act = None
+    act = mined = None
+    count = mined_count(settings.starts, settings.candidates)
     if targets is None:
         assert settings.box is not None
         units = run.matches.units_of(settings.clusters or ())
         act = high_target(run.matches.generator, units, settings.box, generator.device)
+        if count:
+            mined = nearest_stored(run, {run.data.anchor: act}, classes, count, f"{title}: nearest mined images")
     else:
         pixels = from_pixels(targets, generator.device)
         rec = _reconstruction(run, settings, pixels)
         matches = guiding_matches(run, settings)
         if settings.beta > 0 and len(matches):
             act = observed_target(matches, {name: run.model(name) for name in set(matches.model)}, pixels)
+        if count:
+            # Without guidance, too, so that both begin at the same images.
+            compared = matches if len(matches) else run.matches
+            mined = nearest_to_images(run, compared, pixels, classes, count, f"{title}: nearest mined images")
     guide = Guide(rec, act, settings.alpha, settings.beta)
-    starts = Starts(images, settings.seed, settings.restarts)
+    starts = Starts(
+        images,
+        settings.seed,
+        settings.restarts,
+        settings.starts,
+        settings.candidates,
+        settings.start_steps,
+        None if mined is None else torch.from_numpy(latents_at(run.data, mined.index)),
+    )
+    early = early_steps(settings.candidates, settings.restarts, settings.start_steps)
     descent = Descent(settings.steps, settings.rate, fade=settings.beta_fade)
-    with track(title, settings.steps) as advance:
+    with track(title, early + settings.steps) as advance:
         return invert(space, guide, starts, descent, tell_steps(advance))
 
 

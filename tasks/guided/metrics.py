@@ -59,6 +59,8 @@ def _edit_rows(metrics: pd.DataFrame) -> list[dict[str, Any]]:
     for name, rows in metrics.groupby("model", sort=False):
         entry: dict[str, Any] = {"model": str(name), "images": len(rows), "worked": float(rows["worked"].mean())}
         entry |= {column: float(rows[column].mean()) for column in _JUDGED if np.isfinite(rows[column]).any()}
+        if "forecast" in rows and np.isfinite(rows["forecast"]).any():  # an earlier version made none
+            entry["forecast"] = float(rows["forecast"].mean())
         if "outside" in entry:
             entry["outside_above_unrelated"] = float((rows["outside"] > rows["unrelated"]).mean())
         entries.append(entry)
@@ -86,6 +88,14 @@ def _edit_table(entries: list[dict[str, Any]], note: str) -> Summary:
         "removed concepts in their boxes, in standard deviations (removed ones negative); correlation of the maps "
         "before and after where no edit touches them, and the same with an unrelated image."
     )
+    if forecasts := {entry["forecast"] for entry in entries if "forecast" in entry}:
+        told = next(iter(forecasts))
+        note += (
+            f" Forecast {_signed(told)}: before the edit, how much nearer the nearest mined image was to what is asked "
+            "for than the image as it is, by the generator’s maps."
+        )
+        if told <= 0:
+            note += " It is not above 0: this generator does not seem to make that."
     return Summary(columns, rows, note)
 
 
@@ -132,6 +142,10 @@ def _gain(entry: Mapping[str, Any], key: str, digits: int) -> str:
     return f"{gain} ({entry[f'{key}_above']}/{entry['images']}, p {entry[f'{key}_p']:.1g})"
 
 
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
 def _number(value: float | None) -> str:
     return "–" if value is None or not np.isfinite(value) else f"{value:.3f}".replace("-", "−")
 
@@ -143,6 +157,8 @@ def numbers_of(metrics: pd.DataFrame, kind: str, guidance: str, image: int) -> t
         lines = [f"asked {rows['asked_before']:.2f} → {rows['asked_after']:.2f}"]
         if np.isfinite(rows["level_before"]):
             lines.append(f"level {rows['level_before']:.2f} → {rows['level_after']:.2f}")
+        if np.isfinite(told := rows.get("forecast", np.nan)):
+            lines.append(f"forecast {told:+.2f}")
         return (*(line.replace("-", "−") for line in lines), "worked" if rows["worked"] else "did not work")
     row = metrics[(metrics["image"] == image) & (metrics["guidance"] == guidance)].iloc[0]
     shown = [(f"PSNR {row['psnr']:.1f} dB", row["psnr"]), (f"SSIM {row['ssim']:.3f}", row["ssim"])]
@@ -159,6 +175,8 @@ def lines(summary: list[dict[str, Any]]) -> list[str]:
             line += f"  asked {_number(entry.get('asked_before'))} → {_number(entry.get('asked_after'))}"
             if "level_before" in entry:
                 line += f"  level {_number(entry['level_before'])} → {_number(entry['level_after'])}"
+            if "forecast" in entry and entry["model"] == "all":
+                line += f"  forecast {_signed(entry['forecast'])}"
         else:
             line = f"{entry['guidance']:12}"
             measures = _QUALITY | dict.fromkeys(_features(entry), _NEAR)

@@ -16,6 +16,7 @@ MODULES = {
     "dump": "dump_rate",
     "workers": "two_workers",
     "sparse": "sparse_features",
+    "forecast": "edit_forecast",
     "cuda": "on_cuda",
 }
 PARTS = (
@@ -26,6 +27,9 @@ PARTS = (
     "streamed",
     "trust",
     "guidance",
+    "starts",
+    "forecast",
+    "photographs",
     "page",
     "correlation",
     "sparse",

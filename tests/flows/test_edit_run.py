@@ -46,7 +46,14 @@ def test_every_edit_comes_nearer_to_what_is_asked(place, rosetta, words):
     assert [entry["model"] for entry in done["summary"]] == ["lite0", "mobilenet", "all"]
     placed = set(words[::2]) <= {"--remove", "--add"}
     assert table["level_after"].notna().all() == placed
-    assert (place / f"edits/{name}/index.html").exists()
+    told = pd.read_parquet(place / f"edits/{name}/forecast.parquet")
+    assert told["source"].tolist() == ["image 0", "image 1", "image 2"]
+    assert (told["nearest"] != told["image"]).all(), "no image is its own neighbour"
+    assert (table.groupby("image")["forecast"].first().to_numpy() == told["forecast"]).all()
+    assert (
+        f"forecast {told['forecast'].iloc[0]:+.2f}".replace("-", "−")
+        in (place / f"edits/{name}/index.html").read_text()
+    )
     assert (place / f"seals/edits~{name}.json").exists()
     again = rosetta.json("edit", place, "--image", "0:3", *words, "--name", name, "--steps", "40")
     assert {stage["outcome"] for stage in again["stages"]} == {"skipped"}

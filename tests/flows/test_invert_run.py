@@ -142,15 +142,19 @@ def test_a_photograph_is_cropped_and_inverted(place, rosetta, tmp_path):
         ("concept", ("2", "--rec", "none", "--concepts", "0", "--steps", "30")),
         ("high", ("--concepts", "0", "--high", "0.2,0.2,0.8,0.8", "--steps", "30")),
         ("single", ("2", "--models", "lite0", "--above", "0.3", "--steps", "3")),
+        ("mined", ("2", "--starts", "nearest", "--steps", "3")),
     ],
 )
 def test_other_wishes(place, rosetta, name, words):
     rosetta.json("invert", place, *words, "--name", name)
     found = xr.open_zarr(place / f"inversions/{name}/result.zarr").load()
     terms = {str(term) for term in found["term"].values if np.isfinite(found["loss"].sel(term=term)).all()}
-    assert terms == {"reg", "act"} | ({"rec"} if name in ("perceptual", "single") else set())
+    assert terms == {"reg", "act"} | ({"rec"} if name in ("perceptual", "single", "mined") else set())
     assert found["guidance"].values.tolist() == ["lite0" if name == "single" else "all"]
-    if name != "single":
+    if name == "mined":  # an image of the run is nearest to itself
+        latents = xr.open_zarr(place / "images.zarr")["latent"].values[2]
+        np.testing.assert_array_equal(found["start"].values[0, 0], latents)
+    elif name != "single":
         act = found["loss"].sel(term="act").values[0, 0]
         assert act[-1] > act[0]
     folder = place / f"inversions/{name}"

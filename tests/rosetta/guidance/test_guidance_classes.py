@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from tiny import load
 
 from rosetta import zoo
-from rosetta.guidance.invert import Guide, Starts, invert
+from rosetta.guidance.invert import Guide, invert
 from rosetta.guidance.latent import Rendering, space_of
 from rosetta.guidance.objective import edit_objective, pixel_error, prior
 from rosetta.guidance.optimise import Descent, optimise
+from rosetta.guidance.starts import Starts
 from rosetta.model_spec import Condition, ModelSpec
 
 SPACES = [("Labelled", "z"), ("LabelledStyled", "z"), ("LabelledStyled", "w"), ("LabelledStyled", "w+")]

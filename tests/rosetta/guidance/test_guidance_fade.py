@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tiny import load
 
 from rosetta.guidance.fade import Fade
-from rosetta.guidance.invert import Starts
 from rosetta.guidance.latent import space_of
 from rosetta.guidance.objective import Objective, pixel_error, prior
 from rosetta.guidance.optimise import Descent, optimise
+from rosetta.guidance.starts import Starts
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ from tiny import load, statistics
 
 from rosetta.errors import UserError
 from rosetta.guidance.activation import ActivationTarget, wished_target
-from rosetta.guidance.invert import Guide, Starts, invert
+from rosetta.guidance.invert import Guide, invert
 from rosetta.guidance.latent import space_of
 from rosetta.guidance.matches import Statistics
 from rosetta.guidance.objective import Objective, Term, edit_objective, pixel_error, prior
 from rosetta.guidance.optimise import Descent, Optimised, frame_steps, learning_rate, optimise
+from rosetta.guidance.starts import Starts
 
 GENERATOR = load("Painter")
 SPACES = [("Painter", "z"), ("Styled", "z"), ("Styled", "w"), ("Styled", "w+")]
