@@ -14,10 +14,12 @@ from flows.locking import holding
 from flows.reporting.links import link_guided
 from rosetta.errors import UserError
 from rosetta.guidance.latent import require_space, space_of
+from rosetta.guidance.matches import Matches
 from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.perceptual import Lpips
 from rosetta.guidance.settings import Editing, Inversion, Table
 from rosetta.guidance.starts import mined_count
+from rosetta.guidance.weights import weighed
 from storage.artifacts import tables
 from storage.artifacts.catalogue import EDITS, INVERSIONS, ROSETTA
 from storage.artifacts.fingerprint import Fingerprint, fingerprint, format_of
@@ -123,11 +125,8 @@ def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Pla
     for cluster in settings.clusters or ():
         run.data.require_concept(cluster)
     _require_reconstruction(run, settings)
-    if settings.beta > 0 and not len(guiding_matches(run, settings)):
-        raise UserError(
-            "no buddies are left to guide; lower --above, leave --weights out, name other concepts or models, or set "
-            "--beta 0"
-        )
+    if settings.beta > 0:
+        _require_guiding(guiding_matches(run, settings))
     require_space(run.generator, settings.space)
     require_mined(run.data, mined_count(settings.starts, settings.candidates))
     if settings.high is None:
@@ -147,6 +146,7 @@ def plan_table(root: str, settings: Table, replace: bool = False) -> Plan:
         Lpips(settings.lpips)
     if settings.judge is not None:
         outside_judge(run, settings.judge)
+    _require_guiding(weighed(run.matches, settings.weights))
     images = _read_images(run, settings)
     return plan_of(run, "table", settings, replace, images, images.classes)
 
@@ -202,7 +202,7 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
         stages = [choose_coefficients(*plan.at, tuning, wanted)]
         searches = chosen_searches(*plan.at, run, wanted)
         stages += _search(plan, searches, wanted.batch)
-        stages.append(write_metrics(*plan.at, wanted.lpips, Judges(table_rows(run), wanted.judge)))
+        stages.append(write_metrics(*plan.at, wanted.lpips, Judges(table_rows(run, wanted), wanted.judge)))
         lede = (
             f"Reconstruction alone against reconstruction with the matches of each model: {len(plan.images)} images, "
             f"the same starts and {wanted.steps} steps for every row; coefficients chosen on {wanted.tuning} other "
@@ -314,6 +314,20 @@ def _read_images(run: GuidedRun, settings: Inversion | Table) -> Inputs:
     images = read_inputs(run.data, run.generator, settings.images, settings.file_class)
     require_files([images], settings.file_class)
     return images
+
+
+def _require_guiding(matches: Matches) -> None:
+    """
+    Raises
+    ------
+    UserError
+        None is left.
+    """
+    if not len(matches):
+        raise UserError(
+            "no buddies are left to guide; lower --above, leave --weights out, name other concepts or models, or set "
+            "--beta 0"
+        )
 
 
 def _require_reconstruction(run: GuidedRun, settings: Inversion) -> None:

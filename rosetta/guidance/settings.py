@@ -1,6 +1,6 @@
 """The settings of an inversion, of Table 1 and of an edit: fields of forms, options of the command."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
@@ -29,7 +29,36 @@ class Guided(Strict):
     seed: int = Field(0, ge=0, description="Seed of the starting latents.")
 
 
-class Inversion(Guided):
+class Weighed(Guided):
+    """What matches count, and for how long they guide."""
+
+    weights: tuple[Weighing, ...] = Field(
+        (),
+        description="What matches count: by `correlation` or `trust`, and so that each `layer` of the generator or"
+        " each `concept` counts the same. Default: all matches alike.",
+    )
+    schedule: Shape = Field("constant", description="How beta fades over the steps.")
+    fade: float = Field(1.0, gt=0, le=1, description="Share of the steps at which a fading beta reaches 0.")
+
+    @field_validator("weights")
+    @classmethod
+    def _together(cls, names: tuple[Weighing, ...]) -> tuple[Weighing, ...]:
+        require_together(names)
+        return () if names == ("none",) else names
+
+    @model_validator(mode="after")
+    def _fades(self) -> Self:
+        if self.schedule == "constant" and self.fade != 1:
+            raise ValueError("fade says when a fading beta reaches 0; give schedule = cosine or linear with it")
+        return self
+
+    @property
+    def beta_fade(self) -> Fade:
+        """Of β."""
+        return Fade(self.schedule, self.fade)
+
+
+class Inversion(Weighed):
     """Find latents whose images, and whose maps, are those of given images."""
 
     name: Name = Field("inversion", description="Name of the result, saved as inversions/NAME.")
@@ -50,13 +79,6 @@ class Inversion(Guided):
         serialization_alias="concepts",
         description="Concepts that guide. Default: all matches.",
     )
-    weights: tuple[Weighing, ...] = Field(
-        (),
-        description="What matches count: by `correlation` or `trust`, and so that each `layer` of the generator or"
-        " each `concept` counts the same. Default: all matches alike.",
-    )
-    schedule: Shape = Field("constant", description="How beta fades over the steps.")
-    fade: float = Field(1.0, gt=0, le=1, description="Share of the steps at which a fading beta reaches 0.")
     above: float | None = Field(None, ge=-1, le=1, description="Use only matches with at least this correlation.")
     restarts: int = Field(1, ge=1, le=1024, description="Starts per image. The one with the best objective is kept.")
     starts: Literal["random", "mean", "nearest", "mixed"] = Field(
@@ -82,12 +104,6 @@ class Inversion(Guided):
         description="MODEL=WEIGHTS of a discriminative model outside of the run. Adds its distance as a metric.",
     )
 
-    @field_validator("weights")
-    @classmethod
-    def _together(cls, names: tuple[Weighing, ...]) -> tuple[Weighing, ...]:
-        require_together(names)
-        return () if names == ("none",) else names
-
     @model_validator(mode="after")
     def _asks_for_something(self) -> "Inversion":
         if self.high is not None:
@@ -98,8 +114,6 @@ class Inversion(Guided):
             raise ValueError("rec = none and beta = 0 leave nothing to optimise; change one of them")
         if self.high is not None and self.weights:
             raise ValueError("--high asks units for maps, with no matches to weigh; leave weights out")
-        if self.schedule == "constant" and self.fade != 1:
-            raise ValueError("fade says when a fading beta reaches 0; give schedule = cosine or linear with it")
         if self.schedule != "constant" and (self.high is not None or self.rec == "none"):
             raise ValueError("nothing is left to optimise once beta has faded; leave schedule out, or give rec")
         if self.start_count is not None and self.start_count < self.restarts:
@@ -122,14 +136,12 @@ class Inversion(Guided):
         """Where concepts are asked to be high."""
         return None if self.high is None else box_of(self.high)
 
-    @property
-    def beta_fade(self) -> Fade:
-        """Of β."""
-        return Fade(self.schedule, self.fade)
 
+class Table(Weighed):
+    """The paper's Table 1 on the models of a run: reconstruction alone, with the matches of each model, with all.
 
-class Table(Guided):
-    """The paper's Table 1 on the models of a run: reconstruction alone, with the matches of each model, with all."""
+    Where weights or a schedule are given, one more row has all matches with these.
+    """
 
     name: Name = Field("table1", description="Name of the result, saved as inversions/NAME.")
     images: tuple[str, ...] = Field(("new:32",), description="Images to report on: indices, new:N, paths, or globs.")

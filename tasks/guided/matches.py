@@ -49,8 +49,8 @@ class GuidedRun:
         rows = data.with_anchor(data.buddies, data.anchor)
         own = data.rosetta[data.rosetta["model"] == data.anchor]
         matches = Matches(
-            _statistics(data, data.anchor),
-            {model: _statistics(data, model) for model in data.targets},
+            statistics_of(data, data.anchor),
+            {model: statistics_of(data, model) for model in data.targets},
             rows["unit_a"].to_numpy(np.intp),
             rows["model_b"].to_numpy(object),
             rows["unit_b"].to_numpy(np.intp),
@@ -111,7 +111,8 @@ def _tested(data: RunData, rows: pd.DataFrame) -> dict[str, Float64]:
     return {name: found[name].to_numpy(np.float64) for name in TESTED}
 
 
-def _statistics(data: RunData, model: str) -> Statistics:
+def statistics_of(data: RunData, model: str) -> Statistics:
+    """The units of a model of a run, with their statistics over it."""
     store = data.stores[model]
     peaks = [store.peaks(layer).mean(axis=0, dtype=np.float64) for layer in data.layers(model)]
     return Statistics(store.units, store.mean(), store.std(), np.concatenate(peaks))

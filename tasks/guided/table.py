@@ -28,13 +28,13 @@ def choose_coefficients(root: Root, fingerprint: Fingerprint, where: str, tuning
     trials = [] if table is None else table.to_dict("records")
     count = len(trials)
 
-    def score(guidance: str, models: tuple[str, ...], coefficients: dict[str, float]) -> float:
+    def score(guidance: str, coefficients: dict[str, float]) -> float:
         for trial in trials:
             if trial["guidance"] == guidance and all(trial[name] == coefficients[name] for name in COEFFICIENTS):
                 return float(trial["psnr"])
         rate, alpha, beta = (coefficients[name] for name in COEFFICIENTS)
         title = f"tuning {guidance}: rate {rate:g}, α {alpha:g}, β {beta:g}"
-        trial_settings = _table_search(settings, models, coefficients)
+        trial_settings = _table_search(run, settings, guidance, coefficients)
         result = search(run, trial_settings, tuning.pixels, tuning.classes, range(len(tuning)), title)
         near = quality(to_pixels(result.frames[:, -1]), tuning.pixels)
         means = {"psnr": float(near.psnr.mean()), "ssim": float(near.ssim.mean())}
@@ -43,11 +43,11 @@ def choose_coefficients(root: Root, fingerprint: Fingerprint, where: str, tuning
         return means["psnr"]
 
     alone = [{"rate": rate, "alpha": alpha, "beta": 0.0} for rate in settings.rates for alpha in settings.alphas]
-    best = max(alone, key=lambda coefficients: score("none", (), coefficients))
-    for guidance, models in table_rows(run).items():
+    best = max(alone, key=lambda coefficients: score("none", coefficients))
+    for guidance in table_rows(run, settings):
         if guidance != "none":
             for beta in settings.betas:
-                score(guidance, models, {**best, "beta": beta})
+                score(guidance, {**best, "beta": beta})
     return "skipped" if len(trials) == count else "done"
 
 
@@ -58,19 +58,34 @@ def chosen_searches(
     trials = read_table(root, where, "coefficients", fingerprint)
     assert trials is not None
     searches = {}
-    for guidance, models in table_rows(run).items():
+    for guidance in table_rows(run, settings):
         best = trials[trials["guidance"] == guidance].sort_values("psnr", ascending=False, kind="stable").iloc[0]
-        searches[guidance] = _table_search(settings, models, {name: float(best[name]) for name in COEFFICIENTS})
+        chosen = {name: float(best[name]) for name in COEFFICIENTS}
+        searches[guidance] = _table_search(run, settings, guidance, chosen)
     return searches
 
 
-def table_rows(run: GuidedRun) -> dict[str, tuple[str, ...]]:
-    """Guidance → models: none, each model, all."""
+def table_rows(run: GuidedRun, settings: Table) -> dict[str, tuple[str, ...]]:
+    """Guidance → models: none, each model, all; all with weights, with a schedule or with both where they are given."""
     every = run.data.targets
     rows: dict[str, tuple[str, ...]] = {"none": (), **{name: (name,) for name in every}}
-    return rows if len(every) < 2 else {**rows, "all": every}
+    if len(every) > 1:
+        rows["all"] = every
+    if more := _weighed_row(settings):
+        rows[more] = every
+    return rows
 
 
-def _table_search(settings: Table, models: tuple[str, ...], coefficients: dict[str, float]) -> Inversion:
+def _weighed_row(settings: Table) -> str | None:
+    """`all+weights`, `all+schedule` or `all+weights+schedule`, which no model can be called; None for no such row."""
+    given = [name for name, asked in (("weights", settings.weights), ("schedule", settings.schedule != "constant"))
+             if asked]  # fmt: skip
+    return "+".join(["all", *given]) if given else None
+
+
+def _table_search(run: GuidedRun, settings: Table, guidance: str, coefficients: dict[str, float]) -> Inversion:
     base = Inversion(steps=settings.steps, seed=settings.seed)
-    return base.model_copy(update={"models": models, **coefficients})
+    changed: dict[str, object] = {"models": table_rows(run, settings)[guidance], **coefficients}
+    if guidance == _weighed_row(settings):
+        changed |= {name: getattr(settings, name) for name in ("weights", "schedule", "fade")}
+    return base.model_copy(update=changed)

@@ -1,8 +1,8 @@
 """`make bench`: all figures of docs/results.md in one run on one machine, into runs/bench/bench.json.
 
 Timings that are compared run in turn after a warm-up, and the median of the repeats counts. `make bench ONLY=cuda` runs
-one part: faces, stores, dump, workers, streamed, trust, guidance, starts, forecast, photographs, page, correlation,
-sparse, precision, join or cuda.
+one part: faces, stores, dump, workers, streamed, trust, guidance, starts, forecast, table1, photographs, page,
+correlation, sparse, precision, join or cuda.
 
 Each part is a process of its own. One that fails, or lacks something, leaves the others alone: a line says why, and so
 does `failed` in bench.json. The exit status is 0 when all parts ran, 2 when some only lacked something that can be
@@ -28,6 +28,7 @@ PARTS = {
     "guidance": "guidance",
     "starts": "starts",
     "forecast": "edit_forecast",
+    "table1": "table1",
     "photographs": "photographs",
     "page": "page",
     "correlation": "correlation",

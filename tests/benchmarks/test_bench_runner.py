@@ -29,6 +29,7 @@ PARTS = (
     "guidance",
     "starts",
     "forecast",
+    "table1",
     "photographs",
     "page",
     "correlation",

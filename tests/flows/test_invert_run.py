@@ -165,10 +165,10 @@ def test_other_wishes(place, rosetta, name, words):
 
 
 def test_table_one(place, rosetta):
-    words = ("invert", place, "new:3", "--table", "--steps", "6")
+    words = ("invert", place, "new:3", "--table", "--steps", "6", "--weights", "layer", "--schedule", "cosine")
     done = rosetta.json(*words)
     rows = {entry["guidance"]: entry for entry in done["summary"]}
-    assert list(rows) == ["none", "lite0", "mobilenet", "all"]
+    assert list(rows) == ["none", "lite0", "mobilenet", "all", "all+weights+schedule"]
     assert "psnr_gain" not in rows["none"]
     assert {"psnr_gain", "psnr_gain_error", "psnr_above", "psnr_p"} <= rows["all"].keys()
     found = xr.open_zarr(place / "inversions/table1/result.zarr").load()
@@ -179,6 +179,12 @@ def test_table_one(place, rosetta):
     )
     assert rows["all"]["psnr_gain"] == pytest.approx((table["all"] - table["none"]).mean())
     trials = pd.read_parquet(place / "inversions/table1/coefficients.parquet")
-    assert trials.groupby("guidance").size().to_dict() == {"none": 9, "lite0": 3, "mobilenet": 3, "all": 3}
+    assert trials.groupby("guidance").size().to_dict() == {"none": 9, **dict.fromkeys(list(rows)[1:], 3)}
+    # Weights and schedule belong to the last row alone: with the coefficients of `all` it would be the same otherwise.
+    both = [
+        trials[trials["guidance"] == name].drop(columns="guidance").reset_index(drop=True) for name in list(rows)[-2:]
+    ]
+    assert both[0][["rate", "alpha", "beta"]].equals(both[1][["rate", "alpha", "beta"]])
+    assert (both[0]["psnr"] != both[1]["psnr"]).all()
     again = rosetta.json(*words)
     assert {stage["outcome"] for stage in again["stages"]} == {"skipped"}
