@@ -51,6 +51,14 @@ def explained(target: Float32, maps: Sequence[Float32]) -> Explained:
     return Explained(pearson, weight, 1.0 - residue**2 / float(((wanted - wanted.mean()) ** 2).sum()))
 
 
+def likest_first(pearson: Float64, weight: Float64) -> npt.NDArray[np.intp]:
+    """(C,) the maps in the order of their correlation with the one that is explained, those without one last.
+
+    Weights decide between equals alone: where maps are alike, a sum may take any of them.
+    """
+    return np.lexsort((-weight, -np.nan_to_num(pearson, nan=-2.0)))
+
+
 def _correlation(a: Float32, b: Float32) -> float:
     common = max(a.shape[0], b.shape[0]), max(a.shape[1], b.shape[1])
     one, other = (_resampled(each, common) for each in (a, b))

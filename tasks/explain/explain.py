@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from rosetta.errors import UserError
-from rosetta.mining.explained import Explained, explained
+from rosetta.mining.explained import Explained, explained, likest_first
 from rosetta.recipe import Images
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.grad_cam import GradCam, grad_cam
@@ -50,8 +50,8 @@ class Explanation:
     cam: Float32
     """(grid_y, grid_x) the Grad-CAM map."""
     concepts: pd.DataFrame
-    """One row a concept, those that count most first: cluster, unit, layer, channel, pearson with the Grad-CAM map over
-    the positions of this image, and weight in the sum of concepts that comes nearest to it."""
+    """One row a concept, those most like the Grad-CAM map first: cluster, unit, layer, channel, pearson with that map
+    over the positions of this image, and weight in the sum of concepts that comes nearest to it."""
     share: float
     """Share of the Grad-CAM map's variance that this sum explains."""
     random_share: float
@@ -183,9 +183,9 @@ def _standardised(found: GradCam, units: pd.DataFrame) -> list[Float32]:
 
 
 def in_order(own: pd.DataFrame, pearson: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> pd.DataFrame:
-    """The rows of concepts with what each counts, those that count most first."""
+    """The rows of concepts with what each counts, those most like the Grad-CAM map first."""
     rows = own[["cluster", "unit", "layer", "channel"]].assign(pearson=pearson, weight=weight)
-    return rows.sort_values(["weight", "pearson"], ascending=False, kind="stable").reset_index(drop=True)
+    return rows.iloc[likest_first(pearson, weight)].reset_index(drop=True)
 
 
 def image_of(run: RunMembers, text: str, model: Model) -> tuple[str, Pixels]:

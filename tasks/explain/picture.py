@@ -1,4 +1,4 @@
-"""An explanation as a figure: the image, where the model looks, and the concepts that count most."""
+"""An explanation as a figure: the image, where the model looks, and the concepts most like that."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SHOWN = 5
 
 
 def draw(run: RunMembers, explanation: Explanation) -> Figure:
-    """The image, its Grad-CAM map, and the maps of the concepts that count most in it."""
+    """The image, its Grad-CAM map, and the maps of the concepts most like it."""
     rows = explanation.concepts.head(SHOWN)
     size, pixels = tile_pixels(2 + len(rows)), explanation.pixels
     tiles = [plain(pixels, size), overlay(pixels, explanation.cam, 0.0, float(explanation.cam.max()), size)]
@@ -31,7 +31,7 @@ def draw(run: RunMembers, explanation: Explanation) -> Figure:
     caption = (
         f"{explanation.image} as {explanation.model} sees it, and where its layer {explanation.layer} looks for "
         f"“{name}” (probability {explanation.probability:.2f}): its Grad-CAM map from 0 to its maximum. Beside "
-        f"it the concepts of {run.name} that count most in it, by the unit of {explanation.model} in their strongest "
+        f"it the concepts of {run.name} that are most like it, by the unit of {explanation.model} in their strongest "
         f"neuron; r is the correlation with the Grad-CAM map over the positions of this image. The best sum of all "
         f"concepts, none counting negatively, explains {explanation.share:.0%} of the map's variance, as many random "
         f"units of the same layers {explanation.random_share:.0%}."

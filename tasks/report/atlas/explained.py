@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rosetta.mining.explained import likest_first
 from rosetta.recipe import Recipe
 from rosetta.view.atlas.maps import encode, quantise, side
 from rosetta.view.atlas.script import number, put
@@ -18,12 +19,12 @@ from tasks.report.atlas.map_reader import Tiles, show
 from tasks.report.atlas.run import AtlasRun
 
 SHOWN = 6
-"""Concepts whose maps are shown beside a Grad-CAM map, those that count most in it."""
+"""Concepts whose maps are shown beside a Grad-CAM map, those most like it."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One Grad-CAM map, and the concepts that count most in it."""
+    """One Grad-CAM map, and the concepts most like it."""
 
     image: int
     """Its place in the stores."""
@@ -53,7 +54,7 @@ class ExplainedImages:
             concepts, units = store.concepts, store.concept_units
             places = np.searchsorted(run.image_indices, store.images)
             for place, one in zip(places.tolist(), store.found(), strict=True):
-                order = np.lexsort((-np.nan_to_num(one.pearson, nan=-1.0), -one.weight))[:SHOWN]
+                order = likest_first(one.pearson, one.weight)[:SHOWN]
                 rows = [
                     (int(concepts[row]), int(units[row]), float(one.pearson[row]), float(one.weight[row]))
                     for row in order

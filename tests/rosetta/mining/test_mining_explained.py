@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear
 
-from rosetta.mining.explained import explained
+from rosetta.mining.explained import explained, likest_first
 
 
 def upsampled(values, grid):
@@ -49,3 +49,8 @@ def test_a_sum_of_maps_is_explained_and_a_constant_one_is_not():
         assert (found.weight == 0).all()
         assert np.isnan(found.pearson).all()
     assert explained(target, []).share <= 0
+
+
+def test_the_map_most_like_it_comes_first_and_constant_maps_last():
+    pearson, weight = np.array([0.2, np.nan, 0.9, 0.9, -0.5]), np.array([0.8, 0.0, 0.0, 0.1, 0.0])
+    assert likest_first(pearson, weight).tolist() == [3, 2, 0, 4, 1]

@@ -48,7 +48,6 @@ def test_a_class_is_explained_by_the_map_of_its_planted_detector(run):
             assert np.abs(found.cam - expected).max() <= 1e-5 * max(1.0, expected.max())
 
 
-@pytest.mark.xfail(strict=True, reason="the planted concept comes first in 68 of 72 explanations, 94.4 %")
 def test_the_planted_concept_comes_first(run):
     right = []
     for index, concept in STANDING.items():

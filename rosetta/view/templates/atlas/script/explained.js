@@ -103,7 +103,7 @@
       "Where models look",
       h(
         "p.intro",
-        "Grad-CAM: the places of a layer that raise the score of a class. Beside it the concepts that lie there, each by the model’s own unit, those that count most first; r is the correlation with the Grad-CAM map over the places of this image.",
+        "Grad-CAM: the places of a layer that raise the score of a class. Beside it the concepts that lie there, each by the model’s own unit, those most like it first; r is the correlation with the Grad-CAM map over the places of this image.",
       ),
       body,
       commands(names.imageIndex(image), known),
