@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.invert import Guided, Plan, guided_of, laid_out, plan_of
+from flows.guided import Guided, Plan, guided_of, laid_out, plan_of
 from rosetta.guidance.edits import Join, clusters_of
 from rosetta.guidance.settings import Editing
 from storage.filesystem.root import Root

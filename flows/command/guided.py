@@ -13,7 +13,7 @@ from rosetta.guidance.settings import Editing, Inversion, Table
 from rosetta.strict import validated
 
 if TYPE_CHECKING:
-    from flows.invert import Guided
+    from flows.guided import Guided
     from flows.reporting.embedded_server import EmbeddedServer
 
 _OPTIONS = {

@@ -10,7 +10,8 @@ from faces import mine
 from figures import BENCH, clear, figure, in_turn, report, timed
 from two_workers import pin
 
-from flows.invert import laid_out, plan_inversion
+from flows.guided import laid_out
+from flows.invert import plan_inversion
 from rosetta.guidance import Descent, Guide, Starts, invert, observed_target, pixel_error, space_of
 from rosetta.guidance.settings import Inversion
 from storage.artifacts import provenance

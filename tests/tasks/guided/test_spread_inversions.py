@@ -8,7 +8,8 @@ import pandas as pd
 from causal_zoo import NEURONS
 from described import described
 
-from flows.invert import laid_out, plan_inversion
+from flows.guided import laid_out
+from flows.invert import plan_inversion
 from rosetta.guidance.settings import Inversion
 from storage.artifacts import provenance, tables
 from storage.artifacts.catalogue import BUDDIES
