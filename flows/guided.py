@@ -21,10 +21,7 @@ from storage.filesystem.lock import lock_of
 from storage.filesystem.root import Root
 from storage.upkeep.formats import require_no_upgrade
 from storage.upkeep.sealing import seal_guided
-from tasks.guided.inputs import (
-    Classes,
-    Inputs,
-)
+from tasks.guided.inputs import Classes, Inputs
 from tasks.guided.matches import GuidedRun
 from tasks.guided.metrics import summarised
 from tasks.stage.stage import StageResult
