@@ -277,7 +277,7 @@ def test_other_weights_are_refused(spec: Spec, tmp_path: Path, other: str) -> No
         ("open_clip/ViT-B-61", "random:0", r"open_clip has no model 'ViT-B-61'; did you mean 'ViT-B-16'"),
         ("open_clip/ViT-B-16.opnai", "random:0", r"no tag 'opnai'; did you mean 'openai'"),
         ("open_clip/ViT-B-16.x", "random:0", r"no tag 'x'; it has \['commonpool"),
-        ("open_clip/ViT-B-16", "pretrained", r"has no weights of its own; name it with a tag, open_clip/ViT-B-16\."),
+        ("open_clip/ViT-B-16", "pretrained", r"of its own; name it with a tag, for example open_clip/ViT-B-16\."),
         ("open_clip/ViT-S-16", "pretrained", r"has no weights of its own; give a file as weights"),
     ],
 )
