@@ -8,8 +8,8 @@ from storage.artifacts.artifact import Artifact
 from storage.artifacts.catalogue import COMPARISON_RECORD, JOIN_RECORD, RECIPE, STUDY_RECORD
 from storage.filesystem.root import Root
 
-_RECORDS = {"run": RECIPE, "join": JOIN_RECORD, "comparison": COMPARISON_RECORD, "study": STUDY_RECORD}
-"""By what lies under a root: the file that says so."""
+RECORDS = {"run": RECIPE, "join": JOIN_RECORD, "comparison": COMPARISON_RECORD, "study": STUDY_RECORD}
+"""By what a root can hold: the file that says so."""
 
 
 def require_distinct(roots: Sequence[str], remedy: str) -> None:
@@ -39,8 +39,8 @@ def root_of_its_own(url: str, record: Artifact) -> Root:
         Something else lies there, such as a run.
     """
     place = Root(url)
-    (mine,) = (kind for kind, row in _RECORDS.items() if row is record)
-    for kind, row in _RECORDS.items():
+    (mine,) = (kind for kind, row in RECORDS.items() if row is record)
+    for kind, row in RECORDS.items():
         if kind != mine and place.exists(row.path()):
             raise UserError(f"root {place.shown} holds a {kind}; give the {mine} a root of its own")
     return place

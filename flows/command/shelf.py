@@ -4,7 +4,7 @@ from flows.command.json_output import Json, print_json
 
 
 def shelf(folder: str, /, *, out: str, link: bool = False, replace: bool = False, as_json: Json = False) -> None:
-    """Write a page over all runs, joins and studies below a folder, with a search over their concepts.
+    """Write a page over all runs, joins, comparisons and studies below a folder, with a search over their concepts.
 
     The page opens from disk and from any web host. Nothing is written into the runs.
 
@@ -29,9 +29,7 @@ def shelf(folder: str, /, *, out: str, link: bool = False, replace: bool = False
         entries = [{key: getattr(entry, key) for key in keys} for entry in page.entries]
         print_json({"folder": folder, "page": f"{out}/index.html", "entries": entries})
         return
-    kinds = [(sum(entry.kind == kind for entry in page.entries), kind) for kind in ("run", "join", "study")]
-    names = {"run": "runs", "join": "joins", "study": "studies"}
-    print(", ".join(f"{count} {kind if count == 1 else names[kind]}" for count, kind in kinds if count))
+    print(", ".join(page.counts))
     for entry in unfinished:
         print(f"{entry.path or '.'}: {entry.problem}; {entry.command}")
     print(f"Shelf: {out.rstrip('/')}/index.html")

@@ -1,1 +1,1 @@
-"""A shelf: the page over many runs, joins and studies, and copies of their pages."""
+"""A shelf: the page over many runs, joins, comparisons and studies, and copies of their pages."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from storage.filesystem.root import Root
 
-_OF_PAGES = {"run": ("report", "inversions", "edits"), "join": ("report",), "study": ("report",)}
+_OF_RUNS = ("inversions", "edits")
 _SUFFIXES = (".html", ".js", ".webp", ".png", ".jpg", ".svg")
 
 
 def files_of_pages(root: Root, kind: str) -> Iterator[str]:
     """Paths under a root of the files of its pages. Symbolic links are left out, since they may lead out of it."""
-    for part in _OF_PAGES[kind]:
+    for part in ("report", *(_OF_RUNS if kind == "run" else ())):
         for path in _files(root, part):
             names = path.split("/")
             if path.endswith(_SUFFIXES) and not any(name.startswith(".") or name.endswith(".zarr") for name in names):

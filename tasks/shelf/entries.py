@@ -1,4 +1,4 @@
-"""What a shelf says of each run, join and study, read from its tables and records; nothing is written there."""
+"""What a shelf says of what lies below a folder, read from tables and records; nothing is written there."""
 
 import shlex
 import tomllib
@@ -13,11 +13,23 @@ from rosetta.view.atlas.sheets import ACROSS
 from rosetta.view.numbers import counted, percent
 from rosetta.view.shelf.contents import ShelfConcept, ShelfEntry, ShelfModel, Strip
 from storage.artifacts import notes, tables
-from storage.artifacts.catalogue import JOIN_CONCEPTS, JOIN_PAIRS, JOIN_RECORD, REPORT, STUDY, STUDY_RECORD, Instance
+from storage.artifacts.catalogue import (
+    COMPARISON_CONCEPTS,
+    COMPARISON_OVERLAPS,
+    COMPARISON_RECORD,
+    JOIN_CONCEPTS,
+    JOIN_PAIRS,
+    JOIN_RECORD,
+    REPORT,
+    STUDY,
+    STUDY_RECORD,
+    Instance,
+)
 from storage.artifacts.provenance import finished_on
 from storage.filesystem.root import Root
 from storage.run.data import RunData
 from storage.upkeep.status import artifacts
+from tasks.roots import RECORDS
 from tasks.shelf.find import Found
 
 PAGE = Instance(REPORT).index
@@ -35,7 +47,7 @@ def read_entry(found: Found, base: str) -> ShelfEntry:
     """
     shown = found.path or "."
     try:
-        return {"run": _run, "join": _join, "study": _study}[found.kind](found, base)
+        return {"run": _run, "join": _join, "comparison": _comparison, "study": _study}[found.kind](found, base)
     except UserError as error:
         # Its texts name the root by where it lies on this machine, which readers of a shelf need not know.
         problem = str(error).partition("; ")[0].replace(found.root.shown, shown)
@@ -127,6 +139,30 @@ def _join(found: Found, base: str) -> ShelfEntry:
     )  # fmt: skip
 
 
+def _comparison(found: Found, base: str) -> ShelfEntry:
+    record = _toml(found.root, COMPARISON_RECORD.path())
+    name = " and ".join(str(one["name"]) for one in record["runs"])
+    models = tuple(
+        ShelfModel(str(one["name"]), "anchor" if one["anchor"] else "in both runs", tuple(map(str, one["layers"])))
+        for one in record["models"]
+    )
+    if not found.root.exists(PAGE):
+        return _unfinished(found, "it is not finished", _again(found), name, models)
+    overlaps, concepts = (tables.read(found.root, table.path()) for table in (COMPARISON_OVERLAPS, COMPARISON_CONCEPTS))
+    whole = overlaps[(overlaps["of"] == "all") & (overlaps["by"] == "anchor") & (overlaps["layer"] == "all")].iloc[0]
+    mine = concepts[concepts["cluster_first"] >= 0]
+    facts = (
+        f"{whole['both']:,} of {counted(int(whole['first']), 'Rosetta neuron stays', 'Rosetta neurons stay')}",
+        f"{int((mine['cluster_second'] >= 0).sum()):,} of {counted(len(mine), 'concept', 'concepts')} with a partner",
+    )
+    picture = next((path for path in found.root.find("report/pictures") if path.endswith(".webp")), None)
+    strip = Strip(_address(base, picture), f"A concept of {name}, on images of one of them") if picture else None
+    return ShelfEntry(
+        "comparison", name, found.path, facts, finished_on(found.root), _address(base, PAGE), strip=strip,
+        models=models,
+    )  # fmt: skip
+
+
 def _study(found: Found, base: str) -> ShelfEntry:
     recipe = _toml(found.root, STUDY_RECORD.path())
     name = str(recipe["name"])
@@ -156,9 +192,8 @@ def _unfinished(
 
 def _called(found: Found) -> str:
     """What the recipe of a root calls it, else the name of its folder."""
-    record = {"run": "recipe.toml", "join": JOIN_RECORD.path(), "study": STUDY_RECORD.path()}[found.kind]
     try:
-        return str(_toml(found.root, record)["name"])
+        return str(_toml(found.root, RECORDS[found.kind].path())["name"])
     except _DAMAGE:
         return found.path.rpartition("/")[2] or found.kind
 
@@ -170,7 +205,8 @@ def _again(found: Found) -> str:
         return f"rosetta mine {_word(f'{path}/recipe.toml')} --root {_word(path)}"
     if found.kind == "study":
         return f"rosetta study {_word(f'{path}/{STUDY_RECORD.path()}')}"
-    return f"rosetta join RUN RUN --root {_word(path)}"
+    command = {"join": "join", "comparison": "compare"}[found.kind]
+    return f"rosetta {command} RUN RUN --root {_word(path)}"
 
 
 def _word(path: str) -> str:

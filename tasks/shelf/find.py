@@ -1,18 +1,17 @@
-"""Which runs, joins and studies lie below a folder."""
+"""Which runs, joins, comparisons and studies lie below a folder."""
 
 import re
 from collections.abc import Container
 from dataclasses import dataclass
 from hashlib import sha256
 
-from storage.artifacts.catalogue import JOIN_RECORD, RECIPE, STUDY_RECORD
 from storage.filesystem.root import Root
+from tasks.roots import RECORDS
 
 MARKER = "shelf.json"
 """The file that makes a folder a shelf."""
 DEPTH = 8
 """Levels of folders that are looked through."""
-_RECORDS = {RECIPE.path(): "run", JOIN_RECORD.path(): "join", STUDY_RECORD.path(): "study"}
 _BESIDE = ("activations", "correlations", "images.zarr", "report", "runs", "seals", "strengths", "tables")
 """One of them is in every root that was begun. A folder of recipes has none."""
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -37,16 +36,16 @@ class Found:
 
 
 def kind_of(names: Container[str]) -> str | None:
-    """What a folder with these names in it is: `run`, `join` or `study`; None where it is no root."""
+    """What a folder with these names in it is, by :data:`tasks.roots.RECORDS`; None where it is no root."""
     if not any(name in names for name in _BESIDE):
         return None
-    return next((kind for record, kind in _RECORDS.items() if record in names), None)
+    return next((kind for kind, record in RECORDS.items() if record.path() in names), None)
 
 
 def find_roots(folder: Root) -> list[Found]:
     """All roots at most :data:`DEPTH` levels below a folder, by path. Symbolic links are not followed.
 
-    Runs and joins hold no others, so nothing is looked for inside of them. Another shelf is left out.
+    Only studies hold others, so nothing is looked for inside of them. Another shelf is left out.
     """
     found: list[Found] = []
     waiting = [""]

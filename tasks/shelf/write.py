@@ -53,7 +53,7 @@ def plan_shelf(folder_url: str, site_url: str, link: bool = False, replace: bool
         raise UserError(f"{folder_url}: there is no such folder; give one that holds runs")
     found = find_roots(folder)
     if not found:
-        raise UserError(f"{folder_url} holds no run, join or study; give a folder that holds some")
+        raise UserError(f"{folder_url} holds no run, join, comparison or study; give a folder that holds some")
     inside = [one.root for one in found if one.path and _is_below(site, one.root)]
     for place in inside or _roots_above(site):
         raise UserError(f"--out {site_url} lies in the root {place.shown}; choose a folder beside it")

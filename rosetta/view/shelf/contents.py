@@ -1,6 +1,12 @@
 """What a shelf shows, as plain values."""
 
+from collections import Counter
 from dataclasses import dataclass
+
+from rosetta.view.numbers import counted
+
+KINDS = {"run": "runs", "join": "joins", "comparison": "comparisons", "study": "studies"}
+"""What is listed: one of a kind, and several."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,7 @@ class ShelfConcept:
 
 @dataclass(frozen=True)
 class ShelfModel:
-    """A model of a run, join or study, as the search knows it."""
+    """A model of a run, join, comparison or study, as the search knows it."""
 
     name: str
     zoo: str
@@ -38,10 +44,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class ShelfEntry:
-    """A run, join or study."""
+    """A run, join, comparison or study."""
 
     kind: str
-    """`run`, `join` or `study`."""
+    """One of :data:`KINDS`."""
     name: str
     path: str
     """Where it lies, below the folder that was walked."""
@@ -65,3 +71,9 @@ class ShelfPage:
 
     title: str
     entries: tuple[ShelfEntry, ...]
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        """How many of each kind there are, in words."""
+        found = Counter(entry.kind for entry in self.entries)
+        return tuple(counted(found[kind], kind, several) for kind, several in KINDS.items() if found[kind])

@@ -26,8 +26,7 @@ def render_shelf(page: ShelfPage) -> str:
         A whole HTML document; it loads :data:`DATA` and the pictures of its entries, and nothing else.
     """
     script = (files("rosetta.view") / "templates" / "shelf.js").read_text(encoding="utf-8")
-    counts = {kind: sum(entry.kind == kind for entry in page.entries) for kind in ("run", "join", "study")}
-    return environment().get_template("shelf.html").render(page=page, counts=counts, data=DATA, script=Markup(script))
+    return environment().get_template("shelf.html").render(page=page, data=DATA, script=Markup(script))
 
 
 def search_data(page: ShelfPage) -> bytes:

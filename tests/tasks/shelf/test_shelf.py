@@ -16,7 +16,7 @@ EVIL = '<img src=x onerror="window.hacked=1">'
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Two runs of one name, one of them with a page; a run, a join and a study that are not finished."""
+    """Two runs of one name, one of them with a page; a run, a join, a comparison and a study that are not finished."""
     place = tmp_path_factory.mktemp("lab")
     for name in ("a", "b"):
         finished.write(place / "deep" / name / "spots")
@@ -31,6 +31,10 @@ def folder(tmp_path_factory) -> Path:
     (place / "joined/strengths").mkdir(parents=True)
     (place / "joined/join.toml").write_text(
         '[[generators]]\nname = "g"\nrun = "a"\nimages = 4\n[[pivots]]\nname = "d"\ncontrol = false\n'
+    )
+    (place / "compared/tables").mkdir(parents=True)
+    (place / "compared/comparison.toml").write_text(
+        '[[runs]]\nname = "a"\n[[runs]]\nname = "b"\n[[models]]\nname = "g"\nanchor = true\nlayers = ["l"]\n'
     )
     (place / "study/runs").mkdir(parents=True)
     (place / "study/study.toml").write_text('name = "sizes"\n[[models]]\nname = "m"\nmodel = "timm/m"\n')
@@ -48,7 +52,8 @@ def test_what_is_found_listed_and_copied(folder, tmp_path, capsys):
     begun = f"begun {EVIL.replace('/', '')}"
     kinds = {one.path: one.kind for one in find_roots(Root(str(folder)))}
     assert kinds == {
-        begun: "run", "deep/a/spots": "run", "deep/b/spots": "run", "joined": "join", "study": "study",
+        begun: "run", "deep/a/spots": "run", "deep/b/spots": "run", "joined": "join",
+        "compared": "comparison", "study": "study",
     }  # fmt: skip
     site = tmp_path / "site"
     main(["shelf", str(folder), "--out", str(site), "--json"])
@@ -56,6 +61,8 @@ def test_what_is_found_listed_and_copied(folder, tmp_path, capsys):
     assert entries["deep/a/spots"]["page"] == "roots/deep/a/spots/report/index.html"
     assert entries["deep/b/spots"]["command"] == "rosetta report deep/b/spots"
     assert entries["study"]["command"] == "rosetta study study/study.toml"
+    assert entries["compared"]["command"] == "rosetta compare RUN RUN --root compared"
+    assert entries["compared"]["name"] == "a and b"
     assert entries["joined"]["command"] == "rosetta join RUN RUN --root joined"
     assert entries[begun]["name"] == EVIL
     assert entries[begun]["command"].startswith("rosetta mine 'begun ")
@@ -79,7 +86,7 @@ def test_links_in_place_of_copies(folder, tmp_path):
     ("words", "says"),
     [
         (["{lab}/none", "--out", "{site}"], "no such folder"),
-        (["{lab}/recipes", "--out", "{site}"], "holds no run, join or study"),
+        (["{lab}/recipes", "--out", "{site}"], "holds no run, join, comparison or study"),
         (["{lab}", "--out", "{lab}/deep/a/spots/report"], "lies in the root"),
         (["{lab}/joined", "--out", "{lab}/study/site"], "lies in the root"),
         (["{lab}", "--out", "{full}"], "not empty and no shelf"),
@@ -110,7 +117,7 @@ def test_the_search_in_a_browser(folder, tmp_path, browser, width):
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto((tmp_path / "site/index.html").as_uri())
-    assert page.locator(".entry:visible").count() == 5
+    assert page.locator(".entry:visible").count() == 6
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.fill("#query", "CONCEPT 0")
     links = page.eval_on_selector_all("#found a", "links => links.map((link) => link.getAttribute('href'))")
