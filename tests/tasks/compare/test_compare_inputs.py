@@ -54,7 +54,7 @@ WIDER = replace(GENERATOR, layers=(GENERATOR.layers[0], replace(GENERATOR.layers
         ({"models": {"f": units_of(3)}}, ["no discriminative model in common beside g", "has d, e", "has f"]),
         (
             {"models": {**MODELS, "f": units_of(3)}, "controls": ["d", "e"]},
-            ["no discriminative model in common", "has f;"],
+            ["no discriminative model in common", "has f)"],
         ),
         ({"name": "h"}, ["the units of g name", "those of h", "one anchor"]),
         ({"generator": WIDER}, ["layer layer.1 of g has 10 channels", "and 12 in", "another name"]),
