@@ -38,13 +38,15 @@ def test_a_walk_through_the_run(atlas, run):
     expect(atlas.locator("svg.plot")).to_have_count(4 + len(told.models) - 1)
 
     atlas.get_by_role("link", name="All concepts").click()
-    atlas.get_by_role("searchbox").fill("no-such-layer")
+    search = atlas.get_by_role("combobox", name=re.compile("^Search"))
+    search.fill("no-such-layer")
     expect(atlas.locator(".card")).to_have_count(0)
     best = told.concept(0).members
     layer, unit = best.loc[best["model"] == "lite0", ["layer", "unit"]].iloc[0]
-    atlas.get_by_role("searchbox").fill(f"lite0 {layer} unit {unit}")
+    search.fill(f"lite0 {layer} unit {unit}")
     expect(atlas.locator('.card[data-concept="0"]')).to_be_visible()
     expect(atlas).to_have_url(re.compile("q=lite0"))
+    search.press("Escape")  # the list would lie over the cards
     atlas.locator('.card[data-concept="0"]').click()
 
     expect(atlas.locator("h1")).to_have_text("Concept 0")

@@ -8,8 +8,8 @@ from atlas_files import read
 from command import refused
 
 from storage import open_run
-from storage.artifacts.catalogue import NOTES, ROSETTA
-from storage.artifacts.tables import attributes
+from storage.artifacts.catalogue import NOTES
+from storage.artifacts.dictionary import dictionary_of
 from storage.filesystem.root import Root
 from storage.upkeep.check import check_root
 
@@ -26,7 +26,7 @@ def root(run, tmp_path_factory):
 @pytest.fixture
 def file(root, tmp_path):
     """Writes a file of notes on the run's dictionary, of which something may be otherwise."""
-    dictionary = attributes(Root(str(root)), ROSETTA.path())["fingerprint"]
+    dictionary = dictionary_of(Root(str(root)))
 
     def write(name: str, *notes: dict, **changes: object) -> str:
         whole = {"format": "rosetta-notes", "version": 1, "dictionary": dictionary, "author": name, "notes": notes}

@@ -186,6 +186,7 @@ def run_model(command: Command, folder: Path, examples: int, steps: int, start: 
     run_state_machine_as_test(seed(start)(begin), settings=rare)
 
 
+@pytest.mark.timeout(900)
 def test_the_tables_are_those_of_a_fresh_run(tiny, tmp_path):
     run_model(tiny, tmp_path, examples=4, steps=14, start=165)  # of few that have every kind of step
 

@@ -24,14 +24,14 @@ _SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 _COMMENT = re.compile(r"\s+#.*$")
 SHORTER = {
-    "invert": ["--steps", "1"],
-    "edit": ["--steps", "1"],
-    "ablate": ["--images", "1"],
-    "label": ["--weights", "random:0", "--replace"],
-    "study": ["--plan"],
+    "invert": {"--steps": ["1"]},
+    "edit": {"--steps": ["1"]},
+    "ablate": {"--images": ["1"], "--random": ["3"]},
+    "label": {"--weights": ["random:0"], "--replace": []},
+    "study": {"--plan": []},
 }
-"""Added to what would take minutes, or weights that are not here."""
-SMALLER = {"open_clip/ViT-B-32.laion2b_s34b_b79k": "open_clip/ViT-S-32"}
+"""Options of what would take minutes, or weights that are not here, where a line does not give them itself."""
+SMALLER = {"open_clip/ViT-B-32.laion2b_s34b_b79k": "open_clip/ViT-S-32", "200": "4", "new:32": "new:2"}
 """In place of what would take minutes."""
 
 
@@ -82,7 +82,9 @@ def test_every_line_of_the_command_works(rosetta, workplace, monkeypatch, block)
         _, *words = shlex.split(line)
         expanded = [one for word in words for one in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
         expanded = [SMALLER.get(word, word) for word in expanded]
-        done = rosetta(*expanded, *SHORTER.get(words[0], []))
+        added = SHORTER.get(words[0], {})
+        more = [word for option, values in added.items() if option not in words for word in (option, *values)]
+        done = rosetta(*expanded, *more)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert "Traceback" not in done.stderr, line
 
