@@ -27,6 +27,7 @@ SHORTER = {
     "invert": {"--steps": ["1"]},
     "edit": {"--steps": ["1"]},
     "ablate": {"--images": ["1"], "--random": ["3"]},
+    "ablate --silence": {"--images": ["1"], "--sets": ["3"]},
     "label": {"--weights": ["random:0"], "--replace": []},
     "study": {"--plan": []},
 }
@@ -82,7 +83,7 @@ def test_every_line_of_the_command_works(rosetta, workplace, monkeypatch, block)
         _, *words = shlex.split(line)
         expanded = [one for word in words for one in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
         expanded = [SMALLER.get(word, word) for word in expanded]
-        added = SHORTER.get(words[0], {})
+        added = SHORTER.get(f"{words[0]} --silence" if "--silence" in words else words[0], {})
         more = [word for option, values in added.items() if option not in words for word in (option, *values)]
         done = rosetta(*expanded, *more)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
