@@ -82,7 +82,7 @@ def test_below_what_is_asked_lie_the_mined_images(run):
     mined = {finished.HOSTILE: stored([0, 3, 4])[finished.HOSTILE][:, :1]}
     target = beside(edited, units, mined)
     (layer,) = target.layers
-    assert layer.direction.shape == (5, 1, 4, 4)
+    assert layer.direction.shape == (5, 1, 16)
     alone = edited.target(units)
     torch.testing.assert_close(layer.direction[:2], alone.layers[0].direction)
 
