@@ -195,7 +195,8 @@ def test_what_tables_say_of_single_units(made, tmp_path, monkeypatch):
     attributes = tables.attributes
     depends = {"dictionary": of_dictionary}
     monkeypatch.setattr(
-        "tasks.report.atlas.unit_tables.tables.attributes",
+        tables,
+        "attributes",
         lambda root, path: {"depends": depends} if path == catalogue.MASKS.path() else attributes(root, path),
     )
     unit, anchor = int(row["unit"]), int(row["anchor_unit"])
@@ -209,4 +210,6 @@ def test_what_tables_say_of_single_units(made, tmp_path, monkeypatch):
     assert found.columns["iou"][unit] == 0.2
     assert found.columns["effect"][unit] == 0.25
     depends["dictionary"] = "another"
-    assert unit_tables(run, "d").names == {}, "names of another dictionary"
+    later = opened(root)
+    later._tables.update(made_up)
+    assert unit_tables(later, "d").names == {}, "names of another dictionary"
