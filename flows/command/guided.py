@@ -16,19 +16,13 @@ if TYPE_CHECKING:
     from flows.guided import Guided
     from flows.reporting.embedded_server import EmbeddedServer
 
-_OPTIONS = {
-    "file_class": "class",
-    "clusters": "concepts",
-    "images": "image",
-    "start_count": "start-count",
-    "start_steps": "start-steps",
-}
+_OPTIONS = {"file_class": "class", "clusters": "concepts", "images": "image"}
 """Options that are not called like their field."""
 _FIELDS = Parameter(
     name="*",
     show_default=None,
     consume_multiple=True,
-    name_transform=lambda field: _OPTIONS.get(field, field),
+    name_transform=lambda field: _OPTIONS.get(field, field.replace("_", "-")),
 )
 
 

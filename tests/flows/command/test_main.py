@@ -46,7 +46,7 @@ def test_every_setting_is_an_option_with_the_same_help(command, settings):
     options = {name: argument for argument in app[command].assemble_argument_collection() for name in argument.names}
     for field, about in settings.model_fields.items():
         if field not in ("images", "edits"):
-            option = options[f"--{about.serialization_alias or field}"]
+            option = options[f"--{about.serialization_alias or field.replace('_', '-')}"]
             assert option.parameter.help == about.description
             assert option.field_info.default == about.default
 
