@@ -201,12 +201,15 @@ def test_other_settings_than_those_measured(tmp_path):
         simulate(recipe, "h100:1", [file])
 
 
-def test_a_model_without_an_outline(tmp_path):
+def test_a_model_without_an_outline(tmp_path, monkeypatch):
+    (tmp_path / "asking.py").write_text(
+        "import tinyzoo\nimport torch\n\n\ndef build():\n    return tinyzoo.small() if torch.ones(1).item() else None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     text = tinyzoo.recipe_text(tmp_path / "root", ("painter", "ada"), count=64)
-    entry = '[[models]]\nname = "looks"\nmodel = "diffusers/ddpm-cifar10-32"\nweights = "random:0"\n'
-    entry += "condition.timestep = 5\n"
+    entry = '[[models]]\nname = "looks"\nmodel = "python:asking:build"\nweights = "random:0"\n'
     recipe = parse_recipe(text.replace("[compute]", f"{entry}[compute]"), "tiny")
-    with pytest.raises(UserError, match=r"'looks'.* rosetta zoo diffusers/ddpm-cifar10-32 --measure FILE"):
+    with pytest.raises(UserError, match=r"'looks'.* rosetta zoo python:asking:build --measure FILE"):
         simulate(recipe, "h100:1")
 
 
