@@ -45,12 +45,15 @@ class Ablating:
 
 @dataclass
 class _Before:
-    """Images, and their maps in every model, as they are without an intervention; kept while there is room."""
+    """What images are made of, and their maps in every model as they are without an intervention; kept while there is
+    room.
+    """
 
     plan: Ablating
     room: int
-    """Bytes."""
+    """Bytes, for maps."""
     kept: dict[int, tuple[Maps, dict[str, Maps]]] = field(default_factory=dict)
+    drawn: dict[int, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     alone: Lock = field(default_factory=Lock)
 
     def __call__(self, run: CausesRun, image: int) -> tuple[Maps, dict[str, Maps]]:
@@ -65,8 +68,20 @@ class _Before:
                 self.kept[image] = own, seen
             return self.kept[image]
 
+    def latents(self, run: CausesRun, image: int, count: int) -> tuple[Tensor, Tensor | None]:
+        """(count, z) and, of a conditional generator, (count,): the latents and class of one image, again and again."""
+        if image not in self.drawn:
+            store, span = run.data.pictures, slice(image, image + 1)
+            classes = store.classes(span)
+            self.drawn[image] = (
+                torch.from_numpy(store.latents(span)),
+                None if classes is None else torch.from_numpy(classes),
+            )
+        latents, classes_of = self.drawn[image]
+        return latents.expand(count, -1), None if classes_of is None else classes_of.expand(count)
+
     def _found(self, run: CausesRun, image: int) -> tuple[Maps, dict[str, Maps]]:
-        made, own = run.model(run.data.anchor).generate(*latents_of(run, image, 1))
+        made, own = run.model(run.data.anchor).generate(*self.latents(run, image, 1))
         index = [index_of(run, image)]
         return own, {name: run.model(name).observe(made, index) for name in self.plan.models}
 
@@ -78,14 +93,6 @@ _before: WeakKeyDictionary[CausesRun, _Before] = WeakKeyDictionary()
 def index_of(run: CausesRun, image: int) -> int:
     """The index among all images of the run of the one at a position in the stores."""
     return int(run.data.image_indices[image])
-
-
-def latents_of(run: CausesRun, image: int, count: int) -> tuple[Tensor, Tensor | None]:
-    """(count, z) and, of a conditional generator, (count,): the latents and class of one image, again and again."""
-    store, span = run.data.pictures, slice(image, image + 1)
-    classes = store.classes(span)
-    latents = torch.from_numpy(store.latents(span)).expand(count, -1)
-    return latents, None if classes is None else torch.from_numpy(classes).expand(count)
 
 
 def ablate_block(run: CausesRun, plan: Ablating, span: slice) -> None:
@@ -105,7 +112,7 @@ def _block(run: CausesRun, plan: Ablating, units: Index, before: _Before) -> dic
     change, generator = plan.intervention.change(anchor, units), run.model(run.data.anchor)
     for image in map(int, plan.images):
         own, seen = before(run, image)
-        made, _ = generator.generate(*latents_of(run, image, len(units)), take=lambda *_: None, write=change)
+        made, _ = generator.generate(*before.latents(run, image, len(units)), take=lambda *_: None, write=change)
         for name, scale in scales.items():
             weights = {grid: plan.intervention.weights(anchor, own, units, grid) for grid in scale.units.grids()}
             moves = _Moves(scale.units, seen[name], weights, effect[name], square[name])

@@ -1,23 +1,16 @@
 """A finished run whose models are intervened on: statistics of its units, models as they are fast, its images."""
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from torch import nn
 
 from rosetta.errors import UserError
 from rosetta.guidance.ablation import Scale
-from rosetta.model_spec import ModelSpec
-from rosetta.zoo import load
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
 from storage.artifacts.catalogue import CLUSTERS, ROSETTA, UNITS
@@ -25,6 +18,7 @@ from storage.artifacts.dictionary import units_sha256
 from storage.artifacts.fingerprint import Fingerprint, fingerprint
 from storage.filesystem.root import Root
 from storage.run.data import RunData
+from tasks.causes.models import loaded, of_thread
 from tasks.dump.worker_weights import readable
 
 Index = npt.NDArray[np.intp]
@@ -41,6 +35,8 @@ class CausesRun:
     device: str
     elsewhere: bool = False
     """Whether this is a worker, which may see weights in the root alone."""
+    _scales: dict[str, Scale] = field(default_factory=dict, repr=False)
+    """Those that were read."""
 
     @classmethod
     def open(cls, root: Root, elsewhere: bool = False) -> "CausesRun":
@@ -68,7 +64,7 @@ class CausesRun:
         """
         store, spec = self.data.stores[name], self.data.spec(name)
         mined = store.attributes.get("weights_sha256")
-        model = _loaded(readable(self.data.root, spec, mined) if self.elsewhere and mined else spec, self.device)
+        model = loaded(readable(self.data.root, spec, mined) if self.elsewhere and mined else spec, self.device)
         if mined not in (None, model.weights_sha256) or store.units != model.units:
             raise UserError(
                 f"{name}: its weights or layers are not those that were mined in {self.data.root.shown}; restore them,"
@@ -78,8 +74,10 @@ class CausesRun:
 
     def scale(self, name: str) -> Scale:
         """The units of a model with their statistics over the run."""
-        store = self.data.stores[name]
-        return Scale(store.units, store.mean(), store.std())
+        if name not in self._scales:
+            store = self.data.stores[name]
+            self._scales[name] = Scale(store.units, store.mean(), store.std())
+        return self._scales[name]
 
     @property
     def lookers(self) -> tuple[str, ...]:
@@ -157,27 +155,3 @@ def _sha256(*parts: bytes) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
-
-
-@lru_cache(maxsize=16)
-def _loaded(spec: ModelSpec, device: str) -> Model:
-    """A model that is loaded once a process. It is nobody else's: its values differ from others' by rounding."""
-    model = load(spec, device)
-    if model.device.type == "cpu":
-        # On processors, networks of depthwise convolutions take half the time so.
-        model.module.to(memory_format=torch.channels_last)
-    return model
-
-
-_twins = threading.local()
-"""Of each thread: models by the one whose weights they share. Hooks sit on modules, so threads cannot share these."""
-
-
-def of_thread(model: Model) -> Model:
-    """A model for this thread alone, with the same weights in memory."""
-    if threading.current_thread() is threading.main_thread():
-        return model
-    twins: WeakKeyDictionary[nn.Module, Model] = _twins.__dict__.setdefault("twins", WeakKeyDictionary())
-    if model.module not in twins:
-        twins[model.module] = model.twin()
-    return twins[model.module]

@@ -1,7 +1,6 @@
 """A finished run whose generator is guided by its matches: loaded models, matches, statistics; nothing is mined."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -9,14 +8,12 @@ import pandas as pd
 from rosetta.errors import UserError
 from rosetta.guidance.matches import Float64, Index, Matches, Statistics
 from rosetta.guidance.weights import TESTED
-from rosetta.model_spec import ModelSpec
-from rosetta.zoo import load
 from rosetta.zoo.device import resolve_device
 from rosetta.zoo.model import Model
 from storage.artifacts.catalogue import BUDDIES, CLUSTERS, ROSETTA, TRUST
 from storage.filesystem.root import Root
 from storage.run.data import RunData
-from tasks.causes.run import of_thread
+from tasks.causes.models import loaded, of_thread
 from tasks.dump.worker_weights import readable
 
 
@@ -70,7 +67,7 @@ class GuidedRun:
         spec, mined = self.data.spec(name), self.data.stores[name].attributes.get("weights_sha256")
         if self.elsewhere and mined:
             spec = readable(self.data.root, spec, mined)
-        return of_thread(_loaded(spec, self.device))
+        return of_thread(loaded(spec, self.device))
 
     def statistics(self, name: str) -> Statistics:
         """The units of the generator or of a target, with their statistics over the run."""
@@ -93,12 +90,6 @@ class GuidedRun:
                 raise UserError(
                     f"model {name!r} has no matches in {self.data.root.shown}; there are {', '.join(self.data.targets)}"
                 )
-
-
-@lru_cache(maxsize=16)
-def _loaded(spec: ModelSpec, device: str) -> Model:
-    """A model that is loaded once a process, however many batches look through it."""
-    return load(spec, device)
 
 
 def _tested(data: RunData, rows: pd.DataFrame) -> dict[str, Float64]:

@@ -175,7 +175,7 @@ def test_raised_in_a_box_the_buddy_rises_there(planted, tmp_path):
     model = run.model("g")
     change = plan.intervention.change(run.scale("g"), np.array([own]))
     assert isinstance(change["shapes"], Change)
-    latents, _ = ablate_worker.latents_of(run, 0, 1)
+    latents = torch.from_numpy(run.data.pictures.latents(slice(0, 1)))
     moved = model.generate(latents, write=change)[0] - model.generate(latents)[0]
     assert (moved[..., : causal_zoo.SIDE // 2] != 0).any()
     assert (moved[..., causal_zoo.SIDE // 2 :] == 0).all()
