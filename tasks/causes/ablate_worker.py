@@ -110,11 +110,12 @@ def _block(run: CausesRun, plan: Ablating, units: Index, before: _Before) -> dic
     effect = {name: np.zeros((len(units), len(scale.std))) for name, scale in scales.items()}
     square = {name: np.zeros_like(of_model) for name, of_model in effect.items()}
     change, generator = plan.intervention.change(anchor, units), run.model(run.data.anchor)
+    grids = {grid for scale in scales.values() for grid in scale.units.grids()}
     for image in map(int, plan.images):
         own, seen = before(run, image)
         made, _ = generator.generate(*before.latents(run, image, len(units)), take=lambda *_: None, write=change)
+        weights = {grid: plan.intervention.weights(anchor, own, units, grid) for grid in grids}
         for name, scale in scales.items():
-            weights = {grid: plan.intervention.weights(anchor, own, units, grid) for grid in scale.units.grids()}
             moves = _Moves(scale.units, seen[name], weights, effect[name], square[name])
             run.model(name).observe(made, [index_of(run, image)] * len(units), moves)
     return {name: _on_scale(scale, effect[name], square[name], len(plan.images)) for name, scale in scales.items()}

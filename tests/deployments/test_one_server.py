@@ -102,7 +102,7 @@ def test_a_deployment_mines_on_two_workers_by_address(worked, recipe, tmp_path):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
-@pytest.mark.parametrize("cluster", ["threads", "local"])
+@pytest.mark.parametrize("cluster", [pytest.param("threads", marks=pytest.mark.soak), "local"])
 def test_one_server_of_the_runs_own_where_none_is_configured(prefect, recipe, tmp_path, cluster):
     environment = {key: value for key, value in prefect.environment.items() if key != "PREFECT_API_URL"}
     environment["PREFECT_HOME"] = str(tmp_path / "home")

@@ -133,7 +133,7 @@ def _recipe(small: Small, folder: Path) -> str:
 
 
 # One of each kind in every run of the suite: style-based, by class, diffusion.
-LONG = ("dcgan", "stylegan3", "styleganxl", "unet")
+LONG = ("dcgan", "stylegan2 of classes", "stylegan3", "styleganxl", "unet")
 PARAMS = [pytest.param(name, marks=pytest.mark.soak if name in LONG else ()) for name in SMALL]
 
 

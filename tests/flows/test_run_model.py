@@ -188,7 +188,8 @@ def run_model(command: Command, folder: Path, examples: int, steps: int, start: 
 
 @pytest.mark.timeout(900)
 def test_the_tables_are_those_of_a_fresh_run(tiny, tmp_path):
-    run_model(tiny, tmp_path, examples=4, steps=14, start=165)  # of few that have every kind of step
+    # The first two examples that Hypothesis makes are trivial; the third of these has nine of the ten kinds of step.
+    run_model(tiny, tmp_path, examples=3, steps=12, start=145)
 
 
 @pytest.mark.soak

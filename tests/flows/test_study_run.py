@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from command import Command
 from command import refused
 from tinyzoo import recipe_text
 
@@ -29,7 +30,7 @@ def recipe(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def studied(tiny, recipe):
-    return tiny.json("study", recipe)
+    return Command(tiny.environment, plots=True).json("study", recipe)
 
 
 def tables(root) -> tuple[pd.DataFrame, ...]:

@@ -10,15 +10,17 @@ from preloaded import Forked
 class Command:
     """The command `rosetta` in a process of its own."""
 
-    def __init__(self, environment: dict[str, str], *, fresh: bool = False) -> None:
+    def __init__(self, environment: dict[str, str], *, fresh: bool = False, plots: bool = False) -> None:
         self.environment = environment
         self.fresh = fresh
         """Whether a process imports all by itself, like the user's, and is not forked from one that has (faster)."""
+        self.plots = plots
+        """Whether the plots of pages are drawn where it is forked: half of the time that a small run takes."""
 
     def start(self, *args: object) -> subprocess.Popen[str]:
         words = list(map(str, args))
         if not self.fresh:
-            return Forked(words, self.environment)
+            return Forked(words, self.environment, self.plots)
         command = [sys.executable, "-m", "flows.command.main", *words]
         return subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -30,13 +30,13 @@ PRELOADED = [
 class Forked(subprocess.Popen[str]):
     """A process of the fork server, with what :class:`subprocess.Popen` has for one's own."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, arguments: list[str], environment: dict[str, str], plots: bool) -> None:
         context = _context()
         out, out_there = context.Pipe(duplex=False)
         err, err_there = context.Pipe(duplex=False)
         # A daemon ends with the tests, even where one of them has failed to wait for it.
         self._process = context.Process(
-            target=_become, args=(arguments, environment, str(Path.cwd()), out_there, err_there), daemon=True
+            target=_become, args=(arguments, environment, plots, str(Path.cwd()), out_there, err_there), daemon=True
         )
         self._process.start()
         for end in (out_there, err_there):
@@ -82,7 +82,9 @@ def _ready() -> None:
     assert threading.active_count() == 1
 
 
-def _become(arguments: list[str], environment: dict[str, str], folder: str, out: Connection, err: Connection) -> None:
+def _become(
+    arguments: list[str], environment: dict[str, str], plots: bool, folder: str, out: Connection, err: Connection
+) -> None:
     """Run the command as a process of its own would: streams, environment, folder, children and what an end does."""
     for end, descriptor in ((out, 1), (err, 2)):
         os.dup2(end.fileno(), descriptor)
@@ -97,6 +99,8 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, out:
     sys.argv = ["rosetta", *arguments]
     try:
         _read_prefect_settings()
+        if not plots:
+            _draw_nothing()
         from flows.command.main import main
 
         main(arguments)
@@ -107,6 +111,15 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, out:
         # multiprocessing leaves a process without these.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
+
+
+def _draw_nothing() -> None:
+    """Plots of pages are empty."""
+    from rosetta.view.plots import svg
+
+    empty = '<svg class="plot" role="img" viewBox="0 0 1 1"></svg>'
+    svg.text = svg.drawn = lambda *_, **__: empty  # type: ignore[assignment]
+    svg.files = lambda *_: {"svg": empty.encode(), "png": b""}
 
 
 def _read_prefect_settings() -> None:

@@ -10,7 +10,7 @@ from storage.filesystem.root import Root
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SEEDS = 20
-FEW = 2
+FEW = 1
 BY_TEST = {
     "subspace": "alone",
     "positions": "robust",

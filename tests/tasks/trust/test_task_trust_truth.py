@@ -11,7 +11,7 @@ from storage.filesystem.root import Root
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SEEDS = 20
-FEW = 3
+FEW = 2
 
 
 @pytest.fixture(scope="module", params=[FEW, pytest.param(SEEDS, marks=pytest.mark.soak)])
