@@ -7,8 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from command import Command
-from command import refused
+from command import Command, refused
 from tinyzoo import recipe_text
 
 from rosetta.mining.shape.power_law import over_models
