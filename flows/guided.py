@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flows.locking import holding
+from flows.report import relist
 from flows.reporting.links import link_guided
 from rosetta.guidance.optimise import Descent, frame_steps
 from rosetta.guidance.settings import Editing, Inversion, Table
@@ -42,6 +43,8 @@ class Guided:
     stages: tuple[StageResult, ...]
     summary: list[dict[str, Any]]
     """One entry for each kind of guidance, or for each model that judged."""
+    page: str
+    """A line on the page of the run, which lists the search."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -132,7 +135,7 @@ def guided_of(plan: Plan, stages: list[StageResult]) -> Guided:
     assert metrics is not None
     summary = summarised(metrics)
     link_guided(plan.root, plan.where, plan.run.data.name, summary)
-    return Guided(plan.root.shown, plan.where, tuple(stages), summary)
+    return Guided(plan.root.shown, plan.where, tuple(stages), summary, relist(plan.root))
 
 
 def laid_out(

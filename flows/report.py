@@ -1,5 +1,7 @@
 """The flow `report`: rebuild the page of a finished run from its stores. No weights are needed."""
 
+from collections.abc import Callable
+
 from prefect import flow
 
 from flows import trust as judge
@@ -16,7 +18,7 @@ from storage.filesystem.root import Root
 from storage.upkeep.sealing import seal_finished
 from tasks.match.units import WRITE_UNITS
 from tasks.plan import Plan, Stage
-from tasks.report.page import PAGE, WRITE_REPORT
+from tasks.report.page import PAGE, WRITE_REPORT, list_guided
 from tasks.stage.stage import StageResult
 
 
@@ -43,17 +45,36 @@ def rewrite(root: Root) -> str:
     str
         A line that says where the page is, or why it does not show the table yet; empty where there is no page.
     """
+    return _renewed(root, _write_page)
+
+
+def relist(root: Root) -> str:
+    """Let the page of a run, if it has one, list the inversions and edits that there are.
+
+    Returns
+    -------
+    str
+        As of :func:`rewrite`.
+    """
+    return _renewed(root, list_guided)
+
+
+def _renewed(root: Root, work: Callable[[Root], None]) -> str:
     if not root.exists(PAGE):
         return ""
     try:
-        recipe = provenance.stored_recipe(root)
-        assert recipe is not None
         with holding(root):
-            run(plan_of_root(root, recipe), [WRITE_REPORT])
-            seal_finished(root)
+            work(root)
     except (UserError, FileNotFoundError) as error:
         return f"The page does not show this yet ({error}); rosetta report {root.shown} rewrites it"
     return f"Page: {root.shown}/{PAGE}"
+
+
+def _write_page(root: Root) -> None:
+    recipe = provenance.stored_recipe(root)
+    assert recipe is not None
+    run(plan_of_root(root, recipe), [WRITE_REPORT])
+    seal_finished(root)
 
 
 def _lacks(plan: Plan, stage: Stage) -> bool:

@@ -134,3 +134,5 @@ def _run(
     for line in lines(done.summary):
         print(line)
     print(f"Report: {done.root}/{done.where}/index.html")
+    if done.page:
+        print(done.page)

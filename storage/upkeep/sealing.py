@@ -1,6 +1,7 @@
 """Sealing whatever of a run is finished."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 
 import zarr
@@ -15,7 +16,7 @@ from storage.artifacts.layout import (
     open_to_read,
     stored_attributes,
 )
-from storage.artifacts.seals import Seal, break_seal, path, sha256
+from storage.artifacts.seals import BrokenSealError, Seal, break_seal, path, read, sha256
 from storage.artifacts.shared import Place, place_of
 from storage.filesystem.root import Root
 from storage.upkeep.expected import begun
@@ -40,6 +41,26 @@ def seal(root: Root, artifact: str) -> None:
     assert instance is not None
     if not root.exists(path(artifact)):
         root.write_bytes(path(artifact), _seal(Place(root, artifact), instance).encode())
+
+
+def replace_file(root: Root, folder: str, file: str, content: bytes) -> None:
+    """Write one file of a sealed folder anew; the others are not looked at, and damage to them still shows.
+
+    Parameters
+    ----------
+    file
+        Its path under the root.
+    """
+    try:
+        known = read(root, folder)
+    except BrokenSealError:
+        known = None  # as damage, it stays
+    else:
+        break_seal(root, folder)
+    root.write_bytes(file, content)
+    if known is not None:
+        renewed = replace(known, digests={**known.digests, file: sha256(content)})
+        root.write_bytes(path(folder), renewed.encode())
 
 
 def write_sealed(root: Root, artifact: str, content: bytes) -> None:

@@ -10,7 +10,6 @@ from rosetta.mining.trust.null import standardised_shifts
 from rosetta.view.trust.contents import ModelSize, NullExample, TrustStory, WholeRun
 from storage.artifacts.catalogue import DISTANCES, LAYERS, NULL, RAREFACTION, STABILITY
 from storage.run.data import RunData
-from tasks.report.atlas.names import guided_pages
 from tasks.trust.nulls import null_of_strip, partners, shapes, strips
 from tasks.trust.panel_sides import ModelProfile
 
@@ -45,7 +44,7 @@ def trust_story(run: RunData, judgement: str, fingerprint: str) -> TrustStory:
         command=f"rosetta trust {run.root.shown}",
         neighbours=run.recipe.matching.neighbours,
         whole=_whole(run),
-        guided=bool(guided_pages(run.root)),
+        guided=run.generator is not None,
     )
 
 

@@ -11,7 +11,9 @@ import pytest
 import xarray as xr
 from skimage import data, metrics, transform
 
+from rosetta.view.atlas.page import told
 from storage.filesystem.root import Root
+from storage.upkeep.check import check_root
 from storage.upkeep.mend import mend
 
 pytestmark = pytest.mark.slow
@@ -53,6 +55,15 @@ def test_the_store_opens_with_xarray_and_holds_the_way(place, inverted):
         "steps", "rate", "batch", "seed", "images", "rec", "alpha", "beta", "space", "models", "clusters", "above",
         "restarts", "high", "lpips",
     }  # fmt: skip
+
+
+def test_the_page_of_the_run_lists_it_and_is_else_as_it_was(run, place, inverted):
+    before, after = (told((root / "report/index.html").read_text()) for root in (run[0], place))
+    assert before["guided"] == []
+    listed = {"kind": "inversion", "name": "inversion", "address": "../inversions/inversion/index.html"}
+    assert after == {**before, "guided": [listed]}
+    assert inverted["page"] == f"Page: {place}/report/index.html"
+    assert [finding.shown for finding in check_root(Root(str(place)))] == []
 
 
 def test_metrics_are_scikit_images(place, inverted):

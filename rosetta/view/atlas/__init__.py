@@ -37,6 +37,7 @@ as text only. An object's keys that are models or images are their places as tex
     dictionary: fingerprint of the dictionary, for notes
     words: how many there are in `words`, 0 without; notes: whether there are some
     guided: [{kind, name, address}]   the pages of inversions and edits that lie beside the report
+    version: of the page
     indices: [index…]   of each image among all of the run where only some are kept, else null
     heat: [[red, green, blue]…]   the heat colours from weak to strong, evenly spaced (:mod:`rosetta.view.atlas.page`)
     tests: [{name, word, passed, asked}]   the tests of trust (:mod:`rosetta.mining.trust.tests`), and whether what is

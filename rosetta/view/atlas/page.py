@@ -1,5 +1,6 @@
 """The shell of the atlas: one HTML page that loads all else from its own folder."""
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -58,5 +59,23 @@ def render(run: Mapping[str, Any]) -> str:
     """
     template = environment().get_template("atlas/index.html")
     known = {**run, "heat": stops(16)}
-    beside = {"trust": run["trust_page"], "guided": bool(run["guided"])}
+    beside = {"trust": run["trust_page"], "guided": any(model["kind"] == "generator" for model in run["models"])}
     return template.render(name=run["name"], run=Markup(json_text(known)), script=Markup(script()), **beside)
+
+
+def told(page: str) -> dict[str, Any]:
+    """What :func:`render` was given, read back from the page.
+
+    Raises
+    ------
+    ValueError
+        It is no page of :func:`render`.
+    """
+    _, _, rest = page.partition('<script type="application/json" id="run">')
+    try:
+        run = json.loads(rest.partition("</script>")[0])
+    except json.JSONDecodeError:
+        run = None
+    if not isinstance(run, dict) or run.pop("heat", None) is None:
+        raise ValueError("the page holds no run")
+    return run

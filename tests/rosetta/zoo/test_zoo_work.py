@@ -1,6 +1,7 @@
 """Operations of a forward pass, counted without computing, are those that publications state."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -73,7 +74,10 @@ def test_steps_come_back_after_a_failure(spec: Spec) -> None:
     assert len(model.module.timesteps) == 3
 
 
-def test_no_outline_no_work(spec: Spec) -> None:
-    """It draws noise by the index of an image, which has no value there."""
-    told = spec("diffusers/ddpm-cifar10-32", condition=Condition(timestep=1))
-    assert zoo.forward_work(told) is None
+def test_no_outline_no_work(spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its code asks for values, and there are none."""
+    (tmp_path / "asking_for_values.py").write_text(
+        "import torch\n\n\ndef build():\n    return torch.nn.Conv2d(3, 4, 1) if torch.ones(1).item() else None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert zoo.forward_work(spec("python:asking_for_values:build")) is None

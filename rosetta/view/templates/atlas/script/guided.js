@@ -13,15 +13,21 @@
   atlas.views.guided = {
     title: () => "Guided",
     async show(root) {
-      const about = "Those that were there when this page was written; ";
       root.append(
         h(
           "div.wide",
           h("h1", { tabindex: -1 }, "Inversions and edits"),
-          h("p.intro", about, h("code", `rosetta report ${text.shell(run.root)}`), " writes it again."),
+          h(
+            "p.intro",
+            "Images of the generator that were searched or changed by its matches. ",
+            h("code", `rosetta invert ${text.shell(run.root)} 7`),
+            " and ",
+            h("code", "rosetta edit"),
+            " make them.",
+          ),
           listed("inversion", "Inversions"),
           listed("edit", "Edits"),
-          run.guided.length ? null : h("p.none", "There were none."),
+          run.guided.length ? null : h("p.none", "There are none yet."),
         ),
       );
     },
