@@ -1,9 +1,11 @@
-"""A join of two generators of 36,864 and 25,407 units through a pivot of 36,864: a tile of it, and what it all takes.
+"""A join of two generators of 36,864 and 25,407 units through a pivot of 36,864: some tiles of it, and what it takes.
 
-Every tile of 1,024 × 1,024 units is alike, so one is measured through the whole pivot. Correlations are made up: units
-follow a few of 400 factors, as strongly as chance has it, and noise as that of real correlations lies over all.
+Every tile of 1,024 × 1,024 units is alike, so one is measured through the whole pivot, or as many as the argument says:
+90 of them are a tenth of the join. Correlations are made up: units follow a few of 400 factors, as strongly as chance
+has it, and noise as that of real correlations lies over all.
 """
 
+import sys
 import time
 
 import numpy as np
@@ -26,8 +28,8 @@ def followed(random: np.random.Generator, units: int) -> Float32:
     return (weights / (np.linalg.norm(weights, axis=1, keepdims=True) + 0.5)).astype(np.float32)
 
 
-def main() -> None:
-    """Measure one tile; report what the whole takes by it."""
+def main(tiles: int) -> None:
+    """Measure some tiles, row by row; report what the whole takes by them."""
     random = np.random.default_rng(0)
     pivot = followed(random, len(PIVOT))
 
@@ -35,17 +37,24 @@ def main() -> None:
         noise = random.normal(scale=NOISE, size=(PANEL, len(PIVOT))).astype(np.float32)
         return (followed(random, PANEL) @ pivot.T + noise).clip(-1, 1)
 
-    a, b = correlations(), correlations()
-    best = np.full((PANEL, PANEL), -np.inf, np.float32)
-    began, terms = time.process_time(), 0
-    for span in pivot_spans(PIVOT):
-        terms += raise_to_max_min(best, a[:, span], np.ascontiguousarray(b[:, span].T))
-    seconds = time.process_time() - began
-    every = PANEL * PANEL * len(PIVOT)
-    hours = GENERATORS[0] * GENERATORS[1] / PANEL**2 * seconds / 3600
+    across = -(-GENERATORS[1] // PANEL)
+    seconds, terms = 0.0, 0
+    for tile in range(tiles):
+        if tile % across == 0:
+            a = correlations()
+        b = correlations()
+        best = np.full((PANEL, PANEL), -np.inf, np.float32)
+        began = time.process_time()
+        for span in pivot_spans(PIVOT):
+            terms += raise_to_max_min(best, a[:, span], np.ascontiguousarray(b[:, span].T))
+        seconds += time.process_time() - began
+    every = tiles * PANEL * PANEL * len(PIVOT)
+    hours = GENERATORS[0] * GENERATORS[1] / PANEL**2 * seconds / tiles / 3600
     report(
         "join of 36,864 and 25,407 units through 36,864",
         {
+            "join_tiles_measured": figure(tiles, ""),
+            "join_seconds_measured": figure(seconds, "s"),
             "join_terms_per_second": figure(every / seconds / 1e9, "G/s"),
             "join_share_computed": figure(terms / every, ""),
             "join_core_hours": figure(hours, "h"),
@@ -55,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
