@@ -37,7 +37,7 @@ main()
 """
 """What the server's process runs. Collecting garbage while its imports fill the memory takes a quarter of its start."""
 _APPLICATION = ("--factory", "prefect.server.api.server:create_app", "--lifespan", "on", "--log-level", "error")
-_UNUSED_SERVICES = (
+UNUSED_SERVICES = (
     "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "REPOSSESSOR", "TRIGGERS",
 )  # fmt: skip
 """Prefect's services for deployments, workers and automations. A server that lives for one run has none of these, and
@@ -164,7 +164,7 @@ class EmbeddedServer:
             "PREFECT_UI_ENABLED": "false",
             # A recipe, which is a parameter of the flow, may hold any number of prompts.
             "PREFECT_SERVER_API_MAX_PARAMETER_SIZE": "0",
-            **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _UNUSED_SERVICES},
+            **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in UNUSED_SERVICES},
             "NO_COLOR": "1",
         }
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
+from flows.reporting.embedded_server import UNUSED_SERVICES
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -40,10 +42,14 @@ def prefect_server(home: Path, **settings: str) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def shared_prefect_server(folder: Path) -> Iterator[dict[str, str]]:
-    """The same for all workers of pytest: the first one starts the server, the last one stops it."""
+    """The same for all workers of pytest: the first one starts the server, the last one stops it.
+
+    It has what the server of a run has, and no services for deployments.
+    """
     users, started = folder / "users", folder / "server.json"
     users.mkdir(parents=True, exist_ok=True)
-    user, environment = users / str(os.getpid()), environment_for(folder / "home")
+    without = {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in UNUSED_SERVICES}
+    user, environment = users / str(os.getpid()), environment_for(folder / "home", **without)
     with FileLock(folder / "lock"):
         user.touch()
         if not started.exists():

@@ -351,6 +351,15 @@ def test_nothing_sticks_out_sideways(atlas, view, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [1100, 1300, 1600])
+def test_the_header_has_room_for_all_views(atlas, width):
+    atlas.page.set_viewport_size({"width": width, "height": 800})
+    page = atlas.go("overview")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = page.evaluate("(nav => nav.scrollWidth - nav.clientWidth)(document.querySelector('header nav'))")
+    assert cut <= (0 if width > 1100 else 120), "the run has a long name, which gives way, too"
+
+
 def test_names_are_text(atlas):
     """Letter for letter; that nothing of them runs, the fixture asks at the end of every test."""
     page = atlas.go("overview")
