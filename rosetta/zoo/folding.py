@@ -66,8 +66,14 @@ def _fits(convolution: nn.Module, norm: nn.Module) -> bool:
     hooks = (convolution._forward_hooks, convolution._forward_pre_hooks, norm._forward_hooks, norm._forward_pre_hooks)
     if norm.training or norm.running_mean is None or any(hooks) or is_parametrized(convolution):
         return False
-    # A class derived from torch's may do more: of timm's it is known what, of others it is not.
-    return type(norm).forward is _BatchNorm.forward or (hasattr(norm, "drop") and hasattr(norm, "act"))
+    from timm.layers import BatchNormAct2d, Conv2dSame
+
+    # A class derived from torch's may do more, such as standardise its weights. Of these it is known what they do.
+    return _runs_as(convolution, *_FORWARD, *_TRANSPOSED, Conv2dSame) and _runs_as(norm, _BatchNorm, BatchNormAct2d)
+
+
+def _runs_as(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    return any(type(module).forward is kind.forward for kind in kinds)
 
 
 def _fold(module: nn.Module, convolution: str, norm: str) -> None:

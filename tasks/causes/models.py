@@ -17,7 +17,7 @@ from rosetta.zoo.model import Model
 def loaded(spec: ModelSpec, device: str) -> Model:
     """A model that is loaded once a process. It is nobody else's: its values differ from others' by rounding."""
     model = load(spec, device)
-    # A third of a processor's time, measured on three networks of depthwise convolutions.
+    # A sixth of a processor's time, measured on three networks of depthwise convolutions.
     fold_batch_norms(model.module, keep=model.capture.paths)
     if model.device.type == "cpu":
         # Networks of depthwise convolutions take half the time so.

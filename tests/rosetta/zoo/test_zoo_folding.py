@@ -5,7 +5,7 @@ import tomllib
 import pytest
 import torch
 from packaged import PACKAGED
-from timm.layers import BatchNormAct2d, Conv2dSame
+from timm.layers import BatchNormAct2d, Conv2dSame, StdConv2d
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -92,7 +92,15 @@ class Doubled(nn.BatchNorm2d):
         return 2 * super().forward(x)
 
 
+class Acting(Doubled):
+    """With the attributes of timm's."""
+
+    drop, act = nn.Identity(), nn.Identity()
+
+
 def test_what_does_more_or_keeps_no_statistics_stays():
+    assert folded(Network(StdConv2d(4, 4, 3), known(nn.BatchNorm2d(4)))) == 0
+    assert folded(Network(nn.Conv2d(4, 4, 3), known(Acting(4)))) == 0
     assert folded(Network(nn.Conv2d(4, 4, 3), known(Doubled(4)))) == 0
     assert folded(Network(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4, track_running_stats=False))) == 0
     assert folded(Network(nn.Conv2d(4, 4, 3), nn.InstanceNorm2d(4))) == 0
