@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from storage.filesystem.traffic import CountedStore, reading, writing
 
 _PIECE = 2**24
 """Bytes of a stream that are copied at once."""
+_REMOVALS, _REMOVALS_S = 20, 0.05
+"""How often a folder is removed that something still writes into, and the seconds between."""
 LASTING = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota is used up",
@@ -172,9 +175,17 @@ class Root:
 
     def remove(self, relative: str) -> None:
         """Remove a file or a whole folder, if it is there."""
-        # Another process may remove it first.
-        with suppress(FileNotFoundError):
-            self.filesystem.rm(self.path(relative), recursive=True)
+        for further in reversed(range(_REMOVALS)):
+            try:
+                # Another process may remove it first.
+                with suppress(FileNotFoundError):
+                    self.filesystem.rm(self.path(relative), recursive=True)
+                return
+            except OSError as error:
+                # Zarr writes several files at once. Where one fails, the others may still come.
+                if error.errno != errno.ENOTEMPTY or not further:
+                    raise
+            time.sleep(_REMOVALS_S)
 
     def move(self, source: str, target: str) -> None:
         """Move a Zarr store to a path where nothing is.
