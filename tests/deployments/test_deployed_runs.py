@@ -44,6 +44,14 @@ def test_a_run_of_a_deployment_with_parameters_of_its_own(worked, recipe, tmp_pa
     assert page.as_uri() in links["tiny-inversions-inversion-page"]["data"]
     assert json.loads(links["tiny-inversions-inversion-summary"]["data"])[0]["images"] == 2
 
+    words = [f"folder={tmp_path}", f"out={tmp_path / 'shelf'}"]
+    worked.must("deployment", "run", "shelf/nightly", *(word for one in words for word in ("--param", one)))
+    run = worked.ended("nightly", "shelf")
+    assert run["state_name"] == "Completed", run["state"]["message"]
+    (shown,) = worked.artifacts(run).values()
+    assert shown["data"] == f"[{tmp_path.name}]({(tmp_path / 'shelf/index.html').as_uri()})"
+    assert (tmp_path / "shelf/roots/elsewhere/report/index.html").exists()
+
 
 def test_what_is_wrong_is_the_message_of_the_run(worked, tmp_path):
     seen = len(worked.runs("faces", "mine"))
