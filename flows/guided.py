@@ -29,8 +29,16 @@ from tasks.stage.stage import StageResult
 
 _NAMED = {"name", "file_class"}
 """Settings that a search does not depend on: its name, and the class of files, as it depends on all classes."""
-_LATER = {"weights", "schedule", "fade", "judge", "starts", "start_count", "start_steps"}
-"""Settings that came later: where they are left as they were, a search is the one of earlier versions."""
+_EARLIER: Mapping[str, Any] = {
+    "weights": (),
+    "schedule": "constant",
+    "fade": 1.0,
+    "judge": None,
+    "starts": "random",
+    "start_count": None,
+    "start_steps": 10,
+}
+"""What earlier versions did where there is a setting now: with these values a search is one of theirs."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ def plan_of(
         kind,
         dictionary=dictionary.get("fingerprint"),
         pixels_sha256="" if images is None else sha256(np.ascontiguousarray(images.pixels).tobytes()).hexdigest(),
-        settings=settings.model_dump(mode="json", exclude=_NAMED | _unasked(settings)),
+        settings=settings.model_dump(mode="json", exclude=_NAMED | _as_before(settings)),
         **depends,
     ).in_format(format_of(dictionary))
     if not replace:
@@ -167,14 +175,14 @@ def laid_out(
 
 def shown_settings(settings: Inversion | Table) -> list[tuple[str, str]]:
     """Name and value of all that was asked, as a page tells it."""
-    values = settings.model_dump(mode="json", by_alias=True, exclude=_unasked(settings))
+    values = settings.model_dump(mode="json", by_alias=True, exclude=_as_before(settings))
     return [(name, _shown(value)) for name, value in values.items() if value not in (None, [], ())]
 
 
-def _unasked(settings: Inversion | Table | Editing) -> set[str]:
-    """Settings that came later and are left as they were."""
-    fields = type(settings).model_fields
-    return {name for name in _LATER & fields.keys() if getattr(settings, name) == fields[name].default}
+def _as_before(settings: Inversion | Table | Editing) -> set[str]:
+    """Settings that came later and change nothing."""
+    values = settings.model_dump()
+    return {name for name, value in _EARLIER.items() if name in values and values[name] == value}
 
 
 def _shown(value: Any) -> str:

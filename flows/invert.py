@@ -48,7 +48,7 @@ def plan_inversion(root: str, settings: Inversion, replace: bool = False) -> Pla
     for cluster in settings.clusters or ():
         run.data.require_concept(cluster)
     _require_reconstruction(run, settings)
-    if settings.beta > 0:
+    if settings.first_beta > 0:
         _require_guiding(guiding_matches(run, settings))
     require_space(run.generator, settings.space)
     require_mined(run.data, mined_count(settings.starts, settings.candidates))
@@ -89,12 +89,12 @@ def invert(root: str, wanted: Inversion, replace: bool = False) -> Guided:
     plan = plan_inversion(root, wanted, replace)
     run, targets = plan.run, plan.run.data.targets
     models = guiding_models(run, wanted)
-    guided = wanted.high is not None or (wanted.beta > 0 and bool(models))
+    guided = wanted.high is not None or (wanted.first_beta > 0 and bool(models))
     guidance = "none" if not guided else "all" if set(models) == set(targets) else "+".join(models)
     settings = wanted
     if wanted.high is not None:
         # With nothing but the agreement to go by, its weight is only a matter of scale against α.
-        settings = wanted.model_copy(update={"beta": wanted.beta or 1.0, "rec": "none"})
+        settings = wanted.model_copy(update={"beta": wanted.first_beta or 1.0, "rec": "none"})
     lede = _lede(guidance, wanted, len(guiding_matches(run, wanted)))
     story = Story(lede, shown_settings(wanted), models, wanted.clusters)
     with plan.claimed(replace):
@@ -132,7 +132,7 @@ def table(root: str, wanted: Table, replace: bool = False) -> Guided:
             "images."
         )
         chosen = [
-            (guidance, f"rate {settings.rate:g}, α {settings.alpha:g}, β {settings.beta:g}")
+            (guidance, f"rate {settings.rate:g}, α {settings.alpha:g}, β {settings.first_beta:g}")
             for guidance, settings in searches.items()
         ]
         story = Story(lede, [*shown_settings(wanted), *chosen], run.data.targets)

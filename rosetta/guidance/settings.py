@@ -2,14 +2,24 @@
 
 from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    FieldSerializationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from rosetta.guidance.edit_text import box_of, parse_edits
 from rosetta.guidance.edits import Box, Edit
-from rosetta.guidance.fade import Fade, Shape
+from rosetta.guidance.fade import CONSTANT, Fade, Shape
 from rosetta.guidance.weights import Weighing, require_together
 from rosetta.recipe import Name
 from rosetta.strict import Strict
+
+_BETA = {False: 0.3, True: 0.01}
+"""β by default, by whether it is constant; see docs/results.md for what they were chosen on."""
 
 
 class Guided(Strict):
@@ -37,8 +47,8 @@ class Weighed(Guided):
         description="What matches count: by `correlation` or `trust`, and so that each `layer` of the generator or"
         " each `concept` counts the same. Default: all matches alike.",
     )
-    schedule: Shape = Field("constant", description="How beta fades over the steps.")
-    fade: float = Field(1.0, gt=0, le=1, description="Share of the steps at which a fading beta reaches 0.")
+    schedule: Shape = Field("linear", description="How beta fades over the steps.")
+    fade: float = Field(0.35, gt=0, le=1, description="Share of the steps at which a fading beta reaches 0.")
 
     @field_validator("weights")
     @classmethod
@@ -48,14 +58,9 @@ class Weighed(Guided):
 
     @model_validator(mode="after")
     def _fades(self) -> Self:
-        if self.schedule == "constant" and self.fade != 1:
-            raise ValueError("fade says when a fading beta reaches 0; give schedule = cosine or linear with it")
+        if self.schedule == "constant" and "fade" in self.model_fields_set and self.fade != 1:
+            raise ValueError("fade says when a fading beta reaches 0; leave it out, or give schedule = cosine or linear")
         return self
-
-    @property
-    def beta_fade(self) -> Fade:
-        """Of β."""
-        return Fade(self.schedule, self.fade)
 
 
 class Inversion(Weighed):
@@ -70,7 +75,12 @@ class Inversion(Weighed):
         description="What images are compared by: `pixels`, `none`, `lpips`, or a model of the run.",
     )
     alpha: float = Field(0.001, ge=0, description="Weight of the distance of the latents from their mean.")
-    beta: float = Field(0.01, ge=0, description="Weight of the agreement with the matches. 0 ignores them.")
+    beta: float | None = Field(
+        None,
+        ge=0,
+        description="Weight of the agreement with the matches. 0 ignores them. Default: 0.3 where it fades, 0.01 where"
+        " it stays.",
+    )
     space: Literal["z", "w", "w+"] = Field("z", description="Latent space. `w` and `w+` need a style-based generator.")
     models: tuple[str, ...] | None = Field(None, description="Models whose matches guide. Default: all.")
     clusters: tuple[int, ...] | None = Field(
@@ -114,7 +124,7 @@ class Inversion(Weighed):
             raise ValueError("rec = none and beta = 0 leave nothing to optimise; change one of them")
         if self.high is not None and self.weights:
             raise ValueError("--high asks units for maps, with no matches to weigh; leave weights out")
-        if self.schedule != "constant" and (self.high is not None or self.rec == "none"):
+        if "schedule" in self.model_fields_set and self.schedule != self.beta_fade.shape:
             raise ValueError("nothing is left to optimise once beta has faded; leave schedule out, or give rec")
         if self.start_count is not None and self.start_count < self.restarts:
             raise ValueError("start_count is below restarts, of which all are searched; raise it")
@@ -125,6 +135,23 @@ class Inversion(Weighed):
         if self.rec == "lpips" and self.lpips is None:
             raise ValueError("rec = lpips needs the weights of a backbone; give --lpips alex:FILE")
         return self
+
+    @property
+    def beta_fade(self) -> Fade:
+        """Of β: constant, whatever the schedule, where there is nothing else to optimise."""
+        alone = self.rec == "none" or self.high is not None
+        return CONSTANT if alone or self.schedule == "constant" else Fade(self.schedule, self.fade)
+
+    @property
+    def first_beta(self) -> float:
+        """β before it fades."""
+        return _BETA[self.beta_fade == CONSTANT] if self.beta is None else self.beta
+
+    @field_serializer("beta", "schedule", "fade")
+    def _in_effect(self, _: object, field: FieldSerializationInfo) -> object:
+        """As the search goes by it."""
+        fade = self.beta_fade
+        return {"beta": self.first_beta, "schedule": fade.shape, "fade": fade.until}[field.field_name]
 
     @property
     def candidates(self) -> int:
@@ -140,7 +167,7 @@ class Inversion(Weighed):
 class Table(Weighed):
     """The paper's Table 1 on the models of a run: reconstruction alone, with the matches of each model, with all.
 
-    Where weights or a schedule are given, one more row has all matches with these.
+    One more row has all matches with weights and a schedule.
     """
 
     name: Name = Field("table1", description="Name of the result, saved as inversions/NAME.")
@@ -149,13 +176,16 @@ class Table(Weighed):
     rates: tuple[float, ...] = Field((0.2, 0.4, 0.8), min_length=1, description="Learning rates to choose from.")
     alphas: tuple[float, ...] = Field((0.0003, 0.001, 0.003), min_length=1, description="Weights alpha to choose from.")
     betas: tuple[float, ...] = Field((0.003, 0.01, 0.03), min_length=1, description="Weights beta to choose from.")
+    fading_betas: tuple[float, ...] = Field(
+        (0.03, 0.1, 0.3), min_length=1, description="The same for the row in which beta fades."
+    )
     lpips: str | None = Field(None, description="NET:WEIGHTS, for example alex:alexnet.pth. Adds the metric LPIPS.")
     judge: str | None = Field(
         None,
         description="MODEL=WEIGHTS of a discriminative model outside of the run. Adds its distance as a metric.",
     )
 
-    @field_validator("rates", "alphas", "betas")
+    @field_validator("rates", "alphas", "betas", "fading_betas")
     @classmethod
     def _positive(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if any(value < 0 for value in values):

@@ -80,13 +80,13 @@ def search(
         pixels = from_pixels(targets, generator.device)
         rec = _reconstruction(run, settings, pixels)
         matches = guiding_matches(run, settings)
-        if settings.beta > 0 and len(matches):
+        if settings.first_beta > 0 and len(matches):
             act = observed_target(matches, {name: run.model(name) for name in set(matches.model)}, pixels)
         if count:
             # Without guidance, too, so that both begin at the same images.
             compared = matches if len(matches) else run.matches
             mined = nearest_to_images(run, compared, pixels, classes, count, f"{title}: nearest mined images")
-    guide = Guide(rec, act, settings.alpha, settings.beta)
+    guide = Guide(rec, act, settings.alpha, settings.first_beta)
     starts = Starts(
         images,
         settings.seed,

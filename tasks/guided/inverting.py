@@ -40,7 +40,7 @@ def fill_on_workers(root: Root, plan: Inverting) -> Outcome:
     run = GuidedRun.open(root)
     used = {run.data.anchor}
     for settings in plan.searches.values():
-        used |= {*(guiding_models(run, settings) if settings.beta > 0 else ())}
+        used |= {*(guiding_models(run, settings) if settings.first_beta > 0 else ())}
         used |= {settings.rec} & {*run.data.models}
     spread(f"invert {plan.where}", run, sorted(used), invert_batch, plan, missing)
     return "done"

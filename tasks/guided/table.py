@@ -46,7 +46,8 @@ def choose_coefficients(root: Root, fingerprint: Fingerprint, where: str, tuning
     best = max(alone, key=lambda coefficients: score("none", coefficients))
     for guidance in table_rows(run, settings):
         if guidance != "none":
-            for beta in settings.betas:
+            fades = guidance == _weighed_row(settings) and settings.schedule != "constant"
+            for beta in settings.fading_betas if fades else settings.betas:
                 score(guidance, {**best, "beta": beta})
     return "skipped" if len(trials) == count else "done"
 
@@ -66,7 +67,7 @@ def chosen_searches(
 
 
 def table_rows(run: GuidedRun, settings: Table) -> dict[str, tuple[str, ...]]:
-    """Guidance → models: none, each model, all; all with weights, with a schedule or with both where they are given."""
+    """Guidance → models: none, each model, all; all with weights, with a schedule or with both."""
     every = run.data.targets
     rows: dict[str, tuple[str, ...]] = {"none": (), **{name: (name,) for name in every}}
     if len(every) > 1:
@@ -84,7 +85,7 @@ def _weighed_row(settings: Table) -> str | None:
 
 
 def _table_search(run: GuidedRun, settings: Table, guidance: str, coefficients: dict[str, float]) -> Inversion:
-    base = Inversion(steps=settings.steps, seed=settings.seed)
+    base = Inversion(steps=settings.steps, seed=settings.seed, schedule="constant")
     changed: dict[str, object] = {"models": table_rows(run, settings)[guidance], **coefficients}
     if guidance == _weighed_row(settings):
         changed |= {name: getattr(settings, name) for name in ("weights", "schedule", "fade")}

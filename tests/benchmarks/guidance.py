@@ -13,6 +13,7 @@ from two_workers import pin
 from flows.guided import laid_out
 from flows.invert import plan_inversion
 from rosetta.guidance import Descent, Guide, Starts, invert, observed_target, pixel_error, space_of
+from rosetta.guidance.fade import CONSTANT, Fade
 from rosetta.guidance.settings import Inversion
 from storage.artifacts import provenance
 from storage.filesystem.root import Root
@@ -28,7 +29,7 @@ REPEATS = 5
 SPREAD = Inversion(name="spread", images=("new:64",), steps=20)
 
 
-def step(root: Path, batch: int, guided: bool) -> Callable[[], float]:
+def step(root: Path, batch: int, guided: bool, fade: Fade = CONSTANT) -> Callable[[], float]:
     """Measures seconds for an image and a step of a batch, all matches guiding or none; targets are there before."""
     run = replace(GuidedRun.open(Root(str(root))), device="cpu")
     generator = run.generator
@@ -39,7 +40,7 @@ def step(root: Path, batch: int, guided: bool) -> Callable[[], float]:
     guide = Guide(pixel_error(images.clone()), act)
     starts = Starts(range(batch))
     space = space_of(generator)
-    return lambda: timed(lambda: invert(space, guide, starts, Descent(STEPS, 0.1))) / STEPS / batch
+    return lambda: timed(lambda: invert(space, guide, starts, Descent(STEPS, 0.1, fade=fade))) / STEPS / batch
 
 
 def spread(root: Path, address: str) -> float:
@@ -59,14 +60,16 @@ def main() -> None:
     BENCH.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     root, _, _ = mine("guidance", IMAGES)
-    steps = [step(root, 1, True), step(root, 16, True), step(root, 16, False)]
-    one, sixteen, plain = in_turn(REPEATS, *steps)
-    alone, dear = sixteen / one, sixteen / plain
+    fade = Inversion().beta_fade
+    steps = [step(root, 1, True), step(root, 16, True), step(root, 16, True, fade), step(root, 16, False)]
+    one, sixteen, faded, plain = in_turn(REPEATS, *steps)
+    alone, dear, dear_by_default = sixteen / one, sixteen / plain, faded / plain
     figures = {
         "invert_seconds_batch1": figure(one, "s"),
         "invert_seconds_batch16": figure(sixteen, "s"),
         "invert_batch16_over_1": figure(alone, "ratio", "≤ 0.25", alone <= 0.25),
         "invert_guided_over_unguided": figure(dear, "ratio", "≤ 1.3", dear <= 1.3),
+        "invert_guided_over_unguided_by_default": figure(dear_by_default, "ratio", "≤ 1.3", dear_by_default <= 1.3),
     }
     if cpu_count() > 1:
         with local_processes(1) as first, local_processes(2) as second:

@@ -30,7 +30,7 @@ Pixels = np.ndarray
 
 def found(run: GuidedRun, targets: Pixels, models: tuple[str, ...], steps: int, beta: float) -> Pixels:
     """(image, y, x, rgb) what a search guided by some models finds; none: without guidance."""
-    settings = Inversion(models=models, beta=beta if models else 0.0, steps=steps)
+    settings = Inversion(models=models, beta=beta if models else 0.0, schedule="constant", steps=steps)
     parts = []
     for first in range(0, len(targets), BATCH):
         part = targets[first : first + BATCH]

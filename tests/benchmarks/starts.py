@@ -35,7 +35,7 @@ KINDS: dict[str, dict[str, object]] = {
 
 def psnr(run: GuidedRun, images: Inputs, steps: int, guided: bool, **starts: object) -> np.ndarray:
     """(image,) of what a search finds."""
-    settings = Inversion.model_validate({"steps": steps, "beta": 0.01 if guided else 0.0, **starts})
+    settings = Inversion.model_validate({"steps": steps, **({} if guided else {"beta": 0.0}), **starts})
     found = []
     for first in range(0, len(images), BATCH):
         part = images.pixels[first : first + BATCH]

