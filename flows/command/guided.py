@@ -53,7 +53,8 @@ def invert(
         Indices of the run (7, 0:32), new:N for N images that mining never saw, paths, or globs.
     table
         Make Table 1 of the paper, named table1 by default: reconstruction alone, with the matches of each model, and
-        with all matches; one more row with --weights or --schedule. The coefficients are chosen on other images.
+        with all matches, beta constant; one more row with --schedule and --weights. The coefficients are chosen on
+        other images.
     replace
         Replace another result of the same name.
     """

@@ -18,8 +18,8 @@ from rosetta.guidance.weights import Weighing, require_together
 from rosetta.recipe import Name
 from rosetta.strict import Strict
 
-_BETA = {False: 0.3, True: 0.01}
-"""β by default, by whether it is constant; see docs/results.md for what they were chosen on."""
+_FADING_BETA, _CONSTANT_BETA = 0.3, 0.01
+"""β where none is given; docs/results.md says what they were chosen on."""
 
 
 class Guided(Strict):
@@ -59,7 +59,7 @@ class Weighed(Guided):
     @model_validator(mode="after")
     def _fades(self) -> Self:
         if self.schedule == "constant" and "fade" in self.model_fields_set and self.fade != 1:
-            raise ValueError("fade says when a fading beta reaches 0; leave it out, or give schedule = cosine or linear")
+            raise ValueError("fade says when a fading beta reaches 0; leave it out, or give another schedule")
         return self
 
 
@@ -145,7 +145,9 @@ class Inversion(Weighed):
     @property
     def first_beta(self) -> float:
         """β before it fades."""
-        return _BETA[self.beta_fade == CONSTANT] if self.beta is None else self.beta
+        if self.beta is not None:
+            return self.beta
+        return _CONSTANT_BETA if self.beta_fade == CONSTANT else _FADING_BETA
 
     @field_serializer("beta", "schedule", "fade")
     def _in_effect(self, _: object, field: FieldSerializationInfo) -> object:
