@@ -148,7 +148,7 @@ def test_a_disk_that_can_only_be_read_any_more(run, rosetta, write, small_disk):
     mount("ro")
     _, said = process.communicate(timeout=240)
     assert process.returncode == 2, said
-    assert "it is read-only; mend that" in said.splitlines()[-1]
+    assert "it is read-only; fix that" in said.splitlines()[-1]
     mount("rw")
     assert rosetta("mine", recipe).returncode == 0
     assert same_tables(place / "root", run[0])

@@ -155,10 +155,8 @@ def searched(tmp_path, monkeypatch) -> Path:
     return unpack_more("searched", tmp_path)
 
 
-SEARCHES = [
-    ("invert", ("0:2", "new:1", "--steps", "4", "--batch", "2", "--restarts", "1", "--name", "small")),
-    ("edit", ("--image", "0:2", "--shift", "0.25,0", "--steps", "4", "--name", "moved")),
-]
+SMALL = ("0:2", "new:1", "--steps", "4", "--batch", "2", "--restarts", "1", "--schedule", "constant", "--name", "small")
+SEARCHES = [("invert", SMALL), ("edit", ("--image", "0:2", "--shift", "0.25,0", "--steps", "4", "--name", "moved"))]
 
 
 @pytest.mark.slow
